@@ -1,0 +1,100 @@
+"""Every error that keydistill raises on purpose.
+
+    KeydistillError                  catch this to catch all of them; its text is one line for a person
+    ├── SettingsError                a setting is missing, malformed or contradicts another
+    ├── InputError                   a file that was given cannot be read as what it should be
+    │   ├── InputChangedError        it changed while it was being read
+    │   └── TooManyRejectsError      more rows were rejected than `max_reject_share` allows
+    ├── StudentError                 a student cannot be found, loaded or trusted
+    │   └── StudentMismatchError     a vector or collection belongs to another student
+    ├── VectorStoreError             the engine refused or failed
+    │   ├── EngineUnavailableError   it cannot be reached
+    │   ├── CollectionNotFoundError
+    │   ├── CollectionExistsError
+    │   ├── CollectionStateError     not allowed while building, or no more once ready
+    │   └── AliasChangedError        the alias no longer names what the caller saw
+    └── RunError                     a run cannot do what was asked
+        ├── RunNotFoundError
+        ├── RunStateError            the table of allowed moves has no such move
+        ├── RunBusyError             another process is working on it, or on the same alias
+        └── VerificationError        the built collection is not what the snapshot says
+
+A message says what was found, what was expected and what to do next. The command line prints it as one line and
+exits with `exit_code`.
+"""
+
+
+class KeydistillError(Exception):
+    """Root of all errors that are raised on purpose; anything else is a defect."""
+
+    exit_code = 1
+
+
+class SettingsError(KeydistillError):
+    """A setting is missing, malformed or contradicts another."""
+
+    exit_code = 2
+
+
+class InputError(KeydistillError):
+    """A file that was given cannot be read as what it should be."""
+
+
+class InputChangedError(InputError):
+    """An input file changed while it was being read."""
+
+
+class TooManyRejectsError(InputError):
+    """More rows were rejected than `max_reject_share` allows; nothing live was touched."""
+
+
+class StudentError(KeydistillError):
+    """A student cannot be found, loaded or trusted."""
+
+
+class StudentMismatchError(StudentError):
+    """A vector or collection belongs to another student than the one at hand."""
+
+
+class VectorStoreError(KeydistillError):
+    """The vector engine refused or failed."""
+
+
+class EngineUnavailableError(VectorStoreError):
+    """The vector engine cannot be reached."""
+
+
+class CollectionNotFoundError(VectorStoreError):
+    """There is no collection of that name, or the alias names none."""
+
+
+class CollectionExistsError(VectorStoreError):
+    """A collection or alias of that name exists already."""
+
+
+class CollectionStateError(VectorStoreError):
+    """The operation is not allowed while the collection is building, or no more once it is ready."""
+
+
+class AliasChangedError(VectorStoreError):
+    """The alias no longer names the collection that the caller saw; nothing was changed."""
+
+
+class RunError(KeydistillError):
+    """A run cannot do what was asked of it."""
+
+
+class RunNotFoundError(RunError):
+    """There is no run of that id."""
+
+
+class RunStateError(RunError):
+    """The table of allowed moves has no such move."""
+
+
+class RunBusyError(RunError):
+    """Another process is working on this run, or builds for the same alias."""
+
+
+class VerificationError(RunError):
+    """The built collection is not what its snapshot says it should be."""

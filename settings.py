@@ -1,0 +1,123 @@
+"""The one settings object. Later wins: defaults, TOML file, environment (`KEYDISTILL_...`), command-line options.
+
+The TOML file is the one that `KEYDISTILL_CONFIG` names, otherwise `keydistill.toml` in the working directory.
+`keydistill settings` prints what is in force, secrets masked.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and its meaning; `load_settings` makes one."""
+
+    model_config = SettingsConfigDict(env_prefix="KEYDISTILL_", extra="forbid", frozen=True)
+
+    home: Path = Field(
+        default=Path("~/.local/share/keydistill"),
+        description="folder of runs, snapshots and embedded collections",
+    )
+    alias: str = Field(
+        default="keyphrases", min_length=1, description="name behind which the live collection stands"
+    )
+
+    student: str = Field(
+        default="sentence-transformers/all-MiniLM-L6-v2",
+        description="student to build and query with: a folder, or a model name",
+    )
+    dimension: int | None = Field(
+        default=None, ge=1, description="Matryoshka dimension to keep; unset: all of the student's"
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="threads for the student's arithmetic; unset: one per core"
+    )
+
+    engine: Literal["embedded", "server"] = Field(
+        default="embedded", description="Qdrant Edge in a folder of `home`, or a Qdrant server"
+    )
+    qdrant_url: str = Field(
+        default="http://localhost:6333", description="REST address of the server; https turns TLS on"
+    )
+    qdrant_api_key: SecretStr | None = Field(default=None, description="API key of the server")
+    qdrant_prefer_grpc: bool = Field(default=False, description="speak gRPC where the client can")
+    qdrant_grpc_port: int = Field(default=6334, ge=1, le=65535, description="gRPC port of the server")
+    qdrant_timeout_seconds: int = Field(default=60, ge=1, description="time limit of one request")
+    qdrant_retries: int = Field(
+        default=4, ge=0, description="times a request is repeated that failed for a passing reason"
+    )
+
+    part_rows: int = Field(default=10_000, ge=1, description="rows per snapshot part: the unit of resuming")
+    max_reject_share: float = Field(
+        default=0.05, ge=0, le=1, description="share of rejected rows above which a run fails"
+    )
+    max_keyphrase_chars: int = Field(
+        default=200, ge=1, description="a longer keyphrase is rejected, in characters"
+    )
+    memory_mb: int = Field(
+        default=512, ge=64, description="memory that sorting a snapshot may take before it spills to disk"
+    )
+
+    upsert_batch: int = Field(default=1_000, ge=1, le=10_000, description="points per write")
+    quantization: Literal["int8", "none"] = Field(
+        default="int8", description="how vectors are kept in memory"
+    )
+    hnsw_m: int = Field(default=16, ge=4, le=128, description="edges per node of the HNSW graph")
+    hnsw_ef_construct: int = Field(
+        default=128, ge=8, le=2048, description="candidates per insertion into the HNSW graph"
+    )
+    search_ef: int = Field(default=128, ge=1, le=10_000, description="candidates per query")
+    search_oversampling: float = Field(
+        default=2.0, ge=1, le=100, description="quantized candidates fetched per result, then rescored"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options, then environment, then the TOML file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+
+def _config_file() -> Path | None:
+    named = os.environ.get("KEYDISTILL_CONFIG")
+    if named:
+        if not Path(named).is_file():
+            raise SettingsError(f"KEYDISTILL_CONFIG names {named}, which is no file; correct or unset it")
+        return Path(named)
+    default = Path("keydistill.toml")
+    return default if default.is_file() else None
+
+
+def load_settings(**options: Any) -> Settings:
+    """The settings in force; options that are None do not count.
+
+    Raises:
+        SettingsError: A value is malformed or a name is unknown. The message never shows the value of a secret.
+    """
+    try:
+        loaded = Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"setting {name!r}: {first['msg']}; see `keydistill settings` for names and values"
+        ) from None
+    except ValueError as error:
+        raise SettingsError(f"the settings file cannot be read: {error}; expected TOML") from None
+    return loaded.model_copy(update={"home": loaded.home.expanduser().absolute()})
