@@ -5,6 +5,7 @@
     ├── InputError                   a file that was given cannot be read as what it should be
     │   ├── InputChangedError        it changed while it was being read
     │   └── TooManyRejectsError      more rows were rejected than `max_reject_share` allows
+    ├── StorageError                 a folder cannot be written: full, read-only, or another process writes there
     ├── StudentError                 a student cannot be found, loaded or trusted
     │   └── StudentMismatchError     a vector or collection belongs to another student
     ├── VectorStoreError             the engine refused or failed
@@ -46,6 +47,10 @@ class InputChangedError(InputError):
 
 class TooManyRejectsError(InputError):
     """More rows were rejected than `max_reject_share` allows; nothing live was touched."""
+
+
+class StorageError(KeydistillError):
+    """A folder cannot be written: the disk is full, it is read-only, or another process writes there."""
 
 
 class StudentError(KeydistillError):

@@ -28,9 +28,7 @@ class Settings(BaseSettings):
         default=Path("~/.local/share/keydistill"),
         description="folder of runs, snapshots and embedded collections",
     )
-    alias: str = Field(
-        default="keyphrases", min_length=1, description="name behind which the live collection stands"
-    )
+    alias: str = Field(default="keyphrases", min_length=1, description="name behind which the live collection stands")
 
     student: str = Field(
         default="sentence-transformers/all-MiniLM-L6-v2",
@@ -61,17 +59,13 @@ class Settings(BaseSettings):
     max_reject_share: float = Field(
         default=0.05, ge=0, le=1, description="share of rejected rows above which a run fails"
     )
-    max_keyphrase_chars: int = Field(
-        default=200, ge=1, description="a longer keyphrase is rejected, in characters"
-    )
+    max_keyphrase_chars: int = Field(default=200, ge=1, description="a longer keyphrase is rejected, in characters")
     memory_mb: int = Field(
         default=512, ge=64, description="memory that sorting a snapshot may take before it spills to disk"
     )
 
     upsert_batch: int = Field(default=1_000, ge=1, le=10_000, description="points per write")
-    quantization: Literal["int8", "none"] = Field(
-        default="int8", description="how vectors are kept in memory"
-    )
+    quantization: Literal["int8", "none"] = Field(default="int8", description="how vectors are kept in memory")
     hnsw_m: int = Field(default=16, ge=4, le=128, description="edges per node of the HNSW graph")
     hnsw_ef_construct: int = Field(
         default=128, ge=8, le=2048, description="candidates per insertion into the HNSW graph"

@@ -1,0 +1,125 @@
+"""The embedded engine's catalogue: which collections there are, and which one each alias names.
+
+It is one JSON file. A writer replaces it atomically while it holds a file lock, a reader reads it without one, so that
+a swap of an alias is seen whole or not at all, and a process that dies in the middle changes nothing.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from errors import VectorStoreError
+from vectorstore.engine import CollectionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionEntry:
+    """One collection as the catalogue knows it."""
+
+    state: Literal["building", "ready"]
+    spec: CollectionSpec
+    metadata: dict[str, Any]
+
+
+@dataclass(slots=True)
+class CatalogContents:
+    """The whole catalogue; changed only inside `Catalog.change`."""
+
+    collections: dict[str, CollectionEntry] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+
+
+class Catalog:
+    """The catalogue file `catalog.json` in the folder `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / "catalog.json"
+        self._lock = root / "catalog.lock"
+        self._cached: tuple[tuple[int, int, int], CatalogContents] | None = None
+
+    def read(self) -> CatalogContents:
+        """The present contents. Callers must not change them.
+
+        Raises:
+            VectorStoreError: The file is not a catalogue.
+        """
+        try:
+            # Opened before it is asked for its identity: the path may name another file a moment later.
+            with self._path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                signature = (status.st_ino, status.st_mtime_ns, status.st_size)
+                if self._cached is not None and self._cached[0] == signature:
+                    return self._cached[1]
+                contents = _parse(json.load(file))
+        except FileNotFoundError:
+            return CatalogContents()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise VectorStoreError(
+                f"{self._path} is not a catalogue of collections ({error}); restore it from a backup"
+            ) from None
+        self._cached = (signature, contents)
+        return contents
+
+    @contextmanager
+    def change(self) -> Iterator[CatalogContents]:
+        """Hold the lock, change what is yielded, and have it replace the file when the block ends without an error."""
+        with file_lock(self._lock):
+            self._cached = None
+            contents = self.read()
+            self._cached = None
+            yield contents
+            replace_json(self._path, _plain(contents))
+
+
+def _plain(contents: CatalogContents) -> dict[str, Any]:
+    return {
+        "collections": {name: asdict(entry) for name, entry in contents.collections.items()},
+        "aliases": contents.aliases,
+    }
+
+
+def _parse(data: dict[str, Any]) -> CatalogContents:
+    return CatalogContents(
+        collections={
+            name: CollectionEntry(entry["state"], CollectionSpec(**entry["spec"]), entry["metadata"])
+            for name, entry in data["collections"].items()
+        },
+        aliases=data["aliases"],
+    )
+
+
+@contextmanager
+def file_lock(path: Path, *, blocking: bool = True) -> Iterator[None]:
+    """Hold an exclusive lock on a file; the kernel lets go of it when the process dies.
+
+    Raises:
+        BlockingIOError: Another process holds it and `blocking` is false.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
+        yield
+
+
+def replace_json(path: Path, data: Any) -> None:
+    """Replace a JSON file atomically and durably: a reader finds the old text or the new one, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(data, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,328 @@
+"""The embedded engine: Qdrant Edge, Qdrant's own engine in a folder, nothing to start.
+
+    root/catalog.json          collections, their metadata, aliases
+    root/collections/NAME/     one edge shard
+    root/views/...             what readers of this machine have open
+
+While a collection builds, one process writes to it, through a write-ahead log. Once it is ready its folder never
+changes again; readers open views of it (`edge_view`).
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import qdrant_edge as edge
+
+from errors import (
+    AliasChangedError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    CollectionStateError,
+    VectorStoreError,
+)
+from vectorstore import edge_translation as translate
+from vectorstore.catalog import Catalog, CatalogContents, CollectionEntry
+from vectorstore.edge_optimize import optimize_in_child
+from vectorstore.edge_view import View
+from vectorstore.engine import (
+    CollectionInfo,
+    CollectionSpec,
+    Hit,
+    Payload,
+    PointBatch,
+    Record,
+    SearchParams,
+    Vectors,
+)
+from vectorstore.filters import Filter
+
+_SCROLL_PAGE = 1_000
+
+
+class EmbeddedEngine:
+    """`Engine` on a folder. Threads may share one; after a fork a process opens its own files again."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._catalog = Catalog(root)
+        self._mutex = threading.RLock()
+        self._forget()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def create(self, name: str, spec: CollectionSpec, metadata: Mapping[str, Any]) -> None:
+        """See `Engine.create`."""
+        if not name or name.startswith(".") or "/" in name:
+            raise VectorStoreError(f"collection name {name!r} cannot be a folder name; choose another")
+        with self._catalog.change() as contents, self._mutex:
+            if name in contents.collections or name in contents.aliases:
+                raise CollectionExistsError(f"collection or alias {name!r} exists already; choose another name")
+            folder = self._folder(name)
+            shutil.rmtree(folder, ignore_errors=True)  # left by a process that died before it told the catalogue
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with _translated(f"creating {name!r}"):
+                shard = edge.EdgeShard.create(str(folder), translate.shard_config(spec))
+                for field, kind in spec.payload_indexes.items():
+                    shard.update(translate.field_index(field, kind))
+            self._writers[name] = shard
+            contents.collections[name] = CollectionEntry("building", spec, dict(metadata))
+
+    def upsert(self, name: str, points: PointBatch) -> None:
+        """See `Engine.upsert`."""
+        if not len(points):
+            return
+        dimension = self._entry(name)[1].spec.dimension
+        if points.vectors.ndim != 2 or points.vectors.shape[1] != dimension:
+            raise VectorStoreError(
+                f"vectors of shape {points.vectors.shape} do not fit {name!r}; expected (n, {dimension})"
+            )
+        if not np.isfinite(points.vectors).all():
+            raise VectorStoreError(f"vectors for {name!r} hold values that are not finite; nothing was written")
+        rows = [
+            edge.Point(id, vector, payload)
+            for id, vector, payload in zip(points.ids, points.vectors, points.payloads, strict=True)
+        ]
+        with _translated(f"writing to {name!r}"):
+            self._writer(name).update(edge.UpdateOperation.upsert_points(rows))
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """See `Engine.delete`."""
+        with _translated(f"deleting from {name!r}"):
+            self._writer(name).update(edge.UpdateOperation.delete_points(translate.point_ids(list(ids))))
+
+    def set_payload(self, name: str, ids: Sequence[str], payload: Payload) -> None:
+        """See `Engine.set_payload`."""
+        with _translated(f"writing payload to {name!r}"):
+            operation = edge.UpdateOperation.set_payload(translate.point_ids(list(ids)), payload)
+            self._writer(name).update(operation)
+
+    def finish(self, name: str) -> None:
+        """See `Engine.finish`; afterwards the collection's folder never changes again."""
+        name, entry = self._entry(name)
+        if entry.state == "ready":
+            return
+        with self._mutex:
+            writer = self._writers.pop(name, None)
+            if writer is not None:
+                writer.close()
+        optimize_in_child(self._folder(name))
+        # All of it is in the segments now, and every view makes a log of its own.
+        shutil.rmtree(self._folder(name) / "wal", ignore_errors=True)
+        with self._catalog.change() as contents:
+            contents.collections[name] = CollectionEntry("ready", entry.spec, entry.metadata)
+
+    def query(
+        self,
+        name: str,
+        vector: Vectors,
+        limit: int,
+        filter: Filter | None = None,
+        params: SearchParams | None = None,
+    ) -> list[Hit]:
+        """See `Engine.query`."""
+        return self.query_batch(name, vector[None, :], limit, [filter], params)[0]
+
+    def query_batch(
+        self,
+        name: str,
+        vectors: Vectors,
+        limit: int,
+        filters: Sequence[Filter | None] | None = None,
+        params: SearchParams | None = None,
+    ) -> list[list[Hit]]:
+        """See `Engine.query_batch`."""
+        params = params or SearchParams()
+        filters = filters if filters is not None else [None] * len(vectors)
+        requests = [
+            translate.query_request(vector, limit, filter, params)
+            for vector, filter in zip(vectors, filters, strict=True)
+        ]
+        with _translated(f"querying {name!r}"):
+            found = self._reader(name).query_batch(edge.QueryBatchRequest(requests))
+        return [[translate.hit(point) for point in points] for points in found]
+
+    def count(self, name: str, filter: Filter | None = None) -> int:
+        """See `Engine.count`."""
+        with _translated(f"counting {name!r}"):
+            request = edge.CountRequest(exact=True, filter=translate.edge_filter(filter))
+            return self._reader(name).count(request)
+
+    def scroll(self, name: str, filter: Filter | None = None, *, with_vectors: bool = False) -> Iterator[Record]:
+        """See `Engine.scroll`."""
+        offset: edge.PointId | None = None
+        while True:
+            request = edge.ScrollRequest(
+                offset=offset,
+                limit=_SCROLL_PAGE,
+                filter=translate.edge_filter(filter),
+                with_payload=True,
+                with_vector=with_vectors,
+            )
+            with _translated(f"scrolling {name!r}"):
+                page, offset = self._reader(name).scroll(request)
+            yield from map(translate.record, page)
+            if offset is None:
+                return
+
+    def retrieve(self, name: str, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
+        """See `Engine.retrieve`."""
+        with _translated(f"reading points of {name!r}"):
+            points = self._reader(name).retrieve(
+                translate.point_ids(list(ids)), with_payload=True, with_vector=with_vectors
+            )
+        found = {str(point.id): point for point in points}
+        return [translate.record(found[id]) for id in ids if id in found]
+
+    def info(self, name: str) -> CollectionInfo:
+        """See `Engine.info`."""
+        name, entry = self._entry(name)
+        return CollectionInfo(
+            name=name,
+            state=entry.state,
+            dimension=entry.spec.dimension,
+            points=self.count(name),
+            payload_indexes=translate.field_types(self._reader(name).info()),
+            metadata=entry.metadata,
+            disk_bytes=_disk_bytes(self._folder(name)),
+        )
+
+    def collections(self) -> list[str]:
+        """See `Engine.collections`."""
+        return sorted(self._catalog.read().collections)
+
+    def drop(self, name: str) -> None:
+        """See `Engine.drop`. Views that readers have open go on answering."""
+        with self._catalog.change() as contents, self._mutex:
+            if name not in contents.collections:
+                raise _not_found(name, contents)
+            for alias, target in contents.aliases.items():
+                if target == name:
+                    raise CollectionStateError(
+                        f"collection {name!r} is live behind alias {alias!r}; swap the alias before deleting it"
+                    )
+            del contents.collections[name]
+            if name in self._writers:
+                self._writers.pop(name).close()
+            if name in self._views:
+                self._views.pop(name).close()
+        # Last, so that a process that dies here leaves a folder without a name, not a name without a folder.
+        shutil.rmtree(self._folder(name), ignore_errors=True)
+
+    def aliases(self) -> dict[str, str]:
+        """See `Engine.aliases`."""
+        return dict(self._catalog.read().aliases)
+
+    def swap_alias(self, alias: str, target: str, expected: str | None) -> None:
+        """See `Engine.swap_alias`; the comparison and the change happen under one lock."""
+        with self._catalog.change() as contents:
+            entry = contents.collections.get(target)
+            if entry is None:
+                raise _not_found(target, contents)
+            if entry.state != "ready":
+                raise CollectionStateError(
+                    f"collection {target!r} is still building; finish it before an alias names it"
+                )
+            if alias in contents.collections:
+                raise CollectionExistsError(f"{alias!r} is a collection and cannot be an alias too; rename one")
+            present = contents.aliases.get(alias)
+            if present != expected:
+                raise AliasChangedError(
+                    f"alias {alias!r} names {present!r}, expected {expected!r}: somebody else swapped it; "
+                    "look at `keydistill collections list`, then start again"
+                )
+            contents.aliases[alias] = target
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        with self._mutex:
+            if os.getpid() == self._pid:
+                for writer in self._writers.values():
+                    writer.close()
+                for view in self._views.values():
+                    view.close()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._pid = os.getpid()
+        self._writers: dict[str, edge.EdgeShard] = {}
+        self._views: dict[str, View] = {}
+
+    def _folder(self, name: str) -> Path:
+        return self._root / "collections" / name
+
+    def _entry(self, name: str) -> tuple[str, CollectionEntry]:
+        """The collection that a name or alias stands for."""
+        contents = self._catalog.read()
+        name = contents.aliases.get(name, name)
+        entry = contents.collections.get(name)
+        if entry is None:
+            raise _not_found(name, contents)
+        return name, entry
+
+    def _reader(self, name: str) -> edge.EdgeShard:
+        name, entry = self._entry(name)
+        if entry.state == "building":
+            return self._writer(name)
+        with self._mutex:
+            self._reopen_after_fork()
+            if name not in self._views:
+                with _translated(f"opening {name!r}"):
+                    self._views[name] = View(self._root / "views", self._folder(name))
+            return self._views[name].shard
+
+    def _writer(self, name: str) -> edge.EdgeShard:
+        name, entry = self._entry(name)
+        if entry.state == "ready":
+            raise CollectionStateError(
+                f"collection {name!r} is ready and embedded collections never change then; build a new one"
+            )
+        with self._mutex:
+            self._reopen_after_fork()
+            if name not in self._writers:
+                with _translated(f"opening {name!r} for writing"):
+                    self._writers[name] = edge.EdgeShard.load(str(self._folder(name)))
+            return self._writers[name]
+
+    def _reopen_after_fork(self) -> None:
+        # A shard that was opened before a fork hangs the child at its first query.
+        if os.getpid() != self._pid:
+            self._forget()
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Turn the engine's bare exceptions into ours, with what was being done."""
+    try:
+        yield
+    except Exception as error:
+        # qdrant_edge raises plain Exception for everything; a subclass is ours or a defect.
+        if type(error) is not Exception:
+            raise
+        reason = " ".join(str(error).split())
+        if "WouldBlock" in reason:
+            raise CollectionStateError(
+                f"{doing}: another process has it open for writing; wait for it or stop it"
+            ) from None
+        raise VectorStoreError(f"{doing}: {reason}") from error
+
+
+def _not_found(name: str, contents: CatalogContents) -> CollectionNotFoundError:
+    known = ", ".join(sorted([*contents.collections, *contents.aliases])) or "none"
+    return CollectionNotFoundError(
+        f"no collection or alias {name!r}; there are: {known}; build one with `keydistill reindex`"
+    )
+
+
+def _disk_bytes(folder: Path) -> int:
+    """Bytes that the folder takes on disk; its files are sparse."""
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
