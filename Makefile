@@ -7,7 +7,7 @@ BIN = .venv/bin
 # The weights come from a package; nothing needs the model hub.
 export HF_HUB_OFFLINE = 1
 
-.PHONY: install demo test test-slow lint format bench clean
+.PHONY: install demo test test-slow lint format docs bench clean
 
 install: .venv/installed
 
@@ -36,6 +36,9 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: install
+	$(BIN)/python -m cli.reference > docs/cli.md
 
 clean:
 	rm -rf .venv demo-data

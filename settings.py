@@ -64,6 +64,9 @@ class Settings(BaseSettings):
         default=512, ge=64, description="memory that sorting a snapshot may take before it spills to disk"
     )
 
+    payload_indexes: dict[str, Literal["keyword", "integer", "float", "bool"]] = Field(
+        default_factory=dict, description="further payload fields to index for filters, and their types"
+    )
     upsert_batch: int = Field(default=1_000, ge=1, le=10_000, description="points per write")
     quantization: Literal["int8", "none"] = Field(default="int8", description="how vectors are kept in memory")
     hnsw_m: int = Field(default=16, ge=4, le=128, description="edges per node of the HNSW graph")

@@ -4,7 +4,6 @@ It is one JSON file. A writer replaces it atomically while it holds a file lock,
 a swap of an alias is seen whole or not at all, and a process that dies in the middle changes nothing.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from errors import VectorStoreError
+from files import file_lock, replace_json
 from vectorstore.engine import CollectionSpec
 
 
@@ -91,35 +91,3 @@ def _parse(data: dict[str, Any]) -> CatalogContents:
         },
         aliases=data["aliases"],
     )
-
-
-@contextmanager
-def file_lock(path: Path, *, blocking: bool = True) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the kernel lets go of it when the process dies.
-
-    Raises:
-        BlockingIOError: Another process holds it and `blocking` is false.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
-        yield
-
-
-def replace_json(path: Path, data: Any) -> None:
-    """Replace a JSON file atomically and durably: a reader finds the old text or the new one, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

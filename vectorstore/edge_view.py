@@ -15,7 +15,7 @@ from pathlib import Path
 
 import qdrant_edge
 
-from vectorstore.catalog import file_lock
+from files import file_lock
 
 # Written once, when the optimizer makes a segment; everything else may be written when a shard is opened or closed.
 _WRITE_ONCE = (

@@ -1,0 +1,227 @@
+"""A large inventory through snapshot and reindex, then queries of every filter shape.
+
+    python -m benchmarks.million [--keyphrases N] [--keep FOLDER] [--quick] [--json FILE]
+
+Measured: rows per second of each step, peak memory of the whole command (with its optimising child), size on disk; for
+each filter shape p50 and p99 of one query in the engine, and recall@10 against exact search. Peers in the same run:
+`SentenceTransformer.encode` for embedding, numpy over all vectors for queries without a filter.
+
+With --keep a later call finds the collection there and measures only the queries.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmarks import report
+from encoders import Student
+from retrieval import Retriever, item_filter, read_items
+from settings import Settings, load_settings
+from tables import RejectLog
+from vectorstore import Engine, Filter, SearchParams, Vectors, keyphrase_filter
+from vectorstore.factory import open_engine
+
+_QUERIES = 400
+_LIMIT = 10
+
+
+def main() -> None:
+    """Simulate, build, query."""
+    parser = report.options(__doc__.partition("\n")[0])
+    parser.add_argument("--keyphrases", type=int, default=1_000_000)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work there and leave everything in it")
+    arguments = parser.parse_args()
+    count = 10_000 if arguments.quick else arguments.keyphrases
+    before = report.machine()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.keep or Path(scratch)
+        figures: dict[str, Any] = {"keyphrases": count}
+        if not (folder / "build.json").is_file():
+            (folder / "build.json").write_text(json.dumps(build(folder, count)), encoding="utf-8")
+        figures["build"] = json.loads((folder / "build.json").read_text(encoding="utf-8"))
+        _print_build(figures["build"])
+        settings = load_settings(home=folder / "home")
+        engine = open_engine(settings)
+        try:
+            retriever = Retriever.open(settings, engine)
+            figures["embedding"] = embedding(retriever.student, folder, 500 if arguments.quick else 2_000)
+            figures["queries"] = queries(engine, retriever, folder, settings)
+        finally:
+            engine.close()
+    _print_queries(figures)
+    report.write(arguments.json, figures, before)
+
+
+def build(folder: Path, count: int) -> dict[str, Any]:
+    """Simulate and reindex by the product's own commands; peak memory is the kernel's figure for the finished command."""
+    home = ["--home", str(folder / "home")]
+    market = folder / "marketplace"
+    simulated = _command(["simulate", str(market), "--items", "2000", "--keyphrases", str(count), "--seed", "0"])
+    reindexed = _command([*home, "reindex", str(market / "inventory.parquet"), "--json"])
+    run = json.loads(reindexed.pop("output"))
+    return {
+        "simulate_seconds": simulated["seconds"],
+        "simulate_peak_mb": simulated["peak_mb"],
+        "rows": run["rows"],
+        "parts": run["parts"],
+        "seconds": run["timings"],
+        "reindex_seconds": reindexed["seconds"],
+        "reindex_peak_mb": reindexed["peak_mb"],
+        "disk_bytes": run["report"]["disk_bytes"],
+    }
+
+
+def _command(arguments: Sequence[str]) -> dict[str, Any]:
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "cli.main", *arguments], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    output = process.stdout.read()
+    # The usage of exactly this process and the children it waited for; `RUSAGE_CHILDREN` would add earlier ones.
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise SystemExit(f"keydistill {' '.join(arguments)} failed")
+    return {
+        "seconds": time.perf_counter() - began,
+        "peak_mb": usage.ru_maxrss / 1024,
+        "output": output.decode(),
+    }
+
+
+def embedding(student: Student, folder: Path, count: int) -> dict[str, Any]:
+    """Keyphrases per second of ours and of `encode` at its best batch size, in turn, on an even choice."""
+    keyphrases = pq.read_table(folder / "marketplace" / "inventory.parquet", columns=["keyphrase"])["keyphrase"]
+    chosen = np.random.default_rng(0).choice(len(keyphrases), size=min(count, len(keyphrases)), replace=False)
+    texts = [keyphrases[int(index)].as_py() for index in chosen]
+    ours, peer = [], []
+    for _ in range(3):
+        ours.append(_rate(lambda: student.embed_keyphrases(texts), len(texts)))
+        peer.append(
+            max(
+                _rate(lambda size=size: student._model.encode(texts, batch_size=size), len(texts)) for size in (64, 128)
+            )
+        )
+    ratios = [ours / peer for ours, peer in zip(ours, peer, strict=True)]
+    return {"ours": report.spread(ours), "encode": report.spread(peer), "ratio": report.spread(ratios)}
+
+
+def _rate(work: Any, count: int) -> float:
+    began = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - began)
+
+
+def queries(engine: Engine, retriever: Retriever, folder: Path, settings: Settings) -> dict[str, Any]:
+    """p50 and p99 in milliseconds and recall@10, per filter shape."""
+    with RejectLog() as rejects:
+        items = [item for batch in read_items([folder / "marketplace" / "items.parquet"], rejects) for item in batch]
+    items = items[:_QUERIES]
+    vectors = retriever.student.embed_items([item.title for item in items])
+    shapes: dict[str, list[Filter]] = {
+        "none": [keyphrase_filter() for _ in items],
+        "leaf category": [keyphrase_filter(category=item.category) for item in items],
+        "parent category": [
+            keyphrase_filter(category=item.category.rpartition(" > ")[0] if item.category else None) for item in items
+        ],
+        "category and volume": [keyphrase_filter(category=item.category, min_search_volume=100) for item in items],
+        "site and category": [item_filter(item, match_category="leaf") for item in items],
+    }
+    params = SearchParams(ef=settings.search_ef, oversampling=settings.search_oversampling)
+    figures = {
+        shape: _measure(engine, retriever.collection, vectors, filters, params) for shape, filters in shapes.items()
+    }
+    figures["numpy, no filter"] = _brute_force(engine, retriever.collection, vectors)
+    return figures
+
+
+def _measure(
+    engine: Engine, collection: str, vectors: Vectors, filters: Sequence[Filter], params: SearchParams
+) -> dict[str, float]:
+    seconds, recalls, passing = [], [], []
+    for vector, filter in zip(vectors[:20], filters, strict=False):
+        engine.query(collection, vector, _LIMIT, filter, params)  # warms the pages that queries touch
+    found = []
+    for vector, filter in zip(vectors, filters, strict=True):
+        began = time.perf_counter()
+        found.append({hit.id for hit in engine.query(collection, vector, _LIMIT, filter, params)})
+        seconds.append(time.perf_counter() - began)
+    for vector, filter, ids in zip(vectors, filters, found, strict=True):
+        exact = {hit.id for hit in engine.query(collection, vector, _LIMIT, filter, SearchParams(exact=True))}
+        recalls.append(len(ids & exact) / len(exact) if exact else 1.0)
+    for filter in filters[:20]:
+        passing.append(engine.count(collection, filter))
+    p50, p99 = np.percentile(seconds, [50, 99]) * 1000
+    return {
+        "p50_ms": float(p50),
+        "p99_ms": float(p99),
+        "recall@10": float(np.mean(recalls)),
+        "passing": float(np.median(passing)),
+    }
+
+
+def _brute_force(engine: Engine, collection: str, vectors: Vectors) -> dict[str, float]:
+    """One query against all vectors with numpy, the peer without an index."""
+    stored = [record.vector for record in engine.scroll(collection, with_vectors=True)]
+    matrix = np.stack([vector for vector in stored if vector is not None])
+    seconds = []
+    for vector in vectors[:20]:
+        began = time.perf_counter()
+        scores = matrix @ vector
+        nearest = np.argpartition(-scores, _LIMIT)[:_LIMIT]
+        nearest[np.argsort(-scores[nearest])]
+        seconds.append(time.perf_counter() - began)
+    p50, p99 = np.percentile(seconds, [50, 99]) * 1000
+    return {"p50_ms": float(p50), "p99_ms": float(p99), "recall@10": 1.0, "passing": float(len(matrix))}
+
+
+def _print_build(build: dict[str, Any]) -> None:
+    rows, seconds = build["rows"], build["seconds"]
+    embedding = seconds["building"] - seconds["optimise"]
+    report.table(
+        ("step", "seconds", "rows/s"),
+        [
+            (name, f"{took:.1f}", f"{rows / took:,.0f}")
+            for name, took in (
+                ("snapshot", seconds["snapshot"]),
+                ("embed and upsert", embedding),
+                ("optimise", seconds["optimise"]),
+                ("verify", seconds["verifying"]),
+                ("whole reindex", build["reindex_seconds"]),
+            )
+        ],
+    )
+    print(
+        f"{rows:,} keyphrases; peak memory {build['reindex_peak_mb']:,.0f} MB; "
+        f"collection {build['disk_bytes'] / 1e6:,.0f} MB on disk\n"
+    )
+
+
+def _print_queries(figures: dict[str, Any]) -> None:
+    embedding = figures["embedding"]
+    report.table(
+        ("embedding", "keyphrases/s (median)", "min", "max"),
+        [
+            (name, *(f"{embedding[key][what]:,.0f}" for what in ("median", "min", "max")))
+            for name, key in (("keydistill", "ours"), ("SentenceTransformer.encode", "encode"))
+        ],
+    )
+    print(f"ratio {embedding['ratio']['median']:.2f}\n")
+    report.table(
+        ("filter shape", "passing (median)", "p50 ms", "p99 ms", "recall@10"),
+        [
+            (shape, f"{of['passing']:,.0f}", f"{of['p50_ms']:.2f}", f"{of['p99_ms']:.2f}", f"{of['recall@10']:.4f}")
+            for shape, of in figures["queries"].items()
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""What commands share: settings from the options of the main command, and the engine they ask for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from settings import Settings
+    from vectorstore import Engine
+
+
+def settings_of(ctx: click.Context, **options: Any) -> "Settings":
+    """The settings in force, with this command's options on top; options that are None do not count."""
+    from settings import load_settings
+
+    return load_settings(**{**(ctx.find_root().obj or {}), **options})
+
+
+@contextmanager
+def engine_of(settings: "Settings") -> Iterator["Engine"]:
+    """The engine that the settings ask for, closed when the block ends."""
+    from vectorstore.factory import open_engine
+
+    engine = open_engine(settings)
+    try:
+        yield engine
+    finally:
+        engine.close()

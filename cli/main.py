@@ -1,0 +1,93 @@
+"""The `keydistill` command. Each subcommand is imported only when it is called."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import click
+
+from errors import KeydistillError
+
+# Command -> module of `cli` and what it does, in the order of use. Help needs no import of any of them.
+COMMANDS = {
+    "demo": ("demo", "See the whole product work once, on a simulated marketplace."),
+    "simulate": ("simulate", "Write a simulated marketplace with known truth."),
+    "inventory": ("inventory", "Check inventory files before they are used."),
+    "reindex": ("reindex", "Build a collection from an inventory and put it live."),
+    "search": ("search", "Find keyphrases for one title."),
+    "recommend": ("recommend", "Find keyphrases for a file of items."),
+    "runs": ("runs", "List and show runs."),
+    "collections": ("collections", "List collections and what is live."),
+    "status": ("status", "Say what is live and what is going on."),
+    "settings": ("settings", "Print the settings in force, secrets masked."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules of this package."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"cli.{COMMANDS[cmd_name][0]}")
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Folder of runs and collections.")
+@click.option("--alias", help="Name behind which the live collection stands.")
+@click.option("--debug", is_flag=True, help="Show a traceback where something fails.")
+@click.version_option(package_name="keydistill")
+@click.pass_context
+def cli(ctx: click.Context, home: Path | None, alias: str | None, debug: bool) -> None:
+    """Recommend advertiser keyphrases for items, out of an inventory of millions of buyer queries.
+
+    Settings come from keydistill.toml, KEYDISTILL_... variables and options; `keydistill settings` prints them.
+    """
+    ctx.obj = {"home": home, "alias": alias}
+
+
+def main() -> None:
+    """Run the command; a failure is one line on stderr and a non-zero exit status."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        # Commands return nothing; a number is the status that one gave to `Context.exit`.
+        status = cli.main(prog_name="keydistill", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does. Nothing more can be written, also not at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        sys.exit(141)
+    except KeydistillError as error:
+        if debug:
+            raise
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if debug:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        click.echo(f"error: {error.strerror or error}{where}; nothing live was touched", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

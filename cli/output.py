@@ -1,0 +1,141 @@
+"""How commands print: JSON for programs, tables and progress bars for people."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Columns aligned by spaces, those named in `right` to the right; for a pipe as well as a terminal."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in [list(headers), *cells]) for i in range(len(headers))]
+    for row in [list(headers), *cells]:
+        columns = [
+            cell.rjust(width) if header in right else cell.ljust(width)
+            for cell, width, header in zip(row, widths, headers, strict=True)
+        ]
+        click.echo("  ".join(columns).rstrip())
+
+
+class TerminalProgress:
+    """A bar per step with rate and remaining time."""
+
+    def __init__(self, bars: "Progress") -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        """See `ingest.progress.Progress.start`."""
+        self._finish()
+        self._task = self._bars.add_task(step, total=total, unit=unit)
+
+    def advance(self, count: int) -> None:
+        """See `ingest.progress.Progress.advance`."""
+        if self._task is not None:
+            self._bars.advance(self._task, count)
+
+    def close(self) -> None:
+        """Take the bars off the terminal's last lines, before something else is printed."""
+        self._finish()
+        self._bars.stop()
+
+    def _finish(self) -> None:
+        if self._task is not None:
+            task = self._bars.tasks[self._bars.task_ids.index(self._task)]
+            if task.total is None:
+                self._bars.update(self._task, total=task.completed or 1, completed=task.completed or 1)
+            self._bars.stop_task(self._task)
+
+
+class SilentProgress:
+    """For pipes."""
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        """Say nothing."""
+
+    def advance(self, count: int) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def progress_bars(*, quiet: bool = False) -> Iterator[TerminalProgress | SilentProgress]:
+    """Progress on stderr where that is a terminal, none otherwise."""
+    if quiet or not sys.stderr.isatty():
+        yield SilentProgress()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """Units done, and how many a second."""
+
+        def render(self, task: Task) -> Text:
+            """Empty where a step counts nothing."""
+            unit = task.fields["unit"]
+            if not unit or not task.completed:
+                return Text("")
+            of = f"/{task.total:,.0f}" if task.total else ""
+            speed = task.finished_speed or task.speed
+            return Text(f"{task.completed:,.0f}{of} {unit}" + (f"  {speed:,.0f}/s" if speed else ""))
+
+    with Progress(
+        TextColumn("{task.description:<16}"),
+        BarColumn(bar_width=24),
+        Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+    ) as bars:
+        yield TerminalProgress(bars)
+
+
+def bytes_text(count: int | None) -> str:
+    """A number of bytes as a person reads it.
+
+    >>> bytes_text(2_345_678)
+    '2.3 MB'
+    """
+    if count is None:
+        return "-"
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds as a person reads them.
+
+    >>> duration_text(3725), duration_text(4.25)
+    ('1 h 02 min', '4.2 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{seconds / 60:.1f} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,65 @@
+"""`keydistill recommend`: keyphrases for a file of items."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context import engine_of, settings_of
+from cli.output import print_json, progress_bars
+
+if TYPE_CHECKING:
+    from retrieval import MatchCategory
+
+
+@click.command()
+@click.argument("items", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV, JSONL or Parquet file."
+)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Keyphrases per item.")
+@click.option(
+    "--match-category",
+    type=click.Choice(["none", "leaf", "parent"]),
+    default="none",
+    show_default=True,
+    help="Only keyphrases of the item's leaf category, or of its parent.",
+)
+@click.option("--min-volume", type=int, help="Least search volume.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def recommend(
+    ctx: click.Context,
+    items: tuple[Path, ...],
+    out: Path,
+    limit: int,
+    match_category: "MatchCategory",
+    min_volume: int | None,
+    as_json: bool,
+) -> None:
+    """Find keyphrases for every item in ITEMS files (CSV, JSONL, Parquet: item_id, title, category_path, site)."""
+    from retrieval import Retriever, recommend_file
+
+    settings = settings_of(ctx)
+    with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
+        retriever = Retriever.open(settings, engine)
+        progress.start("recommend", None, "items")
+        done = recommend_file(
+            retriever,
+            items,
+            out,
+            limit=limit,
+            match_category=match_category,
+            min_search_volume=min_volume,
+            progress=progress.advance,
+        )
+        progress.close()
+    if as_json:
+        print_json({**asdict(done), "collection": retriever.collection, "out": out})
+        return
+    click.echo(f"{done.recommendations:,} keyphrases for {done.items:,} items in {out}, from {retriever.collection}")
+    if done.short:
+        click.echo(f"{done.short:,} items got fewer than {limit}: no more keyphrases pass their filter", err=True)
+    if done.rejected:
+        click.echo(f"{done.rejected:,} rows were no items; see {done.rejects_file}", err=True)

@@ -1,0 +1,106 @@
+"""`keydistill reindex`: an inventory becomes the live collection."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context import engine_of, settings_of
+from cli.output import bytes_text, duration_text, print_json, progress_bars
+from errors import SettingsError
+
+if TYPE_CHECKING:
+    from ingest.plan import Plan
+    from ingest.run import Run
+
+
+@click.command()
+@click.argument("inventory", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--student", help="Folder or name of the student to build with.")
+@click.option("--dimension", type=int, help="Matryoshka dimension of the vectors.")
+@click.option(
+    "--categories", type=click.Path(path_type=Path), help="File of the category tree (category_id, parent_id)."
+)
+@click.option("--max-reject-share", type=float, help="Share of rejected rows above which the run fails.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
+@click.option("--no-swap", is_flag=True, help="Build and verify, but leave the alias where it is.")
+@click.option("--resume", metavar="RUN", help="Take up an interrupted or failed run instead of starting one.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def reindex(
+    ctx: click.Context,
+    inventory: tuple[Path, ...],
+    student: str | None,
+    dimension: int | None,
+    categories: Path | None,
+    max_reject_share: float | None,
+    dry_run: bool,
+    no_swap: bool,
+    resume: str | None,
+    as_json: bool,
+) -> None:
+    """Build a collection from INVENTORY files (CSV, JSONL, Parquet) and put it live.
+
+    Ctrl-C leaves a run that --resume takes up, and what is live untouched.
+    """
+    if bool(inventory) == bool(resume):
+        raise SettingsError(
+            "give inventory files to start a run, or --resume RUN to take one up; not both, not neither"
+        )
+    settings = settings_of(ctx, student=student, dimension=dimension, max_reject_share=max_reject_share)
+    with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
+        if dry_run:
+            from ingest.plan import plan
+
+            planned = plan(settings, engine, list(inventory), categories=categories, swap=not no_swap)
+            progress.close()
+            print_json(planned.as_dict()) if as_json else _print_plan(planned)
+            return
+        from ingest import Reindexer
+
+        work = Reindexer(settings, engine, progress)
+        try:
+            run = work.resume(resume) if resume else work.start(inventory, categories=categories, swap=not no_swap)
+        except KeyboardInterrupt:
+            progress.close()
+            if work.run is not None:
+                click.echo(
+                    f"interrupted while {work.run.state}; what is live was not touched; "
+                    f"go on with: keydistill reindex --resume {work.run.id}",
+                    err=True,
+                )
+                ctx.exit(130)
+            raise
+        progress.close()
+    print_json(run.as_dict()) if as_json else _print_run(run)
+
+
+def _print_plan(plan: "Plan") -> None:
+    inventory = plan.inventory
+    click.echo(f"rows           {inventory.rows_read:,} read, {inventory.rows_rejected:,} rejected")
+    for reason, count in inventory.rejects_by_reason.items():
+        click.echo(f"  rejected     {count:,} {reason}")
+    click.echo(
+        f"keyphrases     {plan.keyphrases:,} in {plan.parts:,} parts, {inventory.rows_merged:,} equal ones merged"
+    )
+    click.echo(f"  no category  {inventory.without_category:,}, found only without a category filter")
+    click.echo(f"student        {plan.student_version}, dimension {plan.dimension}")
+    click.echo(f"alias          {plan.alias}: {plan.previous_target or 'nothing'} -> {plan.swap_to}")
+    click.echo(
+        f"time           about {duration_text(plan.seconds)} at {plan.keyphrases_per_second:,.0f} keyphrases/s, "
+        "measured on a sample just now"
+    )
+    click.echo(f"size           about {bytes_text(plan.bytes)}")
+    click.echo("dry run: nothing was changed")
+
+
+def _print_run(run: "Run") -> None:
+    click.echo(f"run            {run.id}: {run.state}")
+    click.echo(f"keyphrases     {run.rows:,} in {run.parts:,} parts")
+    click.echo(f"collection     {run.collection}, {bytes_text(run.report.get('disk_bytes'))}")
+    click.echo(f"student        {run.student_version}")
+    click.echo("time           " + ", ".join(f"{step} {duration_text(took)}" for step, took in run.timings.items()))
+    if run.state == "live":
+        click.echo(f"alias          {run.alias}: {run.previous_target or 'nothing'} -> {run.collection}")
+    else:
+        click.echo(f"alias          {run.alias} was left at {run.previous_target or 'nothing'}")

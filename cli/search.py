@@ -1,0 +1,60 @@
+"""`keydistill search`: keyphrases for one title."""
+
+import click
+
+from cli.context import engine_of, settings_of
+from cli.output import print_json, print_table
+
+
+@click.command()
+@click.argument("title")
+@click.option("--category", help="Category id, such as 'A > B'; finds its descendants too.")
+@click.option("--site", help="Marketplace site.")
+@click.option("--min-volume", type=int, help="Least search volume.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Keyphrases at the most.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def search(
+    ctx: click.Context,
+    title: str,
+    category: str | None,
+    site: str | None,
+    min_volume: int | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Find keyphrases for TITLE in the live collection."""
+    from retrieval import Retriever
+    from tables import normalize_category
+    from vectorstore import keyphrase_filter
+
+    settings = settings_of(ctx)
+    with engine_of(settings) as engine:
+        wanted = keyphrase_filter(
+            category=None if category is None else normalize_category(category),
+            site=site,
+            min_search_volume=min_volume,
+        )
+        found = Retriever.open(settings, engine).recommend([title], limit, [wanted])[0]
+    if as_json:
+        print_json(
+            [{"keyphrase": hit.keyphrase, "score": round(hit.score, 6), "payload": hit.payload} for hit in found]
+        )
+        return
+    if not found:
+        click.echo("no keyphrase passes the filter", err=True)
+        return
+    print_table(
+        ("score", "keyphrase", "search volume", "category"),
+        [
+            (
+                f"{hit.score:.3f}",
+                hit.keyphrase,
+                hit.payload.get("search_volume", "-"),
+                # The deepest of a path and its ancestors is the longest.
+                max(hit.payload.get("category_ids", ["-"]), key=len),
+            )
+            for hit in found
+        ],
+        right=("score", "search volume"),
+    )

@@ -1,0 +1,32 @@
+"""`keydistill settings`: what is in force, and where to change it."""
+
+import click
+from pydantic import SecretStr
+
+from cli.context import settings_of
+from cli.output import print_json
+from settings import Settings
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def settings(ctx: click.Context, as_json: bool) -> None:
+    """Print the settings in force, secrets masked.
+
+    NAME can be set as KEYDISTILL_NAME in the environment, or as `name = ...` in keydistill.toml, or in the file that
+    KEYDISTILL_CONFIG names.
+    """
+    present = settings_of(ctx)
+    values = {name: _plain(getattr(present, name)) for name in Settings.model_fields}
+    if as_json:
+        print_json(values)
+        return
+    for name, field in Settings.model_fields.items():
+        shown = "-" if values[name] is None else values[name]
+        click.echo(f"{name:<24} {shown}")
+        click.echo(f"{'':<24}   {field.description}")
+
+
+def _plain(value: object) -> object:
+    return "**********" if isinstance(value, SecretStr) else value

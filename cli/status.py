@@ -1,0 +1,46 @@
+"""`keydistill status`: is all well, in a few lines."""
+
+import click
+
+from cli.context import engine_of, settings_of
+from cli.output import bytes_text, print_json
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Say what is live and what is going on."""
+    from ingest import OPEN_STATES, FileRunStore
+
+    settings = settings_of(ctx)
+    with engine_of(settings) as engine:
+        target = engine.aliases().get(settings.alias)
+        live = engine.info(target) if target else None
+    runs = FileRunStore(settings.home).all()
+    unfinished = [run for run in runs if run.state in OPEN_STATES]
+    if as_json:
+        print_json(
+            {
+                "engine": settings.engine,
+                "alias": settings.alias,
+                "collection": live and live.name,
+                "points": live and live.points,
+                "student_version": live and live.metadata.get("student_version"),
+                "unfinished_runs": [run.id for run in unfinished],
+            }
+        )
+        return
+    where = settings.home if settings.engine == "embedded" else settings.qdrant_url
+    click.echo(f"engine         {settings.engine}, {where}")
+    if live is None:
+        click.echo(f"alias          {settings.alias} names nothing yet; start with `keydistill reindex INVENTORY`")
+    else:
+        click.echo(f"alias          {settings.alias} -> {live.name}")
+        click.echo(f"points         {live.points:,}, {bytes_text(live.disk_bytes)}")
+        click.echo(f"student        {live.metadata.get('student_version', '-')}")
+        click.echo(f"built          {live.metadata.get('created_at', '-')} by run {live.metadata.get('run', '-')}")
+    for run in unfinished:
+        click.echo(
+            f"unfinished     {run.id}: {run.state}, {len(run.parts_done)}/{run.parts} parts {run.error or ''}".rstrip()
+        )

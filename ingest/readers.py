@@ -1,0 +1,54 @@
+"""Rows of CSV, JSONL and Parquet files, in batches of columns, each with its row number.
+
+A row that cannot be taken apart is handed on as malformed; an error is raised only where the rest of a file cannot be
+trusted. Memory is bounded by the batch, whatever the file holds.
+"""
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import pyarrow as pa
+
+from errors import InputError
+from ingest.parquet_reader import read_parquet
+from ingest.raw_batch import Header, RawBatch
+from ingest.sources import Kind, Source
+from ingest.text_readers import read_csv, read_jsonl
+
+Reader = Callable[[Source, Header], Iterator[RawBatch]]
+
+_READERS: Mapping[Kind, Reader] = {
+    "csv": read_csv,
+    "tsv": read_csv,
+    "jsonl": read_jsonl,
+    "parquet": read_parquet,
+}
+
+
+def read_rows(
+    source: Source, *, known: Sequence[str], required: Sequence[str], forbidden: Sequence[str] = ()
+) -> Iterator[RawBatch]:
+    """All rows of an open file; when this is exhausted the file did not change in the meantime.
+
+    Args:
+        source: From `open_source`.
+        known: Columns that become `RawBatch.columns`; all others become `RawBatch.extras`.
+        required: Columns without which the file is useless.
+        forbidden: Names that no column may have.
+
+    Raises:
+        InputError: The file is truncated or damaged, or its columns are not as they should be.
+        InputChangedError: It changed while it was being read.
+    """
+    try:
+        yield from _READERS[source.kind](source, Header(known, required, forbidden))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        source.check_unchanged()
+        raise InputError(f"{source.path}: its gzip data is truncated or damaged ({error}); copy it again") from None
+    except (pa.ArrowException, OSError) as error:
+        # A file that shrinks under the reader shows up as damage first.
+        source.check_unchanged()
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{source.path} is truncated or damaged ({reason}); copy it again") from None
+    source.check_unchanged()

@@ -1,0 +1,105 @@
+import sys
+import unicodedata
+import uuid
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ingest.identity import NAMESPACE, point_id, text_hash
+from ingest.normalization import normalize_keyphrase, normalize_label
+from ingest.rejects import Reason, RejectedValueError
+
+usable_text = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffd") | st.sampled_from("\t\n\v\f\r\x85")
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("  Red   SHOES ", "red shoes"),
+        ("red\tshoes\r\nsize\u00a09\u3000\u2028eu", "red shoes size 9 eu"),
+        ("Straße", "straße"),
+        ("\u039f\u0394\u039f\u03a3", "\u03bf\u03b4\u03bf\u03c2"),
+        ("\uff32\uff25\uff24", "red"),
+        ("№ ½ ﬁx", "no 1⁄2 fix"),
+        ("cafe\u0301", "café"),
+        ("sho\u200bes\u00ad", "shoes"),
+        ("\ufeffshoes\u200e", "shoes"),
+        ("a\u200d\u0301", "á"),
+        ("İstanbul", "i\u0307stanbul"),
+        ("\u200b \u00ad", ""),
+        ("", ""),
+    ],
+)
+def test_ways_to_type_the_same(raw, expected):
+    assert normalize_keyphrase(raw) == expected
+
+
+def test_labels_keep_their_case():
+    assert normalize_label("  EBAY\u00a0us ") == "EBAY us"
+
+
+@pytest.mark.parametrize("normalize", [normalize_keyphrase, normalize_label])
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ("a\x00b", Reason.CONTROL_CHARACTER),
+        ("a\x1fb", Reason.CONTROL_CHARACTER),
+        ("a\x7f", Reason.CONTROL_CHARACTER),
+        ("a\x9b", Reason.CONTROL_CHARACTER),
+        ("caf\udce9", Reason.BAD_ENCODING),
+        ("caf\ufffd", Reason.BAD_ENCODING),
+    ],
+)
+def test_damaged_text_is_refused(normalize, raw, reason):
+    with pytest.raises(RejectedValueError) as error:
+        normalize(raw)
+    assert error.value.reason is reason
+
+
+@given(usable_text)
+@example("ϓ̈")
+@example("\u0345\u0300")
+@example("ﬃ\u200d\u0301İ\u0307")
+def test_normalising_twice_is_normalising_once(raw):
+    for normalize in (normalize_keyphrase, normalize_label):
+        once = normalize(raw)
+        assert normalize(once) == once
+        assert unicodedata.is_normalized("NFKC", once)
+        assert once == " ".join(once.split())
+
+
+def test_every_character_settles():
+    for code in range(sys.maxunicode + 1):
+        if code == 0xFFFD or unicodedata.category(chr(code)) in ("Cc", "Cs"):
+            continue
+        once = normalize_keyphrase(f"A{chr(code)}\u0301")
+        assert normalize_keyphrase(once) == once
+
+
+@given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"])))
+def test_ascii_takes_a_short_cut_to_the_same_result(raw):
+    assert normalize_keyphrase(raw) == normalize_keyphrase(raw + "é").removesuffix("é").strip()
+
+
+@given(st.none() | st.text(), st.text())
+def test_point_ids_are_uuid5(site, keyphrase):
+    try:
+        f"{site}{keyphrase}".encode()
+    except UnicodeEncodeError:
+        return
+    assert point_id(site, keyphrase) == str(uuid.uuid5(NAMESPACE, (site or "") + "\x1f" + keyphrase))
+
+
+def test_point_ids_do_not_change():
+    # Stored collections hold them.
+    assert point_id(None, "red shoes") == "3656763e-4f81-5855-9a67-2a7a5aebbf2a"
+    assert point_id("US", "red shoes") == "43c47f6e-d79e-51c3-84e0-44052ae1104c"
+    assert text_hash("red shoes") == "61959b3a303f52c5"
+
+
+def test_site_and_keyphrase_do_not_run_into_each_other():
+    assert point_id("a", "b c") != point_id("a b", "c")
+    assert point_id(None, "a b") != point_id("a", "b")

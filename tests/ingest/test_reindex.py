@@ -1,0 +1,329 @@
+import csv
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders import Student
+from errors import (
+    AliasChangedError,
+    RunBusyError,
+    RunStateError,
+    StudentMismatchError,
+    TooManyRejectsError,
+    VerificationError,
+)
+from ingest import FileRunStore, Reindexer, Snapshot, reindex
+from settings import Settings, load_settings
+from vectorstore import Engine
+from vectorstore.edge import EmbeddedEngine
+
+WORDS = ["red", "blue", "running", "shoes", "iphone", "case", "usb", "cable", "vintage", "lamp", "desk", "ps5"]
+ROWS = 240
+PART_ROWS = 50
+
+
+def write_inventory(path: Path, rows: int = ROWS) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["keyphrase", "category_path", "search_volume", "site", "brand"])
+        for row in range(rows):
+            words = [WORDS[row % 12], WORDS[row // 12 % 12], WORDS[row // 144 % 12], "x" * (row % 3)]
+            path_of = "" if row % 10 == 0 else f"Root > Branch {row % 3} > Leaf {row % 6}"
+            writer.writerow([" ".join(words) + f" {row}", path_of, row, "US", f"b{row % 4}"])
+    return path
+
+
+@pytest.fixture
+def inventory(tmp_path) -> Path:
+    return write_inventory(tmp_path / "inventory.csv")
+
+
+@pytest.fixture
+def settings(tmp_path, tiny_folder) -> Settings:
+    return load_settings(home=tmp_path / "home", student=str(tiny_folder), part_rows=PART_ROWS, upsert_batch=20)
+
+
+@pytest.fixture
+def engine(settings):
+    with EmbeddedEngine(settings.home) as engine:
+        yield engine
+
+
+@pytest.fixture
+def reindexer(settings, engine, tiny_student, monkeypatch) -> Reindexer:
+    monkeypatch.setattr(Student, "load", lambda *_, **__: tiny_student)
+    return Reindexer(settings, engine)
+
+
+def content(engine: Engine, name: str) -> dict[str, tuple[str, np.ndarray]]:
+    return {
+        record.id: (json.dumps(record.payload, sort_keys=True), record.vector)
+        for record in engine.scroll(name, with_vectors=True)
+    }
+
+
+def assert_same(found: dict[str, tuple[str, np.ndarray]], expected: dict[str, tuple[str, np.ndarray]]) -> None:
+    assert {id: payload for id, (payload, _) in found.items()} == {id: payload for id, (payload, _) in expected.items()}
+    for id, (_, vector) in expected.items():
+        np.testing.assert_allclose(found[id][1], vector, atol=1e-5)
+
+
+def test_a_reindex_puts_every_keyphrase_live(reindexer, engine, inventory, tiny_student):
+    run = reindexer.start([inventory])
+    assert run.state == "live"
+    assert engine.aliases() == {"keyphrases": run.collection}
+    assert run.rows == engine.count("keyphrases") == ROWS
+    assert sorted(run.parts_done) == list(range(run.parts)) == [0, 1, 2, 3, 4]
+    records = {record.payload["keyphrase"]: record for record in engine.scroll("keyphrases", with_vectors=True)}
+    record = records["blue red red x 1"]
+    assert record.payload == {
+        "keyphrase": "blue red red x 1",
+        "category_ids": ["Root", "Root > Branch 1", "Root > Branch 1 > Leaf 1"],
+        "search_volume": 1,
+        "site": "US",
+        "brand": "b1",
+        "text_hash": record.payload["text_hash"],
+    }
+    np.testing.assert_allclose(record.vector, tiny_student.embed_keyphrases(["blue red red x 1"])[0], atol=1e-5)
+    assert "category_ids" not in records["red red red 0"].payload
+
+
+def test_the_collection_says_where_it_comes_from(reindexer, engine, inventory, tiny_student):
+    run = reindexer.start([inventory])
+    metadata = engine.info("keyphrases").metadata
+    assert metadata["run"] == run.id
+    assert metadata["student_version"] == tiny_student.version
+    assert metadata["rows"] == ROWS
+    assert set(metadata["payload_indexes"]) == set(engine.info("keyphrases").payload_indexes)
+
+
+def test_the_same_inventory_makes_the_same_collection(reindexer, engine, inventory):
+    first = reindexer.start([inventory])
+    second = reindexer.start([inventory])
+    assert second.previous_target == first.collection
+    assert engine.aliases() == {"keyphrases": second.collection}
+    assert_same(content(engine, second.collection), content(engine, first.collection))
+
+
+def test_the_run_that_was_live_is_retired(reindexer, settings, inventory):
+    first = reindexer.start([inventory])
+    second = reindexer.start([inventory])
+    states = {run.id: run.state for run in FileRunStore(settings.home).all()}
+    assert states == {first.id: "retired", second.id: "live"}
+
+
+def test_without_a_swap_the_alias_stays(reindexer, engine, inventory):
+    first = reindexer.start([inventory])
+    second = reindexer.start([inventory], swap=False)
+    assert second.state == "ready"
+    assert engine.aliases() == {"keyphrases": first.collection}
+    assert engine.count(second.collection) == ROWS
+    with pytest.raises(RunStateError, match="nothing to resume"):
+        reindexer.resume(second.id)
+
+
+def test_too_many_rejects_fail_before_anything_is_built(reindexer, engine, settings, tmp_path):
+    bad = tmp_path / "bad.csv"
+    bad.write_text("keyphrase\n" + "good\n" * 5 + '"\x01"\n' * 5, encoding="utf-8")
+    with pytest.raises(TooManyRejectsError, match=r"50"):
+        reindexer.start([bad])
+    assert engine.collections() == []
+    (run,) = FileRunStore(settings.home).all()
+    assert (run.state, run.failed_in) == ("failed", "snapshot")
+    assert run.error
+
+
+class Interrupting:
+    """Progress that raises at the n-th report of a step."""
+
+    def __init__(self, step: str, after: int, error: BaseException) -> None:
+        self.step, self.after, self.error = step, after, error
+        self.present = ""
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        self.present = step
+        self._maybe()
+
+    def advance(self, count: int) -> None:
+        self._maybe()
+
+    def _maybe(self) -> None:
+        if self.present == self.step:
+            self.after -= 1
+            if self.after == 0:
+                raise self.error
+
+
+@pytest.mark.parametrize(
+    ("step", "after"),
+    [("snapshot", 1), ("embed and upsert", 1), ("embed and upsert", 9), ("optimise", 1), ("verify", 1)],
+)
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), VerificationError("pretended")], ids=["ctrl-c", "failure"])
+def test_a_run_that_stopped_anywhere_resumes_to_the_same_collection(
+    reindexer, settings, engine, inventory, step, after, error
+):
+    live = reindexer.start([inventory])
+    reindexer._progress = Interrupting(step, after, error)
+    with pytest.raises(type(error)):
+        reindexer.start([inventory])
+    assert engine.aliases() == {"keyphrases": live.collection}
+    stopped = reindexer.run
+    assert FileRunStore(settings.home).load(stopped.id).state == (
+        "failed" if isinstance(error, VerificationError) else stopped.state
+    )
+    with EmbeddedEngine(settings.home) as other:
+        engine.close()  # as the death of the process would
+        run = Reindexer(settings, other).resume(stopped.id)
+        assert run.state == "live"
+        assert_same(content(other, "keyphrases"), content(other, live.collection))
+
+
+def test_a_resumed_run_repeats_no_finished_part(reindexer, tiny_student, inventory, monkeypatch):
+    reindexer._progress = Interrupting("embed and upsert", 5, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        reindexer.start([inventory])
+    done = len(reindexer.run.parts_done)
+    assert 0 < done < 5
+    embedded: list[int] = []
+    original = tiny_student.embed_keyphrases
+    monkeypatch.setattr(
+        tiny_student, "embed_keyphrases", lambda texts, *rest: embedded.append(len(texts)) or original(texts, *rest)
+    )
+    run = reindexer.resume(reindexer.run.id)
+    assert sum(embedded) == ROWS - done * PART_ROWS + run.report["rows_embedded_again"]
+
+
+def test_a_swap_by_somebody_else_is_not_undone(reindexer, engine, inventory):
+    first = reindexer.start([inventory], swap=False)
+    reindexer._progress = Interrupting("verify", 1, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        reindexer.start([inventory])
+    engine.swap_alias("keyphrases", first.collection, None)
+    reindexer._progress = reindex.NoProgress()
+    with pytest.raises(AliasChangedError, match="somebody else swapped"):
+        reindexer.resume(reindexer.run.id)
+    assert engine.aliases() == {"keyphrases": first.collection}
+
+
+def test_killed_between_the_swap_and_its_record(reindexer, settings, engine, inventory):
+    run = reindexer.start([inventory])
+    store = FileRunStore(settings.home)
+    store.save(run.changed(state="ready"))
+    assert reindexer.resume(run.id).state == "live"
+    assert engine.aliases() == {"keyphrases": run.collection}
+
+
+def test_a_missing_point_is_found(reindexer, engine, settings, inventory, monkeypatch):
+    upsert = EmbeddedEngine.upsert
+
+    def forgetful(self, name, points):
+        upsert(self, name, points)
+        self.delete(name, points.ids[-1:])
+
+    monkeypatch.setattr(EmbeddedEngine, "upsert", forgetful)
+    with pytest.raises(VerificationError, match=r"has points \d+, its snapshot says 240"):
+        reindexer.start([inventory])
+    assert engine.aliases() == {}
+
+
+def test_a_vector_of_another_text_is_found(reindexer, engine, tiny_student, inventory, monkeypatch):
+    original = tiny_student.embed_keyphrases
+
+    def shifted(texts, *rest):
+        vectors = original(texts, *rest)
+        return np.roll(vectors, 1, axis=0) if len(texts) == PART_ROWS else vectors
+
+    monkeypatch.setattr(tiny_student, "embed_keyphrases", shifted)
+    with pytest.raises(VerificationError, match="away from its text embedded again"):
+        reindexer.start([inventory])
+    assert engine.aliases() == {}
+
+
+def test_a_payload_that_differs_is_found(reindexer, engine, inventory, monkeypatch):
+    upsert = EmbeddedEngine.upsert
+
+    def careless(self, name, points):
+        for payload in points.payloads:
+            payload["search_volume"] = 7
+        upsert(self, name, points)
+
+    monkeypatch.setattr(EmbeddedEngine, "upsert", careless)
+    with pytest.raises(VerificationError, match=r"the payload of .* differs"):
+        reindexer.start([inventory])
+
+
+def test_another_student_cannot_go_on_with_a_run(reindexer, settings, engine, inventory):
+    reindexer._progress = Interrupting("embed and upsert", 9, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        reindexer.start([inventory])
+    store = FileRunStore(settings.home)
+    run = store.save(store.load(reindexer.run.id).changed(student_version="another-384d-000000000000"))
+    with pytest.raises(StudentMismatchError, match="began with student another"):
+        Reindexer(settings, engine).resume(run.id)
+
+
+def test_a_snapshot_that_was_tampered_with_is_refused(reindexer, settings, inventory):
+    reindexer._progress = Interrupting("optimise", 1, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        reindexer.start([inventory])
+    folder = FileRunStore(settings.home).folder(reindexer.run.id) / "snapshot"
+    part = Snapshot.open(folder).parts[2].path
+    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    reindexer._progress = reindex.NoProgress()
+    with pytest.raises(Exception, match="is not what was written"):
+        reindexer.resume(reindexer.run.id)
+
+
+def hold_lock(home: Path, holding, release) -> None:
+    with FileRunStore(home).building_for("keyphrases", "the-other-run"):
+        holding.set()
+        release.wait()
+
+
+def test_of_two_builds_for_one_alias_the_second_is_told_of_the_first(reindexer, settings, inventory):
+    context = multiprocessing.get_context("spawn")
+    holding, release = context.Event(), context.Event()
+    other = context.Process(target=hold_lock, args=(settings.home, holding, release))
+    other.start()
+    assert holding.wait(30)
+    with pytest.raises(RunBusyError, match="run the-other-run is building for alias 'keyphrases'"):
+        reindexer.start([inventory])
+    release.set()
+    other.join()
+    assert reindexer.start([inventory]).state == "live"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_command_resumes_to_the_same_collection(reindexer, settings, engine, inventory, tmp_path, how):
+    big = write_inventory(tmp_path / "big.csv", rows=2_000)
+    environment = {**os.environ, "KEYDISTILL_HOME": str(settings.home), "KEYDISTILL_PART_ROWS": "50"}
+    environment["KEYDISTILL_STUDENT"] = settings.student
+    command = [sys.executable, "-m", "cli.main", "reindex"]
+    process = subprocess.Popen([*command, str(big)], env=environment, stderr=subprocess.PIPE, text=True)
+    store = FileRunStore(settings.home)
+    while not any(len(run.parts_done) >= 3 for run in store.all()):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(how)
+    _, message = process.communicate(timeout=60)
+    (run,) = store.all()
+    assert run.state == "building"
+    assert engine.aliases() == {}
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert message == (
+            f"interrupted while building; what is live was not touched; "
+            f"go on with: keydistill reindex --resume {run.id}\n"
+        )
+    subprocess.run([*command, "--resume", run.id], env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert engine.count("keyphrases") == 2_000
+    uninterrupted = reindexer.start([big])
+    assert_same(content(engine, run.collection), content(engine, uninterrupted.collection))

@@ -1,0 +1,95 @@
+"""The engines that the contract is tested on."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+from qdrant_client import QdrantClient
+
+from tests.support.front_process import FrontProcess
+from tests.support.grpc_front import GrpcFront
+from vectorstore import Engine
+from vectorstore.edge import EmbeddedEngine
+from vectorstore.server import ServerEngine
+
+_SERVER_URL = os.environ.get("KEYDISTILL_TEST_QDRANT_URL")
+_SERVER_KEY = os.environ.get("KEYDISTILL_TEST_QDRANT_API_KEY")
+
+
+@dataclass
+class Bench:
+    """An engine under test.
+
+    Attributes:
+        kind: "embedded", or `ServerEngine` on the REST "front", the "grpc" one, the client's "local" mode or a real
+            "server".
+        open_another: A second engine on the same collections, as another process would open it; None: impossible.
+    """
+
+    kind: str
+    engine: Engine
+    open_another: Callable[[], Engine] | None
+    names: list[str] = field(default_factory=list)
+
+    def name(self, hint: str = "c") -> str:
+        """A name that nobody else uses, for a collection or an alias."""
+        self.names.append(f"keydistill-test-{hint}-{uuid4().hex[:12]}")
+        return self.names[-1]
+
+
+@pytest.fixture(scope="session")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
+    """A REST front that the whole run shares; who orders faults from it ends them."""
+    with FrontProcess(tmp_path_factory.mktemp("front")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module", params=["embedded", "front", "grpc", "local", *(["server"] if _SERVER_URL else [])])
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Each engine in turn."""
+    if request.param == "embedded":
+        yield from _embedded(tmp_path_factory.mktemp("embedded"))
+    elif request.param == "front":
+        url = request.getfixturevalue("front").url
+        with ServerEngine(url) as engine:
+            yield Bench("front", engine, lambda: ServerEngine(url))
+    elif request.param == "grpc":
+        yield from _grpc(request.getfixturevalue("front").url)
+    elif request.param == "local":
+        with ServerEngine.from_client(QdrantClient(":memory:")) as engine:
+            yield Bench("local", engine, None)
+    else:
+        assert _SERVER_URL is not None
+        yield from _server(_SERVER_URL)
+
+
+def _embedded(root: Path) -> Iterator[Bench]:
+    with EmbeddedEngine(root) as engine:
+        yield Bench("embedded", engine, lambda: EmbeddedEngine(root))
+
+
+def _grpc(url: str) -> Iterator[Bench]:
+    with GrpcFront(url) as grpc_front:
+
+        def connect() -> ServerEngine:
+            return ServerEngine(url, prefer_grpc=True, grpc_port=grpc_front.port)
+
+        with connect() as engine:
+            yield Bench("grpc", engine, connect)
+
+
+def _server(url: str) -> Iterator[Bench]:
+    key = SecretStr(_SERVER_KEY) if _SERVER_KEY else None
+    with ServerEngine(url, api_key=key) as engine:
+        bench = Bench("server", engine, lambda: ServerEngine(url, api_key=key))
+        yield bench
+        headers = {"api-key": _SERVER_KEY} if _SERVER_KEY else None
+        client = QdrantClient(url=url, headers=headers, check_compatibility=False)
+        ours = set(bench.names) & {found.name for found in client.get_collections().collections}
+        for name in ours:
+            client.delete_collection(name)  # takes its aliases along
+        client.close()

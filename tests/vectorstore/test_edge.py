@@ -1,0 +1,237 @@
+"""What is special about the embedded engine; what all engines share stands in test_engine_contract.py."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from errors import AliasChangedError, CollectionStateError, VectorStoreError
+from vectorstore import CollectionSpec, PointBatch, SearchParams
+from vectorstore.edge import EmbeddedEngine
+from vectorstore.edge_translation import hit, query_request
+
+DIMENSION = 16
+
+
+def points(first: int, count: int) -> PointBatch:
+    vectors = np.random.default_rng(first).normal(size=(count, DIMENSION)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = [str(uuid.UUID(int=number)) for number in range(first, first + count)]
+    return PointBatch(ids, vectors, [{"keyphrase": f"k{number}"} for number in range(first, first + count)])
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def engine(root):
+    with EmbeddedEngine(root) as engine:
+        yield engine
+
+
+def ready(engine: EmbeddedEngine, name: str, count: int = 50) -> None:
+    engine.create(name, CollectionSpec(DIMENSION), {})
+    engine.upsert(name, points(0, count))
+    engine.finish(name)
+
+
+def test_a_ready_collection_refuses_writes(engine):
+    ready(engine, "a")
+    for write in (
+        lambda: engine.upsert("a", points(0, 1)),
+        lambda: engine.delete("a", points(0, 1).ids),
+        lambda: engine.set_payload("a", points(0, 1).ids, {"x": 1}),
+    ):
+        with pytest.raises(CollectionStateError, match="never change"):
+            write()
+    assert engine.count("a") == 50
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_readers_do_not_change_the_folder_of_a_ready_collection(engine, root):
+    ready(engine, "a")
+    before = content(root / "collections" / "a")
+    for _ in range(2):
+        with EmbeddedEngine(root) as reader:
+            reader.query("a", points(0, 1).vectors[0], 5)
+            list(reader.scroll("a", with_vectors=True))
+    assert content(root / "collections" / "a") == before
+
+
+def test_closing_leaves_no_views(engine, root):
+    ready(engine, "a")
+    reader = EmbeddedEngine(root)
+    reader.count("a")
+    assert [view for view in (root / "views").iterdir() if view.is_dir()]
+    reader.close()
+    reader.close()
+    assert not [view for view in (root / "views").iterdir() if view.is_dir()]
+
+
+def test_views_of_dead_processes_are_removed_by_the_next_reader(engine, root):
+    ready(engine, "a")
+    code = (
+        "import os, sys; from pathlib import Path; from vectorstore.edge import EmbeddedEngine\n"
+        "engine = EmbeddedEngine(Path(sys.argv[1])); engine.count('a'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(root)], check=False)
+    (left,) = [view for view in (root / "views").iterdir() if view.is_dir()]
+    assert engine.count("a") == 50
+    assert not left.exists()
+
+
+def test_a_reader_outlives_the_deletion_of_its_collection(engine, root):
+    ready(engine, "a")
+    with EmbeddedEngine(root) as reader:
+        expected = reader.query("a", points(0, 1).vectors[0], 5)
+        view = reader._views["a"].shard
+        engine.drop("a")
+        assert not (root / "collections" / "a").exists()
+        assert len(expected) == 5
+        request = query_request(points(0, 1).vectors[0], 5, None, SearchParams())
+        assert [hit(point) for point in view.query(request)] == expected
+
+
+def write_forever(root: Path, acknowledged) -> None:
+    engine = EmbeddedEngine(root)
+    for batch in range(10_000):
+        engine.upsert("a", points(batch * 20, 20))
+        acknowledged.value = (batch + 1) * 20
+
+
+def test_no_acknowledged_point_is_lost_when_the_writer_is_killed(root):
+    with EmbeddedEngine(root) as engine:
+        engine.create("a", CollectionSpec(DIMENSION), {})
+    context = multiprocessing.get_context("spawn")
+    acknowledged = context.Value("q", 0)
+    writer = context.Process(target=write_forever, args=(root, acknowledged))
+    writer.start()
+    while acknowledged.value < 500:
+        assert writer.is_alive()
+        time.sleep(0.01)
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join()
+    with EmbeddedEngine(root) as engine:
+        stored = {record.id for record in engine.scroll("a")}
+        assert stored.issuperset(points(0, acknowledged.value).ids)
+        engine.upsert("a", points(0, acknowledged.value))
+        engine.finish("a")
+        assert engine.count("a") == len(stored)
+
+
+def test_a_second_writer_is_refused(engine, root):
+    engine.create("a", CollectionSpec(DIMENSION), {})
+    engine.upsert("a", points(0, 5))
+    with EmbeddedEngine(root) as other, pytest.raises(CollectionStateError, match="another process has it open"):
+        other.upsert("a", points(5, 5))
+    assert engine.count("a") == 5
+
+
+def test_a_folder_that_no_catalogue_names_is_no_obstacle(engine, root):
+    (root / "collections" / "a" / "segments").mkdir(parents=True)
+    (root / "collections" / "a" / "edge_config.json").write_text("half a")
+    ready(engine, "a")
+    assert engine.count("a") == 50
+
+
+def test_an_optimiser_that_dies_leaves_the_collection_building(engine, root, monkeypatch):
+    engine.create("a", CollectionSpec(DIMENSION), {})
+    engine.upsert("a", points(0, 50))
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(VectorStoreError, match="optimising a failed: exit status 1"):
+        engine.finish("a")
+    assert engine.info("a").state == "building"
+    monkeypatch.undo()
+    engine.finish("a")
+    assert engine.info("a").state == "ready"
+    assert engine.count("a") == 50
+
+
+def test_of_many_swaps_from_the_same_target_one_wins(engine, root):
+    for name in ("live", "b", "c", "d", "e"):
+        ready(engine, name, 3)
+    engine.swap_alias("alias", "live", None)
+    outcomes: list[str] = []
+
+    def swap(target: str) -> None:
+        try:
+            EmbeddedEngine(root).swap_alias("alias", target, "live")
+            outcomes.append(target)
+        except AliasChangedError:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=swap, args=(target,)) for target in ("b", "c", "d", "e")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes)[1:] == ["refused"] * 3
+    assert engine.aliases()["alias"] == min(outcomes)
+
+
+def test_a_damaged_catalogue_is_one_line(engine, root):
+    ready(engine, "a", 3)
+    (root / "catalog.json").write_text('{"collections": ')
+    with pytest.raises(VectorStoreError, match="is not a catalogue of collections") as caught:
+        engine.collections()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_change_that_fails_leaves_the_catalogue_as_it_was(engine, root, monkeypatch):
+    ready(engine, "a", 3)
+    before = (root / "catalog.json").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        engine.swap_alias("alias", "a", None)
+    assert (root / "catalog.json").read_bytes() == before
+    assert [file.name for file in root.glob(".catalog*")] == []
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "../outside", "a/b"])
+def test_names_that_are_no_folder_names_are_refused(engine, name):
+    with pytest.raises(VectorStoreError, match="cannot be a folder name"):
+        engine.create(name, CollectionSpec(DIMENSION), {})
+
+
+def test_vectors_that_are_not_finite_are_refused(engine):
+    engine.create("a", CollectionSpec(DIMENSION), {})
+    batch = points(0, 3)
+    batch.vectors[1, 2] = np.nan
+    with pytest.raises(VectorStoreError, match="not finite"):
+        engine.upsert("a", batch)
+    assert engine.count("a") == 0
+
+
+def query_in_child(engine: EmbeddedEngine, answers) -> None:
+    answers.put(len(engine.query("a", points(0, 1).vectors[0], 5)))
+    engine.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_an_engine_survives_a_fork(engine):
+    ready(engine, "a")
+    assert len(engine.query("a", points(0, 1).vectors[0], 5)) == 5
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=query_in_child, args=(engine, answers))
+    child.start()
+    assert answers.get(timeout=30) == 5
+    child.join()
+    assert len(engine.query("a", points(0, 1).vectors[0], 5)) == 5
