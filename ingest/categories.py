@@ -1,6 +1,8 @@
 """Categories of a keyphrase, always with all their ancestors, so that a filter on any level finds it."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from ingest.sources import open_source
 PATH_SEPARATOR = " > "
 MAX_CATEGORY_CHARS = 1_000
 MAX_LEVELS = 100
+_COLUMNS = ("category_id", "parent_id")
 _CACHED_CELLS = 65_536
 
 
@@ -37,23 +40,13 @@ class Categories:
             InputError: It cannot be read, has a parent that it does not list, two parents for a category, or a cycle.
         """
         parents: dict[str, str | None] = {}
-        with open_source(path) as source:
-            for batch in read_rows(source, known=("category_id", "parent_id"), required=("category_id", "parent_id")):
-                for malformed in batch.malformed:
-                    raise InputError(f"{path} row {malformed.row}: {malformed.detail}; expected category_id, parent_id")
-                cells = zip(batch.rows, batch.columns["category_id"], batch.columns["parent_id"], strict=True)
-                for row, child_cell, parent_cell in cells:
-                    try:
-                        child, parent = _label(child_cell), _label(parent_cell) or None
-                    except RejectedValueError as problem:
-                        raise InputError(f"{path} row {row}: a category {problem.detail}") from None
-                    if not child:
-                        raise InputError(f"{path} row {row}: category_id is empty; every row names a category")
-                    if parents.setdefault(child, parent) != parent:
-                        raise InputError(
-                            f"{path} row {row}: category {child!r} has the parents {parents[child]!r} and {parent!r}; "
-                            "expected one"
-                        )
+        for row, child, parent in _edges(path):
+            if not child:
+                raise InputError(f"{path} row {row}: category_id is empty; every row names a category")
+            if parents.setdefault(child, parent) != parent:
+                raise InputError(
+                    f"{path} row {row}: category {child!r} has the parents {parents[child]!r} and {parent!r}; expected one"
+                )
         try:
             return cls(parents)
         except ValueError as error:
@@ -91,6 +84,18 @@ class Categories:
         return frozenset(found)
 
 
+def _edges(path: Path) -> Iterator[tuple[int, str, str | None]]:
+    with open_source(path) as source, closing(read_rows(source, known=_COLUMNS, required=_COLUMNS)) as batches:
+        for batch in batches:
+            for malformed in batch.malformed:
+                raise InputError(f"{path} row {malformed.row}: {malformed.detail}; expected category_id, parent_id")
+            for row, child, parent in zip(batch.rows, *(batch.columns[name] for name in _COLUMNS), strict=True):
+                try:
+                    yield row, _label(child), _label(parent) or None
+                except RejectedValueError as problem:
+                    raise InputError(f"{path} row {row}: a category {problem.detail}") from None
+
+
 def _parse_paths(cell: object) -> frozenset[str]:
     found: set[str] = set()
     for part in _parts(cell):
@@ -120,7 +125,7 @@ def _checked(category: str) -> str:
 
 
 def _label(value: object) -> str:
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, str):
         return normalize_label(value)

@@ -1,6 +1,7 @@
 """Inventory files in, inventory rows out: what `inventory check` and a snapshot have in common."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,8 +84,12 @@ class Intake:
         """
         total = total_rows(self._files) if self._progress else None
         for file in self._files:
-            with open_source(file) as source:
-                batches = read_rows(source, known=KNOWN_COLUMNS, required=REQUIRED_COLUMNS, forbidden=RESERVED_COLUMNS)
+            with (
+                open_source(file) as source,
+                closing(
+                    read_rows(source, known=KNOWN_COLUMNS, required=REQUIRED_COLUMNS, forbidden=RESERVED_COLUMNS)
+                ) as batches,
+            ):
                 for batch in batches:
                     rejected = self.rejects.count
                     table = inventory_rows(batch, str(file), self._max_keyphrase_chars, self._categories, self.rejects)

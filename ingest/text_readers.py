@@ -6,6 +6,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self, TextIO
 
 from errors import InputError
@@ -89,7 +90,11 @@ class _Batch:
 
 def read_csv(source: Source, header: Header) -> Iterator[RawBatch]:
     """Rows of a CSV or TSV file in UTF-8 with a header, quoted as RFC 4180 says."""
-    lines = _Lines(_text(source))
+    with _text(source) as text:
+        yield from _csv_batches(_Lines(text), source, header)
+
+
+def _csv_batches(lines: _Lines, source: Source, header: Header) -> Iterator[RawBatch]:
     # Strict: a stray quote is an error here, and not a reason to swallow what follows.
     records = csv.reader(lines, delimiter="\t" if source.kind == "tsv" else ",", strict=True)
     try:
@@ -142,7 +147,11 @@ def _csv_batch(batch: _Batch, names: Sequence[str], header: Header) -> RawBatch:
 
 def read_jsonl(source: Source, header: Header) -> Iterator[RawBatch]:
     """Rows of a file in UTF-8 with one JSON object per line."""
-    lines = _Lines(_text(source))
+    with _text(source) as text:
+        yield from _jsonl_batches(_Lines(text), source, header)
+
+
+def _jsonl_batches(lines: _Lines, source: Source, header: Header) -> Iterator[RawBatch]:
     decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant).decode
     batch = _Batch(1)
     checked = False
@@ -183,19 +192,15 @@ def _jsonl_batch(batch: _Batch, source: Source, header: Header, *, first: bool) 
     return RawBatch(batch.rows, batch.lines, columns, extras, batch.malformed)
 
 
-def _text(source: Source) -> TextIO:
+@contextmanager
+def _text(source: Source) -> Iterator[TextIO]:
     # Bytes that are not UTF-8 become lone surrogates, so that they cost their row and not the file.
-    return io.TextIOWrapper(_Unclosed(source.stream), encoding="utf-8-sig", errors="surrogateescape", newline="")
-
-
-class _Unclosed(io.BufferedReader):
-    """A buffer whose end of life does not close the stream below, which belongs to the caller."""
-
-    def __init__(self, stream: Any) -> None:
-        super().__init__(stream, 1 << 20)
-
-    def close(self) -> None:
-        """Leave the stream open."""
+    text = io.TextIOWrapper(source.stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        yield text
+    finally:
+        # The stream below belongs to the caller.
+        text.detach()
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The inventory: what buyers ask for, in how many words, and how often."""
 
 from dataclasses import dataclass
+from itertools import count as count_up
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def make_inventory(catalogue: Catalogue, settings: MarketplaceSettings, rng: np.
     found = _Collection(len(catalogue.names["site"]))
     dice = Dice(rng)
     _add_nouns(found, catalogue, settings)
-    for attempt in range(1_000):
+    for attempt in count_up():
         missing = settings.keyphrases - len(found.queries)
         if missing <= 0:
             break

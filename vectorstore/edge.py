@@ -90,7 +90,9 @@ class EmbeddedEngine:
             raise VectorStoreError(f"vectors for {name!r} hold values that are not finite; nothing was written")
         rows = [
             edge.Point(id, vector, payload)
-            for id, vector, payload in zip(points.ids, points.vectors, points.payloads, strict=True)
+            for id, vector, payload in zip(
+                translate.point_ids(list(points.ids)), points.vectors, points.payloads, strict=True
+            )
         ]
         with _translated(f"writing to {name!r}"):
             self._writer(name).update(edge.UpdateOperation.upsert_points(rows))
@@ -103,7 +105,7 @@ class EmbeddedEngine:
     def set_payload(self, name: str, ids: Sequence[str], payload: Payload) -> None:
         """See `Engine.set_payload`."""
         with _translated(f"writing payload to {name!r}"):
-            operation = edge.UpdateOperation.set_payload(translate.point_ids(list(ids)), payload)
+            operation = edge.UpdateOperation.set_payload_by_filter(translate.having_ids(list(ids)), payload)
             self._writer(name).update(operation)
 
     def finish(self, name: str) -> None:
@@ -141,6 +143,8 @@ class EmbeddedEngine:
         params: SearchParams | None = None,
     ) -> list[list[Hit]]:
         """See `Engine.query_batch`."""
+        if not np.isfinite(vectors).all():
+            raise VectorStoreError(f"query vectors for {name!r} hold values that are not finite; embed them again")
         params = params or SearchParams()
         filters = filters if filters is not None else [None] * len(vectors)
         requests = [

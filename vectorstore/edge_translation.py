@@ -8,6 +8,7 @@ from uuid import UUID
 import numpy as np
 import qdrant_edge as edge
 
+from errors import VectorStoreError
 from vectorstore.engine import CollectionSpec, FieldType, Hit, Record, SearchParams, Vectors
 from vectorstore.filters import AnyOf, Condition, Equals, Filter
 
@@ -60,7 +61,9 @@ def edge_filter(filter: Filter | None) -> edge.Filter | None:
 
 def _condition(condition: Condition) -> edge.FieldCondition:
     if isinstance(condition, Equals):
-        return edge.FieldCondition(condition.field, match=edge.MatchValue(condition.value))
+        # The binding takes Python's True for the integer 1, which equals no bool; numpy's it knows.
+        value = np.bool_(condition.value) if isinstance(condition.value, bool) else condition.value
+        return edge.FieldCondition(condition.field, match=edge.MatchValue(value))  # type: ignore[arg-type]
     if isinstance(condition, AnyOf):
         return edge.FieldCondition(condition.field, match=edge.MatchAny(list(condition.values)))  # type: ignore[arg-type]
     bounds = edge.RangeFloat(gte=condition.gte, gt=condition.gt, lte=condition.lte, lt=condition.lt)
@@ -95,6 +98,22 @@ def record(point: edge.Record) -> Record:
     return Record(str(point.id), point.payload or {}, vector)
 
 
+def having_ids(ids: list[str]) -> edge.Filter:
+    """The filter that these points pass."""
+    return edge.Filter(must=[edge.HasIdCondition(set(point_ids(ids)))])
+
+
 def point_ids(ids: list[str]) -> list[edge.PointId]:
-    """Ids as the engine takes them."""
-    return [UUID(id) for id in ids]
+    """Ids as the engine takes them.
+
+    Raises:
+        VectorStoreError: One is no UUID.
+    """
+    return [_point_id(id) for id in ids]
+
+
+def _point_id(id: str) -> UUID:
+    try:
+        return UUID(id)
+    except ValueError:
+        raise VectorStoreError(f"point ids must be UUID texts, found {id!r}") from None

@@ -104,7 +104,11 @@ class CollectionInfo:
 
 
 class Engine(Protocol):
-    """A place for collections and the aliases that name them. `name` takes a collection, or an alias where it reads."""
+    """A place for collections and the aliases that name them. `name` takes a collection, or an alias where it reads.
+
+    Every method raises CollectionNotFoundError for a name that there is not, and VectorStoreError for vectors of a wrong
+    dimension or with values that are not finite, and for ids that are no UUIDs.
+    """
 
     def create(self, name: str, spec: CollectionSpec, metadata: Mapping[str, Any]) -> None:
         """Make an empty collection in bulk-load settings, its payload indexes first.
@@ -120,10 +124,16 @@ class Engine(Protocol):
         """Remove points; ids that are not there are ignored."""
 
     def set_payload(self, name: str, ids: Sequence[str], payload: Payload) -> None:
-        """Set these payload fields on the points and leave their other fields and vectors alone."""
+        """Set these payload fields on the points and leave their other fields and vectors alone.
+
+        Ids that are not there are ignored.
+        """
 
     def finish(self, name: str) -> None:
-        """End the bulk load: serving settings, optimise, return when the collection is ready. May take minutes."""
+        """End the bulk load: serving settings, optimise, return when the collection is ready. May take minutes.
+
+        Of a collection that is ready it does nothing.
+        """
 
     def query(
         self,
@@ -155,7 +165,7 @@ class Engine(Protocol):
         """The points of these ids that exist, in the order asked for."""
 
     def info(self, name: str) -> CollectionInfo:
-        """State, exact count, indexes, metadata.
+        """State, exact count, indexes, metadata; for an alias those of its collection, under that one's own name.
 
         Raises:
             CollectionNotFoundError: There is none of that name.

@@ -23,7 +23,7 @@ usable_text = st.text(
         ("Straße", "straße"),
         ("\u039f\u0394\u039f\u03a3", "\u03bf\u03b4\u03bf\u03c2"),
         ("\uff32\uff25\uff24", "red"),
-        ("№ ½ ﬁx", "no 1⁄2 fix"),
+        ("№ ½ ﬁx", "no 1\u20442 fix"),
         ("cafe\u0301", "café"),
         ("sho\u200bes\u00ad", "shoes"),
         ("\ufeffshoes\u200e", "shoes"),
@@ -49,7 +49,7 @@ def test_labels_keep_their_case():
         ("a\x1fb", Reason.CONTROL_CHARACTER),
         ("a\x7f", Reason.CONTROL_CHARACTER),
         ("a\x9b", Reason.CONTROL_CHARACTER),
-        ("caf\udce9", Reason.BAD_ENCODING),
+        ("\udce9t\udce9", Reason.BAD_ENCODING),
         ("caf\ufffd", Reason.BAD_ENCODING),
     ],
 )

@@ -12,7 +12,9 @@ import pytest
 
 from errors import InputError, SettingsError
 from simulation import MarketplaceSettings, simulate
+from simulation import keyphrases as keyphrases_module
 from simulation import marketplace as marketplace_module
+from simulation.catalogue import SLOT, compile_catalogue
 from simulation.tables import SCHEMAS
 
 ROOT = Path(__file__).parents[2]
@@ -181,6 +183,16 @@ def test_more_keyphrases_than_the_catalogue_makes_are_refused_at_once(tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_running_dry_is_an_error_that_says_how_far_it_came(make) -> None:
-    with pytest.raises(InputError, match="different ones; ask for fewer"):
-        make(leaf_categories=1, keyphrases=20_000, constraints_mean=0.0, synonym_share=0.0, seed=1)
+def test_running_dry_is_an_error_that_says_how_far_it_came(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyphrases_module, "word_query", lambda row, *rest: f"thing {row[SLOT['color']]}")
+    with pytest.raises(
+        InputError, match=r"2,000 keyphrases were asked for, but the catalogue makes about \d\d different"
+    ):
+        make(keyphrases=2_000)
+
+
+def test_the_limit_is_what_the_catalogue_can_mean(make) -> None:
+    possible = compile_catalogue(("US",), 2).meanings()
+    assert 100_000 < possible
+    with pytest.raises(InputError, match=f"about {possible:,} different"):
+        make("more", leaf_categories=2, keyphrases=possible + 1)

@@ -135,7 +135,9 @@ def test_spam_names_only_what_the_item_is_not(make) -> None:
 
 
 def test_misspellings_and_omissions_have_knobs(make) -> None:
-    known = {word for form in make("clean", misspelling_share=0.0).rows("inventory") for word in words(form["keyphrase"])}
+    known = {
+        word for form in make("clean", misspelling_share=0.0).rows("inventory") for word in words(form["keyphrase"])
+    }
     spelt = make("spelt", misspelling_share=0.0, seed=6).rows("inventory")
     misspelt = make("misspelt", misspelling_share=0.8, seed=6).rows("inventory")
 
