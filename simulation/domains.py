@@ -44,6 +44,7 @@ case: black, clear, blue, pink, red, green, purple, brown, navy, white, rose gol
 fashion: black, white, navy, grey, red, blue, brown, green, beige, pink, burgundy, olive, purple, yellow, orange
 home: white, grey, black, beige, brown, navy, green, teal, blue, pink, ivory, burgundy
 appliance: black, stainless steel, white, red, grey, teal
+pot: black, red, grey, teal, blue, white
 ink: black, cyan, magenta, yellow
 finish: natural, sunburst, black, cherry red, white, blue
 jewel: clear stone, blue stone, green stone, red stone, pink stone

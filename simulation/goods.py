@@ -220,9 +220,9 @@ coffee pods|coffee capsules|refillable pod
     >coffee makers; size=pack
 # Home & Garden > Kitchen > Cookware
 frying pan|skillet|fry pan|frypan
-    ^cookware; @cookware; size=pan; material=pan; feature=kitchen; color=appliance
+    ^cookware; @cookware; size=pan; material=pan; feature=kitchen; color=pot
 dutch oven|casserole pot|french oven
-    ^cookware; @cookware; size=quart; material=pan; feature=kitchen; color=appliance
+    ^cookware; @cookware; size=quart; material=pan; feature=kitchen; color=pot
 # Home & Garden > Kitchen > Small Appliances
 air fryer|airfryer|hot air fryer
     ^kitchen appliances; @kitchen appliances; size=quart; color=appliance; feature=fryer; condition=device

@@ -125,7 +125,7 @@ def test_judge_is_wrong_as_often_as_the_knobs_say(make) -> None:
 
 
 def test_judge_without_noise_tells_the_truth(make) -> None:
-    quiet = {name: 0.0 for name in ("false_negative", "false_positive", "random_false_positive")}
+    quiet = dict.fromkeys(("false_negative", "false_positive", "random_false_positive"), 0.0)
     labels = judged(make(**{f"judge_{name}_rate": rate for name, rate in quiet.items()}))
     assert all(labels["relevant"])
     assert not any(labels["irrelevant"])
