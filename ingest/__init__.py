@@ -11,8 +11,8 @@ from ingest.run_store import FileRunStore
 from ingest.snapshot import Snapshot, SnapshotSettings, SnapshotSummary, build_snapshot
 
 __all__ = [
-    "PART_SCHEMA",
     "OPEN_STATES",
+    "PART_SCHEMA",
     "REJECT_SCHEMA",
     "FileRunStore",
     "InventoryReport",

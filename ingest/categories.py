@@ -1,7 +1,7 @@
 """Categories of a keyphrase, always with all their ancestors, so that a filter on any level finds it."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -45,7 +45,7 @@ class Categories:
                 raise InputError(f"{path} row {row}: category_id is empty; every row names a category")
             if parents.setdefault(child, parent) != parent:
                 raise InputError(
-                    f"{path} row {row}: category {child!r} has the parents {parents[child]!r} and {parent!r}; expected one"
+                    f"{path} row {row}: category {child!r} has the parents {parents[child]!r} and {parent!r}; keep one"
                 )
         try:
             return cls(parents)
@@ -69,7 +69,7 @@ class Categories:
             found.update(self._paths_of(_hashable(paths)))
         return sorted(found)
 
-    def _parse_ids(self, cell: object) -> frozenset[str]:
+    def _parse_ids(self, cell: str | tuple[str, ...]) -> frozenset[str]:
         found: set[str] = set()
         for part in _parts(cell):
             category = _checked(_label(part))
@@ -96,11 +96,9 @@ def _edges(path: Path) -> Iterator[tuple[int, str, str | None]]:
                     raise InputError(f"{path} row {row}: a category {problem.detail}") from None
 
 
-def _parse_paths(cell: object) -> frozenset[str]:
+def _parse_paths(cell: str | tuple[str, ...]) -> frozenset[str]:
     found: set[str] = set()
     for part in _parts(cell):
-        if not isinstance(part, str):
-            raise RejectedValueError(Reason.BAD_CATEGORY, "is not text; expected a path such as 'A > B > C'")
         names = [_checked(_label(name)) for name in part.split(">")]
         found.update(PATH_SEPARATOR.join(names[:depth]) for depth in range(1, len(names) + 1))
     if any(len(category) > MAX_CATEGORY_CHARS for category in found):
@@ -108,12 +106,10 @@ def _parse_paths(cell: object) -> frozenset[str]:
     return frozenset(found)
 
 
-def _parts(cell: object) -> list[object]:
+def _parts(cell: str | tuple[str, ...]) -> Sequence[str]:
     if isinstance(cell, tuple):
-        return list(cell)
-    if isinstance(cell, str):
-        return list(cell.split("|")) if cell.strip() else []
-    return [cell]
+        return cell
+    return cell.split("|") if cell.strip() else ()
 
 
 def _checked(category: str) -> str:
@@ -137,7 +133,7 @@ def _label(value: object) -> str:
     raise RejectedValueError(Reason.BAD_CATEGORY, f"is {type(value).__name__}; expected text or a whole number")
 
 
-def _hashable(cell: object) -> object:
+def _hashable(cell: object) -> str | tuple[str, ...]:
     if isinstance(cell, list):
         if not all(isinstance(part, (str, int, float)) for part in cell):
             raise RejectedValueError(Reason.BAD_CATEGORY, "holds something that is neither text nor a number")

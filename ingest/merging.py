@@ -55,13 +55,14 @@ def sorting_database(work: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConn
         raise StorageError(f"sorting in {work} failed ({_first_line(error)}); free disk space") from None
 
 
-def sorted_rows(database: duckdb.DuckDBPyConnection, staged: Path) -> Iterator[pa.Table]:
+@contextmanager
+def sorted_rows(database: duckdb.DuckDBPyConnection, staged: Path) -> Iterator[Iterator[pa.Table]]:
     """All rows of a Parquet file by `STAGED_SCHEMA`, sorted by tokens, keyphrase and site (none first), in batches."""
     # The default collation compares UTF-8 bytes: the same order on every machine.
     query = "SELECT * FROM read_parquet($staged) ORDER BY tokens, keyphrase, site NULLS FIRST"
-    reader = database.sql(query, params={"staged": str(staged)}).to_arrow_reader(BATCH_ROWS)
-    for batch in reader:
-        yield pa.Table.from_batches([batch]).cast(STAGED_SCHEMA)
+    # Closed before its connection, also when the caller stops in the middle.
+    with database.sql(query, params={"staged": str(staged)}).to_arrow_reader(BATCH_ROWS) as reader:
+        yield (pa.Table.from_batches([batch]).cast(STAGED_SCHEMA) for batch in reader)
 
 
 def merged_rows(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -6,7 +6,7 @@ trusted. Memory is bounded by the batch, whatever the file holds.
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -28,8 +28,10 @@ _READERS: Mapping[Kind, Reader] = {
 
 def read_rows(
     source: Source, *, known: Sequence[str], required: Sequence[str], forbidden: Sequence[str] = ()
-) -> Iterator[RawBatch]:
+) -> Generator[RawBatch, None, None]:
     """All rows of an open file; when this is exhausted the file did not change in the meantime.
+
+    Close it (`contextlib.closing`) before the file.
 
     Args:
         source: From `open_source`.

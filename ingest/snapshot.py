@@ -219,8 +219,11 @@ def build_snapshot(
             os.replace(folder / REJECTS, kept_rejects)
             raise
         writer = PartWriter(folder, settings.part_rows)
-        with sorting_database(work, settings.memory_mb) as database:
-            for rows in merged_rows(sorted_rows(database, work / "staged.parquet")):
+        with (
+            sorting_database(work, settings.memory_mb) as database,
+            sorted_rows(database, work / "staged.parquet") as batches,
+        ):
+            for rows in merged_rows(batches):
                 writer.write(rows)
         writer.close()
         shutil.rmtree(work)
@@ -278,10 +281,10 @@ def _write_manifest(folder: Path, settings: SnapshotSettings, summary: SnapshotS
 
 
 def _summary(found: dict[str, Any]) -> SnapshotSummary:
-    sources = tuple(SourceRecord(**source) for source in found.pop("sources"))
-    categories = found.pop("categories")
+    sources, categories = found["sources"], found["categories"]
+    counts = {name: value for name, value in found.items() if name not in ("sources", "categories")}
     return SnapshotSummary(
-        **found,
-        sources=sources,
+        **counts,
+        sources=tuple(SourceRecord(**source) for source in sources),
         categories=None if categories is None else SourceRecord(**categories),
     )

@@ -170,34 +170,37 @@ def _payloads(
 ) -> list[object]:
     found: list[object] = []
     for position, fields in enumerate(extras):
-        name = "payload"
-        kept = {}
+        name, kept = "", {}
         try:
             for name, value in fields.items():
                 usable = value if type(value) is str or type(value) is int else _payload_value(value)
                 if usable is not None and usable != "":
                     kept[name] = usable
-            found.append(_payload_text(kept) if kept else None)
+            name = "payload"
+            text = _dumps(kept) if kept else None
+            if text is not None and len(text) > MAX_PAYLOAD_CHARS:
+                raise RejectedValueError(
+                    Reason.TOO_LONG,
+                    f"has {len(text):,} characters as JSON; at most {MAX_PAYLOAD_CHARS:,} are allowed in a row",
+                )
+            if text is not None and not _is_encodable(text):
+                name = next((name for name, value in kept.items() if not _is_encodable(_dumps(value))), "payload")
+                raise RejectedValueError(Reason.BAD_ENCODING, "is not valid UTF-8")
+            found.append(text)
         except RejectedValueError as problem:
             found.append(None)
             problems.setdefault(position, (name, problem, fields.get(name)))
     return found
 
 
-def _payload_text(fields: Mapping[str, object]) -> str:
-    text = _dumps(fields)
-    if len(text) > MAX_PAYLOAD_CHARS:
-        raise RejectedValueError(
-            Reason.TOO_LONG,
-            f"has {len(text):,} characters of payload; at most {MAX_PAYLOAD_CHARS:,} are allowed in a row",
-        )
-    if not text.isascii():
-        # Also the names of fields, which in JSONL come from the row.
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise RejectedValueError(Reason.BAD_ENCODING, "is not valid UTF-8") from None
-    return text
+def _is_encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _payload_value(value: object, *, nested: bool = False) -> object:

@@ -1,0 +1,343 @@
+import csv
+import hashlib
+import json
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from errors import InputError, StorageError, TooManyRejectsError
+from ingest import PART_SCHEMA, REJECT_SCHEMA, Snapshot, SnapshotSettings, build_snapshot, point_id, text_hash
+from ingest.merging import BATCH_ROWS
+from settings import load_settings
+
+SETTINGS = SnapshotSettings(part_rows=1_000, max_reject_share=0.05, max_keyphrase_chars=200, memory_mb=64)
+
+
+def count_tokens(texts):
+    assert len(set(texts)) == len(texts)
+    return [len(text.split()) + 2 for text in texts]
+
+
+def with_(**changes) -> SnapshotSettings:
+    return SnapshotSettings(**{name: getattr(SETTINGS, name) for name in SETTINGS.__slots__} | changes)
+
+
+def jsonl(path: Path, rows) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def build(out: Path, *files: Path, limits: SnapshotSettings = SETTINGS, **options) -> Snapshot:
+    return build_snapshot(files, out, limits, count_tokens, **options)
+
+
+def rows_of(snapshot: Snapshot) -> list[dict]:
+    return [row for _, table in snapshot.tables() for row in table.to_pylist()]
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def some_rows(count: int, seed: int = 0) -> list[dict]:
+    rng = random.Random(seed)
+    words = ["red", "Blue", "shoes", "case", "iphone 15", "café", "LAMP"]
+    return [
+        {
+            "keyphrase": " ".join(rng.choices(words, k=rng.randint(1, 6))),
+            "site": rng.choice(["US", "UK", None]),
+            "category_path": rng.choice([None, "A > B", "A > C | D"]),
+            "search_volume": rng.choice([None, 0, 1, 2]),
+            "language": rng.choice([None, "en", "de"]),
+            "brand": rng.choice([None, "x", 1, ["y", 2.5]]),
+        }
+        for _ in range(count)
+    ]
+
+
+def test_settings_are_taken_from_all_settings():
+    loaded = load_settings(part_rows=7, memory_mb=99)
+    assert SnapshotSettings.of(loaded) == SnapshotSettings(7, loaded.max_reject_share, loaded.max_keyphrase_chars, 99)
+
+
+def test_a_row_becomes_a_point(tmp_path):
+    row = {
+        "keyphrase": "Red  SHOES",
+        "site": 0,
+        "category_path": "Home & Kitchen > Rugs|Sale",
+        "category_ids": [77, "B9"],
+        "search_volume": 12.0,
+        "language": "en",
+        "brand": "Acme",
+        "tags": ["b", "a"],
+        "bid": 0.25,
+        "empty": "",
+        "none": None,
+    }
+    snapshot = build(tmp_path / "out", jsonl(tmp_path / "a.jsonl", [row]))
+    assert rows_of(snapshot) == [
+        {
+            "point_id": point_id("0", "red shoes"),
+            "keyphrase": "red shoes",
+            "site": "0",
+            "category_ids": ["77", "B9", "Home & Kitchen", "Home & Kitchen > Rugs", "Sale"],
+            "search_volume": 12,
+            "language": "en",
+            "text_hash": text_hash("red shoes"),
+            "tokens": 4,
+            "payload": '{"bid":0.25,"brand":"Acme","tags":["b","a"]}',
+        }
+    ]
+    assert snapshot.read(0).schema.equals(PART_SCHEMA)
+
+
+def test_only_a_keyphrase_is_needed(tmp_path):
+    snapshot = build(tmp_path / "out", jsonl(tmp_path / "a.jsonl", [{"keyphrase": "lamp"}]))
+    (row,) = rows_of(snapshot)
+    assert (row["category_ids"], row["site"], row["payload"], row["search_volume"]) == ([], None, None, None)
+    assert snapshot.summary.without_category == 1
+
+
+def test_all_formats_make_the_same_rows(tmp_path):
+    rows = [
+        {"keyphrase": "a b", "site": "US", "category_ids": "1|2", "search_volume": 3, "brand": "é"},
+        {"keyphrase": "c", "site": None, "category_ids": None, "search_volume": None, "brand": None},
+    ]
+    with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    jsonl(tmp_path / "a.jsonl", rows)
+    lists = [{**row, "category_ids": row["category_ids"] and row["category_ids"].split("|")} for row in rows]
+    pq.write_table(pa.Table.from_pylist(lists), tmp_path / "a.parquet")
+    pandas = pa.table(
+        {
+            "keyphrase": pa.array(["a b", "c"]).dictionary_encode(),
+            "site": pa.array(["US", None], pa.large_string()),
+            "category_ids": pa.array([[1.0, 2.0], None]),
+            "search_volume": [3.0, float("nan")],
+            "brand": pa.array(["é", None]).cast(pa.binary()),
+        }
+    )
+    pq.write_table(pandas, tmp_path / "b.parquet")
+    digests = {
+        build(tmp_path / f"out-{name}", tmp_path / name).summary.digest
+        for name in ("a.csv", "a.jsonl", "a.parquet", "b.parquet")
+    }
+    assert len(digests) == 1
+
+
+def test_parts_are_full_and_sorted(tmp_path):
+    rows = [{"keyphrase": f"{'w ' * (n % 5)}{n}", "site": site} for n in range(1_700) for site in ("US", "UK")]
+    snapshot = build(tmp_path / "out", jsonl(tmp_path / "a.jsonl", rows))
+    assert [part.rows for part in snapshot.parts] == [1_000, 1_000, 1_000, 400]
+    assert [part.path.name for part in snapshot.parts] == [f"part-0000{n}.parquet" for n in range(4)]
+    keys = [(row["tokens"], row["keyphrase"].encode(), row["site"]) for row in rows_of(snapshot)]
+    assert keys == sorted(keys)
+    assert (snapshot.summary.rows, snapshot.summary.texts) == (3_400, 1_700)
+    assert [part.number for part, _ in snapshot.tables(2)] == [2, 3]
+    exact = build(tmp_path / "exact", tmp_path / "a.jsonl", limits=with_(part_rows=1_700))
+    assert [part.rows for part in exact.parts] == [1_700, 1_700]
+    assert exact.summary.digest == snapshot.summary.digest
+
+
+def test_the_order_of_rows_and_files_has_no_effect(tmp_path):
+    rows = some_rows(6_000)
+    jsonl(tmp_path / "a.jsonl", rows[:3_000])
+    jsonl(tmp_path / "b.jsonl", rows[3_000:])
+    first = build(tmp_path / "one", tmp_path / "a.jsonl", tmp_path / "b.jsonl")
+    again = build(tmp_path / "two", tmp_path / "b.jsonl", tmp_path / "a.jsonl")
+    assert content(first.folder) == content(again.folder)
+    random.Random(1).shuffle(rows)
+    shuffled = build(tmp_path / "three", jsonl(tmp_path / "c.jsonl", rows))
+    assert [part.sha256 for part in shuffled.parts] == [part.sha256 for part in first.parts]
+    assert shuffled.summary.digest == first.summary.digest
+    assert first.summary.rows_merged == 6_000 - first.summary.rows > 1_000
+
+
+def test_rows_of_one_keyphrase_merge_across_batches(tmp_path):
+    count = BATCH_ROWS * 2 + 10
+    rows = [{"keyphrase": "Same ", "category_ids": [f"c{n % 50}"], "search_volume": n, "n": n} for n in range(count)]
+    snapshot = build(tmp_path / "out", jsonl(tmp_path / "a.jsonl", [*rows, {"keyphrase": "other"}]))
+    other, same = rows_of(snapshot)
+    assert other["keyphrase"] == "other"
+    assert same["category_ids"] == sorted({f"c{n}" for n in range(50)})
+    assert (same["search_volume"], same["payload"]) == (count - 1, f'{{"n":{count - 1}}}')
+    assert snapshot.summary.rows_merged == count - 1
+
+
+def merged_by_hand(rows: list[dict]) -> dict:
+    def rank(row):
+        text = json.dumps({"b": row["b"]}, separators=(",", ":")) if row["b"] is not None else None
+        volume = -1 if row["search_volume"] is None else row["search_volume"]
+        return -volume, row["language"] is None, row["language"] or "", text is None, text or ""
+
+    best = min(rows, key=rank)
+    return {
+        "search_volume": best["search_volume"],
+        "language": best["language"],
+        "payload": None if best["b"] is None else json.dumps({"b": best["b"]}, separators=(",", ":")),
+        "category_ids": sorted({category for row in rows for category in row["category_ids"]}),
+    }
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "keyphrase": st.sampled_from(["a", "A ", "b"]),
+                "site": st.sampled_from([None, "", "a"]),
+                "search_volume": st.none() | st.integers(0, 2),
+                "language": st.sampled_from([None, "de", "en"]),
+                "category_ids": st.lists(st.sampled_from("xyz"), max_size=2),
+                "b": st.none() | st.sampled_from(["p", "q", 1]),
+            }
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_merging_keeps_the_row_with_the_largest_volume(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("merge")
+    snapshot = build(folder / "out", jsonl(folder / "a.jsonl", rows))
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        groups.setdefault((row["site"] or None, row["keyphrase"].strip().lower()), []).append(row)
+    found = {(row["site"], row["keyphrase"]): row for row in rows_of(snapshot)}
+    assert found.keys() == groups.keys()
+    for key, group in groups.items():
+        expected = merged_by_hand(group)
+        assert {name: found[key][name] for name in expected} == expected
+
+
+def test_a_tree_gives_ancestors(tmp_path):
+    (tmp_path / "tree.csv").write_text("category_id,parent_id\n3,2\n1,\n2,1\n9,\n")
+    path = jsonl(tmp_path / "a.jsonl", [{"keyphrase": "a", "category_ids": [3], "category_path": "X > Y"}])
+    snapshot = build(tmp_path / "out", path, categories=tmp_path / "tree.csv")
+    assert rows_of(snapshot)[0]["category_ids"] == ["1", "2", "3", "X", "X > Y"]
+    assert snapshot.summary.categories.path.endswith("tree.csv")
+
+
+def test_rejects_are_kept_with_the_snapshot(tmp_path):
+    rows = [{"keyphrase": f"k {n}"} for n in range(98)]
+    path = jsonl(tmp_path / "a.jsonl", [*rows, {"keyphrase": " "}, {"keyphrase": "\x00" * 300}])
+    snapshot = build(tmp_path / "out", path)
+    table = pq.read_table(snapshot.rejects)
+    assert table.schema.equals(REJECT_SCHEMA)
+    assert [(row["source"], row["row"], row["line"], row["reason"]) for row in table.to_pylist()] == [
+        (str(path), 99, 99, "empty"),
+        (str(path), 100, 100, "control_character"),
+    ]
+    summary = snapshot.summary
+    assert (summary.rows_read, summary.rows_rejected, summary.rows) == (100, 2, 98)
+    assert summary.rejects_by_reason == {"control_character": 1, "empty": 1}
+    assert pq.read_table(build(tmp_path / "clean", jsonl(tmp_path / "b.jsonl", rows)).rejects).num_rows == 0
+
+
+def test_too_many_rejects_leave_only_the_rejects(tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", [{"keyphrase": f"k {n}"} for n in range(94)] + [{"keyphrase": ""}] * 6)
+    out = tmp_path / "runs" / "out"
+    with pytest.raises(TooManyRejectsError) as error:
+        build(out, path)
+    kept = tmp_path / "runs" / "out.rejects.parquet"
+    assert "6 of 100 rows were rejected (6.00%)" in str(error.value)
+    assert "(5.00%); mostly: empty 6" in str(error.value)
+    assert str(kept) in str(error.value)
+    assert list(out.parent.iterdir()) == [kept]
+    assert pq.read_table(kept).num_rows == 6
+    build(out, path, limits=with_(max_reject_share=0.06))
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_all_rows_rejected_is_no_snapshot_whatever_the_threshold(tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", [{"keyphrase": ""}])
+    with pytest.raises(TooManyRejectsError, match="all 1 rows were rejected; mostly: empty 1; all of them"):
+        build(tmp_path / "out", path, limits=with_(max_reject_share=1.0))
+
+
+def test_opening_finds_what_was_built(tmp_path):
+    built = build(tmp_path / "out", jsonl(tmp_path / "a.jsonl", some_rows(2_500)), token_counter="words")
+    opened = Snapshot.open(tmp_path / "out")
+    assert opened == built
+    assert opened.summary.token_counter == "words"
+    assert opened.summary.sources[0].sha256 == hashlib.sha256((tmp_path / "a.jsonl").read_bytes()).hexdigest()
+    assert opened.summary.bytes == sum(part.path.stat().st_size for part in opened.parts)
+    lengths = [row["tokens"] for row in rows_of(opened)]
+    assert (opened.summary.tokens, opened.summary.max_tokens) == (sum(lengths), max(lengths))
+    with pytest.raises(InputError, match="has parts 0 to"):
+        opened.read(len(opened.parts))
+
+
+@pytest.fixture
+def complete(tmp_path) -> Path:
+    return build(tmp_path / "out", jsonl(tmp_path / "a.jsonl", [{"keyphrase": "a"}, {"keyphrase": "b"}])).folder
+
+
+def edit(folder: Path, change) -> None:
+    path = folder / "manifest.json"
+    found = json.loads(path.read_text())
+    change(found)
+    path.write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "manifest.json").unlink(), "no complete snapshot"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), "not of format 1"),
+        (lambda folder: edit(folder, lambda found: found.update(format=2)), "not of format 1"),
+        (lambda folder: edit(folder, lambda found: found.pop("parts")), "is damaged"),
+        (lambda folder: edit(folder, lambda found: found.update(summary=3)), "is damaged"),
+        (lambda folder: edit(folder, lambda found: found["summary"].update(extra=1)), "is damaged"),
+        (lambda folder: edit(folder, lambda found: found["parts"].pop()), "contradicts itself"),
+        (lambda folder: (folder / "part-00000.parquet").unlink(), "part-00000.parquet is missing"),
+        (lambda folder: (folder / "part-00000.parquet").write_bytes(b"PAR1"), "has 4 bytes, not"),
+    ],
+)
+def test_a_damaged_snapshot_does_not_open(complete, damage, message):
+    damage(complete)
+    with pytest.raises(InputError, match=message):
+        Snapshot.open(complete)
+
+
+def test_a_part_that_was_altered_is_not_read(complete):
+    part = complete / "part-00000.parquet"
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    snapshot = Snapshot.open(complete)
+    with pytest.raises(InputError, match="not what was written"):
+        snapshot.read(0)
+    part.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        snapshot.read(0)
+
+
+def test_a_snapshot_is_never_overwritten(complete, tmp_path):
+    before = content(complete)
+    with pytest.raises(StorageError, match="never overwritten"):
+        build(complete, tmp_path / "a.jsonl")
+    assert content(complete) == before
+    (tmp_path / "empty").mkdir()
+    build(tmp_path / "empty", tmp_path / "a.jsonl")
+
+
+def test_a_token_counter_must_count_every_text(tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", [{"keyphrase": "a"}, {"keyphrase": "b"}])
+    with pytest.raises(ValueError, match="1 numbers for 2 texts"):
+        build_snapshot([path], tmp_path / "out", SETTINGS, lambda texts: [1])
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.jsonl"]
+
+
+def test_progress(tmp_path):
+    seen = []
+    path = jsonl(tmp_path / "a.jsonl", some_rows(100))
+    build(tmp_path / "out", path, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(100, None)]
