@@ -2,10 +2,10 @@
 
     python -m benchmarks.esci --data FOLDER [--quick] [--json FILE]
 
-FOLDER holds a part of Amazon's Shopping Queries data set (ESCI, https://github.com/amazon-science/esci-data) as Parquet:
-`keyphrases` (keyphrase, category_path), `items` (item_id, title), `judgments` (query, item_id, label, split). An item's
-keyphrases are retrieved out of the whole inventory, without a filter. recall@k is the share of the test split's judged E
-pairs (item, query) in which the query is among the item's first k.
+FOLDER holds a part of Amazon's Shopping Queries data set (ESCI, https://github.com/amazon-science/esci-data) as
+Parquet: `keyphrases` (keyphrase, category_path), `items` (item_id, title), `judgments` (query, item_id, label, split).
+An item's keyphrases are retrieved out of the whole inventory, without a filter. recall@k is the share of the test
+split's judged E pairs (item, query) in which the query is among the item's first k.
 
 The index answers through the product's own commands: `reindex`, then `recommend`. The peer is numpy: the same vectors,
 all compared.

@@ -11,7 +11,7 @@ from cli.output import print_json, print_table, progress_bars
 
 if TYPE_CHECKING:
     from ingest.inventory import InventoryReport
-    from ingest.rejects import Reject
+    from tables import Reject
 
 
 @click.group()

@@ -74,7 +74,7 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away, as `head` does. Nothing more can be written, also not at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(141)
     except KeydistillError as error:
         if debug:

@@ -25,13 +25,13 @@ def search(
 ) -> None:
     """Find keyphrases for TITLE in the live collection."""
     from retrieval import Retriever
-    from tables import normalize_category
+    from tables import leaf_category
     from vectorstore import keyphrase_filter
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine:
         wanted = keyphrase_filter(
-            category=None if category is None else normalize_category(category),
+            category=leaf_category(None, category),
             site=site,
             min_search_volume=min_volume,
         )

@@ -65,7 +65,7 @@ class Student:
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
-        logging.disable_progress_bar()  # a bar for a third of a second, on a terminal that has ours
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for a third of a second, on a terminal that has ours
         folder = find_model(source)
         if threads is not None:
             torch.set_num_threads(threads)

@@ -2,10 +2,8 @@
 
 from ingest.identity import point_id, text_hash
 from ingest.inventory import InventoryReport, check_inventory
-from ingest.normalization import normalize_keyphrase, normalize_label
 from ingest.parts import PART_SCHEMA, Part
 from ingest.reindex import Reindexer
-from ingest.rejects import REJECT_SCHEMA, Reason, Reject
 from ingest.run import OPEN_STATES, Run
 from ingest.run_store import FileRunStore
 from ingest.snapshot import Snapshot, SnapshotSettings, SnapshotSummary, build_snapshot
@@ -13,21 +11,16 @@ from ingest.snapshot import Snapshot, SnapshotSettings, SnapshotSummary, build_s
 __all__ = [
     "OPEN_STATES",
     "PART_SCHEMA",
-    "REJECT_SCHEMA",
     "FileRunStore",
     "InventoryReport",
     "Part",
-    "Reason",
     "Reindexer",
-    "Reject",
     "Run",
     "Snapshot",
     "SnapshotSettings",
     "SnapshotSummary",
     "build_snapshot",
     "check_inventory",
-    "normalize_keyphrase",
-    "normalize_label",
     "point_id",
     "text_hash",
 ]

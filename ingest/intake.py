@@ -8,11 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from errors import InputError, TooManyRejectsError
-from ingest.categories import Categories
-from ingest.readers import read_rows
-from ingest.rejects import RejectLog
-from ingest.sources import open_source, total_rows
 from ingest.validation import KNOWN_COLUMNS, REQUIRED_COLUMNS, RESERVED_COLUMNS, inventory_rows
+from tables import Categories, RejectLog, open_source, read_rows, total_rows
 
 Progress = Callable[[int, int | None], None]
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from ingest.intake import Intake, Progress
 from ingest.merging import sorting_database
-from ingest.rejects import Reject, RejectLog
 from ingest.storage import storage_errors
+from tables import Reject, RejectLog
 
 SAMPLED_KEYPHRASES = 512
 _KEY_SCHEMA = pa.schema([("site", pa.string()), ("keyphrase", pa.string()), ("has_category", pa.bool_())])

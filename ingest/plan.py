@@ -13,7 +13,7 @@ from ingest.inventory import InventoryReport, check_inventory
 from settings import Settings
 from vectorstore import Engine
 
-# Points per second on 2 cores, 384 dimensions, int8 (benchmarks/million.py). Embedding is measured when the plan is made.
+# Points per second on 2 cores, 384 dimensions, int8 (benchmarks/million.py). Embedding is measured for each plan.
 _UPSERTS_PER_SECOND = 17_000
 _OPTIMISED_PER_SECOND = 4_600
 # Per point: payload, its indexes, ids and graph (benchmarks/million.py).

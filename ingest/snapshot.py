@@ -21,9 +21,9 @@ from errors import InputError, TooManyRejectsError
 from ingest.intake import Intake, Progress, SourceRecord
 from ingest.merging import STAGED_SCHEMA, merged_rows, sorted_rows, sorting_database
 from ingest.parts import Part, PartWriter
-from ingest.rejects import RejectLog
 from ingest.storage import folder_written_whole, storage_errors
 from settings import Settings
+from tables import RejectLog
 
 MANIFEST = "manifest.json"
 REJECTS = "rejects.parquet"

@@ -9,10 +9,17 @@ from functools import lru_cache
 
 import pyarrow as pa
 
-from ingest.categories import Categories
-from ingest.normalization import normalize_keyphrase, normalize_label
-from ingest.raw_batch import RawBatch
-from ingest.rejects import Reason, Reject, RejectedValueError, RejectLog, shown
+from tables import (
+    Categories,
+    RawBatch,
+    Reason,
+    Reject,
+    RejectedValueError,
+    RejectLog,
+    normalize_keyphrase,
+    normalize_label,
+    shown,
+)
 
 KNOWN_COLUMNS = ("keyphrase", "site", "category_ids", "category_path", "search_volume", "language")
 REQUIRED_COLUMNS = ("keyphrase",)

@@ -81,7 +81,8 @@ def _read_back(run: Run, engine: Engine, rows: pa.Table, part: int) -> list[tupl
             )
         if stored[id].payload != payload:
             raise VerificationError(
-                f"collection {run.collection}: the payload of {payload['keyphrase']!r} of part {part} differs; {_WHAT_TO_DO}"
+                f"collection {run.collection}: the payload of {payload['keyphrase']!r} of part {part} differs; "
+                f"{_WHAT_TO_DO}"
             )
     return [(text, stored[id]) for id, text in zip(ids, rows.column("keyphrase").to_pylist(), strict=True)]
 

@@ -29,9 +29,7 @@ class BulkSummary:
     rejects_file: Path | None
 
 
-def item_filter(
-    item: Item, *, match_category: MatchCategory = "none", min_search_volume: int | None = None
-) -> Filter:
+def item_filter(item: Item, *, match_category: MatchCategory = "none", min_search_volume: int | None = None) -> Filter:
     """The filter for one item: its site, and its category or that one's parent, where it has them."""
     category = item.category if match_category != "none" else None
     if category is not None and match_category == "parent":

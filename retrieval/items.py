@@ -34,12 +34,17 @@ def read_items(files: Sequence[Path], rejects: RejectLog) -> Iterator[list[Item]
                 for malformed in batch.malformed:
                     rejects.add(
                         Reject(
-                            str(file), malformed.row, malformed.line, None, Reason.MALFORMED_ROW, malformed.detail,
+                            str(file),
+                            malformed.row,
+                            malformed.line,
+                            None,
+                            Reason.MALFORMED_ROW,
+                            malformed.detail,
                             shown(malformed.value),
                         )
                     )
                 items = []
-                lines = batch.lines or [None] * len(batch.rows)
+                lines: Sequence[int | None] = batch.lines or [None] * len(batch.rows)
                 cells = zip(batch.rows, lines, *(batch.columns[name] for name in COLUMNS), strict=True)
                 for row, line, *values in cells:
                     try:

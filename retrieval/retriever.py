@@ -53,9 +53,7 @@ class Retriever:
             StudentError: Its student cannot be found any more, or is another one now.
         """
         info = live_collection(settings, engine)
-        student = Student.load(
-            str(info.metadata["student"]), dimension=info.dimension, threads=settings.threads
-        )
+        student = Student.load(str(info.metadata["student"]), dimension=info.dimension, threads=settings.threads)
         params = SearchParams(ef=settings.search_ef, oversampling=settings.search_oversampling)
         return cls(engine, info.name, student, params)
 
@@ -73,9 +71,7 @@ class Retriever:
             return []
         vectors = self.student.embed_items(titles)
         found = self._engine.query_batch(self.collection, vectors, limit, filters, self._params)
-        return [
-            [Recommendation(hit.payload["keyphrase"], hit.score, hit.payload) for hit in hits] for hits in found
-        ]
+        return [[Recommendation(hit.payload["keyphrase"], hit.score, hit.payload) for hit in hits] for hits in found]
 
 
 def live_collection(settings: Settings, engine: Engine) -> CollectionInfo:

@@ -43,6 +43,8 @@ from vectorstore.engine import (
 from vectorstore.filters import Filter
 
 _SCROLL_PAGE = 1_000
+# A shard that is written to keeps all it wrote mapped, and its log grows, until it is closed.
+_REOPEN_AFTER = 50_000
 
 
 class EmbeddedEngine:
@@ -96,6 +98,9 @@ class EmbeddedEngine:
         ]
         with _translated(f"writing to {name!r}"):
             self._writer(name).update(edge.UpdateOperation.upsert_points(rows))
+            self._written[name] = self._written.get(name, 0) + len(points)
+            if self._written[name] >= _REOPEN_AFTER:
+                self._close_writer(name)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """See `Engine.delete`."""
@@ -113,10 +118,7 @@ class EmbeddedEngine:
         name, entry = self._entry(name)
         if entry.state == "ready":
             return
-        with self._mutex:
-            writer = self._writers.pop(name, None)
-            if writer is not None:
-                writer.close()
+        self._close_writer(name)
         optimize_in_child(self._folder(name))
         # All of it is in the segments now, and every view makes a log of its own.
         shutil.rmtree(self._folder(name) / "wal", ignore_errors=True)
@@ -215,8 +217,7 @@ class EmbeddedEngine:
                         f"collection {name!r} is live behind alias {alias!r}; swap the alias before deleting it"
                     )
             del contents.collections[name]
-            if name in self._writers:
-                self._writers.pop(name).close()
+            self._close_writer(name)
             if name in self._views:
                 self._views.pop(name).close()
         # Last, so that a process that dies here leaves a folder without a name, not a name without a folder.
@@ -260,6 +261,7 @@ class EmbeddedEngine:
         self._pid = os.getpid()
         self._writers: dict[str, edge.EdgeShard] = {}
         self._views: dict[str, View] = {}
+        self._written: dict[str, int] = {}
 
     def _folder(self, name: str) -> Path:
         return self._root / "collections" / name
@@ -296,6 +298,12 @@ class EmbeddedEngine:
                 with _translated(f"opening {name!r} for writing"):
                     self._writers[name] = edge.EdgeShard.load(str(self._folder(name)))
             return self._writers[name]
+
+    def _close_writer(self, name: str) -> None:
+        with self._mutex:
+            self._written.pop(name, None)
+            if name in self._writers:
+                self._writers.pop(name).close()
 
     def _reopen_after_fork(self) -> None:
         # A shard that was opened before a fork hangs the child at its first query.

@@ -23,12 +23,15 @@ _SCHEMAS: dict[FieldType, edge.PayloadSchemaType] = {
 def shard_config(spec: CollectionSpec) -> edge.EdgeConfig:
     """The shard that a spec asks for."""
     int8 = edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, memory=edge.Memory.Pinned)
+    quantized = spec.quantization == "int8"
     return edge.EdgeConfig(
         # Dot and not Cosine: vectors are normalised already, and Cosine would do it a second time.
         vectors=edge.EdgeVectorParams(
             size=spec.dimension,
             distance=edge.Distance.Dot,
-            quantization_config=int8 if spec.quantization == "int8" else None,
+            quantization_config=int8 if quantized else None,
+            # Beside quantized vectors the originals serve only to rescore, and need not be read in on opening.
+            memory=edge.Memory.Cold if quantized else edge.Memory.Cached,
         ),
         hnsw_config=edge.HnswIndexConfig(
             m=spec.hnsw_m, ef_construct=spec.hnsw_ef_construct, full_scan_threshold=10_000

@@ -106,8 +106,8 @@ class CollectionInfo:
 class Engine(Protocol):
     """A place for collections and the aliases that name them. `name` takes a collection, or an alias where it reads.
 
-    Every method raises CollectionNotFoundError for a name that there is not, and VectorStoreError for vectors of a wrong
-    dimension or with values that are not finite, and for ids that are no UUIDs.
+    Every method raises CollectionNotFoundError for a name that there is not, and VectorStoreError for vectors of a
+    wrong dimension or with values that are not finite, and for ids that are no UUIDs.
     """
 
     def create(self, name: str, spec: CollectionSpec, metadata: Mapping[str, Any]) -> None:

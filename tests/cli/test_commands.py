@@ -47,7 +47,7 @@ def test_summaries_begin_as_the_commands_own_help():
 def test_importing_the_command_line_is_cheap():
     code = (
         "import sys; import cli.main\n"
-        "heavy = {'torch', 'transformers', 'sentence_transformers', 'duckdb', 'pyarrow', 'qdrant_client', 'qdrant_edge'}\n"
+        "heavy = {'torch', 'transformers', 'sentence_transformers', 'duckdb', 'pyarrow', 'qdrant_client'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any, Self, TextIO
 
 from errors import InputError
-from ingest.raw_batch import BATCH_CHARS, BATCH_ROWS, Header, MalformedRow, RawBatch
-from ingest.rejects import shown
-from ingest.sources import Source
+from tables.raw_batch import BATCH_CHARS, BATCH_ROWS, Header, MalformedRow, RawBatch
+from tables.rejects import shown
+from tables.sources import Source
 
 MAX_LINE_CHARS = 1 << 20
 _DAMAGE = re.compile("[\x00\ud800-\udfff]")

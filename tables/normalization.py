@@ -16,7 +16,7 @@ A keyphrase is brought to Unicode NFKC, lower-cased, freed of format characters,
 import re
 import unicodedata
 
-from ingest.rejects import Reason, RejectedValueError
+from tables.rejects import Reason, RejectedValueError
 
 # U+001C to U+001F count as white space in Python and not in Unicode; here they are control characters.
 _REFUSED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffd]")

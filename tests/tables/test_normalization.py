@@ -7,8 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.identity import NAMESPACE, point_id, text_hash
-from ingest.normalization import normalize_keyphrase, normalize_label
-from ingest.rejects import Reason, RejectedValueError
+from tables import Reason, RejectedValueError, normalize_keyphrase, normalize_label
 
 usable_text = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffd") | st.sampled_from("\t\n\v\f\r\x85")

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from errors import InputError
-from ingest.raw_batch import BATCH_ROWS, Header, RawBatch
-from ingest.sources import Source
+from tables.raw_batch import BATCH_ROWS, Header, RawBatch
+from tables.sources import Source
 
 # Stands for a value whose bytes are not UTF-8, as `surrogateescape` would have made it.
 _UNDECODABLE = "\udcff"

@@ -11,10 +11,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 import pyarrow as pa
 
 from errors import InputError
-from ingest.parquet_reader import read_parquet
-from ingest.raw_batch import Header, RawBatch
-from ingest.sources import Kind, Source
-from ingest.text_readers import read_csv, read_jsonl
+from tables.parquet_reader import read_parquet
+from tables.raw_batch import Header, RawBatch
+from tables.sources import Kind, Source
+from tables.text_readers import read_csv, read_jsonl
 
 Reader = Callable[[Source, Header], Iterator[RawBatch]]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from errors import InputError
-from ingest.sources import Source
+from tables.sources import Source
 
 BATCH_ROWS = 8_192
 BATCH_CHARS = 8 << 20

@@ -7,10 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from errors import InputError
-from ingest.normalization import normalize_label
-from ingest.readers import read_rows
-from ingest.rejects import Reason, RejectedValueError
-from ingest.sources import open_source
+from tables.normalization import normalize_label
+from tables.readers import read_rows
+from tables.rejects import Reason, RejectedValueError
+from tables.sources import open_source
 
 PATH_SEPARATOR = " > "
 MAX_CATEGORY_CHARS = 1_000
@@ -94,6 +94,23 @@ def _edges(path: Path) -> Iterator[tuple[int, str, str | None]]:
                     yield row, _label(child), _label(parent) or None
                 except RejectedValueError as problem:
                     raise InputError(f"{path} row {row}: a category {problem.detail}") from None
+
+
+def leaf_category(category_id: object, path: object) -> str | None:
+    """The one category of an item: the given id, otherwise the whole path; None where it has neither.
+
+    Raises:
+        RejectedValueError: A cell is malformed.
+
+    >>> leaf_category(None, "Audio >  Headphones")
+    'Audio > Headphones'
+    """
+    if category_id is not None and category_id != "":
+        return _checked(_label(category_id))
+    if path is None or path == "":
+        return None
+    # A list of one path, in which "|" has no meaning. Of a path and its ancestors it is the longest.
+    return max(_parse_paths((path,) if isinstance(path, str) else _hashable(path)), key=len)
 
 
 def _parse_paths(cell: str | tuple[str, ...]) -> frozenset[str]:
