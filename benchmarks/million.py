@@ -151,13 +151,17 @@ def queries(engine: Engine, retriever: Retriever, folder: Path, settings: Settin
         items = [item for batch in read_items([folder / "marketplace" / "items.parquet"], rejects) for item in batch]
     items = items[:_QUERIES]
     vectors = retriever.student.embed_items([item.title for item in items])
+    volumes = pq.read_table(folder / "marketplace" / "inventory.parquet", columns=["search_volume"])["search_volume"]
+    popular = int(np.percentile(volumes.to_numpy(), 75))
     shapes: dict[str, list[Filter]] = {
         "none": [keyphrase_filter() for _ in items],
         "leaf category": [keyphrase_filter(category=item.category) for item in items],
         "parent category": [
             keyphrase_filter(category=item.category.rpartition(" > ")[0] if item.category else None) for item in items
         ],
-        "category and volume": [keyphrase_filter(category=item.category, min_search_volume=100) for item in items],
+        "category, popular quarter": [
+            keyphrase_filter(category=item.category, min_search_volume=popular) for item in items
+        ],
         "site and category": [item_filter(item, match_category="leaf") for item in items],
     }
     params = SearchParams(ef=settings.search_ef, oversampling=settings.search_oversampling)
