@@ -37,6 +37,10 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: install
+	$(BIN)/python -m benchmarks.million --json million.json
+	$(if $(ESCI),$(BIN)/python -m benchmarks.esci --data $(ESCI) --json esci.json,@echo "ESCI=FOLDER of the judged queries runs benchmarks.esci too")
+
 docs: install
 	$(BIN)/python -m cli.reference > docs/cli.md
 

@@ -10,14 +10,14 @@ from typing import Any
 from encoders import Student
 from errors import TooManyRejectsError
 from ingest.inventory import InventoryReport, check_inventory
+from ingest.points import collection_spec
+from ingest.space import collection_bytes
 from settings import Settings
 from vectorstore import Engine
 
 # Points per second on 2 cores, 384 dimensions, int8 (benchmarks/million.py). Embedding is measured for each plan.
 _UPSERTS_PER_SECOND = 17_000
 _OPTIMISED_PER_SECOND = 4_600
-# Per point: payload, its indexes, ids and graph (benchmarks/million.py).
-_BYTES_BESIDE_VECTORS = 420
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,6 @@ def plan(
     student = Student.load(settings.student, dimension=settings.dimension, threads=settings.threads)
     rows = report.rows
     rate = _embedding_rate(student, report.sample)
-    per_point = student.dimension * (5 if settings.quantization == "int8" else 4) + _BYTES_BESIDE_VECTORS
     return Plan(
         inventory=report,
         keyphrases=rows,
@@ -71,7 +70,7 @@ def plan(
         swap_to="a new collection" if swap else "unchanged (--no-swap)",
         keyphrases_per_second=rate,
         seconds=rows * (1 / rate + 1 / _UPSERTS_PER_SECOND + 1 / _OPTIMISED_PER_SECOND),
-        bytes=rows * per_point,
+        bytes=collection_bytes(rows, collection_spec(student.dimension, settings)),
     )
 
 

@@ -18,6 +18,7 @@ from ingest.progress import NoProgress, Progress
 from ingest.run import Run, State, new_run_id, now
 from ingest.run_store import FileRunStore
 from ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
+from ingest.space import check_space
 from ingest.verification import verify
 from settings import Settings
 from vectorstore import Engine, PointBatch
@@ -141,6 +142,8 @@ class Reindexer:
                 progress=advance,
             )
         spec = collection_spec(run.dimension, self._settings)
+        if self._settings.engine == "embedded":
+            check_space(self._settings.home, snapshot.summary.rows, spec)
         metadata = {
             "run": run.id,
             "student": run.student,

@@ -2,6 +2,7 @@ import csv
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from errors import (
     AliasChangedError,
     RunBusyError,
     RunStateError,
+    StorageError,
     StudentMismatchError,
     TooManyRejectsError,
     VerificationError,
@@ -139,6 +141,20 @@ def test_too_many_rejects_fail_before_anything_is_built(reindexer, engine, setti
     (run,) = FileRunStore(settings.home).all()
     assert (run.state, run.failed_in) == ("failed", "snapshot")
     assert run.error
+
+
+def test_a_disk_that_is_too_small_fails_before_the_collection_is_begun(
+    reindexer, engine, settings, inventory, monkeypatch
+):
+    disk = shutil.disk_usage(settings.home.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: disk._replace(free=10_000_000))
+    with pytest.raises(StorageError, match=r"needs about 3\d MB, the disk of .* has 10 MB free; make room"):
+        reindexer.start([inventory])
+    assert engine.collections() == []
+    monkeypatch.undo()
+    monkeypatch.setattr(Student, "load", lambda *_, **__: reindexer._student)
+    assert reindexer.resume(reindexer.run.id).state == "live"
+    assert engine.count("keyphrases") == ROWS
 
 
 class Interrupting:
