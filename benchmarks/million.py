@@ -29,7 +29,7 @@ from tables import RejectLog
 from vectorstore import Engine, Filter, SearchParams, Vectors, keyphrase_filter
 from vectorstore.factory import open_engine
 
-_QUERIES = 400
+_QUERIES = 200
 _LIMIT = 10
 
 
@@ -198,8 +198,9 @@ def _measure(
 
 def _brute_force(engine: Engine, collection: str, vectors: Vectors) -> dict[str, float]:
     """One query against all vectors with numpy, the peer without an index."""
-    stored = [record.vector for record in engine.scroll(collection, with_vectors=True)]
-    matrix = np.stack([vector for vector in stored if vector is not None])
+    matrix = np.empty((engine.count(collection), vectors.shape[1]), dtype=np.float32)
+    for row, record in enumerate(engine.scroll(collection, with_vectors=True)):
+        matrix[row] = record.vector
     seconds = []
     for vector in vectors[:20]:
         began = time.perf_counter()

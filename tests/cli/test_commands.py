@@ -135,7 +135,7 @@ def keyphrases(path: Path) -> dict[str, list[str]]:
     if path.suffix == ".parquet":
         rows = pq.read_table(path).to_pylist()
     elif path.suffix == ".csv":
-        rows = list(csv.DictReader(path.open(encoding="utf-8")))
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     else:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     found: dict[str, list[str]] = {}
