@@ -41,7 +41,7 @@ def demo(ctx: click.Context, folder: Path, items: int, keyphrases: int, seed: in
     market, home, out = folder / "marketplace", folder / "home", folder / "recommendations.parquet"
     ctx.find_root().obj["home"] = home
 
-    click.echo(f"$ keydistill simulate {market} --items {items} --keyphrases {keyphrases} --seed {seed}")
+    click.echo(f"$ keydistill simulate {market} --items {items} --keyphrases {keyphrases} --seed {seed} --force")
     ctx.invoke(simulate, out=market, items=items, keyphrases=keyphrases, seed=seed, force=True)
     click.echo(f"\n$ keydistill --home {home} reindex {market / 'inventory.parquet'}")
     ctx.invoke(reindex, inventory=(market / "inventory.parquet",))

@@ -7,7 +7,7 @@ home/locks/ALIAS.lock      held by the process that builds for an alias
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from errors import RunBusyError, RunError, RunNotFoundError
@@ -58,15 +58,17 @@ class FileRunStore:
         """
         path = self._home / "locks" / f"{alias.replace('/', '_')}.lock"
         holder = path.with_suffix(".holder")
-        try:
-            with file_lock(path, blocking=False):
-                holder.write_text(run_id, encoding="utf-8")
-                yield
-        except BlockingIOError:
-            other = holder.read_text(encoding="utf-8") if holder.is_file() else "another run"
-            raise RunBusyError(
-                f"run {other} is building for alias {alias!r}; wait for it (`keydistill runs show {other}`) or stop it"
-            ) from None
+        with ExitStack() as held:
+            try:
+                held.enter_context(file_lock(path, blocking=False))
+            except BlockingIOError:
+                other = holder.read_text(encoding="utf-8") if holder.is_file() else "another run"
+                raise RunBusyError(
+                    f"run {other} is building for alias {alias!r}; "
+                    f"wait for it (`keydistill runs show {other}`) or stop it"
+                ) from None
+            holder.write_text(run_id, encoding="utf-8")
+            yield
 
     def _record(self, run_id: str) -> Path:
         return self.folder(run_id) / "run.json"
