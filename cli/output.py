@@ -95,16 +95,16 @@ def progress_bars(*, quiet: bool = False) -> Iterator[TerminalProgress | SilentP
 
         def render(self, task: Task) -> Text:
             """Empty where a step counts nothing."""
-            unit = task.fields["unit"]
-            if not unit or not task.completed:
+            if not task.fields["unit"] or not task.completed:
                 return Text("")
             of = f"/{task.total:,.0f}" if task.total else ""
             speed = task.finished_speed or task.speed
-            return Text(f"{task.completed:,.0f}{of} {unit}" + (f"  {speed:,.0f}/s" if speed else ""))
+            # Short enough for 80 columns with a million of something.
+            return Text(f"{task.completed:,.0f}{of}" + (f" {speed:,.0f}/s" if speed else ""), no_wrap=True)
 
     with Progress(
         TextColumn("{task.description:<16}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=12),
         Rate(),
         TimeElapsedColumn(),
         TimeRemainingColumn(compact=True),
