@@ -16,8 +16,8 @@ from settings import Settings
 from vectorstore import Engine
 
 # Points per second on 2 cores, 384 dimensions, int8 (benchmarks/million.py). Embedding is measured for each plan.
-_UPSERTS_PER_SECOND = 17_000
-_OPTIMISED_PER_SECOND = 4_600
+_UPSERTS_PER_SECOND = 11_000
+_OPTIMISED_PER_SECOND = 2_000
 
 
 @dataclass(frozen=True, slots=True)
