@@ -1,6 +1,7 @@
 """Files that several processes share: locks, and changes that are seen whole or not at all."""
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -39,3 +40,9 @@ def replace_json(path: Path, data: Any) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
 """Models that embed and score: the student (bi-encoder)."""
 
 from encoders.batching import equal_length_batches
-from encoders.models import content_digest, file_sha256, find_model
+from encoders.models import content_digest, find_model
 from encoders.student import Progress, Student, Vectors, student_version
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "Vectors",
     "content_digest",
     "equal_length_batches",
-    "file_sha256",
     "find_model",
     "student_version",
 ]

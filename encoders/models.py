@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errors import StudentError
+from files import file_sha256
 
 # Files that decide what a model answers; a README or a licence does not.
 _CONTENT_SUFFIXES = {".json", ".safetensors", ".bin", ".txt", ".model"}
@@ -68,12 +69,6 @@ def content_digest(folder: Path) -> str:
         if file.is_file() and file.suffix in _CONTENT_SUFFIXES and file.name not in _NO_CONTENT:
             digest.update(f"{file.relative_to(folder).as_posix()}\0{file_sha256(file)}\n".encode())
     return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _folder(name: str) -> Path | None:

@@ -80,9 +80,7 @@ def inventory_rows(
         "payload": [None] * len(batch.rows) if batch.extras is None else _payloads(batch.extras, problems),
     }
     for malformed in batch.malformed:
-        rejects.add(
-            Reject(source, malformed.row, malformed.line, None, Reason.MALFORMED_ROW, malformed.detail, malformed.value)
-        )
+        rejects.add(malformed.reject(source))
     for position, (name, problem, value) in sorted(problems.items()):
         line = None if batch.lines is None else batch.lines[position]
         rejects.add(Reject(source, batch.rows[position], line, name, problem.reason, problem.detail, shown(value)))

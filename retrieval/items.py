@@ -32,17 +32,7 @@ def read_items(files: Sequence[Path], rejects: RejectLog) -> Iterator[list[Item]
         with open_source(file) as source:
             for batch in read_rows(source, known=COLUMNS, required=("item_id", "title")):
                 for malformed in batch.malformed:
-                    rejects.add(
-                        Reject(
-                            str(file),
-                            malformed.row,
-                            malformed.line,
-                            None,
-                            Reason.MALFORMED_ROW,
-                            malformed.detail,
-                            shown(malformed.value),
-                        )
-                    )
+                    rejects.add(malformed.reject(str(file)))
                 items = []
                 lines: Sequence[int | None] = batch.lines or [None] * len(batch.rows)
                 cells = zip(batch.rows, lines, *(batch.columns[name] for name in COLUMNS), strict=True)

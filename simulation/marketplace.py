@@ -1,6 +1,5 @@
 """Makes a marketplace and writes it: every table, and a manifest that says how it was made."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from files import file_sha256
 from simulation.catalogue import compile_catalogue
 from simulation.clicks import make_clicks
 from simulation.folder import MANIFEST, check_target, complete_folder
@@ -147,7 +147,7 @@ def simulate(
             out=out,
             settings=settings,
             rows={name: rows for name, (rows, _) in tables.items()},
-            sha256={name: _sha256(folder / f"{name}.parquet") for name in tables},
+            sha256={name: file_sha256(folder / f"{name}.parquet") for name in tables},
             facts=facts,
         )
         # Last: a folder without its manifest is not complete.
@@ -158,11 +158,6 @@ def simulate(
 
 def _share(what: np.ndarray[Any, np.dtype[np.bool_]], among: np.ndarray[Any, np.dtype[np.bool_]]) -> float:
     return round(float(what[among].mean()), 4) if among.any() else 0.0
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _version() -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from errors import InputError
+from tables.rejects import Reason, Reject
 from tables.sources import Source
 
 BATCH_ROWS = 8_192
@@ -18,6 +19,10 @@ class MalformedRow:
     line: int | None
     detail: str
     value: str | None
+
+    def reject(self, source: str) -> Reject:
+        """The reject that it becomes; `source` is the file as it was named."""
+        return Reject(source, self.row, self.line, None, Reason.MALFORMED_ROW, self.detail, self.value)
 
 
 @dataclass(slots=True)
