@@ -35,7 +35,7 @@ def search(
             site=site,
             min_search_volume=min_volume,
         )
-        found = Retriever.open(settings, engine).recommend([title], limit, [wanted])[0]
+        found = Retriever.open(settings, engine).recommend([title], limit, [wanted], categories=[category])[0]
     if as_json:
         print_json(
             [{"keyphrase": hit.keyphrase, "score": round(hit.score, 6), "payload": hit.payload} for hit in found]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.batching import equal_length_batches
+from encoders.item_text import ItemText, item_text_of
 from encoders.models import content_digest, find_model
 from errors import StudentError
 
@@ -35,12 +36,21 @@ class Student:
         version: Name, dimension and a hash over weights, tokenizer and configuration. Vectors of two students may be
             compared only if their versions are equal.
         dimension: Length of its vectors.
+        item_text: How it reads an item.
     """
 
-    def __init__(self, source: str, version: str, dimension: int, model: SentenceTransformer) -> None:
+    def __init__(
+        self,
+        source: str,
+        version: str,
+        dimension: int,
+        model: SentenceTransformer,
+        item_text: ItemText | None = None,
+    ) -> None:
         self.source = source
         self.version = version
         self.dimension = dimension
+        self.item_text = item_text or ItemText()
         self._model = model
         self._tokenizer = _tokenizer_of(model)
 
@@ -91,6 +101,7 @@ class Student:
             version=student_version(source, folder, dimension or full),
             dimension=dimension or full,
             model=model,
+            item_text=item_text_of(folder),
         )
 
     def __repr__(self) -> str:
@@ -112,9 +123,24 @@ class Student:
         """
         return self._embed(keyphrases, progress)
 
-    def embed_items(self, titles: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Embed item titles; as `embed_keyphrases`."""
-        return self._embed(titles, progress)
+    def embed_items(
+        self,
+        titles: Sequence[str],
+        categories: Sequence[str | None] | None = None,
+        progress: Progress | None = None,
+    ) -> Vectors:
+        """Embed items.
+
+        Args:
+            titles: n titles.
+            categories: The category of each as a path ("A > B > C"), or None; the student's template says what becomes
+                of it.
+            progress: Called with the number of items done after each batch.
+
+        Returns:
+            L2-normalised vectors, shape (n, dimension).
+        """
+        return self._embed(self.item_text.render_all(titles, categories), progress)
 
     def _encode(self, texts: Sequence[str]) -> list[Encoding]:
         encodings: list[Encoding] = []

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from retrieval.items import Item, read_items
-from retrieval.output import open_output, rows_of
+from retrieval.output import SCHEMA, rows_of
 from retrieval.retriever import Retriever
-from tables import PATH_SEPARATOR, RejectLog
+from tables import PATH_SEPARATOR, RejectLog, open_table
 from vectorstore import Filter, keyphrase_filter
 
 MatchCategory = Literal["none", "leaf", "parent"]
@@ -65,13 +65,15 @@ def recommend_file(
     rejects_path = out.with_name(out.name + ".rejects.parquet")
     draft = rejects_path.with_name(f".{rejects_path.name}.{os.getpid()}")
     try:
-        with open_output(out) as write, RejectLog(draft) as rejects:
+        with open_table(out, SCHEMA) as write, RejectLog(draft) as rejects:
             for batch in _rebatched(read_items(files, rejects)):
                 filters = [
                     item_filter(item, match_category=match_category, min_search_volume=min_search_volume)
                     for item in batch
                 ]
-                found = retriever.recommend([item.title for item in batch], limit, filters)
+                found = retriever.recommend(
+                    [item.title for item in batch], limit, filters, categories=[item.category for item in batch]
+                )
                 write(rows_of(batch, found))
                 items += len(batch)
                 recommendations += sum(map(len, found))

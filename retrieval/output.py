@@ -1,17 +1,10 @@
-"""Recommendations to a CSV, JSONL or Parquet file that appears only once it is complete."""
+"""Recommendations as rows of a table."""
 
-import csv
-import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from errors import InputError
 from retrieval.items import Item
 from retrieval.retriever import Recommendation
 
@@ -27,11 +20,8 @@ SCHEMA = pa.schema(
     ]
 )
 
-Row = dict[str, Any]
-Write = Callable[[list[Row]], None]
 
-
-def rows_of(items: Sequence[Item], found: Sequence[Sequence[Recommendation]]) -> list[Row]:
+def rows_of(items: Sequence[Item], found: Sequence[Sequence[Recommendation]]) -> list[dict[str, Any]]:
     """One row per recommendation; ranks begin with 1."""
     return [
         {
@@ -46,57 +36,3 @@ def rows_of(items: Sequence[Item], found: Sequence[Sequence[Recommendation]]) ->
         for item, hits in zip(items, found, strict=True)
         for rank, hit in enumerate(hits, start=1)
     ]
-
-
-@contextmanager
-def open_output(path: Path) -> Iterator[Write]:
-    """A function that writes rows to `path`; the file replaces an older one when the block ends without an error.
-
-    Raises:
-        InputError: The extension is none of .csv, .jsonl, .parquet.
-    """
-    if path.suffix not in _WRITERS:
-        raise InputError(f"{path} has an unknown extension; expected one of {', '.join(_WRITERS)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        with _WRITERS[path.suffix](draft) as write:
-            yield write
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-@contextmanager
-def _csv(path: Path) -> Iterator[Write]:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, SCHEMA.names)
-        writer.writeheader()
-
-        def write(rows: list[Row]) -> None:
-            writer.writerows({**row, "category_ids": "|".join(row["category_ids"])} for row in rows)
-
-        yield write
-
-
-@contextmanager
-def _jsonl(path: Path) -> Iterator[Write]:
-    with path.open("w", encoding="utf-8") as file:
-
-        def write(rows: list[Row]) -> None:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-        yield write
-
-
-@contextmanager
-def _parquet(path: Path) -> Iterator[Write]:
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-
-        def write(rows: list[Row]) -> None:
-            writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
-
-        yield write
-
-
-_WRITERS = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}

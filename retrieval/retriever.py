@@ -58,7 +58,12 @@ class Retriever:
         return cls(engine, info.name, student, params)
 
     def recommend(
-        self, titles: Sequence[str], limit: int = 10, filters: Sequence[Filter | None] | None = None
+        self,
+        titles: Sequence[str],
+        limit: int = 10,
+        filters: Sequence[Filter | None] | None = None,
+        *,
+        categories: Sequence[str | None] | None = None,
     ) -> list[list[Recommendation]]:
         """The `limit` keyphrases nearest to each title, best first.
 
@@ -66,10 +71,11 @@ class Retriever:
             titles: n item titles.
             limit: Most keyphrases per item; fewer come back where fewer pass the filter.
             filters: A filter per title, or None for none at all.
+            categories: The leaf category of each item as a path, where it is known: some students read it.
         """
         if not titles:
             return []
-        vectors = self.student.embed_items(titles)
+        vectors = self.student.embed_items(titles, categories)
         found = self._engine.query_batch(self.collection, vectors, limit, filters, self._params)
         return [[Recommendation(hit.payload["keyphrase"], hit.score, hit.payload) for hit in hits] for hits in found]
 

@@ -1,0 +1,77 @@
+"""Embeddings of a batch in which texts repeat and differ in length: each is computed once, and hardly any padding."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Features = Mapping[str, Tensor]
+
+# Tokens, padding included, of one forward pass on CPU: more gains nothing there (encoders/student.py). A GPU takes all.
+_CPU_TOKENS = 1_024
+
+
+def embed_once(model: nn.Module, features: Features) -> tuple[Tensor, Tensor]:
+    """Embed the distinct texts of a column.
+
+    A batch of scored pairs holds several keyphrases of one item, and titles are the long texts: computing a title once
+    and not once per pair makes a step two to three times shorter. On CPU the texts go through the model in order of
+    length, a few at a time, since a batch padded to its longest title is half padding.
+
+    Args:
+        model: Called with the features; returns `sentence_embedding`.
+        features: What the tokenizer made of a column: `input_ids` and `attention_mask`, shape (b, tokens) each.
+
+    Returns:
+        Normalised embeddings of the u distinct texts, shape (u, d), float32; and for each of the b rows which of them
+        is its own, shape (b,).
+    """
+    ids, mask = features["input_ids"], features["attention_mask"]
+    _, text_of = torch.unique(ids, dim=0, return_inverse=True)
+    # The first row of each text. Scattered backwards, so that the first one is the last to be written.
+    rows = torch.arange(len(ids) - 1, -1, -1, device=ids.device)
+    first = torch.empty(int(text_of.max()) + 1, dtype=torch.long, device=ids.device)
+    first.index_put_((text_of[rows],), rows)
+
+    lengths = mask[first].sum(dim=1)
+    order = torch.argsort(lengths, stable=True)
+    embedded = [
+        model({"input_ids": ids[first[chunk], :longest], "attention_mask": mask[first[chunk], :longest]})
+        for chunk, longest in _chunks(order, lengths[order].tolist(), ids.is_cpu)
+    ]
+    embeddings = torch.cat([output["sentence_embedding"].float() for output in embedded])
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    return functional.normalize(embeddings, dim=-1), place[text_of]
+
+
+def _chunks(order: Tensor, lengths: Sequence[int], on_cpu: bool) -> list[tuple[Tensor, int]]:
+    """Texts in order of length, cut where the next one would make a chunk too large; and the longest of each."""
+    if not on_cpu:
+        return [(order, lengths[-1])]
+    chunks = []
+    start = 0
+    for end, length in enumerate(lengths):
+        if end > start and (end - start + 1) * length > _CPU_TOKENS:
+            chunks.append((order[start:end], lengths[end - 1]))
+            start = end
+    chunks.append((order[start:], lengths[-1]))
+    return chunks
+
+
+def pair_cosines(model: nn.Module, sentence_features: Sequence[Features]) -> tuple[Tensor, Tensor]:
+    """Cosine of the item and the keyphrase of each pair.
+
+    Args:
+        model: As in `embed_once`.
+        sentence_features: The columns item and keyphrase.
+
+    Returns:
+        Cosines, shape (b,), and a number for the item of each pair, shape (b,): equal items, equal numbers, from 0
+        without a gap.
+    """
+    item_features, keyphrase_features = sentence_features
+    items, item_of = embed_once(model, item_features)
+    keyphrases, keyphrase_of = embed_once(model, keyphrase_features)
+    return (items[item_of] * keyphrases[keyphrase_of]).sum(dim=-1), item_of

@@ -1,0 +1,61 @@
+"""KL divergence: the student is to share its attention among an item's keyphrases as the assistant does."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from distillation.losses.embedding import Features, pair_cosines
+
+
+def listwise_divergence(student: Tensor, assistant: Tensor, item_of: Tensor) -> Tensor:
+    """KL divergence of two softmax distributions over each item's keyphrases, mean over items.
+
+    Args:
+        student: Logits, shape (b,).
+        assistant: Logits, shape (b,).
+        item_of: Number of the item of each pair, shape (b,), from 0 without a gap.
+
+    Returns:
+        A scalar, 0 where they agree up to a constant per item.
+
+    >>> items = torch.tensor([0, 0, 1])
+    >>> listwise_divergence(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0.0, 2.0, 9.0]), items).abs().item() < 1e-6
+    True
+    """
+    rows = torch.arange(int(item_of.max()) + 1, device=item_of.device)
+    # One row per item; what belongs to others gets no weight.
+    other = item_of[None, :] != rows[:, None]
+    log_student = functional.log_softmax(student.expand(len(rows), -1).masked_fill(other, -1e9), dim=1)
+    log_assistant = functional.log_softmax(assistant.expand(len(rows), -1).masked_fill(other, -1e9), dim=1)
+    divergence = log_assistant.exp() * (log_assistant - log_student)
+    return divergence.masked_fill(other, 0).sum(dim=1).mean()
+
+
+class KLLoss(nn.Module):
+    """KL divergence between assistant and student over the keyphrases that a batch has of an item.
+
+    Source: Hinton et al., arXiv 1503.02531; listwise as in Cao et al., ICML 2007.
+
+    Inputs: (item, keyphrase) pairs, several per item. Labels: the assistant's probability of each.
+    """
+
+    def __init__(self, model: nn.Module, scale: float = 20.0, temperature: float = 1.0) -> None:
+        """Make the loss.
+
+        Args:
+            model: The student.
+            scale: What cosines are multiplied with to become logits.
+            temperature: What the assistant's logits are divided by.
+        """
+        super().__init__()
+        self.model = model
+        self.scale = scale
+        self.temperature = temperature
+
+    def forward(self, sentence_features: Iterable[Features], labels: Tensor) -> Tensor:
+        """The loss of a batch, a scalar."""
+        cosines, item_of = pair_cosines(self.model, list(sentence_features))
+        logits = torch.logit(labels.float(), eps=1e-3) / self.temperature
+        return listwise_divergence(self.scale * cosines, logits, item_of)

@@ -1,0 +1,263 @@
+"""Trains a student multi-task: clicks, search relevance, judgments and the assistant's scores, each with its loss.
+
+Source: arXiv 2508.03628, section on multi-task training of the bi-encoder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distillation.ranking import mean_ndcg
+from distillation.student_data import Pairs, StudentData
+from encoders import ItemText, find_model, write_model_file
+from errors import TrainingError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer
+    from torch import nn
+
+Task = Literal["clicks", "search_relevance", "judgments", "assistant"]
+DistillationLoss = Literal["pearson", "margin_mse", "cosent", "kl"]
+Progress = Callable[[int], None]
+
+# Keyphrases of one item that stand in one batch of scored pairs.
+_PER_ITEM = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StudentRecipe:
+    """How a student is trained.
+
+    Attributes:
+        base: What it starts from: a folder or a model name.
+        layers: Transformer layers to keep, evenly spread over those of the base; None keeps them all.
+        item_text: Template of what it reads of an item (`encoders.ItemText`).
+        dimensions: Matryoshka dimensions that are trained, the greatest first; those above the base's are left out.
+        distillation_loss: For the assistant's scores.
+        weights: What the loss of each task counts.
+        epochs: Passes over all pairs.
+        batch_size: Pairs per step.
+        learning_rate: At its peak, after a tenth of the steps; then it falls to 0 linearly.
+        scale: Inverse temperature of in-batch negatives and rankings.
+        seed: Of everything that is random.
+        patience: Evaluations without a better held-out score after which training stops.
+        evaluations: How often the held-out score is taken, over the whole training.
+        precision: "auto" is bf16 where the machine has it, else fp32.
+    """
+
+    base: str = "sentence-transformers/all-MiniLM-L6-v2"
+    layers: int | None = None
+    item_text: str = "{leaf}: {title}"
+    dimensions: tuple[int, ...] = (384, 256, 128, 64)
+    distillation_loss: DistillationLoss = "pearson"
+    weights: Mapping[Task, float] = field(
+        default_factory=lambda: {"clicks": 1.0, "search_relevance": 0.5, "judgments": 1.0, "assistant": 1.0}
+    )
+    epochs: float = 2.0
+    batch_size: int = 64
+    learning_rate: float = 1e-4
+    scale: float = 20.0
+    seed: int = 0
+    patience: int = 3
+    evaluations: int = 4
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedStudent:
+    """What a training gave.
+
+    Attributes:
+        folder: Of the student.
+        steps: Optimiser steps that were made.
+        pairs: Pairs per task.
+        held_out_ndcg: nDCG@10 on the held-out pairs at the kept step; None without held-out pairs.
+        history: What was logged: step, loss per task, held-out score.
+    """
+
+    folder: Path
+    steps: int
+    pairs: dict[str, int]
+    held_out_ndcg: float | None
+    history: list[dict[str, float]]
+
+
+def train_student(
+    data: StudentData,
+    out: Path,
+    recipe: StudentRecipe | None = None,
+    *,
+    checkpoints: Path | None = None,
+    progress: Progress | None = None,
+    on_start: Callable[[int], None] | None = None,
+) -> TrainedStudent:
+    """Train a student and write it to a folder, which appears only when it is complete.
+
+    Args:
+        data: Pairs per task.
+        out: Where the student goes; must not exist.
+        recipe: How to train; None is the default one.
+        checkpoints: Folder of checkpoints. With one in it the training goes on from there.
+        progress: Called with 1 after each step.
+        on_start: Called with the number of steps.
+
+    Raises:
+        TrainingError: There is nothing to learn from, or `out` exists.
+        StudentError: The base cannot be found or loaded.
+    """
+    recipe = recipe or StudentRecipe()
+    tasks = {
+        name: pairs
+        for name, pairs in _tasks(data).items()
+        if pairs is not None and len(pairs) and recipe.weights.get(name, 0) > 0
+    }
+    if not tasks:
+        raise TrainingError("there are no pairs to train a student with; give clicks, judgments or scores")
+    if out.exists():
+        raise TrainingError(f"{out} exists already; name another folder, or remove it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+
+    from distillation.trainer import Trainer, quiet_libraries
+
+    with quiet_libraries(), tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
+        model = base_model(recipe)
+        trainer = Trainer(
+            model,
+            {name: _dataset(data, recipe, name, pairs) for name, pairs in tasks.items()},
+            {name: _loss(model, data, recipe, name) for name in tasks},
+            recipe,
+            checkpoints=checkpoints or Path(work, "checkpoints"),
+            held_out=_held_out(data, recipe),
+            progress=progress,
+            on_start=on_start,
+        )
+        outcome = trainer.run()
+        draft = Path(work, "student")
+        save_student(model, draft, recipe.item_text)
+        shutil.move(draft, out)
+    return TrainedStudent(
+        folder=out,
+        steps=outcome.steps,
+        pairs={name: len(pairs) for name, pairs in tasks.items()},
+        held_out_ndcg=outcome.best_score,
+        history=outcome.history,
+    )
+
+
+def _tasks(data: StudentData) -> dict[Task, Pairs | None]:
+    return {
+        "clicks": data.clicks,
+        "search_relevance": data.search_relevance,
+        "judgments": data.judgments,
+        "assistant": data.assistant,
+    }
+
+
+def base_model(recipe: StudentRecipe) -> SentenceTransformer:
+    """The base with as many layers as the recipe keeps; seeds torch."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers import set_seed
+
+    set_seed(recipe.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = SentenceTransformer(str(find_model(recipe.base)), device=device, local_files_only=True)
+    if recipe.layers is not None:
+        cut_layers(model, recipe.layers)
+    return model
+
+
+def cut_layers(model: SentenceTransformer, layers: int) -> None:
+    """Keep some layers of a BERT, evenly spread, the last one among them.
+
+    Raises:
+        TrainingError: It has fewer.
+    """
+    from torch import nn
+
+    transformer: Any = model[0].auto_model
+    full = len(transformer.encoder.layer)
+    if not 1 <= layers <= full:
+        raise TrainingError(f"cannot keep {layers} layers of a base that has {full}; expected 1 to {full}")
+    kept = np.linspace(full - 1, full / layers - 1, layers).round().astype(int)[::-1]
+    transformer.encoder.layer = nn.ModuleList(transformer.encoder.layer[index] for index in kept)
+    transformer.config.num_hidden_layers = layers
+
+
+def save_student(model: SentenceTransformer, folder: Path, item_text: str) -> None:
+    """Write a student with the template of its items."""
+    model.save_pretrained(str(folder), create_model_card=False)
+    write_model_file(folder, item_text=item_text)
+
+
+def _rendered(data: StudentData, recipe: StudentRecipe) -> NDArray[np.object_]:
+    return np.array(ItemText(recipe.item_text).render_all(data.titles, data.categories), dtype=object)
+
+
+def _dataset(data: StudentData, recipe: StudentRecipe, name: Task, pairs: Pairs) -> Dataset:
+    from datasets import Dataset
+
+    columns: dict[str, Any] = {
+        "item": _rendered(data, recipe)[pairs.items].tolist(),
+        "keyphrase": np.array(data.texts, dtype=object)[pairs.keyphrases].tolist(),
+    }
+    if name == "clicks":
+        columns["label"] = np.stack([pairs.items, pairs.keyphrases], axis=1)
+    else:
+        columns["score"] = pairs.scores
+    return Dataset.from_dict(columns)
+
+
+def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, name: Task) -> nn.Module:
+    from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
+
+    from distillation import losses
+
+    distillation: Mapping[DistillationLoss, Callable[[], nn.Module]] = {
+        "pearson": lambda: losses.PearsonLoss(model),
+        "margin_mse": lambda: losses.MarginMSELoss(model),
+        "cosent": lambda: losses.CoSENTLoss(model, recipe.scale),
+        "kl": lambda: losses.KLLoss(model, recipe.scale),
+    }
+    makers: Mapping[Task, Callable[[], nn.Module]] = {
+        "clicks": lambda: losses.InBatchLoss(model, losses.KnownPairs(data.known(), len(data.texts)), recipe.scale),
+        "search_relevance": lambda: losses.CoSENTLoss(model, recipe.scale),
+        "judgments": lambda: losses.CoSENTLoss(model, recipe.scale),
+        "assistant": distillation[recipe.distillation_loss],
+    }
+    loss = makers[name]()
+    full = model.get_embedding_dimension() or 0
+    dimensions = sorted({full, *(size for size in recipe.dimensions if size < full)}, reverse=True)
+    share = recipe.weights[name] / len(dimensions)
+    return losses.WeightedLoss(MatryoshkaLoss(model, loss, dimensions), share)
+
+
+def _held_out(data: StudentData, recipe: StudentRecipe) -> Callable[[SentenceTransformer], float] | None:
+    pairs = data.held_out
+    if pairs is None or not len(pairs):
+        return None
+    texts = _rendered(data, recipe)
+    items, item_of = np.unique(pairs.items, return_inverse=True)
+    keyphrases, keyphrase_of = np.unique(pairs.keyphrases, return_inverse=True)
+    item_texts = texts[items].tolist()
+    keyphrase_texts = [data.texts[number] for number in keyphrases]
+
+    def ndcg(model: SentenceTransformer) -> float:
+        """nDCG@10 of the model's ranking of each held-out item's keyphrases."""
+        found = [
+            np.asarray(model.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=False))
+            for texts in (item_texts, keyphrase_texts)
+        ]
+        cosines = (found[0][item_of] * found[1][keyphrase_of]).sum(axis=1)
+        return mean_ndcg(item_of, cosines, pairs.scores, k=10)
+
+    return ndcg

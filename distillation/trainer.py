@@ -1,0 +1,201 @@
+"""The trainer of sentence-transformers, set up for students: grouped batches, checkpoints, a held-out score, silence."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.base.sampler import DefaultBatchSampler
+from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+from torch import nn
+from transformers import EarlyStoppingCallback, TrainerCallback
+
+from distillation.batches import grouped_batches
+
+if TYPE_CHECKING:
+    from distillation.train_student import StudentRecipe
+
+# Keyphrases of one item that stand in one batch of scored pairs.
+_PER_ITEM = 8
+_SCORE = "held_out_ndcg"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Steps made, the best held-out score and what was logged."""
+
+    steps: int
+    best_score: float | None
+    history: list[dict[str, float]]
+
+
+class Trainer:
+    """One training of a model on several datasets, each with its loss; the model is changed in place."""
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        datasets: Mapping[str, Dataset],
+        losses: Mapping[str, nn.Module],
+        recipe: StudentRecipe,
+        *,
+        checkpoints: Path,
+        held_out: Callable[[SentenceTransformer], float] | None = None,
+        progress: Callable[[int], None] | None = None,
+        on_start: Callable[[int], None] | None = None,
+    ) -> None:
+        batches = sum(math.ceil(len(dataset) / recipe.batch_size) for dataset in datasets.values())
+        steps = max(1, round(batches * recipe.epochs))
+        every = max(1, steps // recipe.evaluations)
+        chosen = "steps" if held_out else "no"
+        self._checkpoints = checkpoints
+        self._callback = _Callback(progress, on_start)
+        self._trainer = SentenceTransformerTrainer(
+            model=model,
+            args=SentenceTransformerTrainingArguments(
+                output_dir=str(checkpoints),
+                max_steps=steps,
+                per_device_train_batch_size=recipe.batch_size,
+                learning_rate=recipe.learning_rate,
+                warmup_steps=0.1,
+                weight_decay=0.01,
+                seed=recipe.seed,
+                data_seed=recipe.seed,
+                bf16=uses_bf16(recipe.precision),
+                use_cpu=not torch.cuda.is_available(),
+                batch_sampler=_batch_sampler,
+                eval_strategy=chosen,
+                eval_steps=every,
+                save_strategy="steps",
+                save_steps=every,
+                save_total_limit=2,
+                load_best_model_at_end=held_out is not None,
+                metric_for_best_model=_SCORE if held_out else None,
+                greater_is_better=True if held_out else None,
+                logging_steps=max(1, steps // 50),
+                disable_tqdm=True,
+                report_to="none",
+                dataloader_pin_memory=torch.cuda.is_available(),
+            ),
+            train_dataset=dict(datasets),
+            loss={name: _Named(loss, name) for name, loss in losses.items()},
+            evaluator=None if held_out is None else _HeldOut(held_out),
+            callbacks=[self._callback, *([EarlyStoppingCallback(recipe.patience)] if held_out else [])],
+        )
+
+    def run(self) -> Outcome:
+        """Train, from the last checkpoint if there is one; the model ends with the weights of the best score."""
+        resume = any(self._checkpoints.glob("checkpoint-*"))
+        self._trainer.train(resume_from_checkpoint=True if resume else None)
+        state = self._trainer.state
+        kept = ("step", "learning_rate", "grad_norm", "loss", f"eval_{_SCORE}")
+        history = [
+            {
+                name.removeprefix("eval_"): value
+                for name, value in entry.items()
+                if name in kept or name.endswith("_loss")
+            }
+            for entry in state.log_history
+        ]
+        return Outcome(state.global_step, state.best_metric, [entry for entry in history if len(entry) > 1])
+
+
+def uses_bf16(precision: str) -> bool:
+    """Whether to train in bf16: where it was asked for, or where the machine computes in it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """No bars, log lines or warnings of the libraries below, which know nothing of our output."""
+    from datasets.utils.logging import disable_progress_bar as disable_datasets_bar
+    from transformers.utils import logging as transformers_logging
+
+    disable_datasets_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    level = logging.getLogger("sentence_transformers").level
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(before)
+        logging.getLogger("sentence_transformers").setLevel(level)
+
+
+class _Named(nn.Module):
+    """Names a loss, so that the trainer logs it apart from those of the other tasks."""
+
+    def __init__(self, loss: nn.Module, name: str) -> None:
+        super().__init__()
+        self.loss = loss
+        self.name = f"{name}_loss"
+
+    def forward(self, sentence_features: Any, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {self.name: self.loss(sentence_features, labels)}
+
+
+class _HeldOut(SentenceEvaluator):
+    """The held-out score as an evaluator."""
+
+    def __init__(self, score: Callable[[SentenceTransformer], float]) -> None:
+        super().__init__()
+        self.primary_metric = _SCORE
+        self._score = score
+
+    def __call__(self, model: Any, *_: Any, **__: Any) -> dict[str, float]:
+        return {_SCORE: self._score(model)}
+
+
+class _Callback(TrainerCallback):
+    def __init__(self, progress: Callable[[int], None] | None, on_start: Callable[[int], None] | None) -> None:
+        self._progress = progress
+        self._on_start = on_start
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._on_start is not None:
+            self._on_start(state.max_steps - state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._progress is not None:
+            self._progress(1)
+
+
+class _GroupedBatchSampler(DefaultBatchSampler):
+    """`grouped_batches` of a dataset of scored pairs, in another order each epoch."""
+
+    def __init__(self, dataset: Dataset, batch_size: int, drop_last: bool, seed: int, per_group: int, **_: Any) -> None:
+        super().__init__(range(len(dataset)), batch_size=batch_size, drop_last=drop_last, seed=seed)  # type: ignore[arg-type]
+        _, self._groups = np.unique(np.array(dataset["item"], dtype=object).astype(str), return_inverse=True)
+        self._per_group = per_group
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        for batch in grouped_batches(self._groups, self.batch_size, self._per_group, rng):
+            yield batch.tolist()
+
+
+def _batch_sampler(dataset: Dataset, **options: Any) -> DefaultBatchSampler:
+    # Positives: each item once if possible, since its other keyphrases are masked and teach nothing there.
+    return _GroupedBatchSampler(dataset, per_group=_PER_ITEM if "score" in dataset.column_names else 1, **options)
