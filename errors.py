@@ -8,6 +8,13 @@
     ├── StorageError                 a folder cannot be written: full, read-only, or another process writes there
     ├── StudentError                 a student cannot be found, loaded or trusted
     │   └── StudentMismatchError     a vector or collection belongs to another student
+    ├── JudgeError                   a judge cannot be used: refused, misconfigured, without a model
+    │   └── JudgeUnavailableError    its endpoint cannot be reached, or keeps failing
+    ├── AssistantError               an assistant cannot be found, loaded or trusted
+    ├── ModelError                   a version cannot be published in the registry of models, or read from it
+    │   ├── ModelNotFoundError       there is none of that name, or none is promoted
+    │   └── ModelChangedError        its files are not those that were published
+    ├── TrainingError                a model cannot be trained from what was given
     ├── VectorStoreError             the engine refused or failed
     │   ├── EngineUnavailableError   it cannot be reached
     │   ├── CollectionNotFoundError
@@ -59,6 +66,34 @@ class StudentError(KeydistillError):
 
 class StudentMismatchError(StudentError):
     """A vector or collection belongs to another student than the one at hand."""
+
+
+class JudgeError(KeydistillError):
+    """A judge cannot be used; judgments that it gave before are kept."""
+
+
+class JudgeUnavailableError(JudgeError):
+    """The endpoint of a judge cannot be reached, or keeps failing."""
+
+
+class AssistantError(KeydistillError):
+    """An assistant cannot be found, loaded or trusted."""
+
+
+class ModelError(KeydistillError):
+    """A version cannot be published in the registry of models, or read from it."""
+
+
+class ModelNotFoundError(ModelError):
+    """The registry has no version of that name, or none is promoted."""
+
+
+class ModelChangedError(ModelError):
+    """The files of a version are not those that were published."""
+
+
+class TrainingError(KeydistillError):
+    """A model cannot be trained from what was given."""
 
 
 class VectorStoreError(KeydistillError):

@@ -4,10 +4,15 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from errors import InputError
 
 
 @contextmanager
@@ -35,14 +40,95 @@ def replace_json(path: Path, data: Any) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    _sync(path.parent)
 
 
 def file_sha256(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class FolderKind:
+    """What a folder of results is called, and the file in it that says that it is one."""
+
+    name: str
+    manifest: str
+
+    def check_target(self, out: Path, force: bool) -> None:
+        """Refuse to write over what is not ours.
+
+        Raises:
+            InputError: `out` holds something, and either `force` is not set or it is no folder of this kind.
+        """
+        if out.is_symlink() or (out.exists() and not out.is_dir()):
+            raise InputError(f"{out} is not a folder; name a folder that does not exist yet")
+        if not out.is_dir() or not any(out.iterdir()):
+            return
+        if not force:
+            raise InputError(f"{out} is not empty; name another folder, or replace a {self.name} with --force")
+        if not (out / self.manifest).is_file():
+            raise InputError(
+                f"{out} is not empty and holds no {self.manifest}, so it is no {self.name} and --force does not "
+                "replace it; remove it yourself or name another folder"
+            )
+
+
+@contextmanager
+def complete_folder(out: Path, kind: FolderKind, *, force: bool = False) -> Iterator[Path]:
+    """A folder to write into, which becomes `out` when the block ends well and vanishes when it does not.
+
+    Everything is written into a folder beside it, `.NAME.partial-XXXX`, whose name and missing manifest say that it is
+    not complete. One rename puts it in place. A process that is killed leaves at most such a folder behind.
+
+    Raises:
+        InputError: See `FolderKind.check_target`; or the folder cannot be made or put in place.
+    """
+    kind.check_target(out, force)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+        # mkdtemp lets only the owner in; the folder is to be as open as any other.
+        partial.chmod(0o777 & ~_umask())
+    except OSError as error:
+        raise InputError(f"cannot write beside {out}: {error.strerror}; name a folder you may write") from error
+    try:
+        yield partial
+        for entry in [*partial.rglob("*"), partial]:
+            _sync(entry)
+        kind.check_target(out, force)
+        _put_in_place(partial, out)
+        _sync(out.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _put_in_place(partial: Path, out: Path) -> None:
+    if not out.exists() or not any(out.iterdir()):
+        # Renaming over an empty folder is one step; over one that was filled meanwhile it fails.
+        os.rename(partial, out)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.replaced-", dir=out.parent))
+    os.rename(out, old)
+    try:
+        os.rename(partial, out)
+    except BaseException:
+        os.rename(old, out)
+        raise
+    shutil.rmtree(old)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

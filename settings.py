@@ -32,13 +32,43 @@ class Settings(BaseSettings):
 
     student: str = Field(
         default="sentence-transformers/all-MiniLM-L6-v2",
-        description="student to build and query with: a folder, or a model name",
+        description='student to build with: a folder, a model name, "promoted", or a version such as "student/20261123"',
     )
+    assistant: str | None = Field(
+        default=None, description='assistant to score with: a folder, "promoted", or a version such as "assistant/20261123"'
+    )
+    registry: Path | None = Field(default=None, description="folder of the registry of models; unset: `models` in `home`")
     dimension: int | None = Field(
         default=None, ge=1, description="Matryoshka dimension to keep; unset: all of the student's"
     )
     threads: int | None = Field(
         default=None, ge=1, description="threads for the student's arithmetic; unset: one per core"
+    )
+
+    judge_url: str | None = Field(
+        default=None, description="address of the judge's chat endpoint, as in http://localhost:8000/v1"
+    )
+    judge_model: str | None = Field(default=None, description="name of the judge's model at that endpoint")
+    judge_api_key: SecretStr | None = Field(default=None, description="API key of that endpoint")
+    judge_prompt: Path | None = Field(
+        default=None, description="prompt template of the judge, a TOML file; unset: the one that comes along"
+    )
+    judge_concurrency: int = Field(default=8, ge=1, le=1_024, description="requests to the judge in flight at once")
+    judge_requests_per_minute: float | None = Field(default=None, gt=0, description="rate limit; unset: none")
+    judge_tokens_per_minute: float | None = Field(
+        default=None, gt=0, description="rate limit in tokens in and out, as estimated beforehand; unset: none"
+    )
+    judge_timeout_seconds: float = Field(default=60, gt=0, description="time limit of one request to the judge")
+    judge_connect_seconds: float = Field(default=10, gt=0, description="time limit of connecting to the judge")
+    judge_retries: int = Field(
+        default=6, ge=0, le=100, description="times a request to the judge is repeated that failed for a passing reason"
+    )
+    judge_backoff_seconds: float = Field(
+        default=0.5, ge=0, description="mean pause before the first repetition; it doubles with each"
+    )
+    judge_request: dict[str, Any] = Field(
+        default_factory=dict,
+        description='fields added to the body of requests to the judge; null drops one, as in {"top_logprobs": null}',
     )
 
     engine: Literal["embedded", "server"] = Field(

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.context import settings_of
-from cli.output import print_json, print_table, progress_bars
+from cli.output import cut, print_json, print_rejects, print_table, progress_bars
 
 if TYPE_CHECKING:
     from ingest.inventory import InventoryReport
-    from tables import Reject
 
 
 @click.group()
@@ -74,14 +73,10 @@ def _print_report(report: "InventoryReport") -> None:
             report.without_category,
             f"{report.without_category_share:.2%} of the keyphrases; only queries without a category filter find them",
         ),
-        ("longest", len(report.longest_keyphrase), f"characters: {_cut(report.longest_keyphrase)}"),
+        ("longest", len(report.longest_keyphrase), f"characters: {cut(report.longest_keyphrase)}"),
     ]
     print_table(("", "count", " "), [(name, f"{count:,}", note) for name, count, note in counts], right=("count",))
-    for reason, count in report.rejects_by_reason.items():
-        click.echo(f"\n{reason}: {count:,} rejected")
-        for reject in report.examples:
-            if reject.reason == reason:
-                click.echo(f"  {_place(reject)} {reject.detail}{f': {_cut(reject.value)}' if reject.value else ''}")
+    print_rejects(report.rejects_by_reason, report.examples)
     click.echo("")
     if report.passes:
         click.echo(f"OK: at most {report.max_reject_share:.2%} of the rows may be rejected.")
@@ -92,12 +87,3 @@ def _print_report(report: "InventoryReport") -> None:
             f"FAILS: {report.reject_share:.2%} of the rows are rejected and max_reject_share allows "
             f"{report.max_reject_share:.2%}. A run would stop before it touches anything live."
         )
-
-
-def _place(reject: "Reject") -> str:
-    where = f"row {reject.row:,}" if reject.line is None else f"line {reject.line:,}"
-    return f"{reject.source}, {where}{f', {reject.column}' if reject.column else ''}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -12,6 +12,10 @@ from errors import KeydistillError
 COMMANDS = {
     "demo": ("demo", "See the whole product work once, on a simulated marketplace."),
     "simulate": ("simulate", "Write a simulated marketplace with known truth."),
+    "signals": ("signals", "Check and import what training learns from."),
+    "judge": ("judge", "Ask a judge whether keyphrases are right for items."),
+    "train": ("train", "Train assistants and students."),
+    "score": ("score", "Score pairs with the assistant."),
     "inventory": ("inventory", "Check inventory files before they are used."),
     "reindex": ("reindex", "Build a collection from an inventory and put it live."),
     "search": ("search", "Find keyphrases for one title."),
@@ -19,6 +23,8 @@ COMMANDS = {
     "runs": ("runs", "List and show runs."),
     "collections": ("collections", "List collections and what is live."),
     "status": ("status", "Say what is live and what is going on."),
+    "evaluate": ("evaluate", "Measure a student by the paper's protocol, and against another."),
+    "models": ("models", "List, compare and promote versions of students and assistants."),
     "settings": ("settings", "Print the settings in force, secrets masked."),
 }
 

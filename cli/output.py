@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ import click
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from tables import Reject
 
 
 def print_json(value: Any) -> None:
@@ -27,6 +29,22 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, rig
             for cell, width, header in zip(row, widths, headers, strict=True)
         ]
         click.echo("  ".join(columns).rstrip())
+
+
+def print_rejects(by_reason: Mapping[str, int], examples: "Iterable[Reject]") -> None:
+    """How many rows were rejected for each reason, and the first few of them."""
+    for reason, count in by_reason.items():
+        click.echo(f"\n{reason}: {count:,} rejected")
+        for reject in examples:
+            if reject.reason == reason:
+                where = f"row {reject.row:,}" if reject.line is None else f"line {reject.line:,}"
+                place = f"{reject.source}, {where}{f', {reject.column}' if reject.column else ''}"
+                click.echo(f"  {place} {reject.detail}{f': {cut(reject.value)}' if reject.value else ''}")
+
+
+def cut(text: str) -> str:
+    """A text that fits a line."""
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 class TerminalProgress:

@@ -2,25 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from errors import InputError, TooManyRejectsError
 from ingest.validation import KNOWN_COLUMNS, REQUIRED_COLUMNS, RESERVED_COLUMNS, inventory_rows
-from tables import Categories, RejectLog, open_source, read_rows, total_rows
+from tables import Categories, RejectLog, SourceRecord, open_source, read_rows, total_rows
 
 Progress = Callable[[int, int | None], None]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRecord:
-    """A file that was read; `sha256` is of its bytes on the disk."""
-
-    path: str
-    bytes: int
-    sha256: str
 
 
 class Intake:
@@ -96,7 +86,7 @@ class Intake:
                     if self._progress:
                         self._progress(self.rows_read, total)
                 if self._hash_sources:
-                    self.sources.append(SourceRecord(str(file), source.bytes, source.sha256()))
+                    self.sources.append(source.record())
         if self.rows_read == 0:
             names = ", ".join(str(file) for file in self._files)
             raise InputError(f"{names}: no rows; expected at least one below the header")
@@ -122,4 +112,4 @@ class Intake:
 
 def _record(file: Path) -> SourceRecord:
     with open_source(file) as source:
-        return SourceRecord(str(file), source.bytes, source.sha256())
+        return source.record()

@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from errors import InputError, TooManyRejectsError
-from ingest.intake import Intake, Progress, SourceRecord
+from ingest.intake import Intake, Progress
 from ingest.merging import STAGED_SCHEMA, merged_rows, sorted_rows, sorting_database
 from ingest.parts import Part, PartWriter
 from ingest.storage import folder_written_whole, storage_errors
 from settings import Settings
-from tables import RejectLog
+from tables import RejectLog, SourceRecord
 
 MANIFEST = "manifest.json"
 REJECTS = "rejects.parquet"

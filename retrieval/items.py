@@ -4,7 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tables import Reason, Reject, RejectedValueError, RejectLog, leaf_category, open_source, read_rows, shown
+from tables import (
+    RawBatch,
+    RejectedValueError,
+    RejectLog,
+    RowProblems,
+    id_cell,
+    label_cell,
+    leaf_category,
+    open_source,
+    read_rows,
+    text_cell,
+)
 
 COLUMNS = ("item_id", "title", "category_path", "category_id", "site")
 
@@ -30,47 +41,26 @@ def read_items(files: Sequence[Path], rejects: RejectLog) -> Iterator[list[Item]
     """
     for file in files:
         with open_source(file) as source:
-            for batch in read_rows(source, known=COLUMNS, required=("item_id", "title")):
-                for malformed in batch.malformed:
-                    rejects.add(malformed.reject(str(file)))
-                items = []
-                lines: Sequence[int | None] = batch.lines or [None] * len(batch.rows)
-                cells = zip(batch.rows, lines, *(batch.columns[name] for name in COLUMNS), strict=True)
-                for row, line, *values in cells:
-                    try:
-                        items.append(_item(*values))
-                    except _BadCellError as problem:
-                        value = shown(values[COLUMNS.index(problem.column)])
-                        rejects.add(Reject(str(file), row, line, problem.column, problem.reason, problem.detail, value))
-                yield items
+            for batch in read_rows(source, known=COLUMNS, required=("item_id", "title"), extras=False):
+                problems = RowProblems(batch, str(file))
+                parsed = [
+                    problems.parsed("item_id", batch.columns["item_id"], id_cell),
+                    problems.parsed("title", batch.columns["title"], text_cell),
+                    _categories(batch, problems),
+                    problems.parsed("site", batch.columns["site"], label_cell),
+                ]
+                kept = problems.settle(rejects)
+                rows = zip(*parsed, strict=True)
+                yield [Item(*row) for place, row in enumerate(rows) if kept is None or place not in problems]
 
 
-class _BadCellError(Exception):
-    def __init__(self, column: str, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.column = column
-        self.reason = reason
-        self.detail = detail
-
-
-def _item(item_id: object, title: object, category_path: object, category_id: object, site: object) -> Item:
-    try:
-        category = leaf_category(category_id, category_path)
-    except RejectedValueError as problem:
-        raise _BadCellError("category_path", problem.reason, problem.detail) from None
-    return Item(_text("item_id", item_id), _text("title", title), category, None if site in (None, "") else str(site))
-
-
-def _text(column: str, value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if value is None or value == "":
-        raise _BadCellError(column, Reason.EMPTY, "is empty; expected text")
-    if not isinstance(value, str):
-        raise _BadCellError(column, Reason.NOT_TEXT, f"is {type(value).__name__}; expected text")
-    if not value.isprintable() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise _BadCellError(column, Reason.BAD_ENCODING, "is not valid UTF-8")
-    text = " ".join(value.split())
-    if not text:
-        raise _BadCellError(column, Reason.EMPTY, "is only white space; expected text")
-    return text
+def _categories(batch: RawBatch, problems: RowProblems) -> list[str | None]:
+    found: list[str | None] = []
+    cells = zip(batch.columns["category_id"], batch.columns["category_path"], strict=True)
+    for place, (category_id, path) in enumerate(cells):
+        try:
+            found.append(leaf_category(category_id, path))
+        except RejectedValueError as problem:
+            found.append(None)
+            problems.add(place, "category_path", problem, path)
+    return found

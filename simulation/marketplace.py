@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from files import file_sha256
+from files import FolderKind, complete_folder, file_sha256
 from simulation.catalogue import compile_catalogue
 from simulation.clicks import make_clicks
-from simulation.folder import MANIFEST, check_target, complete_folder
 from simulation.items import make_listings
 from simulation.judge import judge_pool
 from simulation.keyphrases import make_inventory
@@ -23,6 +22,8 @@ from simulation.truth import matching_pairs
 
 # One stream of chance per stage, so that a knob of one stage leaves the tables before it as they are.
 _STAGES = ("items", "keyphrases", "pool", "search", "clicks", "judge")
+
+FOLDER = FolderKind("marketplace", "simulation.json")
 
 Progress = Callable[[str], None]
 
@@ -73,7 +74,7 @@ def simulate(
         SettingsError: There are not so many leaf categories.
     """
     tell = progress or (lambda stage: None)
-    check_target(out, force)
+    FOLDER.check_target(out, force)
     seeds = np.random.SeedSequence(settings.seed).spawn(len(_STAGES))
     chance = {stage: np.random.default_rng(seed) for stage, seed in zip(_STAGES, seeds, strict=True)}
     catalogue = compile_catalogue(settings.sites, settings.leaf_categories)
@@ -140,7 +141,7 @@ def simulate(
         "clicks": int(log.clicks.sum()),
         "clicks_on_irrelevant": int(log.clicks[~pool.relevant[log.places]].sum()),
     }
-    with complete_folder(out, force) as folder:
+    with complete_folder(out, FOLDER, force=force) as folder:
         for name, (rows, columns) in tables.items():
             write_table(folder / f"{name}.parquet", name, rows, columns)
         summary = Summary(
@@ -152,7 +153,7 @@ def simulate(
         )
         # Last: a folder without its manifest is not complete.
         text = json.dumps(summary.as_json(), indent=2, ensure_ascii=False)
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        (folder / FOLDER.manifest).write_text(text + "\n", encoding="utf-8")
     return summary
 
 

@@ -1,26 +1,58 @@
 """Tables that others give us: CSV, JSONL and Parquet, row by row, with every row that is not usable accounted for."""
 
 from tables.categories import PATH_SEPARATOR, Categories, leaf_category
+from tables.cells import (
+    MAX_LABEL_CHARS,
+    count_cell,
+    id_cell,
+    is_missing,
+    keyphrase_cell,
+    label_cell,
+    number_cell,
+    text_cell,
+    type_name,
+    yes_no_cell,
+)
 from tables.normalization import normalize_keyphrase, normalize_label
-from tables.raw_batch import RawBatch
+from tables.outputs import LIST_SEPARATOR, check_output, open_table
+from tables.raw_batch import MalformedRow, RawBatch
 from tables.readers import read_rows
 from tables.rejects import REJECT_SCHEMA, Reason, Reject, RejectedValueError, RejectLog, shown
-from tables.sources import open_source, total_rows
+from tables.row_problems import RowProblems
+from tables.sources import Kind, Source, SourceRecord, open_source, total_rows
 
 __all__ = [
+    "LIST_SEPARATOR",
+    "MAX_LABEL_CHARS",
     "PATH_SEPARATOR",
     "REJECT_SCHEMA",
     "Categories",
+    "Kind",
+    "MalformedRow",
     "RawBatch",
     "Reason",
     "Reject",
     "RejectLog",
     "RejectedValueError",
+    "RowProblems",
+    "Source",
+    "SourceRecord",
+    "check_output",
+    "count_cell",
+    "id_cell",
+    "is_missing",
+    "keyphrase_cell",
+    "label_cell",
     "leaf_category",
     "normalize_keyphrase",
     "normalize_label",
+    "number_cell",
     "open_source",
+    "open_table",
     "read_rows",
     "shown",
+    "text_cell",
     "total_rows",
+    "type_name",
+    "yes_no_cell",
 ]

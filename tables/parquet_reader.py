@@ -19,8 +19,9 @@ def read_parquet(source: Source, header: Header) -> Iterator[RawBatch]:
     parquet = pq.ParquetFile(source.stream, pre_buffer=False, buffer_size=1 << 20)
     schema = parquet.schema_arrow
     header.check(source, schema.names)
+    names = schema.names if header.extras else [name for name in schema.names if name in header.known]
     for column in schema:
-        if not _is_supported(column.type):
+        if header.extras and not _is_supported(column.type):
             raise InputError(
                 f"{source.path}: column {column.name!r} has the type {column.type}; expected text, numbers, booleans, "
                 "dates, or lists of them; convert or drop it"
@@ -28,12 +29,12 @@ def read_parquet(source: Source, header: Header) -> Iterator[RawBatch]:
     if "keyphrase" in header.required and not _is_text(schema.field("keyphrase").type):
         found = schema.field("keyphrase").type
         raise InputError(f"{source.path}: column 'keyphrase' has the type {found}; expected text")
-    others = [name for name in schema.names if name not in header.known]
+    others = [name for name in names if name not in header.known]
     first = 1
     # Arrow's threads and a Python file can abort or hang the interpreter when it exits
     # (https://github.com/apache/arrow/issues/50482).
-    for batch in parquet.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
-        found = {name: _values(batch.column(name)) for name in schema.names}
+    for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=names, use_threads=False):
+        found = {name: _values(batch.column(name)) for name in names}
         absent: list[object] = [None] * batch.num_rows
         columns = {name: found.get(name, absent) for name in header.known}
         extras = None

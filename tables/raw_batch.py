@@ -33,7 +33,7 @@ class RawBatch:
         rows: 1-based number of each row in the file.
         lines: 1-based number of each row's first line, None in Parquet.
         columns: Every known column, each as long as `rows`; None where a row or file does not have it.
-        extras: The other columns of each row, None where the file has none.
+        extras: The other columns of each row, None where the file has none or nobody wants them.
         malformed: Rows in between that could not be taken apart; they are not in `rows`.
     """
 
@@ -46,11 +46,12 @@ class RawBatch:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The columns that a caller knows, needs, and does not allow."""
+    """The columns that a caller knows, needs, and does not allow; and whether it wants to see the others."""
 
     known: Sequence[str]
     required: Sequence[str]
     forbidden: Sequence[str] = ()
+    extras: bool = True
 
     def check(self, source: Source, found: Sequence[str]) -> None:
         """Check the columns of a file.

@@ -27,7 +27,12 @@ _READERS: Mapping[Kind, Reader] = {
 
 
 def read_rows(
-    source: Source, *, known: Sequence[str], required: Sequence[str], forbidden: Sequence[str] = ()
+    source: Source,
+    *,
+    known: Sequence[str],
+    required: Sequence[str],
+    forbidden: Sequence[str] = (),
+    extras: bool = True,
 ) -> Generator[RawBatch, None, None]:
     """All rows of an open file; when this is exhausted the file did not change in the meantime.
 
@@ -38,13 +43,15 @@ def read_rows(
         known: Columns that become `RawBatch.columns`; all others become `RawBatch.extras`.
         required: Columns without which the file is useless.
         forbidden: Names that no column may have.
+        extras: Whether the other columns are wanted. Without them they are not even decoded, so that they may be of any
+            type, and the known ones may be nested.
 
     Raises:
         InputError: The file is truncated or damaged, or its columns are not as they should be.
         InputChangedError: It changed while it was being read.
     """
     try:
-        yield from _READERS[source.kind](source, Header(known, required, forbidden))
+        yield from _READERS[source.kind](source, Header(known, required, forbidden, extras))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         source.check_unchanged()
         raise InputError(f"{source.path}: its gzip data is truncated or damaged ({error}); copy it again") from None

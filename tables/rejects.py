@@ -38,6 +38,9 @@ class Reason(StrEnum):
     BAD_NUMBER = "bad_number"
     BAD_CATEGORY = "bad_category"
     BAD_PAYLOAD = "bad_payload"
+    BAD_LABEL = "bad_label"
+    CONTRADICTION = "contradiction"
+    UNKNOWN_REFERENCE = "unknown_reference"
     MALFORMED_ROW = "malformed_row"
 
 

@@ -46,6 +46,15 @@ Fingerprint = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """A file that was read; `sha256` is of its bytes on the disk."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """An open input file; `stream` gives its bytes, decompressed."""
 
@@ -87,16 +96,31 @@ class Source:
         self.check_unchanged()
         return digest
 
+    def record(self) -> SourceRecord:
+        """Name, size and SHA-256 of the file; reads it once more.
+
+        Raises:
+            InputChangedError: It is no longer the file that was opened.
+        """
+        return SourceRecord(str(self.path), self.bytes, self.sha256())
+
 
 @contextmanager
-def open_source(path: Path) -> Iterator[Source]:
-    """Open an inventory or categories file by its extension.
+def open_source(path: Path, kind: Kind | None = None) -> Iterator[Source]:
+    """Open a file by its extension.
+
+    Args:
+        path: The file.
+        kind: What it is where the extension says something else; ".gz" still says that it is compressed.
 
     Raises:
         InputError: It does not exist, is no readable regular file, is empty, has an unknown extension, or its first
             bytes say that it is something else than its extension.
     """
-    kind, zipped = _kind_of(path)
+    if kind is None:
+        kind, zipped = _kind_of(path)
+    else:
+        zipped = path.name.lower().endswith(".gz")
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):

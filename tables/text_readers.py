@@ -137,7 +137,7 @@ def _csv_batch(batch: _Batch, names: Sequence[str], header: Header) -> RawBatch:
     found: dict[str, Sequence[object]] = dict(zip(names, zip(*batch.values, strict=True), strict=False))
     absent: list[object] = [None] * len(batch.rows)
     columns = {name: found.get(name, absent) for name in header.known}
-    others = [name for name in names if name not in header.known]
+    others = [name for name in names if name not in header.known] if header.extras else []
     extras = None
     if others and batch.rows:
         cells = zip(*(found[name] for name in others), strict=True)
@@ -186,7 +186,7 @@ def _jsonl_batch(batch: _Batch, source: Source, header: Header, *, first: bool) 
     Header(header.known, required, header.forbidden).check(source, list(names))
     columns = {name: [row.get(name) for row in objects] for name in header.known}
     extras: list[dict[str, object]] | None = None
-    if any(name not in header.known for name in names):
+    if header.extras and any(name not in header.known for name in names):
         known = frozenset(header.known)
         extras = [{name: value for name, value in row.items() if name not in known} for row in objects]
     return RawBatch(batch.rows, batch.lines, columns, extras, batch.malformed)

@@ -1,0 +1,262 @@
+"""`keydistill judge`: judgments for files of pairs."""
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.context import settings_of
+from cli.output import SilentProgress, TerminalProgress, print_json, print_table, progress_bars
+
+if TYPE_CHECKING:
+    from distillation.agreement import Agreement
+    from distillation.judging import JudgingPlan, JudgingSummary
+    from encoders.judge import Judge, Usage
+    from settings import Settings
+
+
+@click.command()
+@click.argument("pairs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="CSV, JSONL or Parquet file to write.")
+@click.option("--items", type=click.Path(path_type=Path), help="File of item_id and title, for PAIRS without titles.")
+@click.option(
+    "--labels", type=click.Path(path_type=Path), help="Judge by this file of judgments, by item and keyphrase."
+)
+@click.option("--local", type=click.Path(path_type=Path), help="Judge by the language model in this folder.")
+@click.option("--endpoint", help="Judge by the chat endpoint at this address.  [default: judge_url]")
+@click.option("--model", help="Name of the endpoint's model.  [default: judge_model]")
+@click.option(
+    "--prompt", type=click.Path(path_type=Path), help="Prompt template, a TOML file.  [default: judge_prompt]"
+)
+@click.option("--concurrency", type=int, help="Requests in flight at once.  [default: judge_concurrency]")
+@click.option("--requests-per-minute", type=float, help="Rate limit.  [default: judge_requests_per_minute]")
+@click.option("--tokens-per-minute", type=float, help="Rate limit.  [default: judge_tokens_per_minute]")
+@click.option("--budget-pairs", type=click.IntRange(0), help="Most pairs to ask about in this run.")
+@click.option("--budget-tokens", type=click.IntRange(0), help="Most tokens to use in this run.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Judgments that are there already.  [default: judgments.sqlite in home]",
+)
+@click.option("--human", type=click.Path(path_type=Path), help="File of people's labels to measure the judge by.")
+@click.option("--dry-run", is_flag=True, help="Only count pairs, tokens and cost.")
+@click.option("--price-per-million-input", type=click.FloatRange(0), help="For the cost, in any currency.")
+@click.option("--price-per-million-output", type=click.FloatRange(0), help="For the cost, in any currency.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def judge(
+    ctx: click.Context,
+    pairs: tuple[Path, ...],
+    out: Path | None,
+    items: Path | None,
+    labels: Path | None,
+    local: Path | None,
+    endpoint: str | None,
+    model: str | None,
+    prompt: Path | None,
+    concurrency: int | None,
+    requests_per_minute: float | None,
+    tokens_per_minute: float | None,
+    budget_pairs: int | None,
+    budget_tokens: int | None,
+    cache: Path | None,
+    human: Path | None,
+    dry_run: bool,
+    price_per_million_input: float | None,
+    price_per_million_output: float | None,
+    as_json: bool,
+) -> None:
+    """Ask a judge of each pair in PAIRS files whether the keyphrase is right for the item, as its seller would say.
+
+    PAIRS are CSV, JSONL or Parquet with item_id, keyphrase, title, and optionally category_path, site. The judge is a
+    chat endpoint, a local model or a table of labels. Judgments are kept as they come: after an interruption the same
+    command goes on, and no pair is asked about twice. docs/judge.md says more.
+    """
+    if labels is not None and local is not None:
+        raise click.UsageError("give --labels or --local, not both")
+    if out is None and not dry_run:
+        raise click.UsageError("give --out FILE, or --dry-run")
+    if dry_run and human is not None:
+        raise click.UsageError("--dry-run judges nothing that --human could be compared with; leave one out")
+    settings = settings_of(
+        ctx,
+        judge_url=endpoint,
+        judge_model=model,
+        judge_prompt=prompt,
+        judge_concurrency=concurrency,
+        judge_requests_per_minute=requests_per_minute,
+        judge_tokens_per_minute=tokens_per_minute,
+    )
+    prices = price_per_million_input, price_per_million_output
+    with ExitStack() as stack:
+        bars = stack.enter_context(progress_bars(quiet=as_json))
+        if dry_run:
+            plan, name = _plan(settings, pairs, items, labels, local, cache, bars)
+            _print_plan(plan, name, prices, as_json=as_json, exact=local is not None)
+            return
+        from distillation.agreement import agreement_of_file
+        from distillation.judging import judge_pairs
+        from distillation.labels import read_labels
+        from tables import total_rows
+
+        assert out is not None
+        # Before anything is paid for.
+        people = None if human is None else read_labels(human)
+        asked = _judge_of(settings, labels, local)
+        bars.start("judge", total_rows([*pairs]), "pairs")
+        summary = judge_pairs(
+            asked,
+            pairs,
+            out,
+            cache=stack.enter_context(_cache_of(settings, labels, cache)),
+            items=items,
+            budget_pairs=budget_pairs,
+            budget_tokens=budget_tokens,
+            progress=bars.advance,
+        )
+        found = None if people is None else agreement_of_file(out, people)
+        bars.close()
+    if as_json:
+        spent = {**asdict(summary), "cost": _cost(summary.usage, prices), "out": out}
+        print_json(spent if found is None else {**spent, "agreement": found.as_dict()})
+        return
+    _print_summary(summary, out, _cost(summary.usage, prices))
+    if found is not None:
+        _print_agreement(found)
+
+
+def _judge_of(settings: "Settings", labels: Path | None, local: Path | None) -> "Judge":
+    from distillation.labels import read_labels
+    from encoders.judge import ChatJudge, ChatSettings, LocalJudge, PromptTemplate
+    from errors import SettingsError
+
+    if labels is not None:
+        return read_labels(labels)
+    prompt = PromptTemplate.load(settings.judge_prompt)
+    if local is not None:
+        return LocalJudge.load(local, prompt, threads=settings.threads)
+    if settings.judge_url is None:
+        raise SettingsError("there is no judge; give --endpoint and --model, or --local FOLDER, or --labels FILE")
+    return ChatJudge(
+        ChatSettings(
+            url=settings.judge_url,
+            model=settings.judge_model or "",
+            api_key=settings.judge_api_key,
+            concurrency=settings.judge_concurrency,
+            requests_per_minute=settings.judge_requests_per_minute,
+            tokens_per_minute=settings.judge_tokens_per_minute,
+            timeout_seconds=settings.judge_timeout_seconds,
+            connect_seconds=settings.judge_connect_seconds,
+            retries=settings.judge_retries,
+            backoff_seconds=settings.judge_backoff_seconds,
+            request=settings.judge_request,
+        ),
+        prompt,
+    )
+
+
+def _cache_of(settings: "Settings", labels: Path | None, cache: Path | None, *, dry_run: bool = False) -> Any:
+    from distillation.judgment_cache import JudgmentCache
+
+    path = cache or settings.home / "judgments.sqlite"
+    # A table of labels costs nothing to look up again, and a dry run leaves nothing behind.
+    in_memory = labels is not None or (dry_run and not path.exists())
+    return JudgmentCache(None if in_memory else path)
+
+
+def _plan(
+    settings: "Settings",
+    pairs: tuple[Path, ...],
+    items: Path | None,
+    labels: Path | None,
+    local: Path | None,
+    cache: Path | None,
+    bars: "TerminalProgress | SilentProgress",
+) -> "tuple[JudgingPlan, str]":
+    from distillation.judging import plan_judging
+    from tables import total_rows
+
+    asked = _judge_of(settings, labels, local)
+    bars.start("count", total_rows([*pairs]), "pairs")
+    with _cache_of(settings, labels, cache, dry_run=True) as known:
+        plan = plan_judging(asked, pairs, cache=known, items=items, progress=bars.advance)
+    bars.close()
+    return plan, f"{asked.name}, prompt {asked.prompt_version}"
+
+
+def _cost(usage: "Usage", prices: tuple[float | None, float | None]) -> float | None:
+    if prices == (None, None):
+        return None
+    return (usage.input_tokens * (prices[0] or 0) + usage.output_tokens * (prices[1] or 0)) / 1_000_000
+
+
+def _print_plan(
+    plan: "JudgingPlan", name: str, prices: tuple[float | None, float | None], *, as_json: bool, exact: bool
+) -> None:
+    cost = _cost(plan.usage, prices)
+    how = "counted by the model's tokenizer" if exact else "estimated at 4 characters each"
+    if as_json:
+        print_json({**asdict(plan), "judge": name, "tokens": how, "cost": cost})
+        return
+    rows = [
+        ("pairs", plan.pairs, f"{plan.rejected:,} further rows are no pairs"),
+        ("new", plan.new, "different pairs to ask about"),
+        ("cached", plan.cached, "different pairs that were judged before"),
+        ("input tokens", plan.usage.input_tokens, how),
+        ("output tokens", plan.usage.output_tokens, "if no answer is malformed"),
+    ]
+    click.echo(f"judge: {name}\n")
+    print_table(("", "count", " "), [(name, f"{count:,}", note) for name, count, note in rows], right=("count",))
+    if cost is not None:
+        click.echo(f"\nCost: {cost:,.2f}")
+    click.echo("\ndry run: nobody was asked")
+
+
+def _print_summary(summary: "JudgingSummary", out: Path, cost: float | None) -> None:
+    share = f" ({summary.yes / summary.labelled:.0%} yes)" if summary.labelled else ""
+    click.echo(f"{summary.labelled:,} of {summary.pairs:,} pairs judged{share}, in {out}")
+    tokens = f"{summary.usage.input_tokens:,} tokens in, {summary.usage.output_tokens:,} out"
+    click.echo(
+        f"{summary.judge}, prompt {summary.prompt_version}: asked about {summary.asked:,}, {tokens}"
+        + ("" if cost is None else f", cost {cost:,.2f}")
+    )
+    for count, what in (
+        (summary.malformed, "answers were neither yes nor no"),
+        (summary.unlabelled, f"pairs have no label; see {summary.unlabelled_file}"),
+        (summary.unjudged, f"pairs are beyond the budget; see {summary.unlabelled_file}"),
+        (summary.rejected, f"rows were no pairs; see {summary.rejects_file}"),
+    ):
+        if count:
+            click.echo(f"{count:,} {what}", err=True)
+
+
+def _print_agreement(found: "Agreement") -> None:
+    click.echo(f"\nagainst people, {found.pairs:,} pairs")
+    kappa = "undefined" if found.kappa is None else f"{found.kappa:.3f}"
+    ece = "" if found.ece is None else f", calibration error {found.ece:.3f}"
+    click.echo(f"accuracy {found.accuracy:.3f}, Cohen's kappa {kappa}{ece}\n")
+    print_table(
+        ("", "people yes", "people no"),
+        [
+            ("judge yes", f"{found.both_yes:,}", f"{found.judge_yes:,}"),
+            ("judge no", f"{found.people_yes:,}", f"{found.both_no:,}"),
+        ],
+        right=("people yes", "people no"),
+    )
+    if found.calibration:
+        click.echo()
+        print_table(
+            ("probability", "pairs", "mean", "people yes"),
+            [
+                (
+                    f"{one.low:.1f} to {one.high:.1f}",
+                    f"{one.pairs:,}",
+                    f"{one.mean_probability:.3f}",
+                    f"{one.share_yes:.3f}",
+                )
+                for one in found.calibration
+            ],
+            right=("pairs", "mean", "people yes"),
+        )

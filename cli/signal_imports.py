@@ -1,0 +1,191 @@
+"""`keydistill signals import`: what users already have, one command per format."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.context import settings_of
+from cli.output import print_json, print_rejects, print_table, progress_bars
+
+if TYPE_CHECKING:
+    from distillation.signals import ImportSummary, ImportTarget
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.group("import")
+def import_group() -> None:
+    """Import data sets and logs into a signals folder."""
+
+
+def _import_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that all importers have, in the order of `--help`."""
+    options = [
+        click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write."),
+        click.option("--force", is_flag=True, help="Replace OUT if it is an earlier signals folder."),
+        click.option("--dry-run", is_flag=True, help="Read everything and write nothing."),
+        click.option("--max-reject-share", type=float, help="Share of rejected rows above which nothing is written."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_site = click.option("--site", help="Site of all pairs and items.")
+
+
+def _relevant_grade(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--relevant-grade",
+        type=click.IntRange(0, 3),
+        default=default,
+        show_default=True,
+        help="Grade from which on the label is yes.",
+    )
+
+
+@import_group.command()
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=_FILE)
+@click.option("--items", multiple=True, type=_FILE, help="File of items; otherwise titles come from the events.")
+@click.option("--click-action", multiple=True, help="Action that is a click.  [default: click, click_through]")
+@click.option("--impression-action", multiple=True, help="Action that says what was shown.  [default: impression]")
+@click.option(
+    "--first-position", type=click.IntRange(0, 1), default=1, show_default=True, help="Ordinal of the first result."
+)
+@_site
+@_import_options
+def ubi(
+    sources: tuple[Path, ...],
+    items: tuple[Path, ...],
+    click_action: tuple[str, ...],
+    impression_action: tuple[str, ...],
+    first_position: int,
+    site: str | None,
+    **common: Any,
+) -> None:
+    """Import logs of User Behavior Insights: SOURCEs with rows of ubi_queries and ubi_events (CSV, JSONL, Parquet)."""
+    from distillation.signals import UbiOptions, import_ubi
+
+    options = UbiOptions(
+        click_actions=click_action or UbiOptions().click_actions,
+        impression_actions=impression_action or UbiOptions().impression_actions,
+        first_position=first_position,
+        site=site,
+    )
+    with _target(common) as (target, show):
+        show(import_ubi(sources, target, items=items, options=options))
+
+
+@import_group.command()
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=_FILE)
+@click.option("--split", help="Only pairs of this split, such as train.")
+@click.option("--locale", help="Only this locale, such as us.")
+@_relevant_grade(3)
+@_import_options
+def esci(
+    sources: tuple[Path, ...],
+    split: str | None,
+    locale: str | None,
+    relevant_grade: int,
+    **common: Any,
+) -> None:
+    """Import ESCI, Amazon's shopping queries: SOURCEs are Parquet files or folders of them."""
+    from distillation.signals import import_esci
+
+    with _target(common) as (target, show):
+        show(import_esci(sources, target, split=split, locale=locale, relevant_grade=relevant_grade))
+
+
+@import_group.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@_relevant_grade(3)
+@_site
+@_import_options
+def wands(source: Path, relevant_grade: int, site: str | None, **common: Any) -> None:
+    """Import WANDS, Wayfair's judged queries: SOURCE is the folder of query.csv, product.csv and label.csv."""
+    from distillation.signals import import_wands
+
+    with _target(common) as (target, show):
+        show(import_wands(source, target, relevant_grade=relevant_grade, site=site))
+
+
+@import_group.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--split", help="Only qrels/SPLIT.tsv; otherwise all.")
+@_relevant_grade(1)
+@_site
+@_import_options
+def beir(source: Path, split: str | None, relevant_grade: int, site: str | None, **common: Any) -> None:
+    """Import a BEIR data set: SOURCE is the folder of corpus.jsonl, queries.jsonl and qrels."""
+    from distillation.signals import import_beir
+
+    with _target(common) as (target, show):
+        show(import_beir(source, target, split=split, relevant_grade=relevant_grade, site=site))
+
+
+@import_group.command()
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=_FILE)
+@click.option("--queries", multiple=True, required=True, type=_FILE, help="File of queries: id and text.")
+@click.option("--corpus", multiple=True, required=True, type=_FILE, help="File of documents: id, and title or text.")
+@_relevant_grade(1)
+@_site
+@_import_options
+def qrels(
+    sources: tuple[Path, ...],
+    queries: tuple[Path, ...],
+    corpus: tuple[Path, ...],
+    relevant_grade: int,
+    site: str | None,
+    **common: Any,
+) -> None:
+    """Import TREC qrels: SOURCEs have query, iteration, document and grade."""
+    from distillation.signals import import_qrels
+
+    with _target(common) as (target, show):
+        summary = import_qrels(
+            sources, target, queries=queries, corpus=corpus, relevant_grade=relevant_grade, site=site
+        )
+        show(summary)
+
+
+@contextmanager
+def _target(common: dict[str, Any]) -> "Iterator[tuple[ImportTarget, Callable[[ImportSummary], None]]]":
+    """Where an import goes, with a bar that shows how far it is; and what prints its summary."""
+    from distillation.signals import ImportTarget
+
+    settings = settings_of(click.get_current_context(), max_reject_share=common["max_reject_share"])
+    with progress_bars(quiet=common["as_json"]) as bars:
+        bars.start("import", None, "rows")
+
+        def show(summary: "ImportSummary") -> None:
+            bars.close()
+            _print_summary(summary, common["as_json"])
+
+        target = ImportTarget(
+            out=common["out"],
+            force=common["force"],
+            dry_run=common["dry_run"],
+            max_reject_share=settings.max_reject_share,
+            max_keyphrase_chars=settings.max_keyphrase_chars,
+            progress=bars.advance,
+        )
+        yield target, show
+
+
+def _print_summary(summary: "ImportSummary", as_json: bool) -> None:
+    if as_json:
+        print_json({"out": None if summary.out is None else str(summary.out), **summary.as_dict()})
+        return
+    print_table(("table", "rows"), [(name, f"{rows:,}") for name, rows in summary.rows.items()], right=("rows",))
+    click.echo("")
+    click.echo(f"{summary.rows_read:,} rows read, {summary.rows_rejected:,} rejected")
+    for what, rows in summary.ignored.items():
+        click.echo(f"{rows:,} ignored: {what}")
+    if summary.unknown_item_share:
+        click.echo(f"{summary.unknown_item_share:.1%} of the pairs name an item without a title")
+    print_rejects(summary.rejects_by_reason, summary.examples)
+    click.echo("dry run: nothing was written" if summary.out is None else f"Wrote {summary.out}")

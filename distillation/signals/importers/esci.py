@@ -1,0 +1,156 @@
+"""ESCI, Amazon's shopping queries (https://github.com/amazon-science/esci-data), in Parquet.
+
+Files are told apart by their columns, so that both layouts are read: the original one with its examples and products,
+and one with judgments, items, queries and keyphrases.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from distillation.signals.importers.judged import JudgedData
+from distillation.signals.importing import ImportSummary, ImportTarget, Tables, run_import
+from distillation.signals.intake import Intake, Parse
+from distillation.signals.schemas import EXACT
+from distillation.signals.validation import Columns, category_cell, grade_cell
+from errors import InputError
+from tables import Reason, RejectedValueError, id_cell, keyphrase_cell, label_cell, text_cell
+
+Role = Literal["titled pairs", "pairs", "items", "keyphrases"]
+
+# Role, and the columns of which a file of that role has one set. The first that fits counts.
+_ROLES: Sequence[tuple[Role, Sequence[frozenset[str]]]] = (
+    ("titled pairs", (frozenset({"query", "item_id", "label", "title"}),)),
+    ("pairs", (frozenset({"query", "item_id", "label"}), frozenset({"query", "product_id", "esci_label"}))),
+    ("items", (frozenset({"item_id", "title"}), frozenset({"product_id", "product_title"}))),
+    ("keyphrases", (frozenset({"keyphrase"}), frozenset({"query"}))),
+)
+_ALIASES: Mapping[str, Sequence[str]] = {
+    "item_id": ("item_id", "product_id"),
+    "keyphrase": ("query", "keyphrase"),
+    "site": ("product_locale", "site"),
+    "grade": ("esci_label", "label"),
+    "title": ("title", "product_title"),
+}
+# Rows that do not say so are there to be learnt from.
+_DEFAULT_SPLIT = "train"
+
+
+def import_esci(
+    sources: Sequence[Path],
+    target: ImportTarget,
+    *,
+    split: str | None = None,
+    locale: str | None = None,
+    relevant_grade: int = EXACT,
+) -> ImportSummary:
+    """Import ESCI's Parquet files.
+
+    Args:
+        sources: Files, or folders whose Parquet files are taken as far as they are ESCI's.
+        target: Where the signals folder goes.
+        split: Only pairs of this split, such as "train"; pairs of a file without splits belong to "train".
+        locale: Only pairs and products of this locale, such as "us"; the locale becomes the site.
+        relevant_grade: Grade from which on the label is yes: E is 3, S 2, C 1, I 0.
+
+    Raises:
+        InputError: A file is none of ESCI's or damaged, there are no pairs, or `target.out` holds something.
+        TooManyRejectsError: Too many rows were rejected.
+    """
+    files = _files(sources)
+    if not any("pairs" in role for role in files.values()):
+        names = ", ".join(str(source) for source in sources)
+        raise InputError(f"{names}: no judged pairs; expected Parquet with query, product_id and esci_label")
+
+    def build(intake: Intake) -> Tables:
+        data = JudgedData("esci", relevant_grade)
+        parsers: dict[str, Parse] = {
+            "item_id": id_cell,
+            "keyphrase": lambda value: keyphrase_cell(value, intake.max_keyphrase_chars),
+            "site": label_cell,
+            "grade": _grade,
+            "title": text_cell,
+            "category_path": category_cell,
+            "split": label_cell,
+        }
+        wanted: Mapping[Role, Sequence[str]] = {
+            "titled pairs": ("item_id", "keyphrase", "site", "grade", "title", "category_path", "split"),
+            "pairs": ("item_id", "keyphrase", "site", "grade", "split"),
+            "items": ("item_id", "title", "category_path", "site"),
+            "keyphrases": ("keyphrase", "category_path", "site"),
+        }
+        for path, role in files.items():
+            chosen = {name: parsers[name] for name in wanted[role]}
+            for rows in intake.rows(path, chosen, aliases=_ALIASES, kind="parquet"):
+                _add(data, role, _of_locale(intake, _of_split(intake, rows, split), locale))
+        return data.tables()
+
+    options: dict[str, Any] = {"split": split, "locale": locale, "relevant_grade": relevant_grade}
+    return run_import("esci", target, options, build)
+
+
+def _files(sources: Sequence[Path]) -> dict[Path, Role]:
+    """Every file with its role; those of items last, because the last row of an item counts."""
+    found: dict[Path, Role] = {}
+    for source in sources:
+        if not source.is_dir():
+            role = _role(source)
+            if role is None:
+                raise InputError(f"{source} has none of ESCI's columns (query, product_id, esci_label, ...)")
+            found[source] = role
+            continue
+        for path in sorted(source.glob("*.parquet")):
+            role = _role(path)
+            if role is not None:
+                found[path] = role
+    return dict(sorted(found.items(), key=lambda one: one[1] == "items"))
+
+
+def _role(path: Path) -> Role | None:
+    try:
+        names = set(pq.read_schema(path).names)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; check the name") from None
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} is no readable Parquet file ({' '.join(str(error).split())[:100]})") from None
+    for role, sets in _ROLES:
+        if any(needed <= names for needed in sets):
+            return role
+    return None
+
+
+def _add(data: JudgedData, role: Role, rows: Columns) -> None:
+    if role == "keyphrases":
+        data.add_keyphrases(zip(rows["site"], rows["keyphrase"], strict=True), rows["category_path"])
+        return
+    if role != "pairs":
+        data.add_items(rows)
+    if role != "items":
+        data.add_judgments(rows)
+
+
+def _of_split(intake: Intake, rows: Columns, split: str | None) -> Columns:
+    if split is None or "split" not in rows:
+        return rows
+    return _chosen(intake, rows, [(one or _DEFAULT_SPLIT) == split for one in rows["split"]], "other split")
+
+
+def _of_locale(intake: Intake, rows: Columns, locale: str | None) -> Columns:
+    if locale is None:
+        return rows
+    return _chosen(intake, rows, [one is None or one == locale for one in rows["site"]], "other locale")
+
+
+def _chosen(intake: Intake, rows: Columns, kept: Sequence[bool], what: str) -> Columns:
+    intake.ignore(what, len(kept) - sum(kept))
+    return {name: [value for value, keep in zip(values, kept, strict=True) if keep] for name, values in rows.items()}
+
+
+def _grade(value: object) -> int:
+    grade = grade_cell(value)
+    if grade is None:
+        raise RejectedValueError(Reason.EMPTY, "is empty; expected E, S, C or I")
+    return grade

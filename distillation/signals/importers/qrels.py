@@ -1,0 +1,199 @@
+"""Relevance judgments of retrieval test collections: TREC qrels, and folders as BEIR lays them out.
+
+The query is the keyphrase, the document the item. BEIR: https://github.com/beir-cellar/beir; TREC's four columns:
+https://trec.nist.gov/data/qrels_eng/.
+"""
+
+import io
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from distillation.signals.importers.judged import JudgedData, query_of
+from distillation.signals.importing import ImportSummary, ImportTarget, Tables, checked_site, run_import
+from distillation.signals.intake import Intake
+from distillation.signals.schemas import MAX_GRADE
+from distillation.signals.validation import category_cell
+from errors import InputError
+from tables import (
+    MalformedRow,
+    RawBatch,
+    Reason,
+    RejectedValueError,
+    Source,
+    id_cell,
+    keyphrase_cell,
+    open_source,
+    shown,
+    text_cell,
+)
+
+_BEIR_HEADER = ("query-id", "corpus-id", "score")
+_TREC_FIELDS = 4
+_BATCH_ROWS = 8_192
+_MAX_TITLE_CHARS = 500
+
+_QUERY_ALIASES = {"id": ("_id", "query_id", "id"), "text": ("text", "query", "keyphrase", "title")}
+_ITEM_ALIASES = {"id": ("_id", "item_id", "doc_id", "docno", "id"), "title": ("title", "text", "contents")}
+_JUDGMENT_ALIASES = {"query": ("query-id",), "item": ("corpus-id",), "grade": ("score",)}
+
+
+def import_beir(
+    folder: Path,
+    target: ImportTarget,
+    *,
+    split: str | None = None,
+    relevant_grade: int = 1,
+    site: str | None = None,
+) -> ImportSummary:
+    """Import a folder with `corpus.jsonl`, `queries.jsonl` and `qrels/*.tsv` (each also with .gz).
+
+    Args:
+        folder: Where they are.
+        target: Where the signals folder goes.
+        split: Only `qrels/SPLIT.tsv`; otherwise all of them.
+        relevant_grade: Grade from which on the label is yes.
+        site: Site of all pairs and items.
+
+    Raises:
+        InputError: A file is missing or damaged, or `target.out` holds something.
+        TooManyRejectsError: Too many rows were rejected.
+    """
+    files = sorted([*folder.glob(f"qrels/{split or '*'}.tsv"), *folder.glob(f"qrels/{split or '*'}.tsv.gz")])
+    if not files:
+        raise InputError(f"{folder} has no qrels/{split or '*'}.tsv; expected corpus.jsonl, queries.jsonl and qrels/")
+    options = {"split": split, "relevant_grade": relevant_grade, "site": site}
+    queries, corpus = _present(folder, "queries.jsonl"), _present(folder, "corpus.jsonl")
+    return _imported("beir", target, options, files, [queries], [corpus], relevant_grade, site)
+
+
+def import_qrels(
+    files: Sequence[Path],
+    target: ImportTarget,
+    *,
+    queries: Sequence[Path],
+    corpus: Sequence[Path],
+    relevant_grade: int = 1,
+    site: str | None = None,
+) -> ImportSummary:
+    """Import qrels in TREC's four columns (query, iteration, document, grade) or in BEIR's three.
+
+    Args:
+        files: Qrels; the first line says which of the two they are.
+        target: Where the signals folder goes.
+        queries: CSV, TSV, JSONL or Parquet with an id (`_id`, `query_id` or `id`) and a `text` or `query`.
+        corpus: The same of documents: an id (`_id`, `item_id`, `doc_id`, `docno` or `id`), and a `title` or `text`.
+        relevant_grade: Grade from which on the label is yes.
+        site: Site of all pairs and items.
+
+    Raises:
+        InputError: A file cannot be read, or `target.out` holds something.
+        TooManyRejectsError: Too many rows were rejected.
+    """
+    options = {"relevant_grade": relevant_grade, "site": site}
+    return _imported("qrels", target, options, files, queries, corpus, relevant_grade, site)
+
+
+def _imported(
+    form: str,
+    target: ImportTarget,
+    options: Mapping[str, object],
+    qrels: Sequence[Path],
+    queries: Sequence[Path],
+    corpus: Sequence[Path],
+    relevant_grade: int,
+    site: str | None,
+) -> ImportSummary:
+    place = checked_site(site)
+
+    def build(intake: Intake) -> Tables:
+        data = JudgedData(form, relevant_grade)
+        texts: dict[str, str] = {}
+        query = {"id": id_cell, "text": lambda value: keyphrase_cell(value, intake.max_keyphrase_chars)}
+        for file in queries:
+            for rows in intake.rows(file, query, aliases=_QUERY_ALIASES):
+                texts.update(zip(rows["id"], rows["text"], strict=True))
+        item = {
+            "id": id_cell,
+            "title": lambda value: text_cell(value)[:_MAX_TITLE_CHARS],
+            "category_path": category_cell,
+        }
+        for file in corpus:
+            for rows in intake.rows(file, item, aliases=_ITEM_ALIASES):
+                known = {"item_id": rows["id"], "title": rows["title"], "category_path": rows["category_path"]}
+                data.add_items({**known, "site": [place] * len(rows["id"])})
+        pair = {"query": lambda value: query_of(texts, value), "item": id_cell, "grade": _grade}
+        for file in qrels:
+            beir = _is_beir(file)
+            reader = None if beir else _read_trec
+            for rows in intake.rows(file, pair, aliases=_JUDGMENT_ALIASES, kind="tsv", reader=reader):
+                found = {"item_id": rows["item"], "keyphrase": rows["query"], "grade": rows["grade"]}
+                data.add_judgments({**found, "site": [place] * len(rows["item"])})
+        return data.tables()
+
+    return run_import(form, target, options, build)
+
+
+def _present(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise InputError(f"{folder} has no {name}; expected corpus.jsonl, queries.jsonl and qrels/")
+
+
+def _grade(value: object) -> int:
+    """Grades below 0, which mark spam, are 0; above 3 there is nothing better."""
+    try:
+        # TREC and BEIR write whole numbers; pandas may have made "1.0" of them.
+        grade = float(str(value).strip())
+    except ValueError:
+        grade = 0.5
+    if not grade.is_integer():
+        raise RejectedValueError(Reason.BAD_LABEL, "is no grade; expected a whole number")
+    return int(min(max(grade, 0), MAX_GRADE))
+
+
+def _is_beir(path: Path) -> bool:
+    with open_source(path, "tsv") as source:
+        first = source.stream.readline(1_000).decode("utf-8-sig", errors="replace")
+    return tuple(name.strip() for name in first.split("\t")) == _BEIR_HEADER
+
+
+@dataclass(slots=True)
+class _Rows:
+    rows: list[int] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    cells: list[tuple[str, ...]] = field(default_factory=list)
+    malformed: list[MalformedRow] = field(default_factory=list)
+
+    def raw(self) -> RawBatch:
+        columns = zip(*self.cells, strict=True) if self.cells else [()] * len(_BEIR_HEADER)
+        named = dict(zip(_BEIR_HEADER, columns, strict=True))
+        return RawBatch(self.rows, self.lines, named, None, self.malformed)
+
+
+def _read_trec(source: Source) -> Generator[RawBatch, None, None]:
+    """Rows of four fields, separated by white space, without a header."""
+    text = io.TextIOWrapper(source.stream, encoding="utf-8-sig", errors="surrogateescape")
+    try:
+        batch, row = _Rows(), 0
+        for number, line in enumerate(text, start=1):
+            fields = line.split()
+            if not fields:
+                continue
+            row += 1
+            if len(fields) == _TREC_FIELDS:
+                batch.rows.append(row)
+                batch.lines.append(number)
+                batch.cells.append((fields[0], *fields[2:]))
+            else:
+                detail = f"has {len(fields)} field(s); expected {_TREC_FIELDS}: query, iteration, document, grade"
+                batch.malformed.append(MalformedRow(row, number, detail, shown(line.rstrip("\r\n"))))
+            if len(batch.rows) + len(batch.malformed) >= _BATCH_ROWS:
+                yield batch.raw()
+                batch = _Rows()
+        yield batch.raw()
+    finally:
+        # The stream below belongs to the caller.
+        text.detach()
+    source.check_unchanged()

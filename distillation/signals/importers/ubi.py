@@ -1,0 +1,156 @@
+"""UBI, User Behavior Insights: logs of queries and events as OpenSearch and Elasticsearch keep them.
+
+Schema: https://github.com/o19s/ubi (1.0 to 1.3). Queries and events may be in any files, also in the same one: a row
+with an `action_name` is an event. Rows may be whole documents of an export (`_source`) or a bulk file;
+`event_attributes` may be an object, JSON text, or flattened into columns with dots.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from distillation.signals.importers.ubi_log import COLUMNS, LogRows, UbiOptions
+from distillation.signals.importing import (
+    Asked,
+    ImportSummary,
+    ImportTarget,
+    Tables,
+    checked_site,
+    inventory_table,
+    run_import,
+)
+from distillation.signals.intake import Intake
+from distillation.signals.merging import merged
+from distillation.signals.schemas import CLICKS, ITEMS
+from distillation.signals.validation import ITEM_CELLS
+from tables import Reason, Reject
+
+_QUERIES = pa.schema([("query_id", pa.string()), ("keyphrase", pa.string()), ("logged", pa.bool_())])
+_LISTED = pa.schema([("query_id", pa.string()), ("item_id", pa.string()), ("place", pa.int32())])
+_EVENTS = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("item_id", pa.string()),
+        ("place", pa.int32()),
+        ("clicked", pa.bool_()),
+        ("source", pa.string()),
+        ("row", pa.int64()),
+        ("line", pa.int64()),
+    ]
+)
+
+
+def import_ubi(
+    files: Sequence[Path], target: ImportTarget, *, items: Sequence[Path] = (), options: UbiOptions | None = None
+) -> ImportSummary:
+    """Import query and event logs as clicks: one row per keyphrase, item and position.
+
+    A result of a query counts as shown once and as clicked once at the most. It was shown if there is an impression
+    event, or a click. In a log without any impression event, everything that a query's list of results names was
+    shown. Its position is the impression's ordinal, otherwise its place in the list, otherwise the click's ordinal.
+
+    Args:
+        files: CSV, JSONL or Parquet with rows of `ubi_queries` and `ubi_events`.
+        target: Where the signals folder goes.
+        items: Files of items, see `read_items`; without them, items whose events give a description or name.
+        options: How the log is read.
+
+    Raises:
+        InputError: A file cannot be read, no result was shown, or `target.out` holds something.
+        TooManyRejectsError: Too many rows were rejected; an event whose query is in no row is a reject.
+    """
+    how = options or UbiOptions()
+    site = checked_site(how.site)
+
+    def build(intake: Intake) -> Tables:
+        titles = _read_log(files, intake, how)
+        with duckdb.connect(":memory:", config={"temp_directory": str(intake.work / "spill")}) as database:
+            database.execute("SET enable_progress_bar = false")
+            for name in ("queries", "listed", "events"):
+                file = str(intake.work / f"{name}.parquet").replace("'", "''")
+                database.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{file}')")
+            _reject_strays(database, intake)
+            intake.ignore("events of queries without user_query", database.sql(_WORDLESS).fetchall()[0][0])
+            clicks = database.sql(_CLICKS).to_arrow_table()
+            volumes = database.sql(_VOLUMES).fetchall()
+        clicks = clicks.append_column("site", pa.array([site] * clicks.num_rows, pa.string()))
+        asked: dict[Asked, int] = {(site, keyphrase): count for keyphrase, count in volumes}
+        cells = [list(titles), list(titles.values()), [None] * len(titles), [site] * len(titles)]
+        rows = (pa.table(columns, schema=ITEMS) for file in items for columns in intake.rows(file, ITEM_CELLS))
+        return {
+            "items": merged("items", rows) if items else pa.table(cells, schema=ITEMS),
+            "clicks": merged("clicks", [clicks.select(CLICKS.names).cast(CLICKS)]),
+            "inventory": inventory_table(asked, {}, asked),
+        }
+
+    told = {
+        "click_actions": list(how.click_actions),
+        "impression_actions": list(how.impression_actions),
+        "first_position": how.first_position,
+        "site": how.site,
+        "items": [str(file) for file in items],
+    }
+    return run_import("ubi", target, told, build)
+
+
+# The first row of a query counts; a logged query goes before what an event says about its own.
+_ASKED = """
+    SELECT query_id, arg_min(keyphrase, (NOT logged, rowid)) AS keyphrase
+    FROM (SELECT *, row_number() OVER () AS rowid FROM queries)
+    WHERE keyphrase IS NOT NULL
+    GROUP BY query_id
+"""
+_CLICKS = f"""
+    WITH asked AS ({_ASKED}),
+    listed_once AS (SELECT query_id, item_id, min(place) AS place FROM listed GROUP BY ALL),
+    seen AS (
+        SELECT query_id, item_id, min(place) AS place FROM events WHERE NOT clicked GROUP BY ALL
+        UNION ALL
+        SELECT * FROM listed_once WHERE NOT EXISTS (SELECT 1 FROM events WHERE NOT clicked)
+    ),
+    followed AS (SELECT query_id, item_id, min(place) AS place FROM events WHERE clicked GROUP BY ALL),
+    results AS (
+        SELECT query_id, item_id, coalesce(seen.place, listed_once.place, followed.place) AS position,
+            followed.query_id IS NOT NULL AS clicked
+        FROM seen FULL JOIN followed USING (query_id, item_id) LEFT JOIN listed_once USING (query_id, item_id)
+    )
+    SELECT item_id, keyphrase, position, count(*) AS impressions, count(*) FILTER (WHERE clicked) AS clicks
+    FROM results JOIN asked USING (query_id)
+    GROUP BY ALL ORDER BY keyphrase, position NULLS LAST, item_id
+"""
+_VOLUMES = f"SELECT keyphrase, count(*) FROM ({_ASKED}) GROUP BY ALL ORDER BY ALL"
+_STRAYS = "SELECT source, row, line, query_id FROM events ANTI JOIN queries USING (query_id) ORDER BY ALL"
+
+
+_WORDLESS = f"SELECT count(*) FROM events SEMI JOIN queries USING (query_id) ANTI JOIN ({_ASKED}) USING (query_id)"
+
+
+def _reject_strays(database: duckdb.DuckDBPyConnection, intake: Intake) -> None:
+    detail = "is the id of no query that could be used; import the log of queries as well"
+    found = database.execute(_STRAYS)
+    while rows := found.fetchmany(10_000):
+        for source, row, line, query_id in rows:
+            intake.rejects.add(Reject(source, row, line, "query_id", Reason.UNKNOWN_REFERENCE, detail, query_id))
+
+
+def _read_log(files: Sequence[Path], intake: Intake, how: UbiOptions) -> dict[str, str]:
+    """Write queries, their lists and events into the work folder; the titles that events give."""
+    titles: dict[str, str] = {}
+    with (
+        pq.ParquetWriter(intake.work / "queries.parquet", _QUERIES) as queries,
+        pq.ParquetWriter(intake.work / "listed.parquet", _LISTED) as listed,
+        pq.ParquetWriter(intake.work / "events.parquet", _EVENTS) as events,
+    ):
+        for file in files:
+            for batch in intake.batches(file, COLUMNS):
+                rows = LogRows(batch, str(file), intake, how)
+                rows.read()
+                queries.write_table(pa.Table.from_pylist(rows.queries, schema=_QUERIES))
+                listed.write_table(pa.Table.from_pylist(rows.listed, schema=_LISTED))
+                events.write_table(pa.Table.from_pylist(rows.events, schema=_EVENTS))
+                for item, title in rows.titles.items():
+                    titles.setdefault(item, title)
+    return titles

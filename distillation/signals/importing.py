@@ -1,0 +1,218 @@
+"""From somebody else's format to a signals folder, which is there completely or not at all.
+
+OUT/items.parquet       by `ITEMS`
+OUT/clicks.parquet      by `CLICKS`; or judgments.parquet by `JUDGMENTS`
+OUT/inventory.parquet   the keyphrases, fit for `keydistill reindex`
+OUT/rejects.parquet     rows that could not be used, if there are any
+OUT/signals.json        where it comes from; written last
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from distillation.signals.intake import Intake, Progress
+from distillation.signals.readers import MAX_KEYPHRASE_CHARS
+from distillation.signals.schemas import INVENTORY
+from errors import InputError, TooManyRejectsError
+from files import FolderKind, complete_folder
+from tables import Reject, RejectedValueError, RejectLog, SourceRecord, label_cell
+
+FOLDER = FolderKind("signals folder", "signals.json")
+REJECTS = "rejects.parquet"
+
+Tables = Mapping[str, pa.Table]
+# A site, or None where there are none, and a normalised keyphrase.
+Asked = tuple[str | None, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportTarget:
+    """Where an import goes and what it may do.
+
+    Attributes:
+        out: Folder to write.
+        force: Replace `out` if it is an earlier signals folder.
+        dry_run: Read everything, write nothing.
+        max_reject_share: Share of rejected rows above which nothing is written.
+        max_keyphrase_chars: A longer keyphrase is rejected.
+        progress: Called with the number of rows that were read since the last call.
+    """
+
+    out: Path
+    force: bool = False
+    dry_run: bool = False
+    max_reject_share: float = 0.05
+    max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSummary:
+    """What was imported; all but `out` and `examples` is in the manifest.
+
+    Attributes:
+        out: The folder; None after a dry run.
+        format: Where it comes from: "ubi", "esci", ...
+        options: Of the importer.
+        sources: The files that were read.
+        rows_read: Rows in them.
+        rows: Table to its number of rows.
+        rows_rejected: Rows that could not be used.
+        rejects_by_reason: Reason to number.
+        unknown_item_share: Share of the pairs whose item has no title here.
+        ignored: Rows that are none of ours, by what they are.
+        examples: The first few rejects of each reason.
+    """
+
+    out: Path | None
+    format: str
+    options: Mapping[str, Any]
+    sources: tuple[SourceRecord, ...]
+    rows_read: int
+    rows: Mapping[str, int]
+    rows_rejected: int
+    rejects_by_reason: Mapping[str, int]
+    unknown_item_share: float
+    ignored: Mapping[str, int]
+    examples: tuple[Reject, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The manifest, fit for JSON."""
+        return {
+            "format": self.format,
+            "keydistill": _version(),
+            "options": dict(self.options),
+            "sources": [asdict(source) for source in self.sources],
+            "rows_read": self.rows_read,
+            "rows": dict(self.rows),
+            "rows_rejected": self.rows_rejected,
+            "rejects_by_reason": dict(self.rejects_by_reason),
+            "unknown_item_share": self.unknown_item_share,
+            "ignored": dict(self.ignored),
+        }
+
+
+def run_import(
+    form: str, target: ImportTarget, options: Mapping[str, Any], build: Callable[[Intake], Tables]
+) -> ImportSummary:
+    """Let `build` read, then write what it made.
+
+    Args:
+        form: Name of the format.
+        target: Where to.
+        options: What the importer was told, for the manifest.
+        build: Makes the tables: "items", "inventory", and "clicks" or "judgments".
+
+    Raises:
+        InputError: A file cannot be used, there is no pair in them, or `target.out` holds something.
+        TooManyRejectsError: Too many rows were rejected; they are kept beside `target.out`.
+    """
+    FOLDER.check_target(target.out, target.force)
+    with tempfile.TemporaryDirectory(prefix="keydistill-") as name:
+        work = Path(name)
+        with RejectLog(work / REJECTS) as rejects:
+            intake = Intake(rejects, work, target.max_keyphrase_chars, target.progress)
+            tables = build(intake)
+        summary = _summary(form, target, options, intake, tables)
+        _check(summary, target, work / REJECTS)
+        if not target.dry_run:
+            with complete_folder(target.out, FOLDER, force=target.force) as folder:
+                for table, rows in tables.items():
+                    pq.write_table(rows, folder / f"{table}.parquet", compression="zstd")
+                if rejects.count:
+                    shutil.copyfile(work / REJECTS, folder / REJECTS)
+                text = json.dumps(summary.as_dict(), indent=2, ensure_ascii=False)
+                (folder / FOLDER.manifest).write_text(text + "\n", encoding="utf-8")
+    return summary
+
+
+def checked_site(site: str | None) -> str | None:
+    """The site that an option names, spelled as in the inventory.
+
+    Raises:
+        InputError: It is damaged or too long.
+    """
+    try:
+        return label_cell(site)
+    except RejectedValueError as problem:
+        raise InputError(f"the site {problem.detail}; name another one") from None
+
+
+def inventory_table(
+    asked: Iterable[Asked], categories: Mapping[Asked, str | None], volumes: Mapping[Asked, int] | None = None
+) -> pa.Table:
+    """Keyphrases by `INVENTORY`, each once, in the order given."""
+    known = list(dict.fromkeys(asked))
+    columns = {
+        "keyphrase": [keyphrase for _, keyphrase in known],
+        "category_path": [categories.get(one) for one in known],
+        "site": [site for site, _ in known],
+        "search_volume": [None if volumes is None else volumes.get(one) for one in known],
+    }
+    return pa.table(columns, schema=INVENTORY)
+
+
+def asked_in(pairs: pa.Table) -> Iterator[Asked]:
+    """The (site, keyphrase) of every row of a table of pairs."""
+    return zip(pairs["site"].to_pylist(), pairs["keyphrase"].to_pylist(), strict=True)
+
+
+def _summary(
+    form: str, target: ImportTarget, options: Mapping[str, Any], intake: Intake, tables: Tables
+) -> ImportSummary:
+    pairs = _pairs(tables)
+    unknown = pc.invert(pc.is_in(pairs["item_id"], value_set=tables["items"]["item_id"].combine_chunks()))
+    return ImportSummary(
+        out=None if target.dry_run else target.out,
+        format=form,
+        options=options,
+        sources=tuple(intake.sources),
+        rows_read=intake.rows_read,
+        rows={name: table.num_rows for name, table in tables.items()},
+        rows_rejected=intake.rejects.count,
+        rejects_by_reason=intake.rejects.by_reason,
+        unknown_item_share=round(pc.mean(unknown).as_py() or 0.0, 4),
+        ignored=intake.ignored,
+        examples=tuple(intake.rejects.examples),
+    )
+
+
+def _check(summary: ImportSummary, target: ImportTarget, rejects: Path) -> None:
+    share = summary.rows_rejected / summary.rows_read if summary.rows_read else 0.0
+    if share > target.max_reject_share:
+        where = ""
+        if not target.dry_run:
+            kept = target.out.with_name(target.out.name + ".rejects.parquet")
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(rejects, kept)
+            where = f"; all of them: {kept}"
+        first = summary.examples[0]
+        raise TooManyRejectsError(
+            f"{summary.rows_rejected:,} of {summary.rows_read:,} rows were rejected ({share:.2%}), more than "
+            f"max_reject_share allows ({target.max_reject_share:.2%}); the first: {first.source} row {first.row:,}, "
+            f"{first.column or 'the row'} {first.detail}{where}; nothing was written"
+        )
+    if not any(rows for name, rows in summary.rows.items() if name in ("clicks", "judgments")):
+        names = ", ".join(source.path for source in summary.sources)
+        raise InputError(f"{names}: no pair of a keyphrase and an item was found; check the options and the files")
+
+
+def _pairs(tables: Tables) -> pa.Table:
+    return tables["clicks"] if "clicks" in tables else tables["judgments"]
+
+
+def _version() -> str:
+    try:
+        return version("keydistill")
+    except PackageNotFoundError:
+        return "unknown"

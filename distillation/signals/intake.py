@@ -1,0 +1,121 @@
+"""The reading side of an import: files in, parsed cells out, and every row accounted for."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from distillation.signals.validation import Columns
+from tables import (
+    Kind,
+    RawBatch,
+    RejectLog,
+    RowProblems,
+    Source,
+    SourceRecord,
+    is_missing,
+    open_source,
+    read_rows,
+)
+
+Parse = Callable[[Any], Any]
+# Called with the number of rows that were read since the last call.
+Progress = Callable[[int], None]
+Reader = Callable[[Source], Generator[RawBatch, None, None]]
+
+
+class Intake:
+    """Reads the files of an import and counts what happens to their rows.
+
+    Attributes:
+        rejects: Takes the rows that cannot be used.
+        work: An empty folder that goes when the import ends.
+        max_keyphrase_chars: A longer keyphrase is rejected.
+        rows_read: Rows so far.
+        sources: Files that were read to their end.
+        ignored: Rows that are none of ours, by what they are.
+    """
+
+    def __init__(
+        self, rejects: RejectLog, work: Path, max_keyphrase_chars: int, progress: Progress | None = None
+    ) -> None:
+        self.rejects = rejects
+        self.work = work
+        self.max_keyphrase_chars = max_keyphrase_chars
+        self.rows_read = 0
+        self.sources: list[SourceRecord] = []
+        self.ignored: dict[str, int] = {}
+        self._progress = progress
+
+    def batches(
+        self, path: Path, known: Sequence[str], *, kind: Kind | None = None, reader: Reader | None = None
+    ) -> Iterator[RawBatch]:
+        """Rows of a file as they stand there; what could not be taken apart is still in `malformed`.
+
+        Args:
+            path: The file.
+            known: Columns to read.
+            kind: See `open_source`.
+            reader: For a format that `tables` does not know.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        with open_source(path, kind) as source:
+            found = read_rows(source, known=known, required=(), extras=False) if reader is None else reader(source)
+            with closing(found) as batches:
+                for batch in batches:
+                    yield batch
+                    rows = len(batch.rows) + len(batch.malformed)
+                    self.rows_read += rows
+                    if self._progress is not None:
+                        self._progress(rows)
+            self.sources.append(source.record())
+
+    def rows(
+        self,
+        path: Path,
+        parsers: Mapping[str, Parse],
+        *,
+        aliases: Mapping[str, Sequence[str]] | None = None,
+        kind: Kind | None = None,
+        reader: Reader | None = None,
+    ) -> Iterator[Columns]:
+        """The rows of a file that can be used, every cell parsed; the others go to `rejects`.
+
+        Args:
+            path: The file.
+            parsers: Column to what makes a value of its cell, or refuses it.
+            aliases: Column to the names that it may have in the file; the first one with a value counts.
+            kind: See `batches`.
+            reader: See `batches`.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        names = {name: (aliases or {}).get(name, (name,)) for name in parsers}
+        known = list(dict.fromkeys(name for several in names.values() for name in several))
+        for batch in self.batches(path, known, kind=kind, reader=reader):
+            problems = RowProblems(batch, str(path))
+            columns = {}
+            for name, parse in parsers.items():
+                cells = _first_of([batch.columns[alias] for alias in names[name]])
+                columns[name] = problems.parsed(name, cells, parse)
+            kept = problems.settle(self.rejects)
+            if kept is not None:
+                columns = {name: [values[place] for place in kept] for name, values in columns.items()}
+            yield columns
+
+    def ignore(self, what: str, rows: int = 1) -> None:
+        """Count rows that are none of ours."""
+        if rows:
+            self.ignored[what] = self.ignored.get(what, 0) + rows
+
+
+def _first_of(columns: Sequence[Sequence[object]]) -> Sequence[object]:
+    if len(columns) == 1:
+        return columns[0]
+    return [
+        next((value for value in row if not is_missing(value) and value != ""), None)
+        for row in zip(*columns, strict=True)
+    ]

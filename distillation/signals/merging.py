@@ -1,0 +1,47 @@
+"""Rows that say something about the same thing become one row."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+
+from distillation.signals.schemas import KEYS, SCHEMAS
+
+# Rows that wait before they are merged into what there is: bounds memory, and keeps the merging linear.
+_WAITING_ROWS = 1 << 20
+_ROW = "__row"
+
+
+def merged(name: str, batches: Iterable[pa.Table]) -> pa.Table:
+    """One table out of batches, by the key of this table (`KEYS`), in the order in which keys first appeared.
+
+    Clicks are summed. Of all others the last row of a key counts: a judgment that is made again, a score of a newer
+    search engine and an item that is listed again replace what was said before.
+
+    Args:
+        name: Of the table, as in `SCHEMAS`.
+        batches: Tables of its schema; read once.
+    """
+    found: pa.Table = SCHEMAS[name].empty_table()
+    waiting: list[pa.Table] = []
+    rows = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += batch.num_rows
+        # Doubling: every row is merged a few times at the most, however many there are.
+        if rows >= max(_WAITING_ROWS, found.num_rows):
+            found = _merged(name, pa.concat_tables([found, *waiting]))
+            waiting, rows = [], 0
+    return _merged(name, pa.concat_tables([found, *waiting])) if waiting else found
+
+
+def _merged(name: str, table: pa.Table) -> pa.Table:
+    key = list(KEYS[name])
+    numbered = table.append_column(_ROW, pa.array(np.arange(table.num_rows)))
+    if name == "clicks":
+        sums = [("impressions", "sum"), ("clicks", "sum")]
+        found = numbered.group_by(key).aggregate([*sums, (_ROW, "min")]).sort_by(f"{_ROW}_min")
+        found = found.rename_columns({"impressions_sum": "impressions", "clicks_sum": "clicks"})
+        return found.select(table.schema.names).cast(table.schema)
+    rows = numbered.group_by(key).aggregate([(_ROW, "min"), (_ROW, "max")]).sort_by(f"{_ROW}_min")
+    return table if rows.num_rows == table.num_rows else table.take(rows[f"{_ROW}_max"])

@@ -1,0 +1,154 @@
+"""Signals from CSV, TSV, JSONL and Parquet files: every row validated, every other one a reject with its reason."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from distillation.signals.merging import merged
+from distillation.signals.schemas import CLICKS, EXACT, ITEMS, JUDGMENTS, SEARCH_RELEVANCE
+from distillation.signals.validation import Columns, click_columns, item_columns, judgment_columns, search_columns
+from tables import RawBatch, RejectLog, RowProblems, open_source, read_rows, total_rows
+
+Progress = Callable[[int, int | None], None]
+Validate = Callable[[RawBatch, RowProblems], Columns]
+
+MAX_KEYPHRASE_CHARS = 200
+
+
+def read_items(files: Sequence[Path], rejects: RejectLog, *, progress: Progress | None = None) -> Iterator[pa.Table]:
+    """Items in batches, by `ITEMS`: `item_id`, `title`, and optionally `category_path` ("A > B > C") and `site`.
+
+    Args:
+        files: Read in this order.
+        rejects: Takes the rows that cannot be used.
+        progress: Called after each batch with the rows read so far and the rows there are (None: not known).
+
+    Raises:
+        InputError: A file is damaged or lacks a column.
+    """
+    return _batches(files, rejects, ITEMS, ("item_id", "title"), item_columns, progress)
+
+
+def read_clicks(
+    files: Sequence[Path],
+    rejects: RejectLog,
+    *,
+    max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
+    progress: Progress | None = None,
+) -> Iterator[pa.Table]:
+    """Clicks in batches, by `CLICKS`: how often a pair was shown at a position (from 1), and clicked there.
+
+    A row without a position is a pair that was shown nobody knows where. For the arguments see `read_items`.
+
+    Raises:
+        InputError: A file is damaged or lacks `item_id`, `keyphrase`, `impressions` or `clicks`.
+    """
+    required = ("item_id", "keyphrase", "impressions", "clicks")
+    validate = partial(click_columns, max_keyphrase_chars=max_keyphrase_chars)
+    return _batches(files, rejects, CLICKS, required, validate, progress)
+
+
+def read_search_relevance(
+    files: Sequence[Path],
+    rejects: RejectLog,
+    *,
+    threshold: float | None = None,
+    max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
+    progress: Progress | None = None,
+) -> Iterator[pa.Table]:
+    """What the search engine says of pairs, in batches, by `SEARCH_RELEVANCE`: `passed`, `score`, or both.
+
+    Args:
+        files: Read in this order.
+        rejects: Takes the rows that cannot be used.
+        threshold: Score from which on a pair passes where the file does not say so; without it that stays open (None).
+        max_keyphrase_chars: A longer keyphrase is rejected.
+        progress: See `read_items`.
+
+    Raises:
+        InputError: A file is damaged or lacks `item_id` or `keyphrase`.
+    """
+    validate = partial(search_columns, threshold=threshold, max_keyphrase_chars=max_keyphrase_chars)
+    return _batches(files, rejects, SEARCH_RELEVANCE, ("item_id", "keyphrase"), validate, progress)
+
+
+def read_judgments(
+    files: Sequence[Path],
+    rejects: RejectLog,
+    *,
+    relevant_grade: int = EXACT,
+    max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
+    progress: Progress | None = None,
+) -> Iterator[pa.Table]:
+    """Judgments in batches, by `JUDGMENTS`.
+
+    A row has a `label` (yes or no), a `grade` (0 to 3, or E, S, C, I) or a `probability` of yes. Where there is no
+    label it comes from the grade, otherwise from the probability (from 0.5 on: yes). A letter in `label` is a grade.
+
+    Args:
+        files: Read in this order.
+        rejects: Takes the rows that cannot be used.
+        relevant_grade: Grade from which on the label is yes, where the file gives no label.
+        max_keyphrase_chars: A longer keyphrase is rejected.
+        progress: See `read_items`.
+
+    Raises:
+        InputError: A file is damaged or lacks `item_id` or `keyphrase`.
+    """
+    validate = partial(judgment_columns, relevant_grade=relevant_grade, max_keyphrase_chars=max_keyphrase_chars)
+    return _batches(files, rejects, JUDGMENTS, ("item_id", "keyphrase"), validate, progress)
+
+
+def load_items(files: Sequence[Path], rejects: RejectLog, **options: Any) -> pa.Table:
+    """All items as one table, the last row of each (site, item_id); see `read_items`."""
+    return merged("items", read_items(files, rejects, **options))
+
+
+def load_clicks(files: Sequence[Path], rejects: RejectLog, **options: Any) -> pa.Table:
+    """All clicks as one table, summed by pair and position; see `read_clicks`.
+
+    Memory grows with the number of different pairs and positions, not with the rows of the files.
+    """
+    return merged("clicks", read_clicks(files, rejects, **options))
+
+
+def load_search_relevance(files: Sequence[Path], rejects: RejectLog, **options: Any) -> pa.Table:
+    """All search relevance as one table, the last row of each pair; see `read_search_relevance`."""
+    return merged("search_relevance", read_search_relevance(files, rejects, **options))
+
+
+def load_judgments(files: Sequence[Path], rejects: RejectLog, **options: Any) -> pa.Table:
+    """All judgments as one table, the last row of each pair, judge and prompt version; see `read_judgments`."""
+    return merged("judgments", read_judgments(files, rejects, **options))
+
+
+def _batches(
+    files: Sequence[Path],
+    rejects: RejectLog,
+    schema: pa.Schema,
+    required: Sequence[str],
+    validate: Validate,
+    progress: Progress | None,
+) -> Iterator[pa.Table]:
+    total = total_rows([Path(file) for file in files]) if progress is not None else None
+    done = 0
+    for file in map(Path, files):
+        with (
+            open_source(file) as source,
+            closing(read_rows(source, known=schema.names, required=required, extras=False)) as batches,
+        ):
+            for batch in batches:
+                problems = RowProblems(batch, str(file))
+                columns = validate(batch, problems)
+                kept = problems.settle(rejects)
+                if kept is not None:
+                    columns = {name: [values[place] for place in kept] for name, values in columns.items()}
+                if columns["item_id"]:
+                    yield pa.table(columns, schema=schema)
+                done += len(batch.rows) + len(batch.malformed)
+                if progress is not None:
+                    progress(done, total)

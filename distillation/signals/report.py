@@ -1,0 +1,216 @@
+"""The check of signals: everything that is wrong with the files, and what they say together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from distillation.signals.merging import merged
+from distillation.signals.positions import EtaEstimate, PositionCurve, estimate_eta, position_curve
+from distillation.signals.readers import (
+    MAX_KEYPHRASE_CHARS,
+    read_clicks,
+    read_items,
+    read_judgments,
+    read_search_relevance,
+)
+from distillation.signals.schemas import EXACT
+from errors import InputError
+from tables import Reject, RejectLog
+
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFiles:
+    """The files of each table; none where there is no such table."""
+
+    items: Sequence[Path] = ()
+    clicks: Sequence[Path] = ()
+    search_relevance: Sequence[Path] = ()
+    judgments: Sequence[Path] = ()
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> "SignalFiles":
+        """The tables in a signals folder, or in a simulated marketplace.
+
+        Raises:
+            InputError: There is none.
+        """
+        found = {name: [folder / f"{name}.parquet"] for name in cls.__slots__ if (folder / f"{name}.parquet").is_file()}
+        if not set(found) - {"items"}:
+            raise InputError(f"{folder} holds no signals; expected clicks, search_relevance or judgments.parquet in it")
+        return cls(**found)
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """One table.
+
+    Attributes:
+        files: As they were named.
+        rows_read: Rows in the files.
+        rows_rejected: Of these, not usable.
+        rows_merged: Of the others, absorbed by another row about the same.
+        rows: What is left.
+        keyphrases: Different ones; None for items.
+        unknown_item_share: Share of the rows whose item is not among the items; None without items.
+        facts: Numbers that only this table has.
+        rejects_by_reason: Reason to number, the most frequent first.
+        examples: The first few rejects of each reason.
+    """
+
+    files: tuple[str, ...]
+    rows_read: int
+    rows_rejected: int
+    rows_merged: int
+    rows: int
+    keyphrases: int | None
+    unknown_item_share: float | None
+    facts: Mapping[str, float]
+    rejects_by_reason: Mapping[str, int]
+    examples: tuple[Reject, ...]
+
+    @property
+    def reject_share(self) -> float:
+        """Rejected rows by rows read."""
+        return self.rows_rejected / self.rows_read if self.rows_read else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, fit for JSON."""
+        plain = {name: getattr(self, name) for name in self.__slots__ if name not in ("examples", "files")}
+        return {
+            "files": list(self.files),
+            **plain,
+            "reject_share": self.reject_share,
+            "examples": [reject.as_dict() for reject in self.examples],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SignalsReport:
+    """All tables, and what clicks say about positions."""
+
+    tables: Mapping[str, TableReport]
+    max_reject_share: float
+    curve: PositionCurve | None = None
+    eta: EtaEstimate | None = None
+
+    @property
+    def passes(self) -> bool:
+        """Whether training would take these files."""
+        return all(one.rows > 0 and one.reject_share <= self.max_reject_share for one in self.tables.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, fit for JSON."""
+        return {
+            "tables": {name: table.as_dict() for name, table in self.tables.items()},
+            "max_reject_share": self.max_reject_share,
+            "position_curve": None if self.curve is None else self.curve.rows(),
+            "eta": None if self.eta is None else self.eta.as_dict(),
+            "passes": self.passes,
+        }
+
+
+def check_signals(
+    files: SignalFiles,
+    *,
+    max_reject_share: float = 0.05,
+    max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
+    relevant_grade: int = EXACT,
+    search_threshold: float | None = None,
+    progress: Progress | None = None,
+) -> SignalsReport:
+    """Read and validate signals as training would, and write nothing.
+
+    Args:
+        files: What to read.
+        max_reject_share: Share of rejected rows of one table above which the report does not pass.
+        max_keyphrase_chars: A longer keyphrase is rejected.
+        relevant_grade: See `read_judgments`.
+        search_threshold: See `read_search_relevance`.
+        progress: Called with the table, the rows read so far and the rows there are (None: not known).
+
+    Raises:
+        InputError: No file was named, or one cannot be used. Too many rejects are no error here: see `passes`.
+    """
+    check = _Check(progress)
+    chars = {"max_keyphrase_chars": max_keyphrase_chars}
+    if files.items:
+        check.read("items", files.items, read_items, {})
+    if files.clicks:
+        check.read("clicks", files.clicks, read_clicks, chars)
+    if files.search_relevance:
+        options = {**chars, "threshold": search_threshold}
+        check.read("search_relevance", files.search_relevance, read_search_relevance, options)
+    if files.judgments:
+        check.read("judgments", files.judgments, read_judgments, {**chars, "relevant_grade": relevant_grade})
+    if not check.reports:
+        raise InputError("no file was named; expected clicks, search relevance, judgments or items")
+    clicks = check.clicks
+    if clicks is None or clicks.num_rows == 0:
+        return SignalsReport(check.reports, max_reject_share)
+    return SignalsReport(check.reports, max_reject_share, position_curve(clicks), estimate_eta(clicks))
+
+
+@dataclass(slots=True)
+class _Check:
+    progress: Progress | None
+    reports: dict[str, TableReport] = field(default_factory=dict)
+    items: pa.Array | None = None
+    clicks: pa.Table | None = None
+
+    def read(self, name: str, files: Sequence[Path], reader: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        tell = self.progress
+        accepted = 0
+
+        def counted() -> Any:
+            nonlocal accepted
+            told = None if tell is None else lambda done, total: tell(name, done, total)
+            for batch in reader(files, rejects, progress=told, **options):
+                accepted += batch.num_rows
+                yield batch
+
+        with RejectLog() as rejects:
+            table = merged(name, counted())
+        unknown = None
+        if name == "items":
+            self.items = table["item_id"].combine_chunks()
+        elif self.items is not None and table.num_rows:
+            unknown = round(1 - pc.mean(pc.is_in(table["item_id"], value_set=self.items)).as_py(), 4)
+        if name == "clicks":
+            self.clicks = table
+        self.reports[name] = TableReport(
+            files=tuple(str(file) for file in files),
+            rows_read=accepted + rejects.count,
+            rows_rejected=rejects.count,
+            rows_merged=accepted - table.num_rows,
+            rows=table.num_rows,
+            keyphrases=None if name == "items" else pc.count_distinct(table["keyphrase"]).as_py(),
+            unknown_item_share=unknown,
+            facts=_facts(name, table),
+            rejects_by_reason=rejects.by_reason,
+            examples=tuple(rejects.examples),
+        )
+
+
+def _facts(name: str, table: pa.Table) -> dict[str, float]:
+    if not table.num_rows:
+        return {}
+    if name == "items":
+        return {"without_category_share": round(table["category_path"].null_count / table.num_rows, 4)}
+    if name == "clicks":
+        shown, clicked = pc.sum(table["impressions"]).as_py(), pc.sum(table["clicks"]).as_py()
+        return {
+            "impressions": shown,
+            "clicks": clicked,
+            "click_through_rate": round(clicked / shown, 6),
+            "never_clicked_share": round(pc.mean(pc.equal(table["clicks"], 0)).as_py(), 4),
+        }
+    if name == "search_relevance":
+        known = table["passed"].drop_null()
+        return {"passed_share": round(pc.mean(known).as_py(), 4)} if len(known) else {}
+    return {"positive_share": round(pc.mean(table["label"]).as_py(), 4)}

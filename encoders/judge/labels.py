@@ -1,0 +1,60 @@
+"""A judge that looks its judgments up: human labels, a public data set, a simulation."""
+
+from collections.abc import Generator, Iterable, Mapping
+from hashlib import sha256
+
+from encoders.judge.judgment import Judgment, Pair, Problem, Usage
+
+Label = tuple[bool, float | None]
+
+
+class LabelTable:
+    """Judgments of a table, by item and keyphrase; see `Judge`.
+
+    Args:
+        name: Of the judge.
+        version: Stands in the column `prompt_version`.
+        labels: (item_id, normalised keyphrase) to label and, where there is one, probability of yes.
+    """
+
+    def __init__(self, name: str, version: str, labels: Mapping[tuple[str, str], Label]) -> None:
+        self._name = name
+        self._version = version
+        self._labels = labels
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __repr__(self) -> str:
+        return f"LabelTable({self._name!r}, {len(self):,} labels)"
+
+    @property
+    def name(self) -> str:
+        """Of the table."""
+        return self._name
+
+    @property
+    def prompt_version(self) -> str:
+        """Of the table."""
+        return self._version
+
+    def get(self, item_id: str, keyphrase: str) -> Label | None:
+        """Label and probability of a pair, None if the table does not know it."""
+        return self._labels.get((item_id, keyphrase))
+
+    def key(self, pair: Pair) -> bytes:
+        """Hash of the table, the item's id and the keyphrase."""
+        return sha256("\0".join(("labels", self._name, self._version, pair.item_id, pair.keyphrase)).encode()).digest()
+
+    def estimate(self, pair: Pair) -> Usage:
+        """Nothing."""
+        return Usage()
+
+    def judge_many(self, pairs: Iterable[Pair]) -> Generator[tuple[Pair, Judgment], None, None]:
+        """See `Judge.judge_many`; a pair that the table does not have is left without a label."""
+        for pair in pairs:
+            found = self.get(pair.item_id, pair.keyphrase)
+            if found is None:
+                yield pair, Judgment(None, problem=Problem("not_in_table", "the table has no such pair"))
+            else:
+                yield pair, Judgment(*found)
