@@ -32,12 +32,15 @@ class Settings(BaseSettings):
 
     student: str = Field(
         default="sentence-transformers/all-MiniLM-L6-v2",
-        description='student to build with: a folder, a model name, "promoted", or a version such as "student/20261123"',
+        description='student to build with: a folder, a model name, "promoted", or a version ("student/20261123")',
     )
     assistant: str | None = Field(
-        default=None, description='assistant to score with: a folder, "promoted", or a version such as "assistant/20261123"'
+        default=None,
+        description='assistant to score with: a folder, "promoted", or a version ("assistant/20261123")',
     )
-    registry: Path | None = Field(default=None, description="folder of the registry of models; unset: `models` in `home`")
+    registry: Path | None = Field(
+        default=None, description="folder of the registry of models; unset: `models` in `home`"
+    )
     dimension: int | None = Field(
         default=None, ge=1, description="Matryoshka dimension to keep; unset: all of the student's"
     )

@@ -1,5 +1,6 @@
 """`keydistill judge`: judgments for files of pairs."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.context import settings_of
+from cli.judge_choice import judge_of, judge_options
 from cli.output import SilentProgress, TerminalProgress, print_json, print_table, progress_bars
 
 if TYPE_CHECKING:
     from distillation.agreement import Agreement
     from distillation.judging import JudgingPlan, JudgingSummary
-    from encoders.judge import Judge, Usage
+    from encoders.judge import Usage
     from settings import Settings
 
 
@@ -21,15 +23,7 @@ if TYPE_CHECKING:
 @click.argument("pairs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="CSV, JSONL or Parquet file to write.")
 @click.option("--items", type=click.Path(path_type=Path), help="File of item_id and title, for PAIRS without titles.")
-@click.option(
-    "--labels", type=click.Path(path_type=Path), help="Judge by this file of judgments, by item and keyphrase."
-)
-@click.option("--local", type=click.Path(path_type=Path), help="Judge by the language model in this folder.")
-@click.option("--endpoint", help="Judge by the chat endpoint at this address.  [default: judge_url]")
-@click.option("--model", help="Name of the endpoint's model.  [default: judge_model]")
-@click.option(
-    "--prompt", type=click.Path(path_type=Path), help="Prompt template, a TOML file.  [default: judge_prompt]"
-)
+@judge_options
 @click.option("--concurrency", type=int, help="Requests in flight at once.  [default: judge_concurrency]")
 @click.option("--requests-per-minute", type=float, help="Rate limit.  [default: judge_requests_per_minute]")
 @click.option("--tokens-per-minute", type=float, help="Rate limit.  [default: judge_tokens_per_minute]")
@@ -48,14 +42,10 @@ if TYPE_CHECKING:
 @click.pass_context
 def judge(
     ctx: click.Context,
+    /,
     pairs: tuple[Path, ...],
     out: Path | None,
     items: Path | None,
-    labels: Path | None,
-    local: Path | None,
-    endpoint: str | None,
-    model: str | None,
-    prompt: Path | None,
     concurrency: int | None,
     requests_per_minute: float | None,
     tokens_per_minute: float | None,
@@ -67,6 +57,7 @@ def judge(
     price_per_million_input: float | None,
     price_per_million_output: float | None,
     as_json: bool,
+    **judge_choice: Any,
 ) -> None:
     """Ask a judge of each pair in PAIRS files whether the keyphrase is right for the item, as its seller would say.
 
@@ -74,17 +65,12 @@ def judge(
     chat endpoint, a local model or a table of labels. Judgments are kept as they come: after an interruption the same
     command goes on, and no pair is asked about twice. docs/judge.md says more.
     """
-    if labels is not None and local is not None:
-        raise click.UsageError("give --labels or --local, not both")
     if out is None and not dry_run:
         raise click.UsageError("give --out FILE, or --dry-run")
     if dry_run and human is not None:
         raise click.UsageError("--dry-run judges nothing that --human could be compared with; leave one out")
     settings = settings_of(
         ctx,
-        judge_url=endpoint,
-        judge_model=model,
-        judge_prompt=prompt,
         judge_concurrency=concurrency,
         judge_requests_per_minute=requests_per_minute,
         judge_tokens_per_minute=tokens_per_minute,
@@ -93,8 +79,8 @@ def judge(
     with ExitStack() as stack:
         bars = stack.enter_context(progress_bars(quiet=as_json))
         if dry_run:
-            plan, name = _plan(settings, pairs, items, labels, local, cache, bars)
-            _print_plan(plan, name, prices, as_json=as_json, exact=local is not None)
+            plan, name = _plan(settings, pairs, items, judge_choice, cache, bars)
+            _print_plan(plan, name, prices, as_json=as_json, exact=judge_choice["local"] is not None)
             return
         from distillation.agreement import agreement_of_file
         from distillation.judging import judge_pairs
@@ -104,13 +90,13 @@ def judge(
         assert out is not None
         # Before anything is paid for.
         people = None if human is None else read_labels(human)
-        asked = _judge_of(settings, labels, local)
+        asked = judge_of(settings, judge_choice)
         bars.start("judge", total_rows([*pairs]), "pairs")
         summary = judge_pairs(
             asked,
             pairs,
             out,
-            cache=stack.enter_context(_cache_of(settings, labels, cache)),
+            cache=stack.enter_context(_cache_of(settings, judge_choice, cache)),
             items=items,
             budget_pairs=budget_pairs,
             budget_tokens=budget_tokens,
@@ -127,42 +113,12 @@ def judge(
         _print_agreement(found)
 
 
-def _judge_of(settings: "Settings", labels: Path | None, local: Path | None) -> "Judge":
-    from distillation.labels import read_labels
-    from encoders.judge import ChatJudge, ChatSettings, LocalJudge, PromptTemplate
-    from errors import SettingsError
-
-    if labels is not None:
-        return read_labels(labels)
-    prompt = PromptTemplate.load(settings.judge_prompt)
-    if local is not None:
-        return LocalJudge.load(local, prompt, threads=settings.threads)
-    if settings.judge_url is None:
-        raise SettingsError("there is no judge; give --endpoint and --model, or --local FOLDER, or --labels FILE")
-    return ChatJudge(
-        ChatSettings(
-            url=settings.judge_url,
-            model=settings.judge_model or "",
-            api_key=settings.judge_api_key,
-            concurrency=settings.judge_concurrency,
-            requests_per_minute=settings.judge_requests_per_minute,
-            tokens_per_minute=settings.judge_tokens_per_minute,
-            timeout_seconds=settings.judge_timeout_seconds,
-            connect_seconds=settings.judge_connect_seconds,
-            retries=settings.judge_retries,
-            backoff_seconds=settings.judge_backoff_seconds,
-            request=settings.judge_request,
-        ),
-        prompt,
-    )
-
-
-def _cache_of(settings: "Settings", labels: Path | None, cache: Path | None, *, dry_run: bool = False) -> Any:
+def _cache_of(settings: "Settings", choice: Mapping[str, Any], cache: Path | None, *, dry_run: bool = False) -> Any:
     from distillation.judgment_cache import JudgmentCache
 
     path = cache or settings.home / "judgments.sqlite"
     # A table of labels costs nothing to look up again, and a dry run leaves nothing behind.
-    in_memory = labels is not None or (dry_run and not path.exists())
+    in_memory = choice["labels"] is not None or (dry_run and not path.exists())
     return JudgmentCache(None if in_memory else path)
 
 
@@ -170,17 +126,16 @@ def _plan(
     settings: "Settings",
     pairs: tuple[Path, ...],
     items: Path | None,
-    labels: Path | None,
-    local: Path | None,
+    choice: Mapping[str, Any],
     cache: Path | None,
     bars: "TerminalProgress | SilentProgress",
 ) -> "tuple[JudgingPlan, str]":
     from distillation.judging import plan_judging
     from tables import total_rows
 
-    asked = _judge_of(settings, labels, local)
+    asked = judge_of(settings, choice)
     bars.start("count", total_rows([*pairs]), "pairs")
-    with _cache_of(settings, labels, cache, dry_run=True) as known:
+    with _cache_of(settings, choice, cache, dry_run=True) as known:
         plan = plan_judging(asked, pairs, cache=known, items=items, progress=bars.advance)
     bars.close()
     return plan, f"{asked.name}, prompt {asked.prompt_version}"

@@ -16,6 +16,7 @@ COMMANDS = {
     "judge": ("judge", "Ask a judge whether keyphrases are right for items."),
     "train": ("train", "Train assistants and students."),
     "score": ("score", "Score pairs with the assistant."),
+    "retrain": ("retrain", "Mine, judge, train assistant and student, evaluate, register."),
     "inventory": ("inventory", "Check inventory files before they are used."),
     "reindex": ("reindex", "Build a collection from an inventory and put it live."),
     "search": ("search", "Find keyphrases for one title."),

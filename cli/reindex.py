@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("inventory", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--student", help="Folder or name of the student to build with.")
+@click.option("--student", help="Student to build with: a folder, a name, promoted, or student/VERSION.")
 @click.option("--dimension", type=int, help="Matryoshka dimension of the vectors.")
 @click.option(
     "--categories", type=click.Path(path_type=Path), help="File of the category tree (category_id, parent_id)."
@@ -48,6 +48,11 @@ def reindex(
             "give inventory files to start a run, or --resume RUN to take one up; not both, not neither"
         )
     settings = settings_of(ctx, student=student, dimension=dimension, max_reject_share=max_reject_share)
+    if not resume:
+        # A resumed run goes on with the student that it began with.
+        from distillation import resolve_student
+
+        settings = settings.model_copy(update={"student": resolve_student(settings)})
     with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
         if dry_run:
             from ingest.plan import plan

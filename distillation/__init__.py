@@ -4,20 +4,29 @@ from distillation.assistant_data import GroupBy, LabelledPairs, judged_pairs
 from distillation.assistant_sizes import ASSISTANT_SIZES, AssistantSize
 from distillation.classification import AssistantMetrics
 from distillation.lineage import Change, InputFile, Lineage, difference, flattened
+from distillation.mine import MINED_SCHEMA, Mined, MiningRecipe, mine
 from distillation.model_version import KINDS, Kind, ModelVersion
 from distillation.registry import Promotion, Registry, resolve_assistant, resolve_model, resolve_student
+from distillation.retrain import Retrain, RetrainInputs, RetrainRecipe, RetrainResult
+from distillation.score_files import load_scores
 from distillation.scoring import SCORE_SCHEMA, ScoringPlan, ScoringSummary, plan_scoring, score_pairs
+from distillation.stages import digest_of
+from distillation.student_data import Pairs, StudentData
+from distillation.student_tables import student_data
 from distillation.train_assistant import (
     AssistantRecipe,
     TrainedAssistant,
     TrainingPlan,
     plan_training,
     train_assistant,
+    training_digest,
 )
+from distillation.train_student import StudentRecipe, TrainedStudent, train_student
 
 __all__ = [
     "ASSISTANT_SIZES",
     "KINDS",
+    "MINED_SCHEMA",
     "SCORE_SCHEMA",
     "AssistantMetrics",
     "AssistantRecipe",
@@ -28,21 +37,37 @@ __all__ = [
     "Kind",
     "LabelledPairs",
     "Lineage",
+    "Mined",
+    "MiningRecipe",
     "ModelVersion",
+    "Pairs",
     "Promotion",
     "Registry",
+    "Retrain",
+    "RetrainInputs",
+    "RetrainRecipe",
+    "RetrainResult",
     "ScoringPlan",
     "ScoringSummary",
+    "StudentData",
+    "StudentRecipe",
     "TrainedAssistant",
+    "TrainedStudent",
     "TrainingPlan",
     "difference",
+    "digest_of",
     "flattened",
     "judged_pairs",
+    "load_scores",
+    "mine",
     "plan_scoring",
     "plan_training",
     "resolve_assistant",
     "resolve_model",
     "resolve_student",
     "score_pairs",
+    "student_data",
     "train_assistant",
+    "train_student",
+    "training_digest",
 ]

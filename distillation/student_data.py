@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Task = Literal["clicks", "search_relevance", "judgments", "assistant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,15 @@ class StudentData:
     assistant: Pairs | None = None
     held_out: Pairs | None = None
     relevant: Pairs | None = None
+
+    def tasks(self) -> "dict[Task, Pairs | None]":
+        """Task to its pairs."""
+        return {
+            "clicks": self.clicks,
+            "search_relevance": self.search_relevance,
+            "judgments": self.judgments,
+            "assistant": self.assistant,
+        }
 
     def known(self) -> NDArray[np.int64]:
         """Pairs that are no negatives: clicked ones and relevant ones; shape (n, 2)."""

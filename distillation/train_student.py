@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distillation.ranking import mean_ndcg
-from distillation.student_data import Pairs, StudentData
+from distillation.student_data import Pairs, StudentData, Task
 from encoders import ItemText, find_model, write_model_file
 from errors import TrainingError
 
@@ -25,12 +25,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import nn
 
-Task = Literal["clicks", "search_relevance", "judgments", "assistant"]
 DistillationLoss = Literal["pearson", "margin_mse", "cosent", "kl"]
 Progress = Callable[[int], None]
-
-# Keyphrases of one item that stand in one batch of scored pairs.
-_PER_ITEM = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +44,8 @@ class StudentRecipe:
         batch_size: Pairs per step.
         learning_rate: At its peak, after a tenth of the steps; then it falls to 0 linearly.
         scale: Inverse temperature of in-batch negatives and rankings.
+        frozen_embeddings: Whether the word embeddings stay as they are: half of the parameters, most of whose words a
+            training never sees; without their gradients a step is a tenth shorter.
         seed: Of everything that is random.
         patience: Evaluations without a better held-out score after which training stops.
         evaluations: How often the held-out score is taken, over the whole training.
@@ -66,6 +64,7 @@ class StudentRecipe:
     batch_size: int = 64
     learning_rate: float = 1e-4
     scale: float = 20.0
+    frozen_embeddings: bool = True
     seed: int = 0
     patience: int = 3
     evaluations: int = 4
@@ -117,7 +116,7 @@ def train_student(
     recipe = recipe or StudentRecipe()
     tasks = {
         name: pairs
-        for name, pairs in _tasks(data).items()
+        for name, pairs in data.tasks().items()
         if pairs is not None and len(pairs) and recipe.weights.get(name, 0) > 0
     }
     if not tasks:
@@ -153,15 +152,6 @@ def train_student(
     )
 
 
-def _tasks(data: StudentData) -> dict[Task, Pairs | None]:
-    return {
-        "clicks": data.clicks,
-        "search_relevance": data.search_relevance,
-        "judgments": data.judgments,
-        "assistant": data.assistant,
-    }
-
-
 def base_model(recipe: StudentRecipe) -> SentenceTransformer:
     """The base with as many layers as the recipe keeps; seeds torch."""
     import torch
@@ -173,6 +163,9 @@ def base_model(recipe: StudentRecipe) -> SentenceTransformer:
     model = SentenceTransformer(str(find_model(recipe.base)), device=device, local_files_only=True)
     if recipe.layers is not None:
         cut_layers(model, recipe.layers)
+    if recipe.frozen_embeddings:
+        transformer: Any = model[0].auto_model
+        transformer.get_input_embeddings().weight.requires_grad_(False)
     return model
 
 

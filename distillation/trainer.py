@@ -1,4 +1,4 @@
-"""The trainer of sentence-transformers, set up for students: grouped batches, checkpoints, a held-out score, silence."""
+"""The trainer of sentence-transformers for students: grouped batches, checkpoints, a held-out score, silence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sentence_transformers import (
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from torch import nn
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from distillation.batches import grouped_batches
 
@@ -64,7 +64,7 @@ class Trainer:
         chosen = "steps" if held_out else "no"
         self._checkpoints = checkpoints
         self._callback = _Callback(progress, on_start)
-        self._trainer = SentenceTransformerTrainer(
+        self._trainer = _QuietTrainer(
             model=model,
             args=SentenceTransformerTrainingArguments(
                 output_dir=str(checkpoints),
@@ -87,6 +87,7 @@ class Trainer:
                 metric_for_best_model=_SCORE if held_out else None,
                 greater_is_better=True if held_out else None,
                 logging_steps=max(1, steps // 50),
+                restore_callback_states_from_checkpoint=True,
                 disable_tqdm=True,
                 report_to="none",
                 dataloader_pin_memory=torch.cuda.is_available(),
@@ -96,6 +97,8 @@ class Trainer:
             evaluator=None if held_out is None else _HeldOut(held_out),
             callbacks=[self._callback, *([EarlyStoppingCallback(recipe.patience)] if held_out else [])],
         )
+        # It prints what is logged; progress is told otherwise.
+        self._trainer.remove_callback(PrinterCallback)
 
     def run(self) -> Outcome:
         """Train, from the last checkpoint if there is one; the model ends with the weights of the best score."""
@@ -142,6 +145,13 @@ def quiet_libraries() -> Iterator[None]:
     finally:
         transformers_logging.set_verbosity(before)
         logging.getLogger("sentence_transformers").setLevel(level)
+
+
+class _QuietTrainer(SentenceTransformerTrainer):
+    """Without the model card of the library, for which it would embed examples: the registry writes its own."""
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        pass
 
 
 class _Named(nn.Module):

@@ -1,15 +1,27 @@
-"""Models that embed and score: the student (bi-encoder)."""
+"""Models that embed and score: the student (bi-encoder), the assistant (cross-encoder)."""
 
+from encoders.assistant import Assistant, Calibration, Scores, assistant_version
 from encoders.batching import equal_length_batches
+from encoders.exact_search import nearest
+from encoders.item_text import ItemText, item_text_of, read_model_file, write_model_file
 from encoders.models import content_digest, find_model
 from encoders.student import Progress, Student, Vectors, student_version
 
 __all__ = [
+    "Assistant",
+    "Calibration",
+    "ItemText",
     "Progress",
+    "Scores",
     "Student",
     "Vectors",
+    "assistant_version",
     "content_digest",
     "equal_length_batches",
     "find_model",
+    "item_text_of",
+    "nearest",
+    "read_model_file",
     "student_version",
+    "write_model_file",
 ]

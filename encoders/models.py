@@ -15,8 +15,8 @@ from files import file_sha256
 
 # Files that decide what a model answers; a README or a licence does not.
 _CONTENT_SUFFIXES = {".json", ".safetensors", ".bin", ".txt", ".model"}
-# Statistics of the original training; no code reads it.
-_NO_CONTENT = {"data_config.json"}
+# Statistics of the original training, and what the registry adds to a version; no model reads them.
+_NO_CONTENT = {"data_config.json", "lineage.json", "metrics.json", "manifest.json"}
 
 
 @dataclass(frozen=True, slots=True)

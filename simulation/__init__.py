@@ -9,8 +9,9 @@
 50 200
 """
 
+from simulation.any_pair_judge import SimulatedJudge
 from simulation.knobs import MarketplaceSettings
 from simulation.marketplace import Summary, simulate
 from simulation.score import Score, read_truth, score
 
-__all__ = ["MarketplaceSettings", "Score", "Summary", "read_truth", "score", "simulate"]
+__all__ = ["MarketplaceSettings", "Score", "SimulatedJudge", "Summary", "read_truth", "score", "simulate"]

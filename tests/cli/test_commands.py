@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.main import COMMANDS, cli
-from cli.reference import reference
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -34,7 +33,9 @@ def test_every_command_and_option_has_help(path, command):
 
 
 def test_the_reference_is_what_the_commands_say():
-    assert (DOCS / "cli.md").read_text(encoding="utf-8") == reference(), "run `make docs`"
+    # In a process of its own: click keeps the help option of a command as its first caller asked for it.
+    made = subprocess.run([sys.executable, "-m", "cli.reference"], check=True, capture_output=True, text=True).stdout
+    assert (DOCS / "cli.md").read_text(encoding="utf-8") == made, "run `make docs`"
 
 
 def test_summaries_begin_as_the_commands_own_help():

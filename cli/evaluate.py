@@ -1,0 +1,244 @@
+"""`keydistill evaluate`: how good a student is, and whether it is better than another."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.context import settings_of
+from cli.evaluation_tables import load_pairs, read_inventory, read_table
+from cli.output import print_json, print_table, progress_bars
+from errors import SettingsError
+
+if TYPE_CHECKING:
+    from distillation.evaluation import Comparison, Evaluation, MatchCategory, RelevanceJudge
+    from settings import Settings
+
+_FILE = click.Path(path_type=Path)
+_CUTOFFS = "1,5,10,50"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The options that say how to measure; each is that of the command."""
+
+    items: tuple[Path, ...]
+    inventory: tuple[Path, ...]
+    labels: tuple[Path, ...]
+    complete_labels: bool
+    relevant_grade: int
+    assistant: str | None
+    relevant_probability: float
+    search_relevance: tuple[Path, ...]
+    search_threshold: float | None
+    drop_unknown: bool
+    exclude: tuple[Path, ...]
+    limit_items: int | None
+    cutoffs: tuple[int, ...]
+    dimension: int | None
+    dimensions: tuple[int, ...] | None
+    match_category: "MatchCategory"
+    seed: int
+
+
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers separated by commas."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of whole numbers; write 10,50", param, ctx)
+
+
+@click.command()
+@click.argument("student")
+@click.option("--against", metavar="STUDENT", help="Another student, measured on the same items and compared.")
+@click.option("--items", multiple=True, required=True, type=_FILE, help="File of items (item_id, title).")
+@click.option("--inventory", multiple=True, required=True, type=_FILE, help="File of keyphrases.")
+@click.option("--labels", multiple=True, type=_FILE, help="File of judgments: label, grade or probability.")
+@click.option(
+    "--complete-labels", is_flag=True, help="A pair without a label is irrelevant, as in a simulation's truth."
+)
+@click.option("--relevant-grade", type=click.IntRange(0, 3), default=3, show_default=True, help="Grade that means yes.")
+@click.option("--assistant", help="Assistant that stands in for the judge: a folder, promoted, or assistant/VERSION.")
+@click.option("--relevant-probability", type=float, default=0.5, show_default=True, help="From which on it says yes.")
+@click.option("--search-relevance", multiple=True, type=_FILE, help="File of what the search engine lets pass.")
+@click.option("--search-threshold", type=float, help="Let pass from this score on, instead of by the column `passed`.")
+@click.option(
+    "--drop-unknown", is_flag=True, help="Drop what the search relevance does not know, instead of judging it."
+)
+@click.option("--exclude", multiple=True, type=_FILE, help="File of pairs that other sources recommend already.")
+@click.option("--limit-items", type=click.IntRange(1), help="Measure on so many of the items, chosen by the seed.")
+@click.option("--k", "cutoffs", type=Numbers(), default=_CUTOFFS, show_default=True, help="Lengths of the list.")
+@click.option("--dimension", type=int, help="Dimension of the students' vectors; unset: all that they have.")
+@click.option("--dimensions", type=Numbers(), help="Matryoshka dimensions to measure as well, such as 256,128,64.")
+@click.option(
+    "--match-category",
+    type=click.Choice(["none", "leaf", "parent"]),
+    default="none",
+    show_default=True,
+    help="Only keyphrases of the item's leaf category, or of its parent.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap and of every choice.")
+@click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Folder for the page and the figures.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def evaluate(
+    ctx: click.Context, /, student: str, against: str | None, report: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Measure STUDENT (a folder, a name, promoted, or student/VERSION) by the paper's offline protocol.
+
+    For each item: the nearest keyphrases of its site, less --exclude, less what --search-relevance rejects; the labels
+    or the assistant judge the rest. Changes nothing but the folder of the report.
+    """
+    given = Given(**options)
+    settings = settings_of(ctx, dimension=given.dimension, assistant=given.assistant)
+    _check(given, settings)
+    from distillation.evaluation import check_report_folder, compare, write_report
+
+    if report is not None:
+        check_report_folder(report)
+    with progress_bars(quiet=as_json) as bars:
+        bars.start("read", None, "")
+        measured = _evaluations([student, *([against] if against else [])], settings, given, bars)
+        evaluation, other = measured[0], measured[1] if against else None
+        bars.start("report", None, "")
+        if report is not None:
+            comparison = write_report(report, evaluation, other)
+        else:
+            comparison = None if other is None else compare(other, evaluation)
+        bars.close()
+    if as_json:
+        print_json(
+            {
+                **evaluation.summary(),
+                "against": other and other.summary(),
+                "comparison": comparison and comparison.as_dict(),
+                "report": report and str(report / "index.html"),
+            }
+        )
+        return
+    _print(evaluation, other, comparison)
+    if report is not None:
+        click.echo(f"\nReport: {report / 'index.html'}")
+
+
+def _check(given: Given, settings: "Settings") -> None:
+    if not given.labels and not settings.assistant:
+        raise SettingsError("nothing says what is relevant; give --labels, or --assistant to stand in for the judge")
+    if given.complete_labels and not given.labels:
+        raise SettingsError("--complete-labels speaks of labels; give --labels")
+    for option, value in (("search-threshold", given.search_threshold), ("drop-unknown", given.drop_unknown)):
+        if value and not given.search_relevance:
+            raise SettingsError(f"--{option} speaks of the search filter; give --search-relevance")
+
+
+def _evaluations(sources: list[str], settings: "Settings", given: Given, bars: Any) -> "list[Evaluation]":
+    """The students' evaluations, one after the other, on the same tables and by the same judge."""
+    from functools import partial
+
+    from distillation import resolve_assistant, resolve_model
+    from distillation.evaluation import SearchFilter, evaluate, sample_items
+    from distillation.signals import load_items, load_judgments, load_search_relevance
+    from encoders import Student
+
+    # Before anything is read: a name that is wrong is found at once.
+    folders = [resolve_model(settings, "student", source) for source in sources]
+    assistant = resolve_assistant(settings)
+    items = sample_items(read_table("items", given.items, settings, load_items), given.limit_items, given.seed)
+    inventory = read_inventory(given.inventory, settings)
+    labels = search_filter = exclude = None
+    if given.labels:
+        load = partial(load_judgments, relevant_grade=given.relevant_grade)
+        labels = read_table("labels", given.labels, settings, load)
+    if given.search_relevance:
+        relevance = read_table("search relevance", given.search_relevance, settings, load_search_relevance)
+        search_filter = SearchFilter(relevance, given.search_threshold, unknown_passes=not given.drop_unknown)
+    if given.exclude:
+        exclude = read_table("pairs to exclude", given.exclude, settings, load_pairs)
+    bars.start("load", None, "")
+    judge = _judge(settings, given, labels, assistant)
+    found = []
+    for folder in folders:
+        bars.start("load", None, "")
+        student = Student.load(folder, dimension=settings.dimension, threads=settings.threads)
+        found.append(
+            evaluate(
+                student,
+                items,
+                inventory,
+                judge=judge,
+                k=given.cutoffs,
+                search_filter=search_filter,
+                exclude=exclude,
+                labels=labels,
+                dimensions=given.dimensions,
+                match_category=given.match_category,
+                seed=given.seed,
+                progress=bars,
+            )
+        )
+    return found
+
+
+def _judge(settings: "Settings", given: Given, labels: Any, assistant: str | None) -> "RelevanceJudge":
+    from distillation.evaluation import AssistantJudge, LabelJudge
+
+    # One that is only in the settings does not overrule labels that were given here.
+    if labels is not None and not given.assistant:
+        return LabelJudge(labels, complete=given.complete_labels)
+    from encoders import Assistant
+
+    assert assistant is not None  # `_check` saw to it
+    return AssistantJudge(Assistant.load(assistant, threads=settings.threads), given.relevant_probability)
+
+
+def _print(evaluation: "Evaluation", other: "Evaluation | None", comparison: "Comparison | None") -> None:
+    from distillation.evaluation import ABOUT
+
+    counts = evaluation.counts
+    click.echo(f"student   {evaluation.student}")
+    if other is not None:
+        click.echo(f"against   {other.student}")
+    click.echo(f"items     {counts['items']:,}, inventory of {counts['keyphrases']:,} keyphrases")
+    click.echo(f"judge     {evaluation.judge.sentence()}")
+    if counts.get("unknown_to_search"):
+        kept = "went to the judge" if evaluation.protocol["unknown_passes_search"] else "were dropped"
+        click.echo(f"search    {counts['unknown_to_search']:,} pairs are unknown to the search filter; they {kept}")
+    if counts.get("labels_of_other_items"):
+        click.echo(f"labels    {counts['labels_of_other_items']:,} speak of other items and were left out")
+    click.echo("")
+    rows = []
+    for name, estimate in evaluation.estimates.items():
+        base, _, k = name.partition("@")
+        if estimate.value is None or (k and int(k) != evaluation.headline):
+            continue
+        share = ABOUT[base].share
+        row = [name, _figure(estimate.value, share), _range(estimate.low, estimate.high, share)]
+        if comparison is not None:
+            gap = comparison.differences.get(name)
+            row += (
+                ["", ""]
+                if gap is None
+                else [_figure(gap.difference, share, "+"), _range(gap.low, gap.high, share, "+")]
+            )
+        rows.append(row)
+    headers = ["measure", "value", "95% interval", *(["difference", "its 95% interval"] if comparison else [])]
+    print_table(headers, rows, right=("value", "difference"))
+
+
+def _figure(value: float | None, share: bool, sign: str = "") -> str:
+    if value is None:
+        return "-"
+    return f"{value:{sign}.4f}" if share else f"{value:{sign}.2f}"
+
+
+def _range(low: float | None, high: float | None, share: bool, sign: str = "") -> str:
+    return "" if low is None or high is None else f"{_figure(low, share, sign)} to {_figure(high, share, sign)}"

@@ -1,0 +1,222 @@
+"""`keydistill models`: the registry of students and assistants."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.context import settings_of
+from cli.output import bytes_text, print_json, print_table
+
+if TYPE_CHECKING:
+    from distillation import ModelVersion, Registry
+
+
+@click.group()
+def models() -> None:
+    """List, compare and promote versions of students and assistants."""
+
+
+@models.command("list")
+@click.option("--kind", type=click.Choice(["student", "assistant"]), help="Only models of this kind.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def list_models(ctx: click.Context, kind: Any, as_json: bool) -> None:
+    """All versions, each kind from the oldest to the newest."""
+    registry = _registry(ctx)
+    found = registry.versions(kind)
+    promoted = _promoted(registry)
+    if as_json:
+        print_json([{**version.as_dict(), "promoted": version.full_name in promoted} for version in found])
+        return
+    if not found:
+        click.echo(f"no models in {registry.root} yet; training publishes them there")
+        return
+    print_table(
+        ("version", "promoted", "published", "size", "parent", "first metrics"),
+        [
+            (
+                version.full_name,
+                "yes" if version.full_name in promoted else "",
+                version.created_at,
+                bytes_text(version.bytes),
+                version.lineage.parent or "-",
+                ", ".join(f"{name} {_value(value)}" for name, value in _numbers(version)[:2]) or "-",
+            )
+            for version in found
+        ],
+        right=("size",),
+    )
+
+
+@models.command("show")
+@click.argument("version")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def show_model(ctx: click.Context, version: str, as_json: bool) -> None:
+    """Everything that is known about VERSION (student/NAME, its beginning, or student/promoted)."""
+    registry = _registry(ctx)
+    found = registry.get(version)
+    history = [entry for entry in registry.history(found.kind) if found.name in (entry.version, entry.previous)]
+    if as_json:
+        from dataclasses import asdict
+
+        print_json(
+            {
+                **found.as_dict(),
+                "promoted": found.full_name in _promoted(registry),
+                "history": [asdict(entry) for entry in history],
+            }
+        )
+        return
+    from distillation import flattened
+
+    click.echo(f"{'version':<12} {found.full_name}")
+    click.echo(f"{'folder':<12} {found.folder}, {bytes_text(found.bytes)}")
+    click.echo(f"{'published':<12} {found.created_at}")
+    for entry in history:
+        did = "promoted" if entry.version == found.name else f"replaced by {entry.version}"
+        click.echo(f"{did} {entry.at} by {entry.by}{f': {entry.reason}' if entry.reason else ''}")
+    lineage = found.lineage
+    blocks: list[tuple[str, list[tuple[str, object]]]] = [
+        ("metrics", list(flattened(found.metrics).items())),
+        (
+            "made from",
+            [(file.role, f"{file.path}, {_rows(file.rows)}, SHA-256 {file.sha256[:12]}") for file in lineage.inputs],
+        ),
+        ("settings", [("parent", lineage.parent), ("seed", lineage.seed), *flattened(lineage.settings).items()]),
+        ("packages", list(lineage.packages.items())),
+    ]
+    for name, lines in blocks:
+        if lines:
+            click.echo(f"\n{name}")
+            width = max(len(key) for key, _ in lines)
+            for key, value in lines:
+                click.echo(f"  {key:<{width}}  {_value(value)}")
+
+
+@models.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def compare(ctx: click.Context, a: str, b: str, as_json: bool) -> None:
+    """Metrics of versions A and B side by side, and what differs in how they were made."""
+    from distillation import difference, flattened
+
+    registry = _registry(ctx)
+    ours, theirs = registry.get(a), registry.get(b)
+    measured = flattened(ours.metrics), flattened(theirs.metrics)
+    names = list(dict.fromkeys([*measured[0], *measured[1]]))
+    changes = difference(ours.lineage, theirs.lineage)
+    if as_json:
+        print_json(
+            {
+                "a": ours.full_name,
+                "b": theirs.full_name,
+                "metrics": {name: {"a": measured[0].get(name), "b": measured[1].get(name)} for name in names},
+                "lineage": {change.name: {"a": change.a, "b": change.b} for change in changes},
+            }
+        )
+        return
+    print_table(
+        ("metric", ours.full_name, theirs.full_name, "b - a"),
+        [(name, *(_value(each.get(name)) for each in measured), _gain(name, *measured)) for name in names],
+        right=(ours.full_name, theirs.full_name, "b - a"),
+    )
+    click.echo("")
+    if not changes:
+        click.echo("Both were made from the same.")
+        return
+    print_table(
+        ("differs in", ours.full_name, theirs.full_name),
+        [(change.name, _short(change.a), _short(change.b)) for change in changes],
+    )
+
+
+@models.command()
+@click.argument("version")
+@click.option("--reason", default="", help="Why, for the history.")
+@click.option("--dry-run", is_flag=True, help="Verify, say what would change, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def promote(ctx: click.Context, version: str, reason: str, dry_run: bool, as_json: bool) -> None:
+    """Make VERSION the one that the settings mean by "promoted". What is live changes with the next reindex."""
+    registry = _registry(ctx)
+    found = registry.get(version)
+    before = registry.promoted_name(found.kind)
+    if dry_run:
+        found.verify()
+    else:
+        registry.promote(found, reason=reason)
+    changes = before != found.name
+    if as_json:
+        print_json({"kind": found.kind, "from": before, "to": found.name, "changes": changes, "dry_run": dry_run})
+        return
+    if not changes:
+        click.echo(f"{found.full_name} is the promoted {found.kind} already")
+    else:
+        click.echo(f"promoted {found.kind}: {before or 'nothing'} -> {found.name}")
+    if dry_run:
+        click.echo("dry run: nothing was changed")
+
+
+@models.command()
+@click.argument("versions", nargs=-1, metavar="[VERSION]...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def verify(ctx: click.Context, versions: tuple[str, ...], as_json: bool) -> None:
+    """Compare every file of VERSIONs, or of all, with the hashes that were published."""
+    registry = _registry(ctx)
+    found = [registry.get(version) for version in versions] if versions else registry.versions()
+    for version in found:
+        version.verify()
+    if as_json:
+        print_json([{"version": version.full_name, "files": len(version.files), "ok": True} for version in found])
+        return
+    for version in found:
+        click.echo(f"ok  {version.full_name}, {len(version.files)} files, {bytes_text(version.bytes)}")
+    if not found:
+        click.echo(f"no models in {registry.root} yet")
+
+
+def _registry(ctx: click.Context) -> "Registry":
+    from distillation import Registry
+
+    return Registry.of(settings_of(ctx))
+
+
+def _promoted(registry: "Registry") -> set[str]:
+    from distillation import KINDS
+
+    return {f"{kind}/{name}" for kind in KINDS if (name := registry.promoted_name(kind))}
+
+
+def _numbers(version: "ModelVersion") -> list[tuple[str, float]]:
+    from distillation import flattened
+
+    return [(name, value) for name, value in flattened(version.metrics).items() if _is_number(value)]
+
+
+def _gain(name: str, a: dict[str, Any], b: dict[str, Any]) -> str:
+    if not (_is_number(a.get(name)) and _is_number(b.get(name))):
+        return ""
+    return f"{b[name] - a[name]:+.4g}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-" if value is None else str(value)
+
+
+def _short(value: object) -> str:
+    text = _value(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _rows(rows: int | None) -> str:
+    return "no table" if rows is None else f"{rows:,} rows"

@@ -1,0 +1,84 @@
+"""`keydistill score`: the assistant's verdict on files of pairs."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context import settings_of
+from cli.output import duration_text, print_json, progress_bars
+from errors import SettingsError
+
+if TYPE_CHECKING:
+    from distillation import ScoringPlan
+    from encoders import Assistant
+
+
+@click.command()
+@click.argument("pairs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--assistant", "source", help="Assistant: a folder, promoted, or assistant/VERSION.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV, JSONL or Parquet file."
+)
+@click.option("--items", type=click.Path(path_type=Path), help="Items, where PAIRS have no titles.")
+@click.option("--dry-run", is_flag=True, help="Count pairs and estimate the time; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def score(
+    ctx: click.Context,
+    pairs: tuple[Path, ...],
+    source: str | None,
+    out: Path,
+    items: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Score PAIRS (CSV, JSONL, Parquet: item_id, keyphrase, title): how likely each is relevant, from 0 to 1.
+
+    Killed or interrupted, it keeps what is scored, and the same command goes on from there.
+    """
+    from distillation import resolve_assistant, score_pairs
+    from encoders import Assistant
+    from tables import total_rows
+
+    settings = settings_of(ctx, assistant=source)
+    resolved = resolve_assistant(settings)
+    if resolved is None:
+        raise SettingsError("no assistant was named; give --assistant, or set KEYDISTILL_ASSISTANT")
+    with progress_bars(quiet=as_json) as bars:
+        bars.start("load", None, "")
+        assistant = Assistant.load(resolved, threads=settings.threads)
+        if dry_run:
+            from distillation import plan_scoring
+
+            plan = plan_scoring(assistant, pairs, items=items)
+            bars.close()
+            print_json({**asdict(plan), "assistant": assistant.version}) if as_json else _print_plan(plan, assistant)
+            return
+        bars.start("score", total_rows(list(pairs)), "pairs")
+        try:
+            done = score_pairs(assistant, pairs, out, items=items, progress=bars.advance)
+        except KeyboardInterrupt:
+            bars.close()
+            click.echo("interrupted; whole chunks are kept, and the same command goes on from there", err=True)
+            ctx.exit(130)
+        bars.close()
+    if as_json:
+        print_json({**asdict(done), "assistant": assistant.version, "out": out})
+        return
+    click.echo(f"{done.pairs:,} pairs in {out}, scored by {assistant.version}; mean score {done.mean_score:.3f}")
+    if done.reused:
+        click.echo(f"{done.reused:,} of them had been scored before the interruption", err=True)
+    if done.rejected:
+        click.echo(f"{done.rejected:,} rows were no pairs; see {done.rejects_file}", err=True)
+
+
+def _print_plan(plan: "ScoringPlan", assistant: "Assistant") -> None:
+    click.echo(f"pairs          {plan.pairs:,}, {plan.rejected:,} rejected")
+    click.echo(f"assistant      {assistant.version}")
+    click.echo(
+        f"time           about {duration_text(plan.seconds)} at {plan.pairs_per_second:,.0f} pairs/s, "
+        "measured on a sample just now"
+    )
+    click.echo("dry run: nothing was changed")

@@ -1,0 +1,15 @@
+"""`keydistill train`: models from signals, one command per kind of model."""
+
+import click
+
+from cli.train_assistant import assistant
+from cli.train_student import student
+
+
+@click.group()
+def train() -> None:
+    """Train assistants and students."""
+
+
+train.add_command(assistant)
+train.add_command(student)

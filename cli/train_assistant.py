@@ -1,0 +1,208 @@
+"""`keydistill train assistant`: a cross-encoder from judgments."""
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.context import settings_of
+from cli.output import duration_text, print_json, print_table, progress_bars
+from errors import TooManyRejectsError
+
+if TYPE_CHECKING:
+    from distillation import AssistantRecipe, LabelledPairs, ModelVersion, TrainedAssistant, TrainingPlan
+    from settings import Settings
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    judgments: tuple[Path, ...]
+    items: Path
+    warm_up: tuple[Path, ...]
+    relevant_grade: int
+
+    def files(self) -> dict[str, list[Path]]:
+        """Role to files, as the lineage names them."""
+        return {"judgments": [*self.judgments], "items": [self.items], "warm_up": [*self.warm_up]}
+
+
+@click.command()
+@click.argument("judgments", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--items", required=True, type=click.Path(path_type=Path), help="Items: item_id, title, category_path.")
+@click.option(
+    "--warm-up", multiple=True, type=click.Path(path_type=Path), help="More judgments, less trusted, to begin with."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="New folder; without it, a version in the registry.")
+@click.option("--size", default="minilm-6", show_default=True, help="minilm-6, minilm-3 or bert-mini.")
+@click.option("--layers", type=click.IntRange(1), help="Layers, instead of the size's.")
+@click.option("--base", help="Folder or name of the model to begin with.")
+@click.option("--item-text", help="Template of what it reads of an item: {title}, {leaf}, {path}.")
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Passes over the pairs at the most.")
+@click.option("--batch-size", type=click.IntRange(1), help="Pairs per step.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Highest; without it, the size's.")
+@click.option("--label-smoothing", type=click.FloatRange(0, 1), help="Share by which targets are drawn towards 0.5.")
+@click.option(
+    "--held-out", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Share of pairs to measure on."
+)
+@click.option(
+    "--split-by",
+    type=click.Choice(["keyphrase", "item"]),
+    help="What learned and held-out pairs have not in common.",
+)
+@click.option(
+    "--relevant-grade", type=click.IntRange(0, 3), default=3, show_default=True, help="Least grade that is a yes."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is random.")
+@click.option("--dry-run", is_flag=True, help="Print counts, sizes and an estimate of the time; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def assistant(
+    ctx: click.Context,
+    /,
+    judgments: tuple[Path, ...],
+    items: Path,
+    warm_up: tuple[Path, ...],
+    relevant_grade: int,
+    out: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Train a cross-encoder on JUDGMENTS (CSV, JSONL, Parquet: item_id, keyphrase, and probability, label or grade).
+
+    Interrupted, it leaves checkpoints, and the same command goes on from the last one.
+    """
+    from distillation import AssistantRecipe
+
+    settings = settings_of(ctx)
+    recipe = AssistantRecipe(**{name: value for name, value in choices.items() if value is not None})
+    inputs = _Inputs(judgments, items, warm_up, relevant_grade)
+    with progress_bars(quiet=as_json) as bars:
+        bars.start("read", None, "")
+        pairs, warm_up_pairs = _read(inputs, settings)
+        if dry_run:
+            from distillation import plan_training
+
+            bars.start("time some steps", None, "")
+            planned = plan_training(pairs, recipe, warm_up=warm_up_pairs)
+            bars.close()
+            print_json({**asdict(planned), "recipe": asdict(recipe)}) if as_json else _print_plan(planned, recipe)
+            return
+        from distillation import train_assistant, training_digest
+
+        digest = training_digest(pairs, recipe, warm_up_pairs)[:12]
+        folder = out or settings.home / "training" / f"assistant-{digest}"
+        if out is None:
+            # Trained, but not published before the process ended.
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            trained = train_assistant(
+                pairs,
+                folder,
+                recipe,
+                warm_up=warm_up_pairs,
+                threads=settings.threads,
+                progress=bars.advance,
+                on_start=lambda stage, steps: bars.start(stage, steps, "steps"),
+            )
+        except KeyboardInterrupt:
+            bars.close()
+            click.echo("interrupted; the same command goes on from the last checkpoint, if there is one", err=True)
+            ctx.exit(130)
+        version = _publish(trained, settings, inputs, recipe) if out is None else None
+        bars.close()
+    place = {"version": version.full_name, "folder": str(version.folder)} if version else {"folder": str(folder)}
+    if as_json:
+        print_json({**place, **trained.as_dict(), "recipe": asdict(recipe)})
+        return
+    _print_metrics(trained)
+    click.echo(f"\nPublished {version.full_name}" if version else f"\nWrote {folder}")
+
+
+def _read(inputs: _Inputs, settings: "Settings") -> tuple["LabelledPairs", "LabelledPairs | None"]:
+    """Judged pairs and warm-up pairs.
+
+    Raises:
+        TooManyRejectsError: More rows cannot be used than the settings allow.
+    """
+    from distillation import judged_pairs
+    from distillation.signals import load_items, load_judgments
+    from tables import RejectLog
+
+    found = []
+    with RejectLog() as rejects:
+        items = load_items([inputs.items], rejects)
+        for files in (inputs.judgments, inputs.warm_up):
+            judgments = load_judgments(
+                files,
+                rejects,
+                relevant_grade=inputs.relevant_grade,
+                max_keyphrase_chars=settings.max_keyphrase_chars,
+            )
+            found.append((*judged_pairs(judgments, items), len(judgments)))
+    unknown = sum(missing for _, missing, _ in found)
+    rows = sum(total for _, _, total in found) + rejects.count
+    bad = unknown + rejects.count
+    if bad:
+        reasons = ", ".join(f"{name} {count:,}" for name, count in [*rejects.by_reason.items()][:3])
+        told = (
+            f"{bad:,} of {rows:,} rows cannot be used: {unknown:,} judge an item that {inputs.items} does not have, "
+            f"{rejects.count:,} are malformed{f' ({reasons})' if reasons else ''}; `keydistill signals check` shows "
+            "which"
+        )
+        if bad > settings.max_reject_share * rows:
+            raise TooManyRejectsError(
+                f"{told}; that is more than max_reject_share allows ({settings.max_reject_share:.2%}); correct the "
+                "rows, or raise KEYDISTILL_MAX_REJECT_SHARE if they are meant to go"
+            )
+        click.echo(told, err=True)
+    return found[0][0], found[1][0] if inputs.warm_up else None
+
+
+def _publish(
+    trained: "TrainedAssistant", settings: "Settings", inputs: _Inputs, recipe: "AssistantRecipe"
+) -> "ModelVersion":
+    from distillation import Lineage, Registry
+
+    chosen = {**asdict(recipe), "relevant_grade": inputs.relevant_grade, "threads": settings.threads}
+    version = Registry.of(settings).publish(
+        "assistant",
+        trained.folder,
+        lineage=Lineage.collect(inputs.files(), chosen, seed=recipe.seed),
+        metrics=trained.as_dict(),
+    )
+    shutil.rmtree(trained.folder)
+    return version
+
+
+def _print_plan(plan: "TrainingPlan", recipe: "AssistantRecipe") -> None:
+    click.echo(f"training       {plan.training:,} pairs, {plan.positive_share:.0%} of them positive")
+    click.echo(f"held out       {plan.held_out:,} pairs; none shares its {recipe.split_by} with the others")
+    if plan.warm_up:
+        click.echo(f"warm-up        {plan.warm_up:,} pairs before")
+    click.echo(f"size           {recipe.size}, {plan.parameters / 1e6:.1f} million parameters")
+    click.echo(
+        f"time           about {duration_text(plan.seconds)} for {recipe.epochs:g} epochs, measured on some steps "
+        "just now"
+    )
+    click.echo("dry run: nothing was changed")
+
+
+def _print_metrics(trained: "TrainedAssistant") -> None:
+    found = trained.metrics
+    rows = [
+        ("pairs", f"{found.held_out_pairs:,}", f"held out; {trained.pairs:,} were learned"),
+        ("positive", f"{found.positive_share:.3f}", "share of the held-out pairs"),
+        ("AUC", f"{found.auc:.3f}", ""),
+        ("average precision", f"{found.average_precision:.3f}", ""),
+        (
+            "F1",
+            f"{found.f1:.3f}",
+            f"at {found.threshold:.2f}; precision {found.precision:.3f}, recall {found.recall:.3f}",
+        ),
+        ("Brier score", f"{found.brier_calibrated:.3f}", f"{found.brier:.3f} before calibration"),
+        ("calibration error", f"{found.ece_calibrated:.3f}", f"{found.ece:.3f} before calibration"),
+    ]
+    print_table(("held-out metric", "value", " "), rows, right=("value",))

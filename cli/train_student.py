@@ -1,0 +1,180 @@
+"""`keydistill train student`: a bi-encoder from clicks, search relevance, judgments and the assistant's scores."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.context import settings_of
+from cli.evaluation_tables import read_table
+from cli.output import print_json, print_table, progress_bars
+from errors import TrainingError
+
+if TYPE_CHECKING:
+    from distillation import ModelVersion, StudentData, StudentRecipe, TrainedStudent
+    from settings import Settings
+
+_TASKS = ("clicks", "search_relevance", "judgments", "scores")
+_LOSSES = ("pearson", "margin_mse", "cosent", "kl")
+
+
+@click.command()
+@click.option("--items", required=True, type=click.Path(path_type=Path), help="Items: item_id, title, category_path.")
+@click.option("--clicks", multiple=True, type=click.Path(path_type=Path), help="Click log; corrected for position.")
+@click.option(
+    "--search-relevance", multiple=True, type=click.Path(path_type=Path), help="What the search engine says of pairs."
+)
+@click.option(
+    "--judgments", multiple=True, type=click.Path(path_type=Path), help="Judged pairs, to be taught without assistant."
+)
+@click.option("--scores", multiple=True, type=click.Path(path_type=Path), help="What `keydistill score` wrote.")
+@click.option("--out", type=click.Path(path_type=Path), help="New folder; without it, a version in the registry.")
+@click.option("--base", help="What it starts from: a folder or a model name.")
+@click.option("--layers", type=click.IntRange(1), help="Layers to keep of the base, evenly spread.")
+@click.option("--item-text", help="Template of what it reads of an item: {title}, {leaf}, {path}.")
+@click.option("--distillation-loss", type=click.Choice(_LOSSES), help="For the assistant's scores.")
+@click.option("--weight", "weights", multiple=True, metavar="TASK=NUMBER", help="What a task counts; 0 leaves it out.")
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Passes over the pairs at the most.")
+@click.option("--batch-size", type=click.IntRange(2), help="Pairs per step.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Highest.")
+@click.option("--held-out", type=click.FloatRange(0, 0.5), default=0.05, show_default=True, help="Share of items.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is random.")
+@click.option("--dry-run", is_flag=True, help="Print how many pairs there are per task; train nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def student(
+    ctx: click.Context,
+    /,
+    items: Path,
+    out: Path | None,
+    weights: tuple[str, ...],
+    held_out: float,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train a student on every kind of signal that is given.
+
+    Interrupted, it leaves checkpoints, and the same command goes on from the last one.
+    """
+    from distillation import StudentRecipe, train_student
+
+    settings = settings_of(ctx)
+    files = {name: options.pop(name) for name in _TASKS}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    recipe = StudentRecipe(**chosen, weights={**StudentRecipe().weights, **_weights(weights)})
+    with progress_bars(quiet=as_json) as bars:
+        bars.start("read", None, "")
+        data = _read(items, files, settings, held_out, recipe.seed)
+        if dry_run:
+            bars.close()
+            counts = {name: len(pairs) for name, pairs in data.tasks().items() if pairs is not None}
+            if as_json:
+                print_json({"pairs": counts, "recipe": asdict(recipe)})
+            else:
+                print_table(
+                    ("task", "pairs"), [(name, f"{count:,}") for name, count in counts.items()], right=("pairs",)
+                )
+                click.echo("dry run: nothing was changed")
+            return
+        from distillation import digest_of
+
+        inputs = {"items": [items], **{role: [*paths] for role, paths in files.items()}}
+        digest = digest_of("student", {"files": _hashes(inputs), "recipe": asdict(recipe)})[:12]
+        work = settings.home / "training" / f"student-{digest}"
+        folder = out or work / "model"
+        if out is None:
+            # Trained, but not published before the process ended.
+            shutil.rmtree(folder, ignore_errors=True)
+        trained = train_student(
+            data,
+            folder,
+            recipe,
+            checkpoints=work / "checkpoints",
+            progress=bars.advance,
+            on_start=lambda steps: bars.start("train", steps, "steps"),
+        )
+        version = _publish(trained, settings, inputs, recipe) if out is None else None
+        shutil.rmtree(work, ignore_errors=True)
+        bars.close()
+    place = {"version": version.full_name, "folder": str(version.folder)} if version else {"folder": str(folder)}
+    if as_json:
+        print_json({**place, **_metrics(trained), "recipe": asdict(recipe), "history": trained.history})
+        return
+    for task, count in trained.pairs.items():
+        click.echo(f"{task:<17} {count:,} pairs")
+    if trained.held_out_ndcg is not None:
+        click.echo(f"held-out nDCG@10  {trained.held_out_ndcg:.4f}")
+    click.echo(f"\nPublished {version.full_name}" if version else f"\nWrote {folder}")
+
+
+def _read(
+    items: Path, files: dict[str, tuple[Path, ...]], settings: "Settings", held_out: float, seed: int
+) -> "StudentData":
+    from distillation import load_scores, student_data
+    from distillation.signals import (
+        correct_clicks,
+        load_clicks,
+        load_items,
+        load_judgments,
+        load_search_relevance,
+    )
+
+    if not any(files.values()):
+        raise TrainingError("nothing to learn from; give --clicks, --search-relevance, --judgments or --scores")
+    loaders = {
+        "clicks": load_clicks,
+        "search_relevance": load_search_relevance,
+        "judgments": load_judgments,
+        "scores": load_scores,
+    }
+    known = read_table("items", [items], settings, load_items)
+    tables = {
+        name: read_table(name.replace("_", " "), paths, settings, loaders[name])
+        for name, paths in files.items()
+        if paths
+    }
+    if "clicks" in tables:
+        tables["clicks"] = correct_clicks(tables["clicks"]).pairs
+    return student_data(known, **tables, held_out=held_out, seed=seed)
+
+
+def _weights(given: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for text in given:
+        task, _, number = text.partition("=")
+        task = "assistant" if task == "scores" else task
+        try:
+            found[task] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{text!r}; expected TASK=NUMBER, such as clicks=0.5") from None
+        if task not in {"clicks", "search_relevance", "judgments", "assistant"} or found[task] < 0:
+            raise click.BadParameter(
+                f"{text!r}; tasks are clicks, search_relevance, judgments, assistant, and numbers not negative"
+            )
+    return found
+
+
+def _hashes(inputs: dict[str, list[Path]]) -> list[tuple[str, str]]:
+    from files import file_sha256
+
+    return [(role, file_sha256(path)) for role, paths in inputs.items() for path in paths]
+
+
+def _metrics(trained: "TrainedStudent") -> dict[str, Any]:
+    return {"steps": trained.steps, "pairs": trained.pairs, "held_out_ndcg@10": trained.held_out_ndcg}
+
+
+def _publish(
+    trained: "TrainedStudent", settings: "Settings", inputs: dict[str, list[Path]], recipe: "StudentRecipe"
+) -> "ModelVersion":
+    from distillation import Lineage, Registry
+
+    return Registry.of(settings).publish(
+        "student",
+        trained.folder,
+        lineage=Lineage.collect(inputs, asdict(recipe), seed=recipe.seed),
+        metrics=_metrics(trained),
+    )

@@ -1,0 +1,117 @@
+"""How sure a figure is: the bootstrap over items (Efron and Tibshirani, 1993), the same resamples for two students.
+
+Every measure is a ratio of two sums over units (items or keyphrases). A resample draws as many units as there are, with
+replacement; that is a row of weights, and all ratios of all resamples are two matrix products.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 1_000
+CONFIDENCE = 0.95
+# Weights that are held at once: 32 MB.
+_BLOCK = 4_000_000
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95% confidence interval; None where there is nothing to compute it from."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    def as_list(self) -> list[float | None]:
+        """Value, low and high, fit for JSON."""
+        return [self.value, self.low, self.high]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Student b less student a, on the same units.
+
+    Attributes:
+        difference: Of the two figures.
+        low: Lower end of its 95% confidence interval.
+        high: Upper end.
+        below_zero: Share of the resamples in which b is worse than a (has the smaller figure).
+    """
+
+    difference: float | None
+    low: float | None
+    high: float | None
+    below_zero: float | None
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Name to value."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def weights(units: int, seed: int, resamples: int = RESAMPLES) -> Iterator[Floats]:
+    """How often each resample draws each unit, in blocks of shape (some, units); the same for the same arguments.
+
+    >>> [block.sum(axis=1).tolist() for block in weights(units=5, seed=0, resamples=3)]
+    [[5.0, 5.0, 5.0]]
+    """
+    random = np.random.default_rng(seed)
+    rows = max(1, _BLOCK // max(units, 1))
+    for start in range(0, resamples, rows):
+        yield random.multinomial(units, np.full(units, 1 / units), size=min(rows, resamples - start)).astype(np.float64)
+
+
+def ratios(numerators: Floats, denominators: Floats, seed: int, resamples: int = RESAMPLES) -> Floats:
+    """The ratio of the sums in every resample.
+
+    Args:
+        numerators: Shape (units, measures).
+        denominators: Shape (units, measures).
+        seed: Of the resamples.
+        resamples: Number of them.
+
+    Returns:
+        Shape (resamples, measures); nan where a resample has nothing to divide by.
+    """
+    if not len(numerators):
+        return np.full((resamples, numerators.shape[1]), np.nan)
+    blocks = [divided(block @ numerators, block @ denominators) for block in weights(len(numerators), seed, resamples)]
+    return np.concatenate(blocks)
+
+
+def divided(numerators: Any, denominators: Any) -> Floats:
+    """The ratio, nan where the denominator is zero."""
+    numerators, denominators = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
+    ratio: Floats = np.divide(numerators, denominators, out=np.full(numerators.shape, np.nan), where=denominators != 0)
+    return ratio
+
+
+def estimate(value: float, resampled: Floats) -> Estimate:
+    """A figure and the percentiles of its resamples; those that are nan do not count."""
+    if np.isnan(value):
+        return Estimate(None)
+    low, high = _interval(resampled)
+    return Estimate(float(value), low, high)
+
+
+def paired_difference(a: float, b: float, resampled_a: Floats, resampled_b: Floats) -> Difference:
+    """Student b less student a; the resamples of both must have drawn the same units."""
+    if np.isnan(a) or np.isnan(b):
+        return Difference(None, None, None, None)
+    gaps = resampled_b - resampled_a
+    gaps = gaps[~np.isnan(gaps)]
+    low, high = _interval(gaps)
+    return Difference(float(b - a), low, high, float((gaps < 0).mean()) if len(gaps) else None)
+
+
+def _interval(resampled: Floats) -> tuple[float | None, float | None]:
+    counted = resampled[~np.isnan(resampled)]
+    if not len(counted):
+        return None, None
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(counted, [tail, 1 - tail])
+    return float(low), float(high)

@@ -1,0 +1,232 @@
+"""Items and inventory as numbers: which keyphrases an item may get, and which pairs a table speaks of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from errors import InputError
+from tables import PATH_SEPARATOR
+
+MatchCategory = Literal["none", "leaf", "parent"]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+# The head: the fewest keyphrases that together have this share of all searches.
+HEAD_SHARE = 0.5
+NO_CATEGORY = "(no category)"
+
+
+@dataclass(frozen=True, slots=True)
+class PairTable:
+    """Pairs of a table as keys, sorted; `rows[i]` is the row of `keys[i]` in the table."""
+
+    keys: Ints
+    rows: Ints
+
+    def find(self, keys: Ints) -> Ints:
+        """The row of each key, -1 where the table does not have it; of several equal pairs, the last."""
+        if not len(self.keys):
+            return np.full(keys.shape, -1, dtype=np.int64)
+        place = np.searchsorted(self.keys, keys, side="right") - 1
+        return np.where((place >= 0) & (self.keys[place] == keys) & (keys >= 0), self.rows[place], -1)
+
+
+class Corpus:
+    """The items that are asked for, the inventory that is searched, and all texts that occur.
+
+    A pair is known by a key: item times number of texts, plus text.
+
+    Attributes:
+        item_ids: Unique, as the caller gave them; n of them.
+        titles: Of each item.
+        item_categories: Full path of each item's leaf category, or None.
+        sites: Where each item is sold, or None.
+        groups: First level of it.
+        texts: Different keyphrases: those of the inventory, and after them those that only the labels have.
+        text_of: Text of each inventory row, shape (m,).
+        volumes: Searches of each inventory row, shape (m,); None where the inventory does not tell any.
+        in_inventory: Of each text, whether a row has it.
+    """
+
+    def __init__(
+        self,
+        items: pa.Table,
+        inventory: pa.Table,
+        *,
+        further_texts: pa.ChunkedArray | None = None,
+        match_category: MatchCategory = "none",
+    ) -> None:
+        """Take the tables apart.
+
+        Args:
+            items: `item_id`, `title`, and optionally `category_path` and `site`.
+            inventory: `keyphrase`, normalised, and optionally `site`, `category_ids` (with all ancestors) and
+                `search_volume`.
+            further_texts: Keyphrases that labels speak of.
+            match_category: Whether a keyphrase must belong to the item's leaf category, or to its parent.
+
+        Raises:
+            InputError: A column is missing, there is no row, or an item id comes twice.
+        """
+        self._items = pa.array(_texts(items, "item_id", "items"))
+        if pc.count_distinct(self._items).as_py() != len(items):
+            counted = pc.value_counts(self._items)
+            twice = counted.filter(pc.greater(counted.field("counts"), 1))[0]["values"].as_py()
+            raise InputError(
+                f"the items have {twice!r} more than once; give every item once, and sites with equal ids one at a time"
+            )
+        self.item_ids: list[str] = self._items.to_pylist()
+        self.titles = _texts(items, "title", "items")
+        self.item_categories: list[str | None] = _optional(items, "category_path") or [None] * len(items)
+        self.sites = pa.array(_optional(items, "site") or [None] * len(items), pa.string())
+        self.groups = [
+            category.partition(PATH_SEPARATOR)[0] if category else NO_CATEGORY for category in self.item_categories
+        ]
+        keyphrases = pa.array(_texts(inventory, "keyphrase", "inventory"))
+        self._texts = pc.unique(keyphrases)
+        inventory_texts = len(self._texts)
+        if further_texts is not None:
+            self._texts = pc.unique(
+                pa.concat_arrays([self._texts, *further_texts.cast(pa.string()).drop_null().chunks])
+            )
+        self.texts: list[str] = self._texts.to_pylist()
+        self.text_of = _numbers(pc.index_in(keyphrases, value_set=self._texts))
+        self.in_inventory = np.arange(len(self.texts)) < inventory_texts
+        self.volumes = _volumes(inventory)
+        self._sites(_optional(items, "site"), _optional(inventory, "site"))
+        self._categories(match_category, inventory)
+
+    def __len__(self) -> int:
+        """Number of inventory rows."""
+        return len(self.text_of)
+
+    def keys(self, items: Ints, texts: Ints) -> Ints:
+        """The keys of pairs; both arrays of one shape."""
+        return items * len(self.texts) + texts
+
+    def pair_table(self, table: pa.Table) -> PairTable:
+        """Where a table with `item_id` and `keyphrase` speaks of pairs of this corpus; its other rows are left out.
+
+        Raises:
+            InputError: A column is missing.
+        """
+        for name in ("item_id", "keyphrase"):
+            if name not in table.column_names:
+                raise InputError(f"a table of pairs has no column {name!r}; found: {', '.join(table.column_names)}")
+        items = _numbers(pc.index_in(table["item_id"].cast(pa.string()), value_set=self._items))
+        texts = _numbers(pc.index_in(table["keyphrase"].cast(pa.string()), value_set=self._texts))
+        rows = np.flatnonzero((items >= 0) & (texts >= 0))
+        keys = self.keys(items[rows], texts[rows])
+        order = np.argsort(keys, kind="stable")
+        return PairTable(keys[order], rows[order])
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether there are items that may not get all of the inventory."""
+        return self._site_of_row is not None or self._wanted is not None
+
+    def allowed(self, first: int, last: int) -> Bools:
+        """Which inventory rows each item from `first` to `last` (exclusive) may get: shape (last - first, m)."""
+        passes = np.ones((last - first, len(self)), dtype=bool)
+        for row, item in enumerate(range(first, last)):
+            if self._site_of_row is not None and self._site_of_item[item] >= 0:
+                passes[row] &= self._site_of_row == self._site_of_item[item]
+            wanted = None if self._wanted is None else self._wanted[item]
+            if wanted is not None:
+                inside = np.zeros(len(self), dtype=bool)
+                inside[self._rows_of.get(wanted, _NO_ROWS)] = True
+                passes[row] &= inside
+        return passes
+
+    def head(self) -> Bools | None:
+        """Which inventory rows are the head by search volume, shape (m,); None without search volumes."""
+        if self.volumes is None or not self.volumes.any():
+            return None
+        order = np.argsort(-self.volumes, kind="stable")
+        before = np.cumsum(self.volumes[order]) - self.volumes[order]
+        head = np.zeros(len(self), dtype=bool)
+        head[order[before < HEAD_SHARE * self.volumes.sum()]] = True
+        return head
+
+    def _sites(self, of_items: list[str | None] | None, of_rows: list[str | None] | None) -> None:
+        self._site_of_row: Ints | None = None
+        if of_items is None or of_rows is None or not any(of_rows) or not any(of_items):
+            return
+        codes: dict[str, int] = {}
+        self._site_of_row = _coded(of_rows, codes)
+        self._site_of_item = _coded(of_items, codes)
+
+    def _categories(self, match_category: MatchCategory, inventory: pa.Table) -> None:
+        self._wanted: list[str | None] | None = None
+        if match_category == "none":
+            return
+        if "category_ids" not in inventory.column_names:
+            raise InputError(
+                "the inventory has no column 'category_ids'; without it items cannot be matched by category"
+            )
+        self._wanted = [
+            (category.rpartition(PATH_SEPARATOR)[0] or category)
+            if category and match_category == "parent"
+            else category
+            for category in self.item_categories
+        ]
+        lists = inventory["category_ids"].combine_chunks()
+        wanted = pa.array(sorted({category for category in self._wanted if category}), pa.string())
+        codes = _numbers(pc.index_in(lists.flatten().cast(pa.string()), value_set=wanted))
+        rows = _numbers(pc.list_parent_indices(lists))
+        order = np.argsort(codes, kind="stable")
+        bounds = np.searchsorted(codes[order], np.arange(len(wanted) + 1))
+        self._rows_of = {
+            name: rows[order[bounds[code] : bounds[code + 1]]] for code, name in enumerate(wanted.to_pylist())
+        }
+
+
+_NO_ROWS: Ints = np.empty(0, dtype=np.int64)
+
+
+def sample_items(items: pa.Table, limit: int | None, seed: int = 0) -> pa.Table:
+    """At most `limit` items, an even choice by seed, in the order of the table."""
+    if limit is None or len(items) <= limit:
+        return items
+    chosen = np.random.default_rng(seed).choice(len(items), size=limit, replace=False)
+    return items.take(pa.array(np.sort(chosen)))
+
+
+def _texts(table: pa.Table, name: str, what: str) -> list[str]:
+    if name not in table.column_names:
+        raise InputError(f"the {what} have no column {name!r}; found: {', '.join(table.column_names)}")
+    column = table[name].cast(pa.string())
+    if not len(column):
+        raise InputError(f"there are no {what}; an evaluation needs some")
+    if column.null_count:
+        row = pc.index(column.is_null(), True).as_py() + 1
+        raise InputError(f"row {row} of the {what} has no {name}")
+    values: list[str] = column.to_pylist()
+    return values
+
+
+def _optional(table: pa.Table, name: str) -> list[str | None] | None:
+    return table[name].cast(pa.string()).to_pylist() if name in table.column_names else None
+
+
+def _volumes(inventory: pa.Table) -> NDArray[np.float64] | None:
+    if "search_volume" not in inventory.column_names:
+        return None
+    volumes = pc.fill_null(inventory["search_volume"].cast(pa.float64()), 0.0)
+    return np.asarray(volumes.to_numpy(), dtype=np.float64)
+
+
+def _numbers(array: pa.Array | pa.ChunkedArray) -> Ints:
+    filled = pc.fill_null(array.cast(pa.int64()), -1)
+    return np.asarray(filled.to_numpy(zero_copy_only=False) if isinstance(filled, pa.Array) else filled.to_numpy())
+
+
+def _coded(values: Sequence[str | None], codes: dict[str, int]) -> Ints:
+    return np.fromiter(
+        (codes.setdefault(value, len(codes)) if value else -1 for value in values), np.int64, len(values)
+    )

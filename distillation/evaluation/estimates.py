@@ -1,0 +1,108 @@
+"""From measures per unit to figures with confidence intervals, of one student or of the difference of two."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from distillation.evaluation.auc import grouped_auc, resampled_auc
+from distillation.evaluation.bootstrap import Difference, Estimate, Floats, estimate, paired_difference, ratios
+from distillation.evaluation.measures import Measure
+from distillation.evaluation.result import Evaluation, ScoredPairs
+from errors import InputError
+
+_UNITS = ("item", "keyphrase")
+# Sits between the measures per cut-off and those per keyphrase.
+_AUC = "auc"
+
+# Name to figure, and to its value in every resample.
+_Resampled = dict[str, tuple[float, Floats]]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two students on the same items: b less a."""
+
+    a: str
+    b: str
+    differences: Mapping[str, Difference]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, fit for JSON."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "differences": {name: found.as_dict() for name, found in self.differences.items()},
+        }
+
+
+def estimates_of(
+    measures: Mapping[str, Measure], pairs: ScoredPairs | None, items: int, seed: int, resamples: int
+) -> dict[str, Estimate]:
+    """Every measure, and the AUC over all pairs, with confidence intervals; in the order of the measures."""
+    resampled = _resampled(measures, pairs, items, seed, resamples)
+    return {name: estimate(value, draws) for name, (value, draws) in resampled.items()}
+
+
+def compare(a: Evaluation, b: Evaluation) -> Comparison:
+    """The paired difference of two evaluations: every resample draws the same items for both.
+
+    Args:
+        a: What is compared with: the present student, say.
+        b: What may be better.
+
+    Raises:
+        InputError: They were made of different items or labels, by different judges, or with other settings.
+    """
+    for what, ours, theirs in (
+        ("items", a.item_ids, b.item_ids),
+        ("labelled keyphrases", a.keyphrases, b.keyphrases),
+        ("judges", a.judge, b.judge),
+        ("protocols", dict(a.protocol), dict(b.protocol)),
+        ("seeds", (a.seed, a.resamples), (b.seed, b.resamples)),
+    ):
+        if ours != theirs:
+            raise InputError(
+                f"the evaluations of {a.student} and {b.student} have different {what}; evaluate both with the same "
+                "files and options"
+            )
+    ours, theirs = (
+        _resampled(each.measures, each.pairs, len(each.item_ids), each.seed, each.resamples) for each in (a, b)
+    )
+    return Comparison(
+        a.student,
+        b.student,
+        {
+            name: paired_difference(ours[name][0], theirs[name][0], ours[name][1], theirs[name][1])
+            for name in ours
+            if name in theirs
+        },
+    )
+
+
+def _resampled(
+    measures: Mapping[str, Measure], pairs: ScoredPairs | None, items: int, seed: int, resamples: int
+) -> _Resampled:
+    found: _Resampled = {}
+    if pairs is not None:
+        everything = np.zeros(len(pairs.items), dtype=np.int64)
+        value = grouped_auc(everything, pairs.scores, pairs.relevant)
+        draws = resampled_auc(pairs.items, items, pairs.scores, pairs.relevant, seed, resamples)
+        found[_AUC] = (float(value[0]) if len(value) else float("nan"), draws)
+    for unit in _UNITS:
+        names = [name for name, measure in measures.items() if measure.unit == unit]
+        if not names:
+            continue
+        draws = ratios(
+            _columns([measures[name].numerators for name in names]),
+            _columns([measures[name].denominators for name in names]),
+            seed,
+            resamples,
+        )
+        found.update({name: (measures[name].value, draws[:, place]) for place, name in enumerate(names)})
+    return found
+
+
+def _columns(arrays: Sequence[Floats]) -> Floats:
+    return np.stack(arrays, axis=1)

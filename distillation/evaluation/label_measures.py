@@ -1,0 +1,153 @@
+"""What labelled pairs say: rank measures through ir_measures, and how well scores separate relevant from irrelevant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from distillation.evaluation.auc import grouped_auc
+from distillation.evaluation.corpus import Corpus
+from distillation.evaluation.judges import grade_column, label_column
+from distillation.evaluation.measures import Measure
+from distillation.evaluation.retrieval import Lists
+
+PAIR_NDCG_K = 10
+# A mean over fewer says nothing, and its interval less.
+MIN_GROUPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPairs:
+    """The labelled pairs of a corpus, each once, sorted by item and text.
+
+    Attributes:
+        items: Item of each, shape (p,).
+        texts: Text of each.
+        relevant: Label of each.
+        grades: What each is worth for nDCG; the label where the table has no grades.
+        unknown_items: Labels that were left out because their item is not among those asked for.
+        keyphrases: The different texts, sorted.
+        keyphrase_of: Place in `keyphrases` of each pair's text.
+    """
+
+    items: NDArray[np.int64]
+    texts: NDArray[np.int64]
+    relevant: NDArray[np.bool_]
+    grades: NDArray[np.float32]
+    unknown_items: int
+    keyphrases: NDArray[np.int64]
+    keyphrase_of: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, labels: pa.Table, corpus: Corpus) -> "LabelledPairs":
+        """The labels that speak of items and texts of a corpus; of several labels of a pair, the last."""
+        table = corpus.pair_table(labels)
+        last = np.append(table.keys[1:] != table.keys[:-1], True) if len(table.keys) else np.empty(0, dtype=bool)
+        label = label_column(labels)
+        rows = table.rows[last]
+        labelled = ~np.isnan(label[rows])
+        rows, keys = rows[labelled], table.keys[last][labelled]
+        texts = keys % len(corpus.texts)
+        keyphrases, keyphrase_of = np.unique(texts, return_inverse=True)
+        return cls(
+            items=keys // len(corpus.texts),
+            texts=texts,
+            relevant=label[rows] > 0,
+            grades=grade_column(labels)[rows],
+            unknown_items=len(labels) - len(table.rows),
+            keyphrases=keyphrases,
+            keyphrase_of=keyphrase_of,
+        )
+
+
+def rank_measures(lists: Lists, pairs: LabelledPairs, corpus: Corpus, cutoffs: Sequence[int]) -> dict[str, Measure]:
+    """recall@k, precision@k and nDCG@k of the lists, over the items with a relevant keyphrase in the inventory."""
+    import ir_measures
+    from ir_measures import P, Qrel, R, ScoredDoc, nDCG
+
+    inside = corpus.in_inventory[pairs.texts]
+    judged = list(zip(pairs.items[inside].tolist(), pairs.texts[inside].tolist(), strict=True))
+    binary = [
+        Qrel(str(item), str(text), int(label))
+        for (item, text), label in zip(judged, pairs.relevant[inside].tolist(), strict=True)
+    ]
+    graded = [
+        Qrel(str(item), str(text), int(grade))
+        for (item, text), grade in zip(judged, pairs.grades[inside].tolist(), strict=True)
+    ]
+    # Minus the rank for a score: it leaves no ties, which each tool breaks in its own way.
+    run = [
+        ScoredDoc(str(item), str(text), float(-rank))
+        for item, texts in enumerate(lists.texts.tolist())
+        for rank, text in enumerate(dict.fromkeys(texts))
+        if text >= 0
+    ]
+    has_relevant = np.zeros(len(lists.texts))
+    has_relevant[pairs.items[inside & pairs.relevant]] = 1
+    has_worth = np.zeros(len(lists.texts))
+    has_worth[pairs.items[inside & (pairs.grades > 0)]] = 1
+    found: dict[str, Measure] = {}
+    for qrels, kinds, counted in (
+        (binary, (("recall", R), ("precision", P)), has_relevant),
+        (graded, (("ndcg", nDCG),), has_worth),
+    ):
+        names = {kind @ k: f"{name}@{k}" for name, kind in kinds for k in cutoffs}
+        values = {name: np.zeros(len(lists.texts)) for name in names.values()}
+        if counted.any():
+            for metric in ir_measures.iter_calc(list(names), qrels, run):
+                values[names[metric.measure]][int(metric.query_id)] = metric.value
+        found.update({name: Measure("item", value * counted, counted) for name, value in values.items()})
+    return found
+
+
+def pair_measures(pairs: LabelledPairs, scores: NDArray[np.float32], corpus: Corpus) -> dict[str, Measure]:
+    """How well scores order the labelled pairs of one keyphrase, and of one item, whether or not it retrieves them.
+
+    Args:
+        pairs: The labelled pairs.
+        scores: The student's score of each, shape (p,).
+        corpus: What the numbers mean.
+
+    Returns:
+        AUC per keyphrase (of `pairs.keyphrases`), per item, and nDCG@10 of the judged items of a keyphrase; each only
+        where at least `MIN_GROUPS` keyphrases or items have it.
+    """
+    per_keyphrase = _over(grouped_auc(pairs.keyphrase_of, scores, pairs.relevant), len(pairs.keyphrases))
+    per_item = _over(grouped_auc(pairs.items, scores, pairs.relevant), len(corpus.item_ids))
+    ndcg = _pair_ndcg(pairs, scores)
+    measures = {
+        "auc_per_keyphrase": Measure("keyphrase", *per_keyphrase),
+        "auc_per_item": Measure("item", *per_item),
+        f"pair_ndcg@{PAIR_NDCG_K}": Measure("keyphrase", *ndcg),
+    }
+    return {name: measure for name, measure in measures.items() if measure.denominators.sum() >= MIN_GROUPS}
+
+
+def _pair_ndcg(pairs: LabelledPairs, scores: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    import ir_measures
+    from ir_measures import Qrel, ScoredDoc, nDCG
+
+    count = len(pairs.keyphrases)
+    values, counted = np.zeros(count), np.zeros(count)
+    worth = np.bincount(pairs.keyphrase_of, pairs.grades, minlength=count) > 0
+    # A single judged item is ranked well by anybody.
+    several = np.bincount(pairs.keyphrase_of, minlength=count) > 1
+    chosen = np.flatnonzero((worth & several)[pairs.keyphrase_of])
+    if not len(chosen):
+        return values, counted
+    names = [(str(text), str(item)) for text, item in zip(pairs.keyphrase_of[chosen], pairs.items[chosen], strict=True)]
+    qrels = [Qrel(*name, int(grade)) for name, grade in zip(names, pairs.grades[chosen], strict=True)]
+    run = [ScoredDoc(*name, float(score)) for name, score in zip(names, scores[chosen], strict=True)]
+    for metric in ir_measures.iter_calc([nDCG @ PAIR_NDCG_K], qrels, run):
+        values[int(metric.query_id)], counted[int(metric.query_id)] = metric.value, 1
+    return values, counted
+
+
+def _over(figures: NDArray[np.float64], units: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Figures of the first groups as sums over all units; nan counts nowhere."""
+    whole = np.full(units, np.nan)
+    whole[: len(figures)] = figures
+    counted = ~np.isnan(whole)
+    return np.where(counted, whole, 0.0), counted.astype(np.float64)

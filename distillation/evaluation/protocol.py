@@ -1,0 +1,252 @@
+"""The offline evaluation of arXiv 2508.03628: retrieve, remove what is known, filter like search, have it judged."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from distillation.evaluation.bootstrap import RESAMPLES, Estimate
+from distillation.evaluation.corpus import Corpus, MatchCategory
+from distillation.evaluation.estimates import estimates_of
+from distillation.evaluation.judges import RelevanceJudge
+from distillation.evaluation.label_measures import LabelledPairs, pair_measures, rank_measures
+from distillation.evaluation.measures import Measure, Verdicts, coverage, list_measures
+from distillation.evaluation.result import Category, Estimates, Evaluation, Histogram, Sample, SampleLine, ScoredPairs
+from distillation.evaluation.retrieval import Lists, embed, retrieve
+from distillation.evaluation.trial import SearchFilter, Trial
+from encoders import Student
+from errors import InputError
+
+CUTOFFS = (1, 5, 10, 50)
+_BINS = 40
+_SAMPLES = 8
+
+
+class Progress(Protocol):
+    """Told about each step."""
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        """A step begins; `total` is None where nobody knows it."""
+
+    def advance(self, count: int) -> None:
+        """So many more units of the present step are done."""
+
+
+class _NoProgress:
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        pass
+
+    def advance(self, count: int) -> None:
+        pass
+
+
+def evaluate(
+    student: Student,
+    items: pa.Table,
+    inventory: pa.Table,
+    *,
+    judge: RelevanceJudge,
+    k: Sequence[int] = CUTOFFS,
+    search_filter: SearchFilter | None = None,
+    exclude: pa.Table | None = None,
+    labels: pa.Table | None = None,
+    dimensions: Sequence[int] | None = None,
+    match_category: MatchCategory = "none",
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure what a student recommends.
+
+    For each item: the k nearest keyphrases of its site; less those of `exclude`; less those that the search filter
+    rejects; what is left is judged. Labels say how complete and how well ordered the lists are.
+
+    Args:
+        student: Embeds items and keyphrases.
+        items: `item_id` (unique), `title`, and optionally `category_path` and `site`.
+        inventory: `keyphrase` (normalised), and optionally `site`, `category_ids`, `search_volume`.
+        judge: Decides whether a keyphrase is relevant.
+        k: Cut-offs.
+        search_filter: What the search engine lets through; None: everything.
+        exclude: `item_id` and `keyphrase` of what other sources already recommend.
+        labels: `item_id`, `keyphrase`, `label` and optionally `grade`: for recall, precision, nDCG and AUC.
+        dimensions: Matryoshka dimensions to measure besides the student's own.
+        match_category: Whether a keyphrase must belong to the item's leaf category, or to its parent.
+        seed: Of the bootstrap and of the choice of sample items.
+        resamples: Of the bootstrap.
+        progress: Told about each step.
+
+    Raises:
+        InputError: A table lacks a column, has no rows or an item twice, or an argument is out of range.
+    """
+    cutoffs = _checked("cut-offs (k)", k)
+    _checked("resamples", [resamples])
+    sizes = sorted({student.dimension, *_checked("dimensions", dimensions or [student.dimension])}, reverse=True)
+    if sizes[0] > student.dimension:
+        raise InputError(f"dimension {sizes[0]} was asked for; student {student.version} has {student.dimension}")
+    told = progress or _NoProgress()
+    texts = None if labels is None else _keyphrases(labels)
+    corpus = Corpus(items, inventory, further_texts=texts, match_category=match_category)
+
+    told.start("embed", len(corpus.titles) + len(corpus.texts), "texts")
+    embedded = embed(student, corpus, told.advance)
+    told.start("retrieve", len(sizes), "dimensions")
+    lists_at: dict[int, Lists] = {}
+    for size in sizes:
+        lists_at[size] = retrieve(embedded.cut(size), corpus, max(cutoffs))
+        told.advance(1)
+    trial = Trial(corpus, judge, search_filter, exclude)
+    trial.ask(list(lists_at.values()), told.advance, told.start)
+    pairs = None if labels is None else LabelledPairs.of(labels, corpus)
+
+    told.start("measure", len(sizes), "dimensions")
+    figures: dict[int, Estimates] = {}
+    # The student's own dimension last: what is kept of it is what the result shows.
+    for size in reversed(sizes):
+        # Cut once more: the vectors of all dimensions together would take twice the memory.
+        cut, lists = embedded.cut(size), lists_at[size]
+        verdicts = trial.verdicts(lists)
+        measures = list_measures(
+            lists,
+            verdicts,
+            corpus,
+            cut,
+            cutoffs,
+            filtered=search_filter is not None,
+            excluding=exclude is not None,
+        )
+        scored = None
+        if pairs is not None:
+            scores = cut.scores(pairs.items, pairs.texts)
+            scored = ScoredPairs(pairs.items, scores, pairs.relevant)
+            measures |= rank_measures(lists, pairs, corpus, cutoffs) | pair_measures(pairs, scores, corpus)
+        figures[size] = {
+            **estimates_of(measures, scored, len(corpus.titles), seed, resamples),
+            **{f"coverage@{cutoff}": Estimate(coverage(lists, corpus, cutoff)) for cutoff in cutoffs},
+        }
+        told.advance(1)
+    return Evaluation(
+        student=student.version,
+        dimension=student.dimension,
+        judge=judge.info,
+        cutoffs=cutoffs,
+        seed=seed,
+        resamples=resamples,
+        protocol={
+            "match_category": match_category,
+            "excludes_known": exclude is not None,
+            "search_filter": search_filter is not None,
+            "search_threshold": search_filter and search_filter.threshold,
+            "unknown_passes_search": None if search_filter is None else search_filter.unknown_passes,
+        },
+        counts=_counts(corpus, lists, verdicts, pairs, filtered=search_filter is not None),
+        estimates=figures[student.dimension],
+        categories=_categories(corpus, measures, seed, resamples),
+        dimensions={size: figures[size] for size in sizes},
+        histogram=_histogram(lists, verdicts, scored),
+        samples=_samples(corpus, lists, verdicts, min(max(cutoffs), 10), seed),
+        item_ids=tuple(corpus.item_ids),
+        keyphrases=() if pairs is None else tuple(corpus.texts[text] for text in pairs.keyphrases.tolist()),
+        measures=measures,
+        pairs=scored,
+    )
+
+
+def _checked(what: str, numbers: Sequence[int]) -> tuple[int, ...]:
+    if not numbers or min(numbers) < 1:
+        raise InputError(f"{what} are {', '.join(map(str, numbers)) or 'missing'}; expected whole numbers from 1 on")
+    return tuple(sorted(set(numbers)))
+
+
+def _keyphrases(labels: pa.Table) -> pa.ChunkedArray:
+    if "keyphrase" not in labels.column_names:
+        raise InputError(f"the labels have no column 'keyphrase'; found: {', '.join(labels.column_names)}")
+    return labels["keyphrase"]
+
+
+def _counts(
+    corpus: Corpus, lists: Lists, verdicts: Verdicts, pairs: LabelledPairs | None, *, filtered: bool
+) -> dict[str, int]:
+    present = lists.rows >= 0
+    head = corpus.head()
+    counts = {
+        "items": len(corpus.titles),
+        "keyphrases": len(corpus),
+        "recommended": int(present.sum()),
+        "already_known": int(verdicts.known.sum()),
+        "judged": int(verdicts.judged.sum()),
+        "not_judged": int((verdicts.asked & ~verdicts.judged).sum()),
+    }
+    if head is not None:
+        counts["head_keyphrases"] = int(head.sum())
+    if filtered:
+        new = present & ~verdicts.known
+        counts["rejected_by_search"] = int((new & verdicts.search_known & ~verdicts.search_passed).sum())
+        counts["unknown_to_search"] = int((new & ~verdicts.search_known).sum())
+    if pairs is not None:
+        counts["labelled_pairs"] = len(pairs.items)
+        counts["labelled_outside_inventory"] = int((~corpus.in_inventory[pairs.texts]).sum())
+        counts["labels_of_other_items"] = pairs.unknown_items
+    return counts
+
+
+def _categories(corpus: Corpus, measures: Mapping[str, Measure], seed: int, resamples: int) -> tuple[Category, ...]:
+    groups = np.array(corpus.groups)
+    names, sizes = np.unique(groups, return_counts=True)
+    found = []
+    for name, size in sorted(zip(names.tolist(), sizes.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0])):
+        inside = groups == name
+        part = {
+            measured: Measure("item", measure.numerators[inside], measure.denominators[inside])
+            for measured, measure in measures.items()
+            if measure.unit == "item"
+        }
+        found.append(Category(name, size, estimates_of(part, None, size, seed, resamples)))
+    return tuple(found)
+
+
+def _histogram(lists: Lists, verdicts: Verdicts, scored: ScoredPairs | None) -> Histogram | None:
+    if scored is not None and len(scored.scores):
+        of, scores, relevant = "labelled pairs", scored.scores, scored.relevant
+    else:
+        of, scores, relevant = "judged pairs", lists.scores[verdicts.judged], verdicts.relevant[verdicts.judged]
+    if not len(scores):
+        return None
+    low, high = float(np.floor(scores.min() * 20) / 20), float(np.ceil(scores.max() * 20) / 20)
+    edges = np.linspace(low, max(high, low + 0.05), _BINS + 1)
+    counted = [np.histogram(part, edges)[0].tolist() for part in (scores[relevant], scores[~relevant])]
+    return Histogram(of, tuple(edges.round(6).tolist()), *map(tuple, counted))
+
+
+def _samples(corpus: Corpus, lists: Lists, verdicts: Verdicts, length: int, seed: int) -> tuple[Sample, ...]:
+    random = np.random.default_rng(seed)
+    chosen = np.sort(random.choice(len(corpus.titles), size=min(_SAMPLES, len(corpus.titles)), replace=False))
+    return tuple(
+        Sample(
+            corpus.item_ids[item],
+            corpus.titles[item],
+            corpus.item_categories[item],
+            tuple(
+                SampleLine(
+                    keyphrase=corpus.texts[lists.texts[item, place]],
+                    score=round(float(lists.scores[item, place]), 4),
+                    verdict=_verdict(verdicts, (item, place)),
+                    search_volume=None if corpus.volumes is None else int(corpus.volumes[lists.rows[item, place]]),
+                )
+                for place in range(length)
+                if lists.rows[item, place] >= 0
+            ),
+        )
+        for item in chosen.tolist()
+    )
+
+
+def _verdict(verdicts: Verdicts, at: Any) -> str:
+    if verdicts.known[at]:
+        return "known"
+    if not verdicts.asked[at]:
+        return "rejected" if verdicts.search_known[at] else "unknown to search"
+    if not verdicts.judged[at]:
+        return "not judged"
+    return "relevant" if verdicts.relevant[at] else "irrelevant"

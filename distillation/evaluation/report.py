@@ -1,0 +1,195 @@
+"""The report of an evaluation: figures as JSON, and one HTML page that needs nothing else."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from distillation.evaluation import plots
+from distillation.evaluation.bootstrap import CONFIDENCE, Difference, Estimate
+from distillation.evaluation.corpus import HEAD_SHARE
+from distillation.evaluation.estimates import Comparison, compare
+from distillation.evaluation.measures import ABOUT, About
+from distillation.evaluation.result import Evaluation
+from errors import InputError
+from files import FolderKind, complete_folder
+
+PAGE, EVALUATION, AGAINST, COMPARISON = "index.html", "evaluation.json", "against.json", "comparison.json"
+_REPORT = FolderKind("report", EVALUATION)
+# Shown against the length of the list, and by dimension, where they were measured.
+_CURVES = ("relevant", "new_relevant", "recall", "ndcg", "search_pass")
+_VERDICTS = {
+    "relevant": ("✓", "relevant"),
+    "irrelevant": ("✗", "irrelevant"),
+    "known": ("=", "already recommended"),
+    "rejected": ("⊘", "rejected by search"),
+    "unknown to search": ("?", "unknown to search"),
+    "not judged": ("?", "not judged"),
+}
+
+
+def write_report(folder: Path, evaluation: Evaluation, against: Evaluation | None = None) -> Comparison | None:
+    """Write `index.html`, `evaluation.json` and, with `against`, `against.json` and `comparison.json`.
+
+    The folder appears complete or not at all; an older report there is replaced. Equal evaluations make equal bytes.
+
+    Args:
+        folder: New, empty, or an older report.
+        evaluation: What the report is about.
+        against: Another student on the same items, which it is compared with.
+
+    Returns:
+        The comparison: `evaluation` less `against`.
+
+    Raises:
+        InputError: The folder holds something else, or the two evaluations cannot be compared.
+    """
+    check_report_folder(folder)
+    comparison = None if against is None else compare(against, evaluation)
+    page = render(evaluation, against, comparison)
+    with complete_folder(folder, _REPORT, force=True) as draft:
+        _write_json(draft / EVALUATION, evaluation.as_dict())
+        if against is not None and comparison is not None:
+            _write_json(draft / AGAINST, against.as_dict())
+            _write_json(draft / COMPARISON, comparison.as_dict())
+        (draft / PAGE).write_text(page, encoding="utf-8")
+    return comparison
+
+
+def check_report_folder(folder: Path) -> None:
+    """Whether a report may be written there: to be asked before hours of work.
+
+    Raises:
+        InputError: The folder holds something else than an older report.
+    """
+    _REPORT.check_target(folder, force=True)
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """The evaluation in an `evaluation.json`, or in the folder of a report.
+
+    Raises:
+        InputError: It is missing or something else.
+    """
+    file = path / EVALUATION if path.is_dir() else path
+    try:
+        return Evaluation.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}; name the folder of a report") from None
+    except (ValueError, AttributeError):
+        raise InputError(f"{file} is no evaluation; name the folder of a report") from None
+
+
+def render(evaluation: Evaluation, against: Evaluation | None, comparison: Comparison | None) -> str:
+    """The page."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(figure=_figure, interval=_interval, change=_change, count=lambda number: f"{number:,}")
+    template = environment.from_string(files(__package__).joinpath("template.html").read_text(encoding="utf-8"))
+    differences = {} if comparison is None else comparison.differences
+    return template.render(
+        evaluation=evaluation,
+        against=against,
+        headline=[
+            (title, about, estimate, against and against.estimates.get(name), differences.get(name))
+            for name, title, about, estimate in _headline(evaluation)
+        ],
+        table=_by_cutoff(evaluation),
+        plots=[(title, Markup(svg)) for title, svg in _plots(evaluation, against)],
+        samples=_samples(evaluation, against),
+        verdicts=_VERDICTS,
+        confidence=f"{CONFIDENCE:.0%}",
+        head_share=f"{HEAD_SHARE:.0%}",
+    )
+
+
+def _headline(evaluation: Evaluation) -> list[tuple[str, str, About, Estimate]]:
+    found = []
+    for base, about in ABOUT.items():
+        for name in (base, f"{base}@{evaluation.headline}"):
+            estimate = evaluation.estimates.get(name)
+            if estimate is not None and estimate.value is not None:
+                found.append((name, name.replace(base, about.title, 1), about, estimate))
+    return found
+
+
+def _by_cutoff(evaluation: Evaluation) -> list[tuple[About, list[Estimate | None]]]:
+    rows = []
+    for base, about in ABOUT.items():
+        estimates = [evaluation.estimates.get(f"{base}@{k}") for k in evaluation.cutoffs]
+        if sum(estimate is not None and estimate.value is not None for estimate in estimates) > 1:
+            rows.append((about, estimates))
+    return rows
+
+
+def _plots(evaluation: Evaluation, against: Evaluation | None) -> list[tuple[str, str]]:
+    both = [evaluation, *([] if against is None else [against])]
+    at = f"@{evaluation.headline}"
+    measured = [name for name in _CURVES if (found := evaluation.estimates.get(name + at)) and found.value is not None]
+    drawn = []
+    if len(evaluation.cutoffs) > 1:
+        drawn += [(f"{ABOUT[name].title} by list length", plots.by_cutoff(name, both)) for name in measured]
+    if evaluation.histogram is not None:
+        drawn.append((f"Scores of {evaluation.histogram.of}", plots.score_distribution(evaluation)))
+    shares = [name + at for name in measured if name in ("relevant", "recall")]
+    if len(evaluation.dimensions) > 1 and shares:
+        drawn.append(("Quality by Matryoshka dimension", plots.by_dimension(shares, evaluation)))
+    if measured and len(evaluation.categories) > 1:
+        # Last, because it is the tallest.
+        name = measured[0]
+        drawn.append((f"{ABOUT[name].title}{at} by category (items)", plots.by_category(name + at, both)))
+    return drawn
+
+
+def _samples(evaluation: Evaluation, against: Evaluation | None) -> list[dict[str, Any]]:
+    others = {sample.item_id: sample for sample in (against.samples if against is not None else ())}
+    return [
+        {
+            "item": sample,
+            "lists": [(evaluation.student, sample.lines)]
+            + ([(against.student, others[sample.item_id].lines)] if against and sample.item_id in others else []),
+        }
+        for sample in evaluation.samples
+    ]
+
+
+def _figure(estimate: Estimate | None, about: About) -> str:
+    return "-" if estimate is None or estimate.value is None else _number(estimate.value, about)
+
+
+def _interval(estimate: Estimate | None, about: About) -> str:
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return ""
+    return f"{_number(estimate.low, about)} to {_number(estimate.high, about)}"
+
+
+def _change(difference: Difference | None, about: About) -> dict[str, str]:
+    """The difference as text, and whether it is for the better; unclear where the interval holds zero."""
+    if difference is None or difference.difference is None:
+        return {"text": "-", "interval": "", "verdict": "", "below": ""}
+    low, high = difference.low, difference.high
+    verdict = ""
+    if about.better_when_more and low is not None and high is not None:
+        verdict = "unclear" if low <= 0 <= high else "better" if low > 0 else "worse"
+    return {
+        "text": _gap(difference.difference, about),
+        "interval": "" if low is None or high is None else f"{_gap(low, about)} to {_gap(high, about)}",
+        "verdict": verdict,
+        "below": "" if difference.below_zero is None else f"{difference.below_zero:.1%}",
+    }
+
+
+def _number(value: float, about: About) -> str:
+    return f"{value:.1%}" if about.share else f"{value:.2f}"
+
+
+def _gap(value: float, about: About) -> str:
+    """A difference; of shares in percentage points."""
+    return f"{100 * value:+.1f}" if about.share else f"{value:+.2f}"
+
+
+def _write_json(path: Path, content: object) -> None:
+    # Compact: most of it are figures per item, for programs.
+    path.write_text(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

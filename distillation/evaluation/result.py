@@ -1,0 +1,233 @@
+"""What an evaluation found, with everything that is needed to compare it with another; to JSON and back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distillation.evaluation.bootstrap import Estimate
+from distillation.evaluation.judges import JudgeInfo
+from distillation.evaluation.measures import Measure
+from errors import InputError
+
+FORMAT = 1
+
+Estimates = Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPairs:
+    """Labelled pairs with the student's scores; all of shape (p,)."""
+
+    items: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    relevant: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Scores of relevant and of irrelevant pairs: which pairs, bin edges (one more than bins), and counts per bin."""
+
+    of: str
+    edges: tuple[float, ...]
+    relevant: tuple[int, ...]
+    irrelevant: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLine:
+    """One recommended keyphrase.
+
+    `verdict` is known, rejected, unknown to search, not judged, relevant or
+    irrelevant.
+    """
+
+    keyphrase: str
+    score: float
+    verdict: str
+    search_volume: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One item and what it gets."""
+
+    item_id: str
+    title: str
+    category: str | None
+    lines: tuple[SampleLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """The measures of the items of one first-level category."""
+
+    name: str
+    items: int
+    estimates: Estimates
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Attributes:
+        student: Version.
+        dimension: Of its vectors.
+        judge: Who decided.
+        cutoffs: Values of k.
+        seed: Of the resamples and of the sample of items.
+        resamples: Of the bootstrap.
+        protocol: How the lists were made: category filter, search filter, what happens to pairs unknown to it, ...
+        counts: Items, keyphrases, labels, ...
+        estimates: Every measure with its confidence interval.
+        categories: The same per first-level category, the largest first.
+        dimensions: Matryoshka dimension to measures.
+        histogram: Scores of labelled pairs, or of the judged ones where there are no labels.
+        samples: Some items with their lists.
+        item_ids: The items, in the order of the measures.
+        keyphrases: Keyphrases that measures have as their units, in that order.
+        measures: Name to numerators and denominators per unit.
+        pairs: Labelled pairs, for the AUC over all of them.
+    """
+
+    student: str
+    dimension: int
+    judge: JudgeInfo
+    cutoffs: tuple[int, ...]
+    seed: int
+    resamples: int
+    protocol: Mapping[str, Any]
+    counts: Mapping[str, int]
+    estimates: Estimates
+    categories: tuple[Category, ...]
+    dimensions: Mapping[int, Estimates]
+    histogram: Histogram | None
+    samples: tuple[Sample, ...]
+    item_ids: tuple[str, ...]
+    keyphrases: tuple[str, ...]
+    measures: Mapping[str, Measure]
+    pairs: ScoredPairs | None
+
+    @property
+    def headline(self) -> int:
+        """The cut-off that tables and plots show: 10 where there is one, otherwise the largest."""
+        return 10 if 10 in self.cutoffs else max(self.cutoffs)
+
+    def metrics(self) -> dict[str, float]:
+        """Name to figure, without those that nothing could be computed from; fit for the registry."""
+        return {name: found.value for name, found in self.estimates.items() if found.value is not None}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, fit for JSON."""
+        return {
+            "format": FORMAT,
+            **self.summary(),
+            "histogram": None if self.histogram is None else asdict(self.histogram),
+            "samples": [asdict(sample) for sample in self.samples],
+            "item_ids": list(self.item_ids),
+            "keyphrases": list(self.keyphrases),
+            "measures": {
+                name: {
+                    "unit": measure.unit,
+                    "numerators": _numbers(measure.numerators),
+                    "denominators": _numbers(measure.denominators),
+                }
+                for name, measure in self.measures.items()
+            },
+            "pairs": self.pairs
+            and {
+                "items": self.pairs.items.tolist(),
+                "scores": self.pairs.scores.tolist(),
+                "relevant": self.pairs.relevant.astype(int).tolist(),
+            },
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """What a person or a program wants to know first: all but the single items; fit for JSON."""
+        return {
+            "student": self.student,
+            "dimension": self.dimension,
+            "judge": asdict(self.judge),
+            "cutoffs": list(self.cutoffs),
+            "seed": self.seed,
+            "resamples": self.resamples,
+            "protocol": dict(self.protocol),
+            "counts": dict(self.counts),
+            "estimates": _lists(self.estimates),
+            "categories": [
+                {"name": each.name, "items": each.items, "estimates": _lists(each.estimates)}
+                for each in self.categories
+            ],
+            "dimensions": {str(dimension): _lists(found) for dimension, found in self.dimensions.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        """What `as_dict` gave.
+
+        Raises:
+            InputError: It is something else.
+        """
+        if found.get("format") != FORMAT:
+            raise InputError(
+                f"an evaluation of format {found.get('format')!r} was found, expected {FORMAT}; evaluate again"
+            )
+        try:
+            return cls(
+                student=found["student"],
+                dimension=found["dimension"],
+                judge=JudgeInfo(**found["judge"]),
+                cutoffs=tuple(found["cutoffs"]),
+                seed=found["seed"],
+                resamples=found["resamples"],
+                protocol=found["protocol"],
+                counts=found["counts"],
+                estimates=_estimates(found["estimates"]),
+                categories=tuple(
+                    Category(each["name"], each["items"], _estimates(each["estimates"])) for each in found["categories"]
+                ),
+                dimensions={int(dimension): _estimates(each) for dimension, each in found["dimensions"].items()},
+                histogram=found["histogram"]
+                and Histogram(
+                    found["histogram"]["of"],
+                    *(tuple(found["histogram"][name]) for name in ("edges", "relevant", "irrelevant")),
+                ),
+                samples=tuple(
+                    Sample(**{**sample, "lines": tuple(SampleLine(**line) for line in sample["lines"])})
+                    for sample in found["samples"]
+                ),
+                item_ids=tuple(found["item_ids"]),
+                keyphrases=tuple(found["keyphrases"]),
+                measures={
+                    name: Measure(
+                        measure["unit"],
+                        np.asarray(measure["numerators"], dtype=np.float64),
+                        np.asarray(measure["denominators"], dtype=np.float64),
+                    )
+                    for name, measure in found["measures"].items()
+                },
+                pairs=found["pairs"]
+                and ScoredPairs(
+                    np.asarray(found["pairs"]["items"], dtype=np.int64),
+                    np.asarray(found["pairs"]["scores"], dtype=np.float32),
+                    np.asarray(found["pairs"]["relevant"], dtype=bool),
+                ),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"this is no evaluation ({error!r}); evaluate again") from None
+
+
+def _lists(estimates: Estimates) -> dict[str, list[float | None]]:
+    return {name: estimate.as_list() for name, estimate in estimates.items()}
+
+
+def _estimates(found: Mapping[str, Any]) -> dict[str, Estimate]:
+    return {name: Estimate(*values) for name, values in found.items()}
+
+
+def _numbers(values: NDArray[np.float64]) -> list[float]:
+    # Counts as whole numbers: half the size, and easier to read.
+    return [int(value) if value == int(value) else value for value in values.tolist()]

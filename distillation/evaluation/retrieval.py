@@ -1,0 +1,77 @@
+"""The lists that are evaluated: the k nearest keyphrases of every item, by exact search."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distillation.evaluation.corpus import Corpus
+from encoders import Progress, Student, Vectors, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors of all items (n, d) and all texts (t, d), normalised."""
+
+    items: Vectors
+    texts: Vectors
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+        return int(self.items.shape[1])
+
+    def cut(self, dimension: int) -> "Embedded":
+        """The first dimensions of all vectors, normalised again (Matryoshka, arXiv 2205.13147)."""
+        if dimension == self.dimension:
+            return self
+        return Embedded(_cut(self.items, dimension), _cut(self.texts, dimension))
+
+    def scores(self, items: NDArray[np.int64], texts: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Cosine similarity of pairs, shape (n,)."""
+        # In slices: the vectors of all pairs together may not fit.
+        step = 65_536
+        parts = [
+            np.einsum("nd,nd->n", self.items[items[start : start + step]], self.texts[texts[start : start + step]])
+            for start in range(0, len(items), step)
+        ]
+        return np.concatenate([np.empty(0, dtype=np.float32), *parts])
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """What every item gets, best first.
+
+    Attributes:
+        rows: Inventory rows, shape (n, k); -1 where an item has fewer.
+        texts: Their texts, likewise.
+        scores: Cosine similarities; -inf where an item has fewer.
+    """
+
+    rows: NDArray[np.int64]
+    texts: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+def embed(student: Student, corpus: Corpus, progress: Progress | None = None) -> Embedded:
+    """Vectors of all items and texts of a corpus."""
+    return Embedded(
+        student.embed_items(corpus.titles, corpus.item_categories, progress),
+        student.embed_keyphrases(corpus.texts, progress),
+    )
+
+
+def retrieve(embedded: Embedded, corpus: Corpus, k: int) -> Lists:
+    """The k keyphrases nearest to each item, of those that it may get."""
+    everything = np.array_equal(corpus.text_of, np.arange(len(embedded.texts)))
+    inventory = embedded.texts if everything else embedded.texts[corpus.text_of]
+    if corpus.is_filtered:
+        rows, scores = nearest(embedded.items, inventory, k, corpus.allowed)
+    else:
+        rows, scores = nearest(embedded.items, inventory, k)
+    return Lists(rows, np.where(rows >= 0, corpus.text_of[rows], -1), scores)
+
+
+def _cut(vectors: Vectors, dimension: int) -> Vectors:
+    cut = vectors[:, :dimension]
+    return np.asarray(cut / np.linalg.norm(cut, axis=1, keepdims=True).clip(min=1e-12), dtype=np.float32)

@@ -1,0 +1,207 @@
+"""Chooses the pairs that are worth an opinion: of millions times millions, those that teach a student something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from distillation.evaluation.corpus import Corpus, sample_items
+from distillation.pairs import PAIR_SCHEMA
+from encoders import Assistant, Progress, Student, nearest
+
+# Of a pair that several strata choose, the first one gets it.
+STRATA = ("student_top", "near_miss", "clicked", "disagreement", "random")
+MINED_SCHEMA = PAIR_SCHEMA.append(pa.field("stratum", pa.string(), nullable=False))
+
+Keys = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class MiningRecipe:
+    """How many pairs of which kind; all but `items` are per item.
+
+    Attributes:
+        items: Items to sample; None takes all.
+        student_top: The student's nearest keyphrases: what it would recommend now, right or wrong.
+        near_miss: Keyphrases of the item's own leaf category behind those, down to rank `depth`: the closer, the more
+            likely. Of an item or inventory without categories, of all.
+        clicked: Clicked pairs.
+        disagreement: Pairs on which clicks or search and the assistant disagree, the strongest first.
+        random: Any keyphrases: they are mostly irrelevant, and say where zero is.
+        depth: Last rank of a near miss.
+        seed: Of all samples.
+    """
+
+    items: int | None = None
+    student_top: int = 16
+    near_miss: int = 8
+    clicked: int = 4
+    disagreement: int = 4
+    random: int = 4
+    depth: int = 200
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """Chosen pairs, by `MINED_SCHEMA`, no pair twice; and how many each stratum gave."""
+
+    pairs: pa.Table
+    strata: Mapping[str, int]
+
+
+def mine(
+    student: Student,
+    items: pa.Table,
+    inventory: pa.Table,
+    recipe: MiningRecipe | None = None,
+    *,
+    clicks: pa.Table | None = None,
+    search_relevance: pa.Table | None = None,
+    assistant: Assistant | None = None,
+    progress: Progress | None = None,
+) -> Mined:
+    """Choose pairs of sampled items.
+
+    Args:
+        student: The live one: what it finds is what needs an opinion most.
+        items: By `distillation.signals.ITEMS`.
+        inventory: `keyphrase`, normalised, and optionally `category_ids` (with all ancestors) and `site`.
+        recipe: How many of which kind; None is the default one.
+        clicks: By `distillation.signals.CORRECTED_CLICKS`.
+        search_relevance: By `distillation.signals.SEARCH_RELEVANCE`.
+        assistant: The one in use; without it nobody can disagree with it.
+        progress: Called with the number of texts embedded and pairs scored.
+
+    Raises:
+        InputError: A column is missing, or there are no items or keyphrases.
+    """
+    recipe = recipe or MiningRecipe()
+    rng = np.random.default_rng(recipe.seed)
+    items = sample_items(items, recipe.items, recipe.seed)
+    by_category = "category_ids" in inventory.column_names
+    corpus = Corpus(items, inventory, match_category="leaf" if by_category else "none")
+    anywhere = Corpus(items, inventory) if by_category else corpus
+    item_vectors = student.embed_items(corpus.titles, corpus.item_categories, progress)
+    vectors = student.embed_keyphrases(corpus.texts, progress)[corpus.text_of]
+
+    top, _ = nearest(item_vectors, vectors, recipe.student_top, anywhere.allowed if anywhere.is_filtered else None)
+    behind, _ = nearest(item_vectors, vectors, recipe.depth, corpus.allowed if corpus.is_filtered else None)
+    positive = None if clicks is None else clicks.filter(clicks["positive"])
+    chosen = {
+        "student_top": _keys(corpus, top),
+        "near_miss": _keys(corpus, _near_misses(behind, top, recipe.near_miss, rng)),
+        "clicked": _sampled(_known(corpus, positive), len(corpus.texts), recipe.clicked, rng),
+        "disagreement": _disagreements(corpus, positive, search_relevance, assistant, recipe, progress),
+        "random": _random(anywhere, recipe.random, rng),
+    }
+    return _table(corpus, chosen)
+
+
+def _keys(corpus: Corpus, rows: NDArray[np.int64]) -> Keys:
+    """Keys of the pairs of each item with some inventory rows, shape (n, k); -1 is no row."""
+    numbers = np.repeat(np.arange(len(rows))[:, None], rows.shape[1], axis=1)
+    present = rows >= 0
+    return corpus.keys(numbers[present], corpus.text_of[rows[present]])
+
+
+def _near_misses(
+    behind: NDArray[np.int64], top: NDArray[np.int64], wanted: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Some of each item's `behind` that are not among its `top`; a rank r has a weight of 1 / r."""
+    open_to_choice = behind >= 0
+    for column in range(top.shape[1]):
+        open_to_choice &= behind != top[:, column : column + 1]
+    # The largest of log(u) / weight is a weighted sample without replacement (Efraimidis and Spirakis, IPL 2006).
+    ranks = np.cumsum(open_to_choice, axis=1).clip(min=1)
+    draw = np.where(open_to_choice, np.log(rng.random(behind.shape)) * ranks, -np.inf)
+    places = np.argsort(-draw, axis=1)[:, :wanted]
+    rows = np.where(np.isneginf(np.take_along_axis(draw, places, 1)), -1, np.take_along_axis(behind, places, 1))
+    return np.asarray(rows, dtype=np.int64)
+
+
+def _random(corpus: Corpus, wanted: int, rng: np.random.Generator) -> Keys:
+    """Keys of random inventory rows that each item may get."""
+    rows = rng.integers(0, len(corpus), (len(corpus.item_ids), wanted))
+    if corpus.is_filtered:
+        for item in range(len(rows)):
+            allowed = np.flatnonzero(corpus.allowed(item, item + 1)[0])
+            rows[item] = allowed[rng.integers(0, len(allowed), wanted)] if len(allowed) else -1
+    return _keys(corpus, rows)
+
+
+def _known(corpus: Corpus, table: pa.Table | None) -> Keys:
+    return np.empty(0, dtype=np.int64) if table is None else corpus.pair_table(table).keys
+
+
+def _sampled(keys: Keys, texts: int, wanted: int, rng: np.random.Generator) -> Keys:
+    """At most `wanted` keys of each item."""
+    shuffled = rng.permutation(keys)
+    return _first_per_item(shuffled, texts, wanted)
+
+
+def _first_per_item(keys: Keys, texts: int, wanted: int) -> Keys:
+    item = keys // texts
+    order = np.argsort(item, kind="stable")
+    ordered = item[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(ordered) else np.empty(0, dtype=int)
+    place = np.arange(len(ordered)) - np.repeat(starts, np.diff(np.append(starts, len(ordered))))
+    return keys[order[place < wanted]]
+
+
+def _disagreements(
+    corpus: Corpus,
+    positive: pa.Table | None,
+    search_relevance: pa.Table | None,
+    assistant: Assistant | None,
+    recipe: MiningRecipe,
+    progress: Progress | None,
+) -> Keys:
+    """Pairs of which a signal says one thing and the assistant the other, the largest differences first."""
+    if assistant is None or not recipe.disagreement:
+        return np.empty(0, dtype=np.int64)
+    says: dict[int, float] = {}
+    if search_relevance is not None:
+        table = corpus.pair_table(search_relevance)
+        passed = search_relevance["passed"].to_pylist()
+        says.update({int(key): float(passed[row]) for key, row in zip(table.keys, table.rows, strict=True)})
+    # A click says more than the filter.
+    says.update(dict.fromkeys(_known(corpus, positive).tolist(), 1.0))
+    if not says:
+        return np.empty(0, dtype=np.int64)
+    keys = np.fromiter(says, np.int64, len(says))
+    of_item, of_text = keys // len(corpus.texts), keys % len(corpus.texts)
+    scores = assistant.score(
+        [corpus.titles[item] for item in of_item],
+        [corpus.texts[text] for text in of_text],
+        [corpus.item_categories[item] for item in of_item],
+        progress,
+    )
+    difference = np.abs(scores - np.fromiter(says.values(), np.float32, len(says)))
+    strongest = np.argsort(-difference, kind="stable")
+    strongest = strongest[difference[strongest] > 0.5]
+    return _first_per_item(keys[strongest], len(corpus.texts), recipe.disagreement)
+
+
+def _table(corpus: Corpus, chosen: Mapping[str, Keys]) -> Mined:
+    keys = np.concatenate([chosen[name] for name in STRATA])
+    stratum = np.repeat(np.arange(len(STRATA)), [len(chosen[name]) for name in STRATA])
+    unique, first = np.unique(keys, return_index=True)
+    of_item, of_text, stratum = unique // len(corpus.texts), unique % len(corpus.texts), stratum[first]
+    pairs = pa.table(
+        {
+            "item_id": pa.array(corpus.item_ids).take(of_item),
+            "keyphrase": pa.array(corpus.texts).take(of_text),
+            "site": corpus.sites.take(of_item),
+            "title": pa.array(corpus.titles).take(of_item),
+            "category_path": pa.array(corpus.item_categories, pa.string()).take(of_item),
+            "stratum": pa.array(STRATA).take(stratum),
+        },
+        schema=MINED_SCHEMA,
+    )
+    counts = np.bincount(stratum, minlength=len(STRATA))
+    return Mined(pairs, dict(zip(STRATA, counts.tolist(), strict=True)))

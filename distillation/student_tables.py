@@ -1,0 +1,119 @@
+"""Tables of signals and scores as numbered pairs, ready for a student's training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from distillation.student_data import Pairs, StudentData
+
+# From this score on the assistant calls a pair relevant.
+RELEVANT = 0.5
+
+
+def student_data(
+    items: pa.Table,
+    *,
+    clicks: pa.Table | None = None,
+    search_relevance: pa.Table | None = None,
+    judgments: pa.Table | None = None,
+    scores: pa.Table | None = None,
+    held_out: float = 0.05,
+    seed: int = 0,
+) -> StudentData:
+    """Number items and keyphrases, and hold out some items.
+
+    Pairs of unknown items are left out: there is no title to learn from.
+
+    Args:
+        items: By `distillation.signals.ITEMS`.
+        clicks: By `distillation.signals.CORRECTED_CLICKS`; the positive ones are used.
+        search_relevance: By `distillation.signals.SEARCH_RELEVANCE`; the score, or what it passed.
+        judgments: By `distillation.signals.JUDGMENTS`, to be taught directly: the probability, otherwise the grade
+            or the label.
+        scores: By `distillation.SCORE_SCHEMA`: the assistant's.
+        held_out: Share of the items whose scores (without scores: judgments) decide when training stops; nothing of
+            theirs is learned.
+        seed: Decides which items.
+    """
+    item_ids = pa.array(items["item_id"].combine_chunks())
+    given = {"clicks": clicks, "search_relevance": search_relevance, "judgments": judgments, "scores": scores}
+    tables = {name: table for name, table in given.items() if table is not None and len(table)}
+    texts = pc.unique(pa.chunked_array([chunk for table in tables.values() for chunk in table["keyphrase"].chunks]))
+    if "clicks" in tables:
+        tables["clicks"] = tables["clicks"].filter(tables["clicks"]["positive"])
+
+    def numbered(name: str, values: pa.ChunkedArray | None) -> Pairs | None:
+        """The pairs of a table whose item is known, and whose value is."""
+        if name not in tables:
+            return None
+        item = _numbers(pc.index_in(tables[name]["item_id"], value_set=item_ids))
+        text = _numbers(pc.index_in(tables[name]["keyphrase"], value_set=texts))
+        worth = np.empty(0, np.float32) if values is None else values.to_numpy().astype(np.float32)
+        kept = (item >= 0) & (~np.isnan(worth) if len(worth) else True)
+        return Pairs(item[kept], text[kept], worth[kept] if len(worth) else worth)
+
+    data = StudentData(
+        titles=items["title"].to_pylist(),
+        categories=items["category_path"].to_pylist(),
+        texts=texts.to_pylist(),
+        clicks=numbered("clicks", None),
+        search_relevance=numbered("search_relevance", _searched(tables.get("search_relevance"))),
+        judgments=numbered("judgments", _judged(tables.get("judgments"))),
+        assistant=numbered("scores", tables["scores"]["score"] if "scores" in tables else None),
+    )
+    return _with_held_out(_with_relevant(data), held_out, seed)
+
+
+def _numbers(found: pa.ChunkedArray) -> NDArray[np.int64]:
+    return np.asarray(pc.fill_null(found.cast(pa.int64()), -1).to_numpy())
+
+
+def _searched(table: pa.Table | None) -> pa.ChunkedArray | None:
+    if table is None:
+        return None
+    return pc.coalesce(table["score"].cast(pa.float32()), table["passed"].cast(pa.float32()))
+
+
+def _judged(table: pa.Table | None) -> pa.ChunkedArray | None:
+    if table is None:
+        return None
+    graded = pc.divide(table["grade"].cast(pa.float32()), pa.scalar(3, pa.float32()))
+    return pc.coalesce(table["probability"].cast(pa.float32()), graded, table["label"].cast(pa.float32()))
+
+
+def _with_relevant(data: StudentData) -> StudentData:
+    """What judge and assistant call relevant is nobody's negative."""
+    known = [
+        Pairs(pairs.items[pairs.scores >= RELEVANT], pairs.keyphrases[pairs.scores >= RELEVANT])
+        for pairs in (data.judgments, data.assistant)
+        if pairs is not None
+    ]
+    if not known:
+        return data
+    return replace(
+        data,
+        relevant=Pairs(
+            np.concatenate([pairs.items for pairs in known]), np.concatenate([pairs.keyphrases for pairs in known])
+        ),
+    )
+
+
+def _with_held_out(data: StudentData, share: float, seed: int) -> StudentData:
+    measured = data.assistant if data.assistant is not None else data.judgments
+    if measured is None or not len(measured) or share <= 0:
+        return data
+    with_pairs = np.unique(measured.items)
+    chosen = np.random.default_rng(seed).permutation(with_pairs)[: max(1, round(share * len(with_pairs)))]
+    held = np.zeros(len(data.titles), dtype=bool)
+    held[chosen] = True
+    learned = {
+        name: pairs.of_items(~held)
+        for name in ("clicks", "search_relevance", "judgments", "assistant")
+        if (pairs := getattr(data, name)) is not None
+    }
+    return replace(data, **learned, held_out=measured.of_items(held))

@@ -1,0 +1,123 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from encoders import Assistant
+
+
+@pytest.fixture
+def signals(tmp_path) -> tuple[Path, Path]:
+    """Judgments and items; what is cheap is not relevant."""
+    rng = np.random.default_rng(0)
+    products = ["shoes", "phone", "lamp", "cable"]
+    items = tmp_path / "items.csv"
+    items.write_text(
+        "item_id,title,category_path\n" + "".join(f"{n},{products[n % 4]} number {n},A > B\n" for n in range(20)),
+        encoding="utf-8",
+    )
+    judgments = tmp_path / "judgments.csv"
+    lines = []
+    for number in range(120):
+        kind = rng.choice(["cheap", "fine"])
+        lines.append(f"{number % 20},{kind} {products[number % 4]} {number},{'yes' if kind == 'fine' else 'no'}\n")
+    judgments.write_text("item_id,keyphrase,label\n" + "".join(lines), encoding="utf-8")
+    return judgments, items
+
+
+@pytest.fixture
+def options(tiny_folder) -> list[object]:
+    return ["--base", tiny_folder, "--layers", 1, "--epochs", 1, "--held-out", 0.3, "--batch-size", 16]
+
+
+def test_train_publishes_and_score_uses_it(keydistill, signals, options, tmp_path):
+    judgments, items = signals
+    result = keydistill("train", "assistant", judgments, "--items", items, *options, "--json")
+    assert result.status == 0, result.err
+    assert result.err == ""
+    trained = json.loads(result.out)
+    assert trained["version"].startswith("assistant/")
+    assert trained["training_pairs"] + trained["held_out_pairs"] == 120
+    shown = json.loads(keydistill("models", "show", trained["version"], "--json").out)
+    assert shown["metrics"]["auc"] == trained["auc"]
+    assert {file["role"] for file in shown["lineage"]["inputs"]} == {"judgments", "items"}
+    assert list((tmp_path / "home" / "training").iterdir()) == []
+
+    out = tmp_path / "scores.parquet"
+    scored = keydistill("score", judgments, "--items", items, "--assistant", trained["version"], "--out", out)
+    assert scored.status == 0, scored.err
+    assert f"120 pairs in {out}" in scored.out
+    version = Assistant.load(trained["folder"], device="cpu").version
+    assert set(pq.read_table(out)["assistant"].to_pylist()) == {version}
+
+
+def test_train_into_a_folder_prints_a_table(keydistill, signals, options, tmp_path):
+    judgments, items = signals
+    out = tmp_path / "assistant"
+    result = keydistill("train", "assistant", judgments, "--items", items, "--out", out, *options)
+    assert result.status == 0, result.err
+    assert "average precision" in result.out
+    assert f"Wrote {out}" in result.out
+    assert Assistant.load(str(out), device="cpu").item_text.template == "{leaf}: {title}"
+    again = keydistill("train", "assistant", judgments, "--items", items, "--out", out, *options)
+    assert again.status == 1
+    assert again.err == f"error: {out} exists already; name another folder, or remove it\n"
+
+
+def test_dry_runs_change_nothing(keydistill, signals, options, tmp_path, tiny_assistant_folder):
+    judgments, items = signals
+    before = sorted(tmp_path.rglob("*"))
+    result = keydistill("train", "assistant", judgments, "--items", items, *options, "--dry-run")
+    assert result.status == 0, result.err
+    assert "dry run: nothing was changed" in result.out
+    plan = json.loads(
+        keydistill("train", "assistant", judgments, "--items", items, *options, "--dry-run", "--json").out
+    )
+    assert plan["training"] + plan["held_out"] == 120
+    scoring = ("score", judgments, "--items", items, "--assistant", tiny_assistant_folder, "--out", "scores.csv")
+    assert "120, 0 rejected" in keydistill(*scoring, "--dry-run").out
+    assert json.loads(keydistill(*scoring, "--dry-run", "--json").out)["pairs"] == 120
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_judgments_of_unknown_items(keydistill, signals, options, tmp_path):
+    judgments, items = signals
+    with judgments.open("a") as file:
+        file.write("nobody,fine shoes,yes\n")
+    result = keydistill("train", "assistant", judgments, "--items", items, "--out", tmp_path / "a", *options)
+    assert result.status == 0
+    assert "1 of 121 rows cannot be used: 1 judge an item" in result.err
+    with judgments.open("a") as file:
+        file.writelines(f"nobody,fine shoes {number},yes\n" for number in range(20))
+    result = keydistill("train", "assistant", judgments, "--items", items, "--out", tmp_path / "b", *options)
+    assert result.status == 1
+    assert "more than max_reject_share allows (5.00%)" in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_scoring_without_an_assistant_is_one_line(keydistill, signals):
+    result = keydistill("score", signals[0], "--items", signals[1], "--out", "scores.csv")
+    assert result.status == 2
+    assert result.err == "error: no assistant was named; give --assistant, or set KEYDISTILL_ASSISTANT\n"
+
+
+def test_an_assistant_that_there_is_not_is_one_line(keydistill, signals):
+    result = keydistill("score", signals[0], "--items", signals[1], "--out", "scores.csv", "--assistant", "assistant/1")
+    assert result.status == 1
+    assert len(result.err.splitlines()) == 1
+    result = keydistill("score", signals[0], "--items", signals[1], "--out", "scores.csv", "--assistant", "no-such")
+    assert result.status == 1
+    assert len(result.err.splitlines()) == 1
+
+
+def test_help_of_training_imports_no_torch():
+    code = (
+        "import sys\nimport click\nfrom cli.train import train\n"
+        "for name in train.commands: train.commands[name].get_help(click.Context(train.commands[name]))\n"
+        "sys.exit('torch' in sys.modules or 'pyarrow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

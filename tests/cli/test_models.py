@@ -1,0 +1,112 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from distillation import Lineage, Registry
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """The one of the command's home."""
+    return Registry(tmp_path / "home" / "models")
+
+
+@pytest.fixture
+def versions(registry, tiny_folder):
+    lineages = [Lineage(settings={"epochs": epochs}, seed=1) for epochs in (1, 2)]
+    return [
+        registry.publish("student", tiny_folder, lineage=lineage, metrics={"recall@10": figure, "note": "x"})
+        for lineage, figure in zip(lineages, (0.5, 0.75), strict=True)
+    ]
+
+
+def test_an_empty_registry_says_how_to_fill_it(keydistill):
+    result = keydistill("models", "list")
+    assert result.status == 0
+    assert "training publishes them" in result.out
+    assert json.loads(keydistill("models", "list", "--json").out) == []
+    assert "no models" in keydistill("models", "verify").out
+
+
+def test_list_and_show(keydistill, versions, registry):
+    registry.promote(versions[1], reason="better", by="ann")
+    lines = keydistill("models", "list").out.splitlines()
+    assert lines[0].split()[:3] == ["version", "promoted", "published"]
+    assert {line.split()[0]: "yes" in line.split() for line in lines[1:]} == {
+        versions[0].full_name: False,
+        versions[1].full_name: True,
+    }
+    listed = json.loads(keydistill("models", "list", "--json").out)
+    assert {one["version"]: one["promoted"] for one in listed} == {
+        versions[0].full_name: False,
+        versions[1].full_name: True,
+    }
+    assert json.loads(keydistill("models", "list", "--kind", "assistant", "--json").out) == []
+    shown = keydistill("models", "show", "student/promoted").out
+    for expected in (versions[1].full_name, "by ann: better", "recall@10  0.75", "epochs  2", "seed    1"):
+        assert expected in shown, expected
+    assert json.loads(keydistill("models", "show", versions[0].digest[:8], "--json").out)["metrics"]["recall@10"] == 0.5
+
+
+def test_compare_shows_metrics_and_what_differs(keydistill, versions):
+    names = [version.full_name for version in versions]
+    out = keydistill("models", "compare", *names).out
+    assert [line.split() for line in out.splitlines() if line.startswith("recall@10")] == [
+        ["recall@10", "0.5", "0.75", "+0.25"]
+    ]
+    assert [line.split() for line in out.splitlines() if line.startswith("settings")] == [["settings.epochs", "1", "2"]]
+    found = json.loads(keydistill("models", "compare", *names, "--json").out)
+    assert found["metrics"]["recall@10"] == {"a": 0.5, "b": 0.75}
+    assert found["lineage"] == {"settings.epochs": {"a": 1, "b": 2}}
+    assert "made from the same" in keydistill("models", "compare", names[0], names[0]).out
+
+
+def test_promote_and_its_dry_run(keydistill, versions, registry):
+    result = keydistill("models", "promote", versions[0].name, "--dry-run")
+    assert f"nothing -> {versions[0].name}" in result.out
+    assert "nothing was changed" in result.out
+    assert registry.promoted("student") is None
+    assert keydistill("models", "promote", versions[0].name, "--reason", "first").status == 0
+    assert registry.history("student")[-1].reason == "first"
+    again = json.loads(keydistill("models", "promote", versions[0].name, "--json").out)
+    assert again == {
+        "kind": "student",
+        "from": versions[0].name,
+        "to": versions[0].name,
+        "changes": False,
+        "dry_run": False,
+    }
+
+
+def test_verify_names_the_file(keydistill, versions):
+    assert keydistill("models", "verify").out.count("ok  student/") == 2
+    weights = versions[0].folder / "model.safetensors"
+    weights.chmod(0o644)
+    weights.write_bytes(b"broken")
+    result = keydistill("models", "verify", versions[0].name)
+    assert result.status == 1
+    assert "model.safetensors was changed" in result.err
+    assert result.err.count("\n") == 1
+    assert keydistill("models", "promote", versions[0].name, "--dry-run").status == 1
+
+
+def test_what_is_not_there_is_one_line(keydistill):
+    result = keydistill("models", "show", "student/nothing")
+    assert (result.status, result.out) == (1, "")
+    assert "there is none; `keydistill models list`" in result.err
+
+
+def test_reindex_builds_with_what_is_promoted_and_search_follows(keydistill, versions, registry, inventory):
+    missing = keydistill("reindex", inventory, "--student", "promoted")
+    assert missing.status == 1
+    assert "no student is promoted" in missing.err
+    registry.promote(versions[0])
+    for source in ("promoted", versions[0].full_name[:-4]):
+        run = json.loads(keydistill("reindex", inventory, "--student", source, "--json").out)
+        assert run["student"] == str(versions[0].folder)
+        assert run["student_version"].startswith(versions[0].name)
+    registry.promote(versions[1])
+    # What is live keeps the student that built it.
+    hits = json.loads(keydistill("search", "iphone 13", "--json", "--limit", 1).out)
+    assert hits[0]["keyphrase"] == "iphone 13"

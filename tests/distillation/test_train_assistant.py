@@ -1,0 +1,357 @@
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from distillation import AssistantRecipe, LabelledPairs, judged_pairs, plan_training, train_assistant
+from distillation.assistant_data import split
+from distillation.assistant_sizes import ASSISTANT_SIZES, assistant_size, new_assistant
+from distillation.classification import measure
+from distillation.length_batches import shuffled_length_batches
+from distillation.work_folder import work_folder
+from encoders import Assistant
+from errors import StorageError, TrainingError
+
+PRODUCTS = ["shoes", "phone", "lamp", "cable", "boots", "chair", "watch", "guitar"]
+
+
+def made_pairs(count: int = 240, seed: int = 0) -> LabelledPairs:
+    """Pairs whose keyphrase says whether they are relevant: what is cheap never is."""
+    rng = np.random.default_rng(seed)
+    cheap = rng.random(count) < 0.5
+    products = rng.integers(0, len(PRODUCTS), count)
+    return LabelledPairs(
+        item_ids=[f"item-{number % 40}" for number in range(count)],
+        titles=[f"{PRODUCTS[product]} in good condition" for product in products],
+        categories=["Home > Things" if product % 2 else None for product in products],
+        keyphrases=[
+            f"{'cheap' if low else 'fine'} {PRODUCTS[product]} {number % 60}"
+            for number, (product, low) in enumerate(zip(products, cheap, strict=True))
+        ],
+        targets=np.where(cheap, 0.1, 0.9).astype(np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_folder) -> AssistantRecipe:
+    return AssistantRecipe(
+        base=str(tiny_folder), layers=1, batch_size=16, epochs=4, learning_rate=1e-2, held_out=0.25, precision="fp32"
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "assistant"
+    stages: list[tuple[str, int]] = []
+    steps: list[int] = []
+    found = train_assistant(
+        made_pairs(), out, recipe, progress=steps.append, on_start=lambda *stage: stages.append(stage)
+    )
+    return found, stages, sum(steps)
+
+
+def test_it_learns_what_the_judge_says(trained):
+    found, _, _ = trained
+    assert found.metrics.auc > 0.95
+    assert found.metrics.average_precision > 0.95
+    assert found.metrics.f1 > 0.9
+    assert found.metrics.ece_calibrated < 0.2
+    losses = [entry["loss"] for entry in found.history if "loss" in entry]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    assert max(entry.get("average_precision", 0) for entry in found.history) == pytest.approx(
+        found.metrics.average_precision, abs=1e-6
+    )
+
+
+def test_the_folder_is_an_assistant_with_template_and_calibration(trained, recipe):
+    found, _, _ = trained
+    assistant = Assistant.load(str(found.folder), device="cpu")
+    assert assistant.item_text.template == recipe.item_text
+    assert assistant.calibration == found.calibration
+    fine, cheap = assistant.score(["lamp in good condition"] * 2, ["fine lamp 7", "cheap lamp 7"])
+    assert fine > 0.8
+    assert cheap < 0.2
+    written = json.loads((found.folder / "metrics.json").read_text())
+    assert written["auc"] == found.metrics.auc
+    assert written["recipe"]["learning_rate"] == 1e-2
+    assert [path.name for path in found.folder.parent.iterdir()] == ["assistant"]
+
+
+def test_progress_tells_every_step(trained):
+    found, stages, steps = trained
+    assert stages == [("training", 48)]
+    assert 0 < steps <= 48
+    assert max(entry["step"] for entry in found.history) == steps
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_same_pairs_and_seed_same_assistant(trained, recipe, tmp_path):
+    found, _, _ = trained
+    again = train_assistant(made_pairs(), tmp_path / "again", recipe)
+    assert weights(again.folder) == weights(found.folder)
+    assert again.metrics == found.metrics
+    assert again.calibration == found.calibration
+    assert again.history == found.history
+
+
+def test_another_seed_is_another_assistant(trained, recipe, tmp_path):
+    found, _, _ = trained
+    other = train_assistant(made_pairs(), tmp_path / "other", replace(recipe, seed=1, epochs=1))
+    assert weights(other.folder) != weights(found.folder)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from transformers import TrainerCallback
+from distillation import train_assistant
+from distillation.assistant_trainer import _Callback
+from tests_of_training import made_pairs, recipe_of
+
+def die(self, args, state, control, **_):
+    if state.global_step == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+_Callback.on_step_end = die
+train_assistant(made_pairs(), Path(sys.argv[2]), recipe_of(sys.argv[1]), warm_up=made_pairs(64, seed=5))
+"""
+
+
+@pytest.fixture(scope="module")
+def longer(recipe) -> AssistantRecipe:
+    return replace(recipe, epochs=8, learning_rate=5e-3)
+
+
+@pytest.fixture(scope="module")
+def whole(longer, tmp_path_factory):
+    """An assistant whose training stopped early and was not interrupted."""
+    found = train_assistant(
+        made_pairs(), tmp_path_factory.mktemp("whole") / "whole", longer, warm_up=made_pairs(64, seed=5)
+    )
+    assert found.history[-1]["step"] < 96
+    return found
+
+
+@pytest.mark.parametrize("when", ["early", "after an epoch without a better score"])
+def test_a_killed_training_goes_on_to_the_same_assistant(longer, whole, tmp_path, when):
+    # An epoch has 12 steps; two without a better score end the training.
+    step = 15 if when == "early" else whole.history[-1]["step"] - 10
+    out = tmp_path / "killed"
+    module = tmp_path / "tests_of_training.py"
+    module.write_text(
+        Path(__file__).read_text(encoding="utf-8")
+        + "\n\ndef recipe_of(base):\n    return AssistantRecipe(base=base, layers=1, batch_size=16, epochs=8, "
+        'learning_rate=5e-3, held_out=0.25, precision="fp32")\n',
+        encoding="utf-8",
+    )
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{KILLED}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, longer.base, out, str(step)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not out.exists()
+    checkpoints = tmp_path / ".killed.training" / "training"
+    last = step // 12 * 12
+    assert (checkpoints / f"checkpoint-{last}").is_dir()
+    # What a process leaves that is killed while it writes.
+    half = checkpoints / f"checkpoint-{last + 12}"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+
+    stages: list[tuple[str, int]] = []
+    resumed = train_assistant(
+        made_pairs(), out, longer, warm_up=made_pairs(64, seed=5), on_start=lambda *stage: stages.append(stage)
+    )
+    assert stages == [("training", 96 - last)]
+    assert weights(resumed.folder) == weights(whole.folder)
+    assert resumed.metrics == whole.metrics
+    assert resumed.history == whole.history
+    assert not (tmp_path / ".killed.training").exists()
+
+
+def test_a_training_that_fails_after_its_last_step_is_not_done_again(longer, whole, tmp_path, monkeypatch):
+    out, warm_up = tmp_path / "failed", made_pairs(64, seed=5)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        # The package exports a function of the module's name.
+        patched.setattr(sys.modules["distillation.train_assistant"], "write_model_file", full)
+        with pytest.raises(OSError, match="No space left"):
+            train_assistant(made_pairs(), out, longer, warm_up=warm_up)
+    assert not out.exists()
+    stages: list[tuple[str, int]] = []
+    again = train_assistant(made_pairs(), out, longer, warm_up=warm_up, on_start=lambda *stage: stages.append(stage))
+    assert stages == []
+    assert weights(again.folder) == weights(whole.folder)
+    assert again.metrics == whole.metrics
+
+
+def test_a_training_that_diverges_says_so(recipe, tmp_path):
+    with pytest.raises(TrainingError, match="the training diverged; choose a lower learning rate"):
+        train_assistant(made_pairs(), tmp_path / "out", replace(recipe, learning_rate=1e30))
+    with pytest.raises(TrainingError, match="1 of 4 held-out pairs"):
+        measure(np.array([1, np.nan, 0, 2]), np.array([True, False, True, False]), seed=0)
+
+
+def test_warm_up_pairs_are_learned_before(recipe, tmp_path):
+    stages: list[tuple[str, int]] = []
+    few = replace(recipe, epochs=1, held_out=0.5)
+    pairs, warm_up = made_pairs(48), made_pairs(320, seed=7)
+    warmed = train_assistant(
+        pairs, tmp_path / "a", replace(few, warm_up_epochs=3), warm_up=warm_up, on_start=lambda *one: stages.append(one)
+    )
+    cold = train_assistant(pairs, tmp_path / "b", replace(few, learning_rate=1e-4))
+    assert [stage for stage, _ in stages] == ["warm-up", "training"]
+    assert warmed.metrics.auc > cold.metrics.auc
+
+
+def test_held_out_pairs_share_no_keyphrase():
+    pairs = made_pairs()
+    parts = split(pairs, 0.25, seed=3, warm_up=made_pairs(200, seed=1))
+    assert not set(parts.training.keyphrases) & set(parts.held_out.keyphrases)
+    assert not set(parts.warm_up.keyphrases) & set(parts.held_out.keyphrases)
+    assert len(parts.training) + len(parts.held_out) == len(pairs)
+    assert 60 <= len(parts.held_out) <= 64
+    assert parts.held_out.keyphrases == split(pairs, 0.25, seed=3).held_out.keyphrases
+    assert parts.held_out.keyphrases != split(pairs, 0.25, seed=4).held_out.keyphrases
+    by_item = split(pairs, 0.25, by="item")
+    assert not set(by_item.training.item_ids) & set(by_item.held_out.item_ids)
+
+
+def test_the_order_of_pairs_does_not_decide_what_is_held_out():
+    pairs = made_pairs()
+    turned = pairs.take(np.arange(len(pairs))[::-1])
+    assert set(split(pairs, 0.2).held_out.keyphrases) == set(split(turned, 0.2).held_out.keyphrases)
+
+
+def test_too_few_pairs_are_refused(recipe, tmp_path):
+    pairs = made_pairs()
+    only = pairs.take(np.flatnonzero(pairs.labels))
+    with pytest.raises(TrainingError, match="expected at least two positive and two negative"):
+        train_assistant(only, tmp_path / "out", recipe)
+    with pytest.raises(TrainingError, match="0 of the 0"):
+        train_assistant(pairs.take(np.arange(0)), tmp_path / "out", recipe)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_targets_that_are_no_probabilities_are_refused():
+    for bad in (1.5, -0.1, float("nan")):
+        with pytest.raises(TrainingError, match=r"pair 1 \('i', 'k'\) has the target"):
+            LabelledPairs(["i"], ["t"], [None], ["k"], np.array([bad], dtype=np.float32))
+
+
+def test_an_existing_folder_is_left_alone(recipe, tmp_path):
+    with pytest.raises(TrainingError, match="exists already"):
+        train_assistant(made_pairs(), tmp_path, recipe)
+
+
+def test_a_plan_changes_nothing(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = plan_training(made_pairs(), recipe, warm_up=made_pairs(64, seed=5))
+    assert plan.training + plan.held_out == 240
+    assert 0 < plan.warm_up <= 64
+    assert plan.seconds > 0
+    assert plan.parameters > 30_522 * 32
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_judgments_find_their_items_by_site():
+    items = pa.table(
+        {
+            "item_id": ["1", "1", "2"],
+            "title": ["US title", "DE title", "two"],
+            "category_path": ["A > B", None, None],
+            "site": ["US", "DE", None],
+        }
+    )
+    judgments = pa.table(
+        {
+            "item_id": ["1", "1", "2", "3", "2"],
+            "keyphrase": ["a", "b", "c", "d", "e"],
+            "site": ["DE", "US", "FR", None, None],
+            "label": [True, True, False, True, True],
+            "probability": pa.array([0.75, None, None, 0.5, 0.25], pa.float32()),
+        }
+    )
+    pairs, unknown = judged_pairs(judgments, items)
+    assert unknown == 1
+    assert list(pairs.titles) == ["DE title", "US title", "two", "two"]
+    assert list(pairs.categories) == [None, "A > B", None, None]
+    assert list(pairs.keyphrases) == ["a", "b", "c", "e"]
+    assert pairs.targets.tolist() == [0.75, 1.0, 0.0, 0.25]
+    assert judged_pairs(judgments.slice(0, 0), items)[0].targets.shape == (0,)
+
+
+@pytest.mark.parametrize("size", [size.name for size in ASSISTANT_SIZES])
+def test_every_size_is_what_it_says(size):
+    chosen = assistant_size(size)
+    model = new_assistant(chosen, "sentence-transformers/all-MiniLM-L6-v2", layers=None, max_length=64, seed=0).model
+    assert model.config.num_hidden_layers == chosen.layers == len(model.base_model.encoder.layer)
+    assert model.config.hidden_size == (chosen.hidden_size or 384)
+    assert model.config.num_labels == 1
+
+
+def test_sizes_and_layers_that_there_are_not(tiny_folder):
+    with pytest.raises(TrainingError, match="expected one of minilm-6, minilm-3, bert-mini"):
+        assistant_size("bert-huge")
+    with pytest.raises(TrainingError, match="cannot keep 2 layers of a base that has 1"):
+        new_assistant(assistant_size("minilm-3"), str(tiny_folder), layers=2, max_length=64, seed=0)
+    with pytest.raises(TrainingError, match="reads 512 tokens at the most, asked for 513"):
+        new_assistant(assistant_size("minilm-3"), str(tiny_folder), layers=1, max_length=513, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"epochs": 0}, "epochs is 0; expected a number above 0"),
+        ({"held_out": 1.0}, "held_out"),
+        ({"size": "x"}, "size"),
+    ],
+)
+def test_choices_that_cannot_be_are_refused(choice, expected):
+    with pytest.raises(TrainingError, match=expected):
+        AssistantRecipe(**choice)
+
+
+def test_length_batches_hold_every_text_once_and_waste_little():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(2, 60, size=3_000)
+    batches = list(shuffled_length_batches(lengths, 32, rng))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(3_000))
+    padded = sum(len(batch) * lengths[batch].max() for batch in batches)
+    assert padded < 1.05 * lengths.sum()
+    # Short and long batches come in any order.
+    means = [lengths[batch].mean() for batch in batches]
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
+
+
+def interrupted(folder: Path) -> None:
+    (folder / "part").write_text((folder / "part").read_text() + "more" if (folder / "part").exists() else "begun")
+    raise KeyboardInterrupt
+
+
+def work(out: Path, key: int) -> None:
+    with work_folder(out, "work", {"key": key}) as folder:
+        interrupted(folder)
+
+
+def test_a_work_folder_is_kept_for_the_same_key_only(tmp_path):
+    out = tmp_path / "out"
+    for key, expected in [(1, "begun"), (1, "begunmore"), (2, "begun")]:
+        with pytest.raises(KeyboardInterrupt):
+            work(out, key)
+        assert (tmp_path / ".out.work" / "part").read_text() == expected
+    with work_folder(out, "work", {"key": 2}), pytest.raises(StorageError, match="another process is at work"):
+        work(out, 2)
+    assert list(tmp_path.iterdir()) == []
