@@ -46,7 +46,7 @@ def tiny_student(tiny_folder: Path) -> Student:
 
 @pytest.fixture(scope="session")
 def tiny_assistant_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An assistant with the base's tokenizer and one small layer of random weights, large enough to tell pairs apart."""
+    """An assistant with the base's tokenizer and one small layer of random weights that tell pairs apart."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 

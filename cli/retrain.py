@@ -224,5 +224,5 @@ def _about(stage: str, result: dict[str, Any]) -> str:
         case "student":
             return f"held-out nDCG@10 {result['held_out_ndcg@10']:.3f} after {result['steps']:,} steps"
         case _:
-            new, present = (result[which]["estimates"]["relevant@10"]["value"] for which in ("new", "present"))
+            new, present = (result[which]["estimates"]["relevant@10"][0] for which in ("new", "present"))
             return f"relevant@10 by the assistant {new:.3f}, before {present:.3f}"

@@ -64,7 +64,7 @@ def student(
     settings = settings_of(ctx)
     files = {name: options.pop(name) for name in _TASKS}
     chosen = {name: value for name, value in options.items() if value is not None}
-    recipe = StudentRecipe(**chosen, weights={**StudentRecipe().weights, **_weights(weights)})
+    recipe = StudentRecipe(**chosen, weights=dict(StudentRecipe().weights) | _weights(weights))
     with progress_bars(quiet=as_json) as bars:
         bars.start("read", None, "")
         data = _read(items, files, settings, held_out, recipe.seed)
@@ -141,8 +141,8 @@ def _read(
     return student_data(known, **tables, held_out=held_out, seed=seed)
 
 
-def _weights(given: tuple[str, ...]) -> dict[str, float]:
-    found = {}
+def _weights(given: tuple[str, ...]) -> dict[Any, float]:
+    found: dict[str, float] = {}
     for text in given:
         task, _, number = text.partition("=")
         task = "assistant" if task == "scores" else task

@@ -36,3 +36,17 @@ def grouped_batches(
     shuffled = np.concatenate([chunks[index] for index in rng.permutation(len(chunks))])
     for start in range(0, len(shuffled), batch_size):
         yield shuffled[start : start + batch_size]
+
+
+def first_per_group(groups: NDArray[np.int64], wanted: int) -> NDArray[np.intp]:
+    """Places of the first so many rows of each group, group by group.
+
+    >>> first_per_group(np.array([5, 3, 5, 5]), wanted=2).tolist()
+    [1, 0, 2]
+    """
+    if not len(groups):
+        return np.empty(0, dtype=np.intp)
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.append(True, np.diff(groups[order]) != 0))
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    return order[place < wanted]

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from distillation.batches import first_per_group
 from distillation.evaluation.corpus import Corpus, sample_items
 from distillation.pairs import PAIR_SCHEMA
 from encoders import Assistant, Progress, Student, nearest
@@ -145,12 +146,7 @@ def _sampled(keys: Keys, texts: int, wanted: int, rng: np.random.Generator) -> K
 
 
 def _first_per_item(keys: Keys, texts: int, wanted: int) -> Keys:
-    item = keys // texts
-    order = np.argsort(item, kind="stable")
-    ordered = item[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(ordered) else np.empty(0, dtype=int)
-    place = np.arange(len(ordered)) - np.repeat(starts, np.diff(np.append(starts, len(ordered))))
-    return keys[order[place < wanted]]
+    return keys[first_per_group(keys // texts, wanted)]
 
 
 def _disagreements(

@@ -33,4 +33,4 @@ def _dcg(groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], k
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
     rank = np.arange(len(ordered)) - np.repeat(starts, np.diff(np.append(starts, len(ordered))))
     worth = np.where(rank < k, gains[order] / np.log2(rank + 2), 0)
-    return np.bincount(ordered, weights=worth)
+    return np.bincount(ordered, weights=worth).astype(np.float64)

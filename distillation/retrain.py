@@ -150,7 +150,8 @@ class Retrain:
 
     def plan(self) -> dict[str, bool]:
         """Stage to whether its output is there already, as far as that can be told before the stages before ran."""
-        plan, digest = {}, ""
+        plan: dict[str, bool] = {}
+        digest = ""
         for name in STAGES:
             depends = self._depends(name, digest)
             plan[name] = self._stages.is_done(name, depends) and all(plan.values())

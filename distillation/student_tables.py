@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from distillation.batches import first_per_group
 from distillation.student_data import Pairs, StudentData
 
 # From this score on the assistant calls a pair relevant.
@@ -23,6 +24,7 @@ def student_data(
     judgments: pa.Table | None = None,
     scores: pa.Table | None = None,
     held_out: float = 0.05,
+    searched_per_item: int = 8,
     seed: int = 0,
 ) -> StudentData:
     """Number items and keyphrases, and hold out some items.
@@ -38,7 +40,9 @@ def student_data(
         scores: By `distillation.SCORE_SCHEMA`: the assistant's.
         held_out: Share of the items whose scores (without scores: judgments) decide when training stops; nothing of
             theirs is learned.
-        seed: Decides which items.
+        searched_per_item: Pairs of the search engine per item, a random choice: it has an opinion on so many that they
+            would drown everything else.
+        seed: Decides which items and pairs.
     """
     item_ids = pa.array(items["item_id"].combine_chunks())
     given = {"clicks": clicks, "search_relevance": search_relevance, "judgments": judgments, "scores": scores}
@@ -57,16 +61,23 @@ def student_data(
         kept = (item >= 0) & (~np.isnan(worth) if len(worth) else True)
         return Pairs(item[kept], text[kept], worth[kept] if len(worth) else worth)
 
+    searched = numbered("search_relevance", _searched(tables.get("search_relevance")))
     data = StudentData(
         titles=items["title"].to_pylist(),
         categories=items["category_path"].to_pylist(),
         texts=texts.to_pylist(),
         clicks=numbered("clicks", None),
-        search_relevance=numbered("search_relevance", _searched(tables.get("search_relevance"))),
+        search_relevance=None if searched is None else _few_per_item(searched, searched_per_item, seed),
         judgments=numbered("judgments", _judged(tables.get("judgments"))),
         assistant=numbered("scores", tables["scores"]["score"] if "scores" in tables else None),
     )
     return _with_held_out(_with_relevant(data), held_out, seed)
+
+
+def _few_per_item(pairs: Pairs, wanted: int, seed: int) -> Pairs:
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    kept = np.sort(order[first_per_group(pairs.items[order], wanted)])
+    return Pairs(pairs.items[kept], pairs.keyphrases[kept], pairs.scores[kept])
 
 
 def _numbers(found: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -62,6 +62,7 @@ class Trainer:
         steps = max(1, round(batches * recipe.epochs))
         every = max(1, steps // recipe.evaluations)
         chosen = "steps" if held_out else "no"
+        named: dict[str, nn.Module] = {name: _Named(loss, name) for name, loss in losses.items()}
         self._checkpoints = checkpoints
         self._callback = _Callback(progress, on_start)
         self._trainer = _QuietTrainer(
@@ -93,7 +94,7 @@ class Trainer:
                 dataloader_pin_memory=torch.cuda.is_available(),
             ),
             train_dataset=dict(datasets),
-            loss={name: _Named(loss, name) for name, loss in losses.items()},
+            loss=named,
             evaluator=None if held_out is None else _HeldOut(held_out),
             callbacks=[self._callback, *([EarlyStoppingCallback(recipe.patience)] if held_out else [])],
         )
@@ -122,8 +123,9 @@ def uses_bf16(precision: str) -> bool:
     if precision != "auto":
         return precision == "bf16"
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported())
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(available and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @contextmanager
@@ -135,7 +137,7 @@ def quiet_libraries() -> Iterator[None]:
     disable_datasets_bar()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     level = logging.getLogger("sentence_transformers").level
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
     try:
@@ -170,7 +172,7 @@ class _HeldOut(SentenceEvaluator):
     """The held-out score as an evaluator."""
 
     def __init__(self, score: Callable[[SentenceTransformer], float]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.primary_metric = _SCORE
         self._score = score
 
@@ -196,8 +198,9 @@ class _GroupedBatchSampler(DefaultBatchSampler):
     """`grouped_batches` of a dataset of scored pairs, in another order each epoch."""
 
     def __init__(self, dataset: Dataset, batch_size: int, drop_last: bool, seed: int, per_group: int, **_: Any) -> None:
-        super().__init__(range(len(dataset)), batch_size=batch_size, drop_last=drop_last, seed=seed)  # type: ignore[arg-type]
-        _, self._groups = np.unique(np.array(dataset["item"], dtype=object).astype(str), return_inverse=True)
+        super().__init__(range(len(dataset)), batch_size=batch_size, drop_last=drop_last, seed=seed)
+        numbers: dict[str, int] = {}
+        self._groups = [numbers.setdefault(item, len(numbers)) for item in dataset["item"]]
         self._per_group = per_group
 
     def __iter__(self) -> Iterator[list[int]]:

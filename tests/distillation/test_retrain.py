@@ -1,0 +1,109 @@
+"""A whole retrain with tiny models on a tiny marketplace."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from distillation import (
+    MiningRecipe,
+    Registry,
+    Retrain,
+    RetrainInputs,
+    RetrainRecipe,
+    mine,
+)
+from distillation.mine import STRATA
+from distillation.signals import load_clicks, load_items, load_search_relevance
+from encoders import Student
+from simulation import MarketplaceSettings, SimulatedJudge, simulate
+from tables import RejectLog, normalize_keyphrase
+
+
+class Silence:
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        pass
+
+    def advance(self, count: int) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("market") / "market"
+    simulate(folder, MarketplaceSettings(items=40, keyphrases=300, seed=3))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def inputs(market: Path) -> RetrainInputs:
+    with RejectLog() as rejects:
+        items = load_items([market / "items.parquet"], rejects)
+        clicks = load_clicks([market / "clicks.parquet"], rejects)
+        search = load_search_relevance([market / "search_relevance.parquet"], rejects)
+    table = pq.read_table(market / "inventory.parquet")
+    inventory = pa.table(
+        {
+            "keyphrase": [normalize_keyphrase(text) for text in table["keyphrase"].to_pylist()],
+            "category_ids": table["category_path"],
+            "site": table["site"],
+        }
+    )
+    return RetrainInputs(items, inventory, clicks, search, files={"items": [market / "items.parquet"]})
+
+
+@pytest.fixture
+def recipe(tiny_folder: Path) -> RetrainRecipe:
+    base = RetrainRecipe(judged_pairs=300, mining=MiningRecipe(student_top=6, near_miss=4, random=2))
+    return replace(
+        base,
+        assistant=replace(base.assistant, base=str(tiny_folder), layers=1, epochs=1, held_out=0.3, precision="fp32"),
+        student=replace(base.student, base=str(tiny_folder), dimensions=(32,), epochs=1, precision="fp32"),
+    )
+
+
+def test_mined_pairs_come_once_and_from_every_stratum(inputs, tiny_student: Student):
+    found = mine(tiny_student, inputs.items, inputs.inventory, MiningRecipe(items=20, student_top=5, near_miss=3))
+    pairs = list(zip(found.pairs["item_id"].to_pylist(), found.pairs["keyphrase"].to_pylist(), strict=True))
+    assert len(set(pairs)) == len(pairs)
+    assert len({item for item, _ in pairs}) == 20
+    assert found.strata["student_top"] == 100
+    assert found.strata["random"] > 0
+    assert set(found.strata) == set(STRATA)
+
+
+def test_a_retrain_registers_both_models_and_is_not_done_twice(market, inputs, recipe, tiny_folder, tmp_path):
+    registry = Registry(tmp_path / "models")
+
+    def retrain(chosen: RetrainRecipe) -> Retrain:
+        return Retrain(
+            tmp_path / "run", inputs, SimulatedJudge.of(market), registry, student=str(tiny_folder), recipe=chosen
+        )
+
+    first = retrain(recipe).run(Silence())
+    assert [stage.skipped for stage in first.stages] == [False] * 6
+    assert (first.report / "index.html").is_file()
+    assert Student.load(str(first.student.folder), device="cpu").item_text.template == "{leaf}: {title}"
+    assert registry.get(first.assistant.full_name).metrics["held_out_pairs"] > 0
+
+    assert all(retrain(recipe).plan().values())
+    again = retrain(recipe).run(Silence())
+    assert [stage.skipped for stage in again.stages] == [True] * 6
+    assert again.student.name == first.student.name
+
+    # Another student, from the same pairs and scores.
+    other = retrain(replace(recipe, student=replace(recipe.student, distillation_loss="kl")))
+    assert list(other.plan().values()) == [True] * 4 + [False] * 2
+
+
+def test_the_simulated_judge_errs_at_its_rates(market, inputs):
+    from encoders.judge import Pair
+
+    judge = SimulatedJudge.of(market)
+    truth = pq.read_table(market / "truth.parquet").to_pylist()
+    asked = [Pair(row["item_id"], normalize_keyphrase(row["keyphrase"]), "", None) for row in truth]
+    said = [judgment.label for _, judgment in judge.judge_many(asked)]
+    assert 0.8 < sum(said) / len(said) < 0.97
+    assert said == [judgment.label for _, judgment in judge.judge_many(asked)]

@@ -1,0 +1,98 @@
+"""Students of one tiny layer, trained for a few steps: what is wired to what, not how good it is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from distillation import Pairs, StudentData, StudentRecipe, train_student
+from encoders import Student
+from errors import TrainingError
+
+TITLES = [f"red running shoe model {number}" for number in range(12)]
+TEXTS = [f"running shoe {number}" for number in range(12)]
+
+
+@pytest.fixture
+def data() -> StudentData:
+    own = np.arange(12)
+    everything = Pairs(
+        np.repeat(own, 12), np.tile(own, 12), (np.repeat(own, 12) == np.tile(own, 12)).astype(np.float32)
+    )
+    held = np.arange(12) >= 10
+    return StudentData(
+        titles=TITLES,
+        categories=["Clothing > Shoes"] * 12,
+        texts=TEXTS,
+        clicks=Pairs(own[:10], own[:10]),
+        search_relevance=everything.of_items(~held),
+        assistant=everything.of_items(~held),
+        held_out=everything.of_items(held),
+    )
+
+
+@pytest.fixture
+def recipe(tiny_folder: Path) -> StudentRecipe:
+    return StudentRecipe(
+        base=str(tiny_folder), dimensions=(32, 16), epochs=2, batch_size=16, learning_rate=5e-3, precision="fp32"
+    )
+
+
+@pytest.mark.parametrize("loss", ["pearson", "margin_mse", "cosent", "kl"])
+def test_every_loss_trains_a_student_that_can_be_loaded(data, recipe, loss, tmp_path):
+    trained = train_student(data, tmp_path / "student", replace(recipe, distillation_loss=loss))
+    student = Student.load(str(trained.folder), device="cpu")
+    assert student.item_text.template == "{leaf}: {title}"
+    assert trained.pairs == {"clicks": 10, "search_relevance": 120, "assistant": 120}
+    assert 0 <= trained.held_out_ndcg <= 1
+    assert {"clicks_loss", "search_relevance_loss", "assistant_loss"} <= set().union(*trained.history)
+
+
+def test_training_moves_the_student_towards_the_assistant(data, recipe, tmp_path):
+    before = Student.load(recipe.base, device="cpu")
+    trained = train_student(
+        replace(data, clicks=None, search_relevance=None, held_out=None),
+        tmp_path / "student",
+        replace(recipe, epochs=20),
+    )
+    after = Student.load(str(trained.folder), device="cpu")
+
+    def correlation(student: Student) -> float:
+        cosines = student.embed_items(TITLES, data.categories)[:10] @ student.embed_keyphrases(TEXTS).T
+        return float(np.corrcoef(cosines.ravel(), np.eye(12)[:10].ravel())[0, 1])
+
+    assert correlation(after) > correlation(before) + 0.1
+
+
+def test_same_seed_gives_the_same_student(data, recipe, tmp_path):
+    folders = [train_student(data, tmp_path / name, recipe).folder for name in ("a", "b")]
+    first, second = ((folder / "model.safetensors").read_bytes() for folder in folders)
+    assert first == second
+
+
+def test_word_embeddings_stay_as_they_are(data, recipe, tmp_path):
+    trained = train_student(data, tmp_path / "student", recipe)
+    weights = [
+        SentenceTransformer(str(folder), device="cpu")[0].auto_model.get_input_embeddings().weight.detach().numpy()
+        for folder in (Path(recipe.base), trained.folder)
+    ]
+    np.testing.assert_array_equal(*weights)
+
+
+def test_an_existing_folder_is_not_overwritten(data, recipe, tmp_path):
+    (tmp_path / "student").mkdir()
+    with pytest.raises(TrainingError, match="exists already"):
+        train_student(data, tmp_path / "student", recipe)
+
+
+def test_nothing_to_learn_from_is_an_error(data, recipe, tmp_path):
+    with pytest.raises(TrainingError, match="no pairs"):
+        train_student(StudentData(TITLES, data.categories, TEXTS), tmp_path / "student", recipe)
+    assert not (tmp_path / "student").exists()
+
+
+def test_too_many_layers_are_refused(data, recipe, tmp_path):
+    with pytest.raises(TrainingError, match="cannot keep 7 layers"):
+        train_student(data, tmp_path / "student", replace(recipe, layers=7))
