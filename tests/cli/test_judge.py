@@ -149,7 +149,11 @@ def test_labels_are_a_judge(keydistill, pairs, tmp_path):
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
-        ("--out o.csv", 2, "there is no judge; give --endpoint and --model, or --local FOLDER, or --labels FILE"),
+        (
+            "--out o.csv",
+            2,
+            "there is no judge; give --endpoint and --model, or one of --local, --labels and --simulation",
+        ),
         ("--endpoint http://127.0.0.1:1/v1 --out o.csv", 2, "no model"),
         ("--endpoint ftp://x --model m --out o.csv", 2, "no http address"),
         ("--labels a.csv --local b --out o.csv", 2, "not both"),
