@@ -2,7 +2,7 @@
 
 from distillation.evaluation.bootstrap import Difference, Estimate
 from distillation.evaluation.corpus import HEAD_SHARE, MatchCategory, sample_items
-from distillation.evaluation.estimates import Comparison, compare
+from distillation.evaluation.estimates import Comparison, compare, compare_means, mean_estimates
 from distillation.evaluation.judges import AssistantJudge, JudgeInfo, LabelJudge, RelevanceJudge
 from distillation.evaluation.measures import ABOUT, About, Measure
 from distillation.evaluation.protocol import CUTOFFS, evaluate
@@ -28,7 +28,9 @@ __all__ = [
     "SearchFilter",
     "check_report_folder",
     "compare",
+    "compare_means",
     "evaluate",
+    "mean_estimates",
     "read_evaluation",
     "sample_items",
     "write_report",

@@ -55,6 +55,45 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
     Raises:
         InputError: They were made of different items or labels, by different judges, or with other settings.
     """
+    return compare_means([a], [b])
+
+
+def compare_means(a: Sequence[Evaluation], b: Sequence[Evaluation]) -> Comparison:
+    """The paired difference of the means of two recipes, each trained with several seeds or on several item sets.
+
+    Args:
+        a: What is compared with.
+        b: As many: the n-th is paired with the n-th of a.
+
+    Raises:
+        InputError: A pair was not measured alike, or there is none.
+    """
+    if not a or len(a) != len(b):
+        raise InputError(f"a comparison needs as many evaluations on both sides; found {len(a)} and {len(b)}")
+    for first, second in zip(a, b, strict=True):
+        _check_alike(first, second)
+    ours, theirs = _mean_resampled(a), _mean_resampled(b)
+    return Comparison(
+        ", ".join(dict.fromkeys(each.student for each in a)),
+        ", ".join(dict.fromkeys(each.student for each in b)),
+        {
+            name: paired_difference(ours[name][0], theirs[name][0], ours[name][1], theirs[name][1])
+            for name in ours
+            if name in theirs
+        },
+    )
+
+
+def mean_estimates(evaluations: Sequence[Evaluation]) -> dict[str, Estimate]:
+    """The mean of several evaluations of a recipe, with confidence intervals.
+
+    Each resample draws items, within each evaluation: the interval says what other items would change. How much the
+    seeds of a training change is another matter; look at the evaluations one by one for that.
+    """
+    return {name: estimate(value, draws) for name, (value, draws) in _mean_resampled(evaluations).items()}
+
+
+def _check_alike(a: Evaluation, b: Evaluation) -> None:
     for what, ours, theirs in (
         ("items", a.item_ids, b.item_ids),
         ("labelled keyphrases", a.keyphrases, b.keyphrases),
@@ -67,18 +106,21 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
                 f"the evaluations of {a.student} and {b.student} have different {what}; evaluate both with the same "
                 "files and options"
             )
-    ours, theirs = (
-        _resampled(each.measures, each.pairs, len(each.item_ids), each.seed, each.resamples) for each in (a, b)
-    )
-    return Comparison(
-        a.student,
-        b.student,
-        {
-            name: paired_difference(ours[name][0], theirs[name][0], ours[name][1], theirs[name][1])
-            for name in ours
-            if name in theirs
-        },
-    )
+
+
+def _mean_resampled(evaluations: Sequence[Evaluation]) -> _Resampled:
+    """What all have, and the mean of it in each resample; with equal items and seeds a resample draws the same ones."""
+    parts = [
+        _resampled(each.measures, each.pairs, len(each.item_ids), each.seed, each.resamples) for each in evaluations
+    ]
+    common = [name for name in parts[0] if all(name in part for part in parts)]
+    return {
+        name: (
+            float(np.mean([part[name][0] for part in parts])),
+            np.asarray(np.mean([part[name][1] for part in parts], axis=0)),
+        )
+        for name in common
+    }
 
 
 def _resampled(

@@ -13,7 +13,7 @@ from distillation.evaluation.judges import RelevanceJudge
 from distillation.evaluation.label_measures import LabelledPairs, pair_measures, rank_measures
 from distillation.evaluation.measures import Measure, Verdicts, coverage, list_measures
 from distillation.evaluation.result import Category, Estimates, Evaluation, Histogram, Sample, SampleLine, ScoredPairs
-from distillation.evaluation.retrieval import Lists, embed, retrieve
+from distillation.evaluation.retrieval import Lists, embed, reranked, retrieve
 from distillation.evaluation.trial import SearchFilter, Trial
 from encoders import Student
 from errors import InputError
@@ -53,6 +53,8 @@ def evaluate(
     labels: pa.Table | None = None,
     dimensions: Sequence[int] | None = None,
     match_category: MatchCategory = "none",
+    reranker: RelevanceJudge | None = None,
+    rerank_depth: int = 50,
     seed: int = 0,
     resamples: int = RESAMPLES,
     progress: Progress | None = None,
@@ -73,6 +75,9 @@ def evaluate(
         labels: `item_id`, `keyphrase`, `label` and optionally `grade`: for recall, precision, nDCG and AUC.
         dimensions: Matryoshka dimensions to measure besides the student's own.
         match_category: Whether a keyphrase must belong to the item's leaf category, or to its parent.
+        reranker: Puts the student's lists in order, and scores the labelled pairs in its place: an assistant shows what
+            a student that learns from it can reach at the most.
+        rerank_depth: Keyphrases of each item that the reranker puts in order.
         seed: Of the bootstrap and of the choice of sample items.
         resamples: Of the bootstrap.
         progress: Told about each step.
@@ -93,9 +98,16 @@ def evaluate(
     embedded = embed(student, corpus, told.advance)
     told.start("retrieve", len(sizes), "dimensions")
     lists_at: dict[int, Lists] = {}
+    depth = max(cutoffs) if reranker is None else max(*cutoffs, rerank_depth)
     for size in sizes:
-        lists_at[size] = retrieve(embedded.cut(size), corpus, max(cutoffs))
+        lists_at[size] = retrieve(embedded.cut(size), corpus, depth)
         told.advance(1)
+    if reranker is not None:
+        told.start("rerank", sum(int((lists.texts >= 0).sum()) for lists in lists_at.values()), "pairs")
+        lists_at = {
+            size: reranked(lists, corpus, reranker, told.advance).first(max(cutoffs))
+            for size, lists in lists_at.items()
+        }
     trial = Trial(corpus, judge, search_filter, exclude)
     trial.ask(list(lists_at.values()), told.advance, told.start)
     pairs = None if labels is None else LabelledPairs.of(labels, corpus)
@@ -118,7 +130,10 @@ def evaluate(
         )
         scored = None
         if pairs is not None:
-            scores = cut.scores(pairs.items, pairs.texts)
+            if reranker is None:
+                scores = cut.scores(pairs.items, pairs.texts)
+            else:
+                scores = reranker.probabilities(corpus, pairs.items, pairs.texts)
             scored = ScoredPairs(pairs.items, scores, pairs.relevant)
             measures |= rank_measures(lists, pairs, corpus, cutoffs) | pair_measures(pairs, scores, corpus)
         figures[size] = {
@@ -139,6 +154,8 @@ def evaluate(
             "search_filter": search_filter is not None,
             "search_threshold": search_filter and search_filter.threshold,
             "unknown_passes_search": None if search_filter is None else search_filter.unknown_passes,
+            "reranker": reranker and reranker.info.name,
+            "rerank_depth": None if reranker is None else rerank_depth,
         },
         counts=_counts(corpus, lists, verdicts, pairs, filtered=search_filter is not None),
         estimates=figures[student.dimension],

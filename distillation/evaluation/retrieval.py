@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distillation.evaluation.corpus import Corpus
+from distillation.evaluation.judges import RelevanceJudge
 from encoders import Progress, Student, Vectors, nearest
 
 
@@ -52,6 +53,10 @@ class Lists:
     texts: NDArray[np.int64]
     scores: NDArray[np.float32]
 
+    def first(self, k: int) -> "Lists":
+        """The first k places of every list."""
+        return Lists(self.rows[:, :k], self.texts[:, :k], self.scores[:, :k])
+
 
 def embed(student: Student, corpus: Corpus, progress: Progress | None = None) -> Embedded:
     """Vectors of all items and texts of a corpus."""
@@ -70,6 +75,17 @@ def retrieve(embedded: Embedded, corpus: Corpus, k: int) -> Lists:
     else:
         rows, scores = nearest(embedded.items, inventory, k)
     return Lists(rows, np.where(rows >= 0, corpus.text_of[rows], -1), scores)
+
+
+def reranked(lists: Lists, corpus: Corpus, judge: RelevanceJudge, progress: Progress | None = None) -> Lists:
+    """The same keyphrases, those first that the judge finds the most probable; `scores` are its probabilities."""
+    items, places = np.nonzero(lists.texts >= 0)
+    scores = np.full(lists.texts.shape, -np.inf, dtype=np.float32)
+    scores[items, places] = judge.probabilities(corpus, items, lists.texts[items, places], progress)
+    # Stable: of two that it finds equally probable, the student's order holds.
+    order = np.argsort(-scores, axis=1, kind="stable")
+    rows, texts, scores = (np.take_along_axis(values, order, 1) for values in (lists.rows, lists.texts, scores))
+    return Lists(rows, texts, scores)
 
 
 def _cut(vectors: Vectors, dimension: int) -> Vectors:
