@@ -84,8 +84,11 @@ def reranked(lists: Lists, corpus: Corpus, judge: RelevanceJudge, progress: Prog
     scores[items, places] = judge.probabilities(corpus, items, lists.texts[items, places], progress)
     # Stable: of two that it finds equally probable, the student's order holds.
     order = np.argsort(-scores, axis=1, kind="stable")
-    rows, texts, scores = (np.take_along_axis(values, order, 1) for values in (lists.rows, lists.texts, scores))
-    return Lists(rows, texts, scores)
+    return Lists(
+        np.take_along_axis(lists.rows, order, 1),
+        np.take_along_axis(lists.texts, order, 1),
+        np.take_along_axis(scores, order, 1),
+    )
 
 
 def _cut(vectors: Vectors, dimension: int) -> Vectors:

@@ -13,7 +13,9 @@ from distillation.evaluation import (
     LabelJudge,
     SearchFilter,
     compare,
+    compare_means,
     evaluate,
+    mean_estimates,
     sample_items,
 )
 from distillation.evaluation.auc import grouped_auc, resampled_auc
@@ -381,6 +383,39 @@ def test_a_comparison_is_paired():
     # Unpaired resamples would spread further.
     spread = sum((each.estimates["recall@5"].high - each.estimates["recall@5"].low) ** 2 for each in (good, bad)) ** 0.5
     assert worse.high - worse.low < spread
+
+
+def test_means_of_several_seeds_have_intervals_over_items():
+    runs = [noisy(1.6), noisy(2.2)]
+    mean = mean_estimates(runs)["recall@5"]
+    assert mean.value == pytest.approx(np.mean([values(run)["recall@5"] for run in runs]))
+    assert mean.low < mean.value < mean.high
+    # Each resample draws the same items for all runs: twice the same run is no more certain than once.
+    assert mean_estimates([runs[0], runs[0]])["recall@5"] == runs[0].estimates["recall@5"]
+
+    difference = compare_means(runs, runs[::-1]).differences["recall@5"]
+    assert (difference.difference, difference.low, difference.high) == pytest.approx((0, 0, 0))
+    with pytest.raises(InputError, match="found 2 and 1"):
+        compare_means(runs, runs[:1])
+
+
+def test_an_assistant_may_put_the_lists_in_order():
+    right = {("shoe", "boot"): 0.9, ("shoe", "blue shoe"): 0.8, ("phone", "case"): 0.7}
+    scores = {
+        (title, keyphrase): right.get((title, keyphrase), 0.1)
+        for title in ("shoe", "phone")
+        for keyphrase in [*INVENTORY["keyphrase"].to_pylist(), *LABELS["keyphrase"].to_pylist()]
+    }
+    judge = AssistantJudge(ScoresByTable(scores))
+    evaluation = run(k=[1, 2], judge=judge, reranker=judge, rerank_depth=3)
+    first = {sample.title: [line.keyphrase for line in sample.lines] for sample in evaluation.samples}
+    # By the student: red shoe, blue shoe, boot. Of two that are equally probable, its order holds.
+    assert first["shoe"] == ["boot", "blue shoe"]
+    assert first["phone"][0] == "case"
+    assert evaluation.protocol["reranker"] == "assistant-7"
+    # What is behind its depth stays there: the boot is the student's third.
+    behind = run(k=[1, 2], judge=judge, reranker=judge, rerank_depth=2).samples[0]
+    assert [line.keyphrase for line in behind.lines] == ["blue shoe", "red shoe"]
 
 
 @pytest.mark.parametrize(

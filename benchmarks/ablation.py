@@ -1,0 +1,198 @@
+"""What each part of the recipe is worth: students of ever more signals, and of each distillation loss.
+
+On simulated marketplaces, where the truth is known, or with `--esci FOLDER` on real judged queries, trained on split
+"train" and the extra pairs and measured on "test". Real data has no clicks and no search filter: there the pairs judged
+exact stand for clicks, and the share of a query's words that the title has stands for the search engine's score.
+
+    python -m benchmarks.ablation --seeds 3
+    python -m benchmarks.ablation --esci FOLDER --seeds 1
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+from benchmarks import report
+from benchmarks.ablation_data import Task, esci_task, simulated_task
+from distillation import train_student
+from distillation.evaluation import (
+    AssistantJudge,
+    Difference,
+    Estimate,
+    Evaluation,
+    compare_means,
+    evaluate,
+    mean_estimates,
+)
+from distillation.train_student import DistillationLoss
+from encoders import Student
+
+_SIGNALS = ("clicks", "search_relevance")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A student of the table: the tasks it learns, and the loss of the assistant's scores."""
+
+    name: str
+    tasks: tuple[str, ...]
+    loss: DistillationLoss = "pearson"
+
+
+CLICKS = Row("clicks", ("clicks",))
+FULL = Row("+ assistant, Pearson", (*_SIGNALS, "assistant"))
+ROWS = (
+    CLICKS,
+    Row("+ search relevance", _SIGNALS),
+    Row("+ judge, directly", (*_SIGNALS, "judgments")),
+    FULL,
+    Row("+ assistant, MarginMSE", (*_SIGNALS, "assistant"), "margin_mse"),
+    Row("+ assistant, CoSENT", (*_SIGNALS, "assistant"), "cosent"),
+    Row("+ assistant, KL", (*_SIGNALS, "assistant"), "kl"),
+)
+_UNTRAINED, _UPPER = "untrained", "the assistant"
+
+
+@dataclass(slots=True)
+class Found:
+    """The evaluations of a student, one per seed, and what its trainings took."""
+
+    evaluations: list[Evaluation] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+def main() -> None:
+    """Train, measure, print."""
+    parser = report.options(__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--esci", type=Path, metavar="FOLDER", help="judged queries instead of simulations")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each student")
+    parser.add_argument("--items", type=int, default=500, help="of each simulation")
+    parser.add_argument("--keyphrases", type=int, default=5_000, help="of each simulation")
+    parser.add_argument("--rows", nargs="*", help="only students whose name has one of these words")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep pairs, scores and students there")
+    options = parser.parse_args()
+    before = report.machine()
+    rows = [row for row in ROWS if not options.rows or any(word in row.name for word in options.rows)]
+    size = (100, 1_000) if options.quick else (options.items, options.keyphrases)
+    found: dict[str, Found] = {}
+    with tempfile.TemporaryDirectory(prefix="keydistill-") as scratch:
+        for seed in range(1 if options.quick else options.seeds):
+            folder = Path(options.keep or scratch, f"{'esci' if options.esci else 'simulation'}-{seed}")
+            if options.esci:
+                task = esci_task(options.esci, folder, seed, quick=options.quick)
+            else:
+                task = simulated_task(folder, seed, *size, quick=options.quick)
+            _note(found, _UNTRAINED, _measured(task, Student.load(task.recipe.base)), 0.0)
+            for row in rows:
+                began = time.monotonic()
+                student = _trained(task, row, folder / "students" / row.name)
+                took = time.monotonic() - began
+                _note(found, row.name, _measured(task, student), took)
+                if row == FULL:
+                    _note(found, _UPPER, _measured(task, student, rerank=True), task.assistant_seconds)
+                _print(task, found)
+    _print_verdicts(task, found)
+    report.write(
+        options.json,
+        {
+            name: {
+                "seconds": each.seconds,
+                "mean": {measure: value.as_list() for measure, value in mean_estimates(each.evaluations).items()},
+                "seeds": [evaluation.summary() for evaluation in each.evaluations],
+            }
+            for name, each in found.items()
+        },
+        before,
+    )
+
+
+def _trained(task: Task, row: Row, out: Path) -> Student:
+    # What the assistant calls relevant is no negative, but only a student that has the assistant can know that.
+    data = task.data if "assistant" in row.tasks else replace(task.data, relevant=None)
+    recipe = replace(
+        task.recipe,
+        distillation_loss=row.loss,
+        weights={name: weight for name, weight in task.recipe.weights.items() if name in row.tasks},
+    )
+    shutil.rmtree(out, ignore_errors=True)
+    return Student.load(str(train_student(data, out, recipe).folder))
+
+
+def _measured(task: Task, student: Student, *, rerank: bool = False) -> Evaluation:
+    return evaluate(
+        student,
+        task.items,
+        task.inventory,
+        judge=task.judge,
+        labels=task.labels,
+        k=task.cutoffs,
+        dimensions=None if rerank else [size for size in (128,) if size < student.dimension],
+        reranker=AssistantJudge(task.assistant) if rerank else None,
+    )
+
+
+def _note(found: dict[str, Found], name: str, evaluation: Evaluation, seconds: float) -> None:
+    noted = found.setdefault(name, Found())
+    noted.evaluations.append(evaluation)
+    noted.seconds.append(seconds)
+
+
+def _print(task: Task, found: Mapping[str, Found]) -> None:
+    lines: list[list[str]] = []
+    for name in sorted(found, key=[_UNTRAINED, *(row.name for row in ROWS), _UPPER].index):
+        figures = mean_estimates(found[name].evaluations)
+        seconds = report.spread(found[name].seconds)["median"]
+        lines.append(
+            [
+                name,
+                *(_figure(figures[measure]) for measure in task.measures),
+                _kept(found[name].evaluations, task.kept),
+                f"{seconds:.0f}" if seconds else "",
+            ]
+        )
+    print()
+    report.table(["student", *task.measures, f"{task.kept} kept at 128", "seconds"], lines)
+    seeds = len(found[_UNTRAINED].evaluations)
+    print(f"mean of {seeds} {'seed' if seeds == 1 else 'seeds'} [95% interval over items]", flush=True)
+
+
+def _figure(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "-"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _kept(evaluations: Sequence[Evaluation], measure: str) -> str:
+    """What 128 dimensions have of a figure, in percent."""
+    if any(128 not in each.dimensions for each in evaluations):
+        return ""
+    full, cut = (
+        sum(cast(float, figures[measure].value) for figures in several)
+        for several in (
+            [each.estimates for each in evaluations],
+            [each.dimensions[128] for each in evaluations],
+        )
+    )
+    return f"{cut / full:.1%}"
+
+
+def _print_verdicts(task: Task, found: Mapping[str, Found]) -> None:
+    """The full recipe against clicks alone, and against the assistant."""
+    if FULL.name not in found:
+        return
+    full = found[FULL.name].evaluations
+    measure = task.measures[0]
+    if CLICKS.name in found:
+        gap: Difference = compare_means(found[CLICKS.name].evaluations, full).differences[measure]
+        print(f"{FULL.name} less {CLICKS.name}: {measure} {gap.difference:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]")
+    of_full, of_upper = (mean_estimates(runs)[measure].value for runs in (full, found[_UPPER].evaluations))
+    if of_full is not None and of_upper:
+        print(f"{FULL.name} by {_UPPER}: {measure} {of_full / of_upper:.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

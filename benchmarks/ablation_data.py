@@ -1,0 +1,284 @@
+"""The data of the ablation: signals, mined pairs, the assistant and its scores, ready for every student."""
+
+import math
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from distillation import (
+    AssistantRecipe,
+    MiningRecipe,
+    StudentData,
+    StudentRecipe,
+    judged_pairs,
+    load_scores,
+    mine,
+    score_pairs,
+    student_data,
+    train_assistant,
+)
+from distillation.evaluation import LabelJudge
+from distillation.judging import judge_pairs
+from distillation.judgment_cache import JudgmentCache
+from distillation.signals import (
+    correct_clicks,
+    load_clicks,
+    load_items,
+    load_judgments,
+    load_search_relevance,
+)
+from encoders import Assistant, Student
+from simulation import MarketplaceSettings, SimulatedJudge, simulate
+from tables import RejectLog, normalize_keyphrase
+
+_GRADES = {"E": 3, "S": 2, "C": 1, "I": 0}
+_PASSES = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What students learn from and are measured on.
+
+    Attributes:
+        data: Pairs of every kind.
+        recipe: Of the full student.
+        items: To recommend for.
+        inventory: To recommend from.
+        labels: What is right.
+        judge: Decides by them.
+        assistant: Trained on what the judge says.
+        assistant_seconds: What its training and the scoring took.
+        measures: Columns of the table; the first one decides.
+        cutoffs: Of the lists.
+        kept: The measure that a smaller dimension is compared by.
+    """
+
+    data: StudentData
+    recipe: StudentRecipe
+    items: pa.Table
+    inventory: pa.Table
+    labels: pa.Table
+    judge: LabelJudge
+    assistant: Assistant
+    assistant_seconds: float
+    measures: tuple[str, ...]
+    cutoffs: tuple[int, ...]
+    kept: str = "recall@10"
+
+
+def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quick: bool) -> Task:
+    """A marketplace, its signals, and an assistant that learned from its judge."""
+    market = folder / "market"
+    if not market.exists():
+        simulate(market, MarketplaceSettings(items=items, keyphrases=keyphrases, seed=seed))
+    with RejectLog() as rejects:
+        catalogue = load_items([market / "items.parquet"], rejects)
+        clicks = correct_clicks(load_clicks([market / "clicks.parquet"], rejects)).pairs
+        search = load_search_relevance([market / "search_relevance.parquet"], rejects)
+    recipe = StudentRecipe(seed=seed, epochs=0.1 if quick else 2)
+    inventory = _simulated_inventory(market)
+    mined = folder / "pairs.parquet"
+    if not mined.exists():
+        mining = MiningRecipe(student_top=8, near_miss=6, clicked=4, random=2, seed=seed)
+        pairs = mine(
+            Student.load(recipe.base), catalogue, inventory, mining, clicks=clicks, search_relevance=search
+        ).pairs
+        # In random order, so that the judge's budget is spent on a sample.
+        pq.write_table(pairs.take(pa.array(np.random.default_rng(seed).permutation(len(pairs)))), mined)
+    with JudgmentCache(folder / "judgments.sqlite") as cache:
+        judge_pairs(
+            SimulatedJudge.of(market),
+            [mined],
+            folder / "judgments.parquet",
+            cache=cache,
+            budget_pairs=500 if quick else 10 * items,
+        )
+    with RejectLog() as rejects:
+        judgments = load_judgments([folder / "judgments.parquet"], rejects)
+    assistant_recipe = AssistantRecipe(size="minilm-3", seed=seed, epochs=0.2 if quick else 3)
+    assistant, scores, seconds = _assistant(judgments, catalogue, [mined], folder, assistant_recipe)
+    truth = pq.read_table(market / "truth.parquet", columns=["item_id", "keyphrase"])
+    labels = pa.table(
+        {
+            "item_id": truth["item_id"],
+            "keyphrase": _normalized(truth["keyphrase"]),
+            "label": pa.array(np.ones(len(truth), dtype=bool)),
+        }
+    )
+    return Task(
+        data=student_data(
+            catalogue, clicks=clicks, search_relevance=search, judgments=judgments, scores=scores, seed=seed
+        ),
+        recipe=recipe,
+        items=catalogue,
+        inventory=inventory,
+        labels=labels,
+        judge=LabelJudge(labels, name="simulated truth", complete=True),
+        assistant=assistant,
+        assistant_seconds=seconds,
+        measures=("precision@10", "recall@10"),
+        cutoffs=(10,),
+    )
+
+
+def esci_task(data: Path, folder: Path, seed: int, *, quick: bool) -> Task:
+    """Real queries: everything is learned from the training split, nothing from a query of the test split."""
+    folder.mkdir(parents=True, exist_ok=True)
+    catalogue = pq.read_table(data / "items.parquet", columns=["item_id", "title", "category_path"])
+    judged = pq.read_table(data / "judgments.parquet", columns=["query", "item_id", "label", "split"])
+    extra = pq.read_table(data / "extra_pairs.parquet", columns=["query", "item_id", "title", "category_path", "label"])
+    labels = _judgments(judged.filter(pc.equal(judged["split"], "test")))
+    judgments = _judgments(
+        pa.concat_tables(
+            table.select(["query", "item_id", "label"])
+            for table in (judged.filter(pc.equal(judged["split"], "train")), extra)
+        )
+    )
+    items = _esci_items(pa.concat_tables([catalogue, extra.select(catalogue.column_names)]))
+    learned = items.filter(pc.is_in(items["item_id"], value_set=pc.unique(judgments["item_id"])))
+    if quick:
+        learned = learned.slice(0, 100)
+    texts = pc.unique(_normalized(pq.read_table(data / "keyphrases.parquet", columns=["keyphrase"])["keyphrase"]))
+    recipe = StudentRecipe(seed=seed, epochs=0.1 if quick else 2)
+    mined = folder / "pairs.parquet"
+    if not mined.exists():
+        # A query of the test split is nobody's example, not even as a negative.
+        seen = texts.filter(pc.invert(pc.is_in(texts, value_set=pc.unique(labels["keyphrase"]))))
+        mining = MiningRecipe(student_top=4, near_miss=3, random=1, depth=100, seed=seed)
+        pq.write_table(mine(Student.load(recipe.base), learned, pa.table({"keyphrase": seen}), mining).pairs, mined)
+    pairs = pq.read_table(mined)
+    search = _word_share(pairs)
+    taught, _ = judged_pairs(judgments, learned)
+    scored = folder / "judged_pairs.parquet"
+    pq.write_table(
+        pa.table(
+            {
+                "item_id": pa.array(taught.item_ids),
+                "keyphrase": pa.array(taught.keyphrases),
+                "title": pa.array(taught.titles),
+                "category_path": pa.array(taught.categories, pa.string()),
+            }
+        ),
+        scored,
+    )
+    assistant_recipe = AssistantRecipe(size="minilm-6", seed=seed, epochs=0.2 if quick else 3)
+    assistant, scores, seconds = _assistant(judgments, learned, [mined, scored], folder, assistant_recipe, search)
+    clicks = judgments.filter(judgments["label"]).select(["item_id", "keyphrase"])
+    return Task(
+        data=student_data(
+            learned,
+            clicks=clicks.append_column("positive", pa.array(np.ones(len(clicks), dtype=bool))),
+            search_relevance=search,
+            judgments=judgments,
+            scores=scores,
+            held_out=0.03,
+            seed=seed,
+        ),
+        recipe=recipe,
+        items=items.filter(pc.is_in(items["item_id"], value_set=pc.unique(labels["item_id"]))),
+        inventory=pa.table({"keyphrase": texts}),
+        labels=labels,
+        judge=LabelJudge(labels, name="ESCI"),
+        assistant=assistant,
+        assistant_seconds=seconds,
+        measures=("recall@10", "recall@50", "auc", "auc_per_keyphrase", "pair_ndcg@10"),
+        cutoffs=(10, 50),
+    )
+
+
+def _assistant(
+    judgments: pa.Table,
+    items: pa.Table,
+    to_score: Sequence[Path],
+    folder: Path,
+    recipe: AssistantRecipe,
+    search: pa.Table | None = None,
+) -> tuple[Assistant, pa.Table, float]:
+    """An assistant that learned the judgments (after the search engine's scores, where given), and its own scores."""
+    began = time.monotonic()
+    out, scores = folder / "assistant", folder / "scores.parquet"
+    if not out.exists():
+        pairs, _ = judged_pairs(judgments, items)
+        warm_up = None
+        if search is not None:
+            probable = search.append_column("label", search["passed"]).append_column("probability", search["score"])
+            warm_up, _ = judged_pairs(probable, items)
+        train_assistant(pairs, out, recipe, warm_up=warm_up)
+    assistant = Assistant.load(str(out), bf16=True)
+    if not scores.exists():
+        score_pairs(assistant, to_score, scores)
+    with RejectLog() as rejects:
+        return assistant, load_scores([scores], rejects), time.monotonic() - began
+
+
+def _simulated_inventory(market: Path) -> pa.Table:
+    table = pq.read_table(market / "inventory.parquet", columns=["keyphrase", "category_path", "site"])
+    return pa.table(
+        {
+            "keyphrase": _normalized(table["keyphrase"]),
+            "category_ids": table["category_path"],
+            "site": table["site"],
+        }
+    )
+
+
+def _esci_items(table: pa.Table) -> pa.Table:
+    """Each item once, without a site."""
+    names = table.column_names
+    once = table.group_by("item_id", use_threads=False).aggregate([(name, "first") for name in names[1:]])
+    return once.rename_columns(names).append_column("site", pa.nulls(len(once), pa.string()))
+
+
+def _judgments(table: pa.Table) -> pa.Table:
+    letters = table["label"].to_pylist()
+    return pa.table(
+        {
+            "item_id": table["item_id"].cast(pa.string()),
+            "keyphrase": _normalized(table["query"]),
+            "site": pa.nulls(len(table), pa.string()),
+            "label": pa.array([letter == "E" for letter in letters]),
+            "probability": pa.nulls(len(table), pa.float32()),
+            "grade": pa.array([_GRADES[letter] for letter in letters], pa.int8()),
+        }
+    )
+
+
+def _normalized(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pa.chunked_array([[normalize_keyphrase(text) for text in texts.to_pylist()]], pa.string())
+
+
+def _word_share(pairs: pa.Table) -> pa.Table:
+    """In place of a search engine's score: of a keyphrase's words, the share that title and category have.
+
+    A word weighs its inverse document frequency over the titles (Spärck Jones, 1972).
+    """
+    texts = [
+        f"{title} {category or ''}"
+        for title, category in zip(pairs["title"].to_pylist(), pairs["category_path"].to_pylist(), strict=True)
+    ]
+    words_of = {text: frozenset(_words(text)) for text in texts}
+    seen = Counter(word for words in words_of.values() for word in words)
+
+    def share(text: str, keyphrase: str) -> float:
+        weights = {word: math.log(1 + len(words_of) / (1 + seen[word])) for word in _words(keyphrase)}
+        whole = sum(weights.values())
+        return sum(weight for word, weight in weights.items() if word in words_of[text]) / whole if whole else 0.0
+
+    scores = [share(text, keyphrase) for text, keyphrase in zip(texts, pairs["keyphrase"].to_pylist(), strict=True)]
+    return (
+        pairs.select(["item_id", "keyphrase", "site"])
+        .add_column(2, "score", pa.array(scores, pa.float32()))
+        .append_column("passed", pa.array(np.array(scores) >= _PASSES))
+    )
+
+
+def _words(text: str) -> list[str]:
+    return [word.removesuffix("s") if len(word) > 3 else word for word in re.findall(r"[a-z0-9]+", text.lower())]
