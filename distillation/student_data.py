@@ -27,12 +27,13 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.items)
 
+    def chosen(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> "Pairs":
+        """Some of the pairs, by place or by a flag per pair."""
+        return Pairs(self.items[which], self.keyphrases[which], self.scores[which] if len(self.scores) else self.scores)
+
     def of_items(self, kept: NDArray[np.bool_]) -> "Pairs":
         """The pairs whose item is kept; `kept` has a value per item."""
-        chosen = kept[self.items]
-        return Pairs(
-            self.items[chosen], self.keyphrases[chosen], self.scores[chosen] if len(self.scores) else self.scores
-        )
+        return self.chosen(kept[self.items])
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class StudentData:
         assistant: Pairs with the assistant's score.
         held_out: Pairs with the assistant's or judge's score, of other items: they decide when training stops.
         relevant: Further pairs that are no negatives: the assistant or the judge calls them relevant.
+        rejected: Pairs that are near and wrong all the same, as the assistant says: hard negatives of the clicks task.
     """
 
     titles: Sequence[str]
@@ -60,6 +62,7 @@ class StudentData:
     assistant: Pairs | None = None
     held_out: Pairs | None = None
     relevant: Pairs | None = None
+    rejected: Pairs | None = None
 
     def tasks(self) -> "dict[Task, Pairs | None]":
         """Task to its pairs."""
@@ -69,6 +72,23 @@ class StudentData:
             "judgments": self.judgments,
             "assistant": self.assistant,
         }
+
+    def hard_negatives(self, wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Rejected keyphrases for the item of each clicked pair, shape (clicks, wanted).
+
+        An item that has fewer gets those of other items too: they are negatives as good as any of the batch.
+        """
+        rejected = self.rejected
+        if self.clicks is None or rejected is None or not len(rejected):
+            return np.empty((0 if self.clicks is None else len(self.clicks), 0), dtype=np.int64)
+        order = np.argsort(rejected.items, kind="stable")
+        starts, ends = (
+            np.searchsorted(rejected.items[order], self.clicks.items, side=side) for side in ("left", "right")
+        )
+        draws = rng.random((len(self.clicks), wanted))
+        own = order[np.minimum(starts[:, None] + (draws * (ends - starts)[:, None]).astype(np.int64), len(order) - 1)]
+        others = rng.integers(0, len(rejected), draws.shape)
+        return rejected.keyphrases[np.where((ends > starts)[:, None], own, others)]
 
     def known(self) -> NDArray[np.int64]:
         """Pairs that are no negatives: clicked ones and relevant ones; shape (n, 2)."""

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from distillation.batches import first_per_group
 from distillation.student_data import Pairs, StudentData
 
-# From this score on the assistant calls a pair relevant.
+# From this score on the assistant calls a pair relevant, and up to the other one irrelevant beyond doubt.
 RELEVANT = 0.5
+REJECTED = 0.2
 
 
 def student_data(
@@ -71,13 +72,12 @@ def student_data(
         judgments=numbered("judgments", _judged(tables.get("judgments"))),
         assistant=numbered("scores", tables["scores"]["score"] if "scores" in tables else None),
     )
-    return _with_held_out(_with_relevant(data), held_out, seed)
+    return _with_held_out(_with_verdicts(data), held_out, seed)
 
 
 def _few_per_item(pairs: Pairs, wanted: int, seed: int) -> Pairs:
     order = np.random.default_rng(seed).permutation(len(pairs))
-    kept = np.sort(order[first_per_group(pairs.items[order], wanted)])
-    return Pairs(pairs.items[kept], pairs.keyphrases[kept], pairs.scores[kept])
+    return pairs.chosen(np.sort(order[first_per_group(pairs.items[order], wanted)]))
 
 
 def _numbers(found: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -97,13 +97,11 @@ def _judged(table: pa.Table | None) -> pa.ChunkedArray | None:
     return pc.coalesce(table["probability"].cast(pa.float32()), graded, table["label"].cast(pa.float32()))
 
 
-def _with_relevant(data: StudentData) -> StudentData:
-    """What judge and assistant call relevant is nobody's negative."""
-    known = [
-        Pairs(pairs.items[pairs.scores >= RELEVANT], pairs.keyphrases[pairs.scores >= RELEVANT])
-        for pairs in (data.judgments, data.assistant)
-        if pairs is not None
-    ]
+def _with_verdicts(data: StudentData) -> StudentData:
+    """What judge and assistant call relevant is nobody's negative; what the assistant rejects is a hard one."""
+    if data.assistant is not None:
+        data = replace(data, rejected=data.assistant.chosen(data.assistant.scores <= REJECTED))
+    known = [pairs.chosen(pairs.scores >= RELEVANT) for pairs in (data.judgments, data.assistant) if pairs is not None]
     if not known:
         return data
     return replace(
@@ -124,7 +122,7 @@ def _with_held_out(data: StudentData, share: float, seed: int) -> StudentData:
     held[chosen] = True
     learned = {
         name: pairs.of_items(~held)
-        for name in ("clicks", "search_relevance", "judgments", "assistant")
+        for name in ("clicks", "search_relevance", "judgments", "assistant", "rejected")
         if (pairs := getattr(data, name)) is not None
     }
     return replace(data, **learned, held_out=measured.of_items(held))

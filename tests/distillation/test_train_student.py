@@ -8,6 +8,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from distillation import Pairs, StudentData, StudentRecipe, train_student
+from distillation.rotation import rotate
 from encoders import Student
 from errors import TrainingError
 
@@ -79,6 +80,59 @@ def test_word_embeddings_stay_as_they_are(data, recipe, tmp_path):
         for folder in (Path(recipe.base), trained.folder)
     ]
     np.testing.assert_array_equal(*weights)
+
+
+def test_rotation_changes_no_cosine_and_puts_most_into_the_first_dimensions(tiny_folder):
+    texts = [f"{colour} {thing} {number}" for colour in ("red", "blue") for thing in TITLES for number in range(3)]
+    model = SentenceTransformer(str(tiny_folder), device="cpu")
+    before = model.encode(texts, normalize_embeddings=True)
+    rotate(model, texts)
+    after = model.encode(texts, normalize_embeddings=True)
+    np.testing.assert_allclose(after @ after.T, before @ before.T, atol=1e-5)
+
+    def share_of(vectors: np.ndarray, dimensions: int) -> float:
+        return float(np.square(vectors[:, :dimensions]).sum() / np.square(vectors).sum())
+
+    assert share_of(after, 4) > share_of(before, 4)
+    assert share_of(after, 4) == pytest.approx((np.linalg.svd(before)[1][:4] ** 2).sum() / len(before), abs=1e-4)
+    modules = len(model)
+    rotate(model, texts)
+    assert len(model) == modules
+
+
+def test_a_student_has_the_rotation_in_its_folder(data, recipe, tmp_path):
+    turned, plain = (
+        SentenceTransformer(str(train_student(data, tmp_path / name, recipe).folder), device="cpu")
+        for name, recipe in (("turned", recipe), ("plain", replace(recipe, rotated=False)))
+    )
+    assert len(turned) == len(plain) + 1
+    # How it was trained must not decide how it is served.
+    assert "eager" not in (tmp_path / "turned" / "config.json").read_text()
+
+
+def test_hard_negatives_are_the_items_own_where_it_has_any(data):
+    rejected = Pairs(np.array([3, 3, 5]), np.array([7, 8, 1]), np.zeros(3, np.float32))
+    negatives = replace(data, rejected=rejected).hard_negatives(6, np.random.default_rng(0))
+    assert negatives.shape == (10, 6)
+    assert set(negatives[3]) == {7, 8}
+    assert set(negatives[5]) == {1}
+    assert set(negatives[0]) <= {7, 8, 1}
+    assert data.hard_negatives(6, np.random.default_rng(0)).shape == (10, 0)
+
+
+def test_hard_negatives_push_their_keyphrases_away(data, recipe, tmp_path):
+    own = np.arange(10)
+    data = StudentData(TITLES, data.categories, TEXTS, clicks=data.clicks)
+    wrong = replace(data, rejected=Pairs(own, own + 1, np.zeros(10, np.float32)))
+
+    def margin(name: str, data: StudentData) -> float:
+        """Own keyphrase against the next one, which is never in the same batch by itself."""
+        trained = train_student(data, tmp_path / name, replace(recipe, batch_size=2, epochs=3, hard_negatives=1))
+        student = Student.load(str(trained.folder), device="cpu")
+        cosines = student.embed_items(TITLES, data.categories) @ student.embed_keyphrases(TEXTS).T
+        return float((cosines[own, own] - cosines[own, own + 1]).mean())
+
+    assert margin("hard", wrong) > margin("easy", data)
 
 
 def test_an_existing_folder_is_not_overwritten(data, recipe, tmp_path):
