@@ -91,19 +91,17 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
         pairs = mine(
             Student.load(recipe.base), catalogue, inventory, mining, clicks=clicks, search_relevance=search
         ).pairs
-        # In random order, so that the judge's budget is spent on a sample.
-        pq.write_table(pairs.take(pa.array(np.random.default_rng(seed).permutation(len(pairs)))), mined)
+        pq.write_table(pairs, mined)
     with JudgmentCache(folder / "judgments.sqlite") as cache:
         judge_pairs(
             SimulatedJudge.of(market),
             [mined],
             folder / "judgments.parquet",
             cache=cache,
-            budget_pairs=500 if quick else 10 * items,
         )
     with RejectLog() as rejects:
         judgments = load_judgments([folder / "judgments.parquet"], rejects)
-    assistant_recipe = AssistantRecipe(size="minilm-3", seed=seed, epochs=0.2 if quick else 3)
+    assistant_recipe = AssistantRecipe(seed=seed, epochs=0.2 if quick else 2)
     assistant, scores, seconds = _assistant(judgments, catalogue, [mined], folder, assistant_recipe)
     truth = pq.read_table(market / "truth.parquet", columns=["item_id", "keyphrase"])
     labels = pa.table(
@@ -169,7 +167,7 @@ def esci_task(data: Path, folder: Path, seed: int, *, quick: bool) -> Task:
         ),
         scored,
     )
-    assistant_recipe = AssistantRecipe(size="minilm-6", seed=seed, epochs=0.2 if quick else 3)
+    assistant_recipe = AssistantRecipe(seed=seed, epochs=0.2 if quick else 2)
     assistant, scores, seconds = _assistant(judgments, learned, [mined, scored], folder, assistant_recipe, search)
     clicks = judgments.filter(judgments["label"]).select(["item_id", "keyphrase"])
     return Task(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distillation.transformer_training import set_dropout, training_attention
 from encoders import find_model
 from errors import TrainingError
 
@@ -37,8 +38,8 @@ class AssistantSize:
 # The last is BERT-mini of arXiv 1908.08962, which the sister paper's assistant is, without that one's pre-training: it
 # needs far more pairs than the others.
 ASSISTANT_SIZES = (
-    AssistantSize("minilm-6", layers=6, learning_rate=5e-5),
-    AssistantSize("minilm-3", layers=3, learning_rate=1e-4),
+    AssistantSize("minilm-6", layers=6, learning_rate=1e-4),
+    AssistantSize("minilm-3", layers=3, learning_rate=2e-4),
     AssistantSize("bert-mini", layers=4, learning_rate=3e-4, hidden_size=256),
 )
 
@@ -56,7 +57,9 @@ def assistant_size(name: str) -> AssistantSize:
     raise TrainingError(f"there is no assistant of size {name!r}; expected one of {names}")
 
 
-def new_assistant(size: AssistantSize, base: str, *, layers: int | None, max_length: int, seed: int) -> CrossEncoder:
+def new_assistant(
+    size: AssistantSize, base: str, *, layers: int | None, max_length: int, dropout: float, seed: int
+) -> CrossEncoder:
     """An untrained assistant: the base's transformer (or a new one) and a new classification head.
 
     Args:
@@ -64,6 +67,7 @@ def new_assistant(size: AssistantSize, base: str, *, layers: int | None, max_len
         base: Folder or name of a sentence-transformers model.
         layers: Instead of the size's.
         max_length: Tokens of a pair at the most.
+        dropout: Of all layers while it is trained.
         seed: Of what is random; torch is seeded.
 
     Raises:
@@ -83,11 +87,14 @@ def new_assistant(size: AssistantSize, base: str, *, layers: int | None, max_len
         "max_length": max_length,
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "local_files_only": True,
+        "model_kwargs": training_attention(),
     }
     try:
         if size.hidden_size is None:
             model: CrossEncoder = CrossEncoder(str(folder), **options)
             _keep_layers(model, wanted)
+            # The pretrained ones stay: most of their words do not occur in a training.
+            model.model.get_input_embeddings().weight.requires_grad_(False)
         else:
             with tempfile.TemporaryDirectory() as fresh:
                 _write_new_bert(Path(fresh), folder, size, size.hidden_size, wanted)
@@ -98,6 +105,7 @@ def new_assistant(size: AssistantSize, base: str, *, layers: int | None, max_len
     positions = getattr(model.config, "max_position_embeddings", max_length)
     if max_length > positions:
         raise TrainingError(f"{folder} reads {positions} tokens at the most, asked for {max_length}; ask for less")
+    set_dropout(model, dropout)
     return model
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _SCORE = "average_precision"
 _TIMED_STEPS = 3
 _DONE = "done.json"
+# Names of the parameters above the base, in the models of transformers.
+_HEAD = r"\b(pooler|classifier)\."
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +85,7 @@ class Fit:
                 max_steps=steps,
                 per_device_train_batch_size=recipe.batch_size,
                 learning_rate=recipe.learning_rate or assistant_size(recipe.size).learning_rate,
+                learning_rate_mapping={_HEAD: recipe.head_learning_rate},
                 warmup_steps=0.1,
                 weight_decay=recipe.weight_decay,
                 lr_scheduler_type="linear",

@@ -46,7 +46,10 @@ class AssistantRecipe:
         warm_up_epochs: Passes over the warm-up pairs.
         batch_size: Pairs per step.
         learning_rate: At its peak, after a tenth of the steps; then it falls to 0 linearly. None is the size's.
+        head_learning_rate: Of the layers above the base, which begin at random.
         weight_decay: Of AdamW.
+        dropout: Of all layers. Soft labels need none, and without it a training is shorter and gets further (on the
+            simulation, one pass over 10,000 pairs: AUC 0.96 instead of 0.88 after three).
         label_smoothing: Share by which targets are drawn towards 0.5.
         held_out: Share of the pairs that is measured on and not learned.
         split_by: What training and held-out pairs have not in common.
@@ -59,12 +62,14 @@ class AssistantRecipe:
     layers: int | None = None
     item_text: str = "{leaf}: {title}"
     max_length: int = 128
-    epochs: float = 3.0
+    epochs: float = 2.0
     patience: int = 2
     warm_up_epochs: float = 1.0
     batch_size: int = 32
     learning_rate: float | None = None
+    head_learning_rate: float = 1e-3
     weight_decay: float = 0.01
+    dropout: float = 0.0
     label_smoothing: float = 0.0
     held_out: float = 0.1
     split_by: GroupBy = "keyphrase"
@@ -83,6 +88,8 @@ class AssistantRecipe:
         for name, fits, expected in (
             ("epochs", self.epochs > 0, "above 0"),
             ("warm_up_epochs", self.warm_up_epochs >= 0, "from 0 up"),
+            ("head_learning_rate", self.head_learning_rate > 0, "above 0"),
+            ("dropout", 0 <= self.dropout < 1, "from 0 up, below 1"),
             ("batch_size", self.batch_size >= 1, "from 1 up"),
             ("patience", self.patience >= 1, "from 1 up"),
             ("max_length", self.max_length >= 8, "from 8 up"),
@@ -226,7 +233,12 @@ def plan_training(
 
 def _new_model(recipe: AssistantRecipe) -> CrossEncoder:
     return new_assistant(
-        assistant_size(recipe.size), recipe.base, layers=recipe.layers, max_length=recipe.max_length, seed=recipe.seed
+        assistant_size(recipe.size),
+        recipe.base,
+        layers=recipe.layers,
+        max_length=recipe.max_length,
+        dropout=recipe.dropout,
+        seed=recipe.seed,
     )
 
 

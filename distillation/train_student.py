@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from distillation.ranking import mean_ndcg
 from distillation.rotation import rotate
 from distillation.student_data import Pairs, StudentData, Task
+from distillation.transformer_training import set_dropout, training_attention
 from encoders import ItemText, find_model, write_model_file
 from errors import TrainingError
 
@@ -174,14 +175,10 @@ def base_model(recipe: StudentRecipe) -> SentenceTransformer:
 
     set_seed(recipe.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # The fused attention's backward pass is twice as slow on CPU as one made of plain products (torch 2.13).
-    options = {"attn_implementation": "eager"} if device == "cpu" else {}
     model = SentenceTransformer(
-        str(find_model(recipe.base)), device=device, local_files_only=True, model_kwargs=options
+        str(find_model(recipe.base)), device=device, local_files_only=True, model_kwargs=training_attention()
     )
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = recipe.dropout
+    set_dropout(model, recipe.dropout)
     if recipe.layers is not None:
         cut_layers(model, recipe.layers)
     if recipe.frozen_embeddings:
