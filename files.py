@@ -40,7 +40,7 @@ def replace_json(path: Path, data: Any) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def file_sha256(path: Path) -> str:
@@ -96,10 +96,10 @@ def complete_folder(out: Path, kind: FolderKind, *, force: bool = False) -> Iter
     try:
         yield partial
         for entry in [*partial.rglob("*"), partial]:
-            _sync(entry)
+            sync(entry)
         kind.check_target(out, force)
         _put_in_place(partial, out)
-        _sync(out.parent)
+        sync(out.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -120,7 +120,8 @@ def _put_in_place(partial: Path, out: Path) -> None:
     shutil.rmtree(old)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the entries of a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

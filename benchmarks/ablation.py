@@ -18,7 +18,7 @@ from typing import cast
 
 from benchmarks import report
 from benchmarks.ablation_data import Task, esci_task, simulated_task
-from distillation import train_student
+from distillation import DistillationLoss, train_student
 from distillation.evaluation import (
     AssistantJudge,
     Difference,
@@ -28,7 +28,6 @@ from distillation.evaluation import (
     evaluate,
     mean_estimates,
 )
-from distillation.train_student import DistillationLoss
 from encoders import Student
 
 _SIGNALS = ("clicks", "search_relevance")
@@ -70,7 +69,7 @@ def main() -> None:
     parser = report.options(__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--esci", type=Path, metavar="FOLDER", help="judged queries instead of simulations")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each student")
-    parser.add_argument("--items", type=int, default=500, help="of each simulation")
+    parser.add_argument("--items", type=int, default=700, help="of each simulation")
     parser.add_argument("--keyphrases", type=int, default=5_000, help="of each simulation")
     parser.add_argument("--rows", nargs="*", help="only students whose name has one of these words")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep pairs, scores and students there")

@@ -41,6 +41,8 @@ from tables import RejectLog, normalize_keyphrase
 
 _GRADES = {"E": 3, "S": 2, "C": 1, "I": 0}
 _PASSES = 0.6
+# Of a marketplace's items, the share that nothing is learned of: a student must know what to do with a new listing.
+_UNSEEN = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +77,23 @@ class Task:
 
 
 def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quick: bool) -> Task:
-    """A marketplace, its signals, and an assistant that learned from its judge."""
+    """A marketplace, its signals, and an assistant that learned from its judge; measured on items that are new."""
     market = folder / "market"
     if not market.exists():
         simulate(market, MarketplaceSettings(items=items, keyphrases=keyphrases, seed=seed))
     with RejectLog() as rejects:
-        catalogue = load_items([market / "items.parquet"], rejects)
+        listed = load_items([market / "items.parquet"], rejects)
         clicks = correct_clicks(load_clicks([market / "clicks.parquet"], rejects)).pairs
         search = load_search_relevance([market / "search_relevance.parquet"], rejects)
+    is_new = pa.array(np.random.default_rng(seed).random(len(listed)) < _UNSEEN)
+    learned, unseen = listed.filter(pc.invert(is_new)), listed.filter(is_new)
     recipe = StudentRecipe(seed=seed, epochs=0.1 if quick else 2)
     inventory = _simulated_inventory(market)
     mined = folder / "pairs.parquet"
     if not mined.exists():
         mining = MiningRecipe(student_top=8, near_miss=6, clicked=4, random=2, seed=seed)
         pairs = mine(
-            Student.load(recipe.base), catalogue, inventory, mining, clicks=clicks, search_relevance=search
+            Student.load(recipe.base), learned, inventory, mining, clicks=clicks, search_relevance=search
         ).pairs
         pq.write_table(pairs, mined)
     with JudgmentCache(folder / "judgments.sqlite") as cache:
@@ -102,7 +106,7 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
     with RejectLog() as rejects:
         judgments = load_judgments([folder / "judgments.parquet"], rejects)
     assistant_recipe = AssistantRecipe(seed=seed, epochs=0.2 if quick else 2)
-    assistant, scores, seconds = _assistant(judgments, catalogue, [mined], folder, assistant_recipe)
+    assistant, scores, seconds = _assistant(judgments, learned, [mined], folder, assistant_recipe)
     truth = pq.read_table(market / "truth.parquet", columns=["item_id", "keyphrase"])
     labels = pa.table(
         {
@@ -113,10 +117,10 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
     )
     return Task(
         data=student_data(
-            catalogue, clicks=clicks, search_relevance=search, judgments=judgments, scores=scores, seed=seed
+            learned, clicks=clicks, search_relevance=search, judgments=judgments, scores=scores, seed=seed
         ),
         recipe=recipe,
-        items=catalogue,
+        items=unseen,
         inventory=inventory,
         labels=labels,
         judge=LabelJudge(labels, name="simulated truth", complete=True),

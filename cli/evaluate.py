@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.context import settings_of
-from cli.evaluation_tables import load_pairs, read_inventory, read_table
+from cli.input_tables import load_pairs, read_inventory, read_table
 from cli.output import print_json, print_table, progress_bars
 from errors import SettingsError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.context import settings_of
-from cli.evaluation_tables import read_inventory, read_table
+from cli.input_tables import read_inventory, read_table
 from cli.judge_choice import judge_of, judge_options
 from cli.output import duration_text, print_json, print_table, progress_bars
 
@@ -206,7 +206,7 @@ def _print_result(run_id: str, result: "RetrainResult", *, promoted: bool, as_js
     click.echo(f"\nassistant  {result.assistant.full_name}\nstudent    {result.student.full_name}")
     click.echo(f"report     {result.report / 'index.html'}")
     if promoted:
-        click.echo("Promoted both; `keydistill --student promoted reindex INVENTORY` builds with this student")
+        click.echo("Promoted both; `keydistill reindex INVENTORY --student promoted` builds with this student")
     sys.stdout.flush()
 
 

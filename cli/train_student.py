@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.context import settings_of
-from cli.evaluation_tables import read_table
+from cli.input_tables import read_table
 from cli.output import print_json, print_table, progress_bars
 from errors import TrainingError
 
@@ -59,7 +59,7 @@ def student(
 
     Interrupted, it leaves checkpoints, and the same command goes on from the last one.
     """
-    from distillation import StudentRecipe, train_student
+    from distillation import StudentRecipe, student_training_digest, train_student
 
     settings = settings_of(ctx)
     files = {name: options.pop(name) for name in _TASKS}
@@ -79,25 +79,24 @@ def student(
                 )
                 click.echo("dry run: nothing was changed")
             return
-        from distillation import digest_of
-
         inputs = {"items": [items], **{role: [*paths] for role, paths in files.items()}}
-        digest = digest_of("student", {"files": _hashes(inputs), "recipe": asdict(recipe)})[:12]
-        work = settings.home / "training" / f"student-{digest}"
-        folder = out or work / "model"
+        folder = out or settings.home / "training" / f"student-{student_training_digest(data, recipe)[:12]}"
         if out is None:
             # Trained, but not published before the process ended.
             shutil.rmtree(folder, ignore_errors=True)
-        trained = train_student(
-            data,
-            folder,
-            recipe,
-            checkpoints=work / "checkpoints",
-            progress=bars.advance,
-            on_start=lambda steps: bars.start("train", steps, "steps"),
-        )
+        try:
+            trained = train_student(
+                data,
+                folder,
+                recipe,
+                progress=bars.advance,
+                on_start=lambda steps: bars.start("train", steps, "steps"),
+            )
+        except KeyboardInterrupt:
+            bars.close()
+            click.echo("interrupted; the same command goes on from the last checkpoint, if there is one", err=True)
+            ctx.exit(130)
         version = _publish(trained, settings, inputs, recipe) if out is None else None
-        shutil.rmtree(work, ignore_errors=True)
         bars.close()
     place = {"version": version.full_name, "folder": str(version.folder)} if version else {"folder": str(folder)}
     if as_json:
@@ -157,12 +156,6 @@ def _weights(given: tuple[str, ...]) -> dict[Any, float]:
     return found
 
 
-def _hashes(inputs: dict[str, list[Path]]) -> list[tuple[str, str]]:
-    from files import file_sha256
-
-    return [(role, file_sha256(path)) for role, paths in inputs.items() for path in paths]
-
-
 def _metrics(trained: "TrainedStudent") -> dict[str, Any]:
     return {"steps": trained.steps, "pairs": trained.pairs, "held_out_ndcg@10": trained.held_out_ndcg}
 
@@ -172,9 +165,11 @@ def _publish(
 ) -> "ModelVersion":
     from distillation import Lineage, Registry
 
-    return Registry.of(settings).publish(
+    version = Registry.of(settings).publish(
         "student",
         trained.folder,
         lineage=Lineage.collect(inputs, asdict(recipe), seed=recipe.seed),
         metrics=_metrics(trained),
     )
+    shutil.rmtree(trained.folder)
+    return version

@@ -21,7 +21,13 @@ from distillation.train_assistant import (
     train_assistant,
     training_digest,
 )
-from distillation.train_student import StudentRecipe, TrainedStudent, train_student
+from distillation.train_student import (
+    DistillationLoss,
+    StudentRecipe,
+    TrainedStudent,
+    student_training_digest,
+    train_student,
+)
 
 __all__ = [
     "ASSISTANT_SIZES",
@@ -32,6 +38,7 @@ __all__ = [
     "AssistantRecipe",
     "AssistantSize",
     "Change",
+    "DistillationLoss",
     "GroupBy",
     "InputFile",
     "Kind",
@@ -67,6 +74,7 @@ __all__ = [
     "resolve_student",
     "score_pairs",
     "student_data",
+    "student_training_digest",
     "train_assistant",
     "train_student",
     "training_digest",

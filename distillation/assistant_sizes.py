@@ -58,7 +58,14 @@ def assistant_size(name: str) -> AssistantSize:
 
 
 def new_assistant(
-    size: AssistantSize, base: str, *, layers: int | None, max_length: int, dropout: float, seed: int
+    size: AssistantSize,
+    base: str,
+    *,
+    layers: int | None,
+    max_length: int,
+    dropout: float = 0.0,
+    frozen_embeddings: bool = True,
+    seed: int,
 ) -> CrossEncoder:
     """An untrained assistant: the base's transformer (or a new one) and a new classification head.
 
@@ -68,6 +75,7 @@ def new_assistant(
         layers: Instead of the size's.
         max_length: Tokens of a pair at the most.
         dropout: Of all layers while it is trained.
+        frozen_embeddings: Whether the word embeddings of a pretrained base are not trained.
         seed: Of what is random; torch is seeded.
 
     Raises:
@@ -93,8 +101,9 @@ def new_assistant(
         if size.hidden_size is None:
             model: CrossEncoder = CrossEncoder(str(folder), **options)
             _keep_layers(model, wanted)
-            # The pretrained ones stay: most of their words do not occur in a training.
-            model.model.get_input_embeddings().weight.requires_grad_(False)
+            if frozen_embeddings:
+                transformer: Any = model.model
+                transformer.get_input_embeddings().weight.requires_grad_(False)
         else:
             with tempfile.TemporaryDirectory() as fresh:
                 _write_new_bert(Path(fresh), folder, size, size.hidden_size, wanted)

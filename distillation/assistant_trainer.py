@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,13 +17,13 @@ from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncode
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback
 
 from distillation.assistant_data import LabelledPairs
 from distillation.assistant_sizes import assistant_size
 from distillation.classification import average_precision
 from distillation.length_batches import shuffled_length_batches
-from distillation.trainer import uses_bf16
+from distillation.training_run import Steps, common_arguments, last_checkpoint, uses_bf16
 from encoders import Assistant, ItemText
 from files import replace_json
 
@@ -37,8 +35,6 @@ _TIMED_STEPS = 3
 _DONE = "done.json"
 # Names of the parameters above the base, in the models of transformers.
 _HEAD = r"\b(pooler|classifier)\."
-
-logger = logging.getLogger(__name__)
 
 
 class Fit:
@@ -70,44 +66,28 @@ class Fit:
         on_start: Callable[[int], None] | None = None,
     ) -> None:
         item_text = ItemText(recipe.item_text)
-        bf16 = uses_bf16(recipe.precision)
         # After each epoch, or as often as there are begun ones, and after the last step.
         evaluations = max(1, math.ceil(epochs))
         every = max(1, round(math.ceil(len(pairs) / recipe.batch_size) * epochs / evaluations))
         steps = every * evaluations
-        chosen = "steps" if held_out is not None else "no"
         self._model = model
         self._folder = folder
         self._trainer = CrossEncoderTrainer(
             model=model,
             args=CrossEncoderTrainingArguments(
-                output_dir=str(folder),
-                max_steps=steps,
+                **common_arguments(
+                    folder,
+                    steps=steps,
+                    every=every,
+                    score=None if held_out is None else _SCORE,
+                    seed=recipe.seed,
+                    precision=recipe.precision,
+                ),
                 per_device_train_batch_size=recipe.batch_size,
                 learning_rate=recipe.learning_rate or assistant_size(recipe.size).learning_rate,
                 learning_rate_mapping={_HEAD: recipe.head_learning_rate},
-                warmup_steps=0.1,
                 weight_decay=recipe.weight_decay,
-                lr_scheduler_type="linear",
-                seed=recipe.seed,
-                data_seed=recipe.seed,
-                bf16=bf16,
-                use_cpu=not torch.cuda.is_available(),
                 batch_sampler=_LengthBatchSampler,
-                eval_strategy=chosen,
-                eval_steps=every,
-                save_strategy="steps",
-                save_steps=every,
-                save_total_limit=2,
-                # How many epochs without a better score there were.
-                restore_callback_states_from_checkpoint=True,
-                load_best_model_at_end=held_out is not None,
-                metric_for_best_model=_SCORE if held_out is not None else None,
-                greater_is_better=True if held_out is not None else None,
-                logging_steps=max(1, steps // 50),
-                disable_tqdm=True,
-                report_to="none",
-                dataloader_pin_memory=torch.cuda.is_available(),
             ),
             train_dataset=Dataset.from_dict(
                 {
@@ -117,9 +97,9 @@ class Fit:
                 }
             ),
             loss=BinaryCrossEntropyLoss(model),
-            evaluator=None if held_out is None else _HeldOut(held_out, item_text, bf16),
+            evaluator=None if held_out is None else _HeldOut(held_out, item_text, uses_bf16(recipe.precision)),
             callbacks=[
-                _Callback(progress, on_start),
+                Steps(progress, on_start),
                 *([EarlyStoppingCallback(recipe.patience)] if held_out is not None else []),
             ],
         )
@@ -135,7 +115,7 @@ class Fit:
             assert transformer is not None
             load_model(transformer, self._folder / outcome["checkpoint"] / "model.safetensors")
         else:
-            self._trainer.train(resume_from_checkpoint=_last_checkpoint(self._folder))
+            self._trainer.train(resume_from_checkpoint=last_checkpoint(self._folder))
             state = self._trainer.state
             kept = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
             outcome = {"checkpoint": kept or f"checkpoint-{state.global_step}", "history": _history(state.log_history)}
@@ -174,20 +154,6 @@ def seconds_per_step(
     return float(np.median(took[1:]))
 
 
-def _last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that is whole; those that a killed process left half written are removed."""
-    whole: list[tuple[int, Path]] = []
-    for checkpoint in folder.glob("checkpoint-*"):
-        try:
-            # The trainer writes it last.
-            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            shutil.rmtree(checkpoint)
-        else:
-            whole.append((int(checkpoint.name.partition("-")[2]), checkpoint))
-    return str(max(whole)[1]) if whole else None
-
-
 class _HeldOut(BaseEvaluator):
     """Average precision on held-out pairs."""
 
@@ -203,23 +169,6 @@ class _HeldOut(BaseEvaluator):
         assistant = Assistant("", "in training", model, item_text=self._item_text, bf16=self._bf16)
         logits = assistant.logits(pairs.titles, pairs.keyphrases, pairs.categories)
         return {_SCORE: average_precision(logits, pairs.labels)}
-
-
-class _Callback(TrainerCallback):
-    def __init__(self, progress: Callable[[int], None] | None, on_start: Callable[[int], None] | None) -> None:
-        self._progress = progress
-        self._on_start = on_start
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._on_start is not None:
-            self._on_start(state.max_steps - state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._progress is not None:
-            self._progress(1)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        logger.info("step %d: %s", state.global_step, logs)
 
 
 class _LengthBatchSampler(DefaultBatchSampler):

@@ -30,8 +30,7 @@ def grouped_batches(
     # A random order within a group, groups together.
     order = rng.permutation(len(groups))
     order = order[np.argsort(groups[order], kind="stable")]
-    starts = np.flatnonzero(np.append(True, np.diff(groups[order]) != 0))
-    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    place = places_within(groups[order])
     chunks = np.split(order, np.flatnonzero((place % per_group == 0) & (np.arange(len(order)) > 0)))
     shuffled = np.concatenate([chunks[index] for index in rng.permutation(len(chunks))])
     for start in range(0, len(shuffled), batch_size):
@@ -44,9 +43,15 @@ def first_per_group(groups: NDArray[np.int64], wanted: int) -> NDArray[np.intp]:
     >>> first_per_group(np.array([5, 3, 5, 5]), wanted=2).tolist()
     [1, 0, 2]
     """
-    if not len(groups):
-        return np.empty(0, dtype=np.intp)
     order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.append(True, np.diff(groups[order]) != 0))
-    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
-    return order[place < wanted]
+    return order[places_within(groups[order]) < wanted]
+
+
+def places_within(groups: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Place of each row within its group, from 0; rows of a group stand together.
+
+    >>> places_within(np.array([7, 7, 3, 7])).tolist()
+    [0, 1, 0, 0]
+    """
+    starts = np.flatnonzero(np.append(True, groups[1:] != groups[:-1])[: len(groups)])
+    return np.arange(len(groups)) - np.repeat(starts, np.diff(np.append(starts, len(groups))))

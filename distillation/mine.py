@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from distillation.batches import first_per_group
@@ -162,6 +163,8 @@ def _disagreements(
         return np.empty(0, dtype=np.int64)
     says: dict[int, float] = {}
     if search_relevance is not None:
+        # A score alone says neither yes nor no.
+        search_relevance = search_relevance.filter(pc.is_valid(search_relevance["passed"]))
         table = corpus.pair_table(search_relevance)
         passed = search_relevance["passed"].to_pylist()
         says.update({int(key): float(passed[row]) for key, row in zip(table.keys, table.rows, strict=True)})

@@ -20,7 +20,7 @@ from distillation.model_version import (
     file_name,
     regular_files,
 )
-from files import file_lock, file_sha256
+from files import file_lock, file_sha256, sync
 
 _PREFIX = ".draft-"
 
@@ -88,15 +88,6 @@ def write_sheets(draft: Path, version: ModelVersion) -> None:
     # `mkdtemp` made it for this user alone.
     draft.chmod(0o755)
     sync(draft)
-
-
-def sync(path: Path) -> None:
-    """Flush a file or folder to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remove_if_abandoned(draft: Path) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distillation.batches import places_within
+
 
 def mean_ndcg(groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], k: int = 10) -> float:
     """Mean nDCG@k over groups (Järvelin and Kekäläinen, TOIS 2002; gains as given, discount log2(rank + 1)).
@@ -30,7 +32,6 @@ def mean_ndcg(groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[An
 def _dcg(groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], k: int) -> NDArray[np.float64]:
     order = np.lexsort((-scores, groups))
     ordered = groups[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    rank = np.arange(len(ordered)) - np.repeat(starts, np.diff(np.append(starts, len(ordered))))
+    rank = places_within(ordered)
     worth = np.where(rank < k, gains[order] / np.log2(rank + 2), 0)
     return np.bincount(ordered, weights=worth).astype(np.float64)

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from distillation.lineage import Lineage
-from distillation.model_draft import copy_model, draft_folder, kind_lock, sync, write_sheets
+from distillation.model_draft import copy_model, draft_folder, kind_lock, write_sheets
 from distillation.model_version import KINDS, MANIFEST, Kind, ModelVersion, version_digest
 from errors import ModelError, ModelNotFoundError
-from files import replace_json
+from files import replace_json, sync
 from settings import Settings
 
 PROMOTED = "promoted"

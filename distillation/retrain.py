@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,7 +166,7 @@ class Retrain:
             TrainingError: The judge gave too few labels to learn from.
             KeydistillError: Whatever a stage raises; what was done stays.
         """
-        makers: Mapping[str, Callable[[Path, Progress], dict[str, Any]]] = {
+        makers: Mapping[str, Callable[..., dict[str, Any]]] = {
             "mine": self._mine,
             "judge": self._put_to_judge,
             "assistant": self._train_assistant,
@@ -176,8 +177,7 @@ class Retrain:
         done: list[StageResult] = []
         digest = ""
         for name in STAGES:
-            make = makers[name]
-            stage = self._stages.run(name, self._depends(name, digest), lambda out, make=make: make(out, progress))  # type: ignore[misc]
+            stage = self._stages.run(name, self._depends(name, digest), partial(makers[name], progress=progress))
             done.append(stage)
             digest = stage.digest
         progress.start("register", None, "")
@@ -192,6 +192,12 @@ class Retrain:
             metrics={**results["student"], "assistant": assistant.full_name, "evaluation": results["evaluate"]},
         )
         return RetrainResult(student, assistant, tuple(done), self._folder("evaluate", "report"))
+
+    @cached_property
+    def _clicks(self) -> pa.Table | None:
+        """Clicked pairs, corrected for position."""
+        clicks = self._inputs.clicks
+        return None if clicks is None else correct_clicks(clicks).pairs
 
     def _folder(self, stage: str, name: str) -> Path:
         return self._stages.folder / stage / name
@@ -222,13 +228,12 @@ class Retrain:
     def _mine(self, out: Path, progress: Progress) -> dict[str, Any]:
         progress.start("mine", None, "texts")
         assistant = None if self._assistant is None else Assistant.load(self._assistant, threads=self._threads)
-        clicks = self._inputs.clicks
         found = mine(
             Student.load(self._student, threads=self._threads),
             self._inputs.items,
             self._inputs.inventory,
             self._recipe.mining,
-            clicks=None if clicks is None else correct_clicks(clicks).pairs,
+            clicks=self._clicks,
             search_relevance=self._inputs.search_relevance,
             assistant=assistant,
             progress=progress.advance,
@@ -289,10 +294,9 @@ class Retrain:
         return {"pairs": summary.pairs, "mean_score": summary.mean_score}
 
     def _train_student(self, out: Path, progress: Progress) -> dict[str, Any]:
-        clicks = self._inputs.clicks
         data = student_data(
             self._inputs.items,
-            clicks=None if clicks is None else correct_clicks(clicks).pairs,
+            clicks=self._clicks,
             search_relevance=self._inputs.search_relevance,
             scores=pq.read_table(self._folder("score", "scores.parquet")),
             seed=self._recipe.seed,
@@ -301,7 +305,6 @@ class Retrain:
             data,
             out / "model",
             self._recipe.student,
-            checkpoints=out / "checkpoints",
             progress=progress.advance,
             on_start=lambda steps: progress.start("student", steps, "steps"),
         )
@@ -324,13 +327,14 @@ class Retrain:
             )
             for source in (str(self._folder("student", "model")), self._student)
         )
-        comparison = write_report(out / "report", new, present)
-        assert comparison is not None
-        return {"new": _headline(new.as_dict()), "present": _headline(present.as_dict())}
-
-
-def _headline(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    return {"student": evaluation["student"], "estimates": evaluation["estimates"]}
+        write_report(out / "report", new, present)
+        return {
+            which: {
+                "student": evaluation.student,
+                "estimates": {name: estimate.as_list() for name, estimate in evaluation.estimates.items()},
+            }
+            for which, evaluation in (("new", new), ("present", present))
+        }
 
 
 def _spread(pairs: pa.Table, wanted: int, seed: int) -> pa.Table:

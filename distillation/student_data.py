@@ -1,5 +1,7 @@
 """What a student learns from: tables of pairs, one per task."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -72,6 +74,17 @@ class StudentData:
             "judgments": self.judgments,
             "assistant": self.assistant,
         }
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over all that is in it."""
+        digest = hashlib.sha256(json.dumps([[*self.titles], [*self.categories], [*self.texts]]).encode())
+        for name in ("clicks", "search_relevance", "judgments", "assistant", "held_out", "relevant", "rejected"):
+            pairs: Pairs | None = getattr(self, name)
+            digest.update(f"{name} {0 if pairs is None else len(pairs)}".encode())
+            if pairs is not None:
+                for column in (pairs.items, pairs.keyphrases, pairs.scores):
+                    digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()
 
     def hard_negatives(self, wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Rejected keyphrases for the item of each clicked pair, shape (clicks, wanted).

@@ -5,10 +5,11 @@ Source: arXiv 2508.03628, section on multi-task training of the bi-encoder.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,8 +20,10 @@ from distillation.ranking import mean_ndcg
 from distillation.rotation import rotate
 from distillation.student_data import Pairs, StudentData, Task
 from distillation.transformer_training import set_dropout, training_attention
+from distillation.work_folder import work_folder
 from encoders import ItemText, find_model, write_model_file
 from errors import TrainingError
+from files import sync
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -108,23 +111,24 @@ def train_student(
     out: Path,
     recipe: StudentRecipe | None = None,
     *,
-    checkpoints: Path | None = None,
     progress: Progress | None = None,
     on_start: Callable[[int], None] | None = None,
 ) -> TrainedStudent:
     """Train a student and write it to a folder, which appears only when it is complete.
 
+    Interrupted, it leaves its checkpoints in a folder beside `out`, and the same call goes on from the last one.
+
     Args:
         data: Pairs per task.
         out: Where the student goes; must not exist.
         recipe: How to train; None is the default one.
-        checkpoints: Folder of checkpoints. With one in it the training goes on from there.
         progress: Called with 1 after each step.
         on_start: Called with the number of steps.
 
     Raises:
         TrainingError: There is nothing to learn from, or `out` exists.
         StudentError: The base cannot be found or loaded.
+        StorageError: Another process is training into the same folder.
     """
     recipe = recipe or StudentRecipe()
     tasks = {
@@ -136,28 +140,36 @@ def train_student(
         raise TrainingError("there are no pairs to train a student with; give clicks, judgments or scores")
     if out.exists():
         raise TrainingError(f"{out} exists already; name another folder, or remove it")
-    out.parent.mkdir(parents=True, exist_ok=True)
 
-    from distillation.trainer import Trainer, quiet_libraries
+    from distillation.trainer import Trainer
+    from distillation.training_run import quiet_libraries
 
-    with quiet_libraries(), tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
+    key = {"digest": student_training_digest(data, recipe)}
+    with quiet_libraries(), work_folder(out, "training", key) as work:
+        item_texts = np.array(ItemText(recipe.item_text).render_all(data.titles, data.categories), dtype=object)
+        texts = _Texts(item_texts, np.array(data.texts, dtype=object))
         model = base_model(recipe)
         if recipe.rotated:
-            rotate(model, _sample_texts(data, recipe))
+            rotate(model, texts.sample(_ROTATION_TEXTS, recipe.seed))
         trainer = Trainer(
             model,
-            {name: _dataset(data, recipe, name, pairs) for name, pairs in tasks.items()},
+            {name: _dataset(data, texts, recipe, name, pairs) for name, pairs in tasks.items()},
             {name: _loss(model, data, recipe, name) for name in tasks},
             recipe,
-            checkpoints=checkpoints or Path(work, "checkpoints"),
-            held_out=_held_out(data, recipe),
+            checkpoints=work / "checkpoints",
+            held_out=_held_out(data.held_out, texts),
             progress=progress,
             on_start=on_start,
         )
         outcome = trainer.run()
-        draft = Path(work, "student")
+        draft = work / "student"
+        # What an attempt left that failed here.
+        shutil.rmtree(draft, ignore_errors=True)
         save_student(model, draft, recipe.item_text)
-        shutil.move(draft, out)
+        for path in [*draft.rglob("*"), draft]:
+            sync(path)
+        draft.rename(out)
+        sync(out.parent)
     return TrainedStudent(
         folder=out,
         steps=outcome.steps,
@@ -165,6 +177,11 @@ def train_student(
         held_out_ndcg=outcome.best_score,
         history=outcome.history,
     )
+
+
+def student_training_digest(data: StudentData, recipe: StudentRecipe) -> str:
+    """SHA-256 (hex) over all that decides what a training gives."""
+    return hashlib.sha256(json.dumps([asdict(recipe), data.digest()]).encode()).hexdigest()
 
 
 def base_model(recipe: StudentRecipe) -> SentenceTransformer:
@@ -210,31 +227,30 @@ def save_student(model: SentenceTransformer, folder: Path, item_text: str) -> No
     write_model_file(folder, item_text=item_text)
 
 
-def _rendered(data: StudentData, recipe: StudentRecipe) -> NDArray[np.object_]:
-    return np.array(ItemText(recipe.item_text).render_all(data.titles, data.categories), dtype=object)
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """What the student reads, by number."""
+
+    items: NDArray[np.object_]
+    keyphrases: NDArray[np.object_]
+
+    def sample(self, wanted: int, seed: int) -> list[str]:
+        """At most so many items and as many keyphrases, at random."""
+        rng = np.random.default_rng(seed)
+        return [text for texts in (self.items, self.keyphrases) for text in texts[rng.permutation(len(texts))[:wanted]]]
 
 
-def _sample_texts(data: StudentData, recipe: StudentRecipe) -> list[str]:
-    """As many items as keyphrases, at random."""
-    rng = np.random.default_rng(recipe.seed)
-    items, keyphrases = (
-        texts[rng.permutation(len(texts))[:_ROTATION_TEXTS]].tolist()
-        for texts in (_rendered(data, recipe), np.array(data.texts, dtype=object))
-    )
-    return [*items, *keyphrases]
-
-
-def _dataset(data: StudentData, recipe: StudentRecipe, name: Task, pairs: Pairs) -> Dataset:
+def _dataset(data: StudentData, texts: _Texts, recipe: StudentRecipe, name: Task, pairs: Pairs) -> Dataset:
     from datasets import Dataset
 
     columns: dict[str, Any] = {
-        "item": _rendered(data, recipe)[pairs.items].tolist(),
-        "keyphrase": np.array(data.texts, dtype=object)[pairs.keyphrases].tolist(),
+        "item": texts.items[pairs.items].tolist(),
+        "keyphrase": texts.keyphrases[pairs.keyphrases].tolist(),
     }
     if name == "clicks":
         negatives = data.hard_negatives(recipe.hard_negatives, np.random.default_rng(recipe.seed))
         for place, column in enumerate(negatives.T):
-            columns[f"negative_{place}"] = np.array(data.texts, dtype=object)[column].tolist()
+            columns[f"negative_{place}"] = texts.keyphrases[column].tolist()
         columns["label"] = np.column_stack([pairs.items, pairs.keyphrases, negatives])
     else:
         columns["score"] = pairs.scores
@@ -265,21 +281,18 @@ def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, 
     return losses.WeightedLoss(MatryoshkaLoss(model, loss, dimensions), share)
 
 
-def _held_out(data: StudentData, recipe: StudentRecipe) -> Callable[[SentenceTransformer], float] | None:
-    pairs = data.held_out
+def _held_out(pairs: Pairs | None, texts: _Texts) -> Callable[[SentenceTransformer], float] | None:
     if pairs is None or not len(pairs):
         return None
-    texts = _rendered(data, recipe)
     items, item_of = np.unique(pairs.items, return_inverse=True)
     keyphrases, keyphrase_of = np.unique(pairs.keyphrases, return_inverse=True)
-    item_texts = texts[items].tolist()
-    keyphrase_texts = [data.texts[number] for number in keyphrases]
+    columns = texts.items[items].tolist(), texts.keyphrases[keyphrases].tolist()
 
     def ndcg(model: SentenceTransformer) -> float:
         """nDCG@10 of the model's ranking of each held-out item's keyphrases."""
         found = [
-            np.asarray(model.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=False))
-            for texts in (item_texts, keyphrase_texts)
+            np.asarray(model.encode(column, batch_size=64, normalize_embeddings=True, show_progress_bar=False))
+            for column in columns
         ]
         cosines = (found[0][item_of] * found[1][keyphrase_of]).sum(axis=1)
         return mean_ndcg(item_of, cosines, pairs.scores, k=10)

@@ -1,12 +1,9 @@
-"""The trainer of sentence-transformers for students: grouped batches, checkpoints, a held-out score, silence."""
+"""The trainer of sentence-transformers for students: grouped batches, a held-out score."""
 
 from __future__ import annotations
 
-import logging
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +19,10 @@ from sentence_transformers import (
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from torch import nn
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback
 
 from distillation.batches import grouped_batches
+from distillation.training_run import Steps, common_arguments, last_checkpoint
 
 if TYPE_CHECKING:
     from distillation.train_student import StudentRecipe
@@ -61,50 +59,35 @@ class Trainer:
         batches = sum(math.ceil(len(dataset) / recipe.batch_size) for dataset in datasets.values())
         steps = max(1, round(batches * recipe.epochs))
         every = max(1, steps // recipe.evaluations)
-        chosen = "steps" if held_out else "no"
         named: dict[str, nn.Module] = {name: _Named(loss, name) for name, loss in losses.items()}
         self._checkpoints = checkpoints
-        self._callback = _Callback(progress, on_start)
         self._trainer = _QuietTrainer(
             model=model,
             args=SentenceTransformerTrainingArguments(
-                output_dir=str(checkpoints),
-                max_steps=steps,
+                **common_arguments(
+                    checkpoints,
+                    steps=steps,
+                    every=every,
+                    score=_SCORE if held_out else None,
+                    seed=recipe.seed,
+                    precision=recipe.precision,
+                ),
                 per_device_train_batch_size=recipe.batch_size,
                 learning_rate=recipe.learning_rate,
-                warmup_steps=0.1,
                 weight_decay=0.01,
-                seed=recipe.seed,
-                data_seed=recipe.seed,
-                bf16=uses_bf16(recipe.precision),
-                use_cpu=not torch.cuda.is_available(),
                 batch_sampler=_batch_sampler,
-                eval_strategy=chosen,
-                eval_steps=every,
-                save_strategy="steps",
-                save_steps=every,
-                save_total_limit=2,
-                load_best_model_at_end=held_out is not None,
-                metric_for_best_model=_SCORE if held_out else None,
-                greater_is_better=True if held_out else None,
-                logging_steps=max(1, steps // 50),
-                restore_callback_states_from_checkpoint=True,
-                disable_tqdm=True,
-                report_to="none",
-                dataloader_pin_memory=torch.cuda.is_available(),
             ),
             train_dataset=dict(datasets),
             loss=named,
             evaluator=None if held_out is None else _HeldOut(held_out),
-            callbacks=[self._callback, *([EarlyStoppingCallback(recipe.patience)] if held_out else [])],
+            callbacks=[Steps(progress, on_start), *([EarlyStoppingCallback(recipe.patience)] if held_out else [])],
         )
         # It prints what is logged; progress is told otherwise.
         self._trainer.remove_callback(PrinterCallback)
 
     def run(self) -> Outcome:
-        """Train, from the last checkpoint if there is one; the model ends with the weights of the best score."""
-        resume = any(self._checkpoints.glob("checkpoint-*"))
-        self._trainer.train(resume_from_checkpoint=True if resume else None)
+        """Train, from the last whole checkpoint if there is one; the model ends with the weights of the best score."""
+        self._trainer.train(resume_from_checkpoint=last_checkpoint(self._checkpoints))
         state = self._trainer.state
         kept = ("step", "learning_rate", "grad_norm", "loss", f"eval_{_SCORE}")
         history = [
@@ -116,37 +99,6 @@ class Trainer:
             for entry in state.log_history
         ]
         return Outcome(state.global_step, state.best_metric, [entry for entry in history if len(entry) > 1])
-
-
-def uses_bf16(precision: str) -> bool:
-    """Whether to train in bf16: where it was asked for, or where the machine computes in it."""
-    if precision != "auto":
-        return precision == "bf16"
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return bool(available and torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """No bars, log lines or warnings of the libraries below, which know nothing of our output."""
-    from datasets.utils.logging import disable_progress_bar as disable_datasets_bar
-    from transformers.utils import logging as transformers_logging
-
-    disable_datasets_bar()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    level = logging.getLogger("sentence_transformers").level
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        transformers_logging.set_verbosity(before)
-        logging.getLogger("sentence_transformers").setLevel(level)
 
 
 class _QuietTrainer(SentenceTransformerTrainer):
@@ -178,20 +130,6 @@ class _HeldOut(SentenceEvaluator):
 
     def __call__(self, model: Any, *_: Any, **__: Any) -> dict[str, float]:
         return {_SCORE: self._score(model)}
-
-
-class _Callback(TrainerCallback):
-    def __init__(self, progress: Callable[[int], None] | None, on_start: Callable[[int], None] | None) -> None:
-        self._progress = progress
-        self._on_start = on_start
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._on_start is not None:
-            self._on_start(state.max_steps - state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._progress is not None:
-            self._progress(1)
 
 
 class _GroupedBatchSampler(DefaultBatchSampler):

@@ -12,11 +12,11 @@ from typing import Any
 
 from errors import StudentError
 from files import replace_json
+from tables import PATH_SEPARATOR
 
 # What keydistill knows of a model and sentence-transformers does not.
 MODEL_FILE = "keydistill.json"
 _FIELDS = {"title", "leaf", "path"}
-_PATH_SEPARATOR = " > "
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class ItemText:
         """
         if self.template == "{title}" or not category or not any(map(str.isalpha, category)):
             return title
-        leaf = category.rpartition(_PATH_SEPARATOR)[2]
+        leaf = category.rpartition(PATH_SEPARATOR)[2]
         return self.template.format(title=title, leaf=leaf, path=category)
 
     def render_all(self, titles: Sequence[str], categories: Sequence[str | None] | None = None) -> list[str]:

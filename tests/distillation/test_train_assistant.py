@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,11 +39,24 @@ def made_pairs(count: int = 240, seed: int = 0) -> LabelledPairs:
     )
 
 
+def recipe_of(base: str, **choices: Any) -> AssistantRecipe:
+    """For the tiny model, whose word embeddings know nothing yet."""
+    options = {"epochs": 4, "learning_rate": 1e-2, "head_learning_rate": 1e-2, **choices}
+    return AssistantRecipe(
+        base=base,
+        layers=1,
+        batch_size=16,
+        held_out=0.25,
+        dropout=0.1,
+        frozen_embeddings=False,
+        precision="fp32",
+        **options,
+    )
+
+
 @pytest.fixture(scope="module")
 def recipe(tiny_folder) -> AssistantRecipe:
-    return AssistantRecipe(
-        base=str(tiny_folder), layers=1, batch_size=16, epochs=4, learning_rate=1e-2, held_out=0.25, precision="fp32"
-    )
+    return recipe_of(str(tiny_folder))
 
 
 @pytest.fixture(scope="module")
@@ -109,26 +123,30 @@ def test_another_seed_is_another_assistant(trained, recipe, tmp_path):
     assert weights(other.folder) != weights(found.folder)
 
 
+def longer_recipe_of(base: str) -> AssistantRecipe:
+    return recipe_of(base, epochs=8, learning_rate=5e-3, head_learning_rate=5e-3)
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from transformers import TrainerCallback
 from distillation import train_assistant
-from distillation.assistant_trainer import _Callback
-from tests_of_training import made_pairs, recipe_of
+from distillation.training_run import Steps
+from tests_of_training import longer_recipe_of, made_pairs
 
 def die(self, args, state, control, **_):
     if state.global_step == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-_Callback.on_step_end = die
-train_assistant(made_pairs(), Path(sys.argv[2]), recipe_of(sys.argv[1]), warm_up=made_pairs(64, seed=5))
+Steps.on_step_end = die
+train_assistant(made_pairs(), Path(sys.argv[2]), longer_recipe_of(sys.argv[1]), warm_up=made_pairs(64, seed=5))
 """
 
 
 @pytest.fixture(scope="module")
-def longer(recipe) -> AssistantRecipe:
-    return replace(recipe, epochs=8, learning_rate=5e-3)
+def longer(tiny_folder) -> AssistantRecipe:
+    return longer_recipe_of(str(tiny_folder))
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +165,7 @@ def test_a_killed_training_goes_on_to_the_same_assistant(longer, whole, tmp_path
     step = 15 if when == "early" else whole.history[-1]["step"] - 10
     out = tmp_path / "killed"
     module = tmp_path / "tests_of_training.py"
-    module.write_text(
-        Path(__file__).read_text(encoding="utf-8")
-        + "\n\ndef recipe_of(base):\n    return AssistantRecipe(base=base, layers=1, batch_size=16, epochs=8, "
-        'learning_rate=5e-3, held_out=0.25, precision="fp32")\n',
-        encoding="utf-8",
-    )
+    module.write_text(Path(__file__).read_text(encoding="utf-8"), encoding="utf-8")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{KILLED}"
     done = subprocess.run(
         [sys.executable, "-c", code, longer.base, out, str(step)], check=False, capture_output=True, text=True
