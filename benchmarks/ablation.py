@@ -31,6 +31,7 @@ from distillation.evaluation import (
 from encoders import Student
 
 _SIGNALS = ("clicks", "search_relevance")
+_ASSISTANT = (*_SIGNALS, "assistant", "approved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +44,15 @@ class Row:
 
 
 CLICKS = Row("clicks", ("clicks",))
-FULL = Row("+ assistant, Pearson", (*_SIGNALS, "assistant"))
+FULL = Row("+ assistant, Pearson", _ASSISTANT)
 ROWS = (
     CLICKS,
     Row("+ search relevance", _SIGNALS),
     Row("+ judge, directly", (*_SIGNALS, "judgments")),
     FULL,
-    Row("+ assistant, MarginMSE", (*_SIGNALS, "assistant"), "margin_mse"),
-    Row("+ assistant, CoSENT", (*_SIGNALS, "assistant"), "cosent"),
-    Row("+ assistant, KL", (*_SIGNALS, "assistant"), "kl"),
+    Row("+ assistant, MarginMSE", _ASSISTANT, "margin_mse"),
+    Row("+ assistant, CoSENT", _ASSISTANT, "cosent"),
+    Row("+ assistant, KL", _ASSISTANT, "kl"),
 )
 _UNTRAINED, _UPPER = "untrained", "the assistant"
 
@@ -110,8 +111,8 @@ def main() -> None:
 
 
 def _trained(task: Task, row: Row, out: Path) -> Student:
-    # What the assistant calls relevant is no negative, but only a student that has the assistant can know that.
-    data = task.data if "assistant" in row.tasks else replace(task.data, relevant=None)
+    # What the assistant calls right or wrong decides about negatives: only a student that has the assistant knows.
+    data = task.data if "assistant" in row.tasks else replace(task.data, relevant=None, rejected=None)
     recipe = replace(
         task.recipe,
         distillation_loss=row.loss,

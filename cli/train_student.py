@@ -141,7 +141,9 @@ def _read(
 
 
 def _weights(given: tuple[str, ...]) -> dict[Any, float]:
-    found: dict[str, float] = {}
+    from distillation import StudentRecipe
+
+    found: dict[Any, float] = {}
     for text in given:
         task, _, number = text.partition("=")
         task = "assistant" if task == "scores" else task
@@ -149,9 +151,9 @@ def _weights(given: tuple[str, ...]) -> dict[Any, float]:
             found[task] = float(number)
         except ValueError:
             raise click.BadParameter(f"{text!r}; expected TASK=NUMBER, such as clicks=0.5") from None
-        if task not in {"clicks", "search_relevance", "judgments", "assistant"} or found[task] < 0:
+        if task not in StudentRecipe().weights or found[task] < 0:
             raise click.BadParameter(
-                f"{text!r}; tasks are clicks, search_relevance, judgments, assistant, and numbers not negative"
+                f"{text!r}; tasks are {', '.join(StudentRecipe().weights)}, and numbers are not negative"
             )
     return found
 

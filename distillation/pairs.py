@@ -1,7 +1,7 @@
 """Files of pairs, item and keyphrase, that are to be judged or scored: CSV, JSONL or Parquet, streamed."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from distillation.signals import read_items
 from tables import (
+    Columns,
     RawBatch,
     Reason,
     RejectedValueError,
@@ -19,8 +20,7 @@ from tables import (
     keyphrase_cell,
     label_cell,
     leaf_category,
-    open_source,
-    read_rows,
+    read_valid,
     text_cell,
 )
 
@@ -73,21 +73,11 @@ def read_pairs(
     rejects = RejectLog() if rejects is None else rejects
     known = None if items is None else _items_of(items, rejects)
     required = ("item_id", "keyphrase") if known is not None else ("item_id", "keyphrase", "title")
-    for file in files:
-        with (
-            open_source(file) as source,
-            closing(read_rows(source, known=PAIR_SCHEMA.names, required=required, extras=False)) as batches,
-        ):
-            for batch in batches:
-                pairs = _pairs_of(batch, str(file), known, max_keyphrase_chars, rejects)
-                if pairs.num_rows:
-                    yield pairs
+    validate = partial(_columns, items=known, max_keyphrase_chars=max_keyphrase_chars)
+    return read_valid(files, PAIR_SCHEMA, validate, rejects, required=required)
 
 
-def _pairs_of(
-    batch: RawBatch, source: str, items: _Items | None, max_keyphrase_chars: int, rejects: RejectLog
-) -> pa.Table:
-    problems = RowProblems(batch, source)
+def _columns(batch: RawBatch, problems: RowProblems, *, items: _Items | None, max_keyphrase_chars: int) -> Columns:
     columns = {
         "item_id": problems.parsed("item_id", batch.columns["item_id"], id_cell),
         "keyphrase": problems.parsed(
@@ -110,10 +100,7 @@ def _pairs_of(
         for name in _Item._fields:
             if columns[name][place] is None:
                 columns[name][place] = getattr(item, name)
-    kept = problems.settle(rejects)
-    if kept is not None:
-        columns = {name: [values[place] for place in kept] for name, values in columns.items()}
-    return pa.table(columns, schema=PAIR_SCHEMA)
+    return columns
 
 
 def _items_of(path: Path, rejects: RejectLog) -> _Items:

@@ -1,7 +1,6 @@
 """Files of scores that the assistant gave, read back."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +8,8 @@ import pyarrow as pa
 
 from distillation.signals.readers import MAX_KEYPHRASE_CHARS
 from tables import (
+    Columns,
+    RawBatch,
     Reason,
     RejectedValueError,
     RejectLog,
@@ -17,11 +18,9 @@ from tables import (
     keyphrase_cell,
     label_cell,
     number_cell,
-    open_source,
-    read_rows,
+    read_valid,
 )
 
-_COLUMNS = ("item_id", "keyphrase", "site", "score")
 _SCHEMA = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
@@ -40,28 +39,20 @@ def load_scores(
     Raises:
         InputError: A file is damaged or lacks a column.
     """
-    tables = [_SCHEMA.empty_table()]
-    for file in files:
-        with (
-            open_source(file) as source,
-            closing(
-                read_rows(source, known=_COLUMNS, required=("item_id", "keyphrase", "score"), extras=False)
-            ) as batches,
-        ):
-            for batch in batches:
-                problems = RowProblems(batch, str(file))
-                keyphrase = partial(keyphrase_cell, max_chars=max_keyphrase_chars)
-                columns = {
-                    "item_id": problems.parsed("item_id", batch.columns["item_id"], id_cell),
-                    "keyphrase": problems.parsed("keyphrase", batch.columns["keyphrase"], keyphrase),
-                    "site": problems.parsed("site", batch.columns["site"], label_cell),
-                    "score": problems.parsed("score", batch.columns["score"], _probability),
-                }
-                kept = problems.settle(rejects)
-                if kept is not None:
-                    columns = {name: [values[place] for place in kept] for name, values in columns.items()}
-                tables.append(pa.table(columns, schema=_SCHEMA))
-    return pa.concat_tables(tables)
+    validate = partial(_columns, max_keyphrase_chars=max_keyphrase_chars)
+    required = ("item_id", "keyphrase", "score")
+    return pa.concat_tables([_SCHEMA.empty_table(), *read_valid(files, _SCHEMA, validate, rejects, required=required)])
+
+
+def _columns(batch: RawBatch, problems: RowProblems, *, max_keyphrase_chars: int) -> Columns:
+    cells = batch.columns
+    keyphrase = partial(keyphrase_cell, max_chars=max_keyphrase_chars)
+    return {
+        "item_id": problems.parsed("item_id", cells["item_id"], id_cell),
+        "keyphrase": problems.parsed("keyphrase", cells["keyphrase"], keyphrase),
+        "site": problems.parsed("site", cells["site"], label_cell),
+        "score": problems.parsed("score", cells["score"], _probability),
+    }
 
 
 def _probability(value: object) -> float:

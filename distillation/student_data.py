@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Task = Literal["clicks", "search_relevance", "judgments", "assistant"]
+Task = Literal["clicks", "search_relevance", "judgments", "assistant", "approved"]
+# Pairs of these are right, and nothing more is known of them.
+POSITIVE_TASKS: tuple[Task, ...] = ("clicks", "approved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class Pairs:
         """Some of the pairs, by place or by a flag per pair."""
         return Pairs(self.items[which], self.keyphrases[which], self.scores[which] if len(self.scores) else self.scores)
 
+    def positives(self) -> "Pairs":
+        """The same without scores."""
+        return Pairs(self.items, self.keyphrases)
+
     def of_items(self, kept: NDArray[np.bool_]) -> "Pairs":
         """The pairs whose item is kept; `kept` has a value per item."""
         return self.chosen(kept[self.items])
@@ -50,9 +56,10 @@ class StudentData:
         search_relevance: Pairs with the search engine's score.
         judgments: Pairs with the judge's probability or a grade, taught directly.
         assistant: Pairs with the assistant's score.
+        approved: Positives that need no click: pairs that the assistant is sure of.
         held_out: Pairs with the assistant's or judge's score, of other items: they decide when training stops.
         relevant: Further pairs that are no negatives: the assistant or the judge calls them relevant.
-        rejected: Pairs that are near and wrong all the same, as the assistant says: hard negatives of the clicks task.
+        rejected: Pairs that are near and wrong all the same, as the assistant says: hard negatives of the positives.
     """
 
     titles: Sequence[str]
@@ -62,6 +69,7 @@ class StudentData:
     search_relevance: Pairs | None = None
     judgments: Pairs | None = None
     assistant: Pairs | None = None
+    approved: Pairs | None = None
     held_out: Pairs | None = None
     relevant: Pairs | None = None
     rejected: Pairs | None = None
@@ -73,12 +81,13 @@ class StudentData:
             "search_relevance": self.search_relevance,
             "judgments": self.judgments,
             "assistant": self.assistant,
+            "approved": self.approved,
         }
 
     def digest(self) -> str:
         """SHA-256 (hex) over all that is in it."""
         digest = hashlib.sha256(json.dumps([[*self.titles], [*self.categories], [*self.texts]]).encode())
-        for name in ("clicks", "search_relevance", "judgments", "assistant", "held_out", "relevant", "rejected"):
+        for name in (*self.tasks(), "held_out", "relevant", "rejected"):
             pairs: Pairs | None = getattr(self, name)
             digest.update(f"{name} {0 if pairs is None else len(pairs)}".encode())
             if pairs is not None:
@@ -86,19 +95,19 @@ class StudentData:
                     digest.update(np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()
 
-    def hard_negatives(self, wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Rejected keyphrases for the item of each clicked pair, shape (clicks, wanted).
+    def hard_negatives(self, positives: Pairs, wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Rejected keyphrases for the item of each positive pair, shape (positives, wanted or 0).
 
         An item that has fewer gets those of other items too: they are negatives as good as any of the batch.
         """
         rejected = self.rejected
-        if self.clicks is None or rejected is None or not len(rejected):
-            return np.empty((0 if self.clicks is None else len(self.clicks), 0), dtype=np.int64)
+        if rejected is None or not len(rejected):
+            return np.empty((len(positives), 0), dtype=np.int64)
         order = np.argsort(rejected.items, kind="stable")
         starts, ends = (
-            np.searchsorted(rejected.items[order], self.clicks.items, side=side) for side in ("left", "right")
+            np.searchsorted(rejected.items[order], positives.items, side=side) for side in ("left", "right")
         )
-        draws = rng.random((len(self.clicks), wanted))
+        draws = rng.random((len(positives), wanted))
         own = order[np.minimum(starts[:, None] + (draws * (ends - starts)[:, None]).astype(np.int64), len(order) - 1)]
         others = rng.integers(0, len(rejected), draws.shape)
         return rejected.keyphrases[np.where((ends > starts)[:, None], own, others)]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from distillation.batches import first_per_group
 from distillation.student_data import Pairs, StudentData
 
-# From this score on the assistant calls a pair relevant, and up to the other one irrelevant beyond doubt.
+# From these scores on the assistant calls a pair relevant, and is sure of it; up to the last one it rejects it.
 RELEVANT = 0.5
+APPROVED = 0.6
 REJECTED = 0.2
 
 
@@ -98,9 +99,14 @@ def _judged(table: pa.Table | None) -> pa.ChunkedArray | None:
 
 
 def _with_verdicts(data: StudentData) -> StudentData:
-    """What judge and assistant call relevant is nobody's negative; what the assistant rejects is a hard one."""
+    """What judge and assistant call relevant is no negative; what the assistant is sure of teaches most."""
     if data.assistant is not None:
-        data = replace(data, rejected=data.assistant.chosen(data.assistant.scores <= REJECTED))
+        scores = data.assistant.scores
+        data = replace(
+            data,
+            approved=data.assistant.chosen(scores >= APPROVED).positives(),
+            rejected=data.assistant.chosen(scores <= REJECTED),
+        )
     known = [pairs.chosen(pairs.scores >= RELEVANT) for pairs in (data.judgments, data.assistant) if pairs is not None]
     if not known:
         return data
@@ -122,7 +128,7 @@ def _with_held_out(data: StudentData, share: float, seed: int) -> StudentData:
     held[chosen] = True
     learned = {
         name: pairs.of_items(~held)
-        for name in ("clicks", "search_relevance", "judgments", "assistant", "rejected")
+        for name in (*data.tasks(), "rejected")
         if (pairs := getattr(data, name)) is not None
     }
     return replace(data, **learned, held_out=measured.of_items(held))

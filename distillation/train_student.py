@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from distillation.ranking import mean_ndcg
 from distillation.rotation import rotate
-from distillation.student_data import Pairs, StudentData, Task
+from distillation.student_data import POSITIVE_TASKS, Pairs, StudentData, Task
 from distillation.transformer_training import set_dropout, training_attention
 from distillation.work_folder import work_folder
 from encoders import ItemText, find_model, write_model_file
@@ -52,7 +52,8 @@ class StudentRecipe:
         batch_size: Pairs per step.
         learning_rate: At its peak, after a tenth of the steps; then it falls to 0 linearly.
         scale: Inverse temperature of in-batch negatives and rankings.
-        hard_negatives: Keyphrases per clicked pair that the assistant rejects for its item, besides those of the batch.
+        hard_negatives: Keyphrases per positive pair, besides those of the batch, that the assistant rejects for its
+            item.
         rotated: Whether vectors are turned onto their principal axes before training (`distillation.rotation`): it
             changes no cosine, and the first dimensions hold most of what the vectors say.
         dropout: Of the base's layers. Learning from scores needs none, and drawing the masks takes a seventh of a step
@@ -71,7 +72,13 @@ class StudentRecipe:
     dimensions: tuple[int, ...] = (384, 256, 128, 64)
     distillation_loss: DistillationLoss = "pearson"
     weights: Mapping[Task, float] = field(
-        default_factory=lambda: {"clicks": 1.0, "search_relevance": 0.5, "judgments": 1.0, "assistant": 1.0}
+        default_factory=lambda: {
+            "clicks": 1.0,
+            "search_relevance": 0.5,
+            "judgments": 1.0,
+            "assistant": 1.0,
+            "approved": 1.0,
+        }
     )
     epochs: float = 2.0
     batch_size: int = 64
@@ -247,8 +254,8 @@ def _dataset(data: StudentData, texts: _Texts, recipe: StudentRecipe, name: Task
         "item": texts.items[pairs.items].tolist(),
         "keyphrase": texts.keyphrases[pairs.keyphrases].tolist(),
     }
-    if name == "clicks":
-        negatives = data.hard_negatives(recipe.hard_negatives, np.random.default_rng(recipe.seed))
+    if name in POSITIVE_TASKS:
+        negatives = data.hard_negatives(pairs, recipe.hard_negatives, np.random.default_rng(recipe.seed))
         for place, column in enumerate(negatives.T):
             columns[f"negative_{place}"] = texts.keyphrases[column].tolist()
         columns["label"] = np.column_stack([pairs.items, pairs.keyphrases, negatives])
@@ -268,8 +275,13 @@ def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, 
         "cosent": lambda: losses.CoSENTLoss(model, recipe.scale),
         "kl": lambda: losses.KLLoss(model, recipe.scale),
     }
+
+    def in_batch() -> nn.Module:
+        return losses.InBatchLoss(model, losses.KnownPairs(data.known(), len(data.texts)), recipe.scale)
+
     makers: Mapping[Task, Callable[[], nn.Module]] = {
-        "clicks": lambda: losses.InBatchLoss(model, losses.KnownPairs(data.known(), len(data.texts)), recipe.scale),
+        "clicks": in_batch,
+        "approved": in_batch,
         "search_relevance": lambda: losses.CoSENTLoss(model, recipe.scale),
         "judgments": lambda: losses.CoSENTLoss(model, recipe.scale),
         "assistant": distillation[recipe.distillation_loss],

@@ -20,6 +20,7 @@ from tables.readers import read_rows
 from tables.rejects import REJECT_SCHEMA, Reason, Reject, RejectedValueError, RejectLog, shown
 from tables.row_problems import RowProblems
 from tables.sources import Kind, Source, SourceRecord, open_source, total_rows
+from tables.validated import Columns, Validate, read_valid
 
 __all__ = [
     "LIST_SEPARATOR",
@@ -27,6 +28,7 @@ __all__ = [
     "PATH_SEPARATOR",
     "REJECT_SCHEMA",
     "Categories",
+    "Columns",
     "Kind",
     "MalformedRow",
     "RawBatch",
@@ -37,6 +39,7 @@ __all__ = [
     "RowProblems",
     "Source",
     "SourceRecord",
+    "Validate",
     "check_output",
     "count_cell",
     "id_cell",
@@ -50,6 +53,7 @@ __all__ = [
     "open_source",
     "open_table",
     "read_rows",
+    "read_valid",
     "shown",
     "text_cell",
     "total_rows",

@@ -1,7 +1,6 @@
 """Signals from CSV, TSV, JSONL and Parquet files: every row validated, every other one a reject with its reason."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ import pyarrow as pa
 
 from distillation.signals.merging import merged
 from distillation.signals.schemas import CLICKS, EXACT, ITEMS, JUDGMENTS, SEARCH_RELEVANCE
-from distillation.signals.validation import Columns, click_columns, item_columns, judgment_columns, search_columns
-from tables import RawBatch, RejectLog, RowProblems, open_source, read_rows, total_rows
+from distillation.signals.validation import click_columns, item_columns, judgment_columns, search_columns
+from tables import RejectLog, read_valid
 
 Progress = Callable[[int, int | None], None]
-Validate = Callable[[RawBatch, RowProblems], Columns]
 
 MAX_KEYPHRASE_CHARS = 200
 
@@ -30,7 +28,7 @@ def read_items(files: Sequence[Path], rejects: RejectLog, *, progress: Progress 
     Raises:
         InputError: A file is damaged or lacks a column.
     """
-    return _batches(files, rejects, ITEMS, ("item_id", "title"), item_columns, progress)
+    return read_valid(files, ITEMS, item_columns, rejects, required=("item_id", "title"), progress=progress)
 
 
 def read_clicks(
@@ -49,7 +47,7 @@ def read_clicks(
     """
     required = ("item_id", "keyphrase", "impressions", "clicks")
     validate = partial(click_columns, max_keyphrase_chars=max_keyphrase_chars)
-    return _batches(files, rejects, CLICKS, required, validate, progress)
+    return read_valid(files, CLICKS, validate, rejects, required=required, progress=progress)
 
 
 def read_search_relevance(
@@ -73,7 +71,7 @@ def read_search_relevance(
         InputError: A file is damaged or lacks `item_id` or `keyphrase`.
     """
     validate = partial(search_columns, threshold=threshold, max_keyphrase_chars=max_keyphrase_chars)
-    return _batches(files, rejects, SEARCH_RELEVANCE, ("item_id", "keyphrase"), validate, progress)
+    return read_valid(files, SEARCH_RELEVANCE, validate, rejects, required=("item_id", "keyphrase"), progress=progress)
 
 
 def read_judgments(
@@ -100,7 +98,7 @@ def read_judgments(
         InputError: A file is damaged or lacks `item_id` or `keyphrase`.
     """
     validate = partial(judgment_columns, relevant_grade=relevant_grade, max_keyphrase_chars=max_keyphrase_chars)
-    return _batches(files, rejects, JUDGMENTS, ("item_id", "keyphrase"), validate, progress)
+    return read_valid(files, JUDGMENTS, validate, rejects, required=("item_id", "keyphrase"), progress=progress)
 
 
 def load_items(files: Sequence[Path], rejects: RejectLog, **options: Any) -> pa.Table:
@@ -124,31 +122,3 @@ def load_search_relevance(files: Sequence[Path], rejects: RejectLog, **options: 
 def load_judgments(files: Sequence[Path], rejects: RejectLog, **options: Any) -> pa.Table:
     """All judgments as one table, the last row of each pair, judge and prompt version; see `read_judgments`."""
     return merged("judgments", read_judgments(files, rejects, **options))
-
-
-def _batches(
-    files: Sequence[Path],
-    rejects: RejectLog,
-    schema: pa.Schema,
-    required: Sequence[str],
-    validate: Validate,
-    progress: Progress | None,
-) -> Iterator[pa.Table]:
-    total = total_rows([Path(file) for file in files]) if progress is not None else None
-    done = 0
-    for file in map(Path, files):
-        with (
-            open_source(file) as source,
-            closing(read_rows(source, known=schema.names, required=required, extras=False)) as batches,
-        ):
-            for batch in batches:
-                problems = RowProblems(batch, str(file))
-                columns = validate(batch, problems)
-                kept = problems.settle(rejects)
-                if kept is not None:
-                    columns = {name: [values[place] for place in kept] for name, values in columns.items()}
-                if columns["item_id"]:
-                    yield pa.table(columns, schema=schema)
-                done += len(batch.rows) + len(batch.malformed)
-                if progress is not None:
-                    progress(done, total)

@@ -112,12 +112,12 @@ def test_a_student_has_the_rotation_in_its_folder(data, recipe, tmp_path):
 
 def test_hard_negatives_are_the_items_own_where_it_has_any(data):
     rejected = Pairs(np.array([3, 3, 5]), np.array([7, 8, 1]), np.zeros(3, np.float32))
-    negatives = replace(data, rejected=rejected).hard_negatives(6, np.random.default_rng(0))
+    negatives = replace(data, rejected=rejected).hard_negatives(data.clicks, 6, np.random.default_rng(0))
     assert negatives.shape == (10, 6)
     assert set(negatives[3]) == {7, 8}
     assert set(negatives[5]) == {1}
     assert set(negatives[0]) <= {7, 8, 1}
-    assert data.hard_negatives(6, np.random.default_rng(0)).shape == (10, 0)
+    assert data.hard_negatives(data.clicks, 6, np.random.default_rng(0)).shape == (10, 0)
 
 
 def test_hard_negatives_push_their_keyphrases_away(data, recipe, tmp_path):
