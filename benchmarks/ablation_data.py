@@ -91,7 +91,7 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
     inventory = _simulated_inventory(market)
     mined = folder / "pairs.parquet"
     if not mined.exists():
-        mining = MiningRecipe(student_top=8, near_miss=6, clicked=4, random=2, seed=seed)
+        mining = MiningRecipe(seed=seed)
         pairs = mine(
             Student.load(recipe.base), learned, inventory, mining, clicks=clicks, search_relevance=search
         ).pairs

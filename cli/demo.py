@@ -10,7 +10,11 @@ import click
 from cli.output import print_table
 
 _LIMIT = 10
-_SHOWN_ITEMS = 3
+_SHOWN_ITEMS = 2
+# Judged pairs of the distillation, per item.
+_JUDGED = 8
+
+Lists = Mapping[str, Sequence[str]]
 
 
 @click.command()
@@ -20,53 +24,78 @@ _SHOWN_ITEMS = 3
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("demo-data"),
     show_default=True,
-    help="Where the marketplace, its runs and collections go.",
+    help="Where the marketplace, its runs, models and collections go.",
 )
-@click.option("--items", type=click.IntRange(_SHOWN_ITEMS), default=2_000, show_default=True, help="Items to simulate.")
+@click.option("--items", type=click.IntRange(50), default=300, show_default=True, help="Items to simulate.")
 @click.option(
-    "--keyphrases", type=click.IntRange(100), default=20_000, show_default=True, help="Keyphrases to simulate."
+    "--keyphrases", type=click.IntRange(500), default=3_000, show_default=True, help="Keyphrases to simulate."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the simulation.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the simulation and of all training.")
 @click.pass_context
 def demo(ctx: click.Context, folder: Path, items: int, keyphrases: int, seed: int) -> None:
     """See the whole product work once, on a simulated marketplace.
 
-    Simulates, builds a collection with the base student, puts it live, recommends, and compares with the truth. Runs
+    Simulates, trains a student on clicks alone, distils another from a (simulated) judge, and puts three collections
+    live in turn: of the base student, of the one and of the other. What they recommend is compared with the truth. Runs
     the same commands that it prints.
     """
-    from cli.recommend import recommend
-    from cli.reindex import reindex
     from cli.simulate import simulate
 
-    market, home, out = folder / "marketplace", folder / "home", folder / "recommendations.parquet"
+    market, home = folder / "marketplace", folder / "home"
     ctx.find_root().obj["home"] = home
-
     click.echo(f"$ keydistill simulate {market} --items {items} --keyphrases {keyphrases} --seed {seed} --force")
     ctx.invoke(simulate, out=market, items=items, keyphrases=keyphrases, seed=seed, force=True)
-    click.echo(f"\n$ keydistill --home {home} reindex {market / 'inventory.parquet'}")
-    ctx.invoke(reindex, inventory=(market / "inventory.parquet",))
-    found: dict[str, dict[str, list[str]]] = {}
-    for match in ("none", "leaf"):
-        click.echo(
-            f"\n$ keydistill --home {home} recommend {market / 'items.parquet'} --out {out} --match-category {match}"
-        )
-        ctx.invoke(recommend, items=(market / "items.parquet",), out=out, limit=_LIMIT, match_category=match)
-        found[match] = _recommended(out)
+    clicks = _train_on_clicks(ctx, market, home, seed)
+    _distil(ctx, market, home, items * _JUDGED, seed)
+    students = {"untrained": None, "clicks alone": clicks, "distilled": "promoted"}
+    found = {name: _recommended(ctx, market, folder, student) for name, student in students.items()}
     _print_comparison(market, found)
 
 
-def _recommended(path: Path) -> dict[str, list[str]]:
-    """Item id to its keyphrases, best first."""
+def _train_on_clicks(ctx: click.Context, market: Path, home: Path, seed: int) -> str:
+    """A student of the clicks; returns its name in the registry."""
+    from cli.train_student import student
+    from distillation import Registry
+    from settings import load_settings
+
+    files = {"items": market / "items.parquet", "clicks": market / "clicks.parquet"}
+    options = " ".join(f"--{name} {path}" for name, path in files.items())
+    click.echo(f"\n$ keydistill --home {home} train student {options} --seed {seed}")
+    ctx.invoke(student, **{**files, "clicks": (files["clicks"],)}, seed=seed)
+    return Registry.of(load_settings(home=home)).versions("student")[-1].full_name
+
+
+def _distil(ctx: click.Context, market: Path, home: Path, judged_pairs: int, seed: int) -> None:
+    from cli.retrain import retrain
+
+    options = {"simulation": market, "judged_pairs": judged_pairs, "seed": seed}
+    line = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
+    click.echo(f"\n$ keydistill --home {home} retrain {market} {line} --promote")
+    ctx.invoke(retrain, signals=market, promote=True, **options)
+
+
+def _recommended(ctx: click.Context, market: Path, folder: Path, student: str | None) -> Lists:
+    """What a collection of this student's recommends: item id to keyphrases, best first."""
     import pyarrow.parquet as pq
 
+    from cli.recommend import recommend
+    from cli.reindex import reindex
+
+    home, out = folder / "home", folder / "recommendations.parquet"
+    inventory, items = market / "inventory.parquet", market / "items.parquet"
+    choice = "" if student is None else f" --student {student}"
+    click.echo(f"\n$ keydistill --home {home} reindex {inventory}{choice}")
+    ctx.invoke(reindex, inventory=(inventory,), student=student)
+    click.echo(f"\n$ keydistill --home {home} recommend {items} --out {out}")
+    ctx.invoke(recommend, items=(items,), out=out, limit=_LIMIT)
     found: dict[str, list[str]] = {}
-    rows: list[dict[str, Any]] = pq.read_table(path, columns=["item_id", "rank", "keyphrase"]).to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(out, columns=["item_id", "rank", "keyphrase"]).to_pylist()
     for row in sorted(rows, key=lambda row: row["rank"]):
         found.setdefault(row["item_id"], []).append(row["keyphrase"])
     return found
 
 
-def _print_comparison(market: Path, found: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+def _print_comparison(market: Path, found: Mapping[str, Lists]) -> None:
     import pyarrow.parquet as pq
 
     from simulation import read_truth, score
@@ -79,16 +108,18 @@ def _print_comparison(market: Path, found: Mapping[str, Mapping[str, Sequence[st
         relevant = truth[item["item_id"]]
         click.echo("\n" + "\n".join(textwrap.wrap(item["title"], 100)))
         click.echo(f"  in {item['category_path']}; {len(relevant)} keyphrases of the inventory are right for it")
-        for keyphrase in found["leaf"].get(item["item_id"], []):
-            click.echo(f"  {'right' if keyphrase in relevant else 'WRONG'}  {keyphrase}")
+        for name in (next(iter(found)), [*found][-1]):
+            click.echo(f"  {name}:")
+            for keyphrase in found[name].get(item["item_id"], []):
+                click.echo(f"    {'right' if keyphrase in relevant else 'WRONG'}  {keyphrase}")
     click.echo()
-    scores = {match: score(truth, recommended, _LIMIT) for match, recommended in found.items()}
-    labels = {"none": "whole inventory", "leaf": "item's leaf category"}
+    scores = {name: score(truth, lists, _LIMIT) for name, lists in found.items()}
+    figures = ("items", f"precision@{_LIMIT}", f"recall@{_LIMIT}", "best possible recall")
     print_table(
-        ("base student, untrained", "items", f"precision@{_LIMIT}", f"recall@{_LIMIT}", "best possible recall"),
+        ("student", *figures),
         [
-            (labels[match], f"{of.items:,}", f"{of.precision:.3f}", f"{of.recall:.3f}", f"{of.best_recall:.3f}")
-            for match, of in scores.items()
+            (name, f"{of.items:,}", f"{of.precision:.3f}", f"{of.recall:.3f}", f"{of.best_recall:.3f}")
+            for name, of in scores.items()
         ],
-        right=("items", f"precision@{_LIMIT}", f"recall@{_LIMIT}", "best possible recall"),
+        right=figures,
     )

@@ -39,11 +39,11 @@ class MiningRecipe:
     """
 
     items: int | None = None
-    student_top: int = 16
-    near_miss: int = 8
+    student_top: int = 10
+    near_miss: int = 6
     clicked: int = 4
     disagreement: int = 4
-    random: int = 4
+    random: int = 2
     depth: int = 200
     seed: int = 0
 

@@ -199,6 +199,16 @@ class Retrain:
         clicks = self._inputs.clicks
         return None if clicks is None else correct_clicks(clicks).pairs
 
+    def _new_assistant(self) -> Assistant:
+        # A third digit of a probability teaches nothing and decides nothing, and costs half of the time.
+        from distillation.training_run import uses_bf16
+
+        return Assistant.load(
+            str(self._folder("assistant", "model")),
+            threads=self._threads,
+            bf16=uses_bf16(self._recipe.assistant.precision),
+        )
+
     def _folder(self, stage: str, name: str) -> Path:
         return self._stages.folder / stage / name
 
@@ -289,7 +299,7 @@ class Retrain:
     def _score(self, out: Path, progress: Progress) -> dict[str, Any]:
         pairs = self._folder("mine", "pairs.parquet")
         progress.start("score", pq.read_metadata(pairs).num_rows, "pairs")
-        assistant = Assistant.load(str(self._folder("assistant", "model")), threads=self._threads)
+        assistant = self._new_assistant()
         summary = score_pairs(assistant, [pairs], out / "scores.parquet", progress=progress.advance)
         return {"pairs": summary.pairs, "mean_score": summary.mean_score}
 
@@ -313,7 +323,7 @@ class Retrain:
     def _evaluate(self, out: Path, progress: Progress) -> dict[str, Any]:
         from distillation.evaluation import AssistantJudge, evaluate, sample_items, write_report
 
-        judge = AssistantJudge(Assistant.load(str(self._folder("assistant", "model")), threads=self._threads))
+        judge = AssistantJudge(self._new_assistant())
         items = sample_items(self._inputs.items, self._recipe.evaluated_items, self._recipe.seed)
         new, present = (
             evaluate(

@@ -26,7 +26,7 @@ def student_data(
     judgments: pa.Table | None = None,
     scores: pa.Table | None = None,
     held_out: float = 0.05,
-    searched_per_item: int = 8,
+    searched_per_item: int = 4,
     seed: int = 0,
 ) -> StudentData:
     """Number items and keyphrases, and hold out some items.

@@ -74,9 +74,9 @@ class StudentRecipe:
     weights: Mapping[Task, float] = field(
         default_factory=lambda: {
             "clicks": 1.0,
-            "search_relevance": 0.5,
+            "search_relevance": 0.1,
             "judgments": 1.0,
-            "assistant": 1.0,
+            "assistant": 0.3,
             "approved": 1.0,
         }
     )

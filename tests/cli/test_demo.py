@@ -1,0 +1,20 @@
+"""The demo, small: it takes two minutes all the same, since it trains three models."""
+
+import re
+
+import pytest
+
+
+@pytest.mark.slow
+def test_the_demo_shows_that_distilling_helps(keydistill, monkeypatch):
+    # Not the tiny one: what it shows is about real weights.
+    monkeypatch.delenv("KEYDISTILL_STUDENT")
+    shown = keydistill("demo", "--items", 150, "--keyphrases", 1_500)
+    assert shown.status == 0, shown.err
+    precision = {
+        name: float(re.search(rf"^{name} +\d+ +(\S+)", shown.out, re.MULTILINE)[1])
+        for name in ("untrained", "clicks alone", "distilled")
+    }
+    assert precision["untrained"] < precision["clicks alone"] < precision["distilled"]
+    # Every command that it shows was run, and each student had its turn behind the alias.
+    assert shown.out.count("$ keydistill") == 9
