@@ -16,12 +16,14 @@ class Score:
         precision: Relevant ones among the first k, by k.
         recall: Relevant ones among the first k, by all relevant ones of the item.
         best_recall: What `recall` would be at the most: an item with more than k relevant ones cannot reach 1.
+        best_precision: What `precision` would be at the most: nor can an item with fewer.
     """
 
     items: int
     precision: float
     recall: float
     best_recall: float
+    best_precision: float
 
 
 def read_truth(path: Path) -> dict[str, set[str]]:
@@ -43,7 +45,7 @@ def score(truth: Mapping[str, set[str]], recommended: Mapping[str, Sequence[str]
         k: Cut-off.
 
     >>> score({"a": {"x", "y"}}, {"a": ["x", "z"]}, k=2)
-    Score(items=1, precision=0.5, recall=0.5, best_recall=1.0)
+    Score(items=1, precision=0.5, recall=0.5, best_recall=1.0, best_precision=1.0)
     """
     items = [item_id for item_id, relevant in truth.items() if relevant]
     hits = [len(truth[item_id].intersection(list(recommended.get(item_id, ()))[:k])) for item_id in items]
@@ -54,4 +56,5 @@ def score(truth: Mapping[str, set[str]], recommended: Mapping[str, Sequence[str]
         precision=sum(hits) / (k * count),
         recall=sum(hit / of for hit, of in zip(hits, relevant, strict=True)) / count,
         best_recall=sum(min(k, of) / of for of in relevant) / count,
+        best_precision=sum(min(k, of) for of in relevant) / (k * count),
     )
