@@ -17,7 +17,7 @@ from distillation import (
 )
 from distillation.mine import STRATA
 from distillation.signals import load_clicks, load_items, load_search_relevance
-from encoders import Student
+from encoders import Assistant, Student
 from simulation import MarketplaceSettings, SimulatedJudge, simulate
 from tables import RejectLog, normalize_keyphrase
 
@@ -72,6 +72,25 @@ def test_mined_pairs_come_once_and_from_every_stratum(inputs, tiny_student: Stud
     assert found.strata["student_top"] == 100
     assert found.strata["random"] > 0
     assert set(found.strata) == set(STRATA)
+
+
+def test_only_a_known_verdict_of_the_search_disagrees_with_the_assistant(
+    inputs, tiny_student: Student, tiny_assistant_folder: Path
+):
+    items = inputs.items.slice(0, 1)
+    keyphrases = inputs.inventory["keyphrase"].to_pylist()[:40]
+    item_id, title, category = (items[name][0].as_py() for name in ("item_id", "title", "category_path"))
+    assistant = Assistant.load(str(tiny_assistant_folder), device="cpu")
+    scores = assistant.score([title] * 40, keyphrases, [category] * 40)
+    # Always the opposite of what the assistant says; of every other pair the search tells a score and no verdict.
+    passed = [None if number % 2 else bool(score < 0.5) for number, score in enumerate(scores)]
+    search = pa.table(
+        {"item_id": [item_id] * 40, "keyphrase": keyphrases, "site": [None] * 40, "score": [0.5] * 40, "passed": passed}
+    )
+    recipe = MiningRecipe(student_top=0, near_miss=0, clicked=0, disagreement=40, random=0)
+    found = mine(tiny_student, items, inputs.inventory, recipe, search_relevance=search, assistant=assistant).pairs
+    assert set(found["stratum"].to_pylist()) == {"disagreement"}
+    assert sorted(found["keyphrase"].to_pylist()) == sorted(keyphrases[::2])
 
 
 def test_a_retrain_registers_both_models_and_is_not_done_twice(market, inputs, recipe, tiny_folder, tmp_path):
