@@ -89,6 +89,7 @@ def student(
                 data,
                 folder,
                 recipe,
+                threads=settings.threads,
                 progress=bars.advance,
                 on_start=lambda steps: bars.start("train", steps, "steps"),
             )

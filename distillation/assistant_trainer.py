@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from datasets import Dataset
-from safetensors.torch import load_model
 from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.sampler import DefaultBatchSampler
@@ -23,16 +21,14 @@ from distillation.assistant_data import LabelledPairs
 from distillation.assistant_sizes import assistant_size
 from distillation.classification import average_precision
 from distillation.length_batches import shuffled_length_batches
-from distillation.training_run import Steps, common_arguments, last_checkpoint, uses_bf16
+from distillation.training_run import Steps, common_arguments, run_training, uses_bf16
 from encoders import Assistant, ItemText
-from files import replace_json
 
 if TYPE_CHECKING:
     from distillation.train_assistant import AssistantRecipe
 
 _SCORE = "average_precision"
 _TIMED_STEPS = 3
-_DONE = "done.json"
 # Names of the parameters above the base, in the models of transformers.
 _HEAD = r"\b(pooler|classifier)\."
 
@@ -70,7 +66,6 @@ class Fit:
         evaluations = max(1, math.ceil(epochs))
         every = max(1, round(math.ceil(len(pairs) / recipe.batch_size) * epochs / evaluations))
         steps = every * evaluations
-        self._model = model
         self._folder = folder
         self._trainer = CrossEncoderTrainer(
             model=model,
@@ -107,21 +102,8 @@ class Fit:
         self._trainer.remove_callback(PrinterCallback)
 
     def run(self) -> list[dict[str, float]]:
-        """Train, from the last whole checkpoint if there is one; returns what was logged."""
-        done = self._folder / _DONE
-        if done.is_file():
-            outcome = json.loads(done.read_text(encoding="utf-8"))
-            transformer = self._model.model
-            assert transformer is not None
-            load_model(transformer, self._folder / outcome["checkpoint"] / "model.safetensors")
-        else:
-            self._trainer.train(resume_from_checkpoint=last_checkpoint(self._folder))
-            state = self._trainer.state
-            kept = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
-            outcome = {"checkpoint": kept or f"checkpoint-{state.global_step}", "history": _history(state.log_history)}
-            replace_json(done, outcome)
-        history: list[dict[str, float]] = outcome["history"]
-        return history
+        """Train, or go on; returns what was logged."""
+        return _history(run_training(self._trainer, self._folder).log)
 
 
 def _history(log: list[dict[str, float]]) -> list[dict[str, float]]:

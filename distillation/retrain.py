@@ -315,6 +315,7 @@ class Retrain:
             data,
             out / "model",
             self._recipe.student,
+            threads=self._threads,
             progress=progress.advance,
             on_start=lambda steps: progress.start("student", steps, "steps"),
         )

@@ -113,8 +113,8 @@ class StudentData:
         return rejected.keyphrases[np.where((ends > starts)[:, None], own, others)]
 
     def known(self) -> NDArray[np.int64]:
-        """Pairs that are no negatives: clicked ones and relevant ones; shape (n, 2)."""
-        parts = [pairs for pairs in (self.clicks, self.relevant) if pairs is not None]
+        """Pairs that are no negatives: clicked, approved and relevant ones; shape (n, 2)."""
+        parts = [pairs for pairs in (self.clicks, self.approved, self.relevant) if pairs is not None]
         if not parts:
             return np.empty((0, 2), dtype=np.int64)
         return np.concatenate([np.stack([pairs.items, pairs.keyphrases], axis=1) for pairs in parts])

@@ -118,6 +118,7 @@ def train_student(
     out: Path,
     recipe: StudentRecipe | None = None,
     *,
+    threads: int | None = None,
     progress: Progress | None = None,
     on_start: Callable[[int], None] | None = None,
 ) -> TrainedStudent:
@@ -129,6 +130,7 @@ def train_student(
         data: Pairs per task.
         out: Where the student goes; must not exist.
         recipe: How to train; None is the default one.
+        threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
         progress: Called with 1 after each step.
         on_start: Called with the number of steps.
 
@@ -148,9 +150,13 @@ def train_student(
     if out.exists():
         raise TrainingError(f"{out} exists already; name another folder, or remove it")
 
+    import torch
+
     from distillation.trainer import Trainer
     from distillation.training_run import quiet_libraries
 
+    if threads is not None:
+        torch.set_num_threads(threads)
     key = {"digest": student_training_digest(data, recipe)}
     with quiet_libraries(), work_folder(out, "training", key) as work:
         item_texts = np.array(ItemText(recipe.item_text).render_all(data.titles, data.categories), dtype=object)
@@ -182,7 +188,7 @@ def train_student(
         steps=outcome.steps,
         pairs={name: len(pairs) for name, pairs in tasks.items()},
         held_out_ndcg=outcome.best_score,
-        history=outcome.history,
+        history=outcome.log,
     )
 
 
@@ -294,7 +300,8 @@ def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, 
 
 
 def _held_out(pairs: Pairs | None, texts: _Texts) -> Callable[[SentenceTransformer], float] | None:
-    if pairs is None or not len(pairs):
+    if pairs is None or np.isnan(mean_ndcg(pairs.items, pairs.scores, pairs.scores)):
+        # No pairs, or no item with a right and a further one: every ranking of these is as good.
         return None
     items, item_of = np.unique(pairs.items, return_inverse=True)
     keyphrases, keyphrase_of = np.unique(pairs.keyphrases, return_inverse=True)

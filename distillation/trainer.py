@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from torch import nn
 from transformers import EarlyStoppingCallback, PrinterCallback
 
 from distillation.batches import grouped_batches
-from distillation.training_run import Steps, common_arguments, last_checkpoint
+from distillation.training_run import Outcome, Steps, common_arguments, run_training
 
 if TYPE_CHECKING:
     from distillation.train_student import StudentRecipe
@@ -30,15 +30,6 @@ if TYPE_CHECKING:
 # Keyphrases of one item that stand in one batch of scored pairs.
 _PER_ITEM = 8
 _SCORE = "held_out_ndcg"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Steps made, the best held-out score and what was logged."""
-
-    steps: int
-    best_score: float | None
-    history: list[dict[str, float]]
 
 
 class Trainer:
@@ -86,9 +77,8 @@ class Trainer:
         self._trainer.remove_callback(PrinterCallback)
 
     def run(self) -> Outcome:
-        """Train, from the last whole checkpoint if there is one; the model ends with the weights of the best score."""
-        self._trainer.train(resume_from_checkpoint=last_checkpoint(self._checkpoints))
-        state = self._trainer.state
+        """Train, or go on; the model ends with the weights of the best score."""
+        outcome = run_training(self._trainer, self._checkpoints)
         kept = ("step", "learning_rate", "grad_norm", "loss", f"eval_{_SCORE}")
         history = [
             {
@@ -96,9 +86,9 @@ class Trainer:
                 for name, value in entry.items()
                 if name in kept or name.endswith("_loss")
             }
-            for entry in state.log_history
+            for entry in outcome.log
         ]
-        return Outcome(state.global_step, state.best_metric, [entry for entry in history if len(entry) > 1])
+        return replace(outcome, log=[entry for entry in history if len(entry) > 1])
 
 
 class _QuietTrainer(SentenceTransformerTrainer):

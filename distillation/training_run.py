@@ -8,12 +8,16 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainerCallback
 
+from files import replace_json
+
+_DONE = "done.json"
 logger = logging.getLogger(__name__)
 
 
@@ -86,6 +90,49 @@ def quiet_libraries() -> Iterator[None]:
     finally:
         transformers_logging.set_verbosity(before)
         logging.getLogger("sentence_transformers").setLevel(level)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a training gave, besides the weights.
+
+    Attributes:
+        steps: Steps made.
+        best_score: The best held-out score; None without any.
+        log: What was logged.
+    """
+
+    steps: int
+    best_score: float | None
+    log: list[dict[str, float]]
+
+
+def run_training(trainer: Any, folder: Path) -> Outcome:
+    """Train, from the last whole checkpoint if there is one; a training that came to its end is not done again.
+
+    Its model ends with the weights of the best score, without scores with the last ones.
+
+    Args:
+        trainer: Of sentence-transformers, with the arguments of `common_arguments`.
+        folder: Of its checkpoints.
+    """
+    done = folder / _DONE
+    if done.is_file():
+        # Going on from its last checkpoint would make further steps: that does not say that patience was at its end.
+        outcome = json.loads(done.read_text(encoding="utf-8"))
+        trainer._load_from_checkpoint(str(folder / outcome["checkpoint"]))
+    else:
+        trainer.train(resume_from_checkpoint=last_checkpoint(folder))
+        state = trainer.state
+        best = state.best_model_checkpoint
+        outcome = {
+            "checkpoint": Path(best).name if best else f"checkpoint-{state.global_step}",
+            "steps": state.global_step,
+            "best_score": state.best_metric if best else None,
+            "log": state.log_history,
+        }
+        replace_json(done, outcome)
+    return Outcome(outcome["steps"], outcome["best_score"], outcome["log"])
 
 
 def last_checkpoint(folder: Path) -> str | None:

@@ -1,5 +1,8 @@
 """Students of one tiny layer, trained for a few steps: what is wired to what, not how good it is."""
 
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +19,7 @@ TITLES = [f"red running shoe model {number}" for number in range(12)]
 TEXTS = [f"running shoe {number}" for number in range(12)]
 
 
-@pytest.fixture
-def data() -> StudentData:
+def made_data() -> StudentData:
     own = np.arange(12)
     everything = Pairs(
         np.repeat(own, 12), np.tile(own, 12), (np.repeat(own, 12) == np.tile(own, 12)).astype(np.float32)
@@ -34,11 +36,18 @@ def data() -> StudentData:
     )
 
 
+def recipe_of(base: str) -> StudentRecipe:
+    return StudentRecipe(base=base, dimensions=(32, 16), epochs=2, batch_size=16, learning_rate=5e-3, precision="fp32")
+
+
+@pytest.fixture
+def data() -> StudentData:
+    return made_data()
+
+
 @pytest.fixture
 def recipe(tiny_folder: Path) -> StudentRecipe:
-    return StudentRecipe(
-        base=str(tiny_folder), dimensions=(32, 16), epochs=2, batch_size=16, learning_rate=5e-3, precision="fp32"
-    )
+    return recipe_of(str(tiny_folder))
 
 
 @pytest.mark.parametrize("loss", ["pearson", "margin_mse", "cosent", "kl"])
@@ -69,8 +78,101 @@ def test_training_moves_the_student_towards_the_assistant(data, recipe, tmp_path
 
 def test_same_seed_gives_the_same_student(data, recipe, tmp_path):
     folders = [train_student(data, tmp_path / name, recipe).folder for name in ("a", "b")]
-    first, second = ((folder / "model.safetensors").read_bytes() for folder in folders)
-    assert first == second
+    assert weights(folders[0]) == weights(folders[1])
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    """Of all layers, the rotation's too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from distillation import train_student
+from distillation.training_run import Steps
+from tests_of_training import made_data, recipe_of
+
+def die(self, args, state, control, **_):
+    if state.global_step == 19:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Steps.on_step_end = die
+train_student(made_data(), Path(sys.argv[2]), recipe_of(sys.argv[1]))
+"""
+
+
+def killed(out: Path, recipe: StudentRecipe, tmp_path: Path) -> Path:
+    """Kill a training, which writes a checkpoint every 8 of its 34 steps, after step 19; returns its checkpoints."""
+    module = tmp_path / "tests_of_training.py"
+    module.write_text(Path(__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{KILLED}"
+    done = subprocess.run([sys.executable, "-c", code, recipe.base, out], check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not out.exists()
+    return out.with_name(f".{out.name}.training") / "checkpoints"
+
+
+def test_a_killed_training_goes_on_to_the_same_student(data, recipe, tmp_path):
+    out = tmp_path / "killed"
+    checkpoints = killed(out, recipe, tmp_path)
+    assert (checkpoints / "checkpoint-16").is_dir()
+    # What a process leaves that is killed while it writes.
+    half = checkpoints / "checkpoint-24"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+
+    started: list[int] = []
+    resumed = train_student(data, out, recipe, on_start=started.append)
+    whole = train_student(data, tmp_path / "whole", recipe)
+    assert started == [34 - 16]
+    assert weights(resumed.folder) == weights(whole.folder)
+    assert resumed.held_out_ndcg == whole.held_out_ndcg
+    # A task that had no batch since the beginning is not logged, one that had none of late as 0: that depends on where
+    # it began.
+    assert [[entry["step"], entry.get("loss")] for entry in resumed.history] == [
+        [entry["step"], entry.get("loss")] for entry in whole.history
+    ]
+    assert not (tmp_path / ".killed.training").exists()
+
+
+def test_another_recipe_begins_anew(data, recipe, tmp_path):
+    killed(tmp_path / "killed", recipe, tmp_path)
+    started: list[int] = []
+    train_student(data, tmp_path / "killed", replace(recipe, scale=10.0), on_start=started.append)
+    assert started == [34]
+
+
+def test_a_training_that_fails_after_its_last_step_is_not_done_again(data, recipe, tmp_path, monkeypatch):
+    # One evaluation without a better score ends it, some time before the last step.
+    recipe = replace(recipe, epochs=6, patience=1, evaluations=12)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        # The package exports a function of the module's name.
+        patched.setattr(sys.modules["distillation.train_student"], "write_model_file", full)
+        with pytest.raises(OSError, match="No space left"):
+            train_student(data, tmp_path / "failed", recipe)
+    started: list[int] = []
+    again = train_student(data, tmp_path / "failed", recipe, on_start=started.append)
+    assert started == []
+    whole = train_student(data, tmp_path / "whole", recipe)
+    assert whole.steps < 102
+    assert weights(again.folder) == weights(whole.folder)
+    assert replace(again, folder=whole.folder) == whole
+
+
+def test_held_out_pairs_that_no_ranking_can_miss_are_no_score(data, recipe, tmp_path):
+    single = Pairs(np.array([10, 11]), np.array([10, 11]), np.ones(2, np.float32))
+    trained = train_student(replace(data, held_out=single), tmp_path / "student", recipe)
+    assert trained.held_out_ndcg is None
+
+
+def test_approved_pairs_are_no_negatives():
+    data = StudentData(TITLES, [None] * 12, TEXTS, approved=Pairs(np.array([3]), np.array([4])))
+    assert data.known().tolist() == [[3, 4]]
 
 
 def test_word_embeddings_stay_as_they_are(data, recipe, tmp_path):
