@@ -1,8 +1,7 @@
-"""The files of an evaluation as tables: validated, with the share of rejected rows that the settings allow."""
+"""Files that commands are given as tables: validated, with the share of rejected rows that the settings allow."""
 
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from settings import Settings
-    from tables import RejectLog
+    from tables import Columns, RawBatch, RejectLog, RowProblems
 
 Load = Callable[[Sequence[Path], "RejectLog"], "pa.Table"]
 
@@ -56,7 +55,7 @@ def read_inventory(files: Sequence[Path], settings: "Settings") -> "pa.Table":
 
     with tempfile.TemporaryDirectory(prefix="keydistill-") as folder:
         try:
-            # Parts of an evaluation need no lengths: all rows count as equally long.
+            # Nothing is embedded in shards here, which need the lengths: all rows count as equally long.
             snapshot = build_snapshot(
                 files, Path(folder) / "snapshot", SnapshotSettings.of(settings), lambda texts: [1] * len(texts)
             )
@@ -76,23 +75,18 @@ def load_pairs(files: Sequence[Path], rejects: "RejectLog") -> "pa.Table":
     """
     import pyarrow as pa
 
-    from tables import RowProblems, id_cell, keyphrase_cell, open_source, read_rows
+    from tables import id_cell, keyphrase_cell, read_valid
 
     columns = ("item_id", "keyphrase")
-    found: dict[str, list[str]] = {name: [] for name in columns}
-    for file in files:
-        with open_source(file) as source, closing(read_rows(source, known=columns, required=columns)) as batches:
-            for batch in batches:
-                problems = RowProblems(batch, str(file))
-                parsed = {
-                    "item_id": problems.parsed("item_id", batch.columns["item_id"], id_cell),
-                    # As long as the inventory may ever allow: another length only matches nothing.
-                    "keyphrase": problems.parsed(
-                        "keyphrase", batch.columns["keyphrase"], lambda value: keyphrase_cell(value, 10_000)
-                    ),
-                }
-                kept = problems.settle(rejects)
-                for name in columns:
-                    values = parsed[name]
-                    found[name] += values if kept is None else [values[place] for place in kept]
-    return pa.table({name: pa.array(found[name], pa.string()) for name in columns})
+    schema = pa.schema([(name, pa.string()) for name in columns])
+
+    def parsed(batch: "RawBatch", problems: "RowProblems") -> "Columns":
+        return {
+            "item_id": problems.parsed("item_id", batch.columns["item_id"], id_cell),
+            # As long as the inventory may ever allow: another length only matches nothing.
+            "keyphrase": problems.parsed(
+                "keyphrase", batch.columns["keyphrase"], lambda value: keyphrase_cell(value, 10_000)
+            ),
+        }
+
+    return pa.concat_tables([schema.empty_table(), *read_valid(files, schema, parsed, rejects, required=columns)])
