@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,12 @@ def _inputs(signals: Path, inventory: tuple[Path, ...], settings: "Settings") ->
         items=read_table("items", found.items, settings, load_items),
         inventory=read_inventory(keyphrases, settings),
         **{
-            name: read_table(name.replace("_", " "), paths, settings, loaders[name])
+            name: read_table(
+                name.replace("_", " "),
+                paths,
+                settings,
+                partial(loaders[name], max_keyphrase_chars=settings.max_keyphrase_chars),
+            )
             for name, paths in files.items()
             if paths
         },

@@ -1,7 +1,9 @@
 """`keydistill train student`: a bi-encoder from clicks, search relevance, judgments and the assistant's scores."""
 
+import math
 import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +134,12 @@ def _read(
     }
     known = read_table("items", [items], settings, load_items)
     tables = {
-        name: read_table(name.replace("_", " "), paths, settings, loaders[name])
+        name: read_table(
+            name.replace("_", " "),
+            paths,
+            settings,
+            partial(loaders[name], max_keyphrase_chars=settings.max_keyphrase_chars),
+        )
         for name, paths in files.items()
         if paths
     }
@@ -152,7 +159,7 @@ def _weights(given: tuple[str, ...]) -> dict[Any, float]:
             found[task] = float(number)
         except ValueError:
             raise click.BadParameter(f"{text!r}; expected TASK=NUMBER, such as clicks=0.5") from None
-        if task not in StudentRecipe().weights or found[task] < 0:
+        if task not in StudentRecipe().weights or not 0 <= found[task] < math.inf:
             raise click.BadParameter(
                 f"{text!r}; tasks are {', '.join(StudentRecipe().weights)}, and numbers are not negative"
             )

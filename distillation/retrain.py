@@ -6,6 +6,7 @@ Source of the order: arXiv 2508.03628.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
@@ -288,7 +289,7 @@ class Retrain:
         pairs, _ = judged_pairs(self._judgments(), self._inputs.items)
         trained = train_assistant(
             pairs,
-            out / "model",
+            _cleared(out / "model"),
             self._recipe.assistant,
             threads=self._threads,
             progress=progress.advance,
@@ -313,7 +314,7 @@ class Retrain:
         )
         trained = train_student(
             data,
-            out / "model",
+            _cleared(out / "model"),
             self._recipe.student,
             threads=self._threads,
             progress=progress.advance,
@@ -346,6 +347,12 @@ class Retrain:
             }
             for which, evaluation in (("new", new), ("present", present))
         }
+
+
+def _cleared(model: Path) -> Path:
+    """Where a stage trains its model: without one that was trained when the process ended before the stage did."""
+    shutil.rmtree(model, ignore_errors=True)
+    return model
 
 
 def _spread(pairs: pa.Table, wanted: int, seed: int) -> pa.Table:

@@ -112,6 +112,12 @@ def test_a_retrain_registers_both_models_and_is_not_done_twice(market, inputs, r
     assert [stage.skipped for stage in again.stages] == [True] * 6
     assert again.student.name == first.student.name
 
+    # Killed when the student was there, and nobody had written down that its stage is done.
+    (tmp_path / "run" / "student" / "stage.json").unlink()
+    redone = retrain(recipe).run(Silence())
+    assert [stage.name for stage in redone.stages if not stage.skipped] == ["student"]
+    assert redone.student.name == first.student.name
+
     # Another student, from the same pairs and scores.
     other = retrain(replace(recipe, student=replace(recipe.student, distillation_loss="kl")))
     assert list(other.plan().values()) == [True] * 4 + [False] * 2

@@ -1,0 +1,95 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from encoders import Student
+
+
+@pytest.fixture
+def options(tmp_path: Path, tiny_folder: Path) -> list[object]:
+    """A training on the scores of 20 items and 10 keyphrases: the item's own one, and others."""
+    items, scores = tmp_path / "items.csv", tmp_path / "scores.csv"
+    items.write_text(
+        "item_id,title,category_path\n" + "".join(f"{number},red shoe {number},A > B\n" for number in range(20)),
+        encoding="utf-8",
+    )
+    scores.write_text(
+        "item_id,keyphrase,score\n"
+        + "".join(
+            f"{number},shoe {other},{0.9 if number % 10 == other else 0.1}\n"
+            for number in range(20)
+            for other in range(10)
+        ),
+        encoding="utf-8",
+    )
+    return ["--items", items, "--scores", scores, "--base", tiny_folder, "--epochs", 1, "--held-out", 0.2]
+
+
+def test_a_student_is_published_or_written(keydistill, options, tmp_path):
+    result = keydistill("train", "student", *options, "--json")
+    assert result.status == 0, result.err
+    assert result.err == ""
+    trained = json.loads(result.out)
+    assert trained["version"].startswith("student/")
+    assert trained["pairs"] == {"assistant": 160, "approved": 16}
+    assert Student.load(trained["folder"], device="cpu").item_text.template == "{leaf}: {title}"
+    assert list((tmp_path / "home" / "training").iterdir()) == []
+
+    written = keydistill("train", "student", *options, "--out", tmp_path / "student")
+    assert written.status == 0, written.err
+    assert f"Wrote {tmp_path / 'student'}" in written.out
+    again = keydistill("train", "student", *options, "--out", tmp_path / "student")
+    assert (again.status, again.err) == (
+        1,
+        f"error: {tmp_path / 'student'} exists already; name another folder, or remove it\n",
+    )
+
+
+def test_an_interrupted_training_goes_on(keydistill, options, tmp_path, monkeypatch):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        # The package exports a function of the module's name.
+        patched.setattr(sys.modules["distillation.train_student"], "save_student", interrupt)
+        result = keydistill("train", "student", *options)
+    assert result.status == 130
+    assert result.err == "interrupted; the same command goes on from the last checkpoint, if there is one\n"
+    assert list((tmp_path / "home" / "training").glob(".student-*.training/checkpoints/checkpoint-*"))
+    assert keydistill("train", "student", *options).status == 0
+    assert list((tmp_path / "home" / "training").iterdir()) == []
+
+
+def test_a_dry_run_changes_nothing(keydistill, options, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    result = keydistill("train", "student", *options, "--dry-run")
+    assert result.status == 0, result.err
+    assert "dry run: nothing was changed" in result.out
+    plan = json.loads(keydistill("train", "student", *options, "--dry-run", "--json").out)
+    assert plan["pairs"] == {"assistant": 160, "approved": 16}
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_keyphrases_may_be_as_long_as_the_setting_says(keydistill, options, tmp_path, monkeypatch):
+    with (tmp_path / "scores.csv").open("a", encoding="utf-8") as file:
+        file.write(f"1,{'shoe ' * 50},0.9\n")
+    assert "1 rows of the scores" in keydistill("train", "student", *options, "--dry-run").err
+    monkeypatch.setenv("KEYDISTILL_MAX_KEYPHRASE_CHARS", "300")
+    assert keydistill("train", "student", *options, "--dry-run").err == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("clicks=much", "expected TASK=NUMBER"),
+        ("taps=1", "tasks are clicks, search_relevance, judgments, assistant, approved"),
+        ("clicks=-1", "numbers are not negative"),
+        ("clicks=nan", "numbers are not negative"),
+    ],
+)
+def test_weights_that_cannot_be(keydistill, options, given, message):
+    result = keydistill("train", "student", *options, "--weight", given)
+    assert result.status == 2
+    assert message in result.err
