@@ -39,7 +39,9 @@ format: install
 
 bench: install
 	$(BIN)/python -m benchmarks.million --json million.json
-	$(if $(ESCI),$(BIN)/python -m benchmarks.esci --data $(ESCI) --json esci.json,@echo "ESCI=FOLDER of the judged queries runs benchmarks.esci too")
+	$(BIN)/python -m benchmarks.ablation --json ablation.json
+	$(if $(ESCI),$(BIN)/python -m benchmarks.esci --data $(ESCI) --json esci.json \
+	  && $(BIN)/python -m benchmarks.ablation --esci $(ESCI) --json ablation-esci.json,@echo "ESCI=FOLDER of the judged queries runs the benchmarks on it too")
 
 docs: install
 	$(BIN)/python -m cli.reference > docs/cli.md
