@@ -31,7 +31,7 @@ def student_data(
 ) -> StudentData:
     """Number items and keyphrases, and hold out some items.
 
-    Pairs of unknown items are left out: there is no title to learn from.
+    Pairs of unknown items are left out: there is no title to learn from. An item is known by its site and id.
 
     Args:
         items: By `distillation.signals.ITEMS`.
@@ -46,10 +46,11 @@ def student_data(
             would drown everything else.
         seed: Decides which items and pairs.
     """
-    item_ids = pa.array(items["item_id"].combine_chunks())
     given = {"clicks": clicks, "search_relevance": search_relevance, "judgments": judgments, "scores": scores}
     tables = {name: table for name, table in given.items() if table is not None and len(table)}
-    texts = pc.unique(pa.chunked_array([chunk for table in tables.values() for chunk in table["keyphrase"].chunks]))
+    texts = pc.unique(
+        pa.chunked_array([chunk for table in tables.values() for chunk in table["keyphrase"].chunks], pa.string())
+    )
     if "clicks" in tables:
         tables["clicks"] = tables["clicks"].filter(tables["clicks"]["positive"])
 
@@ -57,7 +58,7 @@ def student_data(
         """The pairs of a table whose item is known, and whose value is."""
         if name not in tables:
             return None
-        item = _numbers(pc.index_in(tables[name]["item_id"], value_set=item_ids))
+        item = _numbers(_places(tables[name], items))
         text = _numbers(pc.index_in(tables[name]["keyphrase"], value_set=texts))
         worth = np.empty(0, np.float32) if values is None else values.to_numpy().astype(np.float32)
         kept = (item >= 0) & (~np.isnan(worth) if len(worth) else True)
@@ -79,6 +80,20 @@ def student_data(
 def _few_per_item(pairs: Pairs, wanted: int, seed: int) -> Pairs:
     order = np.random.default_rng(seed).permutation(len(pairs))
     return pairs.chosen(np.sort(order[first_per_group(pairs.items[order], wanted)]))
+
+
+def _places(table: pa.Table, items: pa.Table) -> pa.ChunkedArray:
+    """Row in `items` of the item of each pair, null where there is none.
+
+    Sites may have equal ids: of these the pair's own site decides; the first one counts where the pair names no site,
+    or the items none.
+    """
+    anywhere = pc.index_in(table["item_id"], value_set=items["item_id"].combine_chunks())
+    if "site" not in table.column_names or "site" not in items.column_names:
+        return anywhere
+    # Null where the site is.
+    of_pair, of_item = (pc.binary_join_element_wise(each["site"], each["item_id"], "\n") for each in (table, items))
+    return pc.coalesce(pc.index_in(of_pair, value_set=of_item.combine_chunks(), skip_nulls=True), anywhere)
 
 
 def _numbers(found: pa.ChunkedArray) -> NDArray[np.int64]:

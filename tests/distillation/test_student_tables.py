@@ -1,0 +1,78 @@
+import numpy as np
+import pyarrow as pa
+
+from distillation import student_data
+from distillation.signals import ITEMS, SEARCH_RELEVANCE
+
+
+def items_of(*rows: tuple[str, str, str | None]) -> pa.Table:
+    """Items of (id, title, site)."""
+    return pa.Table.from_pylist(
+        [{"item_id": item_id, "title": title, "site": site} for item_id, title, site in rows], schema=ITEMS
+    )
+
+
+def scores_of(*rows: tuple[str, str, str | None, float]) -> pa.Table:
+    """Scores of (item id, keyphrase, site, score)."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return pa.table(
+        dict(zip(("item_id", "keyphrase", "site", "score"), columns, strict=True)),
+        schema=pa.schema(
+            [("item_id", pa.string()), ("keyphrase", pa.string()), ("site", pa.string()), ("score", pa.float32())]
+        ),
+    )
+
+
+def test_a_pair_is_of_the_item_of_its_own_site():
+    items = items_of(("1", "shoe of US", "US"), ("1", "Schuh", "DE"), ("2", "lamp", None), ("3", "cable", "US"))
+    scores = scores_of(
+        ("1", "a", "DE", 0.9),
+        ("1", "b", "US", 0.9),
+        ("1", "c", None, 0.9),
+        ("2", "d", "DE", 0.9),
+        ("3", "e", "FR", 0.9),
+        ("4", "f", "US", 0.9),
+    )
+    data = student_data(items, scores=scores, held_out=0)
+    found = [
+        (data.titles[item], data.texts[text])
+        for item, text in zip(data.assistant.items, data.assistant.keyphrases, strict=True)
+    ]
+    assert found == [("Schuh", "a"), ("shoe of US", "b"), ("shoe of US", "c"), ("lamp", "d"), ("cable", "e")]
+
+
+def test_scores_say_what_is_positive_and_what_is_a_hard_negative():
+    items = items_of(("1", "shoe", None))
+    scores = scores_of(*(("1", f"{score}", None, score) for score in (0.1, 0.2, 0.3, 0.5, 0.6, 0.9)))
+    data = student_data(items, scores=scores, held_out=0)
+
+    def texts(name: str) -> set[str]:
+        return {data.texts[text] for text in getattr(data, name).keyphrases}
+
+    assert texts("rejected") == {"0.1", "0.2"}
+    assert texts("relevant") == {"0.5", "0.6", "0.9"}
+    assert texts("approved") == {"0.6", "0.9"}
+    assert texts("assistant") == {"0.1", "0.2", "0.3", "0.5", "0.6", "0.9"}
+
+
+def test_nothing_of_a_held_out_item_is_learned():
+    items = items_of(*((f"{number}", f"shoe {number}", None) for number in range(20)))
+    scores = scores_of(
+        *((f"{number}", f"shoe {other}", None, other / 10) for number in range(20) for other in range(10))
+    )
+    search = pa.Table.from_pylist(
+        [{"item_id": f"{number}", "keyphrase": "shoe", "score": 0.5} for number in range(20)], schema=SEARCH_RELEVANCE
+    )
+    data = student_data(items, scores=scores, search_relevance=search, held_out=0.2)
+    held = np.unique(data.held_out.items)
+    assert len(held) == 4
+    assert len(data.held_out) == 40
+    for pairs in (data.assistant, data.approved, data.rejected, data.search_relevance):
+        assert len(pairs)
+        assert not np.isin(pairs.items, held).any()
+
+
+def test_tables_without_rows_give_no_pairs():
+    data = student_data(items_of(("1", "shoe", None)), scores=scores_of(("1", "a", None, 0.5)).slice(0, 0))
+    assert data.texts == []
+    assert not any(data.tasks().values())
