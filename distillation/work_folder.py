@@ -21,7 +21,7 @@ def work_folder(out: Path, purpose: str, key: Mapping[str, Any]) -> Iterator[Pat
     """A folder `.OUT.PURPOSE` beside `out` for this process alone.
 
     What an earlier attempt left in it is there if that one had the same key, and is removed otherwise. The folder goes
-    when the block ends well, and stays when it does not or when the process is killed.
+    when the block ends well or has left nothing in it, and stays when it does not or when the process is killed.
 
     Args:
         out: What the work will become.
@@ -38,7 +38,12 @@ def work_folder(out: Path, purpose: str, key: Mapping[str, Any]) -> Iterator[Pat
                 if left.name != _LOCK:
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
             replace_json(folder / _KEY, key)
-        yield folder
+        try:
+            yield folder
+        except BaseException:
+            if {left.name for left in folder.iterdir()} == {_KEY, _LOCK}:
+                shutil.rmtree(folder)
+            raise
         shutil.rmtree(folder)
 
 

@@ -365,6 +365,9 @@ def test_a_work_folder_is_kept_for_the_same_key_only(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             work(out, key)
         assert (tmp_path / ".out.work" / "part").read_text() == expected
+    with pytest.raises(KeyboardInterrupt), work_folder(out, "work", {"key": 3}):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
     with work_folder(out, "work", {"key": 2}), pytest.raises(StorageError, match="another process is at work"):
         work(out, 2)
     assert list(tmp_path.iterdir()) == []
