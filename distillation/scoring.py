@@ -118,7 +118,12 @@ def score_pairs(
         StorageError: Another process is writing the same output.
     """
     inputs = [*files, *([items] if items is not None else [])]
-    key = {"assistant": assistant.version, "chunk_pairs": chunk_pairs, "inputs": _digests(inputs)}
+    key = {
+        "assistant": assistant.version,
+        "bf16": assistant.bf16,
+        "chunk_pairs": chunk_pairs,
+        "inputs": _digests(inputs),
+    }
     rejects_path = out.with_name(out.name + ".rejects.parquet")
     check_output(out)
     with work_folder(out, "scoring", key) as work:

@@ -69,6 +69,7 @@ class Assistant:
             compared only if their versions are equal.
         item_text: How it reads an item.
         calibration: How its logits become probabilities.
+        bf16: Whether it computes in bfloat16.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Assistant:
         self.item_text = item_text or ItemText()
         self.calibration = calibration or Calibration()
         self._model = model
-        self._bf16 = bf16
+        self.bf16 = bf16
         self._tokenizer = PairTokenizer(model.tokenizer, model.max_seq_length or 512)
         # RoBERTa and others know no segments.
         self._segments = "token_type_ids" in model.tokenizer.model_input_names
@@ -174,7 +175,7 @@ class Assistant:
         logits = np.empty(len(pairs), dtype=np.float32)
         device = self._model.device
         self._model.eval()
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             # No padding: it costs time, and a pair's score would depend on its neighbours'.
             for batch in equal_length_batches([len(pair.ids) for pair in pairs], _BATCH_TOKENS[device.type]):
                 ids = _stacked([pairs[place].ids for place in batch], device)
