@@ -135,7 +135,7 @@ def train_student(
         on_start: Called with the number of steps.
 
     Raises:
-        TrainingError: There is nothing to learn from, or `out` exists.
+        TrainingError: There is nothing to learn from, the training diverges, or `out` exists.
         StudentError: The base cannot be found or loaded.
         StorageError: Another process is training into the same folder.
     """
@@ -175,6 +175,7 @@ def train_student(
             on_start=on_start,
         )
         outcome = trainer.run()
+        _check_finite(model)
         draft = work / "student"
         # What an attempt left that failed here.
         shutil.rmtree(draft, ignore_errors=True)
@@ -232,6 +233,11 @@ def cut_layers(model: SentenceTransformer, layers: int) -> None:
     kept = np.linspace(full - 1, full / layers - 1, layers).round().astype(int)[::-1]
     transformer.encoder.layer = nn.ModuleList(transformer.encoder.layer[index] for index in kept)
     transformer.config.num_hidden_layers = layers
+
+
+def _check_finite(model: nn.Module) -> None:
+    if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
+        raise TrainingError("the training diverged: weights are not finite; choose a lower learning rate")
 
 
 def save_student(model: SentenceTransformer, folder: Path, item_text: str) -> None:

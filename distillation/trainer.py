@@ -138,5 +138,5 @@ class _GroupedBatchSampler(DefaultBatchSampler):
 
 
 def _batch_sampler(dataset: Dataset, **options: Any) -> DefaultBatchSampler:
-    # Positives: each item once if possible, since its other keyphrases are masked and teach nothing there.
+    # Positives in any order: another keyphrase of an item is masked in a batch, and teaches nothing there.
     return _GroupedBatchSampler(dataset, per_group=_PER_ITEM if "score" in dataset.column_names else 1, **options)

@@ -237,6 +237,12 @@ def test_hard_negatives_push_their_keyphrases_away(data, recipe, tmp_path):
     assert margin("hard", wrong) > margin("easy", data)
 
 
+def test_a_training_that_diverges_says_so(data, recipe, tmp_path):
+    with pytest.raises(TrainingError, match="the training diverged: weights are not finite; choose a lower"):
+        train_student(replace(data, held_out=None), tmp_path / "student", replace(recipe, learning_rate=1e38))
+    assert not (tmp_path / "student").exists()
+
+
 def test_an_existing_folder_is_not_overwritten(data, recipe, tmp_path):
     (tmp_path / "student").mkdir()
     with pytest.raises(TrainingError, match="exists already"):
