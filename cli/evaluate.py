@@ -154,13 +154,13 @@ def _evaluations(sources: list[str], settings: "Settings", given: Given, bars: A
     assistant = resolve_assistant(settings)
     items = sample_items(read_table("items", given.items, settings, load_items), given.limit_items, given.seed)
     inventory = read_inventory(given.inventory, settings)
-    keyphrases = {"max_keyphrase_chars": settings.max_keyphrase_chars}
+    most = settings.max_keyphrase_chars
     labels = search_filter = exclude = None
     if given.labels:
-        load = partial(load_judgments, relevant_grade=given.relevant_grade, **keyphrases)
+        load = partial(load_judgments, relevant_grade=given.relevant_grade, max_keyphrase_chars=most)
         labels = read_table("labels", given.labels, settings, load)
     if given.search_relevance:
-        load = partial(load_search_relevance, **keyphrases)
+        load = partial(load_search_relevance, max_keyphrase_chars=most)
         relevance = read_table("search relevance", given.search_relevance, settings, load)
         search_filter = SearchFilter(relevance, given.search_threshold, unknown_passes=not given.drop_unknown)
     if given.exclude:
