@@ -54,6 +54,7 @@ ROWS = (
     Row("+ assistant, CoSENT", _ASSISTANT, "cosent"),
     Row("+ assistant, KL", _ASSISTANT, "kl"),
 )
+_RERANKED = 30
 _UNTRAINED, _UPPER = "untrained", "the assistant"
 
 
@@ -129,9 +130,11 @@ def _measured(task: Task, student: Student, *, rerank: bool = False) -> Evaluati
         task.inventory,
         judge=task.judge,
         labels=task.labels,
-        k=task.cutoffs,
+        # Of a longer list the assistant would read far more pairs.
+        k=task.cutoffs[:1] if rerank else task.cutoffs,
         dimensions=None if rerank else [size for size in (128,) if size < student.dimension],
         reranker=AssistantJudge(task.assistant) if rerank else None,
+        rerank_depth=_RERANKED,
     )
 
 
@@ -149,7 +152,7 @@ def _print(task: Task, found: Mapping[str, Found]) -> None:
         lines.append(
             [
                 name,
-                *(_figure(figures[measure]) for measure in task.measures),
+                *(_figure(figures.get(measure, Estimate(None))) for measure in task.measures),
                 _kept(found[name].evaluations, task.kept),
                 f"{seconds:.0f}" if seconds else "",
             ]

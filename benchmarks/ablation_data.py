@@ -146,9 +146,11 @@ def esci_task(data: Path, folder: Path, seed: int, *, quick: bool) -> Task:
     )
     items = _esci_items(pa.concat_tables([catalogue, extra.select(catalogue.column_names)]))
     learned = items.filter(pc.is_in(items["item_id"], value_set=pc.unique(judgments["item_id"])))
-    if quick:
-        learned = learned.slice(0, 100)
+    tested = items.filter(pc.is_in(items["item_id"], value_set=pc.unique(labels["item_id"])))
     texts = pc.unique(_normalized(pq.read_table(data / "keyphrases.parquet", columns=["keyphrase"])["keyphrase"]))
+    if quick:
+        learned, tested = learned.slice(0, 100), tested.slice(0, 100)
+        texts = pc.unique(pa.concat_arrays([texts.slice(0, 1_000), labels["keyphrase"].combine_chunks()]))
     recipe = StudentRecipe(seed=seed, epochs=0.1 if quick else 2)
     mined = folder / "pairs.parquet"
     if not mined.exists():
@@ -185,7 +187,7 @@ def esci_task(data: Path, folder: Path, seed: int, *, quick: bool) -> Task:
             seed=seed,
         ),
         recipe=recipe,
-        items=items.filter(pc.is_in(items["item_id"], value_set=pc.unique(labels["item_id"]))),
+        items=tested,
         inventory=pa.table({"keyphrase": texts}),
         labels=labels,
         judge=LabelJudge(labels, name="ESCI"),
