@@ -55,14 +55,12 @@ def demo(ctx: click.Context, folder: Path, items: int, keyphrases: int, seed: in
 def _train_on_clicks(ctx: click.Context, market: Path, home: Path, seed: int) -> str:
     """A student of the clicks; returns its name in the registry."""
     from cli.train_student import student
-    from distillation import Registry
-    from settings import load_settings
 
     files = {"items": market / "items.parquet", "clicks": market / "clicks.parquet"}
     options = " ".join(f"--{name} {path}" for name, path in files.items())
     click.echo(f"\n$ keydistill --home {home} train student {options} --seed {seed}")
-    ctx.invoke(student, **{**files, "clicks": (files["clicks"],)}, seed=seed)
-    return Registry.of(load_settings(home=home)).versions("student")[-1].full_name
+    trained: str = ctx.invoke(student, **{**files, "clicks": (files["clicks"],)}, seed=seed)
+    return trained
 
 
 def _distil(ctx: click.Context, market: Path, home: Path, judged_pairs: int, seed: int) -> None:

@@ -56,7 +56,7 @@ def student(
     dry_run: bool,
     as_json: bool,
     **options: Any,
-) -> None:
+) -> str:
     """Train a student on every kind of signal that is given.
 
     Interrupted, it leaves checkpoints, and the same command goes on from the last one.
@@ -80,7 +80,7 @@ def student(
                     ("task", "pairs"), [(name, f"{count:,}") for name, count in counts.items()], right=("pairs",)
                 )
                 click.echo("dry run: nothing was changed")
-            return
+            return ""
         inputs = {"items": [items], **{role: [*paths] for role, paths in files.items()}}
         folder = out or settings.home / "training" / f"student-{student_training_digest(data, recipe)[:12]}"
         if out is None:
@@ -101,15 +101,18 @@ def student(
             ctx.exit(130)
         version = _publish(trained, settings, inputs, recipe) if out is None else None
         bars.close()
+    where = version.full_name if version else str(folder)
     place = {"version": version.full_name, "folder": str(version.folder)} if version else {"folder": str(folder)}
     if as_json:
         print_json({**place, **_metrics(trained), "recipe": asdict(recipe), "history": trained.history})
-        return
+        return where
     for task, count in trained.pairs.items():
         click.echo(f"{task:<17} {count:,} pairs")
     if trained.held_out_ndcg is not None:
         click.echo(f"held-out nDCG@10  {trained.held_out_ndcg:.4f}")
-    click.echo(f"\nPublished {version.full_name}" if version else f"\nWrote {folder}")
+    click.echo(f"\n{'Published' if version else 'Wrote'} {where}")
+    # For commands that call this one.
+    return where
 
 
 def _read(
