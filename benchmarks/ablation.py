@@ -54,7 +54,7 @@ ROWS = (
     Row("+ assistant, CoSENT", _ASSISTANT, "cosent"),
     Row("+ assistant, KL", _ASSISTANT, "kl"),
 )
-_RERANKED = 30
+_RERANKED = 50
 _UNTRAINED, _UPPER = "untrained", "the assistant"
 
 

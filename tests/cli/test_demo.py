@@ -1,4 +1,4 @@
-"""The demo, small: it takes two minutes all the same, since it trains three models."""
+"""The demo as `make demo` runs it: some seven minutes, since it trains three models."""
 
 import re
 
@@ -9,7 +9,7 @@ import pytest
 def test_the_demo_shows_that_distilling_helps(keydistill, monkeypatch):
     # Not the tiny one: what it shows is about real weights.
     monkeypatch.delenv("KEYDISTILL_STUDENT")
-    shown = keydistill("demo", "--items", 150, "--keyphrases", 1_500)
+    shown = keydistill("demo")
     assert shown.status == 0, shown.err
     precision = {
         name: float(re.search(rf"^{name} +\d+ +(\S+)", shown.out, re.MULTILINE)[1])
