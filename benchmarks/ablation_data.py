@@ -238,7 +238,9 @@ def _esci_items(table: pa.Table) -> pa.Table:
     """Each item once, without a site."""
     names = table.column_names
     once = table.group_by("item_id", use_threads=False).aggregate([(name, "first") for name in names[1:]])
-    return once.rename_columns(names).append_column("site", pa.nulls(len(once), pa.string()))
+    # Text in one type: what wrote the files may have chosen large strings.
+    schema = pa.schema([(name, pa.string()) for name in names])
+    return once.rename_columns(names).cast(schema).append_column("site", pa.nulls(len(once), pa.string()))
 
 
 def _judgments(table: pa.Table) -> pa.Table:
