@@ -41,6 +41,8 @@ from tables import RejectLog, normalize_keyphrase
 
 _GRADES = {"E": 3, "S": 2, "C": 1, "I": 0}
 _PASSES = 0.6
+# Pairs that an assistant learns of a search engine's scores, before it learns the judge's.
+_WARM_UP_PAIRS = 10_000
 # Of a marketplace's items, the share that nothing is learned of: a student must know what to do with a new listing.
 _UNSEEN = 0.3
 
@@ -156,7 +158,7 @@ def esci_task(data: Path, folder: Path, seed: int, *, quick: bool) -> Task:
     if not mined.exists():
         # A query of the test split is nobody's example, not even as a negative.
         seen = texts.filter(pc.invert(pc.is_in(texts, value_set=pc.unique(labels["keyphrase"]))))
-        mining = MiningRecipe(student_top=4, near_miss=3, random=1, depth=100, seed=seed)
+        mining = MiningRecipe(student_top=3, near_miss=2, random=1, depth=100, seed=seed)
         pq.write_table(mine(Student.load(recipe.base), learned, pa.table({"keyphrase": seen}), mining).pairs, mined)
     pairs = pq.read_table(mined)
     search = _word_share(pairs)
@@ -213,7 +215,11 @@ def _assistant(
         pairs, _ = judged_pairs(judgments, items)
         warm_up = None
         if search is not None:
-            probable = search.append_column("label", search["passed"]).append_column("probability", search["score"])
+            some = np.random.default_rng(recipe.seed).permutation(len(search))[:_WARM_UP_PAIRS]
+            probable = search.take(pa.array(np.sort(some)))
+            probable = probable.append_column("label", probable["passed"]).append_column(
+                "probability", probable["score"]
+            )
             warm_up, _ = judged_pairs(probable, items)
         train_assistant(pairs, out, recipe, warm_up=warm_up)
     assistant = Assistant.load(str(out), bf16=True)
