@@ -25,6 +25,8 @@
         ├── RunNotFoundError
         ├── RunStateError            the table of allowed moves has no such move
         ├── RunBusyError             another process is working on it, or on the same alias
+        ├── LeaseLostError           the process stood still for longer than its lease; somebody else may go on
+        ├── RedisUnavailableError    the Redis that runs are kept in cannot be reached or used
         └── VerificationError        the built collection is not what the snapshot says
 
 A message says what was found, what was expected and what to do next. The command line prints it as one line and
@@ -134,6 +136,14 @@ class RunStateError(RunError):
 
 class RunBusyError(RunError):
     """Another process is working on this run, or builds for the same alias."""
+
+
+class LeaseLostError(RunError):
+    """The process stood still for longer than its lease lasts; somebody else may have gone on with the run."""
+
+
+class RedisUnavailableError(RunError):
+    """The Redis that runs are kept in cannot be reached or used."""
 
 
 class VerificationError(RunError):

@@ -88,6 +88,29 @@ class Settings(BaseSettings):
         default=4, ge=0, description="times a request is repeated that failed for a passing reason"
     )
 
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Redis of runs, leases and queued tasks, redis://HOST:6379/0; unset: runs are files in `home`",
+    )
+    executor: Literal["local", "celery"] = Field(
+        default="local", description="who does the work: the process that was started, or Celery workers"
+    )
+    shared: str | None = Field(
+        default=None,
+        description="folder or fsspec URL through which workers on several machines share snapshots and students; "
+        "unset: `home`",
+    )
+    lease_seconds: float = Field(
+        default=60, ge=0.5, description="how long a process may stand still before another takes its run over"
+    )
+    part_attempts: int = Field(
+        default=5, ge=1, description="times that workers take up a part or step before its run fails"
+    )
+    part_seconds: int = Field(default=3_600, ge=1, description="longest time that a part may take a worker")
+    watchdog_seconds: float = Field(
+        default=60, ge=0.5, description="how often the watchdog looks for work that nobody does"
+    )
+
     part_rows: int = Field(default=10_000, ge=1, description="rows per snapshot part: the unit of resuming")
     max_reject_share: float = Field(
         default=0.05, ge=0, le=1, description="share of rejected rows above which a run fails"

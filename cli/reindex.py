@@ -11,7 +11,7 @@ from errors import SettingsError
 
 if TYPE_CHECKING:
     from ingest.plan import Plan
-    from ingest.run import Run
+    from runs import ReindexRun
 
 
 @click.command()
@@ -99,7 +99,7 @@ def _print_plan(plan: "Plan") -> None:
     click.echo("dry run: nothing was changed")
 
 
-def _print_run(run: "Run") -> None:
+def _print_run(run: "ReindexRun") -> None:
     click.echo(f"run            {run.id}: {run.state}")
     click.echo(f"keyphrases     {run.rows:,} in {run.parts:,} parts")
     click.echo(f"collection     {run.collection}, {bytes_text(run.report.get('disk_bytes'))}")

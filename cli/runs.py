@@ -16,9 +16,9 @@ def runs() -> None:
 @click.pass_context
 def list_runs(ctx: click.Context, as_json: bool) -> None:
     """All runs, newest first."""
-    from ingest import FileRunStore
+    from runs import open_store
 
-    found = FileRunStore(settings_of(ctx).home).all()
+    found = open_store(settings_of(ctx)).all()
     if as_json:
         print_json([run.as_dict() for run in found])
         return
@@ -49,9 +49,9 @@ def list_runs(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
     """Everything that is known about RUN (an id, or its beginning)."""
-    from ingest import FileRunStore
+    from runs import open_store
 
-    run = FileRunStore(settings_of(ctx).home).load(run_id)
+    run = open_store(settings_of(ctx)).load(run_id)
     if as_json:
         print_json(run.as_dict())
         return

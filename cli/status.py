@@ -11,13 +11,13 @@ from cli.output import bytes_text, print_json
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
     """Say what is live and what is going on."""
-    from ingest import OPEN_STATES, FileRunStore
+    from runs import OPEN_STATES, open_store
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine:
         target = engine.aliases().get(settings.alias)
         live = engine.info(target) if target else None
-    runs = FileRunStore(settings.home).all()
+    runs = open_store(settings).all()
     unfinished = [run for run in runs if run.state in OPEN_STATES]
     if as_json:
         print_json(

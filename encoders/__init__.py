@@ -5,7 +5,8 @@ from encoders.batching import equal_length_batches
 from encoders.exact_search import nearest
 from encoders.item_text import ItemText, item_text_of, read_model_file, write_model_file
 from encoders.models import content_digest, find_model
-from encoders.student import Progress, Student, Vectors, student_version
+from encoders.student import Progress, Student, Vectors
+from encoders.student_files import StudentFiles, student_version
 
 __all__ = [
     "Assistant",
@@ -14,6 +15,7 @@ __all__ = [
     "Progress",
     "Scores",
     "Student",
+    "StudentFiles",
     "Vectors",
     "assistant_version",
     "content_digest",

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from encoders.batching import equal_length_batches
 from encoders.item_text import ItemText, item_text_of
-from encoders.models import content_digest, find_model
+from encoders.models import find_model
+from encoders.student_files import student_version
 from errors import StudentError
 
 if TYPE_CHECKING:
@@ -164,12 +165,6 @@ class Student:
         # The cut vectors need it, and a model without a normalising module too.
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
         return vectors
-
-
-def student_version(source: str, folder: Path, dimension: int) -> str:
-    """The version of the student in `folder` at a dimension; computed without loading it."""
-    name = Path(source).name
-    return f"{name}-{dimension}d-{content_digest(folder)[:12]}"
 
 
 def _tokenizer_of(model: SentenceTransformer) -> Tokenizer:

@@ -8,8 +8,8 @@ import pyarrow as pa
 from encoders import Student
 from errors import VerificationError
 from ingest.points import payloads
-from ingest.run import Run
 from ingest.snapshot import Snapshot
+from runs import ReindexRun
 from vectorstore import Engine, Record
 
 _ROWS_PER_PART = 4
@@ -18,7 +18,7 @@ _EMBEDDED_AGAIN = 64
 _TOLERANCE = 1e-4
 
 
-def verify(run: Run, snapshot: Snapshot, engine: Engine, student: Student) -> dict[str, Any]:
+def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student) -> dict[str, Any]:
     """Compare the run's collection with its snapshot.
 
     The exact count, the payload indexes and metadata, and of every part some rows read back: ids, payloads, and for
@@ -64,14 +64,14 @@ def verify(run: Run, snapshot: Snapshot, engine: Engine, student: Student) -> di
 _WHAT_TO_DO = "the alias was not touched; start the reindex again"
 
 
-def _expect(what: str, found: object, expected: object, run: Run) -> None:
+def _expect(what: str, found: object, expected: object, run: ReindexRun) -> None:
     if found != expected:
         raise VerificationError(
             f"collection {run.collection} has {what} {found}, its snapshot says {expected}; {_WHAT_TO_DO}"
         )
 
 
-def _read_back(run: Run, engine: Engine, rows: pa.Table, part: int) -> list[tuple[str, Record]]:
+def _read_back(run: ReindexRun, engine: Engine, rows: pa.Table, part: int) -> list[tuple[str, Record]]:
     ids: list[str] = rows.column("point_id").to_pylist()
     stored = {record.id: record for record in engine.retrieve(run.collection, ids, with_vectors=True)}
     for id, payload in zip(ids, payloads(rows), strict=True):

@@ -11,7 +11,7 @@ changes again; readers open views of it (`edge_view`).
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -227,7 +227,9 @@ class EmbeddedEngine:
         """See `Engine.aliases`."""
         return dict(self._catalog.read().aliases)
 
-    def swap_alias(self, alias: str, target: str, expected: str | None) -> None:
+    def swap_alias(
+        self, alias: str, target: str, expected: str | None, guard: Callable[[], None] | None = None
+    ) -> None:
         """See `Engine.swap_alias`; the comparison and the change happen under one lock."""
         with self._catalog.change() as contents:
             entry = contents.collections.get(target)
@@ -245,6 +247,8 @@ class EmbeddedEngine:
                     f"alias {alias!r} names {present!r}, expected {expected!r}: somebody else swapped it; "
                     "look at `keydistill collections list`, then start again"
                 )
+            if guard is not None:
+                guard()
             contents.aliases[alias] = target
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ A collection is *building* from `create` to `finish`, and *ready* afterwards. Th
 collection immutable; the server does not, and callers must not rely on either.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -185,8 +185,16 @@ class Engine(Protocol):
     def aliases(self) -> dict[str, str]:
         """Alias to the collection that it names."""
 
-    def swap_alias(self, alias: str, target: str, expected: str | None) -> None:
+    def swap_alias(
+        self, alias: str, target: str, expected: str | None, guard: Callable[[], None] | None = None
+    ) -> None:
         """Make `alias` name `target`, in one atomic step, if it still names `expected` (None: nothing yet).
+
+        Args:
+            alias: The name to change.
+            target: The collection that it is to name.
+            expected: The collection that it must name until then.
+            guard: Called right before the change, when all else was found to be right; what it raises prevents it.
 
         Raises:
             AliasChangedError: It names something else.

@@ -4,7 +4,7 @@ A collection's state, the spec that it was made with and the caller's metadata s
 the server, so that every process that reaches the server sees the same.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 from uuid import uuid4
 
@@ -267,7 +267,9 @@ class ServerEngine:
         found = self._connection.call("listing aliases", self._client.get_aliases)
         return {alias.alias_name: alias.collection_name for alias in found.aliases}
 
-    def swap_alias(self, alias: str, target: str, expected: str | None) -> None:
+    def swap_alias(
+        self, alias: str, target: str, expected: str | None, guard: Callable[[], None] | None = None
+    ) -> None:
         """See `Engine.swap_alias`.
 
         The server changes the alias atomically, but has no compare-and-set: between our look at the alias and our
@@ -284,6 +286,8 @@ class ServerEngine:
                 f"alias {alias!r} names {present!r}, expected {expected!r}: somebody else swapped it; look at "
                 "`keydistill collections list`, then start again"
             )
+        if guard is not None:
+            guard()
         self._connection.call(
             f"pointing alias {alias!r} to {target!r}",
             self._client.update_collection_aliases,

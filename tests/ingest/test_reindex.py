@@ -22,7 +22,8 @@ from errors import (
     TooManyRejectsError,
     VerificationError,
 )
-from ingest import FileRunStore, Reindexer, Snapshot, reindex
+from ingest import Reindexer, Snapshot, reindex
+from runs.file_store import FileRunStore
 from settings import Settings, load_settings
 from vectorstore import Engine
 from vectorstore.edge import EmbeddedEngine
@@ -144,7 +145,7 @@ def test_too_many_rejects_fail_before_anything_is_built(reindexer, engine, setti
 
 
 def test_a_disk_that_is_too_small_fails_before_the_collection_is_begun(
-    reindexer, engine, settings, inventory, monkeypatch
+    reindexer, engine, settings, inventory, tiny_student, monkeypatch
 ):
     disk = shutil.disk_usage(settings.home.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: disk._replace(free=10_000_000))
@@ -152,7 +153,7 @@ def test_a_disk_that_is_too_small_fails_before_the_collection_is_begun(
         reindexer.start([inventory])
     assert engine.collections() == []
     monkeypatch.undo()
-    monkeypatch.setattr(Student, "load", lambda *_, **__: reindexer._student)
+    monkeypatch.setattr(Student, "load", lambda *_, **__: tiny_student)
     assert reindexer.resume(reindexer.run.id).state == "live"
     assert engine.count("keyphrases") == ROWS
 
@@ -187,7 +188,7 @@ def test_a_run_that_stopped_anywhere_resumes_to_the_same_collection(
     reindexer, settings, engine, inventory, step, after, error
 ):
     live = reindexer.start([inventory])
-    reindexer._progress = Interrupting(step, after, error)
+    reindexer._steps._progress = reindexer._progress = Interrupting(step, after, error)
     with pytest.raises(type(error)):
         reindexer.start([inventory])
     assert engine.aliases() == {"keyphrases": live.collection}
@@ -203,7 +204,7 @@ def test_a_run_that_stopped_anywhere_resumes_to_the_same_collection(
 
 
 def test_a_resumed_run_repeats_no_finished_part(reindexer, tiny_student, inventory, monkeypatch):
-    reindexer._progress = Interrupting("embed and upsert", 5, KeyboardInterrupt())
+    reindexer._steps._progress = reindexer._progress = Interrupting("embed and upsert", 5, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         reindexer.start([inventory])
     done = len(reindexer.run.parts_done)
@@ -219,11 +220,11 @@ def test_a_resumed_run_repeats_no_finished_part(reindexer, tiny_student, invento
 
 def test_a_swap_by_somebody_else_is_not_undone(reindexer, engine, inventory):
     first = reindexer.start([inventory], swap=False)
-    reindexer._progress = Interrupting("verify", 1, KeyboardInterrupt())
+    reindexer._steps._progress = reindexer._progress = Interrupting("verify", 1, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         reindexer.start([inventory])
     engine.swap_alias("keyphrases", first.collection, None)
-    reindexer._progress = reindex.NoProgress()
+    reindexer._steps._progress = reindexer._progress = reindex.NoProgress()
     with pytest.raises(AliasChangedError, match="somebody else swapped"):
         reindexer.resume(reindexer.run.id)
     assert engine.aliases() == {"keyphrases": first.collection}
@@ -232,7 +233,7 @@ def test_a_swap_by_somebody_else_is_not_undone(reindexer, engine, inventory):
 def test_killed_between_the_swap_and_its_record(reindexer, settings, engine, inventory):
     run = reindexer.start([inventory])
     store = FileRunStore(settings.home)
-    store.save(run.changed(state="ready"))
+    store.update(run.id, lambda now: now.changed(state="ready"))
     assert reindexer.resume(run.id).state == "live"
     assert engine.aliases() == {"keyphrases": run.collection}
 
@@ -277,29 +278,29 @@ def test_a_payload_that_differs_is_found(reindexer, engine, inventory, monkeypat
 
 
 def test_another_student_cannot_go_on_with_a_run(reindexer, settings, engine, inventory):
-    reindexer._progress = Interrupting("embed and upsert", 9, KeyboardInterrupt())
+    reindexer._steps._progress = reindexer._progress = Interrupting("embed and upsert", 9, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         reindexer.start([inventory])
     store = FileRunStore(settings.home)
-    run = store.save(store.load(reindexer.run.id).changed(student_version="another-384d-000000000000"))
+    run = store.update(reindexer.run.id, lambda now: now.changed(student_version="another-384d-000000000000"))
     with pytest.raises(StudentMismatchError, match="began with student another"):
         Reindexer(settings, engine).resume(run.id)
 
 
 def test_a_snapshot_that_was_tampered_with_is_refused(reindexer, settings, inventory):
-    reindexer._progress = Interrupting("optimise", 1, KeyboardInterrupt())
+    reindexer._steps._progress = reindexer._progress = Interrupting("optimise", 1, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         reindexer.start([inventory])
     folder = FileRunStore(settings.home).folder(reindexer.run.id) / "snapshot"
     part = Snapshot.open(folder).parts[2].path
     part.write_bytes(part.read_bytes()[:-1] + b"?")
-    reindexer._progress = reindex.NoProgress()
+    reindexer._steps._progress = reindexer._progress = reindex.NoProgress()
     with pytest.raises(Exception, match="is not what was written"):
         reindexer.resume(reindexer.run.id)
 
 
 def hold_lock(home: Path, holding, release) -> None:
-    with FileRunStore(home).building_for("keyphrases", "the-other-run"):
+    with FileRunStore(home).lease("build:keyphrases", "the-other-run"):
         holding.set()
         release.wait()
 

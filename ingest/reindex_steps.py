@@ -1,0 +1,229 @@
+"""The steps of a reindex: what is done in each state of a run, whichever process does it.
+
+A step can be killed at any point and begun again: the snapshot appears whole or not at all, points are written by id,
+and a part counts as done only once all its points are durable. So a run that is taken up repeats at most the parts that
+were in flight.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from encoders import Student, StudentFiles
+from errors import CollectionExistsError, StudentMismatchError
+from ingest.points import collection_spec, payloads
+from ingest.progress import NoProgress, Progress
+from ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
+from ingest.space import check_space
+from ingest.verification import verify
+from runs import Lease, ReindexRun, Run, RunStore, State, new_run_id, now
+from runs.record import Executor, present_user
+from settings import Settings
+from vectorstore import Engine, PointBatch
+
+# Settings that decide what a run builds: they are those of whoever ordered it, wherever it is carried out.
+_DECIDING = (
+    "part_rows",
+    "max_reject_share",
+    "max_keyphrase_chars",
+    "payload_indexes",
+    "quantization",
+    "hnsw_m",
+    "hnsw_ef_construct",
+)
+
+Changes = Mapping[str, Any]
+
+
+class ReindexSteps:
+    """Makes the record of a reindex, and does its steps one at a time."""
+
+    def __init__(self, settings: Settings, engine: Engine, store: RunStore, progress: Progress | None = None) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._store = store
+        self._progress = progress or NoProgress()
+        self._student: Student | None = None
+
+    def new_run(
+        self,
+        files: Sequence[Path],
+        *,
+        categories: Path | None = None,
+        swap: bool = True,
+        executor: Executor = "local",
+        started_by: str | None = None,
+    ) -> ReindexRun:
+        """The record of a run that is not begun, and in no store yet.
+
+        Raises:
+            StudentError: The student cannot be found.
+        """
+        settings = self._settings
+        student = StudentFiles.find(settings.student, dimension=settings.dimension)
+        run_id = new_run_id()
+        made = now()
+        return ReindexRun(
+            id=run_id,
+            kind="reindex",
+            state="planned",
+            created_at=made,
+            updated_at=made,
+            executor=executor,
+            started_by=started_by or present_user(),
+            files=tuple(str(file.absolute()) for file in files),
+            categories=None if categories is None else str(categories.absolute()),
+            student=student.source,
+            student_version=student.version,
+            dimension=student.dimension,
+            settings={name: getattr(settings, name) for name in _DECIDING},
+            alias=settings.alias,
+            collection=f"{settings.alias}-{run_id}",
+            previous_target=self._engine.aliases().get(settings.alias),
+            swap=swap,
+        )
+
+    def advance(self, run: ReindexRun, lease: Lease) -> ReindexRun:
+        """Do what the run's state asks for and move it on. A run that is building must have all its parts.
+
+        Raises:
+            LeaseLostError: Somebody else works on the run.
+            RunStateError: It was cancelled.
+            KeydistillError: The step failed; the record is as it was.
+        """
+        steps: Mapping[State, Callable[[ReindexRun, Lease], tuple[State, Changes]]] = {
+            "planned": lambda run, lease: ("snapshot", {}),
+            "snapshot": self._take_snapshot,
+            "building": self._optimise,
+            "verifying": self._verify,
+            "ready": self._swap,
+        }
+        began = time.monotonic()
+        state, changes = steps[run.state](run, lease)
+        seconds = time.monotonic() - began
+        return self._update(run, lambda now: now.moved(state, **changes).timed(run.state, seconds), lease)
+
+    def embed_part(self, run: ReindexRun, number: int, lease: Lease) -> ReindexRun:
+        """Embed one part, write its points and record that it is done.
+
+        Raises:
+            KeydistillError: It failed; writing it again is writing it once.
+        """
+        student = self.student_of(run)
+        rows = self._snapshot(run).read(number)
+        began = time.monotonic()
+        ids: list[str] = rows.column("point_id").to_pylist()
+        fields = payloads(rows)
+        vectors = student.embed_keyphrases(rows.column("keyphrase").to_pylist(), self._progress.advance)
+        step = self._settings.upsert_batch
+        for start in range(0, len(rows), step):
+            # A process that slept through the end of its lease must not write over what came after.
+            lease.check()
+            window = slice(start, start + step)
+            self._engine.upsert(run.collection, PointBatch(ids[window], vectors[window], fields[window]))
+        seconds = time.monotonic() - began
+        return self._update(run, lambda now: now.with_part(number).timed("embedding", seconds), lease)
+
+    def rows_of(self, run: ReindexRun, parts: Sequence[int]) -> int:
+        """Rows of these parts together."""
+        snapshot = self._snapshot(run)
+        return sum(snapshot.parts[number].rows for number in parts)
+
+    def student_of(self, run: ReindexRun) -> Student:
+        """The run's student, loaded.
+
+        Raises:
+            StudentMismatchError: It is no longer the one that the run began with.
+        """
+        if self._student is None or self._student.version != run.student_version:
+            self._files_of(run)
+            self._student = Student.load(run.student, dimension=run.dimension, threads=self._settings.threads)
+        return self._student
+
+    def _files_of(self, run: ReindexRun) -> StudentFiles:
+        files = StudentFiles.find(run.student, dimension=run.dimension)
+        if files.version != run.student_version:
+            raise StudentMismatchError(
+                f"run {run.id} began with student {run.student_version}, {run.student} is {files.version} now; "
+                "put the old one back, or start a new run"
+            )
+        return files
+
+    def _take_snapshot(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        folder = self._store.folder(run.id) / "snapshot"
+        if folder.exists():
+            snapshot = Snapshot.open(folder)
+        else:
+            self._progress.start("snapshot", None, "rows")
+            done = 0
+
+            def advance(rows: int, _: int | None) -> None:
+                nonlocal done
+                self._progress.advance(rows - done)
+                done = rows
+
+            snapshot = build_snapshot(
+                [Path(file) for file in run.files],
+                folder,
+                SnapshotSettings.of(self._of(run)),
+                self._files_of(run).count_tokens,
+                categories=None if run.categories is None else Path(run.categories),
+                progress=advance,
+            )
+        spec = collection_spec(run.dimension, self._of(run))
+        if self._settings.engine == "embedded":
+            check_space(self._settings.home, snapshot.summary.rows, spec)
+        metadata = {
+            "run": run.id,
+            "student": run.student,
+            "student_version": run.student_version,
+            "snapshot": snapshot.summary.digest,
+            "rows": snapshot.summary.rows,
+            "payload_indexes": sorted(spec.payload_indexes),
+            "created_at": now(),
+        }
+        lease.check()
+        try:
+            self._engine.create(run.collection, spec, metadata)
+        except CollectionExistsError:
+            # Made by this very run before it was killed; anybody else's has another name and another run.
+            if self._engine.info(run.collection).metadata.get("run") != run.id:
+                raise
+        return "building", {"rows": snapshot.summary.rows, "parts": len(snapshot.parts)}
+
+    def _optimise(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        if run.missing_parts:
+            raise ValueError(f"run {run.id} lacks parts {run.missing_parts[:5]}...")
+        self._progress.start("optimise", None, "")
+        self._engine.finish(run.collection)
+        return "verifying", {}
+
+    def _verify(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        self._progress.start("verify", None, "")
+        return "ready", {"report": verify(run, self._snapshot(run), self._engine, self.student_of(run))}
+
+    def _swap(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        # It names ours already where we were killed between the swap and the record of it.
+        if self._engine.aliases().get(run.alias) != run.collection:
+            self._engine.swap_alias(run.alias, run.collection, run.previous_target, lease.check)
+        for other in self._store.all():
+            if isinstance(other, ReindexRun) and other.state == "live" and other.alias == run.alias:
+                self._store.update(other.id, _retired)
+        return "live", {}
+
+    def _snapshot(self, run: ReindexRun) -> Snapshot:
+        return Snapshot.open(self._store.folder(run.id) / "snapshot")
+
+    def _of(self, run: ReindexRun) -> Settings:
+        return self._settings.model_copy(update=dict(run.settings))
+
+    def _update(self, run: ReindexRun, change: Callable[[ReindexRun], ReindexRun], lease: Lease) -> ReindexRun:
+        def changed(present: Run) -> Run:
+            return change(cast(ReindexRun, present))
+
+        return cast(ReindexRun, self._store.update(run.id, changed, lease))
+
+
+def _retired(run: Run) -> Run:
+    return run.moved("retired") if run.state == "live" else run

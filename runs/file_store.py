@@ -1,0 +1,122 @@
+"""Runs of one machine: a folder per run, and leases that are locks of the kernel.
+
+home/runs/ID/run.json      the record, replaced atomically
+home/runs/ID/snapshot/     what a reindex works from
+home/locks/NAME.lock       held by the process that has the lease; the kernel lets go of it when that dies
+home/locks/NAME.holder     for which run, and the last token
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from errors import RunError, RunNotFoundError, RunStateError
+from files import file_lock, replace_json
+from runs.record import Run, run_from_dict
+from runs.store import Change, Lease, busy, whole_id
+
+
+@dataclass(frozen=True, slots=True)
+class FileLease:
+    """A lease that ends with the process at the latest."""
+
+    name: str
+    run_id: str
+    token: int
+
+    def check(self) -> None:
+        """Return: nobody takes a lock of the kernel away."""
+
+
+class FileRunStore:
+    """Run records in the folder `home`."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def folder(self, run_id: str) -> Path:
+        """See `RunStore.folder`."""
+        return self._home / "runs" / run_id
+
+    def add(self, run: Run) -> Run:
+        """See `RunStore.add`."""
+        with self._locked(run.id):
+            if self._record(run.id).exists():
+                raise RunStateError(f"there is a run {run.id} already; choose another id")
+            return self._write(run)
+
+    def load(self, run_id: str) -> Run:
+        """See `RunStore.load`."""
+        return self._read(run_id if self._record(run_id).is_file() else whole_id(run_id, self._ids()))
+
+    def all(self) -> list[Run]:
+        """See `RunStore.all`."""
+        return [self._read(run_id) for run_id in sorted(self._ids(), reverse=True)]
+
+    def update(self, run_id: str, change: Change, lease: Lease | None = None) -> Run:
+        """See `RunStore.update`."""
+        if not self._record(run_id).is_file():
+            raise RunNotFoundError(f"run {run_id!r}: there is none; `keydistill runs list` shows them all")
+        with self._locked(run_id):
+            if lease is not None:
+                lease.check()
+            return self._write(change(self._read(run_id)))
+
+    @contextmanager
+    def lease(self, name: str, run_id: str) -> Iterator[Lease]:
+        """See `RunStore.lease`."""
+        lock = self._home / "locks" / f"{quote(name, safe='')}.lock"
+        holder = lock.with_suffix(".holder")
+        with ExitStack() as held:
+            try:
+                held.enter_context(file_lock(lock, blocking=False))
+            except BlockingIOError:
+                raise busy(name, _holder(holder).get("run", "another run"), run_id) from None
+            token = _holder(holder).get("token", 0) + 1
+            replace_json(holder, {"run": run_id, "token": token})
+            yield FileLease(name, run_id, token)
+
+    def holder(self, name: str) -> str | None:
+        """See `RunStore.holder`."""
+        lock = self._home / "locks" / f"{quote(name, safe='')}.lock"
+        if not lock.exists():
+            return None
+        try:
+            with file_lock(lock, blocking=False):
+                return None
+        except BlockingIOError:
+            found = _holder(lock.with_suffix(".holder")).get("run")
+            return found if isinstance(found, str) else None
+
+    def _read(self, run_id: str) -> Run:
+        try:
+            return run_from_dict(json.loads(self._record(run_id).read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{self._record(run_id)} is no run record ({error}); delete its folder") from None
+
+    def _write(self, run: Run) -> Run:
+        replace_json(self._record(run.id), run.as_dict())
+        return run
+
+    @contextmanager
+    def _locked(self, run_id: str) -> Iterator[None]:
+        with file_lock(self.folder(run_id) / ".lock"):
+            yield
+
+    def _record(self, run_id: str) -> Path:
+        return self.folder(run_id) / "run.json"
+
+    def _ids(self) -> list[str]:
+        return [record.parent.name for record in (self._home / "runs").glob("*/run.json")]
+
+
+def _holder(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

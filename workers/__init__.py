@@ -1,0 +1,1 @@
+"""Runs carried out by Celery workers, and the schedules that start them."""
