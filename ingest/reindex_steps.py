@@ -39,7 +39,28 @@ Changes = Mapping[str, Any]
 class ReindexSteps:
     """Makes the record of a reindex, and does its steps one at a time."""
 
-    def __init__(self, settings: Settings, engine: Engine, store: RunStore, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        store: RunStore,
+        progress: Progress | None = None,
+        *,
+        student_source: Callable[[ReindexRun], str] | None = None,
+        snapshot_folder: Callable[[ReindexRun], Path] | None = None,
+    ) -> None:
+        """Say where things are; nothing is loaded yet.
+
+        Args:
+            settings: In force where the steps are done; those that decide the result come from the run.
+            engine: Takes the collection.
+            store: Has the run's record.
+            progress: Told about the steps.
+            student_source: Where a run's student is on this machine; None takes what the record says.
+            snapshot_folder: Where its complete snapshot is on this machine; None takes the run's folder in the store.
+        """
+        self._student_source = student_source or (lambda run: run.student)
+        self._snapshot_folder = snapshot_folder or (lambda run: store.folder(run.id) / "snapshot")
         self._settings = settings
         self._engine = engine
         self._store = store
@@ -137,12 +158,12 @@ class ReindexSteps:
             StudentMismatchError: It is no longer the one that the run began with.
         """
         if self._student is None or self._student.version != run.student_version:
-            self._files_of(run)
-            self._student = Student.load(run.student, dimension=run.dimension, threads=self._settings.threads)
+            source = self._files_of(run).source
+            self._student = Student.load(source, dimension=run.dimension, threads=self._settings.threads)
         return self._student
 
     def _files_of(self, run: ReindexRun) -> StudentFiles:
-        files = StudentFiles.find(run.student, dimension=run.dimension)
+        files = StudentFiles.find(self._student_source(run), dimension=run.dimension)
         if files.version != run.student_version:
             raise StudentMismatchError(
                 f"run {run.id} began with student {run.student_version}, {run.student} is {files.version} now; "
@@ -213,7 +234,7 @@ class ReindexSteps:
         return "live", {}
 
     def _snapshot(self, run: ReindexRun) -> Snapshot:
-        return Snapshot.open(self._store.folder(run.id) / "snapshot")
+        return Snapshot.open(self._snapshot_folder(run))
 
     def _of(self, run: ReindexRun) -> Settings:
         return self._settings.model_copy(update=dict(run.settings))

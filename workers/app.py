@@ -1,0 +1,43 @@
+"""The Celery application: `celery -A workers.app worker -Q control` and so on; see docs/workers.md."""
+
+import sys
+
+from celery import Celery, signals
+
+from errors import KeydistillError, SettingsError
+from settings import Settings, load_settings
+from workers.celery_config import celery_config
+from workers.schedules import beat_config
+
+
+def _settings() -> Settings:
+    settings = load_settings()
+    if settings.redis_url is None:
+        raise SettingsError("redis_url is not set; workers need it: KEYDISTILL_REDIS_URL=redis://HOST:6379/0")
+    return settings
+
+
+def _app() -> Celery:
+    settings = _settings()
+    made = Celery("keydistill", include=["workers.tasks"])
+    made.conf.update({**celery_config(settings), **beat_config(settings)})
+    return made
+
+
+try:
+    app = _app()
+except KeydistillError as error:
+    if "celery" not in sys.argv[0]:
+        raise
+    # Celery would print a traceback around it.
+    sys.exit(f"error: {error}")
+
+
+@signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator,unused-ignore]
+def _check(instance: object, **_: object) -> None:
+    from workers.start_checks import check_start
+
+    try:
+        check_start(_settings(), set(app.amqp.queues.consume_from))
+    except KeydistillError as error:
+        sys.exit(f"error: {error}")

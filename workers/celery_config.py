@@ -1,0 +1,74 @@
+"""Celery's settings for work that takes hours, each with its reason and source.
+
+Names are Celery's: https://docs.celeryq.dev/en/stable/userguide/configuration.html
+"""
+
+from typing import Any
+
+from kombu import Queue
+
+from settings import Settings
+
+# Queue -> what is done there, and so which pool suits it.
+QUEUES = {
+    "control": "moves runs on; never imports torch; prefork, a few processes",
+    "embed": "parts and verification; one process per student in memory",
+    "judge": "waits for the judge's endpoint; one process, the requests run side by side in it",
+    "train": "trains in a child process; one process per machine or GPU",
+}
+_ROUTES = {
+    "keydistill.embed_part": {"queue": "embed"},
+    "keydistill.retrain_stages": {"queue": "train"},
+}
+# Longer than a message may be on its way beyond the work itself.
+_MARGIN_SECONDS = 600
+
+
+def celery_config(settings: Settings) -> dict[str, Any]:
+    """What `Celery.conf` is updated with; needs `redis_url`."""
+    assert settings.redis_url is not None
+    url = settings.redis_url.get_secret_value()
+    # Redis hands a message out again that was not acknowledged for so long: longer than the longest part, or the part
+    # would be done twice at once (user guide, "Backends and brokers", Redis, "Visibility timeout"). Three settings are
+    # read for it, and the shortest counts: the broker's options, the result backend's, and the plain one.
+    visibility_seconds = settings.part_seconds + _MARGIN_SECONDS
+    transport = {"visibility_timeout": visibility_seconds, "global_keyprefix": "keydistill:celery:"}
+    return {
+        "broker_url": url,
+        "broker_transport_options": transport,
+        "result_backend": url,
+        "result_backend_transport_options": transport,
+        "visibility_timeout": visibility_seconds,
+        # A restart of Redis must not stop the workers for good; at start our own check is quicker and clearer.
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        # Nothing depends on a result; they are kept a day for people who ask with `celery result`.
+        "result_expires": 86_400,
+        # Pickle would let whoever writes to Redis run code here (user guide, "Security").
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "task_queues": [Queue(name) for name in QUEUES],
+        "task_default_queue": "control",
+        "task_routes": _ROUTES,
+        # A process takes one message and no other waits behind it ("Optimizing", "Prefetch limits").
+        "worker_prefetch_multiplier": 1,
+        # Parts and steps are safe to repeat: acknowledged when done, back in the queue when the worker dies. Tasks that
+        # train say otherwise: they run for hours, have checkpoints, and the watchdog starts them again.
+        "task_acks_late": True,
+        # Without it a killed child counts as done, also with late acknowledgement; attempts are counted in the run's
+        # record, so that a part that kills its worker does not go round for ever ("task_reject_on_worker_lost").
+        "task_reject_on_worker_lost": True,
+        # What a lost connection made redeliverable is stopped here, or two would do it.
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        # SIGQUIT, or SIGTERM with REMAP_SIGTERM=SIGQUIT: so long to end what is at hand, then it goes back to the queue
+        # ("Workers guide", "Soft shutdown").
+        "worker_soft_shutdown_timeout": 10.0,
+        "worker_enable_soft_shutdown_on_idle": True,
+        # Our log lines, with Celery's; task arguments hold paths only.
+        "worker_hijack_root_logger": True,
+        "worker_redirect_stdouts": False,
+        # Nobody listens to gossip between workers here.
+        "worker_send_task_events": False,
+        "task_track_started": True,
+    }

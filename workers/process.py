@@ -1,0 +1,85 @@
+"""What a worker process keeps open: settings, store, engine, the student. One per process, made after the fork.
+
+torch hangs in a child if its parent has used it (https://github.com/pytorch/pytorch/issues/17199), connections must not
+be shared, and a process of the pool has four seconds to start: so everything is opened when it is first needed.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from ingest import ReindexSteps
+from runs import ReindexRun, open_store
+from runs.recorded_progress import RecordedProgress
+from runs.redis_store import RedisRunStore
+from settings import Settings, load_settings
+from vectorstore import Engine
+from workers.shared_storage import SharedStorage
+from workers.student_cache import snapshot_folder, student_folder
+
+
+class WorkerProcess:
+    """Opened parts of a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.pid = os.getpid()
+
+    @cached_property
+    def store(self) -> RedisRunStore:
+        """Runs and leases."""
+        store = open_store(self.settings)
+        assert isinstance(store, RedisRunStore)
+        return store
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The Qdrant server."""
+        from vectorstore.factory import open_engine
+
+        return open_engine(self.settings)
+
+    @cached_property
+    def shared(self) -> SharedStorage | None:
+        """What workers on several machines share; None where all have the same `home`."""
+        return None if self.settings.shared is None else SharedStorage(self.settings.shared, self.settings.home)
+
+    @cached_property
+    def embedding(self) -> ReindexSteps:
+        """Steps that keep their student from part to part."""
+        return ReindexSteps(
+            self.settings, self.engine, self.store, student_source=self._student, snapshot_folder=self._snapshot
+        )
+
+    def steps(self, run: ReindexRun) -> ReindexSteps:
+        """Steps that tell the run's record how far they are."""
+        return ReindexSteps(
+            self.settings,
+            self.engine,
+            self.store,
+            RecordedProgress(self.store, run.id),
+            student_source=self._student,
+            snapshot_folder=self._snapshot,
+        )
+
+    def share_snapshot(self, run: ReindexRun) -> None:
+        """Put the run's snapshot where all workers reach it; does nothing where it is there."""
+        if self.shared is not None:
+            self.shared.put_folder(self._snapshot(run), f"snapshots/{run.id}")
+
+    def _student(self, run: ReindexRun) -> str:
+        return student_folder(run, self.settings, self.shared)
+
+    def _snapshot(self, run: ReindexRun) -> Path:
+        return snapshot_folder(run, self.settings, self.shared)
+
+
+_present: WorkerProcess | None = None
+
+
+def worker_process() -> WorkerProcess:
+    """That of this process."""
+    global _present
+    if _present is None or _present.pid != os.getpid():
+        _present = WorkerProcess(load_settings())
+    return _present

@@ -1,0 +1,87 @@
+"""The tasks. What they do is done in other modules, by functions that know nothing of Celery."""
+
+import logging
+from typing import Any
+
+from celery import Task
+
+from errors import KeydistillError
+from workers import orders, reindex_work, retrain_work, schedules, watchdog
+from workers.app import app
+from workers.passing import MOST_RETRIES, PASSING, pause_seconds
+from workers.process import worker_process
+
+_log = logging.getLogger(__name__)
+
+
+def send(task: str, *arguments: object, queue: str) -> None:
+    """Send a message."""
+    app.send_task(task, args=arguments, queue=queue, ignore_result=True)
+
+
+def _queue(task: Task) -> str:
+    return str((task.request.delivery_info or {}).get("routing_key", "control"))
+
+
+def _again(task: Task, error: Exception) -> Exception:
+    _log.warning("%s; trying again", error)
+    return task.retry(exc=error, countdown=pause_seconds(task.request.retries))  # type: ignore[no-any-return]
+
+
+@app.task(name="keydistill.reindex")
+def reindex(**order: Any) -> dict[str, str]:
+    """Order a reindex, as `keydistill reindex --executor celery` does; gives the run's id."""
+    settings = worker_process().settings
+    return {"run": orders.order_reindex(settings, orders.ReindexOrder.of(order)).id}
+
+
+@app.task(name="keydistill.retrain")
+def retrain(**order: Any) -> dict[str, str]:
+    """Order a retrain, as `keydistill retrain --executor celery` does; gives the run's id."""
+    settings = worker_process().settings
+    return {"run": orders.order_retrain(settings, orders.RetrainOrder.of(order)).id}
+
+
+@app.task(name="keydistill.advance", bind=True, max_retries=MOST_RETRIES, ignore_result=True)
+def advance(task: Task, run_id: str) -> None:
+    """Move a reindex on as far as the queue that this came from can."""
+    try:
+        _log.info(reindex_work.advance(worker_process(), run_id, _queue(task), send))
+    except PASSING as error:
+        raise _again(task, error) from error
+
+
+@app.task(name="keydistill.embed_part", bind=True, max_retries=MOST_RETRIES, ignore_result=True)
+def embed_part(task: Task, run_id: str, number: int) -> None:
+    """Embed one part of a reindex."""
+    try:
+        _log.info(reindex_work.embed_part(worker_process(), run_id, number, send))
+    except PASSING as error:
+        raise _again(task, error) from error
+
+
+# Acknowledged early: it runs for hours, longer than any visibility timeout should be.
+@app.task(name="keydistill.retrain_stages", bind=True, acks_late=False, ignore_result=True)
+def retrain_stages(task: Task, run_id: str) -> None:
+    """Do the stages of a retrain that belong to the queue that this came from."""
+    _log.info(retrain_work.do_stages(worker_process(), run_id, _queue(task), send))
+
+
+@app.task(name="keydistill.watchdog", ignore_result=True)
+def watch() -> None:
+    """Send again what nobody is at."""
+    watchdog.watch(worker_process(), send)
+
+
+@app.task(name="keydistill.fire", ignore_result=True)
+def fire(name: str) -> None:
+    """Start what a schedule says, unless it is paused or its last run still goes."""
+    process = worker_process()
+
+    def start(task: str, kwargs: dict[str, Any], started_by: str) -> str:
+        return orders.order(process.settings, task, kwargs, started_by=started_by).id
+
+    try:
+        schedules.fire(process.settings, name, start)
+    except KeydistillError as error:
+        _log.error("schedule %s: %s", name, error)
