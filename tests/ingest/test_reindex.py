@@ -1,4 +1,3 @@
-import csv
 import json
 import multiprocessing
 import os
@@ -25,28 +24,17 @@ from errors import (
 from ingest import Reindexer, Snapshot, reindex
 from runs.file_store import FileRunStore
 from settings import Settings, load_settings
+from tests.support.inventories import write_inventory
 from vectorstore import Engine
 from vectorstore.edge import EmbeddedEngine
 
-WORDS = ["red", "blue", "running", "shoes", "iphone", "case", "usb", "cable", "vintage", "lamp", "desk", "ps5"]
 ROWS = 240
 PART_ROWS = 50
 
 
-def write_inventory(path: Path, rows: int = ROWS) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["keyphrase", "category_path", "search_volume", "site", "brand"])
-        for row in range(rows):
-            words = [WORDS[row % 12], WORDS[row // 12 % 12], WORDS[row // 144 % 12], "x" * (row % 3)]
-            path_of = "" if row % 10 == 0 else f"Root > Branch {row % 3} > Leaf {row % 6}"
-            writer.writerow([" ".join(words) + f" {row}", path_of, row, "US", f"b{row % 4}"])
-    return path
-
-
 @pytest.fixture
 def inventory(tmp_path) -> Path:
-    return write_inventory(tmp_path / "inventory.csv")
+    return write_inventory(tmp_path / "inventory.csv", ROWS)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ class Fault:
         status: Answer with this status; None only delays.
         when: "before" the request is carried out, or "after", so that the work is done and its answer lost.
         delay: Seconds to wait first.
+        delay_after: Seconds to wait before the answer, when the work is done.
         retry_after: Seconds for the header of that name.
     """
 
@@ -23,6 +24,7 @@ class Fault:
     times: int | None = None
     when: str = "before"
     delay: float = 0.0
+    delay_after: float = 0.0
     retry_after: int | None = None
     seen: int = 0
     done: int = 0

@@ -110,6 +110,8 @@ class Front:
             response = _failed(fault)
         else:
             response = await run_in_threadpool(self._work, request.method, path, body)
+            if fault is not None:
+                await asyncio.sleep(fault.delay_after)
             if fault is not None and fault.status is not None:
                 response = _failed(fault)
         self._ledger.requests.append(

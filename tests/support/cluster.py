@@ -1,0 +1,174 @@
+"""Redis, the REST front and Celery workers, each a process of its own, as operations would run them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from runs import Run, open_store
+from runs.redis_store import RedisRunStore
+from settings import Settings, load_settings
+from tests.support.front_process import FrontProcess
+from tests.support.redis_server import RedisServer
+from vectorstore.server import ServerEngine
+
+_ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Member:
+    """A process of the cluster and all its children."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        if self.process is None or self.process.poll() is not None:
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    self.command,
+                    env=self.environment,
+                    cwd=_ROOT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def signal_all(self, number: int) -> None:
+        """Signal the process and its children."""
+        os.killpg(self.pid, number)
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self.signal_all(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait()
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 30) -> None:
+        """Ask it to end, and wait."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(number)
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+class Cluster:
+    """All of it; leaving the block stops every process that it started."""
+
+    def __init__(self, folder: Path, student: Path, **settings: Any) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.redis = RedisServer(folder / "redis")
+        self.front = FrontProcess(folder / "front")
+        self._members: dict[str, Member] = {}
+        self._values = {
+            "home": folder / "home",
+            "student": student,
+            "engine": "server",
+            "qdrant_url": self.front.url,
+            "redis_url": self.redis.url,
+            "executor": "celery",
+            "lease_seconds": 2,
+            "watchdog_seconds": 1,
+            "threads": 1,
+            **settings,
+        }
+        self.settings: Settings = load_settings(**{name: str(value) for name, value in self._values.items()})
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("KEYDISTILL_")},
+            **{f"KEYDISTILL_{name.upper()}": str(value) for name, value in self._values.items()},
+            "PYTHONPATH": str(_ROOT),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        store = open_store(self.settings)
+        assert isinstance(store, RedisRunStore)
+        self.store = store
+        self.engine = ServerEngine(self.front.url)
+
+    def worker(self, queue: str, number: int = 1) -> Member:
+        """A running worker of a queue; a dead one is started again."""
+        name = f"{queue}{number}"
+        command = ["worker", "-Q", queue, "-P", "prefork", "-c", "1", "-n", f"{name}@%h", "--loglevel", "INFO"]
+        return self._member(name, command)
+
+    def beat(self) -> Member:
+        """A running beat."""
+        return self._member("beat", ["beat", "--loglevel", "INFO", "--max-interval", "1"])
+
+    def keydistill(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "cli.main", *map(str, arguments)],
+            env=self.environment,
+            cwd=_ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def wait(self, run_id: str, until: Callable[[Any], bool], what: str, seconds: float = 90) -> Any:
+        """The run, as soon as its record is as asked for."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            run = self.store.load(run_id)
+            if until(run):
+                return run
+            time.sleep(0.02)
+        raise AssertionError(f"run never was {what}: {run}\n{self.logs()}")
+
+    def wait_over(self, run_id: str, seconds: float = 120) -> Run:
+        """The run once it is over or failed."""
+        found: Run = self.wait(run_id, lambda run: run.is_over or run.state == "failed", "over", seconds)
+        return found
+
+    def logs(self) -> str:
+        """The end of every log."""
+        return "\n".join(
+            f"--- {member.name}\n" + member.log.read_text(errors="replace")[-3_000:]
+            for member in self._members.values()
+            if member.log.exists()
+        )
+
+    def _member(self, name: str, arguments: list[str]) -> Member:
+        if name not in self._members:
+            command = [sys.executable, "-m", "celery", "-A", "workers.app", *arguments]
+            self._members[name] = Member(name, command, self.environment, self.folder / f"{name}.log")
+        return self._members[name].start()
+
+    def stop_members(self) -> None:
+        """Stop workers and beat."""
+        for member in self._members.values():
+            if member.process is not None and member.process.poll() is None:
+                member.signal_all(signal.SIGCONT)
+                member.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop_members()
+        self.engine.close()
+        self.store.close()
+        self.front.stop()
+        self.redis.stop()

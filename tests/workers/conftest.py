@@ -1,0 +1,49 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest import Reindexer
+from settings import load_settings
+from tests.support.cluster import Cluster
+from tests.support.inventories import write_inventory
+from vectorstore import Engine
+from vectorstore.edge import EmbeddedEngine
+
+PART_ROWS = 40
+ROWS = 240
+Content = dict[str, tuple[str, np.ndarray]]
+
+
+def content(engine: Engine, name: str) -> Content:
+    """Everything in a collection: id to payload and vector."""
+    return {
+        record.id: (json.dumps(record.payload, sort_keys=True), record.vector)
+        for record in engine.scroll(name, with_vectors=True)
+    }
+
+
+def assert_same(found: Content, expected: Content) -> None:
+    assert {id: payload for id, (payload, _) in found.items()} == {id: payload for id, (payload, _) in expected.items()}
+    for id, (_, vector) in expected.items():
+        np.testing.assert_allclose(found[id][1], vector, atol=1e-3)
+
+
+@pytest.fixture(scope="session")
+def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_inventory(tmp_path_factory.mktemp("inventory") / "inventory.csv", ROWS)
+
+
+@pytest.fixture(scope="session")
+def expected(tmp_path_factory: pytest.TempPathFactory, inventory: Path, tiny_folder: Path) -> Content:
+    """What any reindex of the inventory must end in: built in one process, by the embedded engine."""
+    settings = load_settings(home=tmp_path_factory.mktemp("expected"), student=str(tiny_folder), part_rows=PART_ROWS)
+    with EmbeddedEngine(settings.home) as engine:
+        return content(engine, Reindexer(settings, engine).start([inventory]).collection)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path):
+    with Cluster(tmp_path_factory.mktemp("cluster"), tiny_folder, part_rows=PART_ROWS, upsert_batch=20) as running:
+        yield running

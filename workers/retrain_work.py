@@ -1,0 +1,80 @@
+"""How workers carry out a retrain: each queue's stages in a child process of the worker.
+
+A child, so that memory goes back to the system after each, a crash of the arithmetic cannot take the worker along, and
+the worker can still be asked how it is.
+"""
+
+import logging
+import signal
+import subprocess
+import sys
+
+from errors import RunBusyError, RunNotFoundError
+from runs import RetrainRun, Run
+from runs.redis_store import RedisRunStore
+from workers.process import WorkerProcess
+from workers.reindex_work import Send, reserve_seconds
+from workers.retrain_run import Retrainer, next_stage
+from workers.retrain_child import queue_of_stage
+
+_log = logging.getLogger(__name__)
+
+
+def queue_of(run: Run) -> str:
+    """The queue that the run's next stage belongs to."""
+    assert isinstance(run, RetrainRun)
+    return queue_of_stage(next_stage(run))
+
+
+def do_stages(process: WorkerProcess, run_id: str, queue: str, send: Send) -> str:
+    """Do the stages of a retrain that belong to a queue, and send the run on; see `reindex_work.advance`."""
+    store = process.store
+    try:
+        run = store.load(run_id)
+        if run.is_over or run.state == "failed":
+            return f"run {run.id} is {run.state}"
+        if store.owner(run.lease_name) is not None:
+            return f"another process is at run {store.holder(run.lease_name)}"
+        store.reserve(run.lease_name, run.id, reserve_seconds(process))
+    except (RunBusyError, RunNotFoundError) as reason:
+        return str(reason)
+    stage = next_stage(run)
+    if run.attempts.get(stage, 0) >= process.settings.part_attempts:
+        return _fail(store, run, f"stage {stage} was taken up {run.attempts[stage]} times and never ended")
+    store.update(run.id, lambda now: now.attempted(stage))
+    code, said = _in_child(run.id, queue)
+    run = store.load(run.id)
+    if run.is_over or run.state == "failed":
+        return f"run {run.id} is {run.state}"
+    if code == 0 or code < 0:
+        # Done with this queue's stages; or killed, and then it goes on where it was.
+        if code < 0:
+            _log.warning("the child that did %s was ended by %s", stage, signal.Signals(-code).name)
+        send("keydistill.retrain_stages", run.id, queue=queue_of(run))
+        return f"run {run.id} goes on with {next_stage(run)}"
+    # It could not even write its failure down; the watchdog tries again, as often as attempts are allowed.
+    return f"run {run.id}: {said}"
+
+
+def _in_child(run_id: str, queue: str) -> tuple[int, str]:
+    """Exit status (negative: the signal that ended it) and last line on stderr."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "workers.retrain_child", run_id, "--queue", queue],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        _, output = child.communicate()
+    except BaseException:
+        child.terminate()
+        child.wait()
+        raise
+    lines = output.strip().splitlines() or [f"exit status {child.returncode}"]
+    return child.returncode, lines[-1]
+
+
+def _fail(store: RedisRunStore, run: Run, reason: str) -> str:
+    store.update(run.id, lambda now: now.failed(f"{reason}; look at the workers' logs, then resume the run"))
+    return reason
