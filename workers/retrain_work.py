@@ -14,8 +14,8 @@ from runs import RetrainRun, Run
 from runs.redis_store import RedisRunStore
 from workers.process import WorkerProcess
 from workers.reindex_work import Send, reserve_seconds
-from workers.retrain_run import Retrainer, next_stage
 from workers.retrain_child import queue_of_stage
+from workers.retrain_run import next_stage
 
 _log = logging.getLogger(__name__)
 
