@@ -14,9 +14,11 @@ from ingest import ReindexSteps
 from runs import Run, open_store
 from runs.redis_store import RedisRunStore
 from settings import Settings
+from workers.messages import sender
 from workers.reindex_work import QUEUE_OF
 from workers.retrain_order import RetrainOrder
-from workers.retrain_work import new_retrain, queue_of
+from workers.retrain_work import queue_of
+from workers.retrain_run import new_retrain
 from workers.start_checks import check_executor
 
 __all__ = ["ReindexOrder", "RetrainOrder", "order", "order_reindex", "order_retrain", "resume"]
@@ -99,7 +101,7 @@ def order_reindex(settings: Settings, order: ReindexOrder, *, started_by: str | 
         SharedStorage(settings.shared, settings.home).put_folder(
             find_model(run.student), f"students/{run.student_version}"
         )
-    return _begun(store, run)
+    return _begun(settings, store, run)
 
 
 def order_retrain(settings: Settings, order: RetrainOrder, *, started_by: str | None = None) -> Run:
@@ -112,7 +114,7 @@ def order_retrain(settings: Settings, order: RetrainOrder, *, started_by: str | 
     """
     if settings.redis_url is None:
         raise SettingsError("the executor is celery, but redis_url is not set; set KEYDISTILL_REDIS_URL")
-    return _begun(redis_store(settings), new_retrain(settings, order, started_by=started_by))
+    return _begun(settings, redis_store(settings), new_retrain(settings, order, started_by=started_by))
 
 
 def resume(settings: Settings, run_id: str) -> Run:
@@ -129,7 +131,7 @@ def resume(settings: Settings, run_id: str) -> Run:
     store.restore(run.id)
     store.reserve(run.lease_name, run.id, _RESERVED_SECONDS)
     run = store.update(run.id, lambda now: now.reopened().changed(executor="celery"))
-    send_first(run)
+    send_first(settings, run)
     return run
 
 
@@ -140,18 +142,17 @@ def redis_store(settings: Settings) -> RedisRunStore:
     return store
 
 
-def send_first(run: Run) -> None:
+def send_first(settings: Settings, run: Run) -> None:
     """The message that makes a worker take the run up."""
-    from workers.tasks import send
-
+    send = sender(settings)
     if run.kind == "reindex":
         send("keydistill.advance", run.id, queue=QUEUE_OF[run.state])
     else:
         send("keydistill.retrain_stages", run.id, queue=queue_of(run))
 
 
-def _begun(store: RedisRunStore, run: Run) -> Run:
+def _begun(settings: Settings, store: RedisRunStore, run: Run) -> Run:
     store.reserve(run.lease_name, run.id, _RESERVED_SECONDS)
     store.add(run)
-    send_first(run)
+    send_first(settings, run)
     return run

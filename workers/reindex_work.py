@@ -14,12 +14,12 @@ from ingest.reindex import reindex_of
 from runs import Lease, ReindexRun, Run, State
 from runs.record import part_name
 from runs.redis_store import RedisLease, RedisRunStore
+from workers.messages import Send
 from workers.passing import PASSING
 from workers.process import WorkerProcess
 
 _log = logging.getLogger(__name__)
 
-Send = Callable[..., object]
 # Verification embeds again, which takes the student.
 QUEUE_OF: dict[State, str] = {
     "planned": "control",
@@ -163,7 +163,8 @@ def _recording_failure(store: RedisRunStore, run_id: str, lease: Lease | None) -
         raise
     except Exception as error:
         _log.exception("run %s failed", run_id)
-        store.update(run_id, lambda now: now.failed(error), lease)
+        reason = str(error)
+        store.update(run_id, lambda now: now.failed(reason), lease)
         raise RunStateError(f"run {run_id} failed: {error}") from error
 
 

@@ -12,8 +12,9 @@ import sys
 from errors import RunBusyError, RunNotFoundError
 from runs import RetrainRun, Run
 from runs.redis_store import RedisRunStore
+from workers.messages import Send
 from workers.process import WorkerProcess
-from workers.reindex_work import Send, reserve_seconds
+from workers.reindex_work import reserve_seconds
 from workers.retrain_child import queue_of_stage
 from workers.retrain_run import next_stage
 

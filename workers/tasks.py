@@ -8,15 +8,14 @@ from celery import Task
 from errors import KeydistillError
 from workers import orders, reindex_work, retrain_work, schedules, watchdog
 from workers.app import app
+from workers.messages import sender_of
 from workers.passing import MOST_RETRIES, PASSING, pause_seconds
 from workers.process import worker_process
 
 _log = logging.getLogger(__name__)
 
 
-def send(task: str, *arguments: object, queue: str) -> None:
-    """Send a message."""
-    app.send_task(task, args=arguments, queue=queue, ignore_result=True)
+send = sender_of(app)
 
 
 def _queue(task: Task) -> str:

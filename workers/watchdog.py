@@ -4,8 +4,9 @@ import logging
 
 from errors import RunBusyError, RunError
 from runs import ReindexRun, RetrainRun, Run
+from workers.messages import Send
 from workers.process import WorkerProcess
-from workers.reindex_work import QUEUE_OF, Send, reserve_seconds, unheld_parts
+from workers.reindex_work import QUEUE_OF, reserve_seconds, unheld_parts
 from workers.retrain_work import queue_of
 
 _log = logging.getLogger(__name__)

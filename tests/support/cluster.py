@@ -54,6 +54,12 @@ class Member:
         """Signal the process and its children."""
         os.killpg(self.pid, number)
 
+    def kill_children(self) -> None:
+        """As the kernel would that runs out of memory."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+
     def kill(self) -> None:
         """As a power cut would."""
         self.signal_all(signal.SIGKILL)
@@ -90,9 +96,11 @@ class Cluster:
             "executor": "celery",
             "lease_seconds": 2,
             "watchdog_seconds": 1,
+            "part_attempts": 3,
             "threads": 1,
             **settings,
         }
+        self._app = "tests.support.crashing_app"
         self.settings: Settings = load_settings(**{name: str(value) for name, value in self._values.items()})
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("KEYDISTILL_")},
@@ -112,9 +120,9 @@ class Cluster:
         command = ["worker", "-Q", queue, "-P", "prefork", "-c", "1", "-n", f"{name}@%h", "--loglevel", "INFO"]
         return self._member(name, command)
 
-    def beat(self) -> Member:
+    def beat(self, number: int = 1) -> Member:
         """A running beat."""
-        return self._member("beat", ["beat", "--loglevel", "INFO", "--max-interval", "1"])
+        return self._member(f"beat{number}", ["beat", "--loglevel", "INFO", "--max-interval", "1"])
 
     def keydistill(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
@@ -153,7 +161,7 @@ class Cluster:
 
     def _member(self, name: str, arguments: list[str]) -> Member:
         if name not in self._members:
-            command = [sys.executable, "-m", "celery", "-A", "workers.app", *arguments]
+            command = [sys.executable, "-m", "celery", "-A", self._app, *arguments]
             self._members[name] = Member(name, command, self.environment, self.folder / f"{name}.log")
         return self._members[name].start()
 

@@ -1,0 +1,38 @@
+"""The Celery application with faults that files in `home` order: `celery -A tests.support.crashing_app`.
+
+home/poison       holds a word; a part with it in a keyphrase kills the process that embeds it
+home/disk-full    while it is there, writing a snapshot finds the disk full
+"""
+
+import errno
+import os
+import signal
+from typing import Any
+
+from encoders import Student
+from ingest import snapshot
+from settings import load_settings
+from workers.app import app
+
+__all__ = ["app"]
+
+_HOME = load_settings().home
+_embed = Student.embed_keyphrases
+_write = snapshot.PartWriter.write
+
+
+def _poisoned(self: Student, keyphrases: Any, *rest: Any) -> Any:
+    poison = _HOME / "poison"
+    if poison.exists() and any(poison.read_text() in keyphrase.split() for keyphrase in keyphrases):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _embed(self, keyphrases, *rest)
+
+
+def _full(self: Any, *rest: Any) -> Any:
+    if (_HOME / "disk-full").exists():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(_HOME))
+    return _write(self, *rest)
+
+
+Student.embed_keyphrases = _poisoned  # type: ignore[method-assign]
+snapshot.PartWriter.write = _full  # type: ignore[method-assign]

@@ -1,0 +1,265 @@
+"""Whatever is killed, slow or full, a reindex ends in the same collection, and the alias names what it should."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from errors import RunBusyError
+from runs import ReindexRun
+from tests.support.cluster import Cluster
+from tests.workers.conftest import ROWS, Content, assert_same, content
+from workers import orders
+from workers.messages import sender
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(cluster: Cluster):
+    yield
+    cluster.front.no_faults()
+    for name in ("poison", "disk-full"):
+        (cluster.settings.home / name).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def alias(request: pytest.FixtureRequest) -> str:
+    return request.node.name.removeprefix("test_").replace("[", "-").replace("]", "")[:60]
+
+
+def begin(cluster: Cluster, inventory: Path, alias: str) -> ReindexRun:
+    return orders.order_reindex(cluster.settings, orders.ReindexOrder.of({"files": [inventory], "alias": alias}))
+
+
+def slow_parts(cluster: Cluster) -> None:
+    cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.4)
+
+
+def in_the_middle(cluster: Cluster, inventory: Path, alias: str) -> ReindexRun:
+    """A run of which some parts are done, and one is being embedded."""
+    slow_parts(cluster)
+    run = begin(cluster, inventory, alias)
+    return cluster.wait(run.id, lambda run: run.parts_done and run.attempts and run.missing_parts, "in a part")
+
+
+def assert_live(cluster: Cluster, run: ReindexRun, expected: Content) -> ReindexRun:
+    ended = cluster.wait_over(run.id)
+    assert ended.state == "live", f"{ended.error}\n{cluster.logs()}"
+    assert cluster.engine.aliases()[run.alias] == run.collection
+    assert cluster.engine.count(run.alias) == ROWS
+    assert_same(content(cluster.engine, run.collection), expected)
+    return ended
+
+
+def test_workers_build_what_one_process_builds(cluster, inventory, alias, expected):
+    cluster.worker("control"), cluster.worker("embed"), cluster.worker("embed", 2)
+    ended = assert_live(cluster, begin(cluster, inventory, alias), expected)
+    assert ended.executor == "celery"
+    assert ended.parts_done == (0, 1, 2, 3, 4, 5)
+    assert not ended.attempts
+    assert cluster.store.holder(ended.lease_name) is None
+
+
+def test_embed_worker_killed_in_a_part(cluster, inventory, alias, expected):
+    cluster.worker("control"), cluster.beat()
+    worker = cluster.worker("embed")
+    run = in_the_middle(cluster, inventory, alias)
+    worker.kill()
+    cluster.front.no_faults()
+    cluster.worker("embed")
+    assert 1 <= assert_live(cluster, run, expected).parts_redone <= 2
+
+
+def test_pool_process_killed_in_a_part(cluster, inventory, alias, expected):
+    cluster.worker("control"), cluster.beat()
+    worker = cluster.worker("embed")
+    run = in_the_middle(cluster, inventory, alias)
+    worker.kill_children()
+    cluster.front.no_faults()
+    assert 1 <= assert_live(cluster, run, expected).parts_redone <= 2
+
+
+def test_control_worker_killed_between_the_last_part_and_the_swap(cluster, inventory, alias, expected):
+    cluster.worker("embed"), cluster.beat()
+    worker = cluster.worker("control")
+    run = begin(cluster, inventory, alias)
+    cluster.front.fault(status=None, match="GET /aliases$", delay=3, times=1)
+    cluster.wait(run.id, lambda run: run.state == "ready", "ready")
+    worker.kill()
+    assert alias not in cluster.engine.aliases()
+    cluster.worker("control")
+    assert_live(cluster, run, expected)
+
+
+def test_control_worker_killed_right_after_the_swap(cluster, inventory, alias, expected):
+    cluster.worker("embed"), cluster.beat()
+    worker = cluster.worker("control")
+    cluster.front.fault(status=None, match="POST /collections/aliases", delay_after=5, times=1)
+    run = begin(cluster, inventory, alias)
+    cluster.wait(run.id, lambda run: cluster.engine.aliases().get(alias) == run.collection, "swapped")
+    worker.kill()
+    assert cluster.store.load(run.id).state == "ready"
+    cluster.worker("control")
+    assert_live(cluster, run, expected)
+
+
+def test_beat_killed_and_a_second_one_beside_it(cluster, inventory, alias, expected):
+    cluster.worker("control")
+    worker = cluster.worker("embed")
+    beat = cluster.beat()
+    run = in_the_middle(cluster, inventory, alias)
+    beat.kill()
+    worker.kill()
+    cluster.front.no_faults()
+    cluster.worker("embed"), cluster.beat(), cluster.beat(2)
+    assert_live(cluster, run, expected)
+    cluster.beat(2).stop()
+
+
+def test_redis_restarted(cluster, inventory, alias, expected):
+    cluster.worker("control"), cluster.worker("embed"), cluster.beat()
+    run = in_the_middle(cluster, inventory, alias)
+    cluster.redis.kill()
+    time.sleep(1)
+    cluster.redis.start()
+    cluster.front.no_faults()
+    assert_live(cluster, run, expected)
+
+
+def test_redis_emptied(cluster, inventory, alias, expected):
+    cluster.worker("control"), cluster.worker("embed"), cluster.beat()
+    run = in_the_middle(cluster, inventory, alias)
+    cluster.redis.flush()
+    cluster.front.no_faults()
+    assert cluster.store.is_lost(run.id)
+    shown = cluster.keydistill("runs", "show", run.id)
+    assert "lost from Redis" in shown.stdout
+    orders.resume(cluster.settings, run.id)
+    assert_live(cluster, run, expected)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 503, "times": 12},
+        {"status": 503, "every": 3},
+        {"status": 500, "every": 3, "when": "after", "match": "PUT"},
+        {"status": None, "delay": 0.2},
+    ],
+    ids=["refuses", "every-third", "lost-answers", "slow"],
+)
+def test_engine_fails(cluster, inventory, alias, expected, fault):
+    cluster.worker("control"), cluster.worker("embed"), cluster.beat()
+    run = begin(cluster, inventory, alias)
+    cluster.front.fault(**{"match": "/collections/|/aliases", **fault})
+    cluster.wait_over(run.id)
+    cluster.front.no_faults()
+    assert_live(cluster, run, expected)
+
+
+def test_engine_killed_and_started_again(cluster, inventory, alias, expected):
+    cluster.worker("control"), cluster.worker("embed"), cluster.beat()
+    run = in_the_middle(cluster, inventory, alias)
+    cluster.front.stop(kill=True)
+    time.sleep(2)
+    cluster.front.start()
+    assert_live(cluster, run, expected)
+
+
+def test_a_part_that_kills_its_worker_fails_the_run_and_nothing_else(cluster, inventory, alias, expected):
+    cluster.worker("control"), cluster.worker("embed"), cluster.beat()
+    (cluster.settings.home / "poison").write_text("17")
+    run = begin(cluster, inventory, alias)
+    ended = cluster.wait_over(run.id)
+    assert ended.state == "failed"
+    assert "was taken up 3 times and never ended: it kills its worker" in ended.error
+    assert alias not in cluster.engine.aliases()
+    (cluster.settings.home / "poison").unlink()
+    orders.resume(cluster.settings, run.id)
+    assert_live(cluster, run, expected)
+
+
+def test_disk_full_under_the_snapshot(cluster, inventory, alias, expected):
+    cluster.worker("control"), cluster.worker("embed"), cluster.beat()
+    (cluster.settings.home / "disk-full").touch()
+    run = begin(cluster, inventory, alias)
+    ended = cluster.wait_over(run.id)
+    assert (ended.state, ended.failed_in) == ("failed", "snapshot")
+    assert "is full; free space" in ended.error
+    (cluster.settings.home / "disk-full").unlink()
+    orders.resume(cluster.settings, run.id)
+    assert_live(cluster, run, expected)
+
+
+def test_every_message_delivered_twice_at_once(cluster, inventory, alias, expected):
+    cluster.worker("control"), cluster.worker("embed"), cluster.worker("control", 2), cluster.worker("embed", 2)
+    slow_parts(cluster)
+    run = begin(cluster, inventory, alias)
+    send = sender(cluster.settings)
+    send("keydistill.advance", run.id, queue="control")
+    cluster.wait(run.id, lambda run: run.state == "building", "building")
+    for number in range(6):
+        send("keydistill.embed_part", run.id, number, queue="embed")
+        send("keydistill.advance", run.id, queue="control")
+    cluster.wait(run.id, lambda run: not run.missing_parts, "embedded")
+    for queue in ("control", "embed"):
+        send("keydistill.advance", run.id, queue=queue)
+    assert assert_live(cluster, run, expected).parts_redone == 0
+
+
+def test_two_reindexes_at_once(cluster, inventory, alias, expected):
+    cluster.worker("control"), cluster.worker("embed")
+    begun: list[ReindexRun] = []
+    refused: list[RunBusyError] = []
+
+    def start() -> None:
+        try:
+            begun.append(begin(cluster, inventory, alias))
+        except RunBusyError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (run,), (error,) = begun, refused
+    assert f"run {run.id} is building for alias {alias!r}" in str(error)
+    assert_live(cluster, run, expected)
+    assert [each.id for each in cluster.store.all() if each.alias == alias] == [run.id]
+
+
+def test_a_worker_that_slept_through_its_lease_does_not_swap(cluster, inventory, alias, expected):
+    cluster.worker("embed"), cluster.beat()
+    cluster.worker("control", 2).stop()
+    sleeper = cluster.worker("control")
+    # The second look at the alias comes right before the swap.
+    run = begin(cluster, inventory, alias)
+    cluster.front.fault(status=None, match="GET /aliases$", every=2, delay=3, times=1)
+    cluster.wait(run.id, lambda run: run.state == "ready", "ready")
+    time.sleep(0.5)
+    sleeper.signal_all(signal.SIGSTOP)
+    cluster.worker("control", 2)
+    assert_live(cluster, run, expected)
+    later = assert_live(cluster, begin(cluster, inventory, alias), expected)
+    sleeper.signal_all(signal.SIGCONT)
+    deadline = time.monotonic() + 30
+    while "no longer holds the lease" not in sleeper.log.read_text():
+        assert time.monotonic() < deadline, cluster.logs()
+        time.sleep(0.1)
+    assert cluster.engine.aliases()[alias] == later.collection
+    assert cluster.store.load(run.id).state == "retired"
+
+
+def test_everything_ended_in_the_middle_and_started_again(cluster, inventory, alias, expected):
+    members = [cluster.worker("control"), cluster.worker("embed"), cluster.beat()]
+    run = in_the_middle(cluster, inventory, alias)
+    for member in members:
+        member.process.send_signal(signal.SIGTERM)
+    for member in members:
+        member.stop()
+    cluster.front.no_faults()
+    assert cluster.store.load(run.id).state == "building"
+    cluster.worker("control"), cluster.worker("embed"), cluster.beat()
+    assert_live(cluster, run, expected)

@@ -1,0 +1,39 @@
+"""Messages to workers, for processes that are none: the command line, a service, a test."""
+
+from typing import Protocol
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from errors import RedisUnavailableError
+from settings import Settings
+from workers.celery_config import celery_config
+
+
+class Send(Protocol):
+    """Sends a message."""
+
+    def __call__(self, task: str, *arguments: object, queue: str) -> None:
+        """Put a task with its arguments into a queue."""
+
+
+def sender(settings: Settings) -> Send:
+    """What sends messages to the workers of these settings; needs `redis_url`."""
+    client = Celery("keydistill", set_as_current=False)
+    client.conf.update(celery_config(settings))
+    return sender_of(client)
+
+
+def sender_of(app: Celery) -> Send:
+    """What sends messages through an application."""
+
+    def send(task: str, *arguments: object, queue: str) -> None:
+        try:
+            app.send_task(task, args=arguments, queue=queue, ignore_result=True)
+        except OperationalError as error:
+            # Its text may hold the address of Redis, but not the password.
+            raise RedisUnavailableError(
+                f"the workers' queue cannot be reached ({type(error).__name__}); see that Redis runs"
+            ) from None
+
+    return send
