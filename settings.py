@@ -7,8 +7,9 @@ The TOML file is the one that `KEYDISTILL_CONFIG` names, otherwise `keydistill.t
 import os
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,6 +18,35 @@ from pydantic_settings import (
 )
 
 from errors import SettingsError
+
+
+class Schedule(BaseModel):
+    """A run that starts by itself.
+
+    Attributes:
+        cron: Minute, hour, day of month, month, day of week, as in "0 3 * * 0".
+        task: What is started.
+        kwargs: What it is asked to do: the options of the command, with underscores.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cron: str
+    task: Literal["reindex", "retrain"]
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("cron")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        from celery.schedules import ParseException, crontab
+
+        try:
+            crontab.from_string(value)
+        except (ValueError, ParseException) as error:
+            raise ValueError(
+                f"{value!r} is no cron expression ({error}); expected five fields, as in '0 3 * * 0'"
+            ) from None
+        return value
 
 
 class Settings(BaseSettings):
@@ -111,6 +141,11 @@ class Settings(BaseSettings):
         default=60, ge=0.5, description="how often the watchdog looks for work that nobody does"
     )
 
+    schedules: dict[str, Schedule] = Field(
+        default_factory=dict, description="runs that start by themselves: name to cron, task and kwargs"
+    )
+    schedule_timezone: str = Field(default="UTC", description="time zone of the schedules, as in Europe/Berlin")
+
     part_rows: int = Field(default=10_000, ge=1, description="rows per snapshot part: the unit of resuming")
     max_reject_share: float = Field(
         default=0.05, ge=0, le=1, description="share of rejected rows above which a run fails"
@@ -133,6 +168,15 @@ class Settings(BaseSettings):
     search_oversampling: float = Field(
         default=2.0, ge=1, le=100, description="quantized candidates fetched per result, then rescored"
     )
+
+    @field_validator("schedule_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"{value!r} is no time zone; expected a name such as Europe/Berlin") from None
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -1,4 +1,40 @@
+"""Progress that is written into the run's record, so that anybody can follow it from anywhere."""
+
+import time
+from contextlib import suppress
+
+from errors import RunError
+from runs.record import StepProgress, now
+from runs.store import RunStore
+
+_SECONDS_BETWEEN_WRITES = 1.0
+
+
 class RecordedProgress:
-    def __init__(self, store, run_id): ...
-    def start(self,*a): ...
-    def advance(self,*a): ...
+    """See `ingest.progress.Progress`. A store that is away, or a run that was cancelled, is not its business."""
+
+    def __init__(self, store: RunStore, run_id: str) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._present: StepProgress | None = None
+        self._written_at = 0.0
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        """A step begins."""
+        self._present = StepProgress(step, total, unit, 0, now())
+        self._write()
+
+    def advance(self, count: int) -> None:
+        """So many more units are done."""
+        if self._present is None:
+            return
+        before = self._present
+        self._present = StepProgress(before.step, before.total, before.unit, before.done + count, before.began_at)
+        if time.monotonic() - self._written_at >= _SECONDS_BETWEEN_WRITES:
+            self._write()
+
+    def _write(self) -> None:
+        self._written_at = time.monotonic()
+        present = self._present
+        with suppress(RunError, OSError):
+            self._store.update(self._run_id, lambda run: run if run.is_over else run.changed(progress=present))

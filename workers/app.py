@@ -1,5 +1,6 @@
 """The Celery application: `celery -A workers.app worker -Q control` and so on; see docs/workers.md."""
 
+import logging
 import sys
 
 from celery import Celery, signals
@@ -31,6 +32,11 @@ except KeydistillError as error:
         raise
     # Celery would print a traceback around it.
     sys.exit(f"error: {error}")
+
+
+# Every request to the engine is a line of theirs otherwise.
+for noisy in ("httpx", "sentence_transformers"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator,unused-ignore]

@@ -1,6 +1,7 @@
 """The tasks. What they do is done in other modules, by functions that know nothing of Celery."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from celery import Task
@@ -77,10 +78,10 @@ def fire(name: str) -> None:
     """Start what a schedule says, unless it is paused or its last run still goes."""
     process = worker_process()
 
-    def start(task: str, kwargs: dict[str, Any], started_by: str) -> str:
+    def start(task: str, kwargs: Mapping[str, Any], started_by: str) -> str:
         return orders.order(process.settings, task, kwargs, started_by=started_by).id
 
     try:
-        schedules.fire(process.settings, name, start)
+        schedules.fire(process.settings, process.store, name, start)
     except KeydistillError as error:
         _log.error("schedule %s: %s", name, error)

