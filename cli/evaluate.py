@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.context import settings_of
-from cli.input_tables import load_pairs, read_inventory, read_table
-from cli.output import print_json, print_table, progress_bars
+from cli.output import print_json, print_table, progress_bars, warn
 from errors import SettingsError
+from ingest.input_tables import load_pairs, read_inventory, read_table
 
 if TYPE_CHECKING:
     from distillation.evaluation import Comparison, Evaluation, MatchCategory, RelevanceJudge
@@ -152,19 +152,19 @@ def _evaluations(sources: list[str], settings: "Settings", given: Given, bars: A
     # Before anything is read: a name that is wrong is found at once.
     folders = [resolve_model(settings, "student", source) for source in sources]
     assistant = resolve_assistant(settings)
-    items = sample_items(read_table("items", given.items, settings, load_items), given.limit_items, given.seed)
+    items = sample_items(read_table("items", given.items, settings, load_items, warn), given.limit_items, given.seed)
     inventory = read_inventory(given.inventory, settings)
     most = settings.max_keyphrase_chars
     labels = search_filter = exclude = None
     if given.labels:
         load = partial(load_judgments, relevant_grade=given.relevant_grade, max_keyphrase_chars=most)
-        labels = read_table("labels", given.labels, settings, load)
+        labels = read_table("labels", given.labels, settings, load, warn)
     if given.search_relevance:
         load = partial(load_search_relevance, max_keyphrase_chars=most)
-        relevance = read_table("search relevance", given.search_relevance, settings, load)
+        relevance = read_table("search relevance", given.search_relevance, settings, load, warn)
         search_filter = SearchFilter(relevance, given.search_threshold, unknown_passes=not given.drop_unknown)
     if given.exclude:
-        exclude = read_table("pairs to exclude", given.exclude, settings, load_pairs)
+        exclude = read_table("pairs to exclude", given.exclude, settings, load_pairs, warn)
     bars.start("load", None, "")
     judge = _judge(settings, given, labels, assistant)
     found = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.context import settings_of
-from cli.judge_choice import judge_of, judge_options
+from cli.judge_choice import judge_options
 from cli.output import SilentProgress, TerminalProgress, print_json, print_table, progress_bars
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ def judge(
         assert out is not None
         # Before anything is paid for.
         people = None if human is None else read_labels(human)
+        from workers.judge_choice import judge_of
+
         asked = judge_of(settings, judge_choice)
         bars.start("judge", total_rows([*pairs]), "pairs")
         summary = judge_pairs(
@@ -132,6 +134,7 @@ def _plan(
 ) -> "tuple[JudgingPlan, str]":
     from distillation.judging import plan_judging
     from tables import total_rows
+    from workers.judge_choice import judge_of
 
     asked = judge_of(settings, choice)
     bars.start("count", total_rows([*pairs]), "pairs")

@@ -1,14 +1,10 @@
-"""The options that say who judges, and the judge that they ask for."""
+"""The options that say who judges."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from encoders.judge import Judge
-    from settings import Settings
 
 _OPTIONS = (
     click.option(
@@ -31,50 +27,3 @@ def judge_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-def judge_of(settings: "Settings", given: Mapping[str, Any]) -> "Judge":
-    """The judge that the options ask for, otherwise the one in the settings.
-
-    Raises:
-        SettingsError: There is none.
-        UsageError: The options name several.
-        InputError: A file or folder is not what it should be.
-    """
-    from distillation.labels import read_labels
-    from encoders.judge import ChatJudge, ChatSettings, LocalJudge, PromptTemplate
-    from errors import SettingsError
-
-    named = [f"--{name}" for name in ("labels", "local", "simulation") if given.get(name) is not None]
-    if len(named) > 1:
-        raise click.UsageError(f"give {' or '.join(named)}, not both")
-    if given.get("labels") is not None:
-        return read_labels(given["labels"])
-    if given.get("simulation") is not None:
-        from simulation import SimulatedJudge
-
-        return SimulatedJudge.of(given["simulation"])
-    prompt = PromptTemplate.load(given.get("prompt") or settings.judge_prompt)
-    if given.get("local") is not None:
-        return LocalJudge.load(given["local"], prompt, threads=settings.threads)
-    url = given.get("endpoint") or settings.judge_url
-    if url is None:
-        raise SettingsError(
-            "there is no judge; give --endpoint and --model, or one of --local, --labels and --simulation"
-        )
-    return ChatJudge(
-        ChatSettings(
-            url=url,
-            model=given.get("model") or settings.judge_model or "",
-            api_key=settings.judge_api_key,
-            concurrency=settings.judge_concurrency,
-            requests_per_minute=settings.judge_requests_per_minute,
-            tokens_per_minute=settings.judge_tokens_per_minute,
-            timeout_seconds=settings.judge_timeout_seconds,
-            connect_seconds=settings.judge_connect_seconds,
-            retries=settings.judge_retries,
-            backoff_seconds=settings.judge_backoff_seconds,
-            request=settings.judge_request,
-        ),
-        prompt,
-    )

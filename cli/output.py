@@ -42,6 +42,11 @@ def print_rejects(by_reason: Mapping[str, int], examples: "Iterable[Reject]") ->
                 click.echo(f"  {place} {reject.detail}{f': {cut(reject.value)}' if reject.value else ''}")
 
 
+def warn(message: str) -> None:
+    """One line on stderr."""
+    click.echo(message, err=True)
+
+
 def cut(text: str) -> str:
     """A text that fits a line."""
     return text if len(text) <= 60 else f"{text[:59]}…"

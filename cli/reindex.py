@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.context import engine_of, settings_of
+from cli.follow import executor_options, follow_order
 from cli.output import bytes_text, duration_text, print_json, progress_bars
 from errors import SettingsError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
 @click.option("--no-swap", is_flag=True, help="Build and verify, but leave the alias where it is.")
 @click.option("--resume", metavar="RUN", help="Take up an interrupted or failed run instead of starting one.")
+@executor_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def reindex(
@@ -37,6 +39,8 @@ def reindex(
     dry_run: bool,
     no_swap: bool,
     resume: str | None,
+    executor: str | None,
+    wait: bool,
     as_json: bool,
 ) -> None:
     """Build a collection from INVENTORY files (CSV, JSONL, Parquet) and put it live.
@@ -47,7 +51,22 @@ def reindex(
         raise SettingsError(
             "give inventory files to start a run, or --resume RUN to take one up; not both, not neither"
         )
-    settings = settings_of(ctx, student=student, dimension=dimension, max_reject_share=max_reject_share)
+    settings = settings_of(
+        ctx, student=student, dimension=dimension, max_reject_share=max_reject_share, executor=executor
+    )
+    if settings.executor == "celery" and not dry_run:
+        from workers import orders
+
+        ordered = (
+            orders.resume(settings, resume)
+            if resume
+            else orders.order_reindex(
+                settings, orders.ReindexOrder(files=inventory, categories=categories, swap=not no_swap)
+            )
+        )
+        ended = follow_order(ctx, settings, ordered, wait=wait, as_json=as_json)
+        print_json(ended.as_dict()) if as_json else _print_run(ended)
+        ctx.exit(1 if ended.state in ("failed", "cancelled") else 0)
     if not resume:
         # A resumed run goes on with the student that it began with.
         from distillation import resolve_student
@@ -101,6 +120,8 @@ def _print_plan(plan: "Plan") -> None:
 
 def _print_run(run: "ReindexRun") -> None:
     click.echo(f"run            {run.id}: {run.state}")
+    if run.error:
+        click.echo(f"error          {run.error}")
     click.echo(f"keyphrases     {run.rows:,} in {run.parts:,} parts")
     click.echo(f"collection     {run.collection}, {bytes_text(run.report.get('disk_bytes'))}")
     click.echo(f"student        {run.student_version}")

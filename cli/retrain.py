@@ -1,26 +1,24 @@
 """`keydistill retrain`: from signals to a new student, in one go."""
 
-import sys
-from dataclasses import replace
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from cli.context import settings_of
-from cli.input_tables import read_inventory, read_table
-from cli.judge_choice import judge_of, judge_options
-from cli.output import duration_text, print_json, print_table, progress_bars
+from cli.follow import executor_options, follow_order
+from cli.judge_choice import judge_options
+from cli.output import duration_text, print_json, print_table, progress_bars, warn
+from errors import SettingsError
 
 if TYPE_CHECKING:
-    from distillation import Retrain, RetrainInputs, RetrainRecipe, RetrainResult
-    from settings import Settings
+    from runs import RetrainRun
+    from workers.retrain_order import RetrainOrder
 
 
 @click.command()
-@click.argument("signals", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("signals", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--inventory",
     multiple=True,
@@ -39,18 +37,18 @@ if TYPE_CHECKING:
     "--distillation-loss", type=click.Choice(("pearson", "margin_mse", "cosent", "kl")), help="For the student."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is random.")
-@click.option("--run", "run_id", help="Run to go on with; without it, a new one.")
 @click.option("--promote", is_flag=True, help="Make the new student and assistant the ones that are used from now on.")
+@click.option("--resume", metavar="RUN", help="Take up an interrupted or failed retrain instead of starting one.")
+@executor_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def retrain(
     ctx: click.Context,
     /,
-    signals: Path,
-    inventory: tuple[Path, ...],
-    run_id: str | None,
-    promote: bool,
+    resume: str | None,
+    executor: str | None,
+    wait: bool,
     dry_run: bool,
     as_json: bool,
     **options: Any,
@@ -59,161 +57,87 @@ def retrain(
 
     SIGNALS holds items.parquet and clicks, search_relevance or judgments.parquet, as `keydistill signals import` and
     `keydistill simulate` write them. Stages: mine pairs, judge them, train the assistant, score, train the student,
-    evaluate it against the present one. What is done is kept: with --run, a retrain goes on where it stopped.
+    evaluate it against the present one. What is done is kept: with --resume, a retrain goes on where it stopped, as it
+    was ordered.
     """
-    settings = settings_of(ctx)
-    recipe = _recipe(options)
+    from workers.retrain_order import RetrainOrder
+
+    settings = settings_of(ctx, executor=executor)
+    given = {
+        name: value
+        for name, value in options.items()
+        if value is not None and ctx.get_parameter_source(name) != ParameterSource.DEFAULT
+    }
+    if bool(given) == bool(resume) or (given and "signals" not in given):
+        raise SettingsError("give SIGNALS to start a retrain, or --resume RUN alone to take one up as it was ordered")
+    order = None if resume else RetrainOrder.of(given)
+    if settings.executor == "celery" and not dry_run:
+        from workers import orders
+
+        run = orders.resume(settings, resume) if order is None else orders.order_retrain(settings, order)
+        ended = follow_order(ctx, settings, run, wait=wait, as_json=as_json)
+        print_json(ended.as_dict()) if as_json else _print_run(ended)
+        ctx.exit(0 if ended.state in ("done", "planned", "training") else 1)
+    from runs import open_store
+    from workers.retrain_run import Retrainer, retrain_of
+
+    store = open_store(settings)
     with progress_bars(quiet=as_json) as bars:
-        bars.start("read", None, "")
-        inputs = _inputs(signals, inventory, settings)
-        run_id = run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        work = _retrain(settings, run_id, inputs, recipe, options)
+        work = Retrainer(settings, store, bars, warn)
         if dry_run:
+            present = retrain_of(store.load(resume)) if resume else None
+            order = order or RetrainOrder.of(retrain_of(store.load(resume or "")).order)
+            plan = work.plan(order, present)
             bars.close()
-            _print_plan(run_id, work, inputs, recipe, as_json=as_json)
+            _print_plan(plan, order, as_json=as_json)
             return
-        click.echo(f"retrain {run_id}", err=True)
         try:
-            result = work.run(bars)
+            run = work.start(order) if order is not None else work.resume(resume or "")
         except KeyboardInterrupt:
             bars.close()
-            click.echo(f"interrupted; go on with --run {run_id} and the same options", err=True)
-            ctx.exit(130)
-        if promote:
-            _promote(settings, result, run_id)
+            if work.run is not None:
+                click.echo(f"interrupted; go on with: keydistill retrain --resume {work.run.id}", err=True)
+                ctx.exit(130)
+            raise
         bars.close()
-    _print_result(run_id, result, promoted=promote, as_json=as_json)
+    print_json(run.as_dict()) if as_json else _print_run(run)
 
 
-def _recipe(options: dict[str, Any]) -> "RetrainRecipe":
-    from distillation import RetrainRecipe
-
-    base = RetrainRecipe(seed=options["seed"])
-    given = {name: value for name, value in options.items() if value is not None}
-
-    def chosen(**names: str) -> dict[str, Any]:
-        return {field: given[option] for field, option in names.items() if option in given}
-
-    return replace(
-        base,
-        mining=replace(base.mining, **chosen(items="mined_items", seed="seed")),
-        assistant=replace(base.assistant, **chosen(size="assistant_size", epochs="assistant_epochs", seed="seed")),
-        student=replace(
-            base.student, **chosen(layers="layers", epochs="epochs", distillation_loss="distillation_loss", seed="seed")
-        ),
-        **chosen(judged_pairs="judged_pairs", budget_tokens="budget_tokens"),
-    )
-
-
-def _inputs(signals: Path, inventory: tuple[Path, ...], settings: "Settings") -> "RetrainInputs":
-    from distillation import RetrainInputs
-    from distillation.signals import (
-        SignalFiles,
-        load_clicks,
-        load_items,
-        load_judgments,
-        load_search_relevance,
-    )
-    from errors import InputError
-
-    found = SignalFiles.of_folder(signals)
-    if not found.items:
-        raise InputError(f"{signals} has no items.parquet; a student reads titles: add the items")
-    keyphrases = [*inventory] or [signals / "inventory.parquet"]
-    loaders = {"clicks": load_clicks, "search_relevance": load_search_relevance, "judgments": load_judgments}
-    files = {name: [*getattr(found, name)] for name in loaders}
-    return RetrainInputs(
-        items=read_table("items", found.items, settings, load_items),
-        inventory=read_inventory(keyphrases, settings),
-        **{
-            name: read_table(
-                name.replace("_", " "),
-                paths,
-                settings,
-                partial(loaders[name], max_keyphrase_chars=settings.max_keyphrase_chars),
-            )
-            for name, paths in files.items()
-            if paths
-        },
-        files={"items": [*found.items], "inventory": keyphrases, **files},
-    )
-
-
-def _retrain(
-    settings: "Settings", run_id: str, inputs: "RetrainInputs", recipe: "RetrainRecipe", options: dict[str, Any]
-) -> "Retrain":
-    from distillation import Registry, Retrain, resolve_assistant, resolve_student
-
-    return Retrain(
-        settings.home / "retrains" / run_id,
-        inputs,
-        judge_of(settings, options),
-        Registry.of(settings),
-        student=resolve_student(settings),
-        assistant=resolve_assistant(settings),
-        recipe=recipe,
-        cache=settings.home / "judgments.sqlite",
-        threads=settings.threads,
-    )
-
-
-def _promote(settings: "Settings", result: "RetrainResult", run_id: str) -> None:
-    from distillation import Registry
-
-    for version in (result.assistant, result.student):
-        Registry.of(settings).promote(version, reason=f"retrain {run_id}")
-
-
-def _print_plan(
-    run_id: str, work: "Retrain", inputs: "RetrainInputs", recipe: "RetrainRecipe", *, as_json: bool
-) -> None:
-    plan = work.plan()
+def _print_plan(plan: dict[str, bool], order: "RetrainOrder", *, as_json: bool) -> None:
     if as_json:
-        print_json({"run": run_id, "done": plan, "items": len(inputs.items), "keyphrases": len(inputs.inventory)})
+        print_json({"done": plan, "order": order.model_dump(mode="json")})
         return
+    recipe = order.recipe()
     mining = recipe.mining
-    items = min(mining.items or len(inputs.items), len(inputs.items))
+    per_item = mining.student_top + mining.near_miss + mining.random
     about = {
-        "mine": f"up to {items * (mining.student_top + mining.near_miss + mining.random):,} pairs of {items:,} items",
+        "mine": f"about {per_item} pairs of each of {mining.items or 'all'} items",
         "judge": f"up to {recipe.judged_pairs:,} of them",
         "assistant": f"{recipe.assistant.size}, {recipe.assistant.epochs:g} epochs",
         "score": "all mined pairs",
         "student": f"{recipe.student.epochs:g} epochs, {recipe.student.distillation_loss} loss",
-        "evaluate": f"on {min(recipe.evaluated_items, len(inputs.items)):,} items, against the present student",
+        "evaluate": f"on up to {recipe.evaluated_items:,} items, against the present student",
     }
     print_table(("stage", "state", "what"), [(name, "done" if plan[name] else "to do", about[name]) for name in plan])
     click.echo("dry run: nothing was changed")
 
 
-def _print_result(run_id: str, result: "RetrainResult", *, promoted: bool, as_json: bool) -> None:
-    if as_json:
-        print_json(
-            {
-                "run": run_id,
-                "student": result.student.full_name,
-                "assistant": result.assistant.full_name,
-                "report": str(result.report),
-                "promoted": promoted,
-                "stages": {
-                    stage.name: {"seconds": stage.seconds, "skipped": stage.skipped, **stage.result}
-                    for stage in result.stages
-                },
-            }
+def _print_run(run: "RetrainRun") -> None:
+    if run.results:
+        print_table(
+            ("stage", "time", "result"),
+            [(name, duration_text(run.timings[name]), _about(name, result)) for name, result in run.results.items()],
+            right=("time",),
         )
-        return
-    print_table(
-        ("stage", "time", "result"),
-        [
-            (stage.name, "there" if stage.skipped else duration_text(stage.seconds), _about(stage.name, stage.result))
-            for stage in result.stages
-        ],
-        right=("time",),
-    )
-    click.echo(f"\nassistant  {result.assistant.full_name}\nstudent    {result.student.full_name}")
-    click.echo(f"report     {result.report / 'index.html'}")
-    if promoted:
+        click.echo("")
+    click.echo(f"run        {run.id}: {run.state}")
+    if run.error:
+        click.echo(f"error      {run.error}")
+    if run.state == "done":
+        click.echo(f"assistant  {run.assistant}\nstudent    {run.student}")
+        click.echo(f"report     {run.report}/index.html")
+    if run.state == "done" and run.order.get("promote"):
         click.echo("Promoted both; `keydistill reindex INVENTORY --student promoted` builds with this student")
-    sys.stdout.flush()
 
 
 def _about(stage: str, result: dict[str, Any]) -> str:

@@ -1,14 +1,22 @@
 """`keydistill runs`: what was done, what is going on, what failed."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cli.context import settings_of
+from cli.follow import follow
 from cli.output import bytes_text, duration_text, print_json, print_table
+
+if TYPE_CHECKING:
+    from runs import ReindexRun, Run, RunStore
+
+_LOST = "lost from Redis"
 
 
 @click.group()
 def runs() -> None:
-    """List and show runs."""
+    """List, show, follow and cancel runs."""
 
 
 @runs.command("list")
@@ -18,7 +26,8 @@ def list_runs(ctx: click.Context, as_json: bool) -> None:
     """All runs, newest first."""
     from runs import open_store
 
-    found = open_store(settings_of(ctx)).all()
+    store = open_store(settings_of(ctx))
+    found = store.all()
     if as_json:
         print_json([run.as_dict() for run in found])
         return
@@ -26,20 +35,20 @@ def list_runs(ctx: click.Context, as_json: bool) -> None:
         click.echo("no runs yet; start one with `keydistill reindex INVENTORY`")
         return
     print_table(
-        ("run", "state", "parts", "keyphrases", "alias", "student", "updated"),
+        ("run", "kind", "state", "done", "what", "by", "updated"),
         [
             (
                 run.id,
-                run.state,
-                f"{len(run.parts_done)}/{run.parts}",
-                f"{run.rows:,}",
-                run.alias,
-                run.student_version,
+                run.kind,
+                _LOST if _is_lost(store, run) else run.state,
+                _done(run),
+                _what(run),
+                f"{run.started_by or '-'}, {run.executor}",
                 run.updated_at,
             )
             for run in found
         ],
-        right=("parts", "keyphrases"),
+        right=("done",),
     )
 
 
@@ -49,28 +58,109 @@ def list_runs(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
     """Everything that is known about RUN (an id, or its beginning)."""
-    from runs import open_store
+    from runs import ReindexRun, open_store
 
-    run = open_store(settings_of(ctx)).load(run_id)
+    store = open_store(settings_of(ctx))
+    run = store.load(run_id)
+    lost = _is_lost(store, run)
     if as_json:
-        print_json(run.as_dict())
+        print_json({**run.as_dict(), "lost_from_redis": lost})
         return
+    progress = run.progress
     lines = {
-        "run": run.id,
-        "state": run.state + (f" (while {run.failed_in})" if run.failed_in else ""),
+        "run": f"{run.id}, a {run.kind}",
+        "state": run.state + (f" (while {run.failed_in})" if run.failed_in else "") + (f", {_LOST}" if lost else ""),
         "error": run.error,
-        "files": ", ".join(run.files),
-        "keyphrases": f"{run.rows:,} in {run.parts:,} parts, {len(run.parts_done):,} of them done",
-        "student": f"{run.student_version} from {run.student}",
-        "collection": f"{run.collection}, {bytes_text(run.report.get('disk_bytes'))}",
-        "alias": f"{run.alias}, which named {run.previous_target or 'nothing'}" + ("" if run.swap else "; no swap"),
+        "progress": progress
+        and f"{progress.step} {progress.done:,}{f'/{progress.total:,}' if progress.total else ''} {progress.unit}",
+        "started by": f"{run.started_by or '-'}, carried out by {'Celery workers' if run.executor == 'celery' else 'one process'}",
+        "at work": "for this run" if store.holder(run.lease_name) == run.id else None,
+        **(_reindex_lines(run) if isinstance(run, ReindexRun) else _retrain_lines(run)),
         "time": ", ".join(f"{step} {duration_text(took)}" for step, took in run.timings.items()),
-        "verified": ", ".join(f"{what} {found}" for what, found in run.report.items() if what != "disk_bytes"),
+        "attempts": ", ".join(f"{what} {count}" for what, count in run.attempts.items()),
         "created": run.created_at,
         "updated": run.updated_at,
     }
     for name, value in lines.items():
         if value:
             click.echo(f"{name:<12} {value}")
-    if run.state in ("failed", "planned", "snapshot", "building", "verifying") or (run.state == "ready" and run.swap):
-        click.echo(f"{'go on with':<12} keydistill reindex --resume {run.id}")
+    if not run.is_over and (lost or store.holder(run.lease_name) != run.id):
+        with_workers = " --executor celery" if run.executor == "celery" else ""
+        click.echo(f"{'go on with':<12} keydistill {run.kind} --resume {run.id}{with_workers}")
+
+
+@runs.command("watch")
+@click.argument("run_id", metavar="RUN")
+@click.pass_context
+def watch_run(ctx: click.Context, run_id: str) -> None:
+    """Follow RUN until it is over; Ctrl-C stops only the watching. Exit status 1 where it failed or was cancelled."""
+    from runs import open_store
+
+    store = open_store(settings_of(ctx))
+    run = follow(store, store.load(run_id))
+    click.echo(f"run {run.id} is {run.state}" + (f": {run.error}" if run.error else ""))
+    ctx.exit(1 if run.state in ("failed", "cancelled") else 0)
+
+
+@runs.command("cancel")
+@click.argument("run_id", metavar="RUN")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+@click.pass_context
+def cancel_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
+    """End RUN: whoever works on it stops at the next part or step. What is live stays as it is."""
+    from runs import open_store
+
+    store = open_store(settings_of(ctx))
+    run = store.load(run_id)
+    if dry_run:
+        run.moved("cancelled")
+        click.echo(f"run {run.id} is {run.state} and would be cancelled; dry run: nothing was changed")
+        return
+    run = store.update(run.id, lambda now: now.moved("cancelled"))
+    click.echo(f"run {run.id} is cancelled; {_what(run)} was not touched")
+
+
+def _is_lost(store: "RunStore", run: "Run") -> bool:
+    from runs.redis_store import RedisRunStore
+
+    return isinstance(store, RedisRunStore) and not run.is_over and store.is_lost(run.id)
+
+
+def _done(run: "Run") -> str:
+    from runs import ReindexRun, RetrainRun
+
+    if isinstance(run, ReindexRun):
+        return f"{len(run.parts_done)}/{run.parts} parts"
+    assert isinstance(run, RetrainRun)
+    return f"{len(run.stages_done)} stages"
+
+
+def _what(run: "Run") -> str:
+    from runs import ReindexRun
+
+    return f"alias {run.alias}" if isinstance(run, ReindexRun) else "registry"
+
+
+def _reindex_lines(run: "ReindexRun") -> dict[str, str | None]:
+    return {
+        "files": ", ".join(run.files),
+        "keyphrases": f"{run.rows:,} in {run.parts:,} parts, {len(run.parts_done):,} of them done",
+        "redone": f"{run.parts_redone:,} parts" if run.parts_redone else None,
+        "student": f"{run.student_version} from {run.student}",
+        "collection": f"{run.collection}, {bytes_text(run.report.get('disk_bytes'))}",
+        "alias": f"{run.alias}, which named {run.previous_target or 'nothing'}" + ("" if run.swap else "; no swap"),
+        "verified": ", ".join(f"{what} {found}" for what, found in run.report.items() if what != "disk_bytes"),
+    }
+
+
+def _retrain_lines(run: "Run") -> dict[str, str | None]:
+    from runs import RetrainRun
+
+    assert isinstance(run, RetrainRun)
+    return {
+        "signals": str(run.order["signals"]),
+        "stages": ", ".join(run.stages_done) or "none is done",
+        "student": run.student,
+        "assistant": run.assistant,
+        "report": run.report,
+    }

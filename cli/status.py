@@ -41,6 +41,4 @@ def status(ctx: click.Context, as_json: bool) -> None:
         click.echo(f"student        {live.metadata.get('student_version', '-')}")
         click.echo(f"built          {live.metadata.get('created_at', '-')} by run {live.metadata.get('run', '-')}")
     for run in unfinished:
-        click.echo(
-            f"unfinished     {run.id}: {run.state}, {len(run.parts_done)}/{run.parts} parts {run.error or ''}".rstrip()
-        )
+        click.echo(f"unfinished     {run.id}: {run.kind}, {run.state} {run.error or ''}".rstrip())

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.context import settings_of
-from cli.input_tables import read_table
-from cli.output import print_json, print_table, progress_bars
+from cli.output import print_json, print_table, progress_bars, warn
 from errors import TrainingError
+from ingest.input_tables import read_table
 
 if TYPE_CHECKING:
     from distillation import ModelVersion, StudentData, StudentRecipe, TrainedStudent
@@ -135,13 +135,14 @@ def _read(
         "judgments": load_judgments,
         "scores": load_scores,
     }
-    known = read_table("items", [items], settings, load_items)
+    known = read_table("items", [items], settings, load_items, warn)
     tables = {
         name: read_table(
             name.replace("_", " "),
             paths,
             settings,
             partial(loaders[name], max_keyphrase_chars=settings.max_keyphrase_chars),
+            warn,
         )
         for name, paths in files.items()
         if paths

@@ -7,7 +7,7 @@ Source of the order: arXiv 2508.03628.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -160,13 +160,30 @@ class Retrain:
             digest = digest_of(name, depends)
         return plan
 
-    def run(self, progress: Progress) -> RetrainResult:
+    def run(
+        self,
+        progress: Progress,
+        *,
+        only: Collection[str] = STAGES,
+        guard: Callable[[], None] | None = None,
+        on_stage: Callable[[StageResult], None] | None = None,
+    ) -> RetrainResult | None:
         """Do all stages that are not done.
+
+        Args:
+            progress: Told about the steps.
+            only: Stops before the first stage to do that is not among these.
+            guard: Called before each stage and before the new versions are registered; what it raises ends the run.
+            on_stage: Told of each stage that is done, also of those that were done before.
+
+        Returns:
+            What came of it; None where it stopped before the end.
 
         Raises:
             TrainingError: The judge gave too few labels to learn from.
             KeydistillError: Whatever a stage raises; what was done stays.
         """
+        guard = guard or (lambda: None)
         makers: Mapping[str, Callable[..., dict[str, Any]]] = {
             "mine": self._mine,
             "judge": self._put_to_judge,
@@ -178,9 +195,16 @@ class Retrain:
         done: list[StageResult] = []
         digest = ""
         for name in STAGES:
-            stage = self._stages.run(name, self._depends(name, digest), partial(makers[name], progress=progress))
+            depends = self._depends(name, digest)
+            if name not in only and not self._stages.is_done(name, depends):
+                return None
+            guard()
+            stage = self._stages.run(name, depends, partial(makers[name], progress=progress))
+            if on_stage is not None:
+                on_stage(stage)
             done.append(stage)
             digest = stage.digest
+        guard()
         progress.start("register", None, "")
         results = {stage.name: stage.result for stage in done}
         assistant = self._registry.publish(

@@ -213,7 +213,8 @@ class RetrainRun(Run):
     """A run that trains an assistant and a student.
 
     Attributes:
-        order: What was asked for, as `workers.RetrainOrder` reads it.
+        order: What was asked for, as `workers.retrain_order.RetrainOrder` reads it.
+        present_student, present_assistant: What pairs are mined with and the new student is compared with.
         stages_done: Stages whose output is there.
         student, assistant: The new versions, once registered.
         report: Folder of the evaluation's report.
@@ -221,6 +222,8 @@ class RetrainRun(Run):
     """
 
     order: Mapping[str, Any]
+    present_student: str
+    present_assistant: str | None = None
     stages_done: tuple[str, ...] = ()
     student: str | None = None
     assistant: str | None = None

@@ -17,8 +17,8 @@ from settings import Settings
 from workers.messages import sender
 from workers.reindex_work import QUEUE_OF
 from workers.retrain_order import RetrainOrder
-from workers.retrain_work import queue_of
 from workers.retrain_run import new_retrain
+from workers.retrain_work import queue_of
 from workers.start_checks import check_executor
 
 __all__ = ["ReindexOrder", "RetrainOrder", "order", "order_reindex", "order_retrain", "resume"]
@@ -114,7 +114,9 @@ def order_retrain(settings: Settings, order: RetrainOrder, *, started_by: str | 
     """
     if settings.redis_url is None:
         raise SettingsError("the executor is celery, but redis_url is not set; set KEYDISTILL_REDIS_URL")
-    return _begun(settings, redis_store(settings), new_retrain(settings, order, started_by=started_by))
+    return _begun(
+        settings, redis_store(settings), new_retrain(settings, order, executor="celery", started_by=started_by)
+    )
 
 
 def resume(settings: Settings, run_id: str) -> Run:

@@ -8,10 +8,9 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from runs.recorded_progress import RecordedProgress
-
 from ingest import ReindexSteps
 from runs import ReindexRun, open_store
+from runs.recorded_progress import RecordedProgress
 from runs.redis_store import RedisRunStore
 from settings import Settings, load_settings
 from vectorstore import Engine

@@ -1,1 +1,143 @@
-class RetrainOrder: ...
+"""What a retrain is asked to do: checked, kept in the run's record, and turned into inputs, recipe and judge."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from errors import InputError, SettingsError
+from settings import Settings
+
+if TYPE_CHECKING:
+    from distillation import RetrainInputs, RetrainRecipe
+    from distillation.signals import SignalFiles
+
+
+class RetrainOrder(BaseModel):
+    """The options of `keydistill retrain`; None leaves a choice to the recipe. Keys of judges stay in the settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    signals: Path
+    inventory: tuple[Path, ...] = ()
+    labels: Path | None = None
+    local: Path | None = None
+    simulation: Path | None = None
+    endpoint: str | None = None
+    model: str | None = None
+    prompt: Path | None = None
+    judged_pairs: int | None = Field(default=None, ge=1)
+    budget_tokens: int | None = Field(default=None, ge=0)
+    mined_items: int | None = Field(default=None, ge=1)
+    assistant_size: str | None = None
+    assistant_epochs: float | None = Field(default=None, gt=0)
+    layers: int | None = Field(default=None, ge=1)
+    epochs: float | None = Field(default=None, gt=0)
+    distillation_loss: Literal["pearson", "margin_mse", "cosent", "kl"] | None = None
+    seed: int = 0
+    promote: bool = False
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Read an order.
+
+        Raises:
+            InputError: A value is malformed, missing, or has a name that there is not.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"retrain, {name!r}: {first['msg']}; it takes {', '.join(cls.model_fields)}") from None
+
+    def absolute(self) -> Self:
+        """The same order, to be carried out from any folder."""
+        paths = {
+            name: value.absolute() for name in type(self).model_fields if isinstance(value := getattr(self, name), Path)
+        }
+        return self.model_copy(update={**paths, "inventory": tuple(path.absolute() for path in self.inventory)})
+
+    def check(self, settings: Settings) -> None:
+        """See that the files are there and the names are known, before there is a run.
+
+        Raises:
+            InputError: A file or folder is missing.
+            SettingsError: There is no judge.
+        """
+        self.files()
+        for path in (*self.inventory, self.labels, self.local, self.simulation, self.prompt):
+            if path is not None and not path.exists():
+                raise InputError(f"{path} is not there; name a file or folder that the workers of queue train can read")
+        if settings.judge_url is None and not (self.labels or self.local or self.simulation or self.endpoint):
+            raise SettingsError("there is no judge; give endpoint and model, or one of local, labels and simulation")
+
+    def files(self) -> "SignalFiles":
+        """The files of the signals.
+
+        Raises:
+            InputError: The folder is missing, or has no items.
+        """
+        from distillation.signals import SignalFiles
+
+        if not self.signals.is_dir():
+            raise InputError(f"{self.signals} is no folder; name one that `keydistill signals import` wrote")
+        found = SignalFiles.of_folder(self.signals)
+        if not found.items:
+            raise InputError(f"{self.signals} has no items.parquet; a student reads titles: add the items")
+        return found
+
+    def recipe(self) -> "RetrainRecipe":
+        """How it goes."""
+        from distillation import RetrainRecipe
+
+        base = RetrainRecipe(seed=self.seed)
+        given = {name: value for name, value in self.model_dump().items() if value is not None}
+
+        def chosen(**names: str) -> dict[str, Any]:
+            return {field: given[option] for field, option in names.items() if option in given}
+
+        return replace(
+            base,
+            mining=replace(base.mining, **chosen(items="mined_items", seed="seed")),
+            assistant=replace(base.assistant, **chosen(size="assistant_size", epochs="assistant_epochs", seed="seed")),
+            student=replace(
+                base.student,
+                **chosen(layers="layers", epochs="epochs", distillation_loss="distillation_loss", seed="seed"),
+            ),
+            **chosen(judged_pairs="judged_pairs", budget_tokens="budget_tokens"),
+        )
+
+    def inputs(self, settings: Settings, warn: Callable[[str], object]) -> "RetrainInputs":
+        """What is learnt from; `warn` is told of rows that cannot be used.
+
+        Raises:
+            InputError: A file cannot be read, or too many of its rows cannot be used.
+        """
+        from distillation import RetrainInputs
+        from distillation.signals import load_clicks, load_items, load_judgments, load_search_relevance
+        from ingest.input_tables import read_inventory, read_table
+
+        found = self.files()
+        keyphrases = [*self.inventory] or [self.signals / "inventory.parquet"]
+        loaders = {"clicks": load_clicks, "search_relevance": load_search_relevance, "judgments": load_judgments}
+        files = {name: [*getattr(found, name)] for name in loaders}
+        return RetrainInputs(
+            items=read_table("items", found.items, settings, load_items, warn),
+            inventory=read_inventory(keyphrases, settings),
+            **{
+                name: read_table(
+                    name.replace("_", " "),
+                    paths,
+                    settings,
+                    partial(loaders[name], max_keyphrase_chars=settings.max_keyphrase_chars),
+                    warn,
+                )
+                for name, paths in files.items()
+                if paths
+            },
+            files={"items": [*found.items], "inventory": keyphrases, **files},
+        )

@@ -59,16 +59,18 @@ def beat_config(settings: Settings) -> dict[str, Any]:
         # Where no worker takes them they must not pile up.
         "options": {"queue": "control", "expires": 2 * settings.watchdog_seconds},
     }
+    loop_seconds = min(5.0, settings.watchdog_seconds)
     return {
         "timezone": settings.schedule_timezone,
         "enable_utc": True,
         "beat_scheduler": "workers.beat:Scheduler",
         "beat_schedule": {**entries, _WATCHDOG: watchdog},
-        "beat_max_loop_interval": min(5.0, settings.watchdog_seconds),
+        "beat_max_loop_interval": loop_seconds,
         "redbeat_redis_url": settings.redis_url.get_secret_value(),
         "redbeat_key_prefix": "keydistill:redbeat:",
-        # How long after the death of a beat another one takes over; RedBeat asks for more than the loop interval.
-        "redbeat_lock_timeout": 30,
+        # How long after the death of a beat another one takes over. It is renewed once per loop; five times that is
+        # what RedBeat takes by itself, of the interval that its process was started with.
+        "redbeat_lock_timeout": 5 * loop_seconds,
         "redbeat_redis_options": {"retry_period": -1},
     }
 

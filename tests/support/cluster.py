@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.redis_server import RedisServer
-
 from runs import Run, open_store
 from runs.redis_store import RedisRunStore
 from settings import Settings, load_settings
 from tests.support.front_process import FrontProcess
+from tests.support.redis_server import RedisServer
 from vectorstore.server import ServerEngine
 
 _ROOT = Path(__file__).parents[2]

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from errors import TooManyRejectsError
 
 if TYPE_CHECKING:
@@ -18,8 +16,10 @@ if TYPE_CHECKING:
 Load = Callable[[Sequence[Path], "RejectLog"], "pa.Table"]
 
 
-def read_table(what: str, files: Sequence[Path], settings: "Settings", load: Load) -> "pa.Table":
-    """The rows that can be used; says on stderr how many others there are.
+def read_table(
+    what: str, files: Sequence[Path], settings: "Settings", load: Load, warn: Callable[[str], object]
+) -> "pa.Table":
+    """The rows that can be used; `warn` is told how many others there are.
 
     Raises:
         TooManyRejectsError: They are more than `max_reject_share` allows.
@@ -38,7 +38,7 @@ def read_table(what: str, files: Sequence[Path], settings: "Settings", load: Loa
         )
         if share > settings.max_reject_share:
             raise TooManyRejectsError(f"{found}; max_reject_share allows {settings.max_reject_share:.2%}")
-        click.echo(found, err=True)
+        warn(found)
     return table
 
 

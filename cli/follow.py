@@ -1,0 +1,94 @@
+"""Following a run by its record, wherever it is carried out."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cli.output import TerminalProgress, progress_bars
+
+if TYPE_CHECKING:
+    from runs import Run, RunStore
+    from settings import Settings
+
+_R = TypeVar("_R", bound="Run")
+_SECONDS_BETWEEN_LOOKS = 0.5
+_OPTIONS = (
+    click.option(
+        "--executor",
+        type=click.Choice(("local", "celery")),
+        help="Who does the work: this process, or Celery workers.  [default: executor]",
+    ),
+    click.option(
+        "--wait/--no-wait", default=True, help="With --executor celery: follow the run to its end.  [default: wait]"
+    ),
+)
+
+
+def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command with the options that say who does the work."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def follow(store: "RunStore", run: "_R", *, quiet: bool = False) -> "_R":
+    """Show how far a run is until nobody works on it any more: bars on a terminal, a line per change in a pipe.
+
+    Returns:
+        The run: over, or failed.
+
+    Raises:
+        RunNotFoundError: Its record is gone.
+    """
+    with progress_bars(quiet=quiet) as bars:
+        shown: tuple[Any, ...] = ()
+        counted = 0
+        while True:
+            now = store.load(run.id)
+            what, total, unit, done = _position(now)
+            if (what, total) != shown:
+                shown, counted = (what, total), 0
+                bars.start(what, total, unit)
+                if not quiet and not isinstance(bars, TerminalProgress):
+                    click.echo(f"{now.updated_at}  {now.id}  {what}", err=True)
+            bars.advance(done - counted)
+            counted = done
+            if now.is_over or now.state == "failed":
+                bars.close()
+                return now  # type: ignore[return-value]
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _position(run: "Run") -> tuple[str, int | None, str, int]:
+    """What is being done, of how much, in which unit, and how much is done."""
+    from runs import ReindexRun
+
+    if isinstance(run, ReindexRun) and run.state == "building" and run.missing_parts:
+        return "embed and upsert", run.parts, "parts", len(run.parts_done)
+    if run.progress is not None:
+        return run.progress.step, run.progress.total, run.progress.unit, run.progress.done
+    return run.state, None, "", 0
+
+
+def follow_order(ctx: click.Context, settings: "Settings", run: "_R", *, wait: bool, as_json: bool) -> "_R":
+    """Follow a run that workers carry out. Ctrl-C leaves it to them, or cancels it, as the user answers."""
+    from runs import open_store
+
+    if not wait:
+        if not as_json:
+            click.echo(f"run {run.id} is given to the workers; follow it with `keydistill runs watch {run.id}`")
+        return run
+    click.echo(f"run {run.id} is given to the workers; Ctrl-C leaves it to them", err=True)
+    store = open_store(settings)
+    try:
+        return follow(store, run, quiet=as_json)
+    except KeyboardInterrupt:
+        if sys.stdin.isatty() and click.confirm(f"\nCancel run {run.id}? Otherwise the workers go on", err=True):
+            cancelled = store.update(run.id, lambda now: now.moved("cancelled"))
+            click.echo(f"run {run.id} is {cancelled.state}", err=True)
+        else:
+            click.echo(f"\nrun {run.id} goes on; follow it with `keydistill runs watch {run.id}`", err=True)
+        ctx.exit(130)
