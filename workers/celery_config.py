@@ -5,7 +5,7 @@ Names are Celery's: https://docs.celeryq.dev/en/stable/userguide/configuration.h
 
 from typing import Any
 
-from kombu import Queue
+from kombu.entity import Queue
 
 from settings import Settings
 

@@ -159,9 +159,9 @@ def _recording_failure(store: RedisRunStore, run_id: str, lease: Lease | None) -
     """What is for good goes into the record, and ends here."""
     try:
         yield
-    except (LeaseLostError, RunStateError, *PASSING):
-        raise
     except Exception as error:
+        if isinstance(error, (LeaseLostError, RunStateError, *PASSING)):
+            raise
         _log.exception("run %s failed", run_id)
         reason = str(error)
         store.update(run_id, lambda now: now.failed(reason), lease)

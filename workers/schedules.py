@@ -142,7 +142,8 @@ def fire(settings: Settings, store: RedisRunStore, name: str, start: Start) -> F
     """
     schedule = _schedule(settings, name)
     before = last_fired(store, name)
-    run, said = before and before.run, None
+    run: str | None = None if before is None else before.run
+    said: str | None = None
     try:
         if is_paused(store, name):
             said = "paused"
