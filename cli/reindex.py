@@ -55,6 +55,7 @@ def reindex(
         ctx, student=student, dimension=dimension, max_reject_share=max_reject_share, executor=executor
     )
     if settings.executor == "celery" and not dry_run:
+        from ingest import reindex_of
         from workers import orders
 
         ordered = (
@@ -64,7 +65,7 @@ def reindex(
                 settings, orders.ReindexOrder(files=inventory, categories=categories, swap=not no_swap)
             )
         )
-        ended = follow_order(ctx, settings, ordered, wait=wait, as_json=as_json)
+        ended = reindex_of(follow_order(ctx, settings, ordered, wait=wait, as_json=as_json))
         print_json(ended.as_dict()) if as_json else _print_run(ended)
         ctx.exit(1 if ended.state in ("failed", "cancelled") else 0)
     if not resume:

@@ -61,25 +61,22 @@ def retrain(
     was ordered.
     """
     from workers.retrain_order import RetrainOrder
+    from workers.retrain_run import Retrainer, retrain_of
 
     settings = settings_of(ctx, executor=executor)
-    given = {
-        name: value
-        for name, value in options.items()
-        if value is not None and ctx.get_parameter_source(name) != ParameterSource.DEFAULT
-    }
+    by_default = {name for name in options if ctx.get_parameter_source(name) == ParameterSource.DEFAULT}
+    given = {name: value for name, value in options.items() if name not in by_default}
     if bool(given) == bool(resume) or (given and "signals" not in given):
         raise SettingsError("give SIGNALS to start a retrain, or --resume RUN alone to take one up as it was ordered")
     order = None if resume else RetrainOrder.of(given)
     if settings.executor == "celery" and not dry_run:
         from workers import orders
 
-        run = orders.resume(settings, resume) if order is None else orders.order_retrain(settings, order)
-        ended = follow_order(ctx, settings, run, wait=wait, as_json=as_json)
+        ordered = orders.resume(settings, resume or "") if order is None else orders.order_retrain(settings, order)
+        ended = retrain_of(follow_order(ctx, settings, ordered, wait=wait, as_json=as_json))
         print_json(ended.as_dict()) if as_json else _print_run(ended)
         ctx.exit(0 if ended.state in ("done", "planned", "training") else 1)
     from runs import open_store
-    from workers.retrain_run import Retrainer, retrain_of
 
     store = open_store(settings)
     with progress_bars(quiet=as_json) as bars:

@@ -66,14 +66,13 @@ def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
     if as_json:
         print_json({**run.as_dict(), "lost_from_redis": lost})
         return
-    progress = run.progress
+    by = "Celery workers" if run.executor == "celery" else "one process"
     lines = {
         "run": f"{run.id}, a {run.kind}",
         "state": run.state + (f" (while {run.failed_in})" if run.failed_in else "") + (f", {_LOST}" if lost else ""),
         "error": run.error,
-        "progress": progress
-        and f"{progress.step} {progress.done:,}{f'/{progress.total:,}' if progress.total else ''} {progress.unit}",
-        "started by": f"{run.started_by or '-'}, carried out by {'Celery workers' if run.executor == 'celery' else 'one process'}",
+        "progress": _progress_text(run),
+        "started by": f"{run.started_by or '-'}, carried out by {by}",
         "at work": "for this run" if store.holder(run.lease_name) == run.id else None,
         **(_reindex_lines(run) if isinstance(run, ReindexRun) else _retrain_lines(run)),
         "time": ", ".join(f"{step} {duration_text(took)}" for step, took in run.timings.items()),
@@ -124,6 +123,13 @@ def _is_lost(store: "RunStore", run: "Run") -> bool:
     from runs.redis_store import RedisRunStore
 
     return isinstance(store, RedisRunStore) and not run.is_over and store.is_lost(run.id)
+
+
+def _progress_text(run: "Run") -> str | None:
+    if run.progress is None:
+        return None
+    of = f"/{run.progress.total:,}" if run.progress.total else ""
+    return f"{run.progress.step} {run.progress.done:,}{of} {run.progress.unit}"
 
 
 def _done(run: "Run") -> str:

@@ -1,7 +1,7 @@
 """The scheduler of the beat: RedBeat, but a Redis that was away or emptied does not end it.
 
-RedBeat retries its own calls, not those of its lock: one restart of Redis ends the process. And it takes a schedule that
-never ran for overdue: a weekly retrain would start with the first beat.
+RedBeat retries its own calls, not those of its lock: one restart of Redis ends the process. And it takes a schedule
+that never ran for overdue: a weekly retrain would start with the first beat.
 """
 
 import logging
@@ -24,12 +24,14 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
     def tick(self, *arguments: Any, **options: Any) -> float:
         """Send what is due; seconds until the next look."""
         try:
+            if self.lock is None:
+                # Redis was away when we started, or we lost the lock. Waits until no other beat has it.
+                acquire_distributed_beat_lock(SimpleNamespace(scheduler=self))
+                self.setup_schedule()
             return float(super().tick(*arguments, **options))
         except LockError:
-            _log.warning("beat: the lock is lost; Redis was emptied or another beat took over")
-            # Waits until no other beat has it.
-            acquire_distributed_beat_lock(SimpleNamespace(scheduler=self))
-            self.setup_schedule()
+            _log.warning("beat: the lock is lost; Redis was emptied, or another beat took over")
+            self.lock = None
         except (RedisConnectionError, RedisTimeoutError) as error:
             _log.warning("beat: Redis cannot be reached (%s); trying again", type(error).__name__)
         return _PAUSE_SECONDS

@@ -5,13 +5,13 @@ The command line and the tasks `keydistill.reindex` and `keydistill.retrain` cal
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from errors import InputError, SettingsError
 from ingest import ReindexSteps
-from runs import Run, open_store
+from runs import ReindexRun, RetrainRun, Run, open_store
 from runs.redis_store import RedisRunStore
 from settings import Settings
 from workers.messages import sender
@@ -23,6 +23,7 @@ from workers.start_checks import check_executor
 
 __all__ = ["ReindexOrder", "RetrainOrder", "order", "order_reindex", "order_retrain", "resume"]
 
+_R = TypeVar("_R", bound=Run)
 # Until a worker takes the run up; the watchdog keeps it after that.
 _RESERVED_SECONDS = 600
 
@@ -68,7 +69,7 @@ def order(settings: Settings, kind: str, values: Mapping[str, Any], *, started_b
     raise InputError(f"there is no task {kind!r}; expected reindex or retrain")
 
 
-def order_reindex(settings: Settings, order: ReindexOrder, *, started_by: str | None = None) -> Run:
+def order_reindex(settings: Settings, order: ReindexOrder, *, started_by: str | None = None) -> ReindexRun:
     """Make a run that workers will carry out.
 
     Raises:
@@ -104,7 +105,7 @@ def order_reindex(settings: Settings, order: ReindexOrder, *, started_by: str | 
     return _begun(settings, store, run)
 
 
-def order_retrain(settings: Settings, order: RetrainOrder, *, started_by: str | None = None) -> Run:
+def order_retrain(settings: Settings, order: RetrainOrder, *, started_by: str | None = None) -> RetrainRun:
     """Make a retrain that workers will carry out.
 
     Raises:
@@ -114,9 +115,8 @@ def order_retrain(settings: Settings, order: RetrainOrder, *, started_by: str | 
     """
     if settings.redis_url is None:
         raise SettingsError("the executor is celery, but redis_url is not set; set KEYDISTILL_REDIS_URL")
-    return _begun(
-        settings, redis_store(settings), new_retrain(settings, order, executor="celery", started_by=started_by)
-    )
+    run = new_retrain(settings, order, executor="celery", started_by=started_by)
+    return _begun(settings, redis_store(settings), run)
 
 
 def resume(settings: Settings, run_id: str) -> Run:
@@ -153,7 +153,7 @@ def send_first(settings: Settings, run: Run) -> None:
         send("keydistill.retrain_stages", run.id, queue=queue_of(run))
 
 
-def _begun(settings: Settings, store: RedisRunStore, run: Run) -> Run:
+def _begun(settings: Settings, store: RedisRunStore, run: _R) -> _R:
     store.reserve(run.lease_name, run.id, _RESERVED_SECONDS)
     store.add(run)
     send_first(settings, run)

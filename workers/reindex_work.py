@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from errors import LeaseLostError, RunBusyError, RunError, RunNotFoundError, RunStateError
-from ingest.reindex import reindex_of
+from ingest import reindex_of
 from runs import Lease, ReindexRun, Run, State
 from runs.record import part_name
 from runs.redis_store import RedisLease, RedisRunStore

@@ -1,4 +1,4 @@
-"""The stages of a retrain that belong to one queue, in a process of its own:
+"""The stages of a retrain that belong to one queue, in a process of its own.
 
 python -m workers.retrain_child RUN --queue train
 """
