@@ -21,6 +21,8 @@ _PAUSE_SECONDS = 1.0
 class Scheduler(RedBeatScheduler):  # type: ignore[misc]
     """See the module."""
 
+    lock: Any = None
+
     def tick(self, *arguments: Any, **options: Any) -> float:
         """Send what is due; seconds until the next look."""
         try:

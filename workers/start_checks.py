@@ -33,7 +33,7 @@ def check_start(settings: Settings, queues: AbstractSet[str]) -> None:
     if settings.shared is not None:
         from workers.shared_storage import SharedStorage
 
-        SharedStorage(settings.shared, settings.home).has("snapshots")
+        SharedStorage(settings.shared, settings.home).check()
 
 
 def check_executor(settings: Settings) -> None:
