@@ -190,7 +190,7 @@ class ReindexRun(Run):
     def is_over(self) -> bool:
         """Also when it is ready and not to be swapped."""
         # Not super(): a class with slots is made anew by the decorator, and the cell of super() is of the old one.
-        return Run.is_over.fget(self) or (self.state == "ready" and not self.swap)  # type: ignore[attr-defined,no-any-return]
+        return Run.is_over.fget(self) or (self.state == "ready" and not self.swap)  # type: ignore[attr-defined]
 
     @property
     def missing_parts(self) -> list[int]:
@@ -249,7 +249,7 @@ def run_from_dict(values: Mapping[str, Any]) -> Run:
     if kind is None:
         raise ValueError(f"kind {values.get('kind')!r}")
     lists = {each.name for each in fields(kind) if str(each.type).startswith("tuple")}
-    found = {name: tuple(value) if name in lists else value for name, value in values.items()}
+    found: dict[str, Any] = {name: tuple(value) if name in lists else value for name, value in values.items()}
     if found.get("progress") is not None:
         found["progress"] = StepProgress(**found["progress"])
     return kind(**found)

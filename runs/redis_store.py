@@ -183,7 +183,7 @@ class RedisRunStore:
     def all(self) -> list[Run]:
         """See `RunStore.all`; with the copies of those that Redis has lost."""
 
-        def read(redis: Redis) -> list[str | None]:
+        def read(redis: Any) -> list[str | None]:
             ids = list(redis.smembers(f"{_PREFIX}runs"))
             return list(redis.mget([_run_key(run_id) for run_id in ids])) if ids else []
 
@@ -271,7 +271,7 @@ class RedisRunStore:
     def holder(self, name: str) -> str | None:
         """See `RunStore.holder`."""
         held = self._held(name)
-        return held and held["run"]
+        return None if held is None else str(held["run"])
 
     def owner(self, name: str) -> str | None:
         """The process that holds a lease, as HOST:PID:CHANCE; None where there is none, or it is only reserved."""
@@ -294,7 +294,7 @@ class RedisRunStore:
         Raises:
             RedisUnavailableError: Redis cannot be reached, or keydistill of another version uses it.
         """
-        found = self.call(lambda redis: redis.set(f"{_PREFIX}format", FORMAT, nx=True, get=True))
+        found: Any = self.call(lambda redis: redis.set(f"{_PREFIX}format", FORMAT, nx=True, get=True))
         if found is not None and int(found) != FORMAT:
             raise RedisUnavailableError(
                 f"the runs in this Redis are of format {found}, this keydistill reads format {FORMAT}; "

@@ -17,17 +17,19 @@ Change = Callable[[Run], Run]
 
 
 class Lease(Protocol):
-    """Held by this process for a run.
+    """Held by this process for a run."""
 
-    Attributes:
-        name: Of what is held.
-        run_id: For which run.
-        token: Greater than that of every holder before.
-    """
+    @property
+    def name(self) -> str:
+        """Of what is held."""
 
-    name: str
-    run_id: str
-    token: int
+    @property
+    def run_id(self) -> str:
+        """For which run."""
+
+    @property
+    def token(self) -> int:
+        """Greater than that of every holder before."""
 
     def check(self) -> None:
         """Return if it is still held.

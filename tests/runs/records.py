@@ -1,0 +1,33 @@
+from runs import ReindexRun, RetrainRun, new_run_id, now
+
+
+def reindex_run(alias: str = "keyphrases") -> ReindexRun:
+    run_id = new_run_id()
+    return ReindexRun(
+        id=run_id,
+        kind="reindex",
+        state="planned",
+        created_at=now(),
+        updated_at=now(),
+        files=("/inventory.csv",),
+        categories=None,
+        student="tiny",
+        student_version="tiny-32d-0123456789ab",
+        dimension=32,
+        alias=alias,
+        collection=f"{alias}-{run_id}",
+        previous_target=None,
+        swap=True,
+    )
+
+
+def retrain_run() -> RetrainRun:
+    return RetrainRun(
+        id=new_run_id(),
+        kind="retrain",
+        state="planned",
+        created_at=now(),
+        updated_at=now(),
+        order={"signals": "/signals"},
+        present_student="tiny",
+    )

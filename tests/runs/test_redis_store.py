@@ -1,0 +1,151 @@
+"""What the store in Redis does beyond what every store does."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from errors import LeaseLostError, RedisUnavailableError, RunBusyError, RunNotFoundError
+from runs.redis_store import RedisRunStore
+from tests.runs.records import reindex_run
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path / "redis") as running:
+        yield running
+
+
+def open_store(server: RedisServer, home: Path, lease_seconds: float = 1.0) -> RedisRunStore:
+    return RedisRunStore(SecretStr(server.url), home, lease_seconds=lease_seconds)
+
+
+@pytest.fixture
+def store(server, tmp_path) -> RedisRunStore:
+    return open_store(server, tmp_path / "home")
+
+
+def sleeper(url: str, home: Path, run_id: str, holding, tries, found) -> None:
+    store = RedisRunStore(SecretStr(url), home, lease_seconds=1)
+    with store.lease("build:keyphrases", run_id) as lease:
+        holding.set()
+        tries.wait()
+        try:
+            store.update(run_id, lambda now: now.moved("snapshot"), lease)
+            found.put("changed")
+        except LeaseLostError as error:
+            found.put(str(error))
+
+
+def test_a_process_that_slept_through_its_lease_changes_nothing(store, server, tmp_path):
+    run = store.add(reindex_run())
+    context = multiprocessing.get_context("spawn")
+    holding, tries, found = context.Event(), context.Event(), context.Queue()
+    process = context.Process(target=sleeper, args=(server.url, tmp_path, run.id, holding, tries, found))
+    process.start()
+    assert holding.wait(30)
+    os.kill(process.pid, signal.SIGSTOP)
+    deadline = time.monotonic() + 20
+    while store.holder(run.lease_name) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with store.lease(run.lease_name, run.id):
+        tries.set()
+        os.kill(process.pid, signal.SIGCONT)
+        assert "no longer holds the lease on 'build:keyphrases'" in found.get(timeout=30)
+        assert store.load(run.id).state == "planned"
+    process.join()
+
+
+def test_a_lease_is_renewed_as_long_as_it_is_held(store):
+    with store.lease("retrain", "one") as lease:
+        time.sleep(2.5)
+        lease.check()
+
+
+def test_a_lease_that_is_left_to_its_run(store, server, tmp_path):
+    another = open_store(server, tmp_path)
+    store.acquire("retrain", "one").leave_to_run(60)
+    assert (store.holder("retrain"), store.owner("retrain")) == ("one", None)
+    with pytest.raises(RunBusyError):
+        another.acquire("retrain", "two")
+    taken = another.acquire("retrain", "one")
+    assert another.owner("retrain") == taken.owner
+    store.reserve("retrain", "one", 60)
+    taken.check()
+    taken.release()
+    assert store.holder("retrain") is None
+
+
+def test_a_reservation_ends(store):
+    store.reserve("retrain", "one", 0.3)
+    with pytest.raises(RunBusyError, match="run one holds 'retrain'"):
+        store.reserve("retrain", "two", 1)
+    time.sleep(0.4)
+    store.reserve("retrain", "two", 1)
+    assert store.holder("retrain") == "two"
+
+
+def test_an_emptied_redis(store, server):
+    run = store.add(reindex_run())
+    store.update(run.id, lambda now: now.moved("snapshot"))
+    server.flush()
+    assert store.is_lost(run.id)
+    assert [(each.id, each.state) for each in store.all()] == [(run.id, "snapshot")]
+    assert store.load(run.id[:15]).state == "snapshot"
+    with pytest.raises(RunNotFoundError, match=f"if Redis was emptied, take its copy up with --resume {run.id}"):
+        store.update(run.id, lambda now: now.moved("building"))
+    store.restore(run.id)
+    store.restore(run.id)
+    assert not store.is_lost(run.id)
+    assert store.update(run.id, lambda now: now.moved("building")).state == "building"
+
+
+def test_a_restart_loses_nothing_and_no_lease(server, tmp_path):
+    store = open_store(server, tmp_path / "home", lease_seconds=10)
+    run = store.add(reindex_run())
+    with store.lease("retrain", "one") as lease:
+        server.kill()
+        server.start()
+        lease.check()
+        assert store.load(run.id) == run
+
+
+def test_a_server_that_is_gone_is_one_line_without_the_password(tmp_path):
+    with RedisServer(tmp_path / "redis", password="hush-hush") as server:
+        store = open_store(server, tmp_path)
+        store.check_format()
+        wrong = RedisRunStore(SecretStr(server.url.replace("hush", "hash")), tmp_path)
+        with pytest.raises(RedisUnavailableError, match="cannot be used") as caught:
+            wrong.all()
+        assert "hash" not in str(caught.value)
+        url = server.url
+    assert "hush" not in repr(store)
+    with pytest.raises(RedisUnavailableError, match=r"Redis at 127\.0\.0\.1:\d+ cannot be used") as caught:
+        RedisRunStore(SecretStr(url), tmp_path).all()
+    assert "hush" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(RedisUnavailableError, match="is no address of a Redis"):
+        RedisRunStore(SecretStr("nonsense://x"), tmp_path)
+
+
+def test_another_format_is_refused(store, server):
+    store.check_format()
+    store.check_format()
+    store.call(lambda redis: redis.set("keydistill:format", 99))
+    with pytest.raises(RedisUnavailableError, match="of format 99, this keydistill reads format 1"):
+        store.check_format()
+
+
+def test_the_copy_is_what_was_recorded(store, tmp_path):
+    run = store.add(reindex_run())
+    store.update(run.id, lambda now: now.moved("snapshot"))
+    copy = json.loads((tmp_path / "home" / "runs" / run.id / "run.json").read_text())
+    assert copy["state"] == "snapshot"

@@ -1,0 +1,171 @@
+"""What both stores of runs promise."""
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from errors import RunBusyError, RunNotFoundError, RunStateError
+from runs import RunStore, open_store
+from runs.record import Run
+from settings import Settings, load_settings
+from tests.runs.records import reindex_run, retrain_run
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture(params=["file", "redis"])
+def settings(request, tmp_path, server) -> Settings:
+    if request.param == "file":
+        return load_settings(home=tmp_path)
+    server.flush()
+    return load_settings(home=tmp_path, redis_url=server.url, lease_seconds=5)
+
+
+@pytest.fixture
+def store(settings) -> RunStore:
+    return open_store(settings)
+
+
+def test_what_is_added_is_there(store):
+    run, other = reindex_run(), retrain_run()
+    store.add(run)
+    store.add(other)
+    assert store.load(run.id) == run
+    assert store.load(other.id) == other
+    with pytest.raises(RunStateError, match="there is a run"):
+        store.add(run)
+
+
+def test_newest_first(store):
+    runs = [replace(reindex_run(), id=f"2026112{day}-000000-000000") for day in (3, 1, 2)]
+    for run in runs:
+        store.add(run)
+    assert [run.id[:8] for run in store.all()] == ["20261123", "20261122", "20261121"]
+
+
+def test_the_beginning_of_an_id_will_do_if_it_fits_one(store):
+    for name in ("20261123-a", "20261123-ab", "20261124-c"):
+        store.add(replace(reindex_run(), id=name))
+    assert store.load("20261124").id == "20261124-c"
+    assert store.load("20261123-a").id == "20261123-a"
+    for wrong, said in (("20261123", "2 runs begin with it"), ("x", "there is none"), ("", "")):
+        with pytest.raises(RunNotFoundError, match=said):
+            store.load(wrong)
+
+
+def test_an_update_changes_the_record(store):
+    run = store.add(reindex_run())
+    changed = store.update(run.id, lambda now: now.moved("snapshot"))
+    assert changed.state == store.load(run.id).state == "snapshot"
+    with pytest.raises(RunNotFoundError):
+        store.update("20200101-none", lambda now: now)
+
+
+def test_a_change_that_raises_changes_nothing(store):
+    run = store.add(reindex_run())
+    with pytest.raises(RunStateError):
+        store.update(run.id, lambda now: now.moved("live"))
+    assert store.load(run.id) == run
+
+
+def add_parts(settings: Settings, run_id: str, first: int) -> None:
+    store = open_store(settings)
+    for number in range(first, first + 10):
+        store.update(run_id, lambda now, number=number: now.with_part(number))
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_no_update_is_lost(store, settings, kind):
+    run = store.add(reindex_run())
+    make: Callable[..., threading.Thread | multiprocessing.Process] = threading.Thread
+    if kind == "processes":
+        make = multiprocessing.get_context("spawn").Process
+    workers = [make(target=add_parts, args=(settings, run.id, first)) for first in (0, 10, 20)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert store.load(run.id).parts_done == tuple(range(30))
+
+
+def test_a_lease_is_held_by_one(store, settings):
+    another = open_store(settings)
+    with store.lease("build:keyphrases", "one") as lease:
+        lease.check()
+        assert another.holder("build:keyphrases") == "one"
+        with (
+            pytest.raises(RunBusyError, match="run one is building for alias 'keyphrases'"),
+            another.lease("build:keyphrases", "two"),
+        ):
+            pass
+        with (
+            pytest.raises(RunBusyError, match="another process is working on run one"),
+            another.lease("build:keyphrases", "one"),
+        ):
+            pass
+        with another.lease("build:another", "two"):
+            assert another.holder("build:another") == "two"
+    assert store.holder("build:keyphrases") is None
+
+
+def test_tokens_grow(store, settings):
+    tokens = []
+    for run_id in ("one", "two", "two"):
+        with open_store(settings).lease("retrain", run_id) as lease:
+            tokens.append(lease.token)
+    assert tokens == sorted(set(tokens))
+
+
+def test_a_lease_is_given_back_when_the_work_fails(store):
+    with pytest.raises(ZeroDivisionError), store.lease("retrain", "one"):
+        1 / 0
+    with store.lease("retrain", "two"):
+        pass
+
+
+def test_an_update_under_a_lease(store):
+    run = store.add(reindex_run())
+    with store.lease(run.lease_name, run.id) as lease:
+        assert store.update(run.id, lambda now: now.moved("snapshot"), lease).state == "snapshot"
+
+
+def hold(settings: Settings, holding: threading.Event) -> None:
+    with open_store(settings).lease("retrain", "one"):
+        holding.set()
+        time.sleep(60)
+
+
+def test_a_lease_ends_with_its_process(store, settings):
+    context = multiprocessing.get_context("spawn")
+    holding = context.Event()
+    process = context.Process(target=hold, args=(settings.model_copy(update={"lease_seconds": 1}), holding))
+    process.start()
+    assert holding.wait(30)
+    assert store.holder("retrain") == "one"
+    process.kill()
+    process.join()
+    deadline = time.monotonic() + 10
+    while store.holder("retrain") is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with store.lease("retrain", "two"):
+        pass
+
+
+def test_a_folder_per_run(store, tmp_path):
+    assert store.folder("x") == Path(tmp_path) / "runs" / "x"
+
+
+def test_records_of_other_kinds_are_as_they_were(store):
+    run: Run = store.add(retrain_run())
+    assert store.update(run.id, lambda now: now.moved("training")).kind == "retrain"
