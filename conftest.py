@@ -5,12 +5,12 @@ import os
 # Before anything imports the hub's client: tests must not reach the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from encoders import Student, find_model
+from tests.support.tiny_models import make_tiny_student
 
 
 @pytest.fixture(scope="session")
@@ -22,20 +22,7 @@ def student() -> Student:
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A student with the base's tokenizer and one small layer of random weights: for tests of all but its quality."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from transformers import BertConfig, BertModel
-
-    torch.manual_seed(0)
-    base = find_model("sentence-transformers/all-MiniLM-L6-v2")
-    folder = tmp_path_factory.mktemp("students") / "tiny"
-    shutil.copytree(base, folder)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    BertModel(BertConfig(**sizes)).save_pretrained(folder)
-    pooling = folder / "1_Pooling" / "config.json"
-    pooling.write_text(pooling.read_text().replace("384", "32"))
-    assert SentenceTransformer(str(folder)).get_embedding_dimension() == 32
-    return folder
+    return make_tiny_student(tmp_path_factory.mktemp("students") / "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import click
 from cli.context import settings_of
 from cli.output import print_json, print_table, progress_bars, warn
 from errors import SettingsError
-from ingest.input_tables import load_pairs, read_inventory, read_table
 
 if TYPE_CHECKING:
     from distillation.evaluation import Comparison, Evaluation, MatchCategory, RelevanceJudge
@@ -152,6 +151,8 @@ def _evaluations(sources: list[str], settings: "Settings", given: Given, bars: A
     # Before anything is read: a name that is wrong is found at once.
     folders = [resolve_model(settings, "student", source) for source in sources]
     assistant = resolve_assistant(settings)
+    from ingest.input_tables import load_pairs, read_inventory, read_table
+
     items = sample_items(read_table("items", given.items, settings, load_items, warn), given.limit_items, given.seed)
     inventory = read_inventory(given.inventory, settings)
     most = settings.max_keyphrase_chars

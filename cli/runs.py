@@ -64,7 +64,7 @@ def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
     run = store.load(run_id)
     lost = _is_lost(store, run)
     if as_json:
-        print_json({**run.as_dict(), "lost_from_redis": lost})
+        print_json({**run.as_dict(), **({"lost_from_redis": True} if lost else {})})
         return
     by = "Celery workers" if run.executor == "celery" else "one process"
     lines = {

@@ -12,7 +12,6 @@ import click
 from cli.context import settings_of
 from cli.output import print_json, print_table, progress_bars, warn
 from errors import TrainingError
-from ingest.input_tables import read_table
 
 if TYPE_CHECKING:
     from distillation import ModelVersion, StudentData, StudentRecipe, TrainedStudent
@@ -135,6 +134,8 @@ def _read(
         "judgments": load_judgments,
         "scores": load_scores,
     }
+    from ingest.input_tables import read_table
+
     known = read_table("items", [items], settings, load_items, warn)
     tables = {
         name: read_table(

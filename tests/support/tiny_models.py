@@ -1,0 +1,22 @@
+"""Models of one small layer with random weights, for all but their quality."""
+
+import shutil
+from pathlib import Path
+
+from encoders import find_model
+
+
+def make_tiny_student(folder: Path, seed: int = 0) -> Path:
+    """A student of 32 dimensions with the base's tokenizer, in the folder `folder`."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(seed)
+    shutil.copytree(find_model("sentence-transformers/all-MiniLM-L6-v2"), folder)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(**sizes)).save_pretrained(folder)
+    pooling = folder / "1_Pooling" / "config.json"
+    pooling.write_text(pooling.read_text().replace("384", "32"))
+    assert SentenceTransformer(str(folder)).get_embedding_dimension() == 32
+    return folder
