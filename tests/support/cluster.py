@@ -119,6 +119,13 @@ class Cluster:
         command = ["worker", "-Q", queue, "-P", "prefork", "-c", "1", "-n", f"{name}@%h", "--loglevel", "INFO"]
         return self._member(name, command)
 
+    def worker_with(self, queue: str, **environment: str) -> Member:
+        """A worker that has other settings than the rest."""
+        member = self.worker(f"{queue}", 9)
+        member.kill()
+        member.environment = {**self.environment, **environment}
+        return member.start()
+
     def beat(self, number: int = 1) -> Member:
         """A running beat."""
         return self._member(f"beat{number}", ["beat", "--loglevel", "INFO", "--max-interval", "1"])

@@ -1,0 +1,284 @@
+"""Workers as operations meet them: started wrongly, asked wrongly, on a schedule, from the command line."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from errors import InputError, RunBusyError, SettingsError
+from runs import ReindexRun
+from settings import load_settings
+from tests.support.cluster import Cluster
+from tests.workers.conftest import PART_ROWS, Content, assert_same, content
+from workers import orders
+
+ROOT = Path(__file__).parents[2]
+
+
+def celery(cluster: Cluster, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "workers.app", *arguments],
+        env={**cluster.environment, **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"KEYDISTILL_REDIS_URL": "redis://:hush@127.0.0.1:1/0"}, "Redis at 127.0.0.1:1 cannot be used"),
+        ({"KEYDISTILL_QDRANT_URL": "http://127.0.0.1:1"}, "127.0.0.1:1"),
+        ({"KEYDISTILL_ENGINE": "embedded"}, "the engine is embedded, which only one process can write"),
+        ({"KEYDISTILL_SHARED": "nothing://x"}, "the shared storage nothing://x cannot be reached"),
+        ({"KEYDISTILL_PART_ROWS": "many"}, "setting 'part_rows'"),
+    ],
+    ids=["redis", "qdrant", "engine", "shared", "settings"],
+)
+def test_a_worker_that_cannot_work_ends_at_once_and_says_why(cluster, environment, said):
+    environment = {"KEYDISTILL_QDRANT_RETRIES": "0", **environment}
+    ended = celery(cluster, "worker", "-Q", "control,embed", "-P", "solo", **environment)
+    assert ended.returncode != 0
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, ended.stderr
+    assert said in lines[0]
+    assert "hush" not in ended.stderr + ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+def test_workers_without_redis_say_what_to_set(cluster):
+    environment = {name: value for name, value in cluster.environment.items() if name != "KEYDISTILL_REDIS_URL"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "workers.app", "beat"],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert "error: redis_url is not set; workers need it: KEYDISTILL_REDIS_URL=" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_control_worker_never_imports_torch(cluster, inventory, expected):
+    # The same functions that its tasks call, in one process, up to the messages for the embed workers.
+    code = f"""
+import sys
+from pathlib import Path
+from workers import orders, reindex_work
+from workers.process import worker_process
+import workers.tasks
+process = worker_process()
+run = orders.order_reindex(process.settings, orders.ReindexOrder(files=(Path({str(inventory)!r}),), alias="no-torch"))
+sent = []
+print(reindex_work.advance(process, run.id, "control", lambda *message, queue: sent.append(message)))
+assert len(sent) == 6, sent
+process.store.update(run.id, lambda now: now.moved("cancelled"))
+loaded = [name for name in ("torch", "transformers", "sentence_transformers") if name in sys.modules]
+sys.exit(f"imported {{loaded}}" if loaded else 0)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=cluster.environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "is building" in ended.stdout
+
+
+def test_celery_call_does_what_the_command_does(cluster, inventory, expected):
+    cluster.worker("control"), cluster.worker("embed")
+    kwargs = json.dumps({"files": [str(inventory)], "alias": "called"})
+    called = celery(cluster, "call", "keydistill.reindex", "--kwargs", kwargs)
+    assert called.returncode == 0, called.stderr
+    answer = celery(cluster, "result", called.stdout.strip())
+    run = cluster.wait_over(answer.stdout.strip().split("'")[-2])
+    assert run.state == "live", run.error
+    assert_same(content(cluster.engine, "called"), expected)
+
+
+def test_a_bad_call_is_refused_before_there_is_a_run(cluster):
+    cluster.worker("control")
+    before = len(cluster.store.all())
+    called = celery(cluster, "call", "keydistill.reindex", "--kwargs", json.dumps({"file": "x"}))
+    answer = celery(cluster, "result", called.stdout.strip())
+    assert "reindex, 'files': Field required; it takes files, categories" in answer.stderr + answer.stdout
+    assert len(cluster.store.all()) == before
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "'files': Field required"),
+        ({"files": []}, "'files'"),
+        ({"files": ["/not/there.csv"]}, "/not/there.csv is no file here"),
+        ({"files": ["INVENTORY"], "colour": 1}, "'colour'"),
+        ({"files": ["INVENTORY"], "dimension": 0}, "'dimension'"),
+        ({"files": ["INVENTORY"], "dimension": 64}, "has 32 dimensions, asked for 64"),
+        ({"files": ["INVENTORY"], "student": "/no/student"}, "was not found"),
+    ],
+)
+def test_bad_orders(cluster, inventory, values, said):
+    values = {name: [str(inventory)] if value == ["INVENTORY"] else value for name, value in values.items()}
+    before = len(cluster.store.all())
+    with pytest.raises(Exception, match=said) as caught:
+        orders.order_reindex(cluster.settings, orders.ReindexOrder.of(values))
+    assert "\n" not in str(caught.value)
+    assert len(cluster.store.all()) == before
+
+
+def test_an_order_of_no_kind(cluster):
+    with pytest.raises(InputError, match="there is no task 'dance'; expected reindex or retrain"):
+        orders.order(cluster.settings, "dance", {})
+
+
+def test_the_settings_must_allow_workers(inventory, tmp_path):
+    order = orders.ReindexOrder.of({"files": [inventory]})
+    with pytest.raises(SettingsError, match="redis_url is not set"):
+        orders.order_reindex(load_settings(home=tmp_path), order)
+    with pytest.raises(SettingsError, match="the engine is embedded"):
+        orders.order_reindex(load_settings(home=tmp_path, redis_url="redis://127.0.0.1:1"), order)
+
+
+def test_the_command_follows_the_run(cluster, inventory, expected):
+    cluster.worker("control"), cluster.worker("embed")
+    done = cluster.keydistill("--alias", "followed", "reindex", inventory)
+    assert done.returncode == 0, done.stderr
+    assert "live" in done.stdout.splitlines()[0]
+    assert "alias          followed: nothing -> followed-" in done.stdout
+    assert_same(content(cluster.engine, "followed"), expected)
+    given = cluster.keydistill("--alias", "given", "reindex", inventory, "--no-wait", "--json")
+    run = json.loads(given.stdout)
+    assert run["state"] == "planned"
+    watched = cluster.keydistill("runs", "watch", run["id"])
+    assert watched.returncode == 0, watched.stderr
+    assert f"run {run['id']} is live" in watched.stdout
+    listed = cluster.keydistill("runs", "list")
+    assert f"{run['id']}  reindex  live  " in listed.stdout
+    shown = cluster.keydistill("runs", "show", run["id"])
+    assert "carried out by Celery workers" in shown.stdout
+
+
+def slow_run(cluster: Cluster, inventory: Path, alias: str) -> ReindexRun:
+    cluster.worker("control"), cluster.worker("embed")
+    cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.4)
+    run = orders.order_reindex(cluster.settings, orders.ReindexOrder.of({"files": [inventory], "alias": alias}))
+    return cluster.wait(run.id, lambda run: run.parts_done, "in the middle")
+
+
+def test_a_cancelled_run_stops(cluster, inventory):
+    run = slow_run(cluster, inventory, "cancelled")
+    dry = cluster.keydistill("runs", "cancel", run.id, "--dry-run")
+    assert "would be cancelled; dry run" in dry.stdout
+    assert cluster.keydistill("runs", "cancel", run.id).returncode == 0
+    cluster.front.no_faults()
+    deadline = time.monotonic() + 30
+    while cluster.store.holder(run.lease_name) is not None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    ended = cluster.store.load(run.id)
+    assert ended.state == "cancelled"
+    assert "cancelled" not in cluster.engine.aliases()
+    again = cluster.keydistill("reindex", "--resume", run.id)
+    assert again.returncode == 1
+    assert again.stderr == f"error: run {run.id} is cancelled: there is nothing to resume\n"
+    watched = cluster.keydistill("runs", "watch", run.id)
+    assert watched.returncode == 1
+    # Its lease is not in the way of the next one.
+    cluster.wait_over(orders.order_reindex(cluster.settings, _order(inventory, "cancelled")).id)
+
+
+def _order(inventory: Path, alias: str) -> orders.ReindexOrder:
+    return orders.ReindexOrder.of({"files": [inventory], "alias": alias})
+
+
+@pytest.mark.parametrize(("answer", "state"), [("n", "live"), ("y", "cancelled")])
+def test_ctrl_c_leaves_the_run_or_cancels_it(cluster, inventory, answer, state):
+    cluster.worker("control"), cluster.worker("embed")
+    cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.4)
+    mine, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "--alias", f"ctrl-{answer}", "reindex", str(inventory)],
+        env={**cluster.environment, "TERM": "xterm"},
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    seen = _read_until(mine, "is given to the workers")
+    run_id = seen.partition("run ")[2].split()[0]
+    cluster.wait(run_id, lambda run: run.parts_done, "in the middle")
+    process.send_signal(2)
+    _read_until(mine, "Cancel run")
+    os.write(mine, f"{answer}\n".encode())
+    assert process.wait(30) == 130
+    os.close(mine)
+    cluster.front.no_faults()
+    assert cluster.wait_over(run_id).state == state
+
+
+def _read_until(terminal: int, text: str) -> str:
+    seen = ""
+    deadline = time.monotonic() + 60
+    while text not in seen.replace("\r\n", " "):
+        assert time.monotonic() < deadline, seen
+        seen += os.read(terminal, 4_096).decode(errors="replace")
+    return seen
+
+
+def test_a_schedule_starts_runs_and_no_second_one(cluster, inventory, monkeypatch, tmp_path):
+    from workers import schedules
+
+    schedule = {"nightly": {"cron": "0 3 * * *", "task": "reindex", "kwargs": {"files": [str(inventory)]}}}
+    settings = load_settings(
+        **{**cluster.settings.model_dump(), "alias": "scheduled", "schedules": schedule, "redis_url": cluster.redis.url}
+    )
+
+    def start(task, kwargs, started_by):
+        return orders.order(settings, task, kwargs, started_by=started_by).id
+
+    cluster.worker("embed").stop()
+    fired = schedules.fire(settings, cluster.store, "nightly", start)
+    assert cluster.store.load(fired.run).started_by == "schedule nightly"
+    second = schedules.fire(settings, cluster.store, "nightly", start)
+    assert second.run == fired.run
+    assert f"run {fired.run} is building" in second.said
+    cluster.worker("control"), cluster.worker("embed")
+    assert cluster.wait_over(fired.run).state == "live"
+    schedules.pause(settings, cluster.store, "nightly")
+    assert schedules.fire(settings, cluster.store, "nightly", start).said == "paused"
+    schedules.resume(settings, cluster.store, "nightly")
+    with pytest.raises(SettingsError, match="there is no schedule 'daily'; in the settings there are: nightly"):
+        schedules.pause(settings, cluster.store, "daily")
+
+
+def test_a_second_order_is_told_of_the_first(cluster, inventory):
+    run = slow_run(cluster, inventory, "twice")
+    with pytest.raises(RunBusyError, match=f"run {run.id} is building for alias 'twice'"):
+        orders.order_reindex(cluster.settings, _order(inventory, "twice"))
+    refused = cluster.keydistill("--alias", "twice", "reindex", inventory, "--executor", "local")
+    assert refused.returncode == 1
+    assert f"run {run.id} is building for alias 'twice'" in refused.stderr
+    cluster.front.no_faults()
+    cluster.wait_over(run.id)
+
+
+def test_workers_with_homes_of_their_own(tmp_path, tiny_folder, inventory, expected: Content):
+    """Two machines: nothing is shared but Redis, the engine and the shared storage."""
+    with Cluster(tmp_path / "cluster", tiny_folder, part_rows=PART_ROWS, shared=str(tmp_path / "shared")) as cluster:
+        cluster.worker("control"), cluster.beat()
+        other = cluster.worker_with("embed", KEYDISTILL_HOME=str(tmp_path / "other-home"))
+        run = orders.order_reindex(cluster.settings, _order(inventory, "shared"))
+        assert cluster.wait_over(run.id).state == "live", cluster.logs()
+        assert_same(content(cluster.engine, "shared"), expected)
+        assert (tmp_path / "other-home" / "runs" / run.id / "snapshot" / "manifest.json").is_file()
+        other.stop()
