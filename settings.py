@@ -52,7 +52,8 @@ class Schedule(BaseModel):
 class Settings(BaseSettings):
     """Every setting, its default and its meaning; `load_settings` makes one."""
 
-    model_config = SettingsConfigDict(env_prefix="KEYDISTILL_", extra="forbid", frozen=True)
+    # An empty variable, as compose files pass on what is not set, counts as not set.
+    model_config = SettingsConfigDict(env_prefix="KEYDISTILL_", env_ignore_empty=True, extra="forbid", frozen=True)
 
     home: Path = Field(
         default=Path("~/.local/share/keydistill"),
