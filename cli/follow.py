@@ -88,6 +88,7 @@ def follow_order(ctx: click.Context, settings: "Settings", run: "_R", *, wait: b
     except KeyboardInterrupt:
         if sys.stdin.isatty() and click.confirm(f"\nCancel run {run.id}? Otherwise the workers go on", err=True):
             cancelled = store.update(run.id, lambda now: now.moved("cancelled"))
+            store.give_up(run.lease_name, run.id)
             click.echo(f"run {run.id} is {cancelled.state}", err=True)
         else:
             click.echo(f"\nrun {run.id} goes on; follow it with `keydistill runs watch {run.id}`", err=True)

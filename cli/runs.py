@@ -116,6 +116,7 @@ def cancel_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
         click.echo(f"run {run.id} is {run.state} and would be cancelled; dry run: nothing was changed")
         return
     run = store.update(run.id, lambda now: now.moved("cancelled"))
+    store.give_up(run.lease_name, run.id)
     click.echo(f"run {run.id} is cancelled; {_what(run)} was not touched")
 
 

@@ -92,6 +92,9 @@ class FileRunStore:
             found = _holder(lock.with_suffix(".holder")).get("run")
             return found if isinstance(found, str) else None
 
+    def give_up(self, name: str, run_id: str) -> None:
+        """See `RunStore.give_up`; here a lease is held by a process or by nobody."""
+
     def _read(self, run_id: str) -> Run:
         try:
             return run_from_dict(json.loads(self._record(run_id).read_text(encoding="utf-8")))

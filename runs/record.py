@@ -140,6 +140,11 @@ class Run:
         """This run with one more attempt at a state or part."""
         return self.changed(attempts={**self.attempts, what: self.attempts.get(what, 0) + 1})
 
+    def not_attempted(self, what: str) -> Self:
+        """This run with one attempt less: it was not the work's fault that it did not end."""
+        left = {**self.attempts, what: self.attempts.get(what, 0) - 1}
+        return self.changed(attempts={name: count for name, count in left.items() if count > 0})
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)

@@ -69,6 +69,16 @@ return 1
 """
 
 
+# KEYS lease; ARGV run. Only where no process holds it.
+_GIVE_UP = """
+local held = redis.call('GET', KEYS[1])
+if not held then return 0 end
+local lease = cjson.decode(held)
+if lease.run ~= ARGV[1] or lease.owner ~= '' then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+
 class RedisLease:
     """A lease that expires unless its thread renews it."""
 
@@ -151,6 +161,7 @@ class RedisRunStore:
         self._acquire_script = self._redis.register_script(_ACQUIRE)
         self._renew_script = self._redis.register_script(_RENEW)
         self._release_script = self._redis.register_script(_RELEASE)
+        self._give_up_script = self._redis.register_script(_GIVE_UP)
 
     def folder(self, run_id: str) -> Path:
         """See `RunStore.folder`."""
@@ -267,6 +278,10 @@ class RedisRunStore:
         except RunBusyError:
             if self.holder(name) not in (run_id, None):
                 raise
+
+    def give_up(self, name: str, run_id: str) -> None:
+        """See `RunStore.give_up`."""
+        self.call(lambda _: self._give_up_script([f"{_PREFIX}lease:{name}"], [run_id]))
 
     def holder(self, name: str) -> str | None:
         """See `RunStore.holder`."""

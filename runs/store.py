@@ -88,6 +88,9 @@ class RunStore(Protocol):
     def holder(self, name: str) -> str | None:
         """Id of the run that holds a lease."""
 
+    def give_up(self, name: str, run_id: str) -> None:
+        """Let go of a lease that is kept for a run which no process works on; of any other it does nothing."""
+
     def folder(self, run_id: str) -> Path:
         """This machine's folder of a run's files."""
 

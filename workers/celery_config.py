@@ -56,6 +56,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         # Parts and steps are safe to repeat: acknowledged when done, back in the queue when the worker dies. Tasks that
         # train say otherwise: they run for hours, have checkpoints, and the watchdog starts them again.
         "task_acks_late": True,
+        # The pool process is killed then, and the attempt counts.
+        "task_annotations": {"keydistill.embed_part": {"time_limit": settings.part_seconds}},
         # Without it a killed child counts as done, also with late acknowledgement; attempts are counted in the run's
         # record, so that a part that kills its worker does not go round for ever ("task_reject_on_worker_lost").
         "task_reject_on_worker_lost": True,

@@ -25,7 +25,7 @@ __all__ = ["ReindexOrder", "RetrainOrder", "order", "order_reindex", "order_retr
 
 _R = TypeVar("_R", bound=Run)
 # Until a worker takes the run up; the watchdog keeps it after that.
-_RESERVED_SECONDS = 600
+_RESERVED_SECONDS = 300
 
 
 class ReindexOrder(BaseModel):

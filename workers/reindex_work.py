@@ -6,7 +6,7 @@ the watchdog sends again what nobody holds a lease for.
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import cast
 
 from errors import LeaseLostError, RunBusyError, RunError, RunNotFoundError, RunStateError
@@ -90,7 +90,8 @@ def _advance(
             process.share_snapshot(run)
             return run, unheld_parts(process.store, run)
         run = _attempted(process, run, run.state, lambda now: now.attempted(now.state), lease)
-        run = steps.advance(run, lease)
+        with _only_if_it_is_not_passing(process.store, run.id, run.state):
+            run = steps.advance(run, lease)
     return run, []
 
 
@@ -123,7 +124,8 @@ def embed_part(process: WorkerProcess, run_id: str, number: int, send: Send) -> 
     try:
         with _recording_failure(store, run.id, None):
             run = _attempted(process, run, part_name(number), lambda now: now.with_part_begun(number), lease)
-            run = process.embedding.embed_part(run, number, lease)
+            with _only_if_it_is_not_passing(store, run.id, part_name(number)):
+                run = process.embedding.embed_part(run, number, lease)
     except (LeaseLostError, RunStateError) as reason:
         return str(reason)
     finally:
@@ -155,6 +157,17 @@ def _attempted(
 
 
 @contextmanager
+def _only_if_it_is_not_passing(store: RedisRunStore, run_id: str, what: str) -> Iterator[None]:
+    """An attempt counts where the worker died or the work failed, not where a server was away."""
+    try:
+        yield
+    except PASSING:
+        with suppress(RunError):
+            store.update(run_id, lambda now: now.not_attempted(what))
+        raise
+
+
+@contextmanager
 def _recording_failure(store: RedisRunStore, run_id: str, lease: Lease | None) -> Iterator[None]:
     """What is for good goes into the record, and ends here."""
     try:
@@ -164,7 +177,8 @@ def _recording_failure(store: RedisRunStore, run_id: str, lease: Lease | None) -
             raise
         _log.exception("run %s failed", run_id)
         reason = str(error)
-        store.update(run_id, lambda now: now.failed(reason), lease)
+        failed = store.update(run_id, lambda now: now.failed(reason), lease)
+        store.give_up(failed.lease_name, run_id)
         raise RunStateError(f"run {run_id} failed: {error}") from error
 
 

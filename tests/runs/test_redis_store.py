@@ -84,6 +84,17 @@ def test_a_lease_that_is_left_to_its_run(store, server, tmp_path):
     assert store.holder("retrain") is None
 
 
+def test_a_reservation_is_given_up_and_nothing_else_is(store):
+    store.reserve("retrain", "one", 60)
+    store.give_up("retrain", "two")
+    assert store.holder("retrain") == "one"
+    store.give_up("retrain", "one")
+    assert store.holder("retrain") is None
+    with store.lease("retrain", "one") as lease:
+        store.give_up("retrain", "one")
+        lease.check()
+
+
 def test_a_reservation_ends(store):
     store.reserve("retrain", "one", 0.3)
     with pytest.raises(RunBusyError, match="run one holds 'retrain'"):

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from errors import RunBusyError
+from errors import EngineUnavailableError, RunBusyError
 from runs import ReindexRun
 from tests.support.cluster import Cluster
 from tests.workers.conftest import ROWS, Content, assert_same, content
-from workers import orders
+from workers import orders, reindex_work
 from workers.messages import sender
+from workers.process import WorkerProcess
 
 
 @pytest.fixture(autouse=True)
@@ -167,6 +168,27 @@ def test_engine_killed_and_started_again(cluster, inventory, alias, expected):
     assert_live(cluster, run, expected)
 
 
+def test_an_engine_that_is_away_is_no_fault_of_the_work(cluster, inventory, alias, expected):
+    cluster.worker("control").stop(), cluster.worker("embed").stop()
+    # The functions of the tasks, called as often as retries would.
+    process = WorkerProcess(cluster.settings.model_copy(update={"qdrant_retries": 0}))
+    run = begin(cluster, inventory, alias)
+    sent: list[tuple[object, ...]] = []
+
+    def send(*message: object, queue: str) -> None:
+        sent.append(message)
+
+    reindex_work.advance(process, run.id, "control", send)
+    cluster.front.stop()
+    for _ in range(cluster.settings.part_attempts + 2):
+        with pytest.raises(EngineUnavailableError):
+            reindex_work.embed_part(process, run.id, 0, send)
+    cluster.front.start()
+    assert not cluster.store.load(run.id).attempts
+    cluster.worker("control"), cluster.worker("embed"), cluster.beat()
+    assert_live(cluster, run, expected)
+
+
 def test_a_part_that_kills_its_worker_fails_the_run_and_nothing_else(cluster, inventory, alias, expected):
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
     (cluster.settings.home / "poison").write_text("17")
@@ -175,6 +197,7 @@ def test_a_part_that_kills_its_worker_fails_the_run_and_nothing_else(cluster, in
     assert ended.state == "failed"
     assert "was taken up 3 times and never ended: it kills its worker" in ended.error
     assert alias not in cluster.engine.aliases()
+    assert cluster.store.holder(run.lease_name) is None
     (cluster.settings.home / "poison").unlink()
     orders.resume(cluster.settings, run.id)
     assert_live(cluster, run, expected)
