@@ -67,7 +67,12 @@ class RetrainOrder(BaseModel):
         Raises:
             InputError: A file or folder is missing.
             SettingsError: There is no judge.
+            TrainingError: There is no assistant of that size.
         """
+        from distillation.assistant_sizes import assistant_size
+
+        if self.assistant_size is not None:
+            assistant_size(self.assistant_size)
         self.files()
         for path in (*self.inventory, self.labels, self.local, self.simulation, self.prompt):
             if path is not None and not path.exists():

@@ -1,0 +1,90 @@
+"""A retrain by workers: its stages in child processes, whatever is killed."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from distillation import Registry
+from distillation.retrain import STAGES
+from errors import InputError, RunBusyError, SettingsError, TrainingError
+from runs import RetrainRun
+from simulation import MarketplaceSettings, simulate
+from tests.support.cluster import Cluster
+from workers import orders
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("market") / "market"
+    simulate(folder, MarketplaceSettings(items=40, keyphrases=300, seed=3))
+    return folder
+
+
+def order(market: Path, **values) -> orders.RetrainOrder:
+    small = {"judged_pairs": 150, "assistant_size": "bert-mini", "assistant_epochs": 0.2, "epochs": 0.05, "layers": 1}
+    return orders.RetrainOrder.of({"signals": market, "simulation": market, **small, **values})
+
+
+def child_of(cluster: Cluster, run: RetrainRun) -> int:
+    """The process that trains, found by its command line."""
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if f"workers.retrain_child\0{run.id}".encode() in process.read_bytes():
+                return int(process.parent.name)
+        except OSError:
+            continue
+    return 0
+
+
+def test_a_retrain_that_is_killed_again_and_again(cluster, market):
+    """The child, the train worker and the judge worker are killed; a second order is refused; it ends in the registry."""
+    train, _, _ = cluster.worker("train"), cluster.worker("control"), cluster.beat()
+    judge = cluster.worker("judge")
+    run = orders.order_retrain(cluster.settings, order(market, promote=True))
+    with pytest.raises(RunBusyError, match=f"run {run.id} holds 'retrain'"):
+        orders.order_retrain(cluster.settings, order(market))
+    cluster.wait(run.id, lambda run: "mine" in run.stages_done, "mined", 120)
+    judge.kill()
+    cluster.worker("judge")
+    cluster.wait(run.id, lambda run: "judge" in run.stages_done, "judged", 120)
+    deadline = time.monotonic() + 60
+    while not (child := child_of(cluster, run)):
+        assert time.monotonic() < deadline, cluster.logs()
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    cluster.wait(run.id, lambda run: "score" in run.stages_done, "scored", 180)
+    train.kill()
+    cluster.worker("train")
+    ended = cluster.wait_over(run.id, 240)
+    assert ended.state == "done", f"{ended.error}\n{cluster.logs()}"
+    assert ended.stages_done == STAGES
+    assert set(ended.results) == set(STAGES)
+    registry = Registry.of(cluster.settings)
+    assert registry.promoted_name("student") == ended.student.partition("/")[2]
+    assert (Path(ended.report) / "index.html").is_file()
+    assert cluster.store.holder("retrain") is None
+    shown = cluster.keydistill("runs", "show", run.id)
+    assert f"student      {ended.student}" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"signals": "/not/there"}, "/not/there is no folder"),
+        ({"epochs": 0}, "retrain, 'epochs'"),
+        ({"distillation_loss": "hinge"}, "retrain, 'distillation_loss'"),
+        ({"colour": 1}, "retrain, 'colour': Extra inputs are not permitted; it takes signals, inventory"),
+        ({"simulation": "/not/there"}, "/not/there is not there"),
+        ({"simulation": None}, "there is no judge"),
+        ({"assistant_size": "huge"}, "huge"),
+    ],
+)
+def test_bad_orders(cluster, market, values, said):
+    before = len(cluster.store.all())
+    with pytest.raises((InputError, SettingsError, TrainingError), match=said) as caught:
+        orders.order_retrain(cluster.settings, order(market, **values))
+    assert "\n" not in str(caught.value)
+    assert len(cluster.store.all()) == before
