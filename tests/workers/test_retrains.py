@@ -40,7 +40,7 @@ def child_of(cluster: Cluster, run: RetrainRun) -> int:
 
 
 def test_a_retrain_that_is_killed_again_and_again(cluster, market):
-    """The child, the train worker and the judge worker are killed; a second order is refused; it ends in the registry."""
+    """The child, the train worker and the judge worker are killed, a second order is refused; it ends all the same."""
     train, _, _ = cluster.worker("train"), cluster.worker("control"), cluster.beat()
     judge = cluster.worker("judge")
     run = orders.order_retrain(cluster.settings, order(market, promote=True))
