@@ -3,11 +3,13 @@
 import time
 from contextlib import suppress
 
-from errors import RunError
+from errors import RedisUnavailableError, RunError
 from runs.record import StepProgress, now
 from runs.store import RunStore
 
 _SECONDS_BETWEEN_WRITES = 1.0
+# The store tries for seconds before it gives up, and the work would wait for it each time.
+_SECONDS_AFTER_A_FAILURE = 30.0
 
 
 class RecordedProgress:
@@ -17,7 +19,7 @@ class RecordedProgress:
         self._store = store
         self._run_id = run_id
         self._present: StepProgress | None = None
-        self._written_at = 0.0
+        self._next_write = 0.0
 
     def start(self, step: str, total: int | None, unit: str) -> None:
         """A step begins."""
@@ -30,11 +32,20 @@ class RecordedProgress:
             return
         before = self._present
         self._present = StepProgress(before.step, before.total, before.unit, before.done + count, before.began_at)
-        if time.monotonic() - self._written_at >= _SECONDS_BETWEEN_WRITES:
+        if time.monotonic() >= self._next_write:
             self._write()
 
     def _write(self) -> None:
-        self._written_at = time.monotonic()
         present = self._present
-        with suppress(RunError, OSError):
-            self._store.update(self._run_id, lambda run: run if run.is_over else run.changed(progress=present))
+        pause = _SECONDS_BETWEEN_WRITES
+        try:
+            with suppress(OSError):
+                self._store.update(
+                    self._run_id,
+                    lambda run: run if run.is_over or run.state == "failed" else run.changed(progress=present),
+                )
+        except RedisUnavailableError:
+            pause = _SECONDS_AFTER_A_FAILURE
+        except RunError:
+            pass
+        self._next_write = time.monotonic() + pause

@@ -10,9 +10,9 @@ import signal
 import sys
 
 from distillation.retrain import STAGES
-from errors import KeydistillError
+from errors import KeydistillError, SettingsError
+from ingest.progress import NoProgress
 from runs import open_store
-from runs.recorded_progress import RecordedProgress
 from runs.redis_store import RedisRunStore
 from settings import load_settings
 
@@ -38,6 +38,12 @@ def main() -> None:
         _do_stages(options.run, options.queue)
     except KeydistillError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        # The traceback is for the worker's log, the last line is what it says of us.
+        _log.exception("run %s", options.run)
+        sys.exit(f"error: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def _do_stages(run_id: str, queue: str) -> None:
@@ -45,13 +51,15 @@ def _do_stages(run_id: str, queue: str) -> None:
 
     settings = load_settings()
     store = open_store(settings)
-    assert isinstance(store, RedisRunStore)
+    if not isinstance(store, RedisRunStore):
+        raise SettingsError("redis_url is not set; workers share their runs in Redis: set KEYDISTILL_REDIS_URL")
     run = retrain_of(store.load(run_id))
     lease = store.acquire(run.lease_name, run.id)
     try:
         stages = [stage for stage in STAGES if queue_of_stage(stage) == queue]
-        run = Retrainer(settings, store, RecordedProgress(store, run.id), _log.warning).carry_out(run, lease, stages)
+        Retrainer(settings, store, NoProgress(), _log.warning).carry_out(run, lease, stages)
     finally:
+        # Of a lease that is lost both do nothing.
         present = store.load(run.id)
         if present.is_over or present.state == "failed":
             lease.release()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from errors import InputError, SettingsError
+from errors import InputError
 from settings import Settings
+from workers.judge_choice import check_judge
 
 if TYPE_CHECKING:
     from distillation import RetrainInputs, RetrainRecipe
@@ -33,9 +34,9 @@ class RetrainOrder(BaseModel):
     budget_tokens: int | None = Field(default=None, ge=0)
     mined_items: int | None = Field(default=None, ge=1)
     assistant_size: str | None = None
-    assistant_epochs: float | None = Field(default=None, gt=0)
+    assistant_epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     layers: int | None = Field(default=None, ge=1)
-    epochs: float | None = Field(default=None, gt=0)
+    epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     distillation_loss: Literal["pearson", "margin_mse", "cosent", "kl"] | None = None
     seed: int = 0
     promote: bool = False
@@ -61,24 +62,32 @@ class RetrainOrder(BaseModel):
         }
         return self.model_copy(update={**paths, "inventory": tuple(path.absolute() for path in self.inventory)})
 
+    def with_judge_of(self, settings: Settings) -> Self:
+        """The same order with the judge of the settings where it names none: it is the same one for all who work on it.
+
+        A stage is done again where another judge is asked for, and the machines' settings may differ.
+        """
+        if self.labels or self.simulation:
+            return self
+        chosen: dict[str, Any] = {"prompt": self.prompt or settings.judge_prompt}
+        if not self.local:
+            chosen |= {"endpoint": self.endpoint or settings.judge_url, "model": self.model or settings.judge_model}
+        return self.model_copy(update=chosen)
+
     def check(self, settings: Settings) -> None:
         """See that the files are there and the names are known, before there is a run.
 
         Raises:
             InputError: A file or folder is missing.
-            SettingsError: There is no judge.
-            TrainingError: There is no assistant of that size.
+            SettingsError: There is no judge, or several, or one that cannot be.
+            TrainingError: The recipe cannot be followed, as with an assistant of unknown size.
         """
-        from distillation.assistant_sizes import assistant_size
-
-        if self.assistant_size is not None:
-            assistant_size(self.assistant_size)
+        self.recipe()
         self.files()
         for path in (*self.inventory, self.labels, self.local, self.simulation, self.prompt):
             if path is not None and not path.exists():
                 raise InputError(f"{path} is not there; name a file or folder that the workers of queue train can read")
-        if settings.judge_url is None and not (self.labels or self.local or self.simulation or self.endpoint):
-            raise SettingsError("there is no judge; give endpoint and model, or one of local, labels and simulation")
+        check_judge(settings, self.model_dump())
 
     def files(self) -> "SignalFiles":
         """The files of the signals.

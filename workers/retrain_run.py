@@ -1,5 +1,6 @@
 """A retrain as a run: its record, its lease, and who carries out which stages."""
 
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -8,16 +9,32 @@ from typing import cast
 from distillation import Registry, Retrain, resolve_assistant, resolve_student
 from distillation.retrain import STAGES, RetrainResult
 from distillation.stages import StageResult
-from errors import KeydistillError, LeaseLostError, RunBusyError, RunError, RunStateError
+from errors import (
+    KeydistillError,
+    LeaseLostError,
+    RedisUnavailableError,
+    RunBusyError,
+    RunError,
+    RunNotFoundError,
+    RunStateError,
+)
 from files import file_lock
 from ingest.progress import Progress
 from runs import Lease, RetrainRun, Run, RunStore, new_run_id, now
 from runs.record import Executor, present_user
+from runs.recorded_progress import RecordedProgress
+from runs.redis_store import RedisRunStore
 from settings import Settings
 from workers.judge_choice import judge_of
 from workers.retrain_order import RetrainOrder
 
 Warn = Callable[[str], object]
+
+# A stage takes hours; whoever was cancelled, or slept through the end of its lease, is to stop sooner.
+_SECONDS_BETWEEN_LOOKS = 2.0
+_SECONDS_AFTER_A_FAILURE = 30.0
+# The record is not ours to change then: it was cancelled, another process goes on with it, or it cannot be reached.
+_NOT_A_FAILURE = (RunStateError, RunBusyError, LeaseLostError, RunNotFoundError, RedisUnavailableError)
 
 
 def new_retrain(
@@ -27,10 +44,11 @@ def new_retrain(
 
     Raises:
         InputError: A file or folder is missing.
-        SettingsError: There is no judge.
+        SettingsError: There is no judge, or several.
+        TrainingError: The recipe cannot be followed.
         ModelNotFoundError: The present student or assistant is in no registry.
     """
-    order = order.absolute()
+    order = order.with_judge_of(settings).absolute()
     order.check(settings)
     made = now()
     return RetrainRun(
@@ -96,36 +114,43 @@ class Retrainer:
             KeydistillError: A stage failed; the record says why.
         """
         run = retrain_of(self._store.load(run_id))
-        with self._store.lease(run.lease_name, run.id) as lease:
-            reopened = self._store.update(run.id, lambda now: now.reopened(), lease)
-            return self.carry_out(retrain_of(reopened), lease)
+        with self._store.lease(run.lease_name, run.id) as lease, self._alone_in(self._folder(run)):
+            if isinstance(self._store, RedisRunStore):
+                self._store.restore(run.id)
+            # Ours from now on: workers must not take it up when this process is interrupted.
+            reopened = self._store.update(run.id, lambda now: now.reopened().changed(executor="local"), lease)
+            return self._carry_out(retrain_of(reopened), lease, STAGES)
 
     def carry_out(self, run: RetrainRun, lease: Lease, only: Collection[str] = STAGES) -> RetrainRun:
         """Do the stages in `only`, as far as they come one after the other; see `resume`."""
+        with self._alone_in(self._folder(run)):
+            return self._carry_out(run, lease, only)
+
+    def _carry_out(self, run: RetrainRun, lease: Lease, only: Collection[str]) -> RetrainRun:
         self.run = run
         try:
-            with self._alone_in(self._folder(run)):
-                if run.state == "planned":
-                    self._update(lambda now: now.moved("training"), lease)
-                self.result = self._work(run).run(
-                    self._progress,
-                    only=only,
-                    guard=self._guard(lease),
-                    on_stage=lambda stage: self._record(stage, lease),
-                )
-                if self.result is not None:
-                    self._finish(run, self.result, lease)
+            if run.state == "planned":
+                self._update(lambda now: now.moved("training"), lease)
+            guard = self._guard(lease)
+            progress = _WatchedProgress(self._progress, RecordedProgress(self._store, run.id), guard)
+            work = self._work(run)
+            self._forget_stages(work, lease)
+            self.result = work.run(progress, only=only, guard=guard, on_stage=lambda stage: self._record(stage, lease))
+            if self.result is not None:
+                guard()
+                self._finish(run, self.result, lease)
         except KeyboardInterrupt:
             raise  # resumable as it is
-        except (RunStateError, RunBusyError, LeaseLostError):
-            raise  # cancelled, or another process goes on with it
+        except _NOT_A_FAILURE:
+            raise
         except Exception as error:
-            reason = str(error)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            # Not where the lease was lost meanwhile: then it is the record of another process's work.
             with suppress(OSError, RunError):
-                self._store.update(run.id, lambda now: now.failed(reason))
+                self._store.update(run.id, lambda now: now.failed(reason), lease)
             if isinstance(error, KeydistillError):
                 raise type(error)(
-                    f"run {run.id} failed: {error}; mend it, then `keydistill retrain --resume {run.id}`"
+                    f"run {run.id} failed: {reason}; mend it, then `keydistill retrain --resume {run.id}`"
                 ) from error
             raise
         return self.run
@@ -161,9 +186,20 @@ class Retrainer:
 
         return guard
 
+    def _forget_stages(self, work: Retrain, lease: Lease) -> None:
+        """Take out of the record what must be done again, since an input or a setting changed after it was done."""
+        assert self.run is not None
+        there = work.plan()
+        if any(not there[name] for name in self.run.stages_done):
+            self._update(
+                lambda run: run.changed(stages_done=tuple(name for name in run.stages_done if there[name])), lease
+            )
+
     def _record(self, stage: StageResult, lease: Lease) -> None:
         def done(run: RetrainRun) -> RetrainRun:
-            attempts = {name: count for name, count in run.attempts.items() if name != stage.name}
+            # One that was only found to be there ends no attempt: else two workers that do not agree on what must be
+            # done again would send the run to and fro for ever.
+            attempts = {name: count for name, count in run.attempts.items() if name != stage.name or stage.skipped}
             return run.changed(
                 stages_done=tuple(dict.fromkeys((*run.stages_done, stage.name))),
                 timings={**run.timings, stage.name: round(stage.seconds, 3)},
@@ -175,7 +211,6 @@ class Retrainer:
 
     def _finish(self, run: RetrainRun, result: RetrainResult, lease: Lease) -> None:
         if RetrainOrder.of(run.order).promote:
-            lease.check()
             for version in (result.assistant, result.student):
                 Registry.of(self._settings).promote(version, reason=f"retrain {run.id}")
         self._update(
@@ -184,6 +219,7 @@ class Retrainer:
                 student=result.student.full_name,
                 assistant=result.assistant.full_name,
                 report=str(result.report),
+                attempts={},
             ),
             lease,
         )
@@ -202,3 +238,38 @@ class Retrainer:
                 yield
         except BlockingIOError:
             raise RunBusyError(f"another process still works in {folder}; wait for it, or end it") from None
+
+
+class _WatchedProgress:
+    """Progress that is shown and recorded; every few seconds it looks whether the work should go on.
+
+    What the look raises goes through the stage as Ctrl-C would: checkpoints and judgments are kept.
+    """
+
+    def __init__(self, shown: Progress, recorded: Progress, look: Callable[[], None]) -> None:
+        self._told = (shown, recorded)
+        self._look = look
+        self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        """See `Progress.start`."""
+        for told in self._told:
+            told.start(step, total, unit)
+        self._look_now_and_then()
+
+    def advance(self, count: int) -> None:
+        """See `Progress.advance`."""
+        for told in self._told:
+            told.advance(count)
+        self._look_now_and_then()
+
+    def _look_now_and_then(self) -> None:
+        if time.monotonic() < self._next_look:
+            return
+        pause = _SECONDS_BETWEEN_LOOKS
+        try:
+            self._look()
+        except RedisUnavailableError:
+            # Training goes on while Redis is away; before the next stage it must be there.
+            pause = _SECONDS_AFTER_A_FAILURE
+        self._next_look = time.monotonic() + pause

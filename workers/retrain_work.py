@@ -5,11 +5,13 @@ the worker can still be asked how it is.
 """
 
 import logging
+import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
-from errors import RunBusyError, RunNotFoundError
+from errors import RunBusyError, RunError, RunNotFoundError, RunStateError
 from runs import RetrainRun, Run
 from runs.redis_store import RedisRunStore
 from workers.messages import Send
@@ -19,6 +21,7 @@ from workers.retrain_child import queue_of_stage
 from workers.retrain_run import next_stage
 
 _log = logging.getLogger(__name__)
+_LOGGED_LINES = 40
 
 
 def queue_of(run: Run) -> str:
@@ -43,7 +46,13 @@ def do_stages(process: WorkerProcess, run_id: str, queue: str, send: Send) -> st
     if run.attempts.get(stage, 0) >= process.settings.part_attempts:
         return _fail(store, run, f"stage {stage} was taken up {run.attempts[stage]} times and never ended")
     store.update(run.id, lambda now: now.attempted(stage))
-    code, said = _in_child(run.id, queue)
+    try:
+        code, said = _in_child(run.id, queue)
+    except BaseException:
+        # The worker is being stopped: not the stage's fault.
+        with suppress(RunError):
+            store.update(run.id, lambda now: now.not_attempted(stage))
+        raise
     run = store.load(run.id)
     if run.is_over or run.state == "failed":
         return f"run {run.id} is {run.state}"
@@ -65,6 +74,7 @@ def _in_child(run_id: str, queue: str) -> tuple[int, str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
     try:
         _, output = child.communicate()
@@ -73,9 +83,15 @@ def _in_child(run_id: str, queue: str) -> tuple[int, str]:
         child.wait()
         raise
     lines = output.strip().splitlines() or [f"exit status {child.returncode}"]
+    if output.strip():
+        _log.warning("the last lines of %s: %s", run_id, "\n".join(lines[-_LOGGED_LINES:]))
     return child.returncode, lines[-1]
 
 
 def _fail(store: RedisRunStore, run: Run, reason: str) -> str:
-    store.update(run.id, lambda now: now.failed(f"{reason}; look at the workers' logs, then resume the run"))
+    said = f"{reason}; look at the workers' logs, then `keydistill retrain --resume {run.id} --executor celery`"
+    # It may have been cancelled a moment ago.
+    with suppress(RunStateError):
+        store.update(run.id, lambda now: now.failed(said))
+    store.give_up(run.lease_name, run.id)
     return reason

@@ -123,6 +123,40 @@ def test_a_retrain_registers_both_models_and_is_not_done_twice(market, inputs, r
     assert list(other.plan().values()) == [True] * 4 + [False] * 2
 
 
+def test_a_retrain_stops_before_the_stages_of_others(market, inputs, recipe, tiny_folder, tmp_path):
+    registry = Registry(tmp_path / "models")
+    done: list[tuple[str, bool]] = []
+    guarded: list[int] = []
+
+    def run(*only: str, guard=lambda: guarded.append(1)):
+        done.clear(), guarded.clear()
+        return Retrain(
+            tmp_path / "run", inputs, SimulatedJudge.of(market), registry, student=str(tiny_folder), recipe=recipe
+        ).run(Silence(), only=only, guard=guard, on_stage=lambda stage: done.append((stage.name, stage.skipped)))
+
+    assert run("judge") is None
+    assert (done, guarded) == ([], [])
+    train = ("mine", "assistant", "score", "student", "evaluate")
+    assert run(*train) is None
+    assert (done, guarded) == ([("mine", False)], [1])
+    assert run("judge") is None
+    assert done == [("mine", True), ("judge", False)]
+
+    def refuse() -> None:
+        raise RuntimeError("not yours any more")
+
+    with pytest.raises(RuntimeError):
+        run(*train, guard=refuse)
+    assert done == []
+    found = run(*train)
+    assert found is not None
+    assert [name for name, skipped in done if not skipped] == ["assistant", "score", "student", "evaluate"]
+    # Before each stage, and before the versions are registered.
+    assert len(guarded) == 7
+    with pytest.raises(RuntimeError):
+        run(guard=refuse)
+
+
 def test_the_simulated_judge_errs_at_its_rates(market, inputs):
     from encoders.judge import Pair
 

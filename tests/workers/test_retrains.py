@@ -11,16 +11,14 @@ from distillation import Registry
 from distillation.retrain import STAGES
 from errors import InputError, RunBusyError, SettingsError, TrainingError
 from runs import RetrainRun
-from simulation import MarketplaceSettings, simulate
 from tests.support.cluster import Cluster
+from tests.support.retrains import small_market
 from workers import orders
 
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("market") / "market"
-    simulate(folder, MarketplaceSettings(items=40, keyphrases=300, seed=3))
-    return folder
+    return small_market(tmp_path_factory.mktemp("market") / "market")
 
 
 def order(market: Path, **values) -> orders.RetrainOrder:

@@ -1,0 +1,388 @@
+"""A retrain as a run: its record, and what happens to it when something or somebody comes in between."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from distillation import Registry
+from distillation.retrain import STAGES
+from errors import InputError, LeaseLostError, RedisUnavailableError, RunBusyError, RunStateError, SettingsError
+from errors import TrainingError as Untrainable
+from files import file_lock
+from runs import RetrainRun, RunStore, open_store
+from runs.recorded_progress import RecordedProgress
+from runs.redis_store import RedisRunStore
+from settings import Settings, load_settings
+from tests.support.redis_server import RedisServer
+from tests.support.retrains import small_market, small_models
+from workers import retrain_run
+from workers.retrain_order import RetrainOrder
+from workers.retrain_run import Retrainer, new_retrain
+
+_ROOT = Path(__file__).parents[2]
+
+
+class Told:
+    """Progress that does something when a step begins."""
+
+    def __init__(self, step: str = "", then: Callable[[], None] = lambda: None) -> None:
+        self.steps: list[str] = []
+        self._step = step
+        self._then = then
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        self.steps.append(step)
+        if step.startswith(self._step) and self._step:
+            self._then()
+
+    def advance(self, count: int) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory) -> Path:
+    return small_market(tmp_path_factory.mktemp("market") / "market")
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory):
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def settings(tmp_path, tiny_folder, monkeypatch) -> Settings:
+    small_models(monkeypatch, tiny_folder)
+    return load_settings(home=tmp_path / "home", student=str(tiny_folder), threads=1)
+
+
+@pytest.fixture
+def redis_settings(settings, redis) -> Settings:
+    redis.flush()
+    return load_settings(**{**settings.model_dump(exclude_unset=True), "redis_url": redis.url, "lease_seconds": 5})
+
+
+@pytest.fixture
+def order(market) -> RetrainOrder:
+    return RetrainOrder.of({"signals": market, "simulation": market})
+
+
+def retrainer(settings: Settings, told: Told | None = None) -> Retrainer:
+    return Retrainer(settings, open_store(settings), told or Told(), lambda _: None)
+
+
+def only_run(store: RunStore) -> RetrainRun:
+    (run,) = store.all()
+    assert isinstance(run, RetrainRun)
+    return run
+
+
+def fail(error: BaseException) -> Callable[[], None]:
+    def raise_it() -> None:
+        raise error
+
+    return raise_it
+
+
+def test_a_run_goes_through_its_states(settings, order):
+    store = open_store(settings)
+    seen: list[RetrainRun] = []
+    ended = retrainer(settings, Told("student", lambda: seen.append(only_run(store)))).start(
+        order.model_copy(update={"promote": True})
+    )
+    (training,) = seen
+    assert (training.state, training.stages_done) == ("training", STAGES[:4])
+    assert store.holder("retrain") is None
+    assert ended == store.load(ended.id)
+    assert (ended.state, ended.kind, ended.stages_done) == ("done", "retrain", STAGES)
+    assert set(ended.timings) == set(ended.results) == set(STAGES)
+    assert (ended.error, ended.attempts, ended.progress) == (None, {}, None)
+    assert (Path(ended.report) / "index.html").is_file()
+    registry = Registry.of(settings)
+    for kind in ("student", "assistant"):
+        assert f"{kind}/{registry.promoted_name(kind)}" == getattr(ended, kind)
+    with pytest.raises(RunStateError, match="is done: there is nothing to resume"):
+        retrainer(settings).resume(ended.id)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), Untrainable("no\ngradient")])
+def test_what_was_done_is_not_done_again(settings, order, error):
+    store = open_store(settings)
+    with pytest.raises(type(error)) as caught:
+        retrainer(settings, Told("score", fail(error))).start(order)
+    left = only_run(store)
+    assert left.stages_done == STAGES[:3]
+    assert store.holder("retrain") is None
+    if isinstance(error, KeyboardInterrupt):
+        assert (left.state, left.error) == ("training", None)
+    else:
+        assert (left.state, left.failed_in) == ("failed", "training")
+        assert left.error == ("no gradient" if str(error) else "MemoryError")
+    if isinstance(error, Untrainable):
+        assert f"run {left.id} failed: no gradient; mend it, then" in str(caught.value)
+        assert f"`keydistill retrain --resume {left.id}`" in str(caught.value)
+
+    told = Told()
+    ended = retrainer(settings, told).resume(left.id[:12])
+    assert (ended.id, ended.state, ended.error) == (left.id, "done", None)
+    assert told.steps[:2] == ["read", "score"]
+    assert Registry.of(settings).promoted_name("student") is None
+    assert len(store.all()) == 1
+
+
+def test_a_stage_whose_input_changed_is_done_again(settings, order, tmp_path):
+    inventory = tmp_path / "inventory.csv"
+    inventory.write_text("keyphrase\n" + "".join(f"shoe {number}\n" for number in range(50)), encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        retrainer(settings, Told("assistant", fail(KeyboardInterrupt()))).start(
+            order.model_copy(update={"inventory": (inventory,)})
+        )
+    run = only_run(open_store(settings))
+    assert run.stages_done == ("mine", "judge")
+    with inventory.open("a", encoding="utf-8") as file:
+        file.write("boot\n")
+    with pytest.raises(KeyboardInterrupt):
+        retrainer(settings, Told("mine", fail(KeyboardInterrupt()))).resume(run.id)
+    # Whoever sends it on sends it to those who mine.
+    assert only_run(open_store(settings)).stages_done == ()
+
+
+def test_the_second_of_two_is_told_of_the_first(settings, order):
+    store = open_store(settings)
+    said: list[str] = []
+
+    def start_another() -> None:
+        for begin in (lambda: retrainer(settings).start(order), lambda: retrainer(settings).resume(only_run(store).id)):
+            with pytest.raises(RunBusyError) as refused:
+                begin()
+            said.append(str(refused.value))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retrainer(settings, Told("mine", start_another)).start(order)
+    run = only_run(store)
+    assert f"run {run.id} holds 'retrain'" in said[0]
+    assert f"another process is working on run {run.id}" in said[1]
+
+
+def test_nobody_works_in_the_folder_of_a_process_that_still_does(settings, order):
+    store = open_store(settings)
+    with pytest.raises(Untrainable):
+        retrainer(settings, Told("mine", fail(Untrainable("no")))).start(order)
+    failed = only_run(store)
+    with (
+        file_lock(settings.home / "retrains" / failed.id / ".lock"),
+        pytest.raises(RunBusyError, match="another process still works in"),
+    ):
+        retrainer(settings).resume(failed.id)
+    assert store.load(failed.id) == failed
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["in the stage", "before the next stage"])
+def test_a_cancelled_run_stops(settings, order, monkeypatch, seconds):
+    monkeypatch.setattr(retrain_run, "_SECONDS_BETWEEN_LOOKS", seconds)
+    store = open_store(settings)
+
+    def cancel() -> None:
+        store.update(only_run(store).id, lambda run: run.moved("cancelled"))
+
+    told = Told("judge", cancel)
+    with pytest.raises(RunStateError, match="is cancelled: it stops here"):
+        retrainer(settings, told).start(order)
+    run = only_run(store)
+    assert (run.state, told.steps[-1]) == ("cancelled", "judge")
+    assert run.stages_done == (("mine", "judge") if seconds else ("mine",))
+    with pytest.raises(RunStateError, match="is cancelled: there is nothing to resume"):
+        retrainer(settings).resume(run.id)
+    assert not Registry.of(settings).versions()
+
+
+def test_a_process_that_lost_its_lease_changes_nothing(redis_settings, order, monkeypatch):
+    monkeypatch.setattr(retrain_run, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    store = open_store(redis_settings)
+    assert isinstance(store, RedisRunStore)
+
+    def lose(then: Callable[[], None]) -> Callable[[], None]:
+        def lost() -> None:
+            store.call(lambda redis: redis.delete("keydistill:lease:retrain"))
+            store.acquire("retrain", only_run(store).id)
+            then()
+
+        return lost
+
+    with pytest.raises(LeaseLostError):
+        retrainer(redis_settings, Told("judge", lose(lambda: None))).start(order)
+    run = only_run(store)
+    assert (run.state, run.stages_done) == ("training", ("mine",))
+    store.call(lambda redis: redis.delete("keydistill:lease:retrain"))
+
+    # Nor does it call the run failed, which another process goes on with.
+    with pytest.raises(Untrainable):
+        retrainer(redis_settings, Told("judge", lose(fail(Untrainable("no"))))).resume(run.id)
+    assert (only_run(store).state, only_run(store).error) == ("training", None)
+
+
+def test_a_run_that_redis_lost_is_taken_up(redis_settings, order, redis):
+    with pytest.raises(KeyboardInterrupt):
+        retrainer(redis_settings, Told("assistant", fail(KeyboardInterrupt()))).start(order)
+    run = only_run(open_store(redis_settings))
+    redis.flush()
+    told = Told("assistant", fail(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        retrainer(redis_settings, told).resume(run.id)
+    assert "mine" not in told.steps
+    assert only_run(open_store(redis_settings)).stages_done == ("mine", "judge")
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "said"),
+    [
+        ({"signals": "/not/there"}, InputError, "/not/there is no folder"),
+        ({"signals": None}, InputError, "retrain, 'signals': Input is not a valid path for <class 'pathlib.Path'>"),
+        ({"epochs": 0}, InputError, "retrain, 'epochs': Input should be greater than 0; it takes signals, inventory"),
+        ({"epochs": float("inf")}, InputError, "retrain, 'epochs': Input should be a finite number"),
+        ({"layers": "many"}, InputError, "retrain, 'layers': Input should be a valid integer"),
+        ({"distillation_loss": "hinge"}, InputError, "retrain, 'distillation_loss': Input should be 'pearson'"),
+        ({"colour": 1}, InputError, "retrain, 'colour': Extra inputs are not permitted"),
+        ({"inventory": ["/not/there"]}, InputError, "/not/there is not there"),
+        ({"assistant_size": "huge"}, Untrainable, "huge"),
+        ({"simulation": None}, SettingsError, "there is no judge; give --endpoint and --model"),
+        ({"local": "."}, SettingsError, "give --local or --simulation, not both"),
+        ({"simulation": None, "endpoint": "http://host/v1"}, SettingsError, "the judge has no model"),
+        ({"simulation": None, "endpoint": "http://me:secret@host/v1", "model": "m"}, SettingsError, "judge_api_key"),
+    ],
+)
+def test_bad_orders_are_refused_before_there_is_a_run(settings, market, values, error, said):
+    with pytest.raises(error) as caught:
+        retrainer(settings).start(RetrainOrder.of({"signals": market, "simulation": market, **values}))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert open_store(settings).all() == []
+
+
+def test_the_record_says_who_judges_and_keeps_no_key(settings, market, monkeypatch):
+    monkeypatch.chdir(market.parent)
+    asked = settings.model_copy(update={"judge_url": "http://host/v1", "judge_model": "m"})
+    asked = load_settings(**{**asked.model_dump(exclude_unset=True), "judge_api_key": "top-secret"})
+    run = new_retrain(asked, RetrainOrder.of({"signals": market.name, "epochs": 2}))
+    assert run.order["signals"] == str(market)
+    assert (run.order["endpoint"], run.order["model"]) == ("http://host/v1", "m")
+    assert "top-secret" not in json.dumps(run.as_dict())
+    assert RetrainOrder.of(json.loads(json.dumps(run.order))).signals == market
+
+
+def test_progress_is_written_now_and_then_and_never_in_the_way(settings, order, monkeypatch):
+    store = open_store(settings)
+    run = store.add(new_retrain(settings, order))
+    progress = RecordedProgress(store, run.id)
+    progress.advance(1)
+    progress.start("mine", 10, "texts")
+    progress.advance(3)
+    assert store.load(run.id).progress.done == 0
+    time.sleep(1.1)
+    progress.advance(4)
+    recorded = store.load(run.id).progress
+    assert (recorded.step, recorded.total, recorded.unit, recorded.done) == ("mine", 10, "texts", 7)
+
+    asked: list[str] = []
+
+    def away(run_id: str, *_: object) -> None:
+        asked.append(run_id)
+        raise RedisUnavailableError("away")
+
+    monkeypatch.setattr(store, "update", away)
+    progress.start("judge", None, "")
+    time.sleep(1.1)
+    progress.advance(1)
+    assert asked == [run.id]
+
+
+class TestChild:
+    """The process that a worker starts for the stages of its queue."""
+
+    @pytest.fixture
+    def run(self, redis_settings, market) -> RetrainRun:
+        small = {"judged_pairs": 150, "assistant_size": "bert-mini", "assistant_epochs": 0.2, "mined_items": 20}
+        order = RetrainOrder.of({"signals": market, "simulation": market, **small})
+        run = open_store(redis_settings).add(new_retrain(redis_settings, order, executor="celery"))
+        assert isinstance(run, RetrainRun)
+        return run
+
+    def child(self, settings: Settings, run_id: str, queue: str) -> subprocess.Popen[str]:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(_ROOT),
+            "KEYDISTILL_HOME": str(settings.home),
+            "KEYDISTILL_STUDENT": settings.student,
+            "KEYDISTILL_LEASE_SECONDS": "2",
+            "KEYDISTILL_THREADS": "1",
+        }
+        if settings.redis_url is not None:
+            environment["KEYDISTILL_REDIS_URL"] = settings.redis_url.get_secret_value()
+        return subprocess.Popen(
+            [sys.executable, "-m", "workers.retrain_child", run_id, "--queue", queue],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ended(self, child: subprocess.Popen[str]) -> tuple[int, str]:
+        _, said = child.communicate(timeout=120)
+        return child.returncode, said
+
+    def wait(self, store: RunStore, run_id: str, until: Callable[[RetrainRun], object]) -> None:
+        deadline = time.monotonic() + 60
+        while not until(store.load(run_id)):  # type: ignore[arg-type]
+            assert time.monotonic() < deadline, store.load(run_id)
+            time.sleep(0.02)
+
+    def test_each_queue_does_its_own_stages_also_after_a_kill(self, redis_settings, run):
+        store = open_store(redis_settings)
+        assert isinstance(store, RedisRunStore)
+        killed = self.child(redis_settings, run.id, "train")
+        self.wait(store, run.id, lambda run: run.progress and run.progress.step == "mine")
+        killed.send_signal(signal.SIGKILL)
+        assert self.ended(killed)[0] == -signal.SIGKILL
+        assert (store.load(run.id).state, store.holder("retrain")) == ("training", run.id)
+        # Its lease outlives it by a moment.
+        deadline = time.monotonic() + 10
+        while store.owner("retrain"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+        assert self.ended(self.child(redis_settings, run.id, "train")) == (0, "")
+        assert store.load(run.id).stages_done == ("mine",)
+        # Nobody works, and no other run may begin.
+        assert (store.holder("retrain"), store.owner("retrain")) == (run.id, None)
+        assert self.ended(self.child(redis_settings, run.id, "judge")) == (0, "")
+        assert store.load(run.id).stages_done == ("mine", "judge")
+        assert self.ended(self.child(redis_settings, run.id, "judge")) == (0, "")
+        assert store.load(run.id).stages_done == ("mine", "judge")
+
+    def test_a_failure_is_in_the_record_and_one_line(self, redis_settings, run, tmp_path):
+        store = open_store(redis_settings)
+        (redis_settings.home / "retrains" / run.id).mkdir(parents=True)
+        (redis_settings.home / "retrains" / run.id / "mine").write_text("a file where a folder belongs")
+        code, said = self.ended(self.child(redis_settings, run.id, "train"))
+        assert code == 1
+        assert said.splitlines()[-1].startswith("error: ")
+        failed = store.load(run.id)
+        assert failed.state == "failed"
+        assert failed.error
+        assert store.holder("retrain") is None
+
+    def test_it_says_what_it_lacks(self, settings, redis_settings, run):
+        assert self.ended(self.child(settings, run.id, "train")) == (
+            1,
+            "error: redis_url is not set; workers share their runs in Redis: set KEYDISTILL_REDIS_URL\n",
+        )
+        code, said = self.ended(self.child(redis_settings, "none", "train"))
+        assert (code, said) == (1, "error: run 'none': there is none; `keydistill runs list` shows them all\n")
