@@ -82,8 +82,8 @@ def retrain(
     with progress_bars(quiet=as_json) as bars:
         work = Retrainer(settings, store, bars, warn)
         if dry_run:
-            present = retrain_of(store.load(resume)) if resume else None
-            order = order or RetrainOrder.of(retrain_of(store.load(resume or "")).order)
+            present = None if order is not None else retrain_of(store.load(resume or ""))
+            order = order or RetrainOrder.of(present.order if present else {})
             plan = work.plan(order, present)
             bars.close()
             _print_plan(plan, order, as_json=as_json)

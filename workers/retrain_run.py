@@ -91,6 +91,7 @@ class Retrainer:
     """
 
     def __init__(self, settings: Settings, store: RunStore, progress: Progress, warn: Warn) -> None:
+        """Open nothing yet; `warn` is told of the run that is made, and of rows that cannot be used."""
         self._settings = settings
         self._store = store
         self._progress = progress
@@ -103,6 +104,8 @@ class Retrainer:
         run = new_retrain(self._settings, order)
         with self._store.lease(run.lease_name, run.id) as lease:
             self._store.add(run)
+            # Whoever is killed must know what to resume.
+            self._warn(f"retrain {run.id}")
             return self.carry_out(run, lease)
 
     def resume(self, run_id: str) -> RetrainRun:

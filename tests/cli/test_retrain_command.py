@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from distillation.retrain import STAGES
+from simulation import SimulatedJudge
+from tests.support.retrains import small_market, small_models
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory) -> Path:
+    return small_market(tmp_path_factory.mktemp("market") / "market")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, tiny_folder) -> None:
+    small_models(monkeypatch, tiny_folder)
+
+
+def stop(monkeypatch, error: BaseException) -> None:
+    """The judge ends the next retrain."""
+
+    def raise_it(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(SimulatedJudge, "judge_many", raise_it)
+
+
+def test_a_retrain_from_signals_to_a_promoted_student(keydistill, market):
+    dry = keydistill("retrain", market, "--simulation", market, "--dry-run")
+    assert dry.status == 0, dry.err
+    assert dry.out.count("to do") == 6
+    assert json.loads(keydistill("runs", "list", "--json").out) == []
+
+    done = keydistill("retrain", market, "--simulation", market, "--promote")
+    assert done.status == 0, done.err
+    (run,) = json.loads(keydistill("runs", "list", "--json").out)
+    assert done.err == f"retrain {run['id']}\n"
+    assert run["stages_done"] == list(STAGES)
+    assert f"run        {run['id']}: done" in done.out
+    assert f"student    {run['student']}" in done.out
+    assert "Promoted both" in done.out
+    shown = keydistill("runs", "show", run["id"])
+    assert (shown.status, shown.err) == (0, "")
+    assert keydistill("status").status == 0
+
+
+@pytest.mark.parametrize("stopped", [KeyboardInterrupt(), MemoryError("too much")])
+def test_one_that_was_stopped_goes_on_as_it_was_ordered(keydistill, market, monkeypatch, stopped):
+    with monkeypatch.context() as patched:
+        stop(patched, stopped)
+        if isinstance(stopped, KeyboardInterrupt):
+            result = keydistill("retrain", market, "--simulation", market, "--seed", 7)
+            assert result.status == 130
+        else:
+            with pytest.raises(MemoryError):
+                keydistill("retrain", market, "--simulation", market, "--seed", 7)
+    (run,) = json.loads(keydistill("runs", "list", "--json").out)
+    if isinstance(stopped, KeyboardInterrupt):
+        assert f"interrupted; go on with: keydistill retrain --resume {run['id']}\n" in result.err
+    plan = json.loads(keydistill("retrain", "--resume", run["id"], "--dry-run", "--json").out)
+    assert [name for name, done in plan["done"].items() if done] == ["mine"]
+    assert plan["order"]["seed"] == 7
+
+    resumed = json.loads(keydistill("retrain", "--resume", run["id"], "--json").out)
+    assert (resumed["id"], resumed["state"], resumed["order"]["seed"]) == (run["id"], "done", 7)
+    again = keydistill("retrain", "--resume", run["id"])
+    assert (again.status, again.err) == (1, f"error: run {run['id']} is done: there is nothing to resume\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "give SIGNALS to start a retrain, or --resume RUN alone"),
+        (("{market}", "--resume", "RUN"), "give SIGNALS to start a retrain, or --resume RUN alone"),
+        (("--resume", "RUN", "--epochs", "2"), "give SIGNALS to start a retrain, or --resume RUN alone"),
+        (("--resume", "RUN", "--seed", "0"), "give SIGNALS to start a retrain, or --resume RUN alone"),
+        (("--resume", "RUN", "--promote"), "give SIGNALS to start a retrain, or --resume RUN alone"),
+        (("--epochs", "2"), "give SIGNALS to start a retrain, or --resume RUN alone"),
+        (("--resume", "RUN"), "run 'RUN': there is none"),
+        (("{market}",), "there is no judge"),
+        (("{market}", "--simulation", "{market}", "--labels", "{market}"), "give --labels or --simulation, not both"),
+        (("{market}", "--simulation", "{market}", "--executor", "celery"), "redis_url is not set"),
+    ],
+)
+def test_what_is_refused(keydistill, market, arguments, said):
+    result = keydistill("retrain", *(argument.format(market=market) for argument in arguments))
+    assert result.status in (1, 2)
+    assert result.err.startswith("error: ")
+    assert said in result.err
+    assert result.err.count("\n") == 1
+    assert json.loads(keydistill("runs", "list", "--json").out) == []
+
+
+def test_a_reindex_is_not_resumed_as_a_retrain(keydistill, live):
+    (run,) = json.loads(keydistill("runs", "list", "--json").out)
+    result = keydistill("retrain", "--resume", run["id"])
+    assert f"run {run['id']} is a reindex; go on with it by `keydistill reindex --resume {run['id']}`" in result.err
