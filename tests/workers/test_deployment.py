@@ -1,0 +1,137 @@
+"""The files that put workers into service: constraints, image, compose file. Docker itself is not needed."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from importlib.metadata import requires
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.support.cluster import Cluster
+from workers.celery_config import QUEUES, celery_config
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+WORKERS = [*QUEUES, "beat"]
+
+
+def constraints() -> dict[str, str]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+def own_requirements() -> list[Requirement]:
+    project = PROJECT["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    return [Requirement(text) for group in groups for text in group]
+
+
+def test_constraints_fit_what_we_ask_for():
+    pinned = constraints()
+    for requirement in own_requirements():
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11) or sys.platform != "linux", reason="pins are for 3.11 on Linux")
+def test_constraints_pin_everything_that_is_installed_with_it():
+    pinned = constraints()
+    seen: set[str] = set()
+    waiting = own_requirements()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        assert name in pinned, f"{name} stands in no line of constraints.txt"
+        # torch's own depend on its build: CUDA's packages come with some.
+        if str(requirement) in seen or name == "torch":
+            continue
+        seen.add(str(requirement))
+        for text in requires(name) or []:
+            needed = Requirement(text)
+            extras = requirement.extras or {""}
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append(needed)
+
+
+def test_the_image_gets_what_is_installed_and_nothing_else():
+    setuptools = PROJECT["tool"]["setuptools"]
+    code = {name.partition(".")[0] for name in setuptools["packages"]} | {
+        f"{name}.py" for name in setuptools["py-modules"]
+    }
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    let_in = {line[1:] for line in lines if line.startswith("!")}
+    assert lines[1] == "*"
+    assert let_in == code | {"constraints.txt", "pyproject.toml", "README.md", "LICENSE"}
+
+
+def test_the_server_is_of_the_version_of_its_client():
+    client = next(one for one in own_requirements() if one.name == "qdrant-client")
+    assert client.specifier.contains(SERVICES["qdrant"]["image"].partition(":v")[2])
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_each_queue_has_its_worker(cluster: Cluster, name: str):
+    service = SERVICES[name]
+    assert service["profiles"] == ["workers"]
+    assert service["environment"]["NODE"] == name
+    assert f"-n {name}@%h" in service["command"]
+    if name in QUEUES:
+        assert f"worker -Q {name} -P prefork -c {2 if name == 'control' else 1} " in service["command"]
+        assert service["command"].removesuffix(" --loglevel INFO") in (ROOT / "docs/workers.md").read_text()
+    grace_seconds = int(service["stop_grace_period"].removesuffix("s"))
+    assert grace_seconds >= celery_config(cluster.settings)["worker_soft_shutdown_timeout"] + 10
+
+
+def test_one_service_builds_the_image_and_nobody_downloads_it():
+    ours = [SERVICES[name] for name in WORKERS]
+    assert {service["image"] for service in ours} == {"keydistill"}
+    assert [service["pull_policy"] for service in ours if "build" in service] == ["build"]
+    assert {service["pull_policy"] for service in ours if "build" not in service} == {"never"}
+
+
+def in_container(cluster: Cluster, name: str, command: list[str], **options: Any) -> subprocess.Popen[str]:
+    """A process as the service's container would start it, but of our Redis and engine."""
+    service = SERVICES[name]["environment"]
+    stated = {key: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for key, value in service.items()}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**stated, **cluster.environment, "PATH": path, "HOSTNAME": socket.gethostname()}
+    return subprocess.Popen(command, env=environment, cwd=ROOT, text=True, **options)
+
+
+def is_healthy(cluster: Cluster, name: str) -> bool:
+    kind, command = SERVICES[name]["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    # A shorter time to answer than in the file: the test waits for it to pass.
+    command = command.replace("$$", "$").replace("--timeout 10", "--timeout 2")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return in_container(cluster, name, ["/bin/sh", "-c", command], **quiet).wait(60) == 0
+
+
+@pytest.mark.parametrize("name", ["judge", "beat"])
+def test_a_service_starts_is_healthy_while_it_works_and_stops_in_time(cluster: Cluster, tmp_path: Path, name: str):
+    with (tmp_path / "log").open("w") as log:
+        process = in_container(cluster, name, shlex.split(SERVICES[name]["command"]), stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 90
+        while not is_healthy(cluster, name):
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+        process.send_signal(signal.SIGSTOP)
+        assert not is_healthy(cluster, name)
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(int(SERVICES[name]["stop_grace_period"].removesuffix("s"))) == 0
+    finally:
+        process.kill()
+        process.wait()
