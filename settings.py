@@ -134,6 +134,11 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         default=60, ge=0.5, description="how long a process may stand still before another takes its run over"
     )
+    grace_seconds: float = Field(
+        default=3_600,
+        ge=0,
+        description="how long a collection stays after the alias left it: readers may hold it",
+    )
     part_attempts: int = Field(
         default=5, ge=1, description="times that workers take up a part or step before its run fails"
     )

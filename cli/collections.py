@@ -1,14 +1,21 @@
-"""`keydistill collections`: what is stored, and what is live."""
+"""`keydistill collections`: what is stored, what is live, and changing it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.context import engine_of, settings_of
 from cli.output import bytes_text, print_json, print_table
 
+if TYPE_CHECKING:
+    from ingest import AliasChanges
+
 
 @click.group()
 def collections() -> None:
-    """List collections and what is live."""
+    """List collections; swap, roll back and prune them."""
 
 
 @collections.command("list")
@@ -54,3 +61,88 @@ def list_collections(ctx: click.Context, as_json: bool) -> None:
         ],
         right=("points", "size"),
     )
+
+
+_why = click.option("--why", metavar="TEXT", help="The reason, for the history.")
+
+
+@collections.command("swap")
+@click.argument("run_id", metavar="RUN")
+@_why
+@click.pass_context
+def swap_collection(ctx: click.Context, run_id: str, why: str | None) -> None:
+    """Put the collection of RUN live, which was built with `reindex --no-swap`."""
+    with _changes(ctx) as changes:
+        run = changes.swap(run_id, why)
+    click.echo(f"alias {run.alias} names {run.collection}")
+
+
+@collections.command("rollback")
+@click.option("--to", metavar="COLLECTION", help="Where to.  [default: what was live before]")
+@_why
+@click.pass_context
+def rollback_collection(ctx: click.Context, to: str | None, why: str | None) -> None:
+    """Put an earlier collection live again, with the student that built it."""
+    with _changes(ctx) as changes:
+        run = changes.rollback(to, why)
+    click.echo(f"alias {run.alias} names {run.collection}, built by student {run.student_version}")
+
+
+@collections.command("prune")
+@click.option("--keep", type=click.IntRange(0), default=1, show_default=True, help="Earlier ones that stay.")
+@_why
+@click.option("--dry-run", is_flag=True, help="Say what would be dropped; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def prune_collections(ctx: click.Context, keep: int, why: str | None, dry_run: bool, as_json: bool) -> None:
+    """Drop collections that nothing needs: not live, not kept for a rollback, past their grace time."""
+    with _changes(ctx) as changes:
+        plan = changes.plan_prune(keep) if dry_run else changes.prune(keep, why)
+    if as_json:
+        print_json({"dry_run": dry_run, "drop": plan.drop, "kept": plan.keep})
+        return
+    verb = "would be dropped" if dry_run else "dropped"
+    rows = [*((name, verb) for name in plan.drop), *((name, f"kept: {reason}") for name, reason in plan.keep.items())]
+    if rows:
+        print_table(("collection", "what"), rows)
+    click.echo("dry run: nothing was changed" if dry_run else f"{len(plan.drop)} dropped")
+
+
+@collections.command("history")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def collections_history(ctx: click.Context, as_json: bool) -> None:
+    """What the aliases named when, and who changed them; newest first."""
+    from runs import open_store
+
+    found = list(reversed(open_store(settings_of(ctx)).history()))
+    if as_json:
+        print_json([change.as_dict() for change in found])
+    elif not found:
+        click.echo("nothing was swapped yet")
+    else:
+        print_table(
+            ("at", "by", "action", "alias", "from", "to", "why"),
+            [
+                (
+                    each.at,
+                    each.by,
+                    each.action,
+                    each.alias,
+                    each.before or "nothing",
+                    each.after or "-",
+                    each.why or "-",
+                )
+                for each in found
+            ],
+        )
+
+
+@contextmanager
+def _changes(ctx: click.Context) -> "Iterator[AliasChanges]":
+    from ingest import AliasChanges
+    from runs import open_store
+
+    settings = settings_of(ctx)
+    with engine_of(settings) as engine:
+        yield AliasChanges(settings, engine, open_store(settings))

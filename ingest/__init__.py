@@ -1,5 +1,6 @@
 """The write path: inventories become snapshots, snapshots become collections."""
 
+from ingest.alias_changes import AliasChanges, PrunePlan
 from ingest.identity import point_id, text_hash
 from ingest.inventory import InventoryReport, check_inventory
 from ingest.parts import PART_SCHEMA, Part
@@ -9,8 +10,10 @@ from ingest.snapshot import Snapshot, SnapshotSettings, SnapshotSummary, build_s
 
 __all__ = [
     "PART_SCHEMA",
+    "AliasChanges",
     "InventoryReport",
     "Part",
+    "PrunePlan",
     "ReindexSteps",
     "Reindexer",
     "Snapshot",

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from encoders import Student, StudentFiles
 from errors import CollectionExistsError, StudentMismatchError
+from ingest.alias_changes import AliasChanges
 from ingest.points import collection_spec, payloads
 from ingest.progress import NoProgress, Progress
 from ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
@@ -225,12 +226,7 @@ class ReindexSteps:
         return "ready", {"report": verify(run, self._snapshot(run), self._engine, self.student_of(run))}
 
     def _swap(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
-        # It names ours already where we were killed between the swap and the record of it.
-        if self._engine.aliases().get(run.alias) != run.collection:
-            self._engine.swap_alias(run.alias, run.collection, run.previous_target, lease.check)
-        for other in self._store.all():
-            if isinstance(other, ReindexRun) and other.state == "live" and other.alias == run.alias:
-                self._store.update(other.id, _retired)
+        AliasChanges(self._settings, self._engine, self._store).swap_as_planned(run, lease)
         return "live", {}
 
     def _snapshot(self, run: ReindexRun) -> Snapshot:
@@ -244,7 +240,3 @@ class ReindexSteps:
             return change(cast(ReindexRun, present))
 
         return cast(ReindexRun, self._store.update(run.id, changed, lease))
-
-
-def _retired(run: Run) -> Run:
-    return run.moved("retired") if run.state == "live" else run

@@ -2,13 +2,15 @@
 
 home/runs/ID/run.json      the record, replaced atomically
 home/runs/ID/snapshot/     what a reindex works from
+home/history.jsonl         the audit log
 home/locks/NAME.lock       held by the process that has the lease; the kernel lets go of it when that dies
 home/locks/NAME.holder     for which run, and the last token
 """
 
 import json
+import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from urllib.parse import quote
 
 from errors import RunError, RunNotFoundError, RunStateError
 from files import file_lock, replace_json
+from runs.history import AliasChange
 from runs.record import Run, run_from_dict
 from runs.store import Change, Lease, busy, whole_id
 
@@ -94,6 +97,28 @@ class FileRunStore:
 
     def give_up(self, name: str, run_id: str) -> None:
         """See `RunStore.give_up`; here a lease is held by a process or by nobody."""
+
+    def note(self, change: AliasChange) -> None:
+        """See `RunStore.note`."""
+        with file_lock(self._home / "locks" / "history.lock"), (self._home / "history.jsonl").open("ab+") as file:
+            # A line that a crash cut off must not take the next one with it.
+            if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
+                file.write(b"\n")
+            file.write(json.dumps(change.as_dict()).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def history(self) -> list[AliasChange]:
+        """See `RunStore.history`."""
+        try:
+            lines = (self._home / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in lines:
+            with suppress(ValueError, TypeError):
+                found.append(AliasChange.from_dict(json.loads(line)))
+        return found
 
     def _read(self, run_id: str) -> Run:
         try:

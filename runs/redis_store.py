@@ -4,6 +4,7 @@ keydistill:run:ID          the record, JSON
 keydistill:runs            ids of all runs, a set
 keydistill:lease:NAME      who holds a lease, JSON; it expires
 keydistill:token           the last token, of all leases
+keydistill:history         the audit log, a list
 keydistill:format          of all the above
 
 Every change of state is copied to HOME/runs/ID/run.json of the machine that made it. Where Redis has lost a run, its
@@ -31,6 +32,7 @@ from redis.retry import Retry
 
 from errors import KeydistillError, LeaseLostError, RedisUnavailableError, RunBusyError, RunNotFoundError, RunStateError
 from files import replace_json
+from runs.history import AliasChange
 from runs.record import Run, run_from_dict
 from runs.store import Change, Lease, busy, whole_id
 
@@ -282,6 +284,18 @@ class RedisRunStore:
     def give_up(self, name: str, run_id: str) -> None:
         """See `RunStore.give_up`."""
         self.call(lambda _: self._give_up_script([f"{_PREFIX}lease:{name}"], [run_id]))
+
+    def note(self, change: AliasChange) -> None:
+        """See `RunStore.note`."""
+        self.call(lambda redis: redis.rpush(f"{_PREFIX}history", json.dumps(change.as_dict())))
+
+    def history(self) -> list[AliasChange]:
+        """See `RunStore.history`."""
+
+        def read(redis: Any) -> list[str]:
+            return list(redis.lrange(f"{_PREFIX}history", 0, -1))
+
+        return [AliasChange.from_dict(json.loads(line)) for line in self.call(read)]
 
     def holder(self, name: str) -> str | None:
         """See `RunStore.holder`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from errors import RunBusyError, RunNotFoundError
+from runs.history import AliasChange
 from runs.record import Run
 
 Change = Callable[[Run], Run]
@@ -90,6 +91,12 @@ class RunStore(Protocol):
 
     def give_up(self, name: str, run_id: str) -> None:
         """Let go of a lease that is kept for a run which no process works on; of any other it does nothing."""
+
+    def note(self, change: AliasChange) -> None:
+        """Add a line to the audit log; when this returns it survives a crash of the process."""
+
+    def history(self) -> list[AliasChange]:
+        """The audit log, oldest line first."""
 
     def folder(self, run_id: str) -> Path:
         """This machine's folder of a run's files."""

@@ -1,0 +1,175 @@
+"""Swap, roll back, prune, and the log of it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from encoders import Student
+from errors import CollectionNotFoundError, CollectionStateError, RunStateError, StudentMismatchError
+from ingest import AliasChanges, Reindexer
+from runs import open_store
+from settings import Settings, load_settings
+from tests.support.inventories import write_inventory
+from tests.support.redis_server import RedisServer
+from vectorstore.edge import EmbeddedEngine
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture(params=["file", "redis"])
+def settings(request, tmp_path, tiny_folder, server) -> Settings:
+    here = {"home": tmp_path / "home", "student": str(tiny_folder), "grace_seconds": 0}
+    if request.param == "file":
+        return load_settings(**here)
+    server.flush()
+    return load_settings(**here, redis_url=server.url)
+
+
+@pytest.fixture
+def engine(settings):
+    with EmbeddedEngine(settings.home) as engine:
+        yield engine
+
+
+@pytest.fixture
+def build(settings, engine, tiny_student, tmp_path, monkeypatch):
+    monkeypatch.setattr(Student, "load", lambda *_, **__: tiny_student)
+    inventory = write_inventory(tmp_path / "inventory.csv", 30)
+    return lambda **options: Reindexer(settings, engine).start([inventory], **options)
+
+
+@pytest.fixture
+def changes(settings, engine) -> AliasChanges:
+    return AliasChanges(settings, engine, open_store(settings))
+
+
+def states(settings: Settings) -> dict[str, str]:
+    return {run.collection: run.state for run in open_store(settings).all()}
+
+
+def test_a_run_that_was_not_to_be_swapped_is_swapped_in(build, changes, engine, settings):
+    first, second = build(), build(swap=False)
+    assert changes.swap(second.id, "looks good").state == "live"
+    assert engine.aliases() == {"keyphrases": second.collection}
+    assert states(settings) == {first.collection: "retired", second.collection: "live"}
+    with pytest.raises(RunStateError, match=f"run {second.id} is live; only one that is ready"):
+        changes.swap(second.id)
+    with pytest.raises(RunStateError, match=r"is retired; .* rollback --to"):
+        changes.swap(first.id)
+
+
+def test_rollback_goes_to_what_was_live_before_and_back(build, changes, engine, settings):
+    first, second, third = build(), build(), build()
+    assert changes.rollback(why="worse").collection == second.collection
+    assert engine.aliases() == {"keyphrases": second.collection}
+    assert changes.rollback().collection == third.collection
+    assert changes.rollback(first.collection).collection == first.collection
+    assert states(settings) == {first.collection: "live", second.collection: "retired", third.collection: "retired"}
+
+
+def test_the_history_says_who_when_from_to_and_why(build, changes, settings):
+    first, second = build(), build()
+    changes.rollback(why="worse")
+    history = open_store(settings).history()
+    assert [(each.action, each.before, each.after, each.why) for each in history] == [
+        ("swap", None, first.collection, None),
+        ("swap", first.collection, second.collection, None),
+        ("rollback", second.collection, first.collection, "worse"),
+    ]
+    assert all("@" in each.by and each.at and each.run for each in history)
+
+
+def test_no_rollback_to_what_cannot_be_read(build, changes, engine, settings, tiny_folder, tmp_path):
+    with pytest.raises(CollectionNotFoundError, match="no earlier collection to go back to"):
+        changes.rollback()
+    first = build()
+    with pytest.raises(CollectionNotFoundError, match="no earlier collection"):
+        changes.rollback()
+    second = build()
+    ready = build(swap=False)
+    with pytest.raises(RunStateError, match="is ready and was never live"):
+        changes.rollback(ready.collection)
+    with pytest.raises(RunStateError, match="is live already"):
+        changes.rollback(second.collection)
+    with pytest.raises(CollectionNotFoundError, match="'other' is not there"):
+        changes.rollback("other")
+    copy = tmp_path / "student"
+    shutil.copytree(tiny_folder, copy)
+    aside = Path(f"{tiny_folder}-aside")
+    tiny_folder.rename(aside)
+    try:
+        with pytest.raises(StudentMismatchError, match=f"{first.collection} cannot be read any more"):
+            changes.rollback()
+    finally:
+        aside.rename(tiny_folder)
+    assert engine.aliases() == {"keyphrases": second.collection}
+
+
+def test_prune_keeps_what_is_needed(build, changes, engine, settings, tiny_student):
+    runs = [build() for _ in range(4)]
+    ready = build(swap=False)
+    elsewhere = Reindexer(settings.model_copy(update={"alias": "other"}), engine).start(
+        [Path(file) for file in runs[0].files]
+    )
+    planned = changes.plan_prune()
+    assert planned.drop == tuple(run.collection for run in runs[:2])
+    assert planned.keep == {
+        runs[2].collection: "kept for a rollback",
+        runs[3].collection: "alias keyphrases names it",
+        ready.collection: f"run {ready.id} is ready; cancel it to let go of it",
+        elsewhere.collection: "alias other names it",
+    }
+    assert len(engine.collections()) == 6
+    assert changes.prune(why="space") == planned
+    assert set(engine.collections()) == set(planned.keep)
+    assert not (open_store(settings).folder(runs[0].id) / "snapshot").exists()
+    assert (open_store(settings).folder(runs[3].id) / "snapshot").exists()
+    assert [each.why for each in open_store(settings).history() if each.action == "prune"] == ["space", "space"]
+    assert changes.prune().drop == ()
+    with pytest.raises(CollectionNotFoundError, match="was pruned"):
+        changes.rollback(runs[0].collection)
+
+
+def test_grace_time_protects_from_every_prune(build, engine, settings):
+    first, second = build(), build()
+    patient = AliasChanges(settings.model_copy(update={"grace_seconds": 3_600}), engine, open_store(settings))
+    plan = patient.prune(keep=0)
+    assert plan.drop == ()
+    assert plan.keep[first.collection].startswith("used until ")
+    with pytest.raises(CollectionStateError):
+        engine.drop(second.collection)
+
+
+def test_killed_between_the_swap_and_its_line_in_the_log(build, settings, engine, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    store_type = type(open_store(settings))
+
+    def killed(self, change):
+        raise Killed
+
+    monkeypatch.setattr(store_type, "note", killed)
+    with pytest.raises(Killed):
+        build()
+    monkeypatch.undo()
+    (run,) = open_store(settings).all()
+    assert engine.aliases() == {"keyphrases": run.collection}
+    assert open_store(settings).history() == []
+    assert Reindexer(settings, engine).resume(run.id).state == "live"
+    assert [each.after for each in open_store(settings).history()] == [run.collection]
+
+
+def test_a_rollback_while_a_build_goes_on_is_not_undone_by_it(build, changes, engine):
+    first = build()
+    build()
+    third = build(swap=False)
+    changes.rollback()
+    assert engine.aliases() == {"keyphrases": first.collection}
+    # What it saw when it was made is no longer live; a person who says so may swap it in all the same.
+    assert changes.swap(third.id).collection == third.collection
