@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,16 +17,37 @@ from errors import InputError
 
 
 @contextmanager
-def file_lock(path: Path, *, blocking: bool = True) -> Iterator[None]:
+def file_lock(path: Path, *, blocking: bool = True, patience: float = 0.0) -> Iterator[None]:
     """Hold an exclusive lock on a file; the kernel lets go of it when the process dies.
+
+    Args:
+        path: Of the file, which is made where there is none.
+        blocking: Wait for somebody else who holds it as long as it takes.
+        patience: Otherwise wait for so many seconds.
 
     Raises:
         BlockingIOError: Somebody else holds it and `blocking` is false.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
+        if blocking:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        else:
+            _lock_within(patience, handle.fileno())
         yield
+
+
+def _lock_within(seconds: float, handle: int) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def replace_json(path: Path, data: Any) -> None:

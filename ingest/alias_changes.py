@@ -63,7 +63,7 @@ class AliasChanges:
 
             if self._engine.aliases().get(run.alias) != run.collection:
                 self._engine.swap_alias(run.alias, run.collection, run.previous_target, guard)
-            self._settle(run, "swap", run.previous_target, None, run.started_by)
+            self._settle(run, lease, "swap", run.previous_target, None, run.started_by)
 
     def swap(self, run_id: str, why: str | None = None) -> ReindexRun:
         """Put the collection of a run live that was built with `--no-swap`.
@@ -171,10 +171,12 @@ class AliasChanges:
             before = self._engine.aliases().get(run.alias)
             if before != run.collection:
                 self._engine.swap_alias(run.alias, run.collection, before, lease.check)
-            self._settle(run, action, before, why, None)
-            return self._reindex(self._store.update(run.id, _live))
+            self._settle(run, lease, action, before, why, None)
+            return self._reindex(self._store.update(run.id, _live, lease))
 
-    def _settle(self, run: ReindexRun, action: Action, before: str | None, why: str | None, by: str | None) -> None:
+    def _settle(
+        self, run: ReindexRun, lease: Lease, action: Action, before: str | None, why: str | None, by: str | None
+    ) -> None:
         """What follows from a swap: its line in the log, and the run that was live is so no more."""
         last = next((change for change in self._history(run.alias) if change.action != "prune"), None)
         if last is None or last.after != run.collection:
@@ -182,7 +184,9 @@ class AliasChanges:
         for other in self._store.all():
             of_alias = isinstance(other, ReindexRun) and other.alias == run.alias
             if of_alias and other.id != run.id and other.state == "live":
-                self._store.update(other.id, _retired)
+                # The store may have lost it; its copy is as good.
+                self._store.restore(other.id)
+                self._store.update(other.id, _retired, lease)
 
     def _left(self, alias: str) -> dict[str, str]:
         """Collections that the alias named and no longer names, to when it last left them; the latest first."""

@@ -2,7 +2,6 @@
 
 import errno
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from errors import KeydistillError, LeaseLostError, RunError, RunStateError
@@ -47,6 +46,7 @@ class Reindexer:
             KeydistillError: A step failed; the record says why, and what was live before still is.
         """
         run = reindex_of(self._store.load(run_id))
+        self._store.restore(run.id)
         with self._store.lease(run.lease_name, run.id) as lease:
             return self._carry_out(reindex_of(self._store.update(run.id, lambda now: now.reopened(), lease)), lease)
 
@@ -62,7 +62,7 @@ class Reindexer:
             except (RunStateError, LeaseLostError):
                 raise  # cancelled, or another process goes on with it: the record is not ours
             except Exception as error:
-                self._record_failure(run.id, error)
+                self._record_failure(run.id, error, lease)
                 raise _as_ours(error, self.run) from error
         return self.run
 
@@ -73,10 +73,13 @@ class Reindexer:
         for number in missing:
             self.run = self._steps.embed_part(run, number, lease)
 
-    def _record_failure(self, run_id: str, error: Exception) -> None:
-        # A full disk may be what failed; then the record stays as it is, which can be resumed too.
-        with suppress(OSError, RunError):
-            self._store.update(run_id, lambda now: now.failed(error))
+    def _record_failure(self, run_id: str, error: Exception, lease: Lease) -> None:
+        try:
+            self._store.update(run_id, lambda now: now.failed(error), lease)
+        except (RunStateError, LeaseLostError) as lost:
+            raise lost from error  # what failed here is no longer for us to say
+        except (OSError, RunError):
+            pass  # a full disk may be what failed; then the record stays as it is, which can be resumed too
 
 
 def reindex_of(run: Run) -> ReindexRun:

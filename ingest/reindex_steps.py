@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from encoders import Student, StudentFiles
-from errors import CollectionExistsError, StudentMismatchError
+from errors import CollectionExistsError, RunStateError, StudentMismatchError
 from ingest.alias_changes import AliasChanges
 from ingest.points import collection_spec, payloads
 from ingest.progress import NoProgress, Progress
@@ -111,11 +111,11 @@ class ReindexSteps:
 
         Raises:
             LeaseLostError: Somebody else works on the run.
-            RunStateError: It was cancelled.
+            RunStateError: It was cancelled, or failed elsewhere.
             KeydistillError: The step failed; the record is as it was.
         """
         steps: Mapping[State, Callable[[ReindexRun, Lease], tuple[State, Changes]]] = {
-            "planned": lambda run, lease: ("snapshot", {}),
+            "planned": self._begin,
             "snapshot": self._take_snapshot,
             "building": self._optimise,
             "verifying": self._verify,
@@ -130,6 +130,8 @@ class ReindexSteps:
         """Embed one part, write its points and record that it is done.
 
         Raises:
+            LeaseLostError: Somebody else works on it.
+            RunStateError: The run was cancelled, or failed elsewhere.
             KeydistillError: It failed; writing it again is writing it once.
         """
         student = self.student_of(run)
@@ -162,6 +164,10 @@ class ReindexSteps:
             source = self._files_of(run).source
             self._student = Student.load(source, dimension=run.dimension, threads=self._settings.threads)
         return self._student
+
+    def _begin(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        # Only now nobody else can swap the alias: when the run was ordered, another one may have been about to.
+        return "snapshot", {"previous_target": self._engine.aliases().get(run.alias)}
 
     def _files_of(self, run: ReindexRun) -> StudentFiles:
         files = StudentFiles.find(self._student_source(run), dimension=run.dimension)
@@ -226,6 +232,7 @@ class ReindexSteps:
         return "ready", {"report": verify(run, self._snapshot(run), self._engine, self.student_of(run))}
 
     def _swap(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        lease.check()
         AliasChanges(self._settings, self._engine, self._store).swap_as_planned(run, lease)
         return "live", {}
 
@@ -237,6 +244,10 @@ class ReindexSteps:
 
     def _update(self, run: ReindexRun, change: Callable[[ReindexRun], ReindexRun], lease: Lease) -> ReindexRun:
         def changed(present: Run) -> Run:
+            if present.state != run.state:
+                raise RunStateError(
+                    f"run {run.id} is {present.state} now, and no longer {run.state}: work on it stops here"
+                )
             return change(cast(ReindexRun, present))
 
         return cast(ReindexRun, self._store.update(run.id, changed, lease))

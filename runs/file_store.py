@@ -8,6 +8,7 @@ home/locks/NAME.holder     for which run, and the last token
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,6 +22,10 @@ from files import file_lock, replace_json
 from runs.history import AliasChange
 from runs.record import Run, run_from_dict
 from runs.store import Change, Lease, busy, whole_id
+
+_log = logging.getLogger(__name__)
+# Whoever asks for the holder of a lease holds its lock for a moment himself.
+_PATIENCE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,19 @@ class FileRunStore:
 
     def all(self) -> list[Run]:
         """See `RunStore.all`."""
-        return [self._read(run_id) for run_id in sorted(self._ids(), reverse=True)]
+        found: list[Run] = []
+        for run_id in sorted(self._ids(), reverse=True):
+            # One that cannot be read must not hide the others, nor stop the work on them.
+            try:
+                found.append(self._read(run_id))
+            except RunNotFoundError:
+                continue  # deleted meanwhile
+            except RunError as error:
+                _log.warning("%s", error)
+        return found
+
+    def restore(self, run_id: str) -> None:
+        """See `RunStore.restore`; here there is one record, and no copy."""
 
     def update(self, run_id: str, change: Change, lease: Lease | None = None) -> Run:
         """See `RunStore.update`."""
@@ -76,7 +93,7 @@ class FileRunStore:
         holder = lock.with_suffix(".holder")
         with ExitStack() as held:
             try:
-                held.enter_context(file_lock(lock, blocking=False))
+                held.enter_context(file_lock(lock, blocking=False, patience=_PATIENCE_SECONDS))
             except BlockingIOError:
                 raise busy(name, _holder(holder).get("run", "another run"), run_id) from None
             token = _holder(holder).get("token", 0) + 1
@@ -123,7 +140,9 @@ class FileRunStore:
     def _read(self, run_id: str) -> Run:
         try:
             return run_from_dict(json.loads(self._record(run_id).read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError) as error:
+        except FileNotFoundError:
+            raise RunNotFoundError(f"run {run_id!r}: there is none; `keydistill runs list` shows them all") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{self._record(run_id)} is no run record ({error}); delete its folder") from None
 
     def _write(self, run: Run) -> Run:

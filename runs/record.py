@@ -162,7 +162,7 @@ class ReindexRun(Run):
         settings: Those settings that decide the result; they go before the ones of whoever works on the run.
         alias: Behind which the collection is to stand.
         collection: The collection that this run builds.
-        previous_target: What the alias named when the run was made; the swap happens only if it still does.
+        previous_target: What the alias named when the run was begun; the swap happens only if it still does.
         swap: Whether to swap once the collection is verified.
         rows, parts: Size of the snapshot; 0 until there is one.
         parts_done: Numbers of the parts whose every point is in the collection.

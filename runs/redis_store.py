@@ -1,6 +1,6 @@
 """Runs that several machines share: records and leases in Redis (or Valkey).
 
-keydistill:run:ID          the record, JSON
+keydistill:run:ID          the record, JSON, and a mark of who wrote it
 keydistill:runs            ids of all runs, a set
 keydistill:lease:NAME      who holds a lease, JSON; it expires
 keydistill:token           the last token, of all leases
@@ -9,12 +9,15 @@ keydistill:format          of all the above
 
 Every change of state is copied to HOME/runs/ID/run.json of the machine that made it. Where Redis has lost a run, its
 copy stands in for it until it is resumed.
+
+A command whose answer got lost is sent again, and may have been carried out the first time. So every command here is
+one that can be repeated: an update knows its own mark, a lease its own owner.
 """
 
 import json
+import logging
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,107 +33,19 @@ from redis.exceptions import RedisError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from errors import KeydistillError, LeaseLostError, RedisUnavailableError, RunBusyError, RunNotFoundError, RunStateError
-from files import replace_json
+from errors import KeydistillError, RedisUnavailableError, RunError, RunNotFoundError, RunStateError
+from files import file_lock, replace_json
 from runs.history import AliasChange
 from runs.record import Run, run_from_dict
+from runs.redis_lease import ACQUIRE, GIVE_UP, PREFIX, RELEASE, RENEW, RedisLease, lease_key
 from runs.store import Change, Lease, busy, whole_id
 
+__all__ = ["RedisLease", "RedisRunStore"]
+
 FORMAT = 1
-_PREFIX = "keydistill:"
+_MARK = "mark"
 _Result = TypeVar("_Result")
-
-# KEYS lease, token; ARGV run, owner, milliseconds. Gives the new token, or the holder's record. Without an owner the
-# lease is reserved: the run holds it, and a process of that run may take it over at once.
-_ACQUIRE = """
-local held = redis.call('GET', KEYS[1])
-if held then
-  local lease = cjson.decode(held)
-  if lease.run ~= ARGV[1] or lease.owner ~= '' then return held end
-end
-local token = redis.call('INCR', KEYS[2])
-redis.call('SET', KEYS[1], cjson.encode({run = ARGV[1], owner = ARGV[2], token = token}), 'PX', ARGV[3])
-return token
-"""
-# KEYS lease; ARGV owner, milliseconds. Gives 1 where it was ours.
-_RENEW = """
-local held = redis.call('GET', KEYS[1])
-if not held or cjson.decode(held).owner ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
-"""
-# KEYS lease; ARGV owner, milliseconds to leave it to the run for (0: nobody holds it any more).
-_RELEASE = """
-local held = redis.call('GET', KEYS[1])
-if not held then return 0 end
-local lease = cjson.decode(held)
-if lease.owner ~= ARGV[1] then return 0 end
-if ARGV[2] == '0' then return redis.call('DEL', KEYS[1]) end
-lease.owner = ''
-redis.call('SET', KEYS[1], cjson.encode(lease), 'PX', ARGV[2])
-return 1
-"""
-
-
-# KEYS lease; ARGV run. Only where no process holds it.
-_GIVE_UP = """
-local held = redis.call('GET', KEYS[1])
-if not held then return 0 end
-local lease = cjson.decode(held)
-if lease.run ~= ARGV[1] or lease.owner ~= '' then return 0 end
-return redis.call('DEL', KEYS[1])
-"""
-
-
-class RedisLease:
-    """A lease that expires unless its thread renews it."""
-
-    def __init__(self, store: "RedisRunStore", name: str, run_id: str, owner: str, token: int) -> None:
-        self.name = name
-        self.run_id = run_id
-        self.token = token
-        self.owner = owner
-        self.key = f"{_PREFIX}lease:{name}"
-        self._store = store
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name=f"lease {name}", daemon=True)
-        self._thread.start()
-
-    def check(self) -> None:
-        """See `Lease.check`."""
-        held = self._store.call(lambda redis: redis.get(self.key))
-        if held is None or json.loads(held)["owner"] != self.owner:
-            raise self.lost()
-
-    def lost(self) -> LeaseLostError:
-        """What to raise where it is no longer held."""
-        return LeaseLostError(
-            f"this process no longer holds the lease on {self.name!r} (token {self.token}): it stood still for longer "
-            f"than the lease lasts; whoever holds it now goes on with run {self.run_id}"
-        )
-
-    def leave_to_run(self, seconds: float) -> None:
-        """Let go of it so that only a process of the same run can take it, for so long."""
-        self._stop()
-        self._store.release(self, seconds)
-
-    def release(self) -> None:
-        """Let go of it; does nothing where it is not held any more."""
-        self._stop()
-        # It expires by itself where Redis is gone.
-        with suppress(RedisUnavailableError):
-            self._store.release(self, 0)
-
-    def _stop(self) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _renew(self) -> None:
-        while not self._end.wait(self._store.lease_seconds / 3):
-            try:
-                if not self._store.renew(self):
-                    return
-            except RedisUnavailableError:
-                continue  # it may be back before the lease ends; whoever writes checks
+_log = logging.getLogger(__name__)
 
 
 class RedisRunStore:
@@ -156,14 +71,16 @@ class RedisRunStore:
                 retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=1), 6),
                 retry_on_error=[RedisConnectionError, RedisTimeoutError],
             )
-        except ValueError as error:
+        except ValueError:
+            # Not the reason: of a password with a slash in it, it has a piece.
             raise RedisUnavailableError(
-                f"redis_url is no address of a Redis ({error}); expected one like redis://HOST:6379/0"
+                "redis_url is no address of a Redis; expected one like redis://:PASSWORD@HOST:6379/0, with / # ? @ in "
+                "a password as %2F %23 %3F %40"
             ) from None
-        self._acquire_script = self._redis.register_script(_ACQUIRE)
-        self._renew_script = self._redis.register_script(_RENEW)
-        self._release_script = self._redis.register_script(_RELEASE)
-        self._give_up_script = self._redis.register_script(_GIVE_UP)
+        self._acquire_script = self._redis.register_script(ACQUIRE)
+        self._renew_script = self._redis.register_script(RENEW)
+        self._release_script = self._redis.register_script(RELEASE)
+        self._give_up_script = self._redis.register_script(GIVE_UP)
 
     def folder(self, run_id: str) -> Path:
         """See `RunStore.folder`."""
@@ -171,16 +88,19 @@ class RedisRunStore:
 
     def add(self, run: Run) -> Run:
         """See `RunStore.add`."""
+        self.check_format()
+        text = _text_of(run)
 
         def write(redis: Redis) -> bool:
             with redis.pipeline() as pipe:
-                pipe.set(_run_key(run.id), json.dumps(run.as_dict()), nx=True)
-                pipe.sadd(f"{_PREFIX}runs", run.id)
-                return bool(pipe.execute()[0])
+                pipe.set(_run_key(run.id), text, nx=True)
+                pipe.sadd(f"{PREFIX}runs", run.id)
+                pipe.get(_run_key(run.id))
+                return bool(pipe.execute()[2] == text)
 
         if not self.call(write):
             raise RunStateError(f"there is a run {run.id} already; choose another id")
-        self._copy(run)
+        self._copy(run.id)
         return run
 
     def load(self, run_id: str) -> Run:
@@ -191,16 +111,22 @@ class RedisRunStore:
             text = self.call(lambda redis: redis.get(_run_key(found)))
             if text is None:
                 return self._copied(found)
-        return run_from_dict(json.loads(text))
+        return _run_of(text)
 
     def all(self) -> list[Run]:
         """See `RunStore.all`; with the copies of those that Redis has lost."""
 
         def read(redis: Any) -> list[str | None]:
-            ids = list(redis.smembers(f"{_PREFIX}runs"))
+            ids = list(redis.smembers(f"{PREFIX}runs"))
             return list(redis.mget([_run_key(run_id) for run_id in ids])) if ids else []
 
-        known = {run.id: run for run in (run_from_dict(json.loads(text)) for text in self.call(read) if text)}
+        known: dict[str, Run] = {}
+        for text in self.call(read):
+            # One that cannot be read must not hide the others, nor stop the work on them.
+            try:
+                known.update({run.id: run for run in [_run_of(text)]} if text else {})
+            except RunError as error:
+                _log.warning("%s", error)
         for record in (self._home / "runs").glob("*/run.json"):
             if record.parent.name not in known:
                 with suppress(RunNotFoundError):
@@ -212,7 +138,7 @@ class RedisRunStore:
         return not self.call(lambda redis: redis.exists(_run_key(run_id)))
 
     def restore(self, run_id: str) -> None:
-        """Put the copy of a run that Redis has lost back into it; does nothing for one that is there."""
+        """See `RunStore.restore`."""
         if self.is_lost(run_id):
             with suppress(RunStateError):  # somebody else was faster
                 self.add(self._copied(run_id))
@@ -220,11 +146,14 @@ class RedisRunStore:
     def update(self, run_id: str, change: Change, lease: Lease | None = None) -> Run:
         """See `RunStore.update`: an optimistic transaction over the record and the lease."""
         key = _run_key(run_id)
-        before: list[Run] = []
+        # The text that we sent, and the records before and after: of all tries the last.
+        sent: list[tuple[str, Run, Run]] = []
 
-        def attempt(pipe: "Pipeline") -> Run:
+        def attempt(pipe: "Pipeline") -> None:
             pipe.watch(key, *([lease.key] if isinstance(lease, RedisLease) else []))
             text = pipe.get(key)
+            if sent and text == sent[0][0]:
+                return  # it arrived, and only the answer did not
             if text is None:
                 raise RunNotFoundError(
                     f"run {run_id!r} is not in Redis; if Redis was emptied, take its copy up with --resume {run_id}"
@@ -233,23 +162,23 @@ class RedisRunStore:
                 held = pipe.get(lease.key)
                 if held is None or json.loads(held)["owner"] != lease.owner:
                     raise lease.lost()
-            run = run_from_dict(json.loads(text))
+            run = _run_of(text)
             changed = change(run)
+            sent[:] = [(_text_of(changed), run, changed)]
             pipe.multi()
-            pipe.set(key, json.dumps(changed.as_dict()))
+            pipe.set(key, sent[0][0])
             pipe.execute()
-            before[:] = [run]
-            return changed
 
-        def transaction(redis: Redis) -> Run:
+        def transaction(redis: Redis) -> None:
             while True:
                 with redis.pipeline() as pipe, suppress(WatchError):
                     return attempt(pipe)
 
-        changed = self.call(transaction)
-        if before[0].state != changed.state or _parts(before[0]) != _parts(changed):
-            self._copy(changed)
-        return changed
+        self.call(transaction)
+        _, before, after = sent[0]
+        if before.state != after.state or _parts(before) != _parts(after):
+            self._copy(run_id)
+        return after
 
     @contextmanager
     def lease(self, name: str, run_id: str) -> Iterator[RedisLease]:
@@ -267,7 +196,10 @@ class RedisRunStore:
             RunBusyError: See `RunStore.lease`.
         """
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}"
-        return RedisLease(self, name, run_id, owner, self._acquired(name, run_id, owner, self.lease_seconds))
+        token = self._try_to_acquire(name, run_id, owner, self.lease_seconds)
+        if isinstance(token, str):
+            raise busy(name, json.loads(token)["run"], run_id)
+        return RedisLease(self, name, run_id, owner, token)
 
     def reserve(self, name: str, run_id: str, seconds: float) -> None:
         """Keep a lease for a run that no process is working on just now. Of one that a process holds it does nothing.
@@ -275,25 +207,23 @@ class RedisRunStore:
         Raises:
             RunBusyError: Another run holds it.
         """
-        try:
-            self._acquired(name, run_id, "", seconds)
-        except RunBusyError:
-            if self.holder(name) not in (run_id, None):
-                raise
+        held = self._try_to_acquire(name, run_id, "", seconds)
+        if isinstance(held, str) and json.loads(held)["run"] != run_id:
+            raise busy(name, json.loads(held)["run"], run_id)
 
     def give_up(self, name: str, run_id: str) -> None:
         """See `RunStore.give_up`."""
-        self.call(lambda _: self._give_up_script([f"{_PREFIX}lease:{name}"], [run_id]))
+        self.call(lambda _: self._give_up_script([lease_key(name)], [run_id]))
 
     def note(self, change: AliasChange) -> None:
         """See `RunStore.note`."""
-        self.call(lambda redis: redis.rpush(f"{_PREFIX}history", json.dumps(change.as_dict())))
+        self.call(lambda redis: redis.rpush(f"{PREFIX}history", json.dumps(change.as_dict())))
 
     def history(self) -> list[AliasChange]:
         """See `RunStore.history`."""
 
         def read(redis: Any) -> list[str]:
-            return list(redis.lrange(f"{_PREFIX}history", 0, -1))
+            return list(redis.lrange(f"{PREFIX}history", 0, -1))
 
         return [AliasChange.from_dict(json.loads(line)) for line in self.call(read)]
 
@@ -323,7 +253,7 @@ class RedisRunStore:
         Raises:
             RedisUnavailableError: Redis cannot be reached, or keydistill of another version uses it.
         """
-        found: Any = self.call(lambda redis: redis.set(f"{_PREFIX}format", FORMAT, nx=True, get=True))
+        found: Any = self.call(lambda redis: redis.set(f"{PREFIX}format", FORMAT, nx=True, get=True))
         if found is not None and int(found) != FORMAT:
             raise RedisUnavailableError(
                 f"the runs in this Redis are of format {found}, this keydistill reads format {FORMAT}; "
@@ -340,7 +270,7 @@ class RedisRunStore:
             return work(self._redis)
         except KeydistillError:
             raise
-        except RedisError as error:
+        except (RedisError, UnicodeError) as error:  # the latter for a host name that cannot be one
             # Not the URL, which may hold a password.
             where = self._redis.connection_pool.connection_kwargs
             place = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
@@ -352,21 +282,26 @@ class RedisRunStore:
         """Let go of the connections."""
         self._redis.close()
 
-    def _acquired(self, name: str, run_id: str, owner: str, seconds: float) -> int:
-        keys = [f"{_PREFIX}lease:{name}", f"{_PREFIX}token"]
+    def _try_to_acquire(self, name: str, run_id: str, owner: str, seconds: float) -> int | str:
+        """The new token, or the record of who holds the lease."""
+        keys = [lease_key(name), f"{PREFIX}token"]
         answer: Any = self.call(lambda _: self._acquire_script(keys, [run_id, owner, _milliseconds(seconds)]))
-        if isinstance(answer, str):
-            raise busy(name, json.loads(answer)["run"], run_id)
-        return int(answer)
+        return answer if isinstance(answer, str) else int(answer)
 
     def _held(self, name: str) -> dict[str, Any] | None:
-        held = self.call(lambda redis: redis.get(f"{_PREFIX}lease:{name}"))
+        held = self.call(lambda redis: redis.get(lease_key(name)))
         return None if held is None else dict(json.loads(held))
 
-    def _copy(self, run: Run) -> None:
-        # A full disk must not stop what Redis has recorded.
-        with suppress(OSError):
-            replace_json(self.folder(run.id) / "run.json", run.as_dict())
+    def _copy(self, run_id: str) -> None:
+        """Copy what Redis has now, which may be more than we wrote: a process that slept must not bring old copies."""
+        # A full disk, or somebody who is stopped while he copies, must not stop what Redis has recorded.
+        with (
+            suppress(OSError, RedisUnavailableError),
+            file_lock(self.folder(run_id) / ".lock", blocking=False, patience=0.2),
+        ):
+            text = self.call(lambda redis: redis.get(_run_key(run_id)))
+            if text is not None:
+                replace_json(self.folder(run_id) / "run.json", _run_of(text).as_dict())
 
     def _copied(self, run_id: str) -> Run:
         try:
@@ -376,7 +311,27 @@ class RedisRunStore:
 
 
 def _run_key(run_id: str) -> str:
-    return f"{_PREFIX}run:{run_id}"
+    return f"{PREFIX}run:{run_id}"
+
+
+def _text_of(run: Run) -> str:
+    """The record as it is stored, different from any other that was ever written."""
+    return json.dumps({**run.as_dict(), _MARK: uuid4().hex})
+
+
+def _run_of(text: str | bytes) -> Run:
+    """The inverse of `_text_of`.
+
+    Raises:
+        RunError: Another version of keydistill wrote it, or somebody else.
+    """
+    try:
+        values = json.loads(text)
+        return run_from_dict({name: value for name, value in values.items() if name != _MARK})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"a run in Redis cannot be read ({error}): {text[:60]!r}...; run the same version of keydistill everywhere"
+        ) from None
 
 
 def _parts(run: Run) -> object:

@@ -61,7 +61,10 @@ class RunStore(Protocol):
         """
 
     def all(self) -> list[Run]:
-        """All runs, newest first."""
+        """All runs, newest first; of one that cannot be read only the log tells."""
+
+    def restore(self, run_id: str) -> None:
+        """Put the copy of a run that the store has lost back into it; does nothing for one that is there."""
 
     def update(self, run_id: str, change: Change, lease: Lease | None = None) -> Run:
         """Change a record in one step: `change` is given the present record and may be called more than once.

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from errors import LeaseLostError, RedisUnavailableError, RunBusyError, RunNotFoundError
+from errors import LeaseLostError, RedisUnavailableError, RunBusyError, RunError, RunNotFoundError
+from files import file_lock
 from runs.redis_store import RedisRunStore
 from tests.runs.records import reindex_run
 from tests.support.redis_server import RedisServer
@@ -57,8 +58,9 @@ def test_a_process_that_slept_through_its_lease_changes_nothing(store, server, t
         assert time.monotonic() < deadline
         time.sleep(0.05)
     with store.lease(run.lease_name, run.id):
-        tries.set()
+        # First this: to set an event that somebody waits for is to wait until he wakes.
         os.kill(process.pid, signal.SIGCONT)
+        tries.set()
         assert "no longer holds the lease on 'build:keyphrases'" in found.get(timeout=30)
         assert store.load(run.id).state == "planned"
     process.join()
@@ -160,3 +162,48 @@ def test_the_copy_is_what_was_recorded(store, tmp_path):
     store.update(run.id, lambda now: now.moved("snapshot"))
     copy = json.loads((tmp_path / "home" / "runs" / run.id / "run.json").read_text())
     assert copy["state"] == "snapshot"
+
+
+def test_a_process_that_slept_brings_back_no_old_copy(store, server, tmp_path):
+    run = store.add(reindex_run())
+    other = open_store(server, tmp_path / "home")
+    store.update(run.id, lambda now: now.moved("snapshot"))
+    other.update(run.id, lambda now: now.moved("building"))
+    store._copy(run.id)  # as if it had slept since its update
+    assert json.loads((tmp_path / "home" / "runs" / run.id / "run.json").read_text())["state"] == "building"
+
+
+def test_nobody_waits_for_a_process_that_is_stopped_while_it_copies(store, tmp_path):
+    run = store.add(reindex_run())
+    with file_lock(tmp_path / "home" / "runs" / run.id / ".lock"):
+        assert store.update(run.id, lambda now: now.moved("snapshot")).state == "snapshot"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", json.dumps({"kind": "dance", "id": "x"})])
+def test_a_record_that_cannot_be_read_hides_no_other(store, text):
+    run = store.add(reindex_run())
+    store.call(lambda redis: (redis.set("keydistill:run:x", text), redis.sadd("keydistill:runs", "x")))
+    assert store.all() == [run]
+    with pytest.raises(RunError, match="a run in Redis cannot be read"):
+        store.load("x")
+
+
+@pytest.mark.parametrize("url", ["redis://:hush/hush@127.0.0.1:6379/0", "redis://:hush@127.0.0.1:port/0"])
+def test_an_address_that_is_none_tells_nothing_of_its_password(url, tmp_path):
+    with pytest.raises(RedisUnavailableError, match="is no address of a Redis") as caught:
+        RedisRunStore(SecretStr(url), tmp_path)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_host_name_that_cannot_be_one(tmp_path):
+    with pytest.raises(RedisUnavailableError, match="cannot be used"):
+        RedisRunStore(SecretStr(f"redis://{'a' * 70}.example:6379/0"), tmp_path).all()
+
+
+def test_a_reservation_beside_a_process_of_the_same_run(store):
+    with store.lease("retrain", "one") as lease:
+        store.reserve("retrain", "one", 60)
+        assert store.owner("retrain") == lease.owner
+        with pytest.raises(RunBusyError, match="run one holds 'retrain'"):
+            store.reserve("retrain", "two", 60)
+    assert store.holder("retrain") is None

@@ -169,3 +169,37 @@ def test_a_folder_per_run(store, tmp_path):
 def test_records_of_other_kinds_are_as_they_were(store):
     run: Run = store.add(retrain_run())
     assert store.update(run.id, lambda now: now.moved("training")).kind == "retrain"
+
+
+def test_asking_who_holds_a_lease_is_in_nobodys_way(store, settings):
+    ended = threading.Event()
+
+    def ask() -> None:
+        another = open_store(settings)
+        while not ended.is_set():
+            another.holder("retrain")
+
+    asking = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    try:
+        for _ in range(100):
+            with store.lease("retrain", "one"):
+                pass
+    finally:
+        ended.set()
+        for thread in asking:
+            thread.join()
+
+
+def test_restoring_what_is_there_changes_nothing(store):
+    run = store.add(reindex_run())
+    store.restore(run.id)
+    assert store.load(run.id) == run
+
+
+def test_a_file_that_is_no_record_hides_no_other(store, tmp_path):
+    run = store.add(reindex_run())
+    (tmp_path / "runs" / "broken").mkdir()
+    (tmp_path / "runs" / "broken" / "run.json").write_text("{")
+    assert store.all() == [run]
