@@ -171,6 +171,14 @@ class Cluster:
             self._members[name] = Member(name, command, self.environment, self.folder / f"{name}.log")
         return self._members[name].start()
 
+    def terminate_members(self) -> None:
+        """Ask workers and beat to end, all at once, and wait."""
+        for member in self._members.values():
+            if member.process is not None and member.process.poll() is None:
+                member.process.send_signal(signal.SIGTERM)
+        for member in self._members.values():
+            member.stop()
+
     def stop_members(self) -> None:
         """Stop workers and beat."""
         for member in self._members.values():

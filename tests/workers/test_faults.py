@@ -276,13 +276,9 @@ def test_a_worker_that_slept_through_its_lease_does_not_swap(cluster, inventory,
 
 
 def test_everything_ended_in_the_middle_and_started_again(cluster, inventory, alias, expected):
-    members = [cluster.worker("control"), cluster.worker("embed"), cluster.beat()]
-    slow_parts(cluster)
+    cluster.worker("control"), cluster.worker("embed"), cluster.beat()
     run = in_the_middle(cluster, inventory, alias)
-    for member in members:
-        member.process.send_signal(signal.SIGTERM)
-    for member in members:
-        member.stop()
+    cluster.terminate_members()
     cluster.front.no_faults()
     assert cluster.store.load(run.id).state == "building"
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
