@@ -119,6 +119,7 @@ class ReindexSteps:
             "snapshot": self._take_snapshot,
             "building": self._optimise,
             "verifying": self._verify,
+            "gating": self._gate,
             "ready": self._swap,
         }
         began = time.monotonic()
@@ -229,7 +230,10 @@ class ReindexSteps:
 
     def _verify(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         self._progress.start("verify", None, "")
-        return "ready", {"report": verify(run, self._snapshot(run), self._engine, self.student_of(run))}
+        return "gating", {"report": verify(run, self._snapshot(run), self._engine, self.student_of(run))}
+
+    def _gate(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        return "ready", {}
 
     def _swap(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         lease.check()

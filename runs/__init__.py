@@ -2,7 +2,18 @@
 
 from runs.factory import open_store
 from runs.history import AliasChange
-from runs.record import ALLOWED_MOVES, OPEN_STATES, ReindexRun, RetrainRun, Run, State, StepProgress, new_run_id, now
+from runs.record import (
+    ALLOWED_MOVES,
+    OPEN_STATES,
+    ReindexRun,
+    RetrainRun,
+    Run,
+    State,
+    StepProgress,
+    SyncRun,
+    new_run_id,
+    now,
+)
 from runs.store import Change, Lease, RunStore
 
 __all__ = [
@@ -17,6 +28,7 @@ __all__ = [
     "RunStore",
     "State",
     "StepProgress",
+    "SyncRun",
     "new_run_id",
     "now",
     "open_store",

@@ -15,10 +15,12 @@ State = Literal[
     "snapshot",
     "building",
     "verifying",
+    "gating",
     "ready",
     "live",
     "retired",
     "training",
+    "applying",
     "done",
     "failed",
     "cancelled",
@@ -28,24 +30,32 @@ Executor = Literal["local", "celery"]
 # The one table of allowed moves. A failed run may take up again the state it failed in.
 ALLOWED_MOVES: Mapping[State, frozenset[State]] = {
     "planned": frozenset({"snapshot", "training", "failed", "cancelled"}),
+    "snapshot": frozenset({"building", "applying", "failed", "cancelled"}),
     # A reindex.
-    "snapshot": frozenset({"building", "failed", "cancelled"}),
     "building": frozenset({"verifying", "failed", "cancelled"}),
-    "verifying": frozenset({"ready", "failed", "cancelled"}),
-    "ready": frozenset({"live", "failed", "cancelled"}),
+    "verifying": frozenset({"gating", "failed", "cancelled"}),
+    "gating": frozenset({"ready", "failed", "cancelled"}),
+    # Back, where a sync was accepted meanwhile: its changes come first.
+    "ready": frozenset({"gating", "live", "failed", "cancelled"}),
     "live": frozenset({"retired"}),
     "retired": frozenset({"live"}),
     # A retrain.
     "training": frozenset({"done", "failed", "cancelled"}),
+    # A sync. Never cancelled: what was accepted is not lost, every collection catches up with it.
+    "applying": frozenset({"done", "failed"}),
     "done": frozenset(),
-    # Both.
-    "failed": frozenset({"planned", "snapshot", "building", "verifying", "ready", "training", "cancelled"}),
+    # All.
+    "failed": frozenset(
+        {"planned", "snapshot", "building", "verifying", "gating", "ready", "training", "applying", "cancelled"}
+    ),
     "cancelled": frozenset(),
 }
 
 
 # Runs in these states can be resumed, or are being worked on.
-OPEN_STATES: frozenset[State] = frozenset({"planned", "snapshot", "building", "verifying", "training", "failed"})
+OPEN_STATES: frozenset[State] = frozenset(
+    {"planned", "snapshot", "building", "verifying", "gating", "training", "applying", "failed"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +171,18 @@ class ReindexRun(Run):
         student_version: The version it must turn out to be.
         settings: Those settings that decide the result; they go before the ones of whoever works on the run.
         alias: Behind which the collection is to stand.
-        collection: The collection that this run builds.
+        collection: The collection that this run builds; where ready collections never change (embedded engine), the
+            copy that took its place when a sync changed it last.
         previous_target: What the alias named when the run was begun; the swap happens only if it still does.
         swap: Whether to swap once the collection is verified.
         rows, parts: Size of the snapshot; 0 until there is one.
         parts_done: Numbers of the parts whose every point is in the collection.
         parts_redone: How often a part was begun that a worker had begun before.
         report: What the verification found.
+        gate: What the gate found (`ingest.gate`), once it was asked.
+        forced: Why the collection may be swapped in although the gate refused it.
+        journal: The last sync of the alias that was accepted when this run read its inventory; 0 for none. Later ones
+            are applied to the collection before it is put live.
     """
 
     files: tuple[str, ...]
@@ -185,6 +200,9 @@ class ReindexRun(Run):
     parts_done: tuple[int, ...] = ()
     parts_redone: int = 0
     report: Mapping[str, Any] = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
+    forced: str | None = None
+    journal: int = 0
 
     @property
     def lease_name(self) -> str:
@@ -211,6 +229,36 @@ class ReindexRun(Run):
         """This run with one more attempt at a part."""
         begun = self.attempted(part_name(number))
         return begun.changed(parts_redone=self.parts_redone + (begun.attempts[part_name(number)] > 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncRun(Run):
+    """A run that brings the collections of an alias to a new state of the inventory.
+
+    Attributes:
+        files: Inventory files, absolute paths.
+        categories: File of the category tree, if one was given.
+        settings: Those settings that decide the result.
+        alias: Whose collections are changed.
+        max_removed_share: Share of the live rows above which removals fail the run before anything is changed.
+        journal: Its number among the accepted syncs of the alias, from 1 on; 0 until its snapshot was accepted.
+        rows: Size of the snapshot.
+        changes: Collection to the changes that were made in it.
+    """
+
+    files: tuple[str, ...]
+    categories: str | None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    alias: str
+    max_removed_share: float
+    journal: int = 0
+    rows: int = 0
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lease_name(self) -> str:
+        """One sync per alias."""
+        return f"sync:{self.alias}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +289,7 @@ class RetrainRun(Run):
         return "retrain"
 
 
-KINDS: Mapping[str, type[Run]] = {"reindex": ReindexRun, "retrain": RetrainRun}
+KINDS: Mapping[str, type[Run]] = {"reindex": ReindexRun, "sync": SyncRun, "retrain": RetrainRun}
 
 
 def run_from_dict(values: Mapping[str, Any]) -> Run:

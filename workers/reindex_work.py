@@ -20,12 +20,13 @@ from workers.process import WorkerProcess
 
 _log = logging.getLogger(__name__)
 
-# Verification embeds again, which takes the student.
+# Verification embeds again, and so does the gate, which takes the student.
 QUEUE_OF: dict[State, str] = {
     "planned": "control",
     "snapshot": "control",
     "building": "control",
     "verifying": "embed",
+    "gating": "embed",
     "ready": "control",
 }
 

@@ -1,4 +1,4 @@
-from runs import ReindexRun, RetrainRun, new_run_id, now
+from runs import ReindexRun, RetrainRun, SyncRun, new_run_id, now
 
 
 def reindex_run(alias: str = "keyphrases") -> ReindexRun:
@@ -30,4 +30,18 @@ def retrain_run() -> RetrainRun:
         updated_at=now(),
         order={"signals": "/signals"},
         present_student="tiny",
+    )
+
+
+def sync_run(alias: str = "keyphrases") -> SyncRun:
+    return SyncRun(
+        id=new_run_id(),
+        kind="sync",
+        state="planned",
+        created_at=now(),
+        updated_at=now(),
+        files=("/inventory.csv",),
+        categories=None,
+        alias=alias,
+        max_removed_share=0.2,
     )

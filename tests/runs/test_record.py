@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import RunStateError
-from runs import ALLOWED_MOVES, ReindexRun, RetrainRun, StepProgress
+from runs import ALLOWED_MOVES, Run, StepProgress
 from runs.record import run_from_dict
-from tests.runs.records import reindex_run, retrain_run
+from tests.runs.records import reindex_run, retrain_run, sync_run
 
 STATES = st.sampled_from(sorted(ALLOWED_MOVES))
 
@@ -27,11 +27,18 @@ def test_no_run_ever_leaves_the_table(moves):
 
 def test_every_open_state_can_fail_be_cancelled_and_taken_up_again():
     for state, moves in ALLOWED_MOVES.items():
-        if state in ("planned", "snapshot", "building", "verifying", "ready", "training"):
+        if state in ("planned", "snapshot", "building", "verifying", "gating", "ready", "training"):
             run = dataclasses.replace(reindex_run(), state=state)
             assert {"failed", "cancelled"} <= moves
             assert run.failed("two\nlines").error == "two lines"
             assert run.failed("x").reopened().state == state
+
+
+def test_an_accepted_sync_cannot_be_cancelled():
+    applying = dataclasses.replace(sync_run(), state="applying", journal=1)
+    with pytest.raises(RunStateError, match="is applying and cannot become cancelled"):
+        applying.moved("cancelled")
+    assert applying.failed("x").reopened().state == "applying"
 
 
 def test_a_run_that_is_over_is_not_taken_up():
@@ -42,8 +49,8 @@ def test_a_run_that_is_over_is_not_taken_up():
     assert not dataclasses.replace(reindex_run(), state="ready").is_over
 
 
-@pytest.mark.parametrize("run", [reindex_run(), retrain_run()], ids=["reindex", "retrain"])
-def test_a_record_survives_json(run: ReindexRun | RetrainRun):
+@pytest.mark.parametrize("run", [reindex_run(), retrain_run(), sync_run()], ids=["reindex", "retrain", "sync"])
+def test_a_record_survives_json(run: Run):
     full = run.attempted("building").timed("x", 1.5).changed(progress=StepProgress("s", None, "rows", 3, "now"))
     assert run_from_dict(json.loads(json.dumps(full.as_dict()))) == full
 
