@@ -13,8 +13,9 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import qdrant_edge as edge
@@ -26,10 +27,12 @@ from errors import (
     CollectionStateError,
     VectorStoreError,
 )
+from files import sync
 from vectorstore import edge_translation as translate
 from vectorstore.catalog import Catalog, CatalogContents, CollectionEntry
+from vectorstore.edge_copy import copied_folder, remove_abandoned_copy
 from vectorstore.edge_optimize import optimize_in_child
-from vectorstore.edge_view import View
+from vectorstore.edge_view import View, Views
 from vectorstore.engine import (
     CollectionInfo,
     CollectionSpec,
@@ -50,6 +53,8 @@ _REOPEN_AFTER = 50_000
 class EmbeddedEngine:
     """`Engine` on a folder. Threads may share one; after a fork a process opens its own files again."""
 
+    changes_in_place: ClassVar[bool] = False
+
     def __init__(self, root: Path) -> None:
         self._root = root
         self._catalog = Catalog(root)
@@ -64,11 +69,9 @@ class EmbeddedEngine:
 
     def create(self, name: str, spec: CollectionSpec, metadata: Mapping[str, Any]) -> None:
         """See `Engine.create`."""
-        if not name or name.startswith(".") or "/" in name:
-            raise VectorStoreError(f"collection name {name!r} cannot be a folder name; choose another")
         with self._catalog.change() as contents, self._mutex:
-            if name in contents.collections or name in contents.aliases:
-                raise CollectionExistsError(f"collection or alias {name!r} exists already; choose another name")
+            _require_free(name, contents)
+            remove_abandoned_copy(self._root / "collections")
             folder = self._folder(name)
             shutil.rmtree(folder, ignore_errors=True)  # left by a process that died before it told the catalogue
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +81,38 @@ class EmbeddedEngine:
                     shard.update(translate.field_index(field, kind))
             self._writers[name] = shard
             contents.collections[name] = CollectionEntry("building", spec, dict(metadata))
+
+    def copy(self, source: str, target: str, metadata: Mapping[str, Any]) -> None:
+        """See `Engine.copy`. The catalogue is not locked while files are copied; copies wait for each other."""
+        source, entry = self._entry(source)
+        if entry.state != "ready":
+            raise CollectionStateError(f"collection {source!r} is still building; finish it before it is copied")
+        _require_free(target, self._catalog.read())
+        try:
+            with copied_folder(self._folder(source)) as (copy, is_whole), self._catalog.change() as contents:
+                _require_free(target, contents)
+                if source not in contents.collections or not is_whole():
+                    raise _not_found(source, contents)
+                folder = self._folder(target)
+                shutil.rmtree(folder, ignore_errors=True)  # left by a process that died before it told the catalogue
+                copy.rename(folder)
+                sync(folder.parent)
+                contents.collections[target] = CollectionEntry("building", entry.spec, dict(metadata))
+        except OSError as error:
+            self._entry(source)  # deleted while it was copied?
+            raise VectorStoreError(
+                f"copying {source!r} to {target!r}: {error.strerror}; check free disk space, then start again"
+            ) from error
+
+    def set_metadata(self, name: str, changes: Mapping[str, Any]) -> None:
+        """See `Engine.set_metadata`."""
+        with self._catalog.change() as contents:
+            entry = contents.collections.get(name)
+            if entry is None:
+                raise _not_found(name, contents)
+            removed = {key for key, value in changes.items() if value is None}
+            metadata = {key: value for key, value in {**entry.metadata, **changes}.items() if key not in removed}
+            contents.collections[name] = replace(entry, metadata=metadata)
 
     def upsert(self, name: str, points: PointBatch) -> None:
         """See `Engine.upsert`."""
@@ -123,7 +158,10 @@ class EmbeddedEngine:
         # All of it is in the segments now, and every view makes a log of its own.
         shutil.rmtree(self._folder(name) / "wal", ignore_errors=True)
         with self._catalog.change() as contents:
-            contents.collections[name] = CollectionEntry("ready", entry.spec, entry.metadata)
+            if name not in contents.collections:
+                raise _not_found(name, contents)
+            # The entry of now: its metadata may have been changed meanwhile.
+            contents.collections[name] = replace(contents.collections[name], state="ready")
 
     def query(
         self,
@@ -153,15 +191,15 @@ class EmbeddedEngine:
             translate.query_request(vector, limit, filter, params)
             for vector, filter in zip(vectors, filters, strict=True)
         ]
-        with _translated(f"querying {name!r}"):
-            found = self._reader(name).query_batch(edge.QueryBatchRequest(requests))
+        with self._reading(f"querying {name!r}", name) as shard:
+            found = shard.query_batch(edge.QueryBatchRequest(requests))
         return [[translate.hit(point) for point in points] for points in found]
 
     def count(self, name: str, filter: Filter | None = None) -> int:
         """See `Engine.count`."""
-        with _translated(f"counting {name!r}"):
-            request = edge.CountRequest(exact=True, filter=translate.edge_filter(filter))
-            return self._reader(name).count(request)
+        request = edge.CountRequest(exact=True, filter=translate.edge_filter(filter))
+        with self._reading(f"counting {name!r}", name) as shard:
+            return shard.count(request)
 
     def scroll(self, name: str, filter: Filter | None = None, *, with_vectors: bool = False) -> Iterator[Record]:
         """See `Engine.scroll`."""
@@ -174,30 +212,31 @@ class EmbeddedEngine:
                 with_payload=True,
                 with_vector=with_vectors,
             )
-            with _translated(f"scrolling {name!r}"):
-                page, offset = self._reader(name).scroll(request)
+            with self._reading(f"scrolling {name!r}", name) as shard:
+                page, offset = shard.scroll(request)
             yield from map(translate.record, page)
             if offset is None:
                 return
 
     def retrieve(self, name: str, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
         """See `Engine.retrieve`."""
-        with _translated(f"reading points of {name!r}"):
-            points = self._reader(name).retrieve(
-                translate.point_ids(list(ids)), with_payload=True, with_vector=with_vectors
-            )
+        asked = translate.point_ids(list(ids))
+        with self._reading(f"reading points of {name!r}", name) as shard:
+            points = shard.retrieve(asked, with_payload=True, with_vector=with_vectors)
         found = {str(point.id): point for point in points}
         return [translate.record(found[id]) for id in ids if id in found]
 
     def info(self, name: str) -> CollectionInfo:
         """See `Engine.info`."""
         name, entry = self._entry(name)
+        with self._reading(f"describing {name!r}", name) as shard:
+            indexes = translate.field_types(shard.info())
         return CollectionInfo(
             name=name,
             state=entry.state,
             dimension=entry.spec.dimension,
             points=self.count(name),
-            payload_indexes=translate.field_types(self._reader(name).info()),
+            payload_indexes=indexes,
             metadata=entry.metadata,
             disk_bytes=_disk_bytes(self._folder(name)),
         )
@@ -205,6 +244,12 @@ class EmbeddedEngine:
     def collections(self) -> list[str]:
         """See `Engine.collections`."""
         return sorted(self._catalog.read().collections)
+
+    def release(self, name: str) -> None:
+        """See `Engine.release`; the view's folder is deleted with it."""
+        with self._mutex:
+            self._reopen_after_fork()
+        self._views.release(name)
 
     def drop(self, name: str) -> None:
         """See `Engine.drop`. Views that readers have open go on answering."""
@@ -218,8 +263,7 @@ class EmbeddedEngine:
                     )
             del contents.collections[name]
             self._close_writer(name)
-            if name in self._views:
-                self._views.pop(name).close()
+            self._views.release(name)
         # Last, so that a process that dies here leaves a folder without a name, not a name without a folder.
         shutil.rmtree(self._folder(name), ignore_errors=True)
 
@@ -257,14 +301,13 @@ class EmbeddedEngine:
             if os.getpid() == self._pid:
                 for writer in self._writers.values():
                     writer.close()
-                for view in self._views.values():
-                    view.close()
+                self._views.close()
             self._forget()
 
     def _forget(self) -> None:
         self._pid = os.getpid()
         self._writers: dict[str, edge.EdgeShard] = {}
-        self._views: dict[str, View] = {}
+        self._views = Views()
         self._written: dict[str, int] = {}
 
     def _folder(self, name: str) -> Path:
@@ -279,16 +322,36 @@ class EmbeddedEngine:
             raise _not_found(name, contents)
         return name, entry
 
-    def _reader(self, name: str) -> edge.EdgeShard:
+    @contextmanager
+    def _reading(self, doing: str, name: str) -> Iterator[edge.EdgeShard]:
+        """The shard that answers for a name or alias, open until the block ends."""
         name, entry = self._entry(name)
         if entry.state == "building":
-            return self._writer(name)
+            with _translated(doing):
+                yield self._writer(name)
+            return
         with self._mutex:
             self._reopen_after_fork()
-            if name not in self._views:
-                with _translated(f"opening {name!r}"):
-                    self._views[name] = View(self._root / "views", self._folder(name))
-            return self._views[name].shard
+            views = self._views
+        try:
+            with _translated(doing), views.using(name, lambda: self._open_view(name)) as view:
+                yield view.shard
+        except OSError as error:
+            raise VectorStoreError(f"{doing}: {error.strerror}; check free disk space") from error
+
+    def _open_view(self, name: str) -> View:
+        try:
+            view = View(self._root / "views", self._folder(name))
+        except Exception:
+            self._entry(name)  # deleted meanwhile? Then that is what is wrong
+            raise
+        try:
+            # The catalogue forgets a collection before its files go: if it knows it still, the view has all of them.
+            self._entry(name)
+        except CollectionNotFoundError:
+            view.close()
+            raise
+        return view
 
     def _writer(self, name: str) -> edge.EdgeShard:
         name, entry = self._entry(name)
@@ -332,6 +395,13 @@ def _translated(doing: str) -> Iterator[None]:
         raise VectorStoreError(f"{doing}: {reason}") from error
 
 
+def _require_free(name: str, contents: CatalogContents) -> None:
+    if not name or name.startswith(".") or "/" in name:
+        raise VectorStoreError(f"collection name {name!r} cannot be a folder name; choose another")
+    if name in contents.collections or name in contents.aliases:
+        raise CollectionExistsError(f"collection or alias {name!r} exists already; choose another name")
+
+
 def _not_found(name: str, contents: CatalogContents) -> CollectionNotFoundError:
     known = ", ".join(sorted([*contents.collections, *contents.aliases])) or "none"
     return CollectionNotFoundError(
@@ -340,5 +410,8 @@ def _not_found(name: str, contents: CatalogContents) -> CollectionNotFoundError:
 
 
 def _disk_bytes(folder: Path) -> int:
-    """Bytes that the folder takes on disk; its files are sparse."""
-    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+    """Bytes that the folder takes on disk; its files are sparse. Zero if it was deleted meanwhile."""
+    try:
+        return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+    except FileNotFoundError:
+        return 0

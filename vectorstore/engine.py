@@ -1,7 +1,7 @@
 """What every vector engine does for keydistill: one protocol, two implementations.
 
-A collection is *building* from `create` to `finish`, and *ready* afterwards. The embedded engine makes a ready
-collection immutable; the server does not, and callers must not rely on either.
+A collection is *building* from `create` or `copy` to `finish`, and *ready* afterwards. Whether the points of a ready
+collection may still change differs: callers that change them ask `Engine.changes_in_place`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,11 +110,44 @@ class Engine(Protocol):
     wrong dimension or with values that are not finite, and for ids that are no UUIDs.
     """
 
+    @property
+    def changes_in_place(self) -> bool:
+        """Whether points of a ready collection can be written: on a server yes, where `copy` is refused.
+
+        The embedded engine's never change: `copy` the collection, change the copy, `finish` it and swap the alias.
+        """
+
     def create(self, name: str, spec: CollectionSpec, metadata: Mapping[str, Any]) -> None:
         """Make an empty collection in bulk-load settings, its payload indexes first.
 
         Raises:
             CollectionExistsError: A collection or alias has that name.
+        """
+
+    def copy(self, source: str, target: str, metadata: Mapping[str, Any]) -> None:
+        """Make a building collection `target` with the points, spec and indexes of the ready collection `source`.
+
+        The copy may be changed at will and shares nothing with its source. A process that dies in here leaves no
+        collection `target`.
+
+        Args:
+            source: The collection, or an alias of it.
+            target: The new collection's name.
+            metadata: The new collection's metadata; the source's is not taken over.
+
+        Raises:
+            CollectionNotFoundError: There is no `source`, or it was deleted meanwhile.
+            CollectionStateError: `source` is still building.
+            CollectionExistsError: A collection or alias is called `target`.
+            VectorStoreError: The engine changes collections in place (see `changes_in_place`) and copies none.
+        """
+
+    def set_metadata(self, name: str, changes: Mapping[str, Any]) -> None:
+        """Set these keys of a collection's metadata, all or none, and leave the others alone.
+
+        A value replaces the whole former one; None removes the key, and deeper within a value it is stored. Works while
+        the collection builds and when it is ready. `name` is a collection, not an alias. When this returns, the change
+        survives the death of the process.
         """
 
     def upsert(self, name: str, points: PointBatch) -> None:
@@ -173,6 +206,13 @@ class Engine(Protocol):
 
     def collections(self) -> list[str]:
         """Names of all collections, sorted."""
+
+    def release(self, name: str) -> None:
+        """Let go of what readers here hold open of a collection; it opens again when asked. Others do not notice.
+
+        Calls that are under way in other threads end well, and then it is let go of. Of a collection that is not open,
+        that builds or that is gone it does nothing. `name` is a collection, not an alias.
+        """
 
     def drop(self, name: str) -> None:
         """Delete a collection and its points.

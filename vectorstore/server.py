@@ -5,7 +5,7 @@ the server, so that every process that reaches the server sees the same.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from uuid import uuid4
 
 import numpy as np
@@ -41,6 +41,8 @@ _PAGE, _PAGE_WITH_VECTORS = 1_000, 250
 
 class ServerEngine:
     """`Engine` on a Qdrant server. Threads may share one; a forked process opens its own."""
+
+    changes_in_place: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -126,6 +128,20 @@ class ServerEngine:
             if translate.token(self._connection.describe(name)) != token:
                 raise _exists(name) from None
         self._connection.make_indexes(name, spec)
+
+    def copy(self, source: str, target: str, metadata: Mapping[str, Any]) -> None:
+        """Refused: a copy would have to travel point by point, and here nobody needs one; see `changes_in_place`."""
+        raise VectorStoreError(
+            f"copying {source!r} to {target!r}: a server changes collections in place; write to {source!r} itself"
+        )
+
+    def set_metadata(self, name: str, changes: Mapping[str, Any]) -> None:
+        """See `Engine.set_metadata`."""
+        translate.check_metadata_keys(changes)
+        self._connection.require_collection(name)
+        if changes:
+            # The server merges key by key, and a null removes its key (https://github.com/qdrant/qdrant/pull/9907).
+            self._connection.update(name, metadata=dict(changes))
 
     def upsert(self, name: str, points: PointBatch) -> None:
         """See `Engine.upsert`."""
@@ -251,6 +267,9 @@ class ServerEngine:
     def collections(self) -> list[str]:
         """See `Engine.collections`."""
         return self._connection.collections()
+
+    def release(self, name: str) -> None:
+        """See `Engine.release`; the connection is all that is open here, and all collections share it."""
 
     def drop(self, name: str) -> None:
         """See `Engine.drop`. The server would delete the aliases together with the collection; we refuse."""

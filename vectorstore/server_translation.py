@@ -60,10 +60,19 @@ def building_metadata(spec: CollectionSpec, token: str, metadata: Mapping[str, A
     Raises:
         VectorStoreError: A key of the caller's begins like ours.
     """
+    check_metadata_keys(metadata)
+    return {**metadata, _STATE: "building", _SPEC: asdict(spec), _TOKEN: token}
+
+
+def check_metadata_keys(metadata: Mapping[str, Any]) -> None:
+    """Refuse keys that are ours.
+
+    Raises:
+        VectorStoreError: A key of the caller's begins like ours.
+    """
     taken = sorted(key for key in metadata if key.startswith(_OWN_PREFIX))
     if taken:
         raise VectorStoreError(f"metadata keys {taken} begin with {_OWN_PREFIX!r}, which is kept for us; rename them")
-    return {**metadata, _STATE: "building", _SPEC: asdict(spec), _TOKEN: token}
 
 
 def ready_metadata() -> dict[str, Any]:
@@ -88,7 +97,7 @@ def stored_spec(info: models.CollectionInfo) -> CollectionSpec | None:
 
 
 def caller_metadata(info: models.CollectionInfo) -> dict[str, Any]:
-    """The metadata that `create` was given."""
+    """The metadata that `create` and `set_metadata` were given."""
     return {key: value for key, value in _metadata(info).items() if not key.startswith(_OWN_PREFIX)}
 
 
