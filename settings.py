@@ -164,6 +164,9 @@ class Settings(BaseSettings):
     payload_indexes: dict[str, Literal["keyword", "integer", "float", "bool"]] = Field(
         default_factory=dict, description="further payload fields to index for filters, and their types"
     )
+    reuse_vectors: bool = Field(
+        default=True, description="take the vectors of texts that the live collection has from there, if of one student"
+    )
     upsert_batch: int = Field(default=1_000, ge=1, le=10_000, description="points per write")
     quantization: Literal["int8", "none"] = Field(default="int8", description="how vectors are kept in memory")
     hnsw_m: int = Field(default=16, ge=4, le=128, description="edges per node of the HNSW graph")

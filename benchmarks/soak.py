@@ -56,7 +56,9 @@ def soak(rebuilds: int, seed: int) -> dict[str, Any]:
         settings = load_settings(home=folder / "alone", student=str(student), part_rows=_PART_ROWS)
         with EmbeddedEngine(settings.home) as engine:
             expected = _content(engine, Reindexer(settings, engine).start([inventory]).collection)
-        with Cluster(folder / "cluster", student, part_rows=_PART_ROWS, upsert_batch=20, part_attempts=20) as cluster:
+        with Cluster(
+            folder / "cluster", student, part_rows=_PART_ROWS, upsert_batch=20, part_attempts=20, reuse_vectors=False
+        ) as cluster:
             return _rebuilds(cluster, inventory, expected, rebuilds, seed)
 
 

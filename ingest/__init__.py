@@ -7,6 +7,7 @@ from ingest.parts import PART_SCHEMA, Part
 from ingest.reindex import Reindexer, reindex_of
 from ingest.reindex_steps import ReindexSteps
 from ingest.snapshot import Snapshot, SnapshotSettings, SnapshotSummary, build_snapshot
+from ingest.sources import RunSources
 
 __all__ = [
     "PART_SCHEMA",
@@ -16,6 +17,7 @@ __all__ = [
     "PrunePlan",
     "ReindexSteps",
     "Reindexer",
+    "RunSources",
     "Snapshot",
     "SnapshotSettings",
     "SnapshotSummary",

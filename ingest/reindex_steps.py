@@ -7,16 +7,20 @@ were in flight.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from encoders import Student, StudentFiles
-from errors import CollectionExistsError, RunStateError, StudentMismatchError
+from errors import CollectionExistsError, RunStateError
 from ingest.alias_changes import AliasChanges
+from ingest.journal import last_number
 from ingest.points import collection_spec, payloads
 from ingest.progress import NoProgress, Progress
 from ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
+from ingest.sources import RunSources
 from ingest.space import check_space
+from ingest.stored_vectors import RowVectors
 from ingest.verification import verify
 from runs import Lease, ReindexRun, Run, RunStore, State, new_run_id, now
 from runs.record import Executor, present_user
@@ -32,6 +36,7 @@ _DECIDING = (
     "quantization",
     "hnsw_m",
     "hnsw_ef_construct",
+    "reuse_vectors",
 )
 
 Changes = Mapping[str, Any]
@@ -47,8 +52,7 @@ class ReindexSteps:
         store: RunStore,
         progress: Progress | None = None,
         *,
-        student_source: Callable[[ReindexRun], str] | None = None,
-        snapshot_folder: Callable[[ReindexRun], Path] | None = None,
+        sources: RunSources | None = None,
     ) -> None:
         """Say where things are; nothing is loaded yet.
 
@@ -57,16 +61,14 @@ class ReindexSteps:
             engine: Takes the collection.
             store: Has the run's record.
             progress: Told about the steps.
-            student_source: Where a run's student is on this machine; None takes what the record says.
-            snapshot_folder: Where its complete snapshot is on this machine; None takes the run's folder in the store.
+            sources: Where students and snapshots are on this machine; None takes what the records say.
         """
-        self._student_source = student_source or (lambda run: run.student)
-        self._snapshot_folder = snapshot_folder or (lambda run: store.folder(run.id) / "snapshot")
+        self._sources = sources or RunSources(settings, store)
         self._settings = settings
         self._engine = engine
         self._store = store
         self._progress = progress or NoProgress()
-        self._student: Student | None = None
+        self._vectors: tuple[str, RowVectors] | None = None
 
     def new_run(
         self,
@@ -135,12 +137,11 @@ class ReindexSteps:
             RunStateError: The run was cancelled, or failed elsewhere.
             KeydistillError: It failed; writing it again is writing it once.
         """
-        student = self.student_of(run)
-        rows = self._snapshot(run).read(number)
+        rows = self._sources.snapshot(run.id).read(number)
         began = time.monotonic()
         ids: list[str] = rows.column("point_id").to_pylist()
         fields = payloads(rows)
-        vectors = student.embed_keyphrases(rows.column("keyphrase").to_pylist(), self._progress.advance)
+        vectors = self._vectors_of(run).of(rows, self._progress.advance)
         step = self._settings.upsert_batch
         for start in range(0, len(rows), step):
             # A process that slept through the end of its lease must not write over what came after.
@@ -152,7 +153,7 @@ class ReindexSteps:
 
     def rows_of(self, run: ReindexRun, parts: Sequence[int]) -> int:
         """Rows of these parts together."""
-        snapshot = self._snapshot(run)
+        snapshot = self._sources.snapshot(run.id)
         return sum(snapshot.parts[number].rows for number in parts)
 
     def student_of(self, run: ReindexRun) -> Student:
@@ -161,23 +162,23 @@ class ReindexSteps:
         Raises:
             StudentMismatchError: It is no longer the one that the run began with.
         """
-        if self._student is None or self._student.version != run.student_version:
-            source = self._files_of(run).source
-            self._student = Student.load(source, dimension=run.dimension, threads=self._settings.threads)
-        return self._student
+        return self._sources.student_of(run)
 
     def _begin(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         # Only now nobody else can swap the alias: when the run was ordered, another one may have been about to.
-        return "snapshot", {"previous_target": self._engine.aliases().get(run.alias)}
+        return "snapshot", {
+            "previous_target": self._engine.aliases().get(run.alias),
+            "journal": last_number(self._store, run.alias),
+        }
 
-    def _files_of(self, run: ReindexRun) -> StudentFiles:
-        files = StudentFiles.find(self._student_source(run), dimension=run.dimension)
-        if files.version != run.student_version:
-            raise StudentMismatchError(
-                f"run {run.id} began with student {run.student_version}, {run.student} is {files.version} now; "
-                "put the old one back, or start a new run"
-            )
-        return files
+    def _vectors_of(self, run: ReindexRun) -> RowVectors:
+        """Where the run's vectors come from: what is live, if the same student built it, and the student."""
+        if self._vectors is None or self._vectors[0] != run.id:
+            student = partial(self.student_of, run)
+            donor = run.previous_target if self._of(run).reuse_vectors else None
+            found = RowVectors(self._engine, donor, student, run.student_version, run.dimension)
+            self._vectors = run.id, found
+        return self._vectors[1]
 
     def _take_snapshot(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         folder = self._store.folder(run.id) / "snapshot"
@@ -196,7 +197,7 @@ class ReindexSteps:
                 [Path(file) for file in run.files],
                 folder,
                 SnapshotSettings.of(self._of(run)),
-                self._files_of(run).count_tokens,
+                self._sources.files_of(run).count_tokens,
                 categories=None if run.categories is None else Path(run.categories),
                 progress=advance,
             )
@@ -208,6 +209,8 @@ class ReindexSteps:
             "student": run.student,
             "student_version": run.student_version,
             "snapshot": snapshot.summary.digest,
+            "snapshot_run": run.id,
+            "journal": run.journal,
             "rows": snapshot.summary.rows,
             "payload_indexes": sorted(spec.payload_indexes),
             "created_at": now(),
@@ -230,7 +233,7 @@ class ReindexSteps:
 
     def _verify(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         self._progress.start("verify", None, "")
-        return "gating", {"report": verify(run, self._snapshot(run), self._engine, self.student_of(run))}
+        return "gating", {"report": verify(run, self._sources.snapshot(run.id), self._engine, self.student_of(run))}
 
     def _gate(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         return "ready", {}
@@ -239,9 +242,6 @@ class ReindexSteps:
         lease.check()
         AliasChanges(self._settings, self._engine, self._store).swap_as_planned(run, lease)
         return "live", {}
-
-    def _snapshot(self, run: ReindexRun) -> Snapshot:
-        return Snapshot.open(self._snapshot_folder(run))
 
     def _of(self, run: ReindexRun) -> Settings:
         return self._settings.model_copy(update=dict(run.settings))

@@ -8,8 +8,8 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from ingest import ReindexSteps
-from runs import ReindexRun, open_store
+from ingest import ReindexSteps, RunSources
+from runs import ReindexRun, Run, open_store
 from runs.recorded_progress import RecordedProgress
 from runs.redis_store import RedisRunStore
 from settings import Settings, load_settings
@@ -45,11 +45,14 @@ class WorkerProcess:
         return None if self.settings.shared is None else SharedStorage(self.settings.shared, self.settings.home)
 
     @cached_property
+    def sources(self) -> RunSources:
+        """Students and snapshots, from this machine or the shared storage; the student is kept from part to part."""
+        return RunSources(self.settings, self.store, student_source=self._student, snapshot_folder=self._snapshot)
+
+    @cached_property
     def embedding(self) -> ReindexSteps:
-        """Steps that keep their student from part to part."""
-        return ReindexSteps(
-            self.settings, self.engine, self.store, student_source=self._student, snapshot_folder=self._snapshot
-        )
+        """Steps of a worker that embeds."""
+        return ReindexSteps(self.settings, self.engine, self.store, sources=self.sources)
 
     def steps(self, run: ReindexRun) -> ReindexSteps:
         """Steps that tell the run's record how far they are."""
@@ -58,20 +61,19 @@ class WorkerProcess:
             self.engine,
             self.store,
             RecordedProgress(self.store, run.id),
-            student_source=self._student,
-            snapshot_folder=self._snapshot,
+            sources=self.sources,
         )
 
-    def share_snapshot(self, run: ReindexRun) -> None:
+    def share_snapshot(self, run: Run) -> None:
         """Put the run's snapshot where all workers reach it; does nothing where it is there."""
         if self.shared is not None:
-            self.shared.put_folder(self._snapshot(run), f"snapshots/{run.id}")
+            self.shared.put_folder(self._snapshot(run.id), f"snapshots/{run.id}")
 
     def _student(self, run: ReindexRun) -> str:
         return student_folder(run, self.settings, self.shared)
 
-    def _snapshot(self, run: ReindexRun) -> Path:
-        return snapshot_folder(run, self.settings, self.shared)
+    def _snapshot(self, run_id: str) -> Path:
+        return snapshot_folder(run_id, self.settings, self.shared)
 
 
 _present: WorkerProcess | None = None

@@ -34,13 +34,13 @@ def student_folder(run: ReindexRun, settings: Settings, shared: SharedStorage | 
     return str(target)
 
 
-def snapshot_folder(run: ReindexRun, settings: Settings, shared: SharedStorage | None) -> Path:
-    """The run's snapshot here: the one that was made here, or a checked copy.
+def snapshot_folder(run_id: str, settings: Settings, shared: SharedStorage | None) -> Path:
+    """A run's snapshot here: the one that was made here, or a checked copy.
 
     Raises:
         StorageError: The shared storage cannot be read, or has none.
     """
-    folder = settings.home / "runs" / run.id / "snapshot"
+    folder = settings.home / "runs" / run_id / "snapshot"
     if shared is not None and not folder.exists():
-        shared.fetch_folder(f"snapshots/{run.id}", folder)
+        shared.fetch_folder(f"snapshots/{run_id}", folder)
     return folder

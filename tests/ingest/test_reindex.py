@@ -39,7 +39,9 @@ def inventory(tmp_path) -> Path:
 
 @pytest.fixture
 def settings(tmp_path, tiny_folder) -> Settings:
-    return load_settings(home=tmp_path / "home", student=str(tiny_folder), part_rows=PART_ROWS, upsert_batch=20)
+    return load_settings(
+        home=tmp_path / "home", student=str(tiny_folder), part_rows=PART_ROWS, upsert_batch=20, reuse_vectors=False
+    )
 
 
 @pytest.fixture

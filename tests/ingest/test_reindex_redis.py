@@ -43,6 +43,7 @@ def settings(server, tmp_path, tiny_folder) -> Settings:
         home=tmp_path / "home",
         student=str(tiny_folder),
         part_rows=PART_ROWS,
+        reuse_vectors=False,
         upsert_batch=20,
         redis_url=server.url,
         lease_seconds=5,
@@ -210,7 +211,9 @@ def test_a_failure_is_recorded_and_lets_go(settings, engine, inventory, store):
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
-    with Cluster(folder, tiny_folder, part_rows=20, upsert_batch=20, executor="local", lease_seconds=1) as running:
+    with Cluster(
+        folder, tiny_folder, part_rows=20, upsert_batch=20, executor="local", lease_seconds=1, reuse_vectors=False
+    ) as running:
         yield running
 
 

@@ -45,5 +45,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory, inventory: Path, tiny_fol
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path):
-    with Cluster(tmp_path_factory.mktemp("cluster"), tiny_folder, part_rows=PART_ROWS, upsert_batch=20) as running:
+    with Cluster(
+        tmp_path_factory.mktemp("cluster"), tiny_folder, part_rows=PART_ROWS, upsert_batch=20, reuse_vectors=False
+    ) as running:
         yield running

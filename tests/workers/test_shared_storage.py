@@ -131,9 +131,9 @@ def test_a_machine_without_the_student_gets_it(tiny_folder, tmp_path, inventory)
     assert StudentFiles.find(copy).version == run.student_version
 
     with pytest.raises(StorageError, match=f"has no snapshots/{run.id}"):
-        snapshot_folder(run, settings, shared)
+        snapshot_folder(run.id, settings, shared)
     made = tmp_path / "made"
     made.mkdir()
     (made / "manifest.json").write_text(json.dumps({}))
     shared.put_folder(made, f"snapshots/{run.id}")
-    assert files(snapshot_folder(run, settings, shared)) == files(made)
+    assert files(snapshot_folder(run.id, settings, shared)) == files(made)
