@@ -9,8 +9,11 @@ of its collection.
 import fcntl
 import os
 import shutil
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import qdrant_edge
@@ -35,14 +38,82 @@ class View:
 
     def __init__(self, views: Path, collection: Path) -> None:
         self._folder, self._owner = _claim_folder(views, collection.name)
-        _link_or_copy(collection, self._folder / "shard")
-        self.shard = qdrant_edge.EdgeShard.load(str(self._folder / "shard"))
+        try:
+            _link_or_copy(collection, self._folder / "shard")
+            self.shard = qdrant_edge.EdgeShard.load(str(self._folder / "shard"))
+        except BaseException:
+            self._give_up_folder()
+            raise
 
     def close(self) -> None:
         """Close the shard and delete the folder."""
         self.shard.close()
+        self._give_up_folder()
+
+    def _give_up_folder(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._owner)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A collection's place among the open views: its view, once somebody asked for it, and how many use it now."""
+
+    opening: threading.Lock = field(default_factory=threading.Lock)
+    view: View | None = None
+    users: int = 0
+    let_go: bool = False
+
+
+class Views:
+    """The open views of one engine, one per collection; threads share them.
+
+    A view that is let go of while threads use it is closed by the last of them: a closed shard answers nobody.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._slots: dict[str, _Slot] = {}
+
+    @contextmanager
+    def using(self, name: str, open_view: Callable[[], View]) -> Iterator[View]:
+        """The view of a collection, which `open_view` opens if it is not; it stays open until the block ends."""
+        with self._mutex:
+            slot = self._slots.setdefault(name, _Slot())
+            slot.users += 1
+        try:
+            # Not under the mutex: opening a large collection takes a while, and queries of the others go on.
+            with slot.opening:
+                if slot.view is None:
+                    slot.view = open_view()
+            yield slot.view
+        finally:
+            with self._mutex:
+                slot.users -= 1
+                unused = slot.let_go and not slot.users
+            if unused:
+                _close(slot)
+
+    def release(self, name: str) -> None:
+        """Let go of a collection's view; who asks afterwards gets a new one. Without a view it does nothing."""
+        with self._mutex:
+            slot = self._slots.pop(name, None)
+            if slot is None:
+                return
+            slot.let_go = True
+            unused = not slot.users
+        if unused:
+            _close(slot)
+
+    def close(self) -> None:
+        """Let go of all views."""
+        for name in list(self._slots):
+            self.release(name)
+
+
+def _close(slot: _Slot) -> None:
+    if slot.view is not None:
+        slot.view.close()
 
 
 def _claim_folder(views: Path, name: str) -> tuple[Path, int]:

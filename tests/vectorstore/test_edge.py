@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from errors import AliasChangedError, CollectionStateError, VectorStoreError
-from vectorstore import CollectionSpec, PointBatch, SearchParams
+from errors import AliasChangedError, CollectionNotFoundError, CollectionStateError, VectorStoreError
+from vectorstore import CollectionSpec, PointBatch, SearchParams, edge_view
 from vectorstore.edge import EmbeddedEngine
 from vectorstore.edge_translation import hit, query_request
 
@@ -97,12 +97,45 @@ def test_a_reader_outlives_the_deletion_of_its_collection(engine, root):
     ready(engine, "a")
     with EmbeddedEngine(root) as reader:
         expected = reader.query("a", points(0, 1).vectors[0], 5)
-        view = reader._views["a"].shard
-        engine.drop("a")
-        assert not (root / "collections" / "a").exists()
-        assert len(expected) == 5
         request = query_request(points(0, 1).vectors[0], 5, None, SearchParams())
-        assert [hit(point) for point in view.query(request)] == expected
+        with reader._reading("querying 'a'", "a") as shard:
+            engine.drop("a")
+            assert not (root / "collections" / "a").exists()
+            assert len(expected) == 5
+            assert [hit(point) for point in shard.query(request)] == expected
+
+
+def test_a_view_is_closed_by_the_last_that_uses_it(engine, root):
+    ready(engine, "a")
+    request = query_request(points(0, 1).vectors[0], 5, None, SearchParams())
+    with engine._reading("querying 'a'", "a") as first, engine._reading("querying 'a'", "a") as second:
+        assert first is second
+        engine.release("a")
+        with engine._reading("querying 'a'", "a") as third:
+            assert third is not first
+            assert list(map(hit, first.query(request))) == list(map(hit, third.query(request)))
+        assert len(view_folders(root)) == 2
+    assert len(view_folders(root)) == 1
+    engine.release("a")
+    assert view_folders(root) == []
+
+
+def test_a_collection_that_is_deleted_before_it_is_open(engine, root, monkeypatch):
+    ready(engine, "a")
+    link = edge_view._link_or_copy
+
+    def late(source: Path, target: Path) -> None:
+        EmbeddedEngine(root).drop("a")
+        link(source, target)
+
+    monkeypatch.setattr(edge_view, "_link_or_copy", late)
+    with EmbeddedEngine(root) as reader, pytest.raises(CollectionNotFoundError):
+        reader.count("a")
+    assert view_folders(root) == []
+
+
+def view_folders(root: Path) -> list[Path]:
+    return [view for view in (root / "views").iterdir() if view.is_dir()]
 
 
 def write_forever(root: Path, acknowledged) -> None:

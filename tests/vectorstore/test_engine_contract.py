@@ -1,6 +1,9 @@
 """What every engine promises, on every engine."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -400,6 +403,39 @@ class TestRead:
         assert engine.count(building, Filter((Range("search_volume", gte=2),))) == 2
         assert engine.query(building, points(4).vectors[2], 1)[0].id == point_id(2)
         assert len(engine.retrieve(building, [point_id(1)])) == 1
+
+
+class TestRelease:
+    def test_it_opens_again_when_asked(self, engine: Engine, stored: str, corpus: Corpus) -> None:
+        expected = engine.query(stored, corpus.vectors[5], 3)
+        engine.release(stored)
+        engine.release(stored)
+        assert engine.query(stored, corpus.vectors[5], 3) == expected
+
+    def test_under_queries_of_other_threads(self, engine: Engine, stored: str, corpus: Corpus) -> None:
+        expected = [hit.id for hit in engine.query(stored, corpus.vectors[5], 3)]
+        ended = threading.Event()
+
+        def ask() -> int:
+            asked = 0
+            while not ended.is_set():
+                assert [hit.id for hit in engine.query(stored, corpus.vectors[5], 3)] == expected
+                asked += 1
+            return asked
+
+        with ThreadPoolExecutor(4) as pool:
+            readers = [pool.submit(ask) for _ in range(4)]
+            for _ in range(20):
+                engine.release(stored)
+                time.sleep(0.01)
+            ended.set()
+            assert all(reader.result() > 0 for reader in readers)
+
+    def test_of_what_is_not_open(self, engine: Engine, building: str) -> None:
+        engine.release("never-there")
+        engine.release(building)
+        engine.upsert(building, points(6))
+        assert engine.count(building) == 6
 
 
 class TestDrop:
