@@ -139,6 +139,9 @@ class Settings(BaseSettings):
         ge=0,
         description="how long a collection stays after the alias left it: readers may hold it",
     )
+    alias_poll_seconds: float = Field(
+        default=1.0, gt=0, description="how often a service looks whether the alias names another collection"
+    )
     part_attempts: int = Field(
         default=5, ge=1, description="times that workers take up a part or step before its run fails"
     )

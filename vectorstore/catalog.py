@@ -16,6 +16,10 @@ from errors import VectorStoreError
 from files import file_lock, replace_json
 from vectorstore.engine import CollectionSpec
 
+# Inode, time of change in ns, size: another file, or one that was written to, has another.
+_Signature = tuple[int, int, int]
+_NO_FILE: _Signature = (0, 0, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class CollectionEntry:
@@ -40,7 +44,7 @@ class Catalog:
     def __init__(self, root: Path) -> None:
         self._path = root / "catalog.json"
         self._lock = root / "catalog.lock"
-        self._cached: tuple[tuple[int, int, int], CatalogContents] | None = None
+        self._known: tuple[_Signature, CatalogContents] | None = None
 
     def read(self) -> CatalogContents:
         """The present contents. Callers must not change them.
@@ -48,30 +52,36 @@ class Catalog:
         Raises:
             VectorStoreError: The file is not a catalogue.
         """
+        # Looked at once: threads share it.
+        known = self._known
+        signature, contents = self._load(known)
+        if known is None or known[1] is not contents:
+            self._known = (signature, contents)
+        return contents
+
+    def _load(self, known: tuple[_Signature, CatalogContents] | None) -> tuple[_Signature, CatalogContents]:
+        """What the file holds, parsed unless it is still the `known` one."""
         try:
             # Opened before it is asked for its identity: the path may name another file a moment later.
             with self._path.open("rb") as file:
                 status = os.fstat(file.fileno())
                 signature = (status.st_ino, status.st_mtime_ns, status.st_size)
-                if self._cached is not None and self._cached[0] == signature:
-                    return self._cached[1]
-                contents = _parse(json.load(file))
+                if known is not None and known[0] == signature:
+                    return known
+                return signature, _parse(json.load(file))
         except FileNotFoundError:
-            return CatalogContents()
+            return _NO_FILE, CatalogContents()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise VectorStoreError(
                 f"{self._path} is not a catalogue of collections ({error}); restore it from a backup"
             ) from None
-        self._cached = (signature, contents)
-        return contents
 
     @contextmanager
     def change(self) -> Iterator[CatalogContents]:
         """Hold the lock, change what is yielded, and have it replace the file when the block ends without an error."""
         with file_lock(self._lock):
-            self._cached = None
-            contents = self.read()
-            self._cached = None
+            # Parsed anew: other threads go on reading the contents that they share.
+            _, contents = self._load(None)
             yield contents
             replace_json(self._path, _plain(contents))
 
