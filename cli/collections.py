@@ -96,8 +96,13 @@ def rollback_collection(ctx: click.Context, to: str | None, why: str | None) -> 
 @click.pass_context
 def prune_collections(ctx: click.Context, keep: int, why: str | None, dry_run: bool, as_json: bool) -> None:
     """Drop collections that nothing needs: not live, not kept for a rollback, past their grace time."""
-    with _changes(ctx) as changes:
-        plan = changes.plan_prune(keep) if dry_run else changes.prune(keep, why)
+    from ingest import Pruning
+    from runs import open_store
+
+    settings = settings_of(ctx)
+    with engine_of(settings) as engine:
+        pruning = Pruning(settings, engine, open_store(settings))
+        plan = pruning.plan(keep) if dry_run else pruning.prune(keep, why)
     if as_json:
         print_json({"dry_run": dry_run, "drop": plan.drop, "kept": plan.keep})
         return

@@ -1,9 +1,10 @@
 """The write path: inventories become snapshots, snapshots become collections."""
 
-from ingest.alias_changes import AliasChanges, PrunePlan
+from ingest.alias_changes import AliasChanges
 from ingest.identity import point_id, text_hash
 from ingest.inventory import InventoryReport, check_inventory
 from ingest.parts import PART_SCHEMA, Part
+from ingest.pruning import PrunePlan, Pruning
 from ingest.reindex import Reindexer, reindex_of
 from ingest.reindex_steps import ReindexSteps
 from ingest.snapshot import Snapshot, SnapshotSettings, SnapshotSummary, build_snapshot
@@ -15,6 +16,7 @@ __all__ = [
     "InventoryReport",
     "Part",
     "PrunePlan",
+    "Pruning",
     "ReindexSteps",
     "Reindexer",
     "RunSources",

@@ -1,69 +1,77 @@
-"""Changing what is live: swap, roll back, prune. Each is a compare-and-set under a lease, and goes into the log."""
+"""Changing what is live: swap, roll back, and bring to an accepted state of the inventory.
 
-import shutil
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+Each change of an alias is a compare-and-set under a lease, and goes into the log. A collection is put live only when it
+holds every accepted sync: what is accepted is not lost, whichever collection takes over.
+"""
+
+from contextlib import suppress
+from typing import Any
 
 from encoders import StudentFiles
 from errors import (
     CollectionNotFoundError,
     CollectionStateError,
-    RunBusyError,
     RunStateError,
     StudentError,
     StudentMismatchError,
 )
-from runs import Lease, ReindexRun, Run, RunStore
+from ingest.alias_history import AliasHistory, as_reindex
+from ingest.alias_lease import alone, patiently
+from ingest.catch_up import CatchUp
+from ingest.journal import last_number, missing_sync
+from ingest.progress import NoProgress
+from ingest.sources import RunSources
+from runs import Lease, ReindexRun, Run, RunStore, SyncRun
 from runs.history import Action, AliasChange
 from settings import Settings
 from vectorstore import CollectionInfo, Engine
 
-# A swap that finds another one under way waits for it: it takes a request or two.
-_PATIENCE_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class PrunePlan:
-    """What a prune drops and what it keeps, each with the reason.
-
-    Attributes:
-        drop: Names of collections, oldest first.
-        keep: Name of a collection to why it stays.
-    """
-
-    drop: tuple[str, ...]
-    keep: dict[str, str]
-
 
 class AliasChanges:
-    """The one place that moves an alias or drops a collection."""
+    """The one place that moves an alias."""
 
-    def __init__(self, settings: Settings, engine: Engine, store: RunStore) -> None:
+    def __init__(self, settings: Settings, engine: Engine, store: RunStore, catch_up: CatchUp | None = None) -> None:
+        """Say what is changed.
+
+        Args:
+            settings: Of the alias.
+            engine: Has collections and aliases.
+            store: Has the runs, the leases and the log.
+            catch_up: Applies syncs; None makes one that finds students and snapshots where the records say.
+        """
         self._settings = settings
         self._engine = engine
         self._store = store
+        self._catch_up = catch_up or CatchUp(settings, engine, RunSources(settings, store), NoProgress())
 
-    def swap_as_planned(self, run: ReindexRun, build: Lease) -> None:
+    def swap_as_planned(self, run: ReindexRun, build: Lease) -> bool:
         """The last step of a run: the alias names its collection, if it still names what the run saw when it was made.
 
         It names it already, and only the line in the log may be missing, where a process was killed right after it.
+
+        Returns:
+            Whether it was done. It is not where a sync was accepted that the collection does not hold: bring it up and
+            ask again.
 
         Raises:
             AliasChangedError: Somebody else swapped it; nothing was changed.
             LeaseLostError: The build's lease ran out; nothing was changed.
         """
-        with self._alone(run.alias, run.id) as lease:
+        with alone(self._store, run.alias, run.id) as lease:
 
             def guard() -> None:
                 lease.check()
                 build.check()
 
-            if self._engine.aliases().get(run.alias) != run.collection:
-                self._engine.swap_alias(run.alias, run.collection, run.previous_target, guard)
+            present = self._engine.aliases().get(run.alias)
+            if present != run.collection:
+                if self._missing(run) is not None:
+                    return False
+                # A sync may have put a changed copy in the place of what the run saw.
+                expected = self._successor(run.previous_target, present)
+                self._engine.swap_alias(run.alias, run.collection, expected, guard)
             self._settle(run, lease, "swap", run.previous_target, None, run.started_by)
+            return True
 
     def swap(self, run_id: str, why: str | None = None) -> ReindexRun:
         """Put the collection of a run live that was built with `--no-swap`.
@@ -72,7 +80,7 @@ class AliasChanges:
             RunStateError: The run is not ready.
             AliasChangedError: Somebody swapped the alias at the same time.
         """
-        run = self._reindex(self._store.load(run_id))
+        run = as_reindex(self._store.load(run_id))
         if run.state != "ready":
             raise RunStateError(
                 f"run {run.id} is {run.state}; only one that is ready can be swapped in"
@@ -93,18 +101,23 @@ class AliasChanges:
             RunStateError: It was never live.
         """
         alias = self._settings.alias
+        history = AliasHistory(self._engine, self._store, alias)
         there = set(self._engine.collections())
         if to is None:
-            to = next((name for name in self._left(alias) if name in there), None)
+            to = next((name for name in history.candidates() if name in there), None)
             if to is None:
                 raise CollectionNotFoundError(
                     f"alias {alias!r} has no earlier collection to go back to; `keydistill collections list` shows all"
                 )
         if to not in there:
             raise CollectionNotFoundError(f"collection {to!r} is not there, or was pruned; see `collections history`")
-        run = self._run_of(to)
+        run = history.owner_of(to)
         if run is None or run.alias != alias:
             raise RunStateError(f"collection {to!r} was built by no run of alias {alias!r}")
+        if run.collection != to:
+            raise RunStateError(
+                f"collection {to!r} is what {run.collection!r} was before a sync changed it; roll back to that one"
+            )
         if run.state == "live":
             raise RunStateError(f"collection {to!r} is live already")
         if run.state != "retired":
@@ -112,73 +125,88 @@ class AliasChanges:
         self._check_student(self._engine.info(to))
         return self._put_live(run, "rollback", why)
 
-    def plan_prune(self, keep: int = 1) -> PrunePlan:
-        """What `prune` would do.
+    def accept(self, sync: SyncRun, lease: Lease) -> SyncRun:
+        """Give a sync its number in the journal: from now on no collection is put live that does not hold it."""
+        with alone(self._store, sync.alias, sync.id):
+            number = last_number(self._store, sync.alias) + 1
 
-        Args:
-            keep: How many of the collections that were live before stay for a rollback.
-        """
-        alias = self._settings.alias
-        named = {target: name for name, target in self._engine.aliases().items()}
-        left = self._left(alias)
-        grace = datetime.now(UTC) - timedelta(seconds=self._settings.grace_seconds)
-        drop: list[str] = []
-        kept: dict[str, str] = {}
-        for name in self._engine.collections():
-            run = self._run_of(name)
-            if name in named:
-                kept[name] = f"alias {named[name]} names it"
-            elif run is None:
-                kept[name] = "no run of ours built it"
-            elif run.alias != alias:
-                kept[name] = f"it belongs to alias {run.alias}"
-            elif run.state not in ("retired", "cancelled", "live"):
-                kept[name] = f"run {run.id} is {run.state}; cancel it to let go of it"
-            elif name in list(left)[:keep]:
-                kept[name] = "kept for a rollback"
-            elif (since := max(left.get(name, ""), run.updated_at)) > grace.isoformat(timespec="seconds"):
-                kept[name] = (
-                    f"used until {since}; readers may hold it for grace_seconds ({self._settings.grace_seconds:g})"
-                )
-            else:
-                drop.append(name)
-        return PrunePlan(tuple(sorted(drop)), kept)
+            def accepted(present: Run) -> Run:
+                return present if present.state == "applying" else present.moved("applying", journal=number)
 
-    def prune(self, keep: int = 1, why: str | None = None) -> PrunePlan:
-        """Drop the collections of the alias that nothing needs, and their snapshots on this machine.
+            return as_sync(self._store.update(sync.id, accepted, lease))
+
+    def bring_up(self, run: ReindexRun) -> tuple[ReindexRun, dict[str, Any]]:
+        """Apply the last accepted sync to the collection of a run, if it does not hold it yet.
 
         Returns:
-            What was dropped and kept.
+            The run, whose collection may be a changed copy now, and what was changed, if anything was missing.
 
-        Raises:
-            RunBusyError: A swap is under way.
+            The run, whose collection may be a changed copy now, and what was changed, if anything was missing.
+            RunBusyError: Another process is applying a sync to it, and does not end.
+            StudentMismatchError: The student that built it is not there any more.
         """
-        alias = self._settings.alias
-        with self._alone(alias, "prune") as lease:
-            plan = self.plan_prune(keep)
-            for name in plan.drop:
-                lease.check()
-                run = self._run_of(name)
-                self._engine.drop(name)
-                run_id = None if run is None else run.id
-                self._store.note(AliasChange.made("prune", alias, name, None, why=why, run=run_id))
-                if run is not None:
-                    shutil.rmtree(self._store.folder(run.id) / "snapshot", ignore_errors=True)
-        return plan
+        done: dict[str, Any] = {}
+        while self._missing(run) is not None:
+            with patiently(self._store, content_lease(run), run.id) as lease:
+                run = self._present(as_reindex(self._store.load(run.id)))
+                sync = self._missing(run)  # somebody else may have applied it while we waited
+                if sync is not None:
+                    target, done = self._catch_up.apply(run, sync, lease)
+                    run = self._adopt(run, target, sync)
+        return run, done
+
+    def _missing(self, run: ReindexRun) -> SyncRun | None:
+        return missing_sync(self._store, run.alias, self._engine.info(run.collection).metadata)
+
+    def _present(self, run: ReindexRun) -> ReindexRun:
+        """The run with the collection that it has now: a process may have died between the alias and the record."""
+        live = self._engine.aliases().get(run.alias)
+        if live is None or live == run.collection or not _is_copy_of(live, run):
+            return run
+        return as_reindex(self._store.update(run.id, lambda now: now.changed(collection=live)))
+
+    def _successor(self, seen: str | None, present: str | None) -> str | None:
+        """What must be behind the alias where a run saw `seen`: that, or the copy that a sync put in its place."""
+        if seen is None or present is None or seen == present:
+            return seen
+        owner = AliasHistory(self._engine, self._store, self._settings.alias).owner_of(seen)
+        return present if owner is not None and owner.collection == present else seen
+
+    def _adopt(self, run: ReindexRun, target: str, sync: SyncRun) -> ReindexRun:
+        """Put the changed copy in the place of the run's collection."""
+        before = run.collection
+        if target == before:
+            return run
+        with alone(self._store, run.alias, sync.id) as lease:
+            if self._engine.aliases().get(run.alias) == before:
+                self._engine.swap_alias(run.alias, target, before, lease.check)
+                change = AliasChange.made("sync", run.alias, before, target, why=f"sync {sync.id}", run=run.id)
+                self._store.note(change)
+            adopted = as_reindex(self._store.update(run.id, lambda now: now.changed(collection=target), lease))
+        if adopted.state not in ("live", "retired"):
+            # Nobody has read it yet. What was once live stays for its readers until it is pruned.
+            with suppress(CollectionNotFoundError):
+                self._engine.drop(before)
+        return adopted
 
     def _put_live(self, run: ReindexRun, action: Action, why: str | None) -> ReindexRun:
-        with self._alone(run.alias, run.id) as lease:
-            before = self._engine.aliases().get(run.alias)
-            if before != run.collection:
-                self._engine.swap_alias(run.alias, run.collection, before, lease.check)
-            self._settle(run, lease, action, before, why, None)
-            return self._reindex(self._store.update(run.id, _live, lease))
+        while True:
+            run, _ = self.bring_up(run)
+            with alone(self._store, run.alias, run.id) as lease:
+                if self._missing(run) is not None:
+                    continue  # accepted in between
+                before = self._engine.aliases().get(run.alias)
+                if before != run.collection:
+                    self._engine.swap_alias(run.alias, run.collection, before, lease.check)
+                self._settle(run, lease, action, before, why, None)
+                return as_reindex(self._store.update(run.id, _live, lease))
 
     def _settle(
         self, run: ReindexRun, lease: Lease, action: Action, before: str | None, why: str | None, by: str | None
     ) -> None:
         """What follows from a swap: its line in the log, and the run that was live is so no more."""
-        last = next((change for change in self._history(run.alias) if change.action != "prune"), None)
+        changes = AliasHistory(self._engine, self._store, run.alias).changes()
+        last = next((change for change in changes if change.action != "prune"), None)
         if last is None or last.after != run.collection:
             self._store.note(AliasChange.made(action, run.alias, before, run.collection, why=why, run=run.id, by=by))
         for other in self._store.all():
@@ -187,29 +215,6 @@ class AliasChanges:
                 # The store may have lost it; its copy is as good.
                 self._store.restore(other.id)
                 self._store.update(other.id, _retired, lease)
-
-    def _left(self, alias: str) -> dict[str, str]:
-        """Collections that the alias named and no longer names, to when it last left them; the latest first."""
-        left: dict[str, str] = {}
-        for change in self._history(alias):
-            if change.action != "prune" and change.before is not None:
-                left.setdefault(change.before, change.at)
-        left.pop(self._engine.aliases().get(alias, ""), None)
-        return left
-
-    def _history(self, alias: str) -> list[AliasChange]:
-        """The latest first."""
-        return [change for change in reversed(self._store.history()) if change.alias == alias]
-
-    def _run_of(self, collection: str) -> ReindexRun | None:
-        return next(
-            (run for run in self._store.all() if isinstance(run, ReindexRun) and run.collection == collection), None
-        )
-
-    def _reindex(self, run: Run) -> ReindexRun:
-        if not isinstance(run, ReindexRun):
-            raise RunStateError(f"run {run.id} is a {run.kind} and has no collection")
-        return run
 
     def _check_student(self, info: CollectionInfo) -> None:
         """A reader loads the student that built a collection: it must be there still."""
@@ -225,20 +230,25 @@ class AliasChanges:
         if info.state != "ready":
             raise CollectionStateError(f"collection {info.name} is {info.state}")
 
-    @contextmanager
-    def _alone(self, alias: str, run_id: str) -> Iterator[Lease]:
-        """Be the one that changes the alias; waits a while for another one to end."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        with ExitStack() as held:
-            while True:
-                try:
-                    lease = held.enter_context(self._store.lease(f"alias:{alias}", run_id))
-                    break
-                except RunBusyError:
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.1)
-            yield lease
+
+def content_lease(run: ReindexRun) -> str:
+    """Name of the lease on what a run's collection holds, once it is built."""
+    return f"content:{run.id}"
+
+
+def as_sync(run: Run) -> SyncRun:
+    """A record that must be that of a sync.
+
+    Raises:
+        RunStateError: It is of another kind.
+    """
+    if not isinstance(run, SyncRun):
+        raise RunStateError(f"run {run.id} is a {run.kind}; go on with it by `keydistill {run.kind} --resume {run.id}`")
+    return run
+
+
+def _is_copy_of(collection: str, run: ReindexRun) -> bool:
+    return collection.startswith(f"{run.alias}-{run.id}-")
 
 
 def _live(run: Run) -> Run:

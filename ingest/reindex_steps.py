@@ -14,6 +14,7 @@ from typing import Any, cast
 from encoders import Student, StudentFiles
 from errors import CollectionExistsError, RunStateError
 from ingest.alias_changes import AliasChanges
+from ingest.catch_up import CatchUp
 from ingest.journal import last_number
 from ingest.points import collection_spec, payloads
 from ingest.progress import NoProgress, Progress
@@ -69,6 +70,8 @@ class ReindexSteps:
         self._store = store
         self._progress = progress or NoProgress()
         self._vectors: tuple[str, RowVectors] | None = None
+        catch_up = CatchUp(settings, engine, self._sources, self._progress)
+        self._changes = AliasChanges(settings, engine, store, catch_up)
 
     def new_run(
         self,
@@ -236,12 +239,13 @@ class ReindexSteps:
         return "gating", {"report": verify(run, self._sources.snapshot(run.id), self._engine, self.student_of(run))}
 
     def _gate(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        run, _ = self._changes.bring_up(run)
         return "ready", {}
 
     def _swap(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         lease.check()
-        AliasChanges(self._settings, self._engine, self._store).swap_as_planned(run, lease)
-        return "live", {}
+        # Back to the gate where a sync was accepted meanwhile: its changes are applied there.
+        return ("live" if self._changes.swap_as_planned(run, lease) else "gating"), {}
 
     def _of(self, run: ReindexRun) -> Settings:
         return self._settings.model_copy(update=dict(run.settings))

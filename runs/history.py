@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from runs.record import now, present_user
 
-Action = Literal["swap", "rollback", "prune"]
+Action = Literal["swap", "rollback", "sync", "prune"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

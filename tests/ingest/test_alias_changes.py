@@ -7,7 +7,7 @@ import pytest
 
 from encoders import Student
 from errors import CollectionNotFoundError, CollectionStateError, RunStateError, StudentMismatchError
-from ingest import AliasChanges, Reindexer
+from ingest import AliasChanges, Pruning, Reindexer
 from runs import open_store
 from settings import Settings, load_settings
 from tests.support.inventories import write_inventory
@@ -110,13 +110,14 @@ def test_no_rollback_to_what_cannot_be_read(build, changes, engine, settings, ti
     assert engine.aliases() == {"keyphrases": second.collection}
 
 
-def test_prune_keeps_what_is_needed(build, changes, engine, settings, tiny_student):
+def test_prune_keeps_what_is_needed(build, changes, engine, settings):
     runs = [build() for _ in range(4)]
     ready = build(swap=False)
     elsewhere = Reindexer(settings.model_copy(update={"alias": "other"}), engine).start(
         [Path(file) for file in runs[0].files]
     )
-    planned = changes.plan_prune()
+    pruning = Pruning(settings, engine, open_store(settings))
+    planned = pruning.plan()
     assert set(planned.drop) == {run.collection for run in runs[:2]}
     assert planned.keep == {
         runs[2].collection: "kept for a rollback",
@@ -125,19 +126,19 @@ def test_prune_keeps_what_is_needed(build, changes, engine, settings, tiny_stude
         elsewhere.collection: "alias other names it",
     }
     assert len(engine.collections()) == 6
-    assert changes.prune(why="space") == planned
+    assert pruning.prune(why="space") == planned
     assert set(engine.collections()) == set(planned.keep)
     assert not (open_store(settings).folder(runs[0].id) / "snapshot").exists()
     assert (open_store(settings).folder(runs[3].id) / "snapshot").exists()
     assert [each.why for each in open_store(settings).history() if each.action == "prune"] == ["space", "space"]
-    assert changes.prune().drop == ()
+    assert pruning.prune().drop == ()
     with pytest.raises(CollectionNotFoundError, match="was pruned"):
         changes.rollback(runs[0].collection)
 
 
 def test_grace_time_protects_from_every_prune(build, engine, settings):
     first, second = build(), build()
-    patient = AliasChanges(settings.model_copy(update={"grace_seconds": 3_600}), engine, open_store(settings))
+    patient = Pruning(settings.model_copy(update={"grace_seconds": 3_600}), engine, open_store(settings))
     plan = patient.prune(keep=0)
     assert plan.drop == ()
     assert plan.keep[first.collection].startswith("used until ")
