@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 DistillationLoss = Literal["pearson", "margin_mse", "cosent", "kl"]
 Progress = Callable[[int], None]
+
+_LOSSES = " or ".join(get_args(DistillationLoss))
 
 # Items, and as many keyphrases, that the principal axes are found by.
 _ROTATION_TEXTS = 2_048
@@ -92,6 +95,36 @@ class StudentRecipe:
     patience: int = 3
     evaluations: int = 4
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse choices that no training can follow.
+
+        Raises:
+            TrainingError: One is out of its range, or unknown.
+            StudentError: The template is malformed.
+        """
+        ItemText(self.item_text)
+        for name, fits, expected in (
+            ("layers", self.layers is None or self.layers >= 1, "a number from 1 up, or None for all"),
+            ("dimensions", all(size >= 1 for size in self.dimensions), "numbers from 1 up"),
+            ("distillation_loss", self.distillation_loss in get_args(DistillationLoss), _LOSSES),
+            (
+                "weights",
+                all(task in get_args(Task) and 0 <= weight < math.inf for task, weight in self.weights.items()),
+                f"numbers from 0 up for {', '.join(get_args(Task))}",
+            ),
+            ("epochs", 0 < self.epochs < math.inf, "a number above 0"),
+            ("batch_size", self.batch_size >= 1, "a number from 1 up"),
+            ("learning_rate", 0 < self.learning_rate < math.inf, "a number above 0"),
+            ("scale", 0 < self.scale < math.inf, "a number above 0"),
+            ("hard_negatives", self.hard_negatives >= 0, "a number from 0 up"),
+            ("dropout", 0 <= self.dropout < 1, "a number from 0 up, below 1"),
+            ("patience", self.patience >= 1, "a number from 1 up"),
+            ("evaluations", self.evaluations >= 1, "a number from 1 up"),
+            ("precision", self.precision in ("auto", "fp32", "bf16"), "auto, fp32 or bf16"),
+        ):
+            if not fits:
+                raise TrainingError(f"{name} is {getattr(self, name)}; expected {expected}")
 
 
 @dataclass(frozen=True, slots=True)

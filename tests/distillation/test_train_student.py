@@ -1,5 +1,6 @@
 """Students of one tiny layer, trained for a few steps: what is wired to what, not how good it is."""
 
+import math
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from distillation import Pairs, StudentData, StudentRecipe, train_student
 from distillation.rotation import rotate
 from encoders import Student
-from errors import TrainingError
+from errors import StudentError, TrainingError
 
 TITLES = [f"red running shoe model {number}" for number in range(12)]
 TEXTS = [f"running shoe {number}" for number in range(12)]
@@ -253,6 +254,37 @@ def test_nothing_to_learn_from_is_an_error(data, recipe, tmp_path):
     with pytest.raises(TrainingError, match="no pairs"):
         train_student(StudentData(TITLES, data.categories, TEXTS), tmp_path / "student", recipe)
     assert not (tmp_path / "student").exists()
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"evaluations": 0}, "evaluations is 0; expected a number from 1 up"),
+        ({"patience": 0}, "patience is 0; expected a number from 1 up"),
+        ({"epochs": 0}, "epochs is 0; expected a number above 0"),
+        ({"epochs": math.nan}, "epochs is nan; expected a number above 0"),
+        ({"epochs": math.inf}, "epochs is inf; expected a number above 0"),
+        ({"batch_size": 0}, "batch_size is 0; expected a number from 1 up"),
+        ({"learning_rate": -1e-4}, "learning_rate is -0.0001; expected a number above 0"),
+        ({"scale": 0}, "scale is 0; expected a number above 0"),
+        ({"hard_negatives": -1}, "hard_negatives is -1; expected a number from 0 up"),
+        ({"dropout": 1.0}, "dropout is 1.0; expected a number from 0 up, below 1"),
+        ({"layers": 0}, "layers is 0; expected a number from 1 up, or None for all"),
+        ({"dimensions": (128, 0)}, r"dimensions is \(128, 0\); expected numbers from 1 up"),
+        ({"distillation_loss": "mse"}, "distillation_loss is mse; expected pearson or margin_mse or cosent or kl"),
+        ({"weights": {"clicks": -1.0}}, "weights is {'clicks': -1.0}; expected numbers from 0 up for clicks, search_"),
+        ({"weights": {"views": 1.0}}, "weights is {'views': 1.0}; expected"),
+        ({"precision": "fp16"}, "precision is fp16; expected auto, fp32 or bf16"),
+    ],
+)
+def test_choices_that_cannot_be_are_refused(choice, expected):
+    with pytest.raises(TrainingError, match=expected):
+        StudentRecipe(**choice)
+
+
+def test_a_template_without_the_title_is_refused():
+    with pytest.raises(StudentError, match=r"expected \{title\}"):
+        StudentRecipe(item_text="{leaf}")
 
 
 def test_too_many_layers_are_refused(data, recipe, tmp_path):
