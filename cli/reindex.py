@@ -55,7 +55,7 @@ def reindex(
         ctx, student=student, dimension=dimension, max_reject_share=max_reject_share, executor=executor
     )
     if settings.executor == "celery" and not dry_run:
-        from ingest import reindex_of
+        from runs import reindex_of
         from workers import orders
 
         ordered = (

@@ -5,7 +5,7 @@ from ingest.identity import point_id, text_hash
 from ingest.inventory import InventoryReport, check_inventory
 from ingest.parts import PART_SCHEMA, Part
 from ingest.pruning import PrunePlan, Pruning
-from ingest.reindex import Reindexer, reindex_of
+from ingest.reindex import Reindexer
 from ingest.reindex_steps import ReindexSteps
 from ingest.snapshot import Snapshot, SnapshotSettings, SnapshotSummary, build_snapshot
 from ingest.sources import RunSources
@@ -26,6 +26,5 @@ __all__ = [
     "build_snapshot",
     "check_inventory",
     "point_id",
-    "reindex_of",
     "text_hash",
 ]

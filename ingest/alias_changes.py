@@ -15,13 +15,13 @@ from errors import (
     StudentError,
     StudentMismatchError,
 )
-from ingest.alias_history import AliasHistory, as_reindex
+from ingest.alias_history import AliasHistory
 from ingest.alias_lease import alone, patiently
 from ingest.catch_up import CatchUp
 from ingest.journal import last_number, missing_sync
 from ingest.progress import NoProgress
 from ingest.sources import RunSources
-from runs import Lease, ReindexRun, Run, RunStore, SyncRun
+from runs import Lease, ReindexRun, Run, RunStore, SyncRun, reindex_of, sync_of
 from runs.history import Action, AliasChange
 from settings import Settings
 from vectorstore import CollectionInfo, Engine
@@ -80,7 +80,7 @@ class AliasChanges:
             RunStateError: The run is not ready.
             AliasChangedError: Somebody swapped the alias at the same time.
         """
-        run = as_reindex(self._store.load(run_id))
+        run = reindex_of(self._store.load(run_id))
         if run.state != "ready":
             raise RunStateError(
                 f"run {run.id} is {run.state}; only one that is ready can be swapped in"
@@ -133,7 +133,7 @@ class AliasChanges:
             def accepted(present: Run) -> Run:
                 return present if present.state == "applying" else present.moved("applying", journal=number)
 
-            return as_sync(self._store.update(sync.id, accepted, lease))
+            return sync_of(self._store.update(sync.id, accepted, lease))
 
     def bring_up(self, run: ReindexRun) -> tuple[ReindexRun, dict[str, Any]]:
         """Apply the last accepted sync to the collection of a run, if it does not hold it yet.
@@ -148,7 +148,7 @@ class AliasChanges:
         done: dict[str, Any] = {}
         while self._missing(run) is not None:
             with patiently(self._store, content_lease(run), run.id) as lease:
-                run = self._present(as_reindex(self._store.load(run.id)))
+                run = self._present(reindex_of(self._store.load(run.id)))
                 sync = self._missing(run)  # somebody else may have applied it while we waited
                 if sync is not None:
                     target, done = self._catch_up.apply(run, sync, lease)
@@ -163,7 +163,7 @@ class AliasChanges:
         live = self._engine.aliases().get(run.alias)
         if live is None or live == run.collection or not _is_copy_of(live, run):
             return run
-        return as_reindex(self._store.update(run.id, lambda now: now.changed(collection=live)))
+        return reindex_of(self._store.update(run.id, lambda now: now.changed(collection=live)))
 
     def _successor(self, seen: str | None, present: str | None) -> str | None:
         """What must be behind the alias where a run saw `seen`: that, or the copy that a sync put in its place."""
@@ -182,7 +182,7 @@ class AliasChanges:
                 self._engine.swap_alias(run.alias, target, before, lease.check)
                 change = AliasChange.made("sync", run.alias, before, target, why=f"sync {sync.id}", run=run.id)
                 self._store.note(change)
-            adopted = as_reindex(self._store.update(run.id, lambda now: now.changed(collection=target), lease))
+            adopted = reindex_of(self._store.update(run.id, lambda now: now.changed(collection=target), lease))
         if adopted.state not in ("live", "retired"):
             # Nobody has read it yet. What was once live stays for its readers until it is pruned.
             with suppress(CollectionNotFoundError):
@@ -199,7 +199,7 @@ class AliasChanges:
                 if before != run.collection:
                     self._engine.swap_alias(run.alias, run.collection, before, lease.check)
                 self._settle(run, lease, action, before, why, None)
-                return as_reindex(self._store.update(run.id, _live, lease))
+                return reindex_of(self._store.update(run.id, _live, lease))
 
     def _settle(
         self, run: ReindexRun, lease: Lease, action: Action, before: str | None, why: str | None, by: str | None
@@ -234,17 +234,6 @@ class AliasChanges:
 def content_lease(run: ReindexRun) -> str:
     """Name of the lease on what a run's collection holds, once it is built."""
     return f"content:{run.id}"
-
-
-def as_sync(run: Run) -> SyncRun:
-    """A record that must be that of a sync.
-
-    Raises:
-        RunStateError: It is of another kind.
-    """
-    if not isinstance(run, SyncRun):
-        raise RunStateError(f"run {run.id} is a {run.kind}; go on with it by `keydistill {run.kind} --resume {run.id}`")
-    return run
 
 
 def _is_copy_of(collection: str, run: ReindexRun) -> bool:

@@ -1,7 +1,6 @@
 """What stood behind an alias before, and which run each collection belongs to."""
 
-from errors import RunStateError
-from runs import ReindexRun, Run, RunStore
+from runs import ReindexRun, RunStore
 from runs.history import AliasChange
 from vectorstore import Engine
 
@@ -41,14 +40,3 @@ class AliasHistory:
             if collection in (run.collection, built) or collection.startswith(f"{built}-"):
                 return run
         return None
-
-
-def as_reindex(run: Run) -> ReindexRun:
-    """A record that must be that of a reindex.
-
-    Raises:
-        RunStateError: It is of another kind.
-    """
-    if not isinstance(run, ReindexRun):
-        raise RunStateError(f"run {run.id} is a {run.kind}; go on with it by `keydistill {run.kind} --resume {run.id}`")
-    return run

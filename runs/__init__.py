@@ -2,6 +2,7 @@
 
 from runs.factory import open_store
 from runs.history import AliasChange
+from runs.kinds import reindex_of, sync_of
 from runs.record import (
     ALLOWED_MOVES,
     OPEN_STATES,
@@ -32,4 +33,6 @@ __all__ = [
     "new_run_id",
     "now",
     "open_store",
+    "reindex_of",
+    "sync_of",
 ]

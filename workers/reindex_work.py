@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import cast
 
 from errors import LeaseLostError, RunBusyError, RunError, RunNotFoundError, RunStateError
-from ingest import reindex_of
-from runs import Lease, ReindexRun, Run, State
+from runs import Lease, ReindexRun, Run, State, reindex_of
 from runs.record import part_name
 from runs.redis_store import RedisLease, RedisRunStore
 from workers.messages import Send

@@ -21,7 +21,8 @@ from errors import (
     TooManyRejectsError,
     VerificationError,
 )
-from ingest import Reindexer, Snapshot, reindex
+from ingest import Reindexer, Snapshot
+from ingest.progress import NoProgress
 from runs.file_store import FileRunStore
 from settings import Settings, load_settings
 from tests.support.inventories import write_inventory
@@ -214,7 +215,7 @@ def test_a_swap_by_somebody_else_is_not_undone(reindexer, engine, inventory):
     with pytest.raises(KeyboardInterrupt):
         reindexer.start([inventory])
     engine.swap_alias("keyphrases", first.collection, None)
-    reindexer._steps._progress = reindexer._progress = reindex.NoProgress()
+    reindexer._steps._progress = reindexer._progress = NoProgress()
     with pytest.raises(AliasChangedError, match="somebody else swapped"):
         reindexer.resume(reindexer.run.id)
     assert engine.aliases() == {"keyphrases": first.collection}
@@ -284,7 +285,7 @@ def test_a_snapshot_that_was_tampered_with_is_refused(reindexer, settings, inven
     folder = FileRunStore(settings.home).folder(reindexer.run.id) / "snapshot"
     part = Snapshot.open(folder).parts[2].path
     part.write_bytes(part.read_bytes()[:-1] + b"?")
-    reindexer._steps._progress = reindexer._progress = reindex.NoProgress()
+    reindexer._steps._progress = reindexer._progress = NoProgress()
     with pytest.raises(Exception, match="is not what was written"):
         reindexer.resume(reindexer.run.id)
 
