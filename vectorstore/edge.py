@@ -32,7 +32,7 @@ from vectorstore import edge_translation as translate
 from vectorstore.catalog import Catalog, CatalogContents, CollectionEntry
 from vectorstore.edge_copy import copied_folder, remove_abandoned_copy
 from vectorstore.edge_optimize import optimize_in_child
-from vectorstore.edge_view import View, Views
+from vectorstore.edge_view import LOG, View, Views
 from vectorstore.engine import (
     CollectionInfo,
     CollectionSpec,
@@ -89,6 +89,10 @@ class EmbeddedEngine:
             raise CollectionStateError(f"collection {source!r} is still building; finish it before it is copied")
         _require_free(target, self._catalog.read())
         try:
+            if not (self._folder(source) / LOG).is_dir():
+                raise VectorStoreError(
+                    f"collection {source!r} has lost its log, so a copy would ignore changes; reindex"
+                )
             with copied_folder(self._folder(source)) as (copy, is_whole), self._catalog.change() as contents:
                 _require_free(target, contents)
                 if source not in contents.collections or not is_whole():
@@ -155,8 +159,6 @@ class EmbeddedEngine:
             return
         self._close_writer(name)
         optimize_in_child(self._folder(name))
-        # All of it is in the segments now, and every view makes a log of its own.
-        shutil.rmtree(self._folder(name) / "wal", ignore_errors=True)
         with self._catalog.change() as contents:
             if name not in contents.collections:
                 raise _not_found(name, contents)

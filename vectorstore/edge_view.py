@@ -20,6 +20,9 @@ import qdrant_edge
 
 from files import file_lock
 
+# The write-ahead log. A ready collection keeps it for its copies: operations are numbered by it, and an operation with
+# a smaller number than the segments have seen is taken for done and ignored.
+LOG = "wal"
 # Written once, when the optimizer makes a segment; everything else may be written when a shard is opened or closed.
 _WRITE_ONCE = (
     "matrix.dat",
@@ -140,6 +143,8 @@ def _remove_if_abandoned(folder: Path) -> None:
 
 def _link_or_copy(source: Path, target: Path) -> None:
     for file in _files(source):
+        if file.relative_to(source).parts[0] == LOG:  # a view, which nobody writes to, makes one of its own
+            continue
         copy = target / file.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         if any(file.match(pattern) for pattern in _WRITE_ONCE):

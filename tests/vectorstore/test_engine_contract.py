@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -277,13 +277,13 @@ class TestFinish:
         assert engine.info(name).metadata == {"kept": [1]}
         assert engine.query(name, unit_vectors(1, 1)[0], 5) == []
 
-    def test_writing_afterwards(self, bench: Bench, engine: Engine, ready: str) -> None:
+    def test_writing_afterwards(self, engine: Engine, ready: str) -> None:
         writes: list[Callable[[], None]] = [
             lambda: engine.upsert(ready, points(6)),
             lambda: engine.delete(ready, [point_id(0)]),
             lambda: engine.set_payload(ready, [point_id(1)], {"new": 1}),
         ]
-        if bench.kind == "embedded":
+        if not engine.changes_in_place:
             for write in writes:
                 with pytest.raises(CollectionStateError, match=ready):
                     write()
@@ -304,6 +304,174 @@ class TestFinish:
             assert ready in other.collections()
         finally:
             other.close()
+
+
+class TestSetMetadata:
+    BEFORE: Mapping[str, Any] = {"student": "v1", "counts": {"rows": 4, "none": None}, "größe": [1, "é"], "old": 1}
+    CHANGES: Mapping[str, Any] = {"counts": {"rows": [None, 5]}, "new": {"flag": False}, "old": None, "never": None}
+    AFTER: Mapping[str, Any] = {
+        "student": "v1",
+        "counts": {"rows": [None, 5]},
+        "größe": [1, "é"],
+        "new": {"flag": False},
+    }
+
+    def test_while_building_and_when_ready(self, bench: Bench, engine: Engine) -> None:
+        name = bench.name()
+        engine.create(name, SPEC, self.BEFORE)
+        engine.upsert(name, points(4))
+        engine.set_metadata(name, self.CHANGES)
+        assert (engine.info(name).metadata, engine.info(name).state) == (self.AFTER, "building")
+        engine.finish(name)
+        assert (engine.info(name).metadata, engine.info(name).state) == (self.AFTER, "ready")
+        engine.set_metadata(name, {"student": "v2", "new": None})
+        info = engine.info(name)
+        assert info.metadata == {"student": "v2", "counts": {"rows": [None, 5]}, "größe": [1, "é"]}
+        assert (info.state, info.points, engine.count(name)) == ("ready", 4, 4)
+        engine.finish(name)
+        assert engine.info(name) == info
+
+    def test_where_there_is_none(self, engine: Engine, ready: str) -> None:
+        engine.set_metadata(ready, {})
+        engine.set_metadata(ready, {"a": None})
+        assert engine.info(ready).metadata == {}
+        engine.set_metadata(ready, {"a": 1})
+        engine.set_metadata(ready, {})
+        assert engine.info(ready).metadata == {"a": 1}
+
+    def test_what_was_read_before_stays(self, engine: Engine, ready: str) -> None:
+        engine.set_metadata(ready, {"a": 1})
+        before = engine.info(ready).metadata
+        engine.set_metadata(ready, {"a": 2})
+        assert (before, engine.info(ready).metadata) == ({"a": 1}, {"a": 2})
+
+    def test_alias_is_no_collection(self, bench: Bench, engine: Engine, ready: str) -> None:
+        alias = bench.name("alias")
+        engine.swap_alias(alias, ready, None)
+        with pytest.raises(CollectionNotFoundError, match=alias):
+            engine.set_metadata(alias, {"a": 1})
+        assert engine.info(ready).metadata == {}
+
+    def test_others_see_it(self, bench: Bench, ready: str) -> None:
+        if bench.open_another is None:
+            pytest.skip("nobody else can open the client's local mode")
+        other = bench.open_another()
+        try:
+            assert other.info(ready).metadata == {}
+            bench.engine.set_metadata(ready, {"a": 1})
+            other.set_metadata(ready, {"b": 2})
+            assert bench.engine.info(ready).metadata == other.info(ready).metadata == {"a": 1, "b": 2}
+        finally:
+            other.close()
+
+
+class TestCopy:
+    @pytest.fixture
+    def engine(self, bench: Bench) -> Engine:
+        if bench.engine.changes_in_place:
+            pytest.skip("what changes in place is not copied")
+        return bench.engine
+
+    def test_changed_in_place_instead(self, bench: Bench, ready: str) -> None:
+        if not bench.engine.changes_in_place:
+            pytest.skip("copies")
+        target = bench.name()
+        with pytest.raises(VectorStoreError, match="changes collections in place") as caught:
+            bench.engine.copy(ready, target, {})
+        assert is_one_line(caught.value)
+        assert target not in bench.engine.collections()
+
+    def test_has_all_but_the_metadata(self, bench: Bench, engine: Engine, stored: str, corpus: Corpus) -> None:
+        target = bench.name()
+        engine.copy(stored, target, {"copy": True})
+        info = engine.info(target)
+        assert (info.name, info.state, info.metadata) == (target, "building", {"copy": True})
+        assert (info.points, info.dimension) == (len(corpus.ids), DIMENSION)
+        assert info.payload_indexes == SPEC.payload_indexes
+        engine.finish(target)
+        assert all(map(same, engine.scroll(target, with_vectors=True), engine.scroll(stored, with_vectors=True)))
+        queries, filters = unit_vectors(len(SHAPES), seed=24), [shape.filter for shape in SHAPES.values()]
+        assert engine.query_batch(target, queries, 10, filters, EXACT) == engine.query_batch(
+            stored, queries, 10, filters, EXACT
+        )
+        assert (engine.info(target).state, engine.info(target).metadata) == ("ready", {"copy": True})
+
+    def test_changes_stay_in_the_copy(self, bench: Bench, engine: Engine, stored: str, corpus: Corpus) -> None:
+        target = bench.name()
+        queries = unit_vectors(20, seed=25)
+        before = list(engine.scroll(stored, with_vectors=True))
+        answers = engine.query_batch(stored, queries, 10)
+        engine.copy(stored, target, {})
+        gone, kept = corpus.ids[:30], corpus.ids[30:60]
+        changed = PointBatch(kept, unit_vectors(30, seed=26), [{"site": "at", "search_volume": 7}] * 30)
+        new = PointBatch([point_id(f"new {row}") for row in range(30)], unit_vectors(30, 27), [{"site": "ch"}] * 30)
+        engine.delete(target, gone)
+        engine.upsert(target, changed)
+        engine.upsert(target, new)
+        engine.set_payload(target, corpus.ids[60:90], {"bid": 7.5})
+        for _ in ("building", "ready"):
+            assert engine.count(target) == len(corpus.ids)
+            assert engine.retrieve(target, gone) == []
+            assert {hit.id for hit in engine.query(target, changed.vectors[0], 30, site("at"), EXACT)} == set(kept)
+            assert engine.query(target, new.vectors[3], 1)[0].id == new.ids[3]
+            assert engine.count(target, Filter((Range("bid", gte=7),))) == 30
+            [record] = engine.retrieve(target, changed.ids[2:3], with_vectors=True)
+            assert record.payload == {"site": "at", "search_volume": 7}
+            np.testing.assert_array_equal(record.vector, changed.vectors[2])
+            engine.finish(target)
+        assert all(map(same, before, engine.scroll(stored, with_vectors=True)))
+        assert engine.query_batch(stored, queries, 10) == answers
+        with pytest.raises(CollectionStateError):
+            engine.upsert(stored, new)
+
+    def test_copy_of_a_copy_outlives_both(self, bench: Bench, engine: Engine, ready: str) -> None:
+        first, second = bench.name(), bench.name()
+        engine.copy(ready, first, {"turn": 1})
+        engine.upsert(first, points(6))
+        engine.finish(first)
+        engine.copy(first, second, {"turn": 2})
+        engine.delete(second, [point_id(0)])
+        engine.drop(ready)
+        engine.drop(first)
+        engine.finish(second)
+        assert (engine.count(second), engine.info(second).metadata) == (5, {"turn": 2})
+
+    def test_of_an_alias(self, bench: Bench, engine: Engine, ready: str) -> None:
+        alias, target = bench.name("alias"), bench.name()
+        engine.swap_alias(alias, ready, None)
+        engine.copy(alias, target, {})
+        assert (engine.count(target), engine.info(target).name) == (4, target)
+
+    def test_source_that_builds(self, bench: Bench, engine: Engine, building: str) -> None:
+        target = bench.name()
+        with pytest.raises(CollectionStateError, match=building) as caught:
+            engine.copy(building, target, {})
+        assert is_one_line(caught.value)
+        assert target not in engine.collections()
+
+    def test_target_that_exists(self, bench: Bench, engine: Engine, ready: str, stored: str) -> None:
+        alias = bench.name("alias")
+        engine.swap_alias(alias, ready, None)
+        for target in (ready, stored, alias):
+            with pytest.raises(CollectionExistsError, match=target) as caught:
+                engine.copy(ready, target, {"a": 1})
+            assert is_one_line(caught.value)
+        assert engine.count(stored) > 4
+        assert engine.info(alias).metadata == {}
+
+    def test_source_that_is_not_there(self, bench: Bench, engine: Engine) -> None:
+        target = bench.name()
+        with pytest.raises(CollectionNotFoundError, match="never-there"):
+            engine.copy("never-there", target, {})
+        assert target not in engine.collections()
+
+
+def site(value: str) -> Filter:
+    return Filter((Equals("site", value),))
+
+
+def same(one: Record, other: Record) -> bool:
+    return (one.id, one.payload) == (other.id, other.payload) and np.array_equal(one.vector, other.vector)
 
 
 class TestQuery:
@@ -530,6 +698,7 @@ MISSING: dict[str, Callable[[Engine, str], Any]] = {
     "upsert": lambda engine, name: engine.upsert(name, points(1)),
     "delete": lambda engine, name: engine.delete(name, [point_id(1)]),
     "set_payload": lambda engine, name: engine.set_payload(name, [point_id(1)], {"a": 1}),
+    "set_metadata": lambda engine, name: engine.set_metadata(name, {}),
     "finish": lambda engine, name: engine.finish(name),
     "query": lambda engine, name: engine.query(name, unit_vectors(1, 1)[0], 1),
     "query_batch": lambda engine, name: engine.query_batch(name, unit_vectors(2, 1), 1),
