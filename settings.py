@@ -159,6 +159,9 @@ class Settings(BaseSettings):
     max_reject_share: float = Field(
         default=0.05, ge=0, le=1, description="share of rejected rows above which a run fails"
     )
+    max_removed_share: float = Field(
+        default=0.2, ge=0, le=1, description="share of the live keyphrases above which a sync that removes them fails"
+    )
     max_keyphrase_chars: int = Field(default=200, ge=1, description="a longer keyphrase is rejected, in characters")
     memory_mb: int = Field(
         default=512, ge=64, description="memory that sorting a snapshot may take before it spills to disk"
@@ -179,6 +182,42 @@ class Settings(BaseSettings):
     search_ef: int = Field(default=128, ge=1, le=10_000, description="candidates per query")
     search_oversampling: float = Field(
         default=2.0, ge=1, le=100, description="quantized candidates fetched per result, then rescored"
+    )
+
+    gate_items: Path | None = Field(
+        default=None,
+        description="file of items that the gate asks with; unset: keyphrases of the inventory stand in for them",
+    )
+    gate_sample: int = Field(default=500, ge=1, le=100_000, description="items that the gate asks with, at the most")
+    gate_tolerance: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="how much smaller the share of relevant keyphrases may be than the live one",
+    )
+    gate_min_relevant: float = Field(
+        default=0.05, ge=0, le=1, description="least share of relevant keyphrases where nothing is live"
+    )
+    gate_min_recall: float = Field(
+        default=0.95, ge=0, le=1, description="least recall@10 of the index against exact search, under every filter"
+    )
+    gate_max_short: float = Field(
+        default=0.05, ge=0, le=1, description="how much greater the share of items with fewer than 10 results may be"
+    )
+    gate_min_coverage: float = Field(
+        default=0.5, ge=0, description="least number of different keyphrases recommended, as a share of the live one"
+    )
+    gate_max_latency_ratio: float = Field(
+        default=3.0, gt=0, description="most p99 latency, as a multiple of the live one"
+    )
+    gate_latency_floor_ms: float = Field(
+        default=25.0, ge=0, description="p99 latency that is always good enough, in milliseconds"
+    )
+    gate_max_drift: float = Field(
+        default=0.5, ge=0, le=2, description="how far the mean score of the best keyphrase may move"
+    )
+    gate_min_dimension_overlap: float = Field(
+        default=0.8, ge=0, le=1, description="least share of neighbours that a cut to fewer dimensions keeps"
     )
 
     @field_validator("schedule_timezone")

@@ -9,6 +9,8 @@ from ingest.reindex import Reindexer
 from ingest.reindex_steps import ReindexSteps
 from ingest.snapshot import Snapshot, SnapshotSettings, SnapshotSummary, build_snapshot
 from ingest.sources import RunSources
+from ingest.sync import Syncer
+from ingest.sync_steps import SyncPlan, SyncSteps
 
 __all__ = [
     "PART_SCHEMA",
@@ -23,6 +25,9 @@ __all__ = [
     "Snapshot",
     "SnapshotSettings",
     "SnapshotSummary",
+    "SyncPlan",
+    "SyncSteps",
+    "Syncer",
     "build_snapshot",
     "check_inventory",
     "point_id",

@@ -18,10 +18,10 @@ from errors import (
 from ingest.alias_history import AliasHistory
 from ingest.alias_lease import alone, patiently
 from ingest.catch_up import CatchUp
-from ingest.journal import last_number, missing_sync
+from ingest.journal import missing_sync
 from ingest.progress import NoProgress
 from ingest.sources import RunSources
-from runs import Lease, ReindexRun, Run, RunStore, SyncRun, reindex_of, sync_of
+from runs import Lease, ReindexRun, Run, RunStore, SyncRun, reindex_of
 from runs.history import Action, AliasChange
 from settings import Settings
 from vectorstore import CollectionInfo, Engine
@@ -124,16 +124,6 @@ class AliasChanges:
             raise RunStateError(f"run {run.id}, which built {to!r}, is {run.state} and was never live")
         self._check_student(self._engine.info(to))
         return self._put_live(run, "rollback", why)
-
-    def accept(self, sync: SyncRun, lease: Lease) -> SyncRun:
-        """Give a sync its number in the journal: from now on no collection is put live that does not hold it."""
-        with alone(self._store, sync.alias, sync.id):
-            number = last_number(self._store, sync.alias) + 1
-
-            def accepted(present: Run) -> Run:
-                return present if present.state == "applying" else present.moved("applying", journal=number)
-
-            return sync_of(self._store.update(sync.id, accepted, lease))
 
     def bring_up(self, run: ReindexRun) -> tuple[ReindexRun, dict[str, Any]]:
         """Apply the last accepted sync to the collection of a run, if it does not hold it yet.

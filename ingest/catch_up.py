@@ -48,7 +48,8 @@ class CatchUp:
         metadata = self._engine.info(run.collection).metadata
         new = self._sources.snapshot(sync.id)
         begun: list[str] = list(metadata.get("applying") or [])
-        old = [self._sources.snapshot(run_id) for run_id in dict.fromkeys([metadata["snapshot_run"], *begun])]
+        held = metadata.get("snapshot_run", run.id)
+        old = [self._sources.snapshot(run_id) for run_id in dict.fromkeys([held, *begun])]
         with compare(old, new, self._settings.home / "tmp", self._settings.memory_mb) as changes:
             # Before the first change: whoever goes on after us must know what may be there in part.
             applying = list(dict.fromkeys([*begun, sync.id]))

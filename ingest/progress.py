@@ -1,5 +1,6 @@
 """How long work tells how far it is. Libraries report; whoever calls them decides what a person sees."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -21,3 +22,16 @@ class NoProgress:
 
     def advance(self, count: int) -> None:
         """See `Progress.advance`."""
+
+
+def counted_rows(progress: Progress) -> Callable[[int, int | None], None]:
+    """Begin the step "snapshot"; what is returned is told how many rows were read so far, and of how many."""
+    progress.start("snapshot", None, "rows")
+    done = 0
+
+    def advance(rows: int, _: int | None) -> None:
+        nonlocal done
+        progress.advance(rows - done)
+        done = rows
+
+    return advance

@@ -9,21 +9,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from encoders import Student, StudentFiles
-from errors import CollectionExistsError, RunStateError
+from errors import CollectionExistsError, GateRefusedError
 from ingest.alias_changes import AliasChanges
 from ingest.catch_up import CatchUp
 from ingest.journal import last_number
+from ingest.gate import Gate
 from ingest.points import collection_spec, payloads
-from ingest.progress import NoProgress, Progress
+from ingest.progress import NoProgress, Progress, counted_rows
+from ingest.recording import record
 from ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
 from ingest.sources import RunSources
 from ingest.space import check_space
 from ingest.stored_vectors import RowVectors
 from ingest.verification import verify
-from runs import Lease, ReindexRun, Run, RunStore, State, new_run_id, now
+from runs import Lease, ReindexRun, RunStore, State, new_run_id, now
 from runs.record import Executor, present_user
 from settings import Settings
 from vectorstore import Engine, PointBatch
@@ -130,7 +132,7 @@ class ReindexSteps:
         began = time.monotonic()
         state, changes = steps[run.state](run, lease)
         seconds = time.monotonic() - began
-        return self._update(run, lambda now: now.moved(state, **changes).timed(run.state, seconds), lease)
+        return record(self._store, run, lambda now: now.moved(state, **changes).timed(run.state, seconds), lease)
 
     def embed_part(self, run: ReindexRun, number: int, lease: Lease) -> ReindexRun:
         """Embed one part, write its points and record that it is done.
@@ -152,7 +154,7 @@ class ReindexSteps:
             window = slice(start, start + step)
             self._engine.upsert(run.collection, PointBatch(ids[window], vectors[window], fields[window]))
         seconds = time.monotonic() - began
-        return self._update(run, lambda now: now.with_part(number).timed("embedding", seconds), lease)
+        return record(self._store, run, lambda now: now.with_part(number).timed("embedding", seconds), lease)
 
     def rows_of(self, run: ReindexRun, parts: Sequence[int]) -> int:
         """Rows of these parts together."""
@@ -188,21 +190,13 @@ class ReindexSteps:
         if folder.exists():
             snapshot = Snapshot.open(folder)
         else:
-            self._progress.start("snapshot", None, "rows")
-            done = 0
-
-            def advance(rows: int, _: int | None) -> None:
-                nonlocal done
-                self._progress.advance(rows - done)
-                done = rows
-
             snapshot = build_snapshot(
                 [Path(file) for file in run.files],
                 folder,
                 SnapshotSettings.of(self._of(run)),
                 self._sources.files_of(run).count_tokens,
                 categories=None if run.categories is None else Path(run.categories),
-                progress=advance,
+                progress=counted_rows(self._progress),
             )
         spec = collection_spec(run.dimension, self._of(run))
         if self._settings.engine == "embedded":
@@ -240,7 +234,13 @@ class ReindexSteps:
 
     def _gate(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         run, _ = self._changes.bring_up(run)
-        return "ready", {}
+        report = Gate(self._settings, self._engine, self._store, self._sources, self._progress).report(run)
+        found = report.as_dict()
+        if report.refused:
+            # Not with the move, which a refusal does not make.
+            self._update(run, lambda now: now.changed(gate=found), lease)
+            raise GateRefusedError(report.refusal(run.id))
+        return "ready", {"gate": found}
 
     def _swap(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         lease.check()
@@ -249,13 +249,3 @@ class ReindexSteps:
 
     def _of(self, run: ReindexRun) -> Settings:
         return self._settings.model_copy(update=dict(run.settings))
-
-    def _update(self, run: ReindexRun, change: Callable[[ReindexRun], ReindexRun], lease: Lease) -> ReindexRun:
-        def changed(present: Run) -> Run:
-            if present.state != run.state:
-                raise RunStateError(
-                    f"run {run.id} is {present.state} now, and no longer {run.state}: work on it stops here"
-                )
-            return change(cast(ReindexRun, present))
-
-        return cast(ReindexRun, self._store.update(run.id, changed, lease))

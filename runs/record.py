@@ -30,7 +30,7 @@ Executor = Literal["local", "celery"]
 # The one table of allowed moves. A failed run may take up again the state it failed in.
 ALLOWED_MOVES: Mapping[State, frozenset[State]] = {
     "planned": frozenset({"snapshot", "training", "failed", "cancelled"}),
-    "snapshot": frozenset({"building", "applying", "failed", "cancelled"}),
+    "snapshot": frozenset({"building", "applying", "done", "failed", "cancelled"}),
     # A reindex.
     "building": frozenset({"verifying", "failed", "cancelled"}),
     "verifying": frozenset({"gating", "failed", "cancelled"}),
