@@ -15,8 +15,8 @@ from encoders import Student, StudentFiles
 from errors import CollectionExistsError, GateRefusedError
 from ingest.alias_changes import AliasChanges
 from ingest.catch_up import CatchUp
-from ingest.journal import last_number
 from ingest.gate import Gate
+from ingest.journal import last_number
 from ingest.points import collection_spec, payloads
 from ingest.progress import NoProgress, Progress, counted_rows
 from ingest.recording import record
@@ -238,7 +238,7 @@ class ReindexSteps:
         found = report.as_dict()
         if report.refused:
             # Not with the move, which a refusal does not make.
-            self._update(run, lambda now: now.changed(gate=found), lease)
+            record(self._store, run, lambda now: now.changed(gate=found), lease)
             raise GateRefusedError(report.refusal(run.id))
         return "ready", {"gate": found}
 
