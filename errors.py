@@ -27,7 +27,8 @@
         ├── RunBusyError             another process is working on it, or on the same alias
         ├── LeaseLostError           the process stood still for longer than its lease; somebody else may go on
         ├── RedisUnavailableError    the Redis that runs are kept in cannot be reached or used
-        └── VerificationError        the built collection is not what the snapshot says
+        ├── VerificationError        the built collection is not what the snapshot says
+        └── GateRefusedError         the built collection is worse than the live one
 
 A message says what was found, what was expected and what to do next. The command line prints it as one line and
 exits with `exit_code`.
@@ -148,3 +149,7 @@ class RedisUnavailableError(RunError):
 
 class VerificationError(RunError):
     """The built collection is not what its snapshot says it should be."""
+
+
+class GateRefusedError(RunError):
+    """The built collection is whole, and worse than the live one by the gate's measure; nothing live was touched."""

@@ -211,7 +211,7 @@ class Settings(BaseSettings):
         default=3.0, gt=0, description="most p99 latency, as a multiple of the live one"
     )
     gate_latency_floor_ms: float = Field(
-        default=25.0, ge=0, description="p99 latency that is always good enough, in milliseconds"
+        default=100.0, ge=0, description="p99 latency that is always good enough, in milliseconds"
     )
     gate_max_drift: float = Field(
         default=0.5, ge=0, le=2, description="how far the mean score of the best keyphrase may move"

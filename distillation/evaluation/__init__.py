@@ -1,6 +1,6 @@
 """How good a student is: the paper's offline protocol, confidence intervals, a comparison with another, a report."""
 
-from distillation.evaluation.bootstrap import Difference, Estimate
+from distillation.evaluation.bootstrap import Difference, Estimate, paired_difference, ratios
 from distillation.evaluation.corpus import HEAD_SHARE, MatchCategory, sample_items
 from distillation.evaluation.estimates import Comparison, compare, compare_means, mean_estimates
 from distillation.evaluation.judges import AssistantJudge, JudgeInfo, LabelJudge, RelevanceJudge
@@ -31,6 +31,8 @@ __all__ = [
     "compare_means",
     "evaluate",
     "mean_estimates",
+    "paired_difference",
+    "ratios",
     "read_evaluation",
     "sample_items",
     "write_report",
