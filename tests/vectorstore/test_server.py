@@ -227,10 +227,12 @@ class TestRepeats:
         engine.delete(name, [point_id(0)])
         lose("PATCH")
         engine.finish(name)
+        lose("PATCH")
+        engine.set_metadata(name, {"whose": None, "when": "now"})
         lose("POST /collections/aliases")
         engine.swap_alias(f"{name}-alias", name, None)
         assert engine.info(f"{name}-alias").points == 4
-        assert engine.info(name).metadata == {"whose": "ours"}
+        assert engine.info(name).metadata == {"when": "now"}
         other = f"{name}-other"
         engine.create(other, SPEC, {})
         lose(f"DELETE /collections/{other}")
@@ -361,6 +363,10 @@ class TestOthersCollections:
             engine.create(name, SPEC, {"keydistill_state": "ready"})
         with pytest.raises(CollectionNotFoundError):
             engine.info(name)
+        engine.create(name, SPEC, {})
+        with pytest.raises(VectorStoreError, match="keydistill_state"):
+            engine.set_metadata(name, {"keydistill_state": "ready", "mine": 1})
+        assert (engine.info(name).state, engine.info(name).metadata) == ("building", {})
 
 
 @pytest.fixture
