@@ -1,15 +1,25 @@
 """The read path: the live collection and its student, asked together."""
 
+from retrieval.answers import Answer, LiveStatus, ReadyQuery
 from retrieval.bulk import BulkSummary, MatchCategory, item_filter, recommend_file
+from retrieval.generation import Generation, QueryVector, Recommendation, StudentLoader
 from retrieval.items import Item, read_items
-from retrieval.retriever import Recommendation, Retriever, live_collection
+from retrieval.live import LiveRetriever
+from retrieval.retriever import Retriever, live_collection
 
 __all__ = [
+    "Answer",
     "BulkSummary",
+    "Generation",
     "Item",
+    "LiveRetriever",
+    "LiveStatus",
     "MatchCategory",
+    "QueryVector",
+    "ReadyQuery",
     "Recommendation",
     "Retriever",
+    "StudentLoader",
     "item_filter",
     "live_collection",
     "read_items",

@@ -5,8 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from retrieval.generation import Recommendation
 from retrieval.items import Item
-from retrieval.retriever import Recommendation
 
 SCHEMA = pa.schema(
     [

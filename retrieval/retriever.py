@@ -1,30 +1,16 @@
-"""From an item's title to the keyphrases it should be advertised on."""
+"""From an item's title to the keyphrases it should be advertised on, by one generation from start to end."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from encoders import Student
-from errors import CollectionNotFoundError, StudentMismatchError
+from retrieval.generation import Generation, Recommendation, alias_target
 from settings import Settings
 from vectorstore import CollectionInfo, Engine, Filter, SearchParams
 
 
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """A keyphrase for an item; `score` is the cosine similarity of the two."""
-
-    keyphrase: str
-    score: float
-    payload: dict[str, Any]
-
-
 class Retriever:
-    """Queries the collection that stood behind an alias when it was opened, with the student that built it.
-
-    It asks the collection by its own name and never by the alias, so that a swap cannot put another student's vectors
-    under its queries.
-    """
+    """Queries the generation that was live when it was opened; swaps do not reach it (`LiveRetriever` follows them)."""
 
     def __init__(self, engine: Engine, collection: str, student: Student, params: SearchParams | None = None) -> None:
         """Bind a collection and a student.
@@ -32,30 +18,24 @@ class Retriever:
         Raises:
             StudentMismatchError: Another student built the collection.
         """
-        info = engine.info(collection)
-        built_by = info.metadata.get("student_version")
-        if built_by != student.version:
-            raise StudentMismatchError(
-                f"collection {info.name} was built by student {built_by}, not by {student.version}; "
-                "their vectors cannot be compared: load that student, or reindex with this one"
-            )
-        self.collection = info.name
-        self.student = student
-        self._engine = engine
-        self._params = params
+        self.generation = Generation.of(engine, engine.info(collection), student, params)
 
     @classmethod
     def open(cls, settings: Settings, engine: Engine) -> Self:
-        """The retriever of the live collection, its student loaded.
+        """The retriever of the live collection, its student loaded; see `Generation.live` for the errors."""
+        retriever = cls.__new__(cls)
+        retriever.generation = Generation.live(settings, engine)
+        return retriever
 
-        Raises:
-            CollectionNotFoundError: Nothing is live yet.
-            StudentError: Its student cannot be found any more, or is another one now.
-        """
-        info = live_collection(settings, engine)
-        student = Student.load(str(info.metadata["student"]), dimension=info.dimension, threads=settings.threads)
-        params = SearchParams(ef=settings.search_ef, oversampling=settings.search_oversampling)
-        return cls(engine, info.name, student, params)
+    @property
+    def collection(self) -> str:
+        """The collection's own name."""
+        return self.generation.collection
+
+    @property
+    def student(self) -> Student:
+        """The student, loaded."""
+        return self.generation.student
 
     def recommend(
         self,
@@ -73,11 +53,7 @@ class Retriever:
             filters: A filter per title, or None for none at all.
             categories: The leaf category of each item as a path, where it is known: some students read it.
         """
-        if not titles:
-            return []
-        vectors = self.student.embed_items(titles, categories)
-        found = self._engine.query_batch(self.collection, vectors, limit, filters, self._params)
-        return [[Recommendation(hit.payload["keyphrase"], hit.score, hit.payload) for hit in hits] for hits in found]
+        return self.generation.recommend(titles, limit, filters, categories=categories)
 
 
 def live_collection(settings: Settings, engine: Engine) -> CollectionInfo:
@@ -86,9 +62,4 @@ def live_collection(settings: Settings, engine: Engine) -> CollectionInfo:
     Raises:
         CollectionNotFoundError: Nothing does.
     """
-    target = engine.aliases().get(settings.alias)
-    if target is None:
-        raise CollectionNotFoundError(
-            f"alias {settings.alias!r} names no collection yet; build one with `keydistill reindex INVENTORY`"
-        )
-    return engine.info(target)
+    return engine.info(alias_target(engine, settings.alias))

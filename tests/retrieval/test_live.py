@@ -1,0 +1,329 @@
+"""The retriever that follows the alias, while others swap it, drop collections and break students."""
+
+import gc
+import logging
+import os
+import shutil
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from errors import (
+    CollectionNotFoundError,
+    EngineUnavailableError,
+    KeydistillError,
+    StudentMismatchError,
+    VectorStoreError,
+)
+from retrieval import Answer, LiveRetriever, Recommendation
+from retrieval.live import Generation
+from tests.retrieval.conftest import TITLES, World
+
+READERS = 16
+
+
+def until(reached: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.005)
+
+
+def follows(retriever: LiveRetriever, collection: str) -> None:
+    until(lambda: retriever.status().collection == collection)
+
+
+def keyphrases(found: list[list[Recommendation]]) -> list[list[str]]:
+    return [[hit.keyphrase for hit in hits] for hits in found]
+
+
+def expected(world: World, *names: str) -> dict[str, list[list[str]]]:
+    """Collection to what its own student finds in it for each title."""
+    generations = [world.of(name) for name in names]
+    return {
+        generation.collection: [keyphrases(generation.recommend([title], 5))[0] for title in TITLES]
+        for generation in generations
+    }
+
+
+def test_the_two_students_have_nothing_in_common(world):
+    # Otherwise the tests below would not notice a mixed answer.
+    a, b = world.of("a"), world.of("b")
+    right = expected(world, "a", "b")
+    for number, title in enumerate(TITLES):
+        mixed = [hit.payload["keyphrase"] for hit in world.engine.query(b.collection, a.embed([title])[0].vector, 5)]
+        assert mixed not in (right[a.collection][number], right[b.collection][number])
+
+
+def test_swaps_under_concurrent_readers(world):
+    right = expected(world, "a", "b", "a2")
+    names = list(right)
+    ended = threading.Event()
+    with world.open() as retriever:
+
+        def read(reader: int) -> set[str]:
+            seen: set[str] = set()
+            asked = reader
+            while not ended.is_set():
+                number = asked % len(TITLES)
+                answer = retriever.recommend([TITLES[number]], 5)
+                assert keyphrases(answer.found) == [right[answer.collection][number]]
+                assert answer.student_version == world.of(answer.collection).student_version
+                seen.add(answer.collection)
+                asked += 1
+            return seen
+
+        with ThreadPoolExecutor(READERS) as pool:
+            readers = [pool.submit(read, number) for number in range(READERS)]
+            for swap in range(1, 7):
+                world.swap(names[swap % 3])
+                follows(retriever, names[swap % 3])
+                time.sleep(0.05)
+            ended.set()
+            seen = [reader.result() for reader in readers]
+        assert set.union(*seen) == set(names)
+        assert retriever.status().changes == 6
+        until(lambda: retriever.status().ending == ())
+        assert retriever.status().in_flight == 0
+
+
+def test_old_collections_dropped_under_readers(world):
+    """No grace time at all: each collection is dropped right after the alias left it."""
+    right = expected(world, "a")
+    ended = threading.Event()
+    # The watcher never looks; the readers find out.
+    with world.open(poll_seconds=3_600) as retriever:
+
+        def read() -> int:
+            asked = 0
+            while not ended.is_set():
+                answer = retriever.recommend(TITLES[:1], 5)
+                assert keyphrases(answer.found)[0] == right[answer.collection][0]
+                asked += 1
+            return asked
+
+        extra = [world.build("b"), world.build("a")]
+        right |= expected(world, *extra)
+        with ThreadPoolExecutor(READERS) as pool:
+            readers = [pool.submit(read) for _ in range(READERS)]
+            for before, after in zip([world.names["a"], *extra], extra, strict=False):
+                world.swap(after)
+                if before in extra:
+                    world.engine.drop(before)
+                else:
+                    retriever.refresh()
+                follows(retriever, after)
+            ended.set()
+            assert all(reader.result() > 0 for reader in readers)
+        assert retriever.status().collection == extra[-1]
+
+
+def test_the_next_student_is_broken(world, tmp_path, caplog):
+    broken = tmp_path / "moved"
+    collection = world.build("b", folder=broken)
+    right = expected(world, "a")[world.names["a"]][0]
+    caplog.set_level(logging.WARNING, logger="retrieval")
+    with world.open() as retriever:
+        world.swap(collection)
+        until(lambda: retriever.status().failures > 2)
+        status = retriever.status()
+        assert (status.collection, status.named) == (world.names["a"], collection)
+        assert "moved" in (status.failure or "")
+        assert keyphrases(retriever.recommend(TITLES[:1], 5).found) == [right]
+        assert len([record for record in caplog.records if record.name.startswith("retrieval")]) == 1
+        with pytest.raises(KeydistillError, match="moved"):
+            retriever.refresh()
+        # It is put back: under the name that is part of its version.
+        shutil.copytree(world.students["a"].source, broken)
+        until(lambda: "was built by" in (retriever.status().failure or ""))
+        assert len([record for record in caplog.records if record.name.startswith("retrieval")]) == 2
+        world.swap("b")
+        follows(retriever, world.names["b"])
+        until(lambda: retriever.status().failure is None)
+
+
+def test_the_next_student_is_not_there_yet(world, tmp_path):
+    late = tmp_path / "other"
+    collection = world.build("b", folder=late)
+    with world.open() as retriever:
+        world.swap(collection)
+        until(lambda: retriever.status().failures > 0)
+        shutil.copytree(world.students["b"].source, late)
+        follows(retriever, collection)
+
+
+def test_gone_without_a_successor(world):
+    doomed = world.build("a")
+    world.swap(doomed)
+    with world.open(poll_seconds=3_600) as retriever:
+        world.swap(world.build("b", folder="/nowhere/student"))
+        world.engine.drop(doomed)
+        with pytest.raises(CollectionNotFoundError, match="nowhere") as caught:
+            retriever.recommend(TITLES[:1])
+        assert "\n" not in str(caught.value)
+        world.swap("b")
+        assert retriever.recommend(TITLES[:1]).collection == world.names["b"]
+
+
+def test_the_same_student_is_not_loaded_again(world):
+    with world.open() as retriever:
+        vectors = retriever.embed(TITLES)
+        world.swap("a2")
+        follows(retriever, world.names["a2"])
+        assert len(world.loads.sources) == 1
+        assert retriever.query(vectors, 3).collection == world.names["a2"]
+        world.swap("b")
+        follows(retriever, world.names["b"])
+        assert len(world.loads.sources) == 2
+        with pytest.raises(StudentMismatchError, match="embed the item again"):
+            retriever.query(vectors, 3)
+
+
+def test_what_is_in_flight_ends_on_the_old_one(world, monkeypatch):
+    released: list[str] = []
+    release = world.engine.release
+    monkeypatch.setattr(world.engine, "release", lambda name: (released.append(name), release(name)))
+    right = expected(world, "a", "b")
+    a, b = world.names["a"], world.names["b"]
+    with world.open() as retriever:
+        with retriever.generation() as old:
+            world.swap("b")
+            follows(retriever, b)
+            assert retriever.recommend(TITLES[:1], 5).collection == b
+            assert keyphrases(old.recommend(TITLES[:1], 5)) == [right[a][0]]
+            assert retriever.status().ending == (a,)
+            assert retriever.status().in_flight == 1
+            assert released == []
+            # Back again: what is still loaded goes on.
+            world.swap("a")
+            follows(retriever, a)
+            assert len(world.loads.sources) == 2
+            world.swap("b")
+            follows(retriever, b)
+        until(lambda: a in released)
+        assert retriever.status().ending == ()
+
+
+def test_the_old_student_leaves_the_memory(world):
+    with world.open() as retriever:
+        with retriever.generation() as old:
+            student = weakref.ref(old.student._model)
+        del old
+        gc.collect()
+        gc.disable()
+        try:
+            world.swap("b")
+            follows(retriever, world.names["b"])
+            until(lambda: student() is None)
+        finally:
+            gc.enable()
+
+
+def test_close_under_readers(world):
+    retriever = world.open()
+    threads = set(threading.enumerate()) - {threading.main_thread()}
+    watcher = next(thread for thread in threads if world.alias in thread.name)
+    began = threading.Barrier(READERS + 1)
+
+    def read() -> list[Answer[Recommendation]]:
+        answers = [retriever.recommend(TITLES[:1], 5)]
+        began.wait()
+        with pytest.raises(VectorStoreError, match="closed"):
+            while True:
+                answers.append(retriever.recommend(TITLES[:1], 5))
+        return answers
+
+    with ThreadPoolExecutor(READERS) as pool:
+        readers = [pool.submit(read) for _ in range(READERS)]
+        began.wait()
+        time.sleep(0.05)
+        retriever.close()
+        assert not watcher.is_alive()
+        right = expected(world, "a")[world.names["a"]][0]
+        for reader in readers:
+            assert all(keyphrases(answer.found) == [right] for answer in reader.result())
+    retriever.close()
+    for ask in (retriever.status, retriever.refresh, lambda: retriever.ready_query("x")):
+        with pytest.raises(VectorStoreError, match="closed"):
+            ask()
+
+
+def test_close_does_not_wait_for_ever(world, caplog):
+    retriever = world.open()
+    with retriever.generation():
+        retriever.close(wait_seconds=0.1)
+    assert "under way" in caplog.text
+
+
+def test_nothing_is_live(world):
+    world.alias = "nobody-made-this"
+    with pytest.raises(CollectionNotFoundError, match="names no collection yet"):
+        world.open()
+    assert not [thread for thread in threading.enumerate() if world.alias in thread.name]
+
+
+def test_dropped_while_it_was_loaded(world, monkeypatch):
+    """The alias moves on, and the collection that it named goes, between the look at it and the load."""
+    doomed = world.build("a")
+    world.swap(doomed)
+    load = Generation.load
+
+    def late(engine, target, *args, **kwargs):
+        if target == doomed and doomed in engine.collections():
+            world.swap("b")
+            engine.drop(doomed)
+        return load(engine, target, *args, **kwargs)
+
+    monkeypatch.setattr(Generation, "load", late)
+    with world.open() as retriever:
+        assert retriever.recommend(TITLES[:1]).collection == world.names["b"]
+
+
+def test_the_engine_is_away(world, monkeypatch, caplog):
+    with world.open() as retriever:
+        present = world.engine.aliases
+        away = EngineUnavailableError("listing aliases: no connection; check that the server runs")
+
+        def fail():
+            raise away
+
+        monkeypatch.setattr(world.engine, "aliases", fail)
+        until(lambda: retriever.status().failures > 3)
+        assert caplog.text.count("no connection") == 1
+        assert retriever.recommend(TITLES[:1]).collection == world.names["a"]
+        monkeypatch.setattr(world.engine, "aliases", present)
+        until(lambda: retriever.status().failure is None)
+
+
+def test_a_defect_does_not_end_the_watch(world, caplog):
+    with world.open() as retriever:
+        good, retriever._load_student = retriever._load_student, lambda source, dimension: 1 / 0
+        world.swap("b")
+        until(lambda: retriever.status().failures > 0)
+        assert "ZeroDivisionError" in caplog.text
+        assert "Traceback" in caplog.text
+        retriever._load_student = good
+        follows(retriever, world.names["b"])
+
+
+def test_ready_queries_belong_together(world):
+    with world.open() as retriever:
+        collection, student_version, vector = retriever.ready_query(TITLES[0])
+        assert (collection, student_version) == (world.names["a"], world.students["a"].version)
+        assert [hit.payload["keyphrase"] for hit in world.engine.query(collection, vector, 5)]
+        many = retriever.ready_queries(TITLES, ["A > B"] * len(TITLES))
+        assert len(many) == len(TITLES)
+        assert {ready.collection for ready in many} == {collection}
+
+
+def test_a_forked_process_is_told(world, monkeypatch):
+    with world.open() as retriever:
+        pid = os.getpid()
+        monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+        with pytest.raises(VectorStoreError, match="fork"):
+            retriever.recommend(TITLES[:1])
+        monkeypatch.undo()
