@@ -69,11 +69,12 @@ _why = click.option("--why", metavar="TEXT", help="The reason, for the history."
 @collections.command("swap")
 @click.argument("run_id", metavar="RUN")
 @_why
+@click.option("--force", is_flag=True, help="Also what the gate refused; needs --why, which is kept.")
 @click.pass_context
-def swap_collection(ctx: click.Context, run_id: str, why: str | None) -> None:
-    """Put the collection of RUN live, which was built with `reindex --no-swap`."""
+def swap_collection(ctx: click.Context, run_id: str, why: str | None, force: bool) -> None:
+    """Put the collection of RUN live, which was built with `reindex --no-swap`, or which the gate refused (--force)."""
     with _changes(ctx) as changes:
-        run = changes.swap(run_id, why)
+        run = changes.swap(run_id, why, force=force)
     click.echo(f"alias {run.alias} names {run.collection}")
 
 

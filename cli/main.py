@@ -23,6 +23,7 @@ COMMANDS = {
     "recommend": ("recommend", "Find keyphrases for a file of items."),
     "runs": ("runs", "List, show, follow and cancel runs."),
     "schedule": ("schedule", "See and pause runs that start by themselves."),
+    "gate": ("gate", "Show what the gate found when it compared a new collection with the live one."),
     "collections": ("collections", "List collections; swap, roll back and prune them."),
     "status": ("status", "Say what is live and what is going on."),
     "evaluate": ("evaluate", "Measure a student by the paper's protocol, and against another."),

@@ -157,6 +157,8 @@ def _reindex_lines(run: "ReindexRun") -> dict[str, str | None]:
         "collection": f"{run.collection}, {bytes_text(run.report.get('disk_bytes'))}",
         "alias": f"{run.alias}, which named {run.previous_target or 'nothing'}" + ("" if run.swap else "; no swap"),
         "verified": ", ".join(f"{what} {found}" for what, found in run.report.items() if what != "disk_bytes"),
+        "gate": f"{run.gate['verdict']}; see keydistill gate {run.id}" if run.gate else None,
+        "forced": run.forced,
     }
 
 

@@ -1,6 +1,7 @@
 """The write path: inventories become snapshots, snapshots become collections."""
 
 from ingest.alias_changes import AliasChanges
+from ingest.gate_report import GateReport
 from ingest.identity import point_id, text_hash
 from ingest.inventory import InventoryReport, check_inventory
 from ingest.parts import PART_SCHEMA, Part
@@ -15,6 +16,7 @@ from ingest.sync_steps import SyncPlan, SyncSteps
 __all__ = [
     "PART_SCHEMA",
     "AliasChanges",
+    "GateReport",
     "InventoryReport",
     "Part",
     "PrunePlan",

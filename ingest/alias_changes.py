@@ -73,18 +73,30 @@ class AliasChanges:
             self._settle(run, lease, "swap", run.previous_target, None, run.started_by)
             return True
 
-    def swap(self, run_id: str, why: str | None = None) -> ReindexRun:
+    def swap(self, run_id: str, why: str | None = None, *, force: bool = False) -> ReindexRun:
         """Put the collection of a run live that was built with `--no-swap`.
 
+        Args:
+            run_id: The run, or the beginning of its id.
+            why: For the log.
+            force: Also one that the gate refused, for the reason `why`; never one that was not verified.
+
         Raises:
-            RunStateError: The run is not ready.
+            RunStateError: The run is not ready, or there is no reason.
             AliasChangedError: Somebody swapped the alias at the same time.
         """
         run = reindex_of(self._store.load(run_id))
+        reason = (why or "").strip()
+        if force and not reason:
+            raise RunStateError(f"run {run.id} can be forced only for a reason, which is kept; give --why REASON")
+        if force and run.state == "failed":
+            # Ready first: whoever dies in between leaves a run that can be swapped in.
+            run = reindex_of(self._store.update(run.id, lambda now: _forced(reindex_of(now), reason)))
         if run.state != "ready":
             raise RunStateError(
                 f"run {run.id} is {run.state}; only one that is ready can be swapped in"
                 + (", a retired one by `keydistill collections rollback --to`" if run.state == "retired" else "")
+                + (f"; see `keydistill gate {run.id}`" if run.failed_in == "gating" else "")
             )
         return self._put_live(run, "swap", why)
 
@@ -228,6 +240,22 @@ def content_lease(run: ReindexRun) -> str:
 
 def _is_copy_of(collection: str, run: ReindexRun) -> bool:
     return collection.startswith(f"{run.alias}-{run.id}-")
+
+
+def _forced(run: ReindexRun, reason: str) -> ReindexRun:
+    """The run ready, although the gate refused it.
+
+    Raises:
+        RunStateError: It was not the gate that refused it, after it was verified.
+    """
+    refused = run.state == "failed" and run.failed_in == "gating" and run.gate.get("verdict") == "refused"
+    if not (refused and run.report):
+        where = f"failed while {run.failed_in}" if run.failed_in else run.state
+        raise RunStateError(
+            f"run {run.id} {where}, and it was not the gate that refused it; only a verified collection can be forced: "
+            f"`keydistill reindex --resume {run.id}`"
+        )
+    return run.moved("ready", forced=reason, error=None, failed_in=None)
 
 
 def _live(run: Run) -> Run:

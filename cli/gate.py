@@ -1,0 +1,65 @@
+"""`keydistill gate`: why a collection was let through, or refused."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context import settings_of
+from cli.output import duration_text, print_json, print_table
+from errors import RunStateError
+
+if TYPE_CHECKING:
+    from ingest.gate_report import Row
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def gate(ctx: click.Context, run_id: str, as_json: bool) -> None:
+    """What the gate found of RUN (an id, or its beginning). Exit status 1 where it refused."""
+    from ingest import GateReport
+    from runs import open_store, reindex_of
+
+    run = reindex_of(open_store(settings_of(ctx)).load(run_id))
+    if not run.gate:
+        raise RunStateError(f"run {run.id} is {run.state} and was not before the gate yet; see `keydistill runs show`")
+    report = GateReport.from_dict(run.gate)
+    if as_json:
+        print_json({"run": run.id, "forced": run.forced, **run.gate})
+        ctx.exit(1 if report.refused else 0)
+    lines = {
+        "run": f"{run.id}: {run.state}",
+        "gate": f"refused: {'; '.join(report.failed)}" if report.refused else "passed",
+        "forced": run.forced,
+        "collection": f"{report.collection}, student {report.student}",
+        "live": report.against + (f", student {report.live_student}" if report.live_student else ""),
+        "items": report.items,
+        "took": duration_text(report.seconds),
+    }
+    for name, value in lines.items():
+        if value:
+            click.echo(f"{name:<12} {value}")
+    click.echo("")
+    print_table(
+        ("check", "value", "live", "must be", "verdict", "note"),
+        [
+            (row.name, _number(row.value), _number(row.live), _must_be(row), row.verdict, row.note)
+            for row in report.rows
+        ],
+        right=("value", "live"),
+    )
+    ctx.exit(1 if report.refused else 0)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.3f}"
+
+
+def _must_be(row: "Row") -> str:
+    if not row.rule or row.threshold is None:
+        return "-"
+    within = f"within {_number(row.threshold)}"
+    return within if row.rule == "+-" else f"{row.rule} {_number(row.threshold)}"
