@@ -232,9 +232,13 @@ def test_close_under_readers(world):
     def read() -> list[Answer[Recommendation]]:
         answers = [retriever.recommend(TITLES[:1], 5)]
         began.wait()
-        with pytest.raises(VectorStoreError, match="closed"):
+
+        def read_on() -> None:
             while True:
                 answers.append(retriever.recommend(TITLES[:1], 5))
+
+        with pytest.raises(VectorStoreError, match="closed"):
+            read_on()
         return answers
 
     with ThreadPoolExecutor(READERS) as pool:
