@@ -6,13 +6,19 @@ a swap of an alias is seen whole or not at all, and a process that dies in the m
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from errors import VectorStoreError
+from errors import (
+    AliasChangedError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    CollectionStateError,
+    VectorStoreError,
+)
 from files import file_lock, replace_json
 from vectorstore.engine import CollectionSpec
 
@@ -36,6 +42,67 @@ class CatalogContents:
 
     collections: dict[str, CollectionEntry] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
+
+    def resolve(self, name: str) -> tuple[str, CollectionEntry]:
+        """The collection that a name or alias stands for.
+
+        Raises:
+            CollectionNotFoundError: There is none.
+        """
+        name = self.aliases.get(name, name)
+        return name, self.entry(name)
+
+    def entry(self, name: str) -> CollectionEntry:
+        """The collection of this name, which is no alias.
+
+        Raises:
+            CollectionNotFoundError: There is none.
+        """
+        entry = self.collections.get(name)
+        if entry is None:
+            known = ", ".join(sorted([*self.collections, *self.aliases])) or "none"
+            raise CollectionNotFoundError(
+                f"no collection or alias {name!r}; there are: {known}; build one with `keydistill reindex`"
+            )
+        return entry
+
+    def require_free(self, name: str) -> None:
+        """Raise unless a new collection may have this name.
+
+        Raises:
+            VectorStoreError: No folder can be called so.
+            CollectionExistsError: A collection or alias has it.
+        """
+        if not name or name.startswith(".") or "/" in name:
+            raise VectorStoreError(f"collection name {name!r} cannot be a folder name; choose another")
+        if name in self.collections or name in self.aliases:
+            raise CollectionExistsError(f"collection or alias {name!r} exists already; choose another name")
+
+    def remove(self, name: str) -> None:
+        """Forget a collection; see `Engine.drop`."""
+        self.entry(name)
+        for alias, target in self.aliases.items():
+            if target == name:
+                raise CollectionStateError(
+                    f"collection {name!r} is live behind alias {alias!r}; swap the alias before deleting it"
+                )
+        del self.collections[name]
+
+    def swap_alias(self, alias: str, target: str, expected: str | None, guard: Callable[[], None] | None) -> None:
+        """Have an alias name another collection; see `Engine.swap_alias`."""
+        if self.entry(target).state != "ready":
+            raise CollectionStateError(f"collection {target!r} is still building; finish it before an alias names it")
+        if alias in self.collections:
+            raise CollectionExistsError(f"{alias!r} is a collection and cannot be an alias too; rename one")
+        present = self.aliases.get(alias)
+        if present != expected:
+            raise AliasChangedError(
+                f"alias {alias!r} names {present!r}, expected {expected!r}: somebody else swapped it; "
+                "look at `keydistill collections list`, then start again"
+            )
+        if guard is not None:
+            guard()
+        self.aliases[alias] = target
 
 
 class Catalog:

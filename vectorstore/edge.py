@@ -5,14 +5,11 @@
     root/views/...             what readers of this machine have open
 
 While a collection builds, one process writes to it, through a write-ahead log. Once it is ready its folder never
-changes again; readers open views of it (`edge_view`).
+changes again; readers open views of it (`edge_view`), and changes go into a copy (`edge_copy`).
 """
 
-import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -20,19 +17,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import qdrant_edge as edge
 
-from errors import (
-    AliasChangedError,
-    CollectionExistsError,
-    CollectionNotFoundError,
-    CollectionStateError,
-    VectorStoreError,
-)
+from errors import CollectionNotFoundError, CollectionStateError, VectorStoreError
 from files import sync
 from vectorstore import edge_translation as translate
-from vectorstore.catalog import Catalog, CatalogContents, CollectionEntry
+from vectorstore.catalog import Catalog, CollectionEntry
 from vectorstore.edge_copy import copied_folder, remove_abandoned_copy
 from vectorstore.edge_optimize import optimize_in_child
-from vectorstore.edge_view import LOG, View, Views
+from vectorstore.edge_shards import Shards, translated
+from vectorstore.edge_view import LOG
 from vectorstore.engine import (
     CollectionInfo,
     CollectionSpec,
@@ -46,8 +38,6 @@ from vectorstore.engine import (
 from vectorstore.filters import Filter
 
 _SCROLL_PAGE = 1_000
-# A shard that is written to keeps all it wrote mapped, and its log grows, until it is closed.
-_REOPEN_AFTER = 50_000
 
 
 class EmbeddedEngine:
@@ -58,8 +48,10 @@ class EmbeddedEngine:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._catalog = Catalog(root)
-        self._mutex = threading.RLock()
-        self._forget()
+        self._shards = Shards(root, self._catalog)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._root)!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -69,41 +61,48 @@ class EmbeddedEngine:
 
     def create(self, name: str, spec: CollectionSpec, metadata: Mapping[str, Any]) -> None:
         """See `Engine.create`."""
-        with self._catalog.change() as contents, self._mutex:
-            _require_free(name, contents)
-            remove_abandoned_copy(self._root / "collections")
-            folder = self._folder(name)
+        with self._catalog.change() as contents:
+            contents.require_free(name)
+            remove_abandoned_copy(self._shards.folders)
+            folder = self._shards.folder(name)
             shutil.rmtree(folder, ignore_errors=True)  # left by a process that died before it told the catalogue
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with _translated(f"creating {name!r}"):
+            with translated(f"creating {name!r}"):
                 shard = edge.EdgeShard.create(str(folder), translate.shard_config(spec))
                 for field, kind in spec.payload_indexes.items():
                     shard.update(translate.field_index(field, kind))
-            self._writers[name] = shard
+            self._shards.adopt(name, shard)
             contents.collections[name] = CollectionEntry("building", spec, dict(metadata))
 
     def copy(self, source: str, target: str, metadata: Mapping[str, Any]) -> None:
         """See `Engine.copy`. The catalogue is not locked while files are copied; copies wait for each other."""
-        source, entry = self._entry(source)
+        source, entry = self._catalog.read().resolve(source)
         if entry.state != "ready":
             raise CollectionStateError(f"collection {source!r} is still building; finish it before it is copied")
-        _require_free(target, self._catalog.read())
+        self._catalog.read().require_free(target)
         try:
-            if not (self._folder(source) / LOG).is_dir():
-                raise VectorStoreError(
-                    f"collection {source!r} has lost its log, so a copy would ignore changes; reindex"
-                )
-            with copied_folder(self._folder(source)) as (copy, is_whole), self._catalog.change() as contents:
-                _require_free(target, contents)
-                if source not in contents.collections or not is_whole():
-                    raise _not_found(source, contents)
-                folder = self._folder(target)
+            with copied_folder(self._shards.folder(source)) as (copy, is_whole), self._catalog.change() as contents:
+                contents.require_free(target)
+                contents.entry(source)
+                if not is_whole():
+                    raise CollectionNotFoundError(
+                        f"collection {source!r} was deleted while it was copied, and another made; start again"
+                    )
+                if not (copy / LOG).is_dir():
+                    raise VectorStoreError(
+                        f"collection {source!r} has no folder {LOG!r}, so its copy would ignore changes; "
+                        "build it anew with `keydistill reindex`"
+                    )
+                folder = self._shards.folder(target)
                 shutil.rmtree(folder, ignore_errors=True)  # left by a process that died before it told the catalogue
                 copy.rename(folder)
                 sync(folder.parent)
+                # Open here still, if another process deleted a collection of that name.
+                self._shards.close_writer(target)
+                self._shards.release(target)
                 contents.collections[target] = CollectionEntry("building", entry.spec, dict(metadata))
         except OSError as error:
-            self._entry(source)  # deleted while it was copied?
+            self._catalog.read().resolve(source)  # deleted while it was copied?
             raise VectorStoreError(
                 f"copying {source!r} to {target!r}: {error.strerror}; check free disk space, then start again"
             ) from error
@@ -111,9 +110,7 @@ class EmbeddedEngine:
     def set_metadata(self, name: str, changes: Mapping[str, Any]) -> None:
         """See `Engine.set_metadata`."""
         with self._catalog.change() as contents:
-            entry = contents.collections.get(name)
-            if entry is None:
-                raise _not_found(name, contents)
+            entry = contents.entry(name)
             removed = {key for key, value in changes.items() if value is None}
             metadata = {key: value for key, value in {**entry.metadata, **changes}.items() if key not in removed}
             contents.collections[name] = replace(entry, metadata=metadata)
@@ -122,7 +119,7 @@ class EmbeddedEngine:
         """See `Engine.upsert`."""
         if not len(points):
             return
-        dimension = self._entry(name)[1].spec.dimension
+        dimension = self._catalog.read().resolve(name)[1].spec.dimension
         if points.vectors.ndim != 2 or points.vectors.shape[1] != dimension:
             raise VectorStoreError(
                 f"vectors of shape {points.vectors.shape} do not fit {name!r}; expected (n, {dimension})"
@@ -135,35 +132,31 @@ class EmbeddedEngine:
                 translate.point_ids(list(points.ids)), points.vectors, points.payloads, strict=True
             )
         ]
-        with _translated(f"writing to {name!r}"):
-            self._writer(name).update(edge.UpdateOperation.upsert_points(rows))
-            self._written[name] = self._written.get(name, 0) + len(points)
-            if self._written[name] >= _REOPEN_AFTER:
-                self._close_writer(name)
+        with translated(f"writing to {name!r}"):
+            self._shards.writer(name).update(edge.UpdateOperation.upsert_points(rows))
+            self._shards.wrote(name, len(points))
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """See `Engine.delete`."""
-        with _translated(f"deleting from {name!r}"):
-            self._writer(name).update(edge.UpdateOperation.delete_points(translate.point_ids(list(ids))))
+        with translated(f"deleting from {name!r}"):
+            self._shards.writer(name).update(edge.UpdateOperation.delete_points(translate.point_ids(list(ids))))
 
     def set_payload(self, name: str, ids: Sequence[str], payload: Payload) -> None:
         """See `Engine.set_payload`."""
-        with _translated(f"writing payload to {name!r}"):
+        with translated(f"writing payload to {name!r}"):
             operation = edge.UpdateOperation.set_payload_by_filter(translate.having_ids(list(ids)), payload)
-            self._writer(name).update(operation)
+            self._shards.writer(name).update(operation)
 
     def finish(self, name: str) -> None:
         """See `Engine.finish`; afterwards the collection's folder never changes again."""
-        name, entry = self._entry(name)
+        name, entry = self._catalog.read().resolve(name)
         if entry.state == "ready":
             return
-        self._close_writer(name)
-        optimize_in_child(self._folder(name))
+        self._shards.close_writer(name)
+        optimize_in_child(self._shards.folder(name))
         with self._catalog.change() as contents:
-            if name not in contents.collections:
-                raise _not_found(name, contents)
             # The entry of now: its metadata may have been changed meanwhile.
-            contents.collections[name] = replace(contents.collections[name], state="ready")
+            contents.collections[name] = replace(contents.entry(name), state="ready")
 
     def query(
         self,
@@ -193,14 +186,14 @@ class EmbeddedEngine:
             translate.query_request(vector, limit, filter, params)
             for vector, filter in zip(vectors, filters, strict=True)
         ]
-        with self._reading(f"querying {name!r}", name) as shard:
+        with self._shards.reading(f"querying {name!r}", name) as shard:
             found = shard.query_batch(edge.QueryBatchRequest(requests))
         return [[translate.hit(point) for point in points] for points in found]
 
     def count(self, name: str, filter: Filter | None = None) -> int:
         """See `Engine.count`."""
         request = edge.CountRequest(exact=True, filter=translate.edge_filter(filter))
-        with self._reading(f"counting {name!r}", name) as shard:
+        with self._shards.reading(f"counting {name!r}", name) as shard:
             return shard.count(request)
 
     def scroll(self, name: str, filter: Filter | None = None, *, with_vectors: bool = False) -> Iterator[Record]:
@@ -214,7 +207,7 @@ class EmbeddedEngine:
                 with_payload=True,
                 with_vector=with_vectors,
             )
-            with self._reading(f"scrolling {name!r}", name) as shard:
+            with self._shards.reading(f"scrolling {name!r}", name) as shard:
                 page, offset = shard.scroll(request)
             yield from map(translate.record, page)
             if offset is None:
@@ -223,15 +216,15 @@ class EmbeddedEngine:
     def retrieve(self, name: str, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
         """See `Engine.retrieve`."""
         asked = translate.point_ids(list(ids))
-        with self._reading(f"reading points of {name!r}", name) as shard:
+        with self._shards.reading(f"reading points of {name!r}", name) as shard:
             points = shard.retrieve(asked, with_payload=True, with_vector=with_vectors)
         found = {str(point.id): point for point in points}
         return [translate.record(found[id]) for id in ids if id in found]
 
     def info(self, name: str) -> CollectionInfo:
         """See `Engine.info`."""
-        name, entry = self._entry(name)
-        with self._reading(f"describing {name!r}", name) as shard:
+        name, entry = self._catalog.read().resolve(name)
+        with self._shards.reading(f"describing {name!r}", name) as shard:
             indexes = translate.field_types(shard.info())
         return CollectionInfo(
             name=name,
@@ -240,7 +233,7 @@ class EmbeddedEngine:
             points=self.count(name),
             payload_indexes=indexes,
             metadata=entry.metadata,
-            disk_bytes=_disk_bytes(self._folder(name)),
+            disk_bytes=_disk_bytes(self._shards.folder(name)),
         )
 
     def collections(self) -> list[str]:
@@ -249,25 +242,16 @@ class EmbeddedEngine:
 
     def release(self, name: str) -> None:
         """See `Engine.release`; the view's folder is deleted with it."""
-        with self._mutex:
-            self._reopen_after_fork()
-        self._views.release(name)
+        self._shards.release(name)
 
     def drop(self, name: str) -> None:
         """See `Engine.drop`. Views that readers have open go on answering."""
-        with self._catalog.change() as contents, self._mutex:
-            if name not in contents.collections:
-                raise _not_found(name, contents)
-            for alias, target in contents.aliases.items():
-                if target == name:
-                    raise CollectionStateError(
-                        f"collection {name!r} is live behind alias {alias!r}; swap the alias before deleting it"
-                    )
-            del contents.collections[name]
-            self._close_writer(name)
-            self._views.release(name)
+        with self._catalog.change() as contents:
+            contents.remove(name)
+            self._shards.close_writer(name)
+            self._shards.release(name)
         # Last, so that a process that dies here leaves a folder without a name, not a name without a folder.
-        shutil.rmtree(self._folder(name), ignore_errors=True)
+        shutil.rmtree(self._shards.folder(name), ignore_errors=True)
 
     def aliases(self) -> dict[str, str]:
         """See `Engine.aliases`."""
@@ -278,137 +262,11 @@ class EmbeddedEngine:
     ) -> None:
         """See `Engine.swap_alias`; the comparison and the change happen under one lock."""
         with self._catalog.change() as contents:
-            entry = contents.collections.get(target)
-            if entry is None:
-                raise _not_found(target, contents)
-            if entry.state != "ready":
-                raise CollectionStateError(
-                    f"collection {target!r} is still building; finish it before an alias names it"
-                )
-            if alias in contents.collections:
-                raise CollectionExistsError(f"{alias!r} is a collection and cannot be an alias too; rename one")
-            present = contents.aliases.get(alias)
-            if present != expected:
-                raise AliasChangedError(
-                    f"alias {alias!r} names {present!r}, expected {expected!r}: somebody else swapped it; "
-                    "look at `keydistill collections list`, then start again"
-                )
-            if guard is not None:
-                guard()
-            contents.aliases[alias] = target
+            contents.swap_alias(alias, target, expected, guard)
 
     def close(self) -> None:
         """See `Engine.close`."""
-        with self._mutex:
-            if os.getpid() == self._pid:
-                for writer in self._writers.values():
-                    writer.close()
-                self._views.close()
-            self._forget()
-
-    def _forget(self) -> None:
-        self._pid = os.getpid()
-        self._writers: dict[str, edge.EdgeShard] = {}
-        self._views = Views()
-        self._written: dict[str, int] = {}
-
-    def _folder(self, name: str) -> Path:
-        return self._root / "collections" / name
-
-    def _entry(self, name: str) -> tuple[str, CollectionEntry]:
-        """The collection that a name or alias stands for."""
-        contents = self._catalog.read()
-        name = contents.aliases.get(name, name)
-        entry = contents.collections.get(name)
-        if entry is None:
-            raise _not_found(name, contents)
-        return name, entry
-
-    @contextmanager
-    def _reading(self, doing: str, name: str) -> Iterator[edge.EdgeShard]:
-        """The shard that answers for a name or alias, open until the block ends."""
-        name, entry = self._entry(name)
-        if entry.state == "building":
-            with _translated(doing):
-                yield self._writer(name)
-            return
-        with self._mutex:
-            self._reopen_after_fork()
-            views = self._views
-        try:
-            with _translated(doing), views.using(name, lambda: self._open_view(name)) as view:
-                yield view.shard
-        except OSError as error:
-            raise VectorStoreError(f"{doing}: {error.strerror}; check free disk space") from error
-
-    def _open_view(self, name: str) -> View:
-        try:
-            view = View(self._root / "views", self._folder(name))
-        except Exception:
-            self._entry(name)  # deleted meanwhile? Then that is what is wrong
-            raise
-        try:
-            # The catalogue forgets a collection before its files go: if it knows it still, the view has all of them.
-            self._entry(name)
-        except CollectionNotFoundError:
-            view.close()
-            raise
-        return view
-
-    def _writer(self, name: str) -> edge.EdgeShard:
-        name, entry = self._entry(name)
-        if entry.state == "ready":
-            raise CollectionStateError(
-                f"collection {name!r} is ready and embedded collections never change then; build a new one"
-            )
-        with self._mutex:
-            self._reopen_after_fork()
-            if name not in self._writers:
-                with _translated(f"opening {name!r} for writing"):
-                    self._writers[name] = edge.EdgeShard.load(str(self._folder(name)))
-            return self._writers[name]
-
-    def _close_writer(self, name: str) -> None:
-        with self._mutex:
-            self._written.pop(name, None)
-            if name in self._writers:
-                self._writers.pop(name).close()
-
-    def _reopen_after_fork(self) -> None:
-        # A shard that was opened before a fork hangs the child at its first query.
-        if os.getpid() != self._pid:
-            self._forget()
-
-
-@contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    """Turn the engine's bare exceptions into ours, with what was being done."""
-    try:
-        yield
-    except Exception as error:
-        # qdrant_edge raises plain Exception for everything; a subclass is ours or a defect.
-        if type(error) is not Exception:
-            raise
-        reason = " ".join(str(error).split())
-        if "WouldBlock" in reason:
-            raise CollectionStateError(
-                f"{doing}: another process has it open for writing; wait for it or stop it"
-            ) from None
-        raise VectorStoreError(f"{doing}: {reason}") from error
-
-
-def _require_free(name: str, contents: CatalogContents) -> None:
-    if not name or name.startswith(".") or "/" in name:
-        raise VectorStoreError(f"collection name {name!r} cannot be a folder name; choose another")
-    if name in contents.collections or name in contents.aliases:
-        raise CollectionExistsError(f"collection or alias {name!r} exists already; choose another name")
-
-
-def _not_found(name: str, contents: CatalogContents) -> CollectionNotFoundError:
-    known = ", ".join(sorted([*contents.collections, *contents.aliases])) or "none"
-    return CollectionNotFoundError(
-        f"no collection or alias {name!r}; there are: {known}; build one with `keydistill reindex`"
-    )
+        self._shards.close()
 
 
 def _disk_bytes(folder: Path) -> int:

@@ -98,7 +98,7 @@ def test_a_reader_outlives_the_deletion_of_its_collection(engine, root):
     with EmbeddedEngine(root) as reader:
         expected = reader.query("a", points(0, 1).vectors[0], 5)
         request = query_request(points(0, 1).vectors[0], 5, None, SearchParams())
-        with reader._reading("querying 'a'", "a") as shard:
+        with reader._shards.reading("querying 'a'", "a") as shard:
             engine.drop("a")
             assert not (root / "collections" / "a").exists()
             assert len(expected) == 5
@@ -108,10 +108,10 @@ def test_a_reader_outlives_the_deletion_of_its_collection(engine, root):
 def test_a_view_is_closed_by_the_last_that_uses_it(engine, root):
     ready(engine, "a")
     request = query_request(points(0, 1).vectors[0], 5, None, SearchParams())
-    with engine._reading("querying 'a'", "a") as first, engine._reading("querying 'a'", "a") as second:
+    with engine._shards.reading("querying 'a'", "a") as first, engine._shards.reading("querying 'a'", "a") as second:
         assert first is second
         engine.release("a")
-        with engine._reading("querying 'a'", "a") as third:
+        with engine._shards.reading("querying 'a'", "a") as third:
             assert third is not first
             assert list(map(hit, first.query(request))) == list(map(hit, third.query(request)))
         assert len(view_folders(root)) == 2
