@@ -111,8 +111,8 @@ def _view(database: duckdb.DuckDBPyConnection, name: str, snapshot: Snapshot) ->
 
 def _counts(database: duckdb.DuckDBPyConnection, rows: int) -> ChangeCounts:
     def count(query: str) -> int:
-        found = database.execute(query).fetchone()
-        return int(found[0]) if found else 0
+        ((found,),) = database.execute(query).fetchall()
+        return int(found)
 
     added = count("SELECT count(*) FROM written ANTI JOIN old_0 USING (point_id)")
     written = count("SELECT count(*) FROM written")
