@@ -32,7 +32,7 @@ class Schedule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cron: str
-    task: Literal["reindex", "retrain"]
+    task: Literal["reindex", "sync", "retrain", "prune"]
     kwargs: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("cron")

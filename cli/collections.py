@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import engine_of, settings_of
+from cli.context import engine_of, settings_of, sources_of
 from cli.output import bytes_text, print_json, print_table
 
 if TYPE_CHECKING:
@@ -151,4 +151,4 @@ def _changes(ctx: click.Context) -> "Iterator[AliasChanges]":
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine:
-        yield AliasChanges(settings, engine, open_store(settings))
+        yield AliasChanges(settings, engine, open_store(settings), sources=sources_of(settings))

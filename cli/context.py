@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from ingest import RunSources
     from settings import Settings
     from vectorstore import Engine
 
@@ -28,3 +29,13 @@ def engine_of(settings: "Settings") -> Iterator["Engine"]:
         yield engine
     finally:
         engine.close()
+
+
+def sources_of(settings: "Settings") -> "RunSources | None":
+    """Where students and snapshots of runs are, if machines share them; None: where the records say."""
+    if settings.shared is None:
+        return None
+    from runs import open_store
+    from workers.student_cache import shared_sources
+
+    return shared_sources(settings, open_store(settings))

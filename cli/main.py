@@ -19,6 +19,7 @@ COMMANDS = {
     "retrain": ("retrain", "Mine, judge, train assistant and student, evaluate, register."),
     "inventory": ("inventory", "Check inventory files before they are used."),
     "reindex": ("reindex", "Build a collection from an inventory and put it live."),
+    "sync": ("sync", "Bring what is live to a new state of its inventory."),
     "search": ("search", "Find keyphrases for one title."),
     "recommend": ("recommend", "Find keyphrases for a file of items."),
     "runs": ("runs", "List, show, follow and cancel runs."),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import engine_of, settings_of
+from cli.context import engine_of, settings_of, sources_of
 from cli.follow import executor_options, follow_order
 from cli.output import bytes_text, duration_text, print_json, progress_bars
 from errors import SettingsError
@@ -83,7 +83,7 @@ def reindex(
             return
         from ingest import Reindexer
 
-        work = Reindexer(settings, engine, progress)
+        work = Reindexer(settings, engine, progress, sources_of(settings))
         try:
             run = work.resume(resume) if resume else work.start(inventory, categories=categories, swap=not no_swap)
         except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from cli.follow import follow
 from cli.output import bytes_text, duration_text, print_json, print_table
 
 if TYPE_CHECKING:
-    from runs import ReindexRun, Run, RunStore
+    from runs import ReindexRun, Run, RunStore, SyncRun
 
 _LOST = "lost from Redis"
 
@@ -58,7 +58,7 @@ def list_runs(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
     """Everything that is known about RUN (an id, or its beginning)."""
-    from runs import ReindexRun, open_store
+    from runs import open_store
 
     store = open_store(settings_of(ctx))
     run = store.load(run_id)
@@ -74,7 +74,7 @@ def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
         "progress": _progress_text(run),
         "started by": f"{run.started_by or '-'}, carried out by {by}",
         "at work": "for this run" if store.holder(run.lease_name) == run.id else None,
-        **(_reindex_lines(run) if isinstance(run, ReindexRun) else _retrain_lines(run)),
+        **_lines_of(run),
         "time": ", ".join(f"{step} {duration_text(took)}" for step, took in run.timings.items()),
         "attempts": ", ".join(f"{what} {count}" for what, count in run.attempts.items()),
         "created": run.created_at,
@@ -138,14 +138,21 @@ def _done(run: "Run") -> str:
 
     if isinstance(run, ReindexRun):
         return f"{len(run.parts_done)}/{run.parts} parts"
-    assert isinstance(run, RetrainRun)
-    return f"{len(run.stages_done)} stages"
+    return f"{len(run.stages_done)} stages" if isinstance(run, RetrainRun) else "-"
 
 
 def _what(run: "Run") -> str:
-    from runs import ReindexRun
+    from runs import ReindexRun, SyncRun
 
-    return f"alias {run.alias}" if isinstance(run, ReindexRun) else "registry"
+    return f"alias {run.alias}" if isinstance(run, ReindexRun | SyncRun) else "registry"
+
+
+def _lines_of(run: "Run") -> dict[str, str | None]:
+    from runs import ReindexRun, SyncRun
+
+    if isinstance(run, ReindexRun):
+        return _reindex_lines(run)
+    return _sync_lines(run) if isinstance(run, SyncRun) else _retrain_lines(run)
 
 
 def _reindex_lines(run: "ReindexRun") -> dict[str, str | None]:
@@ -159,6 +166,19 @@ def _reindex_lines(run: "ReindexRun") -> dict[str, str | None]:
         "verified": ", ".join(f"{what} {found}" for what, found in run.report.items() if what != "disk_bytes"),
         "gate": f"{run.gate['verdict']}; see keydistill gate {run.id}" if run.gate else None,
         "forced": run.forced,
+    }
+
+
+def _sync_lines(run: "SyncRun") -> dict[str, str | None]:
+    return {
+        "files": ", ".join(run.files),
+        "keyphrases": f"{run.rows:,}",
+        "alias": run.alias,
+        "accepted": f"as number {run.journal}" if run.journal else None,
+        "changes": "; ".join(
+            f"{collection}: {', '.join(f'{value} {name}' for name, value in changes.items())}"
+            for collection, changes in run.changes.items()
+        ),
     }
 
 

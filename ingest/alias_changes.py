@@ -19,7 +19,7 @@ from ingest.alias_history import AliasHistory
 from ingest.alias_lease import alone, patiently
 from ingest.catch_up import CatchUp
 from ingest.journal import missing_sync
-from ingest.progress import NoProgress
+from ingest.progress import NoProgress, Progress
 from ingest.sources import RunSources
 from runs import Lease, ReindexRun, Run, RunStore, SyncRun, reindex_of
 from runs.history import Action, AliasChange
@@ -30,19 +30,29 @@ from vectorstore import CollectionInfo, Engine
 class AliasChanges:
     """The one place that moves an alias."""
 
-    def __init__(self, settings: Settings, engine: Engine, store: RunStore, catch_up: CatchUp | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        store: RunStore,
+        *,
+        sources: RunSources | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         """Say what is changed.
 
         Args:
             settings: Of the alias.
             engine: Has collections and aliases.
             store: Has the runs, the leases and the log.
-            catch_up: Applies syncs; None makes one that finds students and snapshots where the records say.
+            sources: Where students and snapshots are, for syncs to apply; None takes what the records say.
+            progress: Told how far a sync is applied.
         """
         self._settings = settings
         self._engine = engine
         self._store = store
-        self._catch_up = catch_up or CatchUp(settings, engine, RunSources(settings, store), NoProgress())
+        sources = sources or RunSources(settings, store)
+        self._catch_up = CatchUp(settings, engine, sources, progress or NoProgress())
 
     def swap_as_planned(self, run: ReindexRun, build: Lease) -> bool:
         """The last step of a run: the alias names its collection, if it still names what the run saw when it was made.

@@ -6,6 +6,7 @@ from pathlib import Path
 from ingest.local_work import LocalWork
 from ingest.progress import NoProgress, Progress
 from ingest.reindex_steps import ReindexSteps
+from ingest.sources import RunSources
 from runs import Lease, ReindexRun, open_store, reindex_of
 from settings import Settings
 from vectorstore import Engine
@@ -14,10 +15,16 @@ from vectorstore import Engine
 class Reindexer(LocalWork[ReindexRun]):
     """Makes runs and carries them out."""
 
-    def __init__(self, settings: Settings, engine: Engine, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        progress: Progress | None = None,
+        sources: RunSources | None = None,
+    ) -> None:
         super().__init__(open_store(settings))
         self._progress = progress or NoProgress()
-        self._steps = ReindexSteps(settings, engine, self._store, self._progress)
+        self._steps = ReindexSteps(settings, engine, self._store, self._progress, sources=sources)
 
     def start(self, files: Sequence[Path], *, categories: Path | None = None, swap: bool = True) -> ReindexRun:
         """Make a run and carry it out; see `resume` for what it returns and raises."""

@@ -14,7 +14,6 @@ from typing import Any
 from encoders import Student, StudentFiles
 from errors import CollectionExistsError, GateRefusedError
 from ingest.alias_changes import AliasChanges
-from ingest.catch_up import CatchUp
 from ingest.gate import Gate
 from ingest.journal import last_number
 from ingest.points import collection_spec, payloads
@@ -72,8 +71,7 @@ class ReindexSteps:
         self._store = store
         self._progress = progress or NoProgress()
         self._vectors: tuple[str, RowVectors] | None = None
-        catch_up = CatchUp(settings, engine, self._sources, self._progress)
-        self._changes = AliasChanges(settings, engine, store, catch_up)
+        self._changes = AliasChanges(settings, engine, store, sources=self._sources, progress=self._progress)
 
     def new_run(
         self,
@@ -198,6 +196,7 @@ class ReindexSteps:
                 categories=None if run.categories is None else Path(run.categories),
                 progress=counted_rows(self._progress),
             )
+        self._sources.publish_snapshot(run.id)
         spec = collection_spec(run.dimension, self._of(run))
         if self._settings.engine == "embedded":
             check_space(self._settings.home, snapshot.summary.rows, spec)

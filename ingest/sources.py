@@ -20,6 +20,7 @@ class RunSources:
         *,
         student_source: Callable[[ReindexRun], str] | None = None,
         snapshot_folder: Callable[[str], Path] | None = None,
+        publish_snapshot: Callable[[str], None] | None = None,
     ) -> None:
         """Say where things are; nothing is loaded yet.
 
@@ -29,10 +30,12 @@ class RunSources:
             student_source: Where a run's student is on this machine; None takes what the record says.
             snapshot_folder: Where the complete snapshot of a run of this id is on this machine; None takes the run's
                 folder in the store.
+            publish_snapshot: Puts the snapshot that a run of this id has just made where other machines find it.
         """
         self._settings = settings
         self._student_source = student_source or (lambda run: run.student)
         self._snapshot_folder = snapshot_folder or (lambda run_id: store.folder(run_id) / "snapshot")
+        self.publish_snapshot = publish_snapshot or (lambda run_id: None)
         self._student: Student | None = None
 
     def files_of(self, run: ReindexRun) -> StudentFiles:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ingest.local_work import LocalWork
 from ingest.progress import Progress
+from ingest.sources import RunSources
 from ingest.sync_steps import SyncPlan, SyncSteps
 from runs import Lease, SyncRun, open_store, sync_of
 from settings import Settings
@@ -14,9 +15,15 @@ from vectorstore import Engine
 class Syncer(LocalWork[SyncRun]):
     """Makes syncs and carries them out."""
 
-    def __init__(self, settings: Settings, engine: Engine, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        progress: Progress | None = None,
+        sources: RunSources | None = None,
+    ) -> None:
         super().__init__(open_store(settings))
-        self._steps = SyncSteps(settings, engine, self._store, progress)
+        self._steps = SyncSteps(settings, engine, self._store, progress, sources=sources)
 
     def plan(self, files: Sequence[Path], *, categories: Path | None = None) -> SyncPlan:
         """See `SyncSteps.plan`."""

@@ -18,7 +18,6 @@ from files import file_sha256
 from ingest.alias_changes import AliasChanges
 from ingest.alias_history import AliasHistory
 from ingest.alias_lease import alone
-from ingest.catch_up import CatchUp
 from ingest.journal import last_number, missing_sync
 from ingest.progress import NoProgress, Progress, counted_rows
 from ingest.recording import record
@@ -66,8 +65,7 @@ class SyncSteps:
         self._store = store
         self._progress = progress or NoProgress()
         self._sources = sources or RunSources(settings, store)
-        catch_up = CatchUp(settings, engine, self._sources, self._progress)
-        self._changes = AliasChanges(settings, engine, store, catch_up)
+        self._changes = AliasChanges(settings, engine, store, sources=self._sources, progress=self._progress)
 
     def new_run(
         self,
@@ -162,6 +160,7 @@ class SyncSteps:
         refusal = _refusal(run, counts, base)
         if refusal is not None:
             raise refusal
+        self._sources.publish_snapshot(run.id)
         return "applying", {"rows": new.summary.rows}
 
     def _apply(self, run: SyncRun) -> tuple[State, dict[str, Any]]:

@@ -1,37 +1,51 @@
 """Orders: what a person, a schedule or a service asks for, checked before there is a run.
 
-The command line and the tasks `keydistill.reindex` and `keydistill.retrain` call the same functions.
+The command line and the tasks `keydistill.reindex`, `sync`, `retrain` and `prune` call the same functions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from errors import InputError, SettingsError
-from ingest import ReindexSteps
-from runs import ReindexRun, RetrainRun, Run, open_store
+from ingest import PrunePlan, Pruning, ReindexSteps, SyncSteps
+from runs import ReindexRun, RetrainRun, Run, SyncRun, open_store
 from runs.redis_store import RedisRunStore
 from settings import Settings
+from vectorstore import Engine
 from workers.messages import sender
+from workers.order import Order
 from workers.reindex_work import QUEUE_OF
 from workers.retrain_order import RetrainOrder
 from workers.retrain_run import new_retrain
 from workers.retrain_work import queue_of
 from workers.start_checks import check_executor
 
-__all__ = ["ReindexOrder", "RetrainOrder", "order", "order_reindex", "order_retrain", "resume"]
+__all__ = [
+    "PruneOrder",
+    "ReindexOrder",
+    "RetrainOrder",
+    "SyncOrder",
+    "order",
+    "order_reindex",
+    "order_retrain",
+    "order_sync",
+    "prune",
+    "resume",
+]
 
 _R = TypeVar("_R", bound=Run)
 # Until a worker takes the run up; the watchdog keeps it after that.
 _RESERVED_SECONDS = 300
 
 
-class ReindexOrder(BaseModel):
-    """What a reindex is asked to do; what is None is left to the settings."""
+class ReindexOrder(Order):
+    """The options of `keydistill reindex`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: ClassVar[str] = "reindex"
 
     files: tuple[Path, ...] = Field(min_length=1)
     categories: Path | None = None
@@ -41,32 +55,48 @@ class ReindexOrder(BaseModel):
     alias: str | None = Field(default=None, min_length=1)
     swap: bool = True
 
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
-        """Read an order.
 
-        Raises:
-            InputError: A value is malformed, missing, or has a name that there is not.
-        """
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"reindex, {name!r}: {first['msg']}; it takes {', '.join(cls.model_fields)}") from None
+class SyncOrder(Order):
+    """The options of `keydistill sync`."""
+
+    kind: ClassVar[str] = "sync"
+
+    files: tuple[Path, ...] = Field(min_length=1)
+    categories: Path | None = None
+    max_reject_share: float | None = Field(default=None, ge=0, le=1)
+    max_removed_share: float | None = Field(default=None, ge=0, le=1)
+    alias: str | None = Field(default=None, min_length=1)
 
 
-def order(settings: Settings, kind: str, values: Mapping[str, Any], *, started_by: str | None = None) -> Run:
-    """Order a run of a kind by name.
+class PruneOrder(Order):
+    """The options of `keydistill collections prune`."""
+
+    kind: ClassVar[str] = "prune"
+
+    keep: int = Field(default=1, ge=0)
+    why: str | None = None
+    alias: str | None = Field(default=None, min_length=1)
+
+
+def order(settings: Settings, kind: str, values: Mapping[str, Any], *, started_by: str | None = None) -> Run | None:
+    """Order work of a kind by name.
+
+    Returns:
+        The run; None of a prune, which is done at once.
 
     Raises:
         InputError: There is no such kind, or see `order_reindex`.
     """
     if kind == "reindex":
         return order_reindex(settings, ReindexOrder.of(values), started_by=started_by)
+    if kind == "sync":
+        return order_sync(settings, SyncOrder.of(values), started_by=started_by)
     if kind == "retrain":
         return order_retrain(settings, RetrainOrder.of(values), started_by=started_by)
-    raise InputError(f"there is no task {kind!r}; expected reindex or retrain")
+    if kind == "prune":
+        prune(settings, PruneOrder.of(values), started_by=started_by)
+        return None
+    raise InputError(f"there is no task {kind!r}; expected reindex, sync, retrain or prune")
 
 
 def order_reindex(settings: Settings, order: ReindexOrder, *, started_by: str | None = None) -> ReindexRun:
@@ -78,23 +108,16 @@ def order_reindex(settings: Settings, order: ReindexOrder, *, started_by: str | 
         RunBusyError: Another run builds for the alias.
     """
     from distillation import resolve_student
-    from vectorstore.factory import open_engine
 
     check_executor(settings)
-    for file in (*order.files, *([order.categories] if order.categories else [])):
-        if not file.is_file():
-            raise InputError(f"{file} is no file here; name one that the workers of queue control can read")
-    given = {name: getattr(order, name) for name in ("student", "dimension", "max_reject_share", "alias")}
-    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    _check_files(order)
+    settings = _with_options(settings, order, ("student", "dimension", "max_reject_share", "alias"))
     settings = settings.model_copy(update={"student": resolve_student(settings)})
     store = redis_store(settings)
-    engine = open_engine(settings)
-    try:
+    with _engine(settings) as engine:
         run = ReindexSteps(settings, engine, store).new_run(
             order.files, categories=order.categories, swap=order.swap, executor="celery", started_by=started_by
         )
-    finally:
-        engine.close()
     if settings.shared is not None:
         from encoders import find_model
         from workers.shared_storage import SharedStorage
@@ -103,6 +126,37 @@ def order_reindex(settings: Settings, order: ReindexOrder, *, started_by: str | 
             find_model(run.student), f"students/{run.student_version}"
         )
     return _begun(settings, store, run)
+
+
+def order_sync(settings: Settings, order: SyncOrder, *, started_by: str | None = None) -> SyncRun:
+    """Make a sync that workers will carry out.
+
+    Raises:
+        InputError: A file cannot be read.
+        SettingsError: The settings allow no workers.
+        CollectionNotFoundError: Nothing is live.
+        RunBusyError: Another sync of the alias is going.
+    """
+    check_executor(settings)
+    _check_files(order)
+    settings = _with_options(settings, order, ("max_reject_share", "max_removed_share", "alias"))
+    store = redis_store(settings)
+    with _engine(settings) as engine:
+        run = SyncSteps(settings, engine, store).new_run(
+            order.files, categories=order.categories, executor="celery", started_by=started_by
+        )
+    return _begun(settings, store, run)
+
+
+def prune(settings: Settings, order: PruneOrder, *, started_by: str | None = None) -> PrunePlan:
+    """Drop the collections of the alias that nothing needs.
+
+    Raises:
+        RunBusyError: A swap is under way.
+    """
+    settings = _with_options(settings, order, ("alias",))
+    with _engine(settings) as engine:
+        return Pruning(settings, engine, open_store(settings)).prune(order.keep, order.why, by=started_by)
 
 
 def order_retrain(settings: Settings, order: RetrainOrder, *, started_by: str | None = None) -> RetrainRun:
@@ -147,7 +201,7 @@ def redis_store(settings: Settings) -> RedisRunStore:
 def send_first(settings: Settings, run: Run) -> None:
     """The message that makes a worker take the run up."""
     send = sender(settings)
-    if run.kind == "reindex":
+    if isinstance(run, ReindexRun | SyncRun):
         send("keydistill.advance", run.id, queue=QUEUE_OF[run.state])
     else:
         send("keydistill.retrain_stages", run.id, queue=queue_of(run))
@@ -158,3 +212,26 @@ def _begun(settings: Settings, store: RedisRunStore, run: _R) -> _R:
     store.add(run)
     send_first(settings, run)
     return run
+
+
+def _check_files(order: ReindexOrder | SyncOrder) -> None:
+    for file in (*order.files, *([order.categories] if order.categories else [])):
+        if not file.is_file():
+            raise InputError(f"{file} is no file here; name one that the workers of queue control can read")
+
+
+def _with_options(settings: Settings, order: Order, names: Sequence[str]) -> Settings:
+    """The settings with those options of an order on top that were given."""
+    given = {name: value for name in names if (value := getattr(order, name)) is not None}
+    return settings.model_copy(update=given)
+
+
+@contextmanager
+def _engine(settings: Settings) -> Iterator[Engine]:
+    from vectorstore.factory import open_engine
+
+    engine = open_engine(settings)
+    try:
+        yield engine
+    finally:
+        engine.close()

@@ -6,16 +6,14 @@ be shared, and a process of the pool has four seconds to start: so everything is
 
 import os
 from functools import cached_property
-from pathlib import Path
 
-from ingest import ReindexSteps, RunSources
-from runs import ReindexRun, Run, open_store
+from ingest import ReindexSteps, RunSources, SyncSteps
+from runs import ReindexRun, SyncRun, open_store
 from runs.recorded_progress import RecordedProgress
 from runs.redis_store import RedisRunStore
 from settings import Settings, load_settings
 from vectorstore import Engine
-from workers.shared_storage import SharedStorage
-from workers.student_cache import snapshot_folder, student_folder
+from workers.student_cache import shared_sources
 
 
 class WorkerProcess:
@@ -40,14 +38,9 @@ class WorkerProcess:
         return open_engine(self.settings)
 
     @cached_property
-    def shared(self) -> SharedStorage | None:
-        """What workers on several machines share; None where all have the same `home`."""
-        return None if self.settings.shared is None else SharedStorage(self.settings.shared, self.settings.home)
-
-    @cached_property
     def sources(self) -> RunSources:
         """Students and snapshots, from this machine or the shared storage; the student is kept from part to part."""
-        return RunSources(self.settings, self.store, student_source=self._student, snapshot_folder=self._snapshot)
+        return shared_sources(self.settings, self.store)
 
     @cached_property
     def embedding(self) -> ReindexSteps:
@@ -64,16 +57,15 @@ class WorkerProcess:
             sources=self.sources,
         )
 
-    def share_snapshot(self, run: Run) -> None:
-        """Put the run's snapshot where all workers reach it; does nothing where it is there."""
-        if self.shared is not None:
-            self.shared.put_folder(self._snapshot(run.id), f"snapshots/{run.id}")
-
-    def _student(self, run: ReindexRun) -> str:
-        return student_folder(run, self.settings, self.shared)
-
-    def _snapshot(self, run_id: str) -> Path:
-        return snapshot_folder(run_id, self.settings, self.shared)
+    def sync_steps(self, run: SyncRun) -> SyncSteps:
+        """Steps of a sync, which tell its record how far they are; the student is that of `embedding`."""
+        return SyncSteps(
+            self.settings.model_copy(update={"alias": run.alias}),
+            self.engine,
+            self.store,
+            RecordedProgress(self.store, run.id),
+            sources=self.sources,
+        )
 
 
 _present: WorkerProcess | None = None

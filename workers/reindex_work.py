@@ -1,4 +1,4 @@
-"""How workers carry out a reindex: one message per step and per part, and nothing depends on any message arriving.
+"""How workers carry out reindexes and syncs: a message per step and per part, and nothing depends on any arriving.
 
 The record says what is missing. Whoever finishes the last part moves the run on; where a message or a worker was lost,
 the watchdog sends again what nobody holds a lease for.
@@ -7,10 +7,10 @@ the watchdog sends again what nobody holds a lease for.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import cast
+from typing import TypeVar, cast
 
 from errors import LeaseLostError, RunBusyError, RunError, RunNotFoundError, RunStateError
-from runs import Lease, ReindexRun, Run, State, reindex_of
+from runs import Lease, ReindexRun, Run, State, SyncRun, reindex_of
 from runs.record import part_name
 from runs.redis_store import RedisLease, RedisRunStore
 from workers.messages import Send
@@ -18,6 +18,8 @@ from workers.passing import PASSING
 from workers.process import WorkerProcess
 
 _log = logging.getLogger(__name__)
+_R = TypeVar("_R", bound=Run)
+_Worked = ReindexRun | SyncRun
 
 # Verification embeds again, and so does the gate, which takes the student.
 QUEUE_OF: dict[State, str] = {
@@ -27,6 +29,7 @@ QUEUE_OF: dict[State, str] = {
     "verifying": "embed",
     "gating": "embed",
     "ready": "control",
+    "applying": "embed",
 }
 
 
@@ -57,7 +60,7 @@ def advance(process: WorkerProcess, run_id: str, queue: str, send: Send) -> str:
     """
     store = process.store
     try:
-        run = reindex_of(store.load(run_id))
+        run = _ours(store.load(run_id))
         lease = store.acquire(run.lease_name, run.id)
     except (RunBusyError, RunNotFoundError) as reason:
         return str(reason)
@@ -78,21 +81,31 @@ def advance(process: WorkerProcess, run_id: str, queue: str, send: Send) -> str:
 
 
 def _advance(
-    process: WorkerProcess, run: ReindexRun, queue: str, lease: RedisLease
-) -> tuple[ReindexRun, list[tuple[str, ...]]]:
+    process: WorkerProcess, run: _Worked, queue: str, lease: RedisLease
+) -> tuple[_Worked, list[tuple[str, ...]]]:
     """The run as far as it came, and messages (task, arguments, queue) to send."""
-    steps = process.steps(run) if queue == "control" else process.embedding
-    run = reindex_of(process.store.load(run.id))
+    run = _ours(process.store.load(run.id))
     while not run.is_over and run.state != "failed":
         if QUEUE_OF[run.state] != queue:
             return run, [("keydistill.advance", run.id, QUEUE_OF[run.state])]
-        if run.state == "building" and run.missing_parts:
-            process.share_snapshot(run)
+        if isinstance(run, ReindexRun) and run.state == "building" and run.missing_parts:
             return run, unheld_parts(process.store, run)
         run = _attempted(process, run, run.state, lambda now: now.attempted(now.state), lease)
         with _only_if_it_is_not_passing(process.store, run.id, run.state):
-            run = steps.advance(run, lease)
+            run = _stepped(process, run, queue, lease)
     return run, []
+
+
+def _stepped(process: WorkerProcess, run: _Worked, queue: str, lease: RedisLease) -> _Worked:
+    """One step further."""
+    if isinstance(run, SyncRun):
+        return process.sync_steps(run).advance(run, lease)
+    steps = process.steps(run) if queue == "control" else process.embedding
+    return steps.advance(run, lease)
+
+
+def _ours(run: Run) -> _Worked:
+    return run if isinstance(run, SyncRun) else reindex_of(run)
 
 
 def unheld_parts(store: RedisRunStore, run: ReindexRun) -> list[tuple[str, ...]]:
@@ -135,9 +148,7 @@ def embed_part(process: WorkerProcess, run_id: str, number: int, send: Send) -> 
     return f"part {number} of run {run.id} is done, {len(run.missing_parts)} are missing"
 
 
-def _attempted(
-    process: WorkerProcess, run: ReindexRun, what: str, begun: Callable[[ReindexRun], Run], lease: Lease
-) -> ReindexRun:
+def _attempted(process: WorkerProcess, run: _R, what: str, begun: Callable[[_R], _R], lease: Lease) -> _R:
     """Count an attempt before it is made: what kills its worker leaves nothing behind but this count.
 
     Raises:
@@ -147,13 +158,13 @@ def _attempted(
         raise RunError(
             f"{what} was taken up {run.attempts[what]} times and never ended: it kills its worker, or takes more than "
             f"part_seconds ({process.settings.part_seconds}); look at the workers' logs and memory, then "
-            f"`keydistill reindex --resume {run.id} --executor celery`"
+            f"`keydistill {run.kind} --resume {run.id} --executor celery`"
         )
 
     def change(present: Run) -> Run:
-        return begun(reindex_of(present))
+        return begun(cast(_R, present))
 
-    return reindex_of(process.store.update(run.id, change, lease))
+    return cast(_R, process.store.update(run.id, change, lease))
 
 
 @contextmanager
@@ -182,7 +193,7 @@ def _recording_failure(store: RedisRunStore, run_id: str, lease: Lease | None) -
         raise RunStateError(f"run {run_id} failed: {error}") from error
 
 
-def _let_go(process: WorkerProcess, lease: RedisLease, run: ReindexRun) -> None:
+def _let_go(process: WorkerProcess, lease: RedisLease, run: Run) -> None:
     if run.is_over or run.state == "failed":
         lease.release()
     else:

@@ -1,26 +1,27 @@
 """What a retrain is asked to do: checked, kept in the run's record, and turned into inputs, recipe and judge."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from errors import InputError
 from settings import Settings
 from workers.judge_choice import check_judge
+from workers.order import Order
 
 if TYPE_CHECKING:
     from distillation import RetrainInputs, RetrainRecipe
     from distillation.signals import SignalFiles
 
 
-class RetrainOrder(BaseModel):
+class RetrainOrder(Order):
     """The options of `keydistill retrain`; None leaves a choice to the recipe. Keys of judges stay in the settings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: ClassVar[str] = "retrain"
 
     signals: Path
     inventory: tuple[Path, ...] = ()
@@ -40,20 +41,6 @@ class RetrainOrder(BaseModel):
     distillation_loss: Literal["pearson", "margin_mse", "cosent", "kl"] | None = None
     seed: int = 0
     promote: bool = False
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
-        """Read an order.
-
-        Raises:
-            InputError: A value is malformed, missing, or has a name that there is not.
-        """
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"retrain, {name!r}: {first['msg']}; it takes {', '.join(cls.model_fields)}") from None
 
     def absolute(self) -> Self:
         """The same order, to be carried out from any folder."""

@@ -23,7 +23,7 @@ from settings import Settings
 _PAUSED = "keydistill:paused"
 _WATCHDOG = "watchdog"
 
-Start = Callable[[str, Mapping[str, Any], str], str]
+Start = Callable[[str, Mapping[str, Any], str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def fire(settings: Settings, store: RedisRunStore, name: str, start: Start) -> F
         settings: With the schedules.
         store: Keeps what came of it.
         name: Of the schedule.
-        start: `start(task, kwargs, started_by)` starts a run and returns its id.
+        start: `start(task, kwargs, started_by)` starts a run and returns its id; None of what is done at once.
 
     Returns:
         What came of it; where the last run still goes, or the schedule is paused, no run was started.

@@ -1,10 +1,12 @@
 """This machine's copies of what a run works with: its student and its snapshot."""
 
+from functools import partial
 from pathlib import Path
 
 from encoders import StudentFiles
 from errors import StudentError, StudentMismatchError
-from runs import ReindexRun
+from ingest import RunSources
+from runs import ReindexRun, RunStore
 from settings import Settings
 from workers.shared_storage import SharedStorage
 
@@ -44,3 +46,20 @@ def snapshot_folder(run_id: str, settings: Settings, shared: SharedStorage | Non
     if shared is not None and not folder.exists():
         shared.fetch_folder(f"snapshots/{run_id}", folder)
     return folder
+
+
+def shared_sources(settings: Settings, store: RunStore) -> RunSources:
+    """Students and snapshots of runs, from this machine or from the shared storage of the settings, if there is one."""
+    shared = None if settings.shared is None else SharedStorage(settings.shared, settings.home)
+
+    def publish(run_id: str) -> None:
+        if shared is not None:
+            shared.put_folder(store.folder(run_id) / "snapshot", f"snapshots/{run_id}")
+
+    return RunSources(
+        settings,
+        store,
+        student_source=partial(student_folder, settings=settings, shared=shared),
+        snapshot_folder=partial(snapshot_folder, settings=settings, shared=shared),
+        publish_snapshot=publish,
+    )

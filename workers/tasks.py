@@ -42,9 +42,23 @@ def retrain(**order: Any) -> dict[str, str]:
     return {"run": orders.order_retrain(settings, orders.RetrainOrder.of(order)).id}
 
 
+@app.task(name="keydistill.sync")
+def sync(**order: Any) -> dict[str, str]:
+    """Order a sync, as `keydistill sync --executor celery` does; gives the run's id."""
+    settings = worker_process().settings
+    return {"run": orders.order_sync(settings, orders.SyncOrder.of(order)).id}
+
+
+@app.task(name="keydistill.prune")
+def prune(**order: Any) -> dict[str, Any]:
+    """Drop what nothing needs, as `keydistill collections prune` does; gives what was dropped, and why what stays."""
+    plan = orders.prune(worker_process().settings, orders.PruneOrder.of(order))
+    return {"dropped": list(plan.drop), "kept": plan.keep}
+
+
 @app.task(name="keydistill.advance", bind=True, max_retries=MOST_RETRIES, ignore_result=True)
 def advance(task: Task, run_id: str) -> None:
-    """Move a reindex on as far as the queue that this came from can."""
+    """Move a reindex or sync on as far as the queue that this came from can."""
     try:
         _log.info(reindex_work.advance(worker_process(), run_id, _queue(task), send))
     except PASSING as error:
@@ -78,8 +92,9 @@ def fire(name: str) -> None:
     """Start what a schedule says, unless it is paused or its last run still goes."""
     process = worker_process()
 
-    def start(task: str, kwargs: Mapping[str, Any], started_by: str) -> str:
-        return orders.order(process.settings, task, kwargs, started_by=started_by).id
+    def start(task: str, kwargs: Mapping[str, Any], started_by: str) -> str | None:
+        run = orders.order(process.settings, task, kwargs, started_by=started_by)
+        return None if run is None else run.id
 
     try:
         schedules.fire(process.settings, process.store, name, start)

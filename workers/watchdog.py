@@ -3,7 +3,7 @@
 import logging
 
 from errors import RunBusyError, RunError
-from runs import ReindexRun, RetrainRun, Run
+from runs import ReindexRun, RetrainRun, Run, SyncRun
 from workers.messages import Send
 from workers.process import WorkerProcess
 from workers.reindex_work import QUEUE_OF, reserve_seconds, unheld_parts
@@ -47,8 +47,8 @@ def _missing(process: WorkerProcess, run: Run) -> list[tuple[str, ...]]:
     if store.holder(run.lease_name) == run.id and store.owner(run.lease_name) is not None:
         return []
     store.reserve(run.lease_name, run.id, reserve_seconds(process))
-    if isinstance(run, ReindexRun):
-        if run.state == "building" and run.missing_parts:
+    if isinstance(run, ReindexRun | SyncRun):
+        if isinstance(run, ReindexRun) and run.state == "building" and run.missing_parts:
             return unheld_parts(store, run) if queue_length(process, "embed") == 0 else []
         task, queue = "keydistill.advance", QUEUE_OF[run.state]
     else:
