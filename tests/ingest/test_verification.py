@@ -1,0 +1,148 @@
+"""Verification: what a collection lacks is found, whatever it is."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from errors import VerificationError
+from ingest.filter_counts import NamedFilter, filters_to_count, passing
+from ingest.points import PAYLOAD_INDEXES, payloads
+from ingest.snapshot import Snapshot
+from ingest.snapshot_profile import profile
+from ingest.verification import METADATA_KEYS, verify
+from tests.ingest.gate_bench import Bench, losing, only_loads, open_bench
+from tests.support.front_process import FrontProcess
+from tests.support.inventories import write_inventory
+from vectorstore import Equals, Filter, PointBatch
+from vectorstore.edge import EmbeddedEngine
+
+ROWS = 300
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory) -> Iterator[FrontProcess]:
+    with FrontProcess(tmp_path_factory.mktemp("front")) as process:
+        yield process
+
+
+@pytest.fixture(params=["embedded", "server"])
+def bench(request, tmp_path, front, tiny_folder, tiny_student, monkeypatch) -> Iterator[Bench]:
+    only_loads(monkeypatch, tiny_student)
+    with open_bench(request.param, tmp_path / "home", front.url, str(tiny_folder)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def inventory(tmp_path):
+    return write_inventory(tmp_path / "inventory.csv", ROWS)
+
+
+def upserting(bench: Bench, monkeypatch, change) -> None:
+    """Every batch is written, then damaged by `change(engine, name, points)`."""
+    kind = type(bench.engine)
+    upsert = kind.upsert
+
+    def damaged(self, name: str, points: PointBatch) -> None:
+        upsert(self, name, points)
+        change(self, name, points)
+
+    monkeypatch.setattr(kind, "upsert", damaged)
+
+
+def test_what_is_verified_is_in_the_report(bench, inventory):
+    report = bench.build(inventory).report
+    assert report["points"] == report["rows_read_back"] == ROWS
+    assert report["filters_counted"] > 20
+    assert report["largest_cosine_distance"] < 1e-4
+
+
+def test_one_in_a_hundred_points_missing_is_found(bench, inventory, monkeypatch):
+    upserting(bench, monkeypatch, lambda engine, name, points: engine.delete(name, points.ids[::100]))
+    with pytest.raises(VerificationError, match=r"has points 297, its snapshot says 300"):
+        bench.build(inventory)
+    assert (bench.last.state, bench.last.failed_in) == ("failed", "verifying")
+    assert bench.live is None
+
+
+def test_missing_points_are_found_also_where_the_count_is_right(bench, inventory, monkeypatch, tiny_student):
+    def replace(engine, name, points):
+        engine.delete(name, points.ids[::100])
+        strangers = [f"00000000-0000-4000-8000-{number:012}" for number in range(len(points.ids[::100]))]
+        kind.upsert.__wrapped__(engine, name, PointBatch(strangers, points.vectors[::100], points.payloads[::100]))
+
+    kind = type(bench.engine)
+    original = kind.upsert
+    upserting(bench, monkeypatch, replace)
+    kind.upsert.__wrapped__ = original
+    with pytest.raises(VerificationError, match=r"lacks 3 rows of part 0, '.*' among them"):
+        bench.build(inventory)
+
+
+def test_a_broken_filter_index_is_found(bench, inventory, monkeypatch):
+    """As where an index lost points: they are read by their ids with whole payloads, and no filter finds them."""
+    kind = type(bench.engine)
+    count = kind.count
+    monkeypatch.setattr(kind, "count", lambda self, name, filter=None: count(self, name, losing(filter, "site")))
+    with pytest.raises(VerificationError, match=r"filter counts differ: \d+ points pass the site filter field 'site'"):
+        bench.build(inventory)
+    assert bench.live is None
+
+
+def test_an_index_of_another_type_is_found(bench, inventory, monkeypatch):
+    from ingest import points
+
+    monkeypatch.setattr(points, "PAYLOAD_INDEXES", {**PAYLOAD_INDEXES, "search_volume": "keyword"})
+    with pytest.raises(VerificationError, match=r"has payload index search_volume of type keyword, .* says integer"):
+        bench.build(inventory)
+
+
+@pytest.mark.parametrize("key", METADATA_KEYS)
+def test_metadata_that_readers_need_is_there(key, tmp_path, tiny_folder, tiny_student, inventory, monkeypatch):
+    only_loads(monkeypatch, tiny_student)
+    with open_bench("embedded", tmp_path / "home", "", str(tiny_folder)) as bench:
+        create = EmbeddedEngine.create
+
+        def forgetful(self, name, spec, metadata):
+            create(self, name, spec, {each: value for each, value in metadata.items() if each != key})
+
+        monkeypatch.setattr(EmbeddedEngine, "create", forgetful)
+        with pytest.raises(VerificationError, match=rf"lacks the metadata \['{key}'\]"):
+            bench.build(inventory)
+
+
+def test_a_collection_that_is_not_ready_is_not_verified(bench, inventory, monkeypatch, tiny_student):
+    run = bench.build(inventory)
+    snapshot = Snapshot.open(bench.store.folder(run.id) / "snapshot")
+    from dataclasses import replace
+
+    kind, info = type(bench.engine), bench.engine.info(run.collection)
+    monkeypatch.setattr(kind, "info", lambda self, name: replace(info, state="building"))
+    with pytest.raises(VerificationError, match="has state building"):
+        verify(run, snapshot, bench.engine, tiny_student)
+
+
+def test_counts_of_the_snapshot_are_those_of_the_engine(bench, inventory):
+    """The two ways to count agree for every shape, and for fields that only this inventory has."""
+    run = bench.build(inventory, payload_indexes={"brand": "keyword"})
+    snapshot = Snapshot.open(bench.store.folder(run.id) / "snapshot")
+    ((_, rows),) = list(snapshot.tables())
+    fields = payloads(rows)
+    named = filters_to_count(profile(snapshot, 64), {**PAYLOAD_INDEXES, "brand": "keyword"}, fields)
+    assert {each.shape for each in named} >= {
+        *("site", "leaf category", "parent category", "site and category", "category and volume", "brand", "volume")
+    }
+    counted = passing(rows, fields, named)
+    assert [bench.engine.count(run.collection, each.filter) for each in named] == counted.tolist()
+    assert min(counted) > 0
+
+
+def test_a_bool_is_no_number():
+    rows, fields = profile_rows()
+    named = [NamedFilter("new", Filter((Equals("new", value),))) for value in (True, 1)]
+    assert passing(rows, fields, named).tolist() == [1, 1]
+
+
+def profile_rows():
+    import pyarrow as pa
+
+    return pa.table({"site": ["US", "US"]}), [{"new": True}, {"new": [1, 2]}]
