@@ -157,6 +157,13 @@ class Cluster:
         found: Run = self.wait(run_id, lambda run: run.is_over or run.state == "failed", "over", seconds)
         return found
 
+    def wait_free(self, lease: str, seconds: float = 30) -> None:
+        """Return once nobody holds a lease: whoever ends a run lets go of it a moment later."""
+        deadline = time.monotonic() + seconds
+        while (holder := self.store.holder(lease)) is not None:
+            assert time.monotonic() < deadline, f"{holder} holds {lease}\n{self.logs()}"
+            time.sleep(0.02)
+
     def logs(self) -> str:
         """The end of every log."""
         return "\n".join(

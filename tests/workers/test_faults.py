@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from errors import EngineUnavailableError, RunBusyError
-from runs import ReindexRun
+from runs import ReindexRun, SyncRun
 from tests.support.cluster import Cluster
+from tests.support.inventories import write_inventory
 from tests.workers.conftest import ROWS, Content, assert_same, content
 from workers import orders, reindex_work
 from workers.messages import sender
@@ -34,14 +35,15 @@ def begin(cluster: Cluster, inventory: Path, alias: str) -> ReindexRun:
 
 
 def slow_parts(cluster: Cluster) -> None:
-    cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.4)
+    cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.6)
 
 
 def in_the_middle(cluster: Cluster, inventory: Path, alias: str) -> ReindexRun:
-    """A run of which some parts are done, and one is being embedded."""
+    """A run of which some parts are done, and one has just been begun."""
     slow_parts(cluster)
     run = begin(cluster, inventory, alias)
-    return cluster.wait(run.id, lambda run: run.parts_done and run.attempts and run.missing_parts, "in a part")
+    run = cluster.wait(run.id, lambda run: run.parts_done and run.attempts and run.missing_parts, "in a part")
+    return cluster.wait(run.id, lambda now: set(now.attempts) - set(run.attempts), "in the next part")
 
 
 def assert_live(cluster: Cluster, run: ReindexRun, expected: Content) -> ReindexRun:
@@ -59,7 +61,7 @@ def test_workers_build_what_one_process_builds(cluster, inventory, alias, expect
     assert ended.executor == "celery"
     assert ended.parts_done == (0, 1, 2, 3, 4, 5)
     assert not ended.attempts
-    assert cluster.store.holder(ended.lease_name) is None
+    cluster.wait_free(ended.lease_name)
 
 
 def test_embed_worker_killed_in_a_part(cluster, inventory, alias, expected):
@@ -197,7 +199,7 @@ def test_a_part_that_kills_its_worker_fails_the_run_and_nothing_else(cluster, in
     assert ended.state == "failed"
     assert "was taken up 3 times and never ended: it kills its worker" in ended.error
     assert alias not in cluster.engine.aliases()
-    assert cluster.store.holder(run.lease_name) is None
+    cluster.wait_free(run.lease_name)
     (cluster.settings.home / "poison").unlink()
     orders.resume(cluster.settings, run.id)
     assert_live(cluster, run, expected)
@@ -283,3 +285,50 @@ def test_everything_ended_in_the_middle_and_started_again(cluster, inventory, al
     assert cluster.store.load(run.id).state == "building"
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
     assert_live(cluster, run, expected)
+
+
+def sync_order(tmp_path: Path, alias: str) -> orders.SyncOrder:
+    """Fewer of the old keyphrases, and some new ones."""
+    lines = write_inventory(tmp_path / "whole.csv", ROWS + 20).read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "new.csv").write_text("".join([lines[0], *lines[11:]]), encoding="utf-8")
+    return orders.SyncOrder.of({"files": [tmp_path / "new.csv"], "alias": alias})
+
+
+def assert_synced(cluster: Cluster, run_id: str, alias: str) -> SyncRun:
+    ended = cluster.wait_over(run_id)
+    assert ended.state == "done", f"{ended.error}\n{cluster.logs()}"
+    phrases = {record.payload["keyphrase"] for record in cluster.engine.scroll(alias)}
+    assert len(phrases) == cluster.engine.count(alias) == ROWS + 10
+    assert sum(phrase.endswith(tuple(f" {row}" for row in range(ROWS, ROWS + 20))) for phrase in phrases) == 20
+    assert "applying" not in cluster.engine.info(cluster.engine.aliases()[alias]).metadata
+    return ended
+
+
+@pytest.mark.parametrize("killed", ["embed", "control"])
+def test_worker_killed_in_a_sync(cluster, inventory, alias, expected, tmp_path, killed):
+    workers = {queue: cluster.worker(queue) for queue in ("control", "embed")}
+    cluster.beat()
+    assert_live(cluster, begin(cluster, inventory, alias), expected)
+    cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=1.0)
+    sync = orders.order_sync(cluster.settings, sync_order(tmp_path, alias))
+    state = "applying" if killed == "embed" else "snapshot"
+    cluster.wait(sync.id, lambda run: run.state in (state, "applying"), state)
+    workers[killed].kill()
+    cluster.front.no_faults()
+    cluster.worker(killed)
+    assert_synced(cluster, sync.id, alias)
+
+
+def test_a_sync_while_a_rebuild_goes_on(cluster, inventory, alias, expected, tmp_path):
+    cluster.worker("control"), cluster.worker("embed"), cluster.worker("embed", 2), cluster.beat()
+    assert_live(cluster, begin(cluster, inventory, alias), expected)
+    rebuild = in_the_middle(cluster, inventory, alias)
+    sync = orders.order_sync(cluster.settings, sync_order(tmp_path, alias))
+    with pytest.raises(RunBusyError, match=f"run {sync.id}"):
+        orders.order_sync(cluster.settings, sync_order(tmp_path, alias))
+    assert_synced(cluster, sync.id, alias)
+    cluster.front.no_faults()
+    assert cluster.wait_over(rebuild.id).state == "live"
+    assert cluster.engine.aliases()[alias] == rebuild.collection
+    # What was accepted while it was built is in the new collection too.
+    assert_synced(cluster, sync.id, alias)

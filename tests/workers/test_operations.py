@@ -179,7 +179,7 @@ def test_a_cancelled_run_stops(cluster, inventory):
     dry = cluster.keydistill("runs", "cancel", run.id, "--dry-run")
     assert "would be cancelled; dry run" in dry.stdout
     assert cluster.keydistill("runs", "cancel", run.id).returncode == 0
-    assert cluster.store.holder(run.lease_name) is None
+    cluster.wait_free(run.lease_name)
     cluster.front.no_faults()
     ended = cluster.store.load(run.id)
     assert ended.state == "cancelled"

@@ -63,7 +63,7 @@ def test_a_retrain_that_is_killed_again_and_again(cluster, market):
     registry = Registry.of(cluster.settings)
     assert registry.promoted_name("student") == ended.student.partition("/")[2]
     assert (Path(ended.report) / "index.html").is_file()
-    assert cluster.store.holder("retrain") is None
+    cluster.wait_free("retrain")
     shown = cluster.keydistill("runs", "show", run.id)
     assert f"student      {ended.student}" in shown.stdout
 
