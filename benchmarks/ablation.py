@@ -8,6 +8,7 @@ exact stand for clicks, and the share of a query's words that the title has stan
     python -m benchmarks.ablation --esci FOLDER --seeds 1
 """
 
+import argparse
 import shutil
 import tempfile
 import time
@@ -70,10 +71,18 @@ def main() -> None:
     """Train, measure, print."""
     parser = report.options(__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--esci", type=Path, metavar="FOLDER", help="judged queries instead of simulations")
+    parser.add_argument(
+        "--validation",
+        action="store_true",
+        help="of judged queries, measure on held-out training ones, not on the test's",
+    )
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each student")
     parser.add_argument("--items", type=int, default=700, help="of each simulation")
     parser.add_argument("--keyphrases", type=int, default=5_000, help="of each simulation")
-    parser.add_argument("--rows", nargs="*", help="only students whose name has one of these words")
+    parser.add_argument("--rows", nargs="*", help="only students whose name has one of these words, or: untrained")
+    parser.add_argument(
+        "--no-reranking", action="store_true", help="without the line of the assistant, which reads 50 pairs per item"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep pairs, scores and students there")
     options = parser.parse_args()
     before = report.machine()
@@ -82,18 +91,20 @@ def main() -> None:
     found: dict[str, Found] = {}
     with tempfile.TemporaryDirectory(prefix="keydistill-") as scratch:
         for seed in range(1 if options.quick else options.seeds):
-            folder = Path(options.keep or scratch, f"{'esci' if options.esci else 'simulation'}-{seed}")
+            folder = Path(options.keep or scratch, f"{_kind(options)}-{seed}")
             if options.esci:
-                task = esci_task(options.esci, folder, seed, quick=options.quick)
+                task = esci_task(options.esci, folder, seed, quick=options.quick, validation=options.validation)
             else:
                 task = simulated_task(folder, seed, *size, quick=options.quick)
-            _note(found, _UNTRAINED, _measured(task, Student.load(task.recipe.base)), 0.0)
+            if not options.rows or _UNTRAINED in options.rows:
+                _note(found, _UNTRAINED, _measured(task, Student.load(task.recipe.base)), 0.0)
+                _print(task, found)
             for row in rows:
                 began = time.monotonic()
                 student = _trained(task, row, folder / "students" / row.name)
                 took = time.monotonic() - began
                 _note(found, row.name, _measured(task, student), took)
-                if row == FULL:
+                if row == FULL and not options.no_reranking:
                     _note(found, _UPPER, _measured(task, student, rerank=True), task.assistant_seconds)
                 _print(task, found)
     _print_verdicts(task, found)
@@ -111,13 +122,23 @@ def main() -> None:
     )
 
 
+def _kind(options: argparse.Namespace) -> str:
+    if not options.esci:
+        return "simulation"
+    return "validation" if options.validation else "esci"
+
+
 def _trained(task: Task, row: Row, out: Path) -> Student:
     # What the assistant calls right or wrong decides about negatives: only a student that has the assistant knows.
     data = task.data if "assistant" in row.tasks else replace(task.data, relevant=None, rejected=None)
+    tasks = {*row.tasks}
+    if task.graded and "assistant" in row.tasks:
+        # Grades say more than the assistant's scores of the same pairs; what search says it learned in its warm-up.
+        tasks = tasks - {"search_relevance"} | {"judgments"}
     recipe = replace(
         task.recipe,
         distillation_loss=row.loss,
-        weights={name: weight for name, weight in task.recipe.weights.items() if name in row.tasks},
+        weights={name: weight for name, weight in task.recipe.weights.items() if name in tasks},
     )
     shutil.rmtree(out, ignore_errors=True)
     return Student.load(str(train_student(data, out, recipe).folder))
@@ -159,7 +180,7 @@ def _print(task: Task, found: Mapping[str, Found]) -> None:
         )
     print()
     report.table(["student", *task.measures, f"{task.kept} kept at 128", "seconds"], lines)
-    seeds = len(found[_UNTRAINED].evaluations)
+    seeds = max(len(each.evaluations) for each in found.values())
     print(f"mean of {seeds} {'seed' if seeds == 1 else 'seeds'} [95% interval over items]", flush=True)
 
 
@@ -192,6 +213,8 @@ def _print_verdicts(task: Task, found: Mapping[str, Found]) -> None:
     if CLICKS.name in found:
         gap: Difference = compare_means(found[CLICKS.name].evaluations, full).differences[measure]
         print(f"{FULL.name} less {CLICKS.name}: {measure} {gap.difference:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]")
+    if _UPPER not in found:
+        return
     of_full, of_upper = (mean_estimates(runs)[measure].value for runs in (full, found[_UPPER].evaluations))
     if of_full is not None and of_upper:
         print(f"{FULL.name} by {_UPPER}: {measure} {of_full / of_upper:.1%}", flush=True)

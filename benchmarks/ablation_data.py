@@ -5,7 +5,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from distillation import (
     MiningRecipe,
     StudentData,
     StudentRecipe,
+    Verdicts,
+    assistant_metrics,
     judged_pairs,
     load_scores,
     mine,
@@ -42,7 +44,13 @@ from tables import RejectLog, normalize_keyphrase
 _GRADES = {"E": 3, "S": 2, "C": 1, "I": 0}
 _PASSES = 0.6
 # Pairs that an assistant learns of a search engine's scores, before it learns the judge's.
-_WARM_UP_PAIRS = 10_000
+_WARM_UP_PAIRS = 4_000
+# The nearest four keyphrases of a title are too often right to be hard negatives. Judged pairs come as lists of items
+# for a keyphrase, and so do the pairs that the assistant scores.
+_ESCI_MINING = MiningRecipe(student_top=4, near_miss=4, random=0, lists=500, listed=8, depth=60)
+# Of real queries, those of the training split that a validation is measured on, and the share of the further ones.
+_VALIDATION_QUERIES = 20
+_VALIDATION_SHARE = 0.15
 # Of a marketplace's items, the share that nothing is learned of: a student must know what to do with a new listing.
 _UNSEEN = 0.3
 
@@ -62,6 +70,7 @@ class Task:
         assistant_seconds: What its training and the scoring took.
         measures: Columns of the table; the first one decides.
         cutoffs: Of the lists.
+        graded: Whether the judge's labels are people's grades, which a student learns besides the assistant's scores.
         kept: The measure that a smaller dimension is compared by.
     """
 
@@ -75,6 +84,7 @@ class Task:
     assistant_seconds: float
     measures: tuple[str, ...]
     cutoffs: tuple[int, ...]
+    graded: bool = False
     kept: str = "recall@10"
 
 
@@ -133,19 +143,23 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
     )
 
 
-def esci_task(data: Path, folder: Path, seed: int, *, quick: bool) -> Task:
-    """Real queries: everything is learned from the training split, nothing from a query of the test split."""
+def esci_task(data: Path, folder: Path, seed: int, *, quick: bool, validation: bool = False) -> Task:
+    """Real queries: everything is learned from the training split, nothing from a query of the test split.
+
+    For a validation some queries of the training split take the place of the test split, and nothing is learned of
+    either: what a recipe should be is decided there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     catalogue = pq.read_table(data / "items.parquet", columns=["item_id", "title", "category_path"])
     judged = pq.read_table(data / "judgments.parquet", columns=["query", "item_id", "label", "split"])
     extra = pq.read_table(data / "extra_pairs.parquet", columns=["query", "item_id", "title", "category_path", "label"])
-    labels = _judgments(judged.filter(pc.equal(judged["split"], "test")))
-    judgments = _judgments(
-        pa.concat_tables(
-            table.select(["query", "item_id", "label"])
-            for table in (judged.filter(pc.equal(judged["split"], "train")), extra)
-        )
-    )
+    unseen = _judgments(judged.filter(pc.equal(judged["split"], "test")))
+    known = [_judgments(judged.filter(pc.equal(judged["split"], "train"))), _judgments(extra)]
+    labels = unseen
+    if validation:
+        labels, known = _held_out_queries(known, seed)
+        unseen = pa.concat_tables([unseen, labels])
+    judgments = pa.concat_tables(known)
     items = _esci_items(pa.concat_tables([catalogue, extra.select(catalogue.column_names)]))
     learned = items.filter(pc.is_in(items["item_id"], value_set=pc.unique(judgments["item_id"])))
     tested = items.filter(pc.is_in(items["item_id"], value_set=pc.unique(labels["item_id"])))
@@ -153,30 +167,23 @@ def esci_task(data: Path, folder: Path, seed: int, *, quick: bool) -> Task:
     if quick:
         learned, tested = learned.slice(0, 100), tested.slice(0, 100)
         texts = pc.unique(pa.concat_arrays([texts.slice(0, 1_000), labels["keyphrase"].combine_chunks()]))
-    recipe = StudentRecipe(seed=seed, epochs=0.1 if quick else 2)
+    # The assistant's pairs are few here, and people's grades besides: what it says of lists counts in full.
+    recipe = StudentRecipe(seed=seed, epochs=0.1 if quick else 2, weights={**StudentRecipe().weights, "assistant": 1.0})
     mined = folder / "pairs.parquet"
     if not mined.exists():
         # A query of the test split is nobody's example, not even as a negative.
-        seen = texts.filter(pc.invert(pc.is_in(texts, value_set=pc.unique(labels["keyphrase"]))))
-        mining = MiningRecipe(student_top=3, near_miss=2, random=1, depth=100, seed=seed)
+        seen = texts.filter(pc.invert(pc.is_in(texts, value_set=pc.unique(unseen["keyphrase"]))))
+        mining = replace(_ESCI_MINING, seed=seed)
         pq.write_table(mine(Student.load(recipe.base), learned, pa.table({"keyphrase": seen}), mining).pairs, mined)
     pairs = pq.read_table(mined)
-    search = _word_share(pairs)
-    taught, _ = judged_pairs(judgments, learned)
-    scored = folder / "judged_pairs.parquet"
-    pq.write_table(
-        pa.table(
-            {
-                "item_id": pa.array(taught.item_ids),
-                "keyphrase": pa.array(taught.keyphrases),
-                "title": pa.array(taught.titles),
-                "category_path": pa.array(taught.categories, pa.string()),
-            }
-        ),
-        scored,
+    listed, near = (pairs.filter(pc.equal(pairs["stratum"], name)) for name in ("listed", "near_miss"))
+    search = _word_share(listed)
+    to_score = folder / "listed.parquet"
+    pq.write_table(listed, to_score)
+    assistant_recipe = AssistantRecipe(seed=seed, epochs=0.2 if quick else 1)
+    assistant, scores, seconds = _assistant(
+        judgments, learned, [to_score], folder, assistant_recipe, _word_share(pairs)
     )
-    assistant_recipe = AssistantRecipe(seed=seed, epochs=0.2 if quick else 2)
-    assistant, scores, seconds = _assistant(judgments, learned, [mined, scored], folder, assistant_recipe, search)
     clicks = judgments.filter(judgments["label"]).select(["item_id", "keyphrase"])
     return Task(
         data=student_data(
@@ -185,7 +192,10 @@ def esci_task(data: Path, folder: Path, seed: int, *, quick: bool) -> Task:
             search_relevance=search,
             judgments=judgments,
             scores=scores,
-            held_out=0.03,
+            near_misses=near,
+            verdicts=Verdicts.of(assistant_metrics(folder / "assistant")),
+            held_out=0,
+            searched_per_item=1,
             seed=seed,
         ),
         recipe=recipe,
@@ -197,6 +207,7 @@ def esci_task(data: Path, folder: Path, seed: int, *, quick: bool) -> Task:
         assistant_seconds=seconds,
         measures=("recall@10", "recall@50", "auc", "auc_per_keyphrase", "pair_ndcg@10"),
         cutoffs=(10, 50),
+        graded=True,
     )
 
 
@@ -261,6 +272,20 @@ def _judgments(table: pa.Table) -> pa.Table:
             "grade": pa.array([_GRADES[letter] for letter in letters], pa.int8()),
         }
     )
+
+
+def _held_out_queries(known: Sequence[pa.Table], seed: int) -> tuple[pa.Table, list[pa.Table]]:
+    """The judgments of some queries, and all others; queries with many judgments and with few are drawn apart."""
+    rng = np.random.default_rng(seed)
+    held: list[pa.Array] = []
+    for table, wanted in zip(known, (_VALIDATION_QUERIES, _VALIDATION_SHARE), strict=True):
+        queries = np.unique(np.array(table["keyphrase"].to_pylist(), dtype=object))
+        count = round(wanted * len(queries)) if isinstance(wanted, float) else wanted
+        held.append(pa.array(rng.permutation(queries)[:count].tolist(), pa.string()))
+    names = pa.concat_arrays(held)
+    is_held = [pc.is_in(table["keyphrase"], value_set=names) for table in known]
+    labels = pa.concat_tables(table.filter(flags) for table, flags in zip(known, is_held, strict=True))
+    return labels, [table.filter(pc.invert(flags)) for table, flags in zip(known, is_held, strict=True)]
 
 
 def _normalized(texts: pa.ChunkedArray) -> pa.ChunkedArray:

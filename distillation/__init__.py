@@ -17,6 +17,7 @@ from distillation.train_assistant import (
     AssistantRecipe,
     TrainedAssistant,
     TrainingPlan,
+    assistant_metrics,
     plan_training,
     train_assistant,
     training_digest,
@@ -28,6 +29,7 @@ from distillation.train_student import (
     student_training_digest,
     train_student,
 )
+from distillation.verdicts import Verdicts
 
 __all__ = [
     "ASSISTANT_SIZES",
@@ -61,6 +63,8 @@ __all__ = [
     "TrainedAssistant",
     "TrainedStudent",
     "TrainingPlan",
+    "Verdicts",
+    "assistant_metrics",
     "difference",
     "digest_of",
     "flattened",

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distillation.calibration import brier_score, calibration_error, fit_calibration
+from distillation.verdicts import verdicts_right
 from encoders import Calibration
 from errors import TrainingError
 
@@ -25,6 +26,9 @@ class AssistantMetrics:
         brier_calibrated: The same after calibration on one half, measured on the other.
         ece: Expected calibration error of the uncalibrated probabilities.
         ece_calibrated: The same after calibration on one half, measured on the other.
+        approved_right: Of held-out pairs that it approves of, the share that is right (`distillation.verdicts`); after
+            calibration on one half, measured on the other.
+        rejected_right: The same of pairs that it rejects.
         held_out_pairs: How many.
         positive_share: Share of them that is positive.
     """
@@ -39,6 +43,8 @@ class AssistantMetrics:
     brier_calibrated: float
     ece: float
     ece_calibrated: float
+    approved_right: float
+    rejected_right: float
     held_out_pairs: int
     positive_share: float
 
@@ -91,6 +97,7 @@ def measure(logits: NDArray[np.floating], labels: NDArray[np.bool_], *, seed: in
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels[rest], calibrated >= threshold, average="binary", zero_division=0
     )
+    approved_right, rejected_right = verdicts_right(calibrated, labels[rest])
     return AssistantMetrics(
         auc=float(roc_auc_score(labels, logits)),
         average_precision=average_precision(logits, labels),
@@ -102,6 +109,8 @@ def measure(logits: NDArray[np.floating], labels: NDArray[np.bool_], *, seed: in
         brier_calibrated=brier_score(calibrated, labels[rest]),
         ece=calibration_error(plain, labels[rest]),
         ece_calibrated=calibration_error(calibrated, labels[rest]),
+        approved_right=approved_right,
+        rejected_right=rejected_right,
         held_out_pairs=len(labels),
         positive_share=positive / len(labels),
     )

@@ -16,7 +16,7 @@ from distillation.pairs import PAIR_SCHEMA
 from encoders import Assistant, Progress, Student, nearest
 
 # Of a pair that several strata choose, the first one gets it.
-STRATA = ("student_top", "near_miss", "clicked", "disagreement", "random")
+STRATA = ("listed", "student_top", "near_miss", "clicked", "disagreement", "random")
 MINED_SCHEMA = PAIR_SCHEMA.append(pa.field("stratum", pa.string(), nullable=False))
 
 Keys = NDArray[np.int64]
@@ -24,7 +24,7 @@ Keys = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class MiningRecipe:
-    """How many pairs of which kind; all but `items` are per item.
+    """How many pairs of which kind; all but `items` and the two of lists are per item.
 
     Attributes:
         items: Items to sample; None takes all.
@@ -34,6 +34,10 @@ class MiningRecipe:
         clicked: Clicked pairs.
         disagreement: Pairs on which clicks or search and the assistant disagree, the strongest first.
         random: Any keyphrases: they are mostly irrelevant, and say where zero is.
+        lists: Keyphrases that get a list of items, as a search engine shows one: a sample of those that the student
+            recommends to some item. The other strata compare the keyphrases of an item; a list compares items, and
+            lists together say which keyphrases are easily satisfied.
+        listed: The nearest items of each list.
         depth: Last rank of a near miss.
         seed: Of all samples.
     """
@@ -44,6 +48,8 @@ class MiningRecipe:
     clicked: int = 4
     disagreement: int = 4
     random: int = 2
+    lists: int = 0
+    listed: int = 8
     depth: int = 200
     seed: int = 0
 
@@ -99,6 +105,7 @@ def mine(
         "near_miss": _keys(corpus, _near_misses(behind, top, recipe.near_miss, rng)),
         "clicked": _sampled(_known(corpus, positive), len(corpus.texts), recipe.clicked, rng),
         "disagreement": _disagreements(corpus, positive, search_relevance, assistant, recipe, progress),
+        "listed": _listed(anywhere, item_vectors, vectors, top, recipe, rng),
         "random": _random(anywhere, recipe.random, rng),
     }
     return _table(corpus, chosen)
@@ -124,6 +131,28 @@ def _near_misses(
     places = np.argsort(-draw, axis=1)[:, :wanted]
     rows = np.where(np.isneginf(np.take_along_axis(draw, places, 1)), -1, np.take_along_axis(behind, places, 1))
     return np.asarray(rows, dtype=np.int64)
+
+
+def _listed(
+    corpus: Corpus,
+    item_vectors: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    top: NDArray[np.int64],
+    recipe: MiningRecipe,
+    rng: np.random.Generator,
+) -> Keys:
+    """Keys of the nearest items of some inventory rows that the student recommends."""
+    if not recipe.lists:
+        # Nothing is drawn, so that the other samples are those of a recipe without lists.
+        return np.empty(0, dtype=np.int64)
+    rows = rng.permutation(np.unique(top[top >= 0]))[: recipe.lists]
+    items, _ = nearest(vectors[rows], item_vectors, recipe.listed)
+    present = items >= 0
+    of_item, of_row = items[present], np.repeat(rows[:, None], items.shape[1], axis=1)[present]
+    if corpus.is_filtered:
+        allowed = np.array([corpus.allowed(item, item + 1)[0, row] for item, row in zip(of_item, of_row, strict=True)])
+        of_item, of_row = of_item[allowed], of_row[allowed]
+    return corpus.keys(of_item, corpus.text_of[of_row])
 
 
 def _random(corpus: Corpus, wanted: int, rng: np.random.Generator) -> Keys:

@@ -28,8 +28,9 @@ from distillation.scoring import score_pairs
 from distillation.signals import JUDGMENTS, correct_clicks, load_judgments
 from distillation.stages import StageResult, Stages, digest_of
 from distillation.student_tables import student_data
-from distillation.train_assistant import AssistantRecipe, train_assistant
+from distillation.train_assistant import AssistantRecipe, assistant_metrics, train_assistant
 from distillation.train_student import StudentRecipe, train_student
+from distillation.verdicts import Verdicts
 from encoders import Assistant, Student
 from errors import TrainingError
 from tables import RejectLog
@@ -328,12 +329,26 @@ class Retrain:
         summary = score_pairs(assistant, [pairs], out / "scores.parquet", progress=progress.advance)
         return {"pairs": summary.pairs, "mean_score": summary.mean_score}
 
+    def _near_misses(self) -> pa.Table:
+        """Those that were mined and that the judge did not call right."""
+        mined = pq.read_table(self._folder("mine", "pairs.parquet"))
+        near = mined.filter(pc.equal(mined["stratum"], "near_miss"))
+        judged = self._judgments()
+        right = judged.filter(judged["label"])
+        pair_of = {
+            "near": pc.binary_join_element_wise(near["item_id"], near["keyphrase"], "\n"),
+            "right": pc.binary_join_element_wise(right["item_id"], right["keyphrase"], "\n"),
+        }
+        return near.filter(pc.invert(pc.is_in(pair_of["near"], value_set=pair_of["right"].combine_chunks())))
+
     def _train_student(self, out: Path, progress: Progress) -> dict[str, Any]:
         data = student_data(
             self._inputs.items,
             clicks=self._clicks,
             search_relevance=self._inputs.search_relevance,
             scores=pq.read_table(self._folder("score", "scores.parquet")),
+            near_misses=self._near_misses(),
+            verdicts=Verdicts.of(assistant_metrics(self._folder("assistant", "model"))),
             seed=self._recipe.seed,
         )
         trained = train_student(

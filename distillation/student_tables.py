@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from distillation.batches import first_per_group
 from distillation.student_data import Pairs, StudentData
+from distillation.verdicts import APPROVED, REJECTED, Verdicts
 
-# From these scores on the assistant calls a pair relevant, and is sure of it; up to the last one it rejects it.
+# From this probability on a pair is called relevant.
 RELEVANT = 0.5
-APPROVED = 0.6
-REJECTED = 0.2
 
 
 def student_data(
@@ -25,6 +24,8 @@ def student_data(
     search_relevance: pa.Table | None = None,
     judgments: pa.Table | None = None,
     scores: pa.Table | None = None,
+    near_misses: pa.Table | None = None,
+    verdicts: Verdicts | None = None,
     held_out: float = 0.05,
     searched_per_item: int = 4,
     seed: int = 0,
@@ -40,13 +41,22 @@ def student_data(
         judgments: By `distillation.signals.JUDGMENTS`, to be taught directly: the probability, otherwise the grade
             or the label.
         scores: By `distillation.SCORE_SCHEMA`: the assistant's.
+        near_misses: `item_id`, `keyphrase` and `site`: pairs that are near, and that nobody calls relevant. They are
+            hard negatives, except those that an assistant to be trusted has scored: of these it is the judge.
+        verdicts: Which of the assistant's verdicts are to be trusted; None trusts all of them.
         held_out: Share of the items whose scores (without scores: judgments) decide when training stops; nothing of
             theirs is learned.
         searched_per_item: Pairs of the search engine per item, a random choice: it has an opinion on so many that they
             would drown everything else.
         seed: Decides which items and pairs.
     """
-    given = {"clicks": clicks, "search_relevance": search_relevance, "judgments": judgments, "scores": scores}
+    given = {
+        "clicks": clicks,
+        "search_relevance": search_relevance,
+        "judgments": judgments,
+        "scores": scores,
+        "near_misses": near_misses,
+    }
     tables = {name: table for name, table in given.items() if table is not None and len(table)}
     texts = pc.unique(
         pa.chunked_array([chunk for table in tables.values() for chunk in table["keyphrase"].chunks], pa.string())
@@ -74,7 +84,8 @@ def student_data(
         judgments=numbered("judgments", _judged(tables.get("judgments"))),
         assistant=numbered("scores", tables["scores"]["score"] if "scores" in tables else None),
     )
-    return _with_held_out(_with_verdicts(data), held_out, seed)
+    data = _with_verdicts(data, numbered("near_misses", None), verdicts or Verdicts())
+    return _with_held_out(data, held_out, seed)
 
 
 def _few_per_item(pairs: Pairs, wanted: int, seed: int) -> Pairs:
@@ -113,24 +124,32 @@ def _judged(table: pa.Table | None) -> pa.ChunkedArray | None:
     return pc.coalesce(table["probability"].cast(pa.float32()), graded, table["label"].cast(pa.float32()))
 
 
-def _with_verdicts(data: StudentData) -> StudentData:
+def _with_verdicts(data: StudentData, near_misses: Pairs | None, verdicts: Verdicts) -> StudentData:
     """What judge and assistant call relevant is no negative; what the assistant is sure of teaches most."""
-    if data.assistant is not None:
-        scores = data.assistant.scores
-        data = replace(
-            data,
-            approved=data.assistant.chosen(scores >= APPROVED).positives(),
-            rejected=data.assistant.chosen(scores <= REJECTED),
-        )
-    known = [pairs.chosen(pairs.scores >= RELEVANT) for pairs in (data.judgments, data.assistant) if pairs is not None]
-    if not known:
+    scored = data.assistant
+    said = [data.judgments]
+    if scored is not None and verdicts.approved:
+        data = replace(data, approved=scored.chosen(scored.scores >= APPROVED).positives())
+        said.append(scored)
+    if scored is not None and verdicts.rejected:
+        data = replace(data, rejected=scored.chosen(scored.scores <= REJECTED).positives())
+    known = [pairs.chosen(pairs.scores >= RELEVANT).positives() for pairs in said if pairs is not None]
+    if known:
+        data = replace(data, relevant=_together(known))
+    if near_misses is None:
         return data
-    return replace(
-        data,
-        relevant=Pairs(
-            np.concatenate([pairs.items for pairs in known]), np.concatenate([pairs.keyphrases for pairs in known])
-        ),
+    # What is known to be right is no miss, nor what an assistant that is to be trusted was asked and did not reject.
+    asked = [scored] if scored is not None and verdicts.rejected else []
+    settled = np.concatenate([data.known(), *(np.stack([pairs.items, pairs.keyphrases], axis=1) for pairs in asked)])
+    missed = ~np.isin(
+        near_misses.items * len(data.texts) + near_misses.keyphrases, settled[:, 0] * len(data.texts) + settled[:, 1]
     )
+    parts = [near_misses.chosen(missed)] if data.rejected is None else [data.rejected, near_misses.chosen(missed)]
+    return replace(data, rejected=_together(parts))
+
+
+def _together(parts: list[Pairs]) -> Pairs:
+    return Pairs(np.concatenate([part.items for part in parts]), np.concatenate([part.keyphrases for part in parts]))
 
 
 def _with_held_out(data: StudentData, share: float, seed: int) -> StudentData:

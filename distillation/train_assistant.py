@@ -200,6 +200,13 @@ def train_assistant(
     return TrainedAssistant(out, trained.pairs, trained.metrics, trained.calibration, trained.history)
 
 
+def assistant_metrics(folder: Path) -> dict[str, Any]:
+    """What `train_assistant` measured of the assistant in a folder; empty where it was trained elsewhere."""
+    path = folder / METRICS_FILE
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
 def training_digest(pairs: LabelledPairs, recipe: AssistantRecipe, warm_up: LabelledPairs | None = None) -> str:
     """SHA-256 (hex) over all that decides what a training gives."""
     choices = [asdict(recipe), pairs.digest(), None if warm_up is None else warm_up.digest()]

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -72,6 +74,31 @@ def test_mined_pairs_come_once_and_from_every_stratum(inputs, tiny_student: Stud
     assert found.strata["student_top"] == 100
     assert found.strata["random"] > 0
     assert set(found.strata) == set(STRATA)
+
+
+def test_a_list_holds_the_nearest_items_of_a_recommended_keyphrase(inputs, tiny_student: Student):
+    recipe = MiningRecipe(student_top=5, near_miss=0, random=0, lists=7, listed=3)
+    found = mine(tiny_student, inputs.items, pa.table({"keyphrase": inputs.inventory["keyphrase"]}), recipe).pairs
+    lists = found.filter(pc.equal(found["stratum"], "listed"))
+    # Pairs that are among an item's own nearest, too, count there.
+    assert 0 < len(lists) <= 21
+    titles = inputs.items["title"].to_pylist()
+    vectors = tiny_student.embed_items(titles, inputs.items["category_path"].to_pylist())
+    for keyphrase, title in zip(lists["keyphrase"].to_pylist(), lists["title"].to_pylist(), strict=True):
+        cosines = vectors @ tiny_student.embed_keyphrases([keyphrase])[0]
+        assert cosines[titles.index(title)] >= np.sort(cosines)[-3] - 1e-5
+
+
+def test_a_list_has_only_items_of_the_sites_of_its_keyphrase(inputs, tiny_student: Student):
+    items = inputs.items.set_column(
+        inputs.items.column_names.index("site"), "site", pa.array(["US", "DE"] * 20, pa.string())
+    )
+    inventory = inputs.inventory.set_column(
+        inputs.inventory.column_names.index("site"), "site", pa.array(["US"] * len(inputs.inventory), pa.string())
+    )
+    recipe = MiningRecipe(student_top=5, near_miss=0, random=0, lists=20, listed=6)
+    found = mine(tiny_student, items, inventory, recipe).pairs
+    assert set(found["site"].to_pylist()) == {"US"}
 
 
 def test_only_a_known_verdict_of_the_search_disagrees_with_the_assistant(

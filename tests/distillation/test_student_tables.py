@@ -1,8 +1,8 @@
 import numpy as np
 import pyarrow as pa
 
-from distillation import student_data
-from distillation.signals import ITEMS, SEARCH_RELEVANCE
+from distillation import Verdicts, student_data
+from distillation.signals import ITEMS, JUDGMENTS, SEARCH_RELEVANCE
 
 
 def items_of(*rows: tuple[str, str, str | None]) -> pa.Table:
@@ -53,6 +53,36 @@ def test_scores_say_what_is_positive_and_what_is_a_hard_negative():
     assert texts("relevant") == {"0.5", "0.6", "0.9"}
     assert texts("approved") == {"0.6", "0.9"}
     assert texts("assistant") == {"0.1", "0.2", "0.3", "0.5", "0.6", "0.9"}
+
+
+def test_verdicts_that_are_not_to_be_trusted_are_scores_only():
+    items = items_of(("1", "shoe", None))
+    scores = scores_of(*(("1", f"{score}", None, score) for score in (0.1, 0.3, 0.9)))
+    data = student_data(items, scores=scores, verdicts=Verdicts(approved=False, rejected=False), held_out=0)
+    assert len(data.assistant) == 3
+    assert data.approved is None
+    assert data.rejected is None
+    assert data.known().tolist() == []
+
+
+def test_near_misses_are_hard_negatives_unless_a_trusted_assistant_was_asked():
+    items = items_of(("1", "shoe", None))
+    clicks = pa.table({"item_id": ["1"], "keyphrase": ["shoe"], "positive": [True]})
+    judgments = pa.Table.from_pylist([{"item_id": "1", "keyphrase": "boot", "label": True}], schema=JUDGMENTS)
+    near = pa.table(
+        {"item_id": ["1", "1", "1", "1", "2"], "keyphrase": ["shoe", "boot", "shoe laces", "trainer", "lamp"]}
+    )
+    scores = scores_of(("1", "sandal", None, 0.1), ("1", "trainer", None, 0.3))
+    given = {"clicks": clicks, "judgments": judgments, "scores": scores}
+
+    def rejected(*, trusted: bool) -> list[str]:
+        verdicts = Verdicts(rejected=trusted)
+        data = student_data(items, **given, near_misses=near, verdicts=verdicts, held_out=0)
+        return [data.texts[text] for text in data.rejected.keyphrases]
+
+    # What was clicked or judged right is no miss.
+    assert rejected(trusted=False) == ["shoe laces", "trainer"]
+    assert rejected(trusted=True) == ["sandal", "shoe laces"]
 
 
 def test_nothing_of_a_held_out_item_is_learned():

@@ -10,7 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distillation import AssistantRecipe, LabelledPairs, judged_pairs, plan_training, train_assistant
+from distillation import (
+    AssistantRecipe,
+    LabelledPairs,
+    Verdicts,
+    assistant_metrics,
+    judged_pairs,
+    plan_training,
+    train_assistant,
+)
 from distillation.assistant_data import split
 from distillation.assistant_sizes import ASSISTANT_SIZES, assistant_size, new_assistant
 from distillation.classification import measure
@@ -76,6 +84,7 @@ def test_it_learns_what_the_judge_says(trained):
     assert found.metrics.average_precision > 0.95
     assert found.metrics.f1 > 0.9
     assert found.metrics.ece_calibrated < 0.2
+    assert min(found.metrics.approved_right, found.metrics.rejected_right) > 0.9
     losses = [entry["loss"] for entry in found.history if "loss" in entry]
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
     assert max(entry.get("average_precision", 0) for entry in found.history) == pytest.approx(
@@ -93,6 +102,8 @@ def test_the_folder_is_an_assistant_with_template_and_calibration(trained, recip
     assert cheap < 0.2
     written = json.loads((found.folder / "metrics.json").read_text())
     assert written["auc"] == found.metrics.auc
+    assert assistant_metrics(found.folder) == written
+    assert Verdicts.of(written) == Verdicts(approved=True, rejected=True)
     assert written["recipe"]["learning_rate"] == 1e-2
     assert [path.name for path in found.folder.parent.iterdir()] == ["assistant"]
 

@@ -1,0 +1,64 @@
+"""Which verdicts of an assistant on single pairs are to be trusted: its scores may be well ordered all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# From this calibrated probability on the assistant approves of a pair, up to the other one it rejects it.
+APPROVED = 0.6
+REJECTED = 0.2
+# Share of such verdicts that must be right: hard negatives half of which are relevant teach the opposite.
+TRUSTED = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What may be made of an assistant's scores, besides learning their order.
+
+    Attributes:
+        approved: Whether pairs that it approves of are positives, and no negatives of others.
+        rejected: Whether pairs that it rejects are hard negatives.
+    """
+
+    approved: bool = True
+    rejected: bool = True
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, Any]) -> Verdicts:
+        """By the metrics of an assistant; one that was trained before they were taken is trusted.
+
+        >>> Verdicts.of({"approved_right": 0.7, "rejected_right": 0.9})
+        Verdicts(approved=False, rejected=True)
+        """
+        return cls(metrics.get("approved_right", 1.0) >= TRUSTED, metrics.get("rejected_right", 1.0) >= TRUSTED)
+
+
+def verdicts_right(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) -> tuple[float, float]:
+    """Of what an assistant approves and of what it rejects, the share that is right.
+
+    Mined pairs are as often relevant as judged ones, or less: people judge what somebody thought relevant. Where two
+    thirds of the judged pairs are, approving of everything is right two times out of three, and wrong most times when
+    the pairs are mined. So approvals are counted as if there were as many pairs of one kind as of the other. Rejections
+    are at least as often right on mined pairs, and counted as they are.
+
+    Args:
+        probabilities: Calibrated, shape (n,).
+        labels: Whether each pair is relevant, shape (n,); some are, and some are not.
+
+    Returns:
+        Share right of the approved, and of the rejected; 0 where there are none.
+
+    >>> verdicts_right(np.array([0.9, 0.9, 0.7, 0.1]), np.array([True, True, False, False]))  # 1 / (1 + 1/2), 1
+    (0.6666666666666666, 1.0)
+    """
+    approved, rejected = probabilities >= APPROVED, probabilities <= REJECTED
+    hits, misses = float(approved[labels].mean()), float(approved[~labels].mean())
+    return (
+        hits / (hits + misses) if hits + misses else 0.0,
+        float((~labels[rejected]).mean()) if rejected.any() else 0.0,
+    )
