@@ -259,6 +259,44 @@ def test_a_schedule_starts_runs_and_no_second_one(cluster, inventory, monkeypatc
         schedules.pause(settings, cluster.store, "daily")
 
 
+def test_a_schedule_prunes_at_once(cluster, inventory):
+    from workers import schedules
+
+    schedule = {"weekly": {"cron": "0 6 * * 1", "task": "prune", "kwargs": {"keep": 0, "why": "weekly"}}}
+    options = {**cluster.settings.model_dump(), "alias": "pruned", "grace_seconds": 0, "schedules": schedule}
+    settings = load_settings(**{**options, "redis_url": cluster.redis.url})
+    cluster.worker("control"), cluster.worker("embed")
+    first, second = (
+        cluster.wait_over(orders.order_reindex(settings, _order(inventory, "pruned")).id) for _ in range(2)
+    )
+    assert (first.state, second.state) == ("live", "live")
+
+    def start(task, kwargs, started_by):
+        assert orders.order(settings, task, kwargs, started_by=started_by) is None
+
+    assert schedules.fire(settings, cluster.store, "weekly", start).run is None
+    assert first.collection not in cluster.engine.collections()
+    assert cluster.engine.aliases()["pruned"] == second.collection
+    (line,) = [change for change in cluster.store.history() if change.action == "prune"]
+    assert (line.by, line.why, line.before) == ("schedule weekly", "weekly", first.collection)
+
+
+def test_celery_call_syncs_and_prunes(cluster, inventory, tmp_path):
+    cluster.worker("control"), cluster.worker("embed")
+    assert cluster.wait_over(orders.order_reindex(cluster.settings, _order(inventory, "called")).id).state == "live"
+    lines = inventory.read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "less.csv").write_text("".join(lines[:-5]), encoding="utf-8")
+    order = json.dumps({"files": [str(tmp_path / "less.csv")], "alias": "called"})
+    assert celery(cluster, "call", "keydistill.sync", "--kwargs", order).returncode == 0
+    deadline = time.monotonic() + 60
+    while cluster.engine.count("called") != len(lines) - 6:
+        assert time.monotonic() < deadline, cluster.logs()
+        time.sleep(0.1)
+    called = celery(cluster, "call", "keydistill.prune", "--kwargs", '{"keep": -1}').stdout.strip()
+    result = celery(cluster, "result", called)
+    assert "prune, 'keep': Input should be greater than or equal to 0" in result.stdout + result.stderr
+
+
 def test_a_second_order_is_told_of_the_first(cluster, inventory):
     run = slow_run(cluster, inventory, "twice")
     with pytest.raises(RunBusyError, match=f"run {run.id} is building for alias 'twice'"):
