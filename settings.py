@@ -217,7 +217,7 @@ class Settings(BaseSettings):
         default=0.5, ge=0, le=2, description="how far the mean score of the best keyphrase may move"
     )
     gate_min_dimension_overlap: float = Field(
-        default=0.8, ge=0, le=1, description="least share of neighbours that a cut to fewer dimensions keeps"
+        default=0.85, ge=0, le=1, description="least share of neighbours that a cut to fewer dimensions keeps"
     )
 
     @field_validator("schedule_timezone")

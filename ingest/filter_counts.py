@@ -45,11 +45,12 @@ def filters_to_count(
     for shape in SHAPES:
         made = [shape.filter(query, profile.median_volume) for query in profile.queries()]
         distinct = [filter for filter in dict.fromkeys(made) if filter]
-        found |= dict.fromkeys(distinct[:_FILTERS_PER_SHAPE], shape.name)
+        for filter in distinct[:_FILTERS_PER_SHAPE]:
+            found.setdefault(filter, shape.name)
     for category, _ in profile.categories.most_common(_WIDEST):
-        found[keyphrase_filter(category=category)] = "category"
+        found.setdefault(keyphrase_filter(category=category), "category")
     for site, _ in profile.sites.most_common(_WIDEST):
-        found[keyphrase_filter(site=site)] = "site"
+        found.setdefault(keyphrase_filter(site=site), "site")
     if profile.least_volume is not None:
         found[keyphrase_filter(min_search_volume=profile.least_volume)] = "volume"
     for field in sorted(set(indexes) - {"category_ids", "site", "search_volume"}):

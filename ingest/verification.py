@@ -34,8 +34,6 @@ METADATA_KEYS = (
 
 # Ids of one request: bounded, however large a part is.
 _WINDOW = 5_000
-_ROWS_PER_PART = 4
-_EMBEDDED_AGAIN = 64
 # Cosine distance between a stored vector and the same text embedded again: batches of other shapes round otherwise.
 _TOLERANCE = 1e-4
 _WHAT_TO_DO = "the alias was not touched; start the reindex again"
@@ -45,7 +43,7 @@ def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student
     """Compare the run's collection with its snapshot.
 
     State, metadata, payload indexes and the exact count; every row of every part, by its id, with its payload; exact
-    counts of filters of every shape that serving uses; and of some rows of every part the vectors, embedded again.
+    counts of filters of every shape that serving uses; and the vectors of a sample of rows, embedded again.
 
     Returns:
         What was checked, for the run's report.
@@ -62,17 +60,13 @@ def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student
     _check_indexes(run, info, indexes)
     _expect(run, "points", info.points, snapshot.summary.rows)
 
-    chance = np.random.default_rng(0)
     found = profile(snapshot, SAMPLE_ROWS)
     named = filters_to_count(found, indexes, _first_payloads(snapshot))
     expected = np.zeros(len(named), dtype=np.int64)
-    sampled: list[tuple[str, str]] = []
     for part, rows in snapshot.tables():
         fields = payloads(rows)
         _check_rows(run, engine, rows, fields, part.number)
         expected += passing(rows, fields, named)
-        few = np.sort(chance.choice(len(rows), size=min(_ROWS_PER_PART, len(rows)), replace=False))
-        sampled += [(rows["point_id"][place].as_py(), rows["keyphrase"][place].as_py()) for place in few.tolist()]
     for each, count in zip(named, expected.tolist(), strict=True):
         counted = engine.count(run.collection, each.filter)
         if counted != count:
@@ -80,7 +74,7 @@ def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student
                 f"collection {run.collection}: filter counts differ: {counted} points pass the {each.shape} filter "
                 f"{_shown(each.filter.must)}, its snapshot says {count}; {_WHAT_TO_DO}"
             )
-    again = [sampled[place] for place in chance.permutation(len(sampled))[:_EMBEDDED_AGAIN]]
+    again = [(row["point_id"], row["keyphrase"]) for row in found.sample]
     distance = _largest_distance(run, engine, student, again)
     if distance > _TOLERANCE:
         raise VerificationError(
