@@ -28,6 +28,16 @@ def collection_spec(dimension: int, settings: Settings) -> CollectionSpec:
     )
 
 
+def index_settings(spec: CollectionSpec) -> dict[str, Any]:
+    """What decides the index, besides the points: for the collection's metadata."""
+    return {
+        "payload_indexes": dict(spec.payload_indexes),
+        "quantization": spec.quantization,
+        "hnsw_m": spec.hnsw_m,
+        "hnsw_ef_construct": spec.hnsw_ef_construct,
+    }
+
+
 def payloads(rows: pa.Table) -> list[Payload]:
     """The payload of each row: its fields that have a value, and the free ones beside them."""
     columns = [

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from encoders import Student, StudentFiles
-from errors import CollectionExistsError, GateRefusedError
+from errors import CollectionExistsError, CollectionNotFoundError, GateRefusedError
 from ingest.alias_changes import AliasChanges
 from ingest.gate import Gate
 from ingest.journal import last_number
-from ingest.points import collection_spec, payloads
+from ingest.points import collection_spec, index_settings, payloads
 from ingest.progress import NoProgress, Progress, counted_rows
 from ingest.recording import record
 from ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
@@ -209,16 +209,33 @@ class ReindexSteps:
             "journal": run.journal,
             "rows": snapshot.summary.rows,
             "payload_indexes": sorted(spec.payload_indexes),
+            "index": index_settings(spec),
             "created_at": now(),
         }
+        size = {"rows": snapshot.summary.rows, "parts": len(snapshot.parts)}
         lease.check()
         try:
+            twin = self._twin(run, metadata)
+            if twin is not None:
+                self._engine.copy(twin, run.collection, metadata)
+                return "building", {**size, "parts_done": tuple(range(len(snapshot.parts)))}
             self._engine.create(run.collection, spec, metadata)
         except CollectionExistsError:
             # Made by this very run before it was killed; anybody else's has another name and another run.
             if self._engine.info(run.collection).metadata.get("run") != run.id:
                 raise
-        return "building", {"rows": snapshot.summary.rows, "parts": len(snapshot.parts)}
+        return "building", size
+
+    def _twin(self, run: ReindexRun, metadata: Mapping[str, Any]) -> str | None:
+        """The live collection, if this run would build the same: it is copied then, and nothing is done again."""
+        if run.previous_target is None or self._engine.changes_in_place or not self._of(run).reuse_vectors:
+            return None
+        try:
+            live = self._engine.info(run.previous_target).metadata
+        except CollectionNotFoundError:
+            return None
+        same = all(live.get(name) == metadata[name] for name in ("student_version", "snapshot", "index"))
+        return run.previous_target if same and not live.get("applying") else None
 
     def _optimise(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         if run.missing_parts:

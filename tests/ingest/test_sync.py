@@ -313,6 +313,22 @@ def test_prune_leaves_what_later_syncs_compare_with(settings, engine, tmp_path, 
     assert content(engine, settings.alias) == expected(tiny_student, range(40))
 
 
+def test_a_rebuild_in_which_nothing_changed_embeds_nothing(settings, engine, tmp_path, tiny_student, embedded):
+    inventory = write(tmp_path / "a.jsonl", range(60))
+    first = Reindexer(settings, engine).start([inventory])
+    embedded.clear()
+    second = Reindexer(settings, engine).start([inventory])
+    assert second.state == "live"
+    assert len(embedded) == second.report["rows_embedded_again"]
+    # Where collections are folders, the whole folder is taken over.
+    assert ("embedding" in second.timings) == engine.changes_in_place
+    assert engine.info(settings.alias).metadata["run"] == second.id
+    assert content(engine, settings.alias) == expected(tiny_student, range(60))
+    Syncer(settings, engine).start([write(tmp_path / "b.jsonl", range(1, 61))])
+    assert content(engine, settings.alias) == expected(tiny_student, range(1, 61))
+    assert engine.count(first.collection) == 60 or engine.changes_in_place
+
+
 def test_a_rebuild_with_the_same_student_embeds_only_new_texts(settings, engine, tmp_path, tiny_student, embedded):
     Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(60))])
     embedded.clear()
