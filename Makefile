@@ -22,8 +22,9 @@ install: .venv/installed
 demo: install
 	$(BIN)/keydistill --home demo-data demo
 
+# Two processes: many tests wait for the processes that they start. What stands in one file shares its servers.
 test: install
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
