@@ -74,13 +74,17 @@ class AliasChanges:
                 build.check()
 
             present = self._engine.aliases().get(run.alias)
-            if present != run.collection:
+            if present == run.collection:
+                # Done by a process that was killed right after it; the log knows what the alias named before.
+                changes = AliasHistory(self._engine, self._store, run.alias).written()
+                before = next((change.after for change in changes if change.action != "prune"), run.previous_target)
+            else:
                 if self._missing(run) is not None:
                     return False
                 # A sync may have put a changed copy in the place of what the run saw.
-                expected = self._successor(run.previous_target, present)
-                self._engine.swap_alias(run.alias, run.collection, expected, guard)
-            self._settle(run, lease, "swap", run.previous_target, None, run.started_by)
+                before = self._successor(run.previous_target, present)
+                self._engine.swap_alias(run.alias, run.collection, before, guard)
+            self._settle(run, lease, "swap", before, None, run.started_by)
             return True
 
     def swap(self, run_id: str, why: str | None = None, *, force: bool = False) -> ReindexRun:
@@ -140,9 +144,10 @@ class AliasChanges:
             raise RunStateError(
                 f"collection {to!r} is what {run.collection!r} was before a sync changed it; roll back to that one"
             )
-        if run.state == "live":
+        if to == self._engine.aliases().get(alias):
             raise RunStateError(f"collection {to!r} is live already")
-        if run.state != "retired":
+        # On record as live, and the alias names another one: who put that live was killed before he wrote it down.
+        if run.state not in ("retired", "live"):
             raise RunStateError(f"run {run.id}, which built {to!r}, is {run.state} and was never live")
         self._check_student(self._engine.info(to))
         return self._put_live(run, "rollback", why)
@@ -192,8 +197,7 @@ class AliasChanges:
         with alone(self._store, run.alias, sync.id) as lease:
             if self._engine.aliases().get(run.alias) == before:
                 self._engine.swap_alias(run.alias, target, before, lease.check)
-                change = AliasChange.made("sync", run.alias, before, target, why=f"sync {sync.id}", run=run.id)
-                self._store.note(change)
+                self._note(AliasChange.made("sync", run.alias, before, target, why=f"sync {sync.id}", run=run.id))
             adopted = reindex_of(self._store.update(run.id, lambda now: now.changed(collection=target), lease))
         if adopted.state not in ("live", "retired"):
             # Nobody has read it yet. What was once live stays for its readers until it is pruned.
@@ -217,16 +221,26 @@ class AliasChanges:
         self, run: ReindexRun, lease: Lease, action: Action, before: str | None, why: str | None, by: str | None
     ) -> None:
         """What follows from a swap: its line in the log, and the run that was live is so no more."""
-        changes = AliasHistory(self._engine, self._store, run.alias).changes()
-        last = next((change for change in changes if change.action != "prune"), None)
-        if last is None or last.after != run.collection:
-            self._store.note(AliasChange.made(action, run.alias, before, run.collection, why=why, run=run.id, by=by))
+        self._note(AliasChange.made(action, run.alias, before, run.collection, why=why, run=run.id, by=by))
         for other in self._store.all():
             of_alias = isinstance(other, ReindexRun) and other.alias == run.alias
             if of_alias and other.id != run.id and other.state == "live":
                 # The store may have lost it; its copy is as good.
                 self._store.restore(other.id)
                 self._store.update(other.id, _retired, lease)
+
+    def _note(self, change: AliasChange) -> None:
+        """Write a line of the log, unless it is there; and before it the one that a killed process owes."""
+        history = AliasHistory(self._engine, self._store, change.alias)
+        written = history.written()
+        last = next((line for line in written if line.action != "prune"), None)
+        if last is not None and last.after == change.after:
+            return
+        missing = history.missing(change.before, written)
+        if missing is not None:
+            self._store.note(missing)
+        if change.before != change.after:
+            self._store.note(change)
 
     def _check_student(self, info: CollectionInfo) -> None:
         """A reader loads the student that built a collection: it must be there still."""
