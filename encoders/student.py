@@ -89,8 +89,8 @@ class Student:
             reason = str(error).strip().partition("\n")[0]
             raise StudentError(f"{folder} cannot be loaded as a student: {reason}; retrain or copy it again") from error
         model.eval()
-        # Its model card points back at the model. Without that circle a student is freed as soon as nobody holds it, and
-        # not by some later garbage collection, which stops all threads for half a second.
+        # Its model card points back at the model. Without that circle a student is freed as soon as nobody holds it,
+        # and not by some later garbage collection, which stops all threads for half a second.
         model.model_card_data.model = None
         full = model.get_embedding_dimension()
         if full is None:
