@@ -9,6 +9,7 @@ from errors import CollectionNotFoundError, RunBusyError
 from ingest.alias_changes import content_lease
 from ingest.alias_history import AliasHistory
 from ingest.alias_lease import alone
+from ingest.alias_records import AliasRecords
 from ingest.journal import accepted_syncs
 from runs import ReindexRun, RunStore, SyncRun
 from runs.history import AliasChange
@@ -71,6 +72,7 @@ class Pruning:
         """
         alias = self._settings.alias
         with alone(self._store, alias, "prune") as lease:
+            AliasRecords(self._engine, self._store).make_good(alias, lease)
             history = self._history()
             plan = self._plan(history, keep)
             for name in plan.drop:
