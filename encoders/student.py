@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -175,14 +176,21 @@ def _tokenizer_of(model: SentenceTransformer) -> Tokenizer:
 
     The Rust tokenizer itself: the wrapper around it is five times slower.
     """
-    from tokenizers import Tokenizer
-
     wrapped = getattr(model.tokenizer, "backend_tokenizer", None)
     if wrapped is None:
         raise StudentError(
             "the student has a slow tokenizer; expected one with a tokenizer.json (transformers' fast kind)"
         )
-    tokenizer = Tokenizer.from_str(wrapped.to_str())
+    return _tokenizer(wrapped.to_str(), model.max_seq_length or 512)
+
+
+# Students of one base share their tokenizer, as threads do. Parsing it holds the interpreter lock for 20 ms, in which
+# queries of a service that loads the next student stand still.
+@lru_cache(maxsize=4)
+def _tokenizer(serialised: str, longest_input: int) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(serialised)
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=model.max_seq_length or 512)
+    tokenizer.enable_truncation(max_length=longest_input)
     return tokenizer
