@@ -2,9 +2,11 @@
 
 from functools import cached_property
 
-from runs import ReindexRun, RunStore, now
-from runs.history import AliasChange
+from runs import ReindexRun, RunStore
+from runs.history import Action, AliasChange
 from vectorstore import Engine
+
+_KILLED = "whoever did it was killed before this line"
 
 
 class AliasHistory:
@@ -19,24 +21,44 @@ class AliasHistory:
         self._alias = alias
 
     def changes(self) -> list[AliasChange]:
-        """Lines of the log, the latest first."""
+        """Lines of the log, the latest first; one that a killed process could not write stands among them."""
+        written = self.written()
+        missing = self.missing(written)
+        return written if missing is None else [missing, *written]
+
+    def written(self) -> list[AliasChange]:
+        """Lines that are in the log, the latest first."""
         return [change for change in reversed(self._store.history()) if change.alias == self._alias]
 
-    def logged(self) -> str | None:
-        """What the alias names by the log: what it named before, where a process died right after it moved it."""
-        return next((change.after for change in self.changes() if change.action != "prune"), None)
+    def missing(self, written: list[AliasChange]) -> AliasChange | None:
+        """The line that the log lacks, as of now, where it does not say how the alias came to name what it names."""
+        named = self._engine.aliases().get(self._alias)
+        before = next((change.after for change in written if change.action != "prune"), None)
+        if named is None or named == before:
+            return None
+        run, former = self.owner_of(named), None if before is None else self.owner_of(before)
+        action: Action = "swap"
+        if run is not None and former is not None and run.id == former.id:
+            action = "sync"
+        elif any(change.after == named for change in written) or (run is not None and run.state == "retired"):
+            action = "rollback"
+        return AliasChange.made(
+            action,
+            self._alias,
+            before,
+            named,
+            why=_KILLED,
+            run=None if run is None else run.id,
+            by=run.started_by if run is not None and action == "swap" else "unknown",
+        )
 
     def left(self) -> dict[str, str]:
         """Collections that the alias named and no longer names, to when it last left them; the latest first."""
         found: dict[str, str] = {}
-        target, logged = self._engine.aliases().get(self._alias), self.logged()
-        if logged is not None and logged != target:
-            found[logged] = now()  # nobody has noted when
         for change in self.changes():
             if change.action != "prune" and change.before is not None:
                 found.setdefault(change.before, change.at)
-        if target is not None:
-            found.pop(target, None)
+        found.pop(self._engine.aliases().get(self._alias, ""), None)
         return found
 
     def candidates(self) -> list[str]:

@@ -9,8 +9,6 @@ from runs import Lease, ReindexRun, Run, RunStore, reindex_of
 from runs.history import Action, AliasChange
 from vectorstore import Engine
 
-_UNTOLD = "its process ended before it was logged"
-
 
 class AliasRecords:
     """Keeps log and runs in step with the aliases. Every method is for whoever holds the alias's lease."""
@@ -26,12 +24,9 @@ class AliasRecords:
         run = None if target is None else history.owner_of(target)
         if target is None or run is None or run.alias != alias:
             return  # nothing is live, or what others built
-        before = history.logged()
-        if before != target:
-            own = before is not None and (former := history.owner_of(before)) is not None and former.id == run.id
-            action: Action = "sync" if own else "rollback" if run.state == "retired" else "swap"
-            by = run.started_by if action == "swap" else "unknown"
-            self._store.note(AliasChange.made(action, alias, before, target, why=_UNTOLD, run=run.id, by=by))
+        missing = history.missing(history.written())
+        if missing is not None:
+            self._store.note(missing)
         if run.collection != target:
             self._store.update(run.id, lambda now: now.changed(collection=target), lease)
         if run.state in ("ready", "retired") or run.failed_in == "ready":
@@ -41,9 +36,8 @@ class AliasRecords:
     def settle(
         self, run: ReindexRun, lease: Lease, action: Action, before: str | None, why: str | None, by: str | None = None
     ) -> None:
-        """The line in the log for the swap to a run's collection, unless it is there; who was live is so no more."""
-        if AliasHistory(self._engine, self._store, run.alias).logged() != run.collection:
-            self._store.note(AliasChange.made(action, run.alias, before, run.collection, why=why, run=run.id, by=by))
+        """The line in the log for the swap to a run's collection that was just made; who was live is so no more."""
+        self._store.note(AliasChange.made(action, run.alias, before, run.collection, why=why, run=run.id, by=by))
         self._retire_others(run, lease)
 
     def put_live(self, run: ReindexRun, lease: Lease) -> ReindexRun:
