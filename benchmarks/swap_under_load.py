@@ -74,7 +74,7 @@ class Load:
     swaps: int = 200
     readers: int = 16
     keyphrases: int = 300
-    pause: float = 0.1
+    pause: float = 0.25
     kill_every: int = 3
     sync_pause: float = 1.0
     grace: float = 10.0
