@@ -11,7 +11,7 @@ Action = Literal["swap", "rollback", "sync", "prune"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AliasChange:
-    """One line of the log, written right after the change; who resumes a run adds a line that is missing.
+    """One line of the log, written right after the change; who next changes the alias adds a line that is missing.
 
     Attributes:
         at: When, UTC.

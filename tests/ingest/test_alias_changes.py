@@ -166,6 +166,49 @@ def test_killed_between_the_swap_and_its_line_in_the_log(build, settings, engine
     assert [each.after for each in open_store(settings).history()] == [run.collection]
 
 
+@pytest.mark.parametrize("when", ["note", "update"])
+def test_a_run_killed_right_after_its_swap_is_not_swapped_in_again(build, changes, engine, settings, monkeypatch, when):
+    class Killed(BaseException):
+        pass
+
+    first = build()
+    store_type = type(open_store(settings))
+    original = getattr(store_type, when)
+
+    def killing(self, *args):
+        # From the moment on when the alias has moved.
+        if engine.aliases()["keyphrases"] != first.collection:
+            raise Killed
+        return original(self, *args)
+
+    monkeypatch.setattr(store_type, when, killing)
+    with pytest.raises(Killed):
+        build()
+    monkeypatch.setattr(store_type, when, original)
+    second = next(run for run in open_store(settings).all() if run.id != first.id)
+    assert (second.state, engine.aliases()["keyphrases"]) == ("ready", second.collection)
+    # Somebody sees that it is bad before anybody takes the run up again.
+    assert changes.rollback(why="worse").id == first.id
+    assert states(settings) == {first.collection: "live", second.collection: "retired"}
+    with pytest.raises(RunStateError, match="is retired: there is nothing to resume"):
+        Reindexer(settings, engine).resume(second.id)
+    assert engine.aliases() == {"keyphrases": first.collection}
+    assert [each.after for each in open_store(settings).history()] == [
+        first.collection,
+        second.collection,
+        first.collection,
+    ]
+
+
+def test_what_is_gone_does_not_count_among_those_that_prune_keeps(build, changes, engine, settings):
+    first, second, third = build(), build(), build()
+    changes.rollback(first.collection)
+    engine.drop(third.collection)
+    Pruning(settings, engine, open_store(settings)).prune(keep=1)
+    assert set(engine.collections()) == {first.collection, second.collection}
+    assert changes.rollback().id == second.id
+
+
 def test_a_rollback_while_a_build_goes_on_is_not_undone_by_it(build, changes, engine):
     first = build()
     build()

@@ -198,6 +198,35 @@ def test_killed_anywhere_it_resumes_to_the_same(settings, engine, tmp_path, tiny
     assert [name for name in engine.collections() if name.startswith(settings.alias)] == [live(engine, settings)]
 
 
+def test_killed_after_the_copy_went_live_it_resumes_although_the_old_one_was_pruned(
+    settings, engine, tmp_path, tiny_student, monkeypatch
+):
+    if engine.changes_in_place:
+        pytest.skip("nothing is swapped where collections change in place")
+    first = Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(40))])
+    original = type(engine).swap_alias
+
+    def killing(self, *args):
+        original(self, *args)
+        raise Killed
+
+    monkeypatch.setattr(type(engine), "swap_alias", killing)
+    syncer = Syncer(settings, engine)
+    with pytest.raises(Killed):
+        syncer.start([write(tmp_path / "b.jsonl", range(3, 45))])
+    monkeypatch.setattr(type(engine), "swap_alias", original)
+    store = open_store(settings)
+    Pruning(settings, engine, store).prune(keep=0)
+    assert engine.collections() == [live(engine, settings)]
+    assert store.load(first.id).collection == live(engine, settings)
+    assert Syncer(settings, engine).resume(syncer.run.id).state == "done"
+    assert content(engine, settings.alias) == expected(tiny_student, range(3, 45))
+    assert [(line.action, line.before, line.after) for line in store.history() if line.after] == [
+        ("swap", None, first.collection),
+        ("sync", first.collection, live(engine, settings)),
+    ]
+
+
 def test_a_later_sync_makes_good_what_a_killed_one_left(settings, engine, tmp_path, tiny_student, monkeypatch):
     Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(40))])
     original = type(engine).delete

@@ -36,8 +36,15 @@ from tests.support.stub_students import STUDENTS, StubStudent
 
 _inventories = st.sampled_from(sorted(INVENTORIES))
 _students = st.sampled_from(STUDENTS)
-# At which of the calls that change something, and whether before it is done or after.
-_kills = st.none() | st.none() | st.tuples(st.integers(1, 26), st.booleans())
+
+
+def _kill(calls: int) -> st.SearchStrategy[tuple[int, bool] | None]:
+    """Every other time at one of so many calls that change something; whether before it is done or after."""
+    return st.none() | st.tuples(st.integers(1, calls), st.booleans())
+
+
+# About as many as each makes with these inventories.
+_in_reindex, _in_sync, _in_short = _kill(22), _kill(14), _kill(6)
 _places = st.integers(0, 1_000)
 
 
@@ -55,11 +62,11 @@ class LiveMachine(RuleBasedStateMachine):
         # Since a kill nobody has moved the alias: records and log may lack the last step.
         self.unsettled = False
 
-    @initialize(student=_students, inventory=_inventories, kill=_kills)
+    @initialize(student=_students, inventory=_inventories, kill=_in_reindex)
     def first_build(self, student: str, inventory: str, kill: tuple[int, bool] | None) -> None:
         self.reindex(student, inventory, True, kill)
 
-    @rule(student=_students, inventory=_inventories, swap=st.booleans(), kill=_kills)
+    @rule(student=_students, inventory=_inventories, swap=st.booleans(), kill=_in_reindex)
     def reindex(self, student: str, inventory: str, swap: bool, kill: tuple[int, bool] | None) -> None:
         known = set(self.bench.reindexes())
         reindexer = self.bench.reindexer(student=student)
@@ -69,7 +76,7 @@ class LiveMachine(RuleBasedStateMachine):
             self.model.built[run] = Built(student, inventory, base)
             self._built(run, found, gated=True, seen=before)
 
-    @rule(inventory=_inventories, kill=_kills)
+    @rule(inventory=_inventories, kill=_in_sync)
     def sync(self, inventory: str, kill: tuple[int, bool] | None) -> None:
         known = set(self.bench.syncs())
         syncer = self.bench.syncer()
@@ -83,7 +90,7 @@ class LiveMachine(RuleBasedStateMachine):
             self._synced(run, found, held)
 
     @precondition(lambda self: self.model.built)
-    @rule(place=_places, force=st.booleans(), kill=_kills)
+    @rule(place=_places, force=st.booleans(), kill=_in_short)
     def swap(self, place: int, force: bool, kill: tuple[int, bool] | None) -> None:
         run = self._one(sorted(self.model.built), place)
         record = self.bench.reindexes()[run]
@@ -96,7 +103,7 @@ class LiveMachine(RuleBasedStateMachine):
             assert isinstance(found, RunStateError) or found is None or record.state == "ready", found
             self._stayed()
 
-    @rule(kill=_kills)
+    @rule(kill=_in_short)
     def rollback(self, kill: tuple[int, bool] | None) -> None:
         to = next(iter(self.model.kept), None)
         found = self._do(lambda: self.bench.changes().rollback(why="worse"), kill)
@@ -107,7 +114,7 @@ class LiveMachine(RuleBasedStateMachine):
             self._moved(to, found)
 
     @precondition(lambda self: self.model.built)
-    @rule(place=_places, kill=_kills)
+    @rule(place=_places, kill=_in_short)
     def rollback_to(self, place: int, kill: tuple[int, bool] | None) -> None:
         run = self._one(sorted(self.model.built), place)
         collection = self.bench.reindexes()[run].collection
@@ -118,7 +125,7 @@ class LiveMachine(RuleBasedStateMachine):
             assert isinstance(found, (RunStateError, CollectionNotFoundError)) or (found is None and kill), found
             self._stayed()
 
-    @rule(keep=st.integers(0, 2), kill=_kills)
+    @rule(keep=st.integers(0, 2), kill=_in_short)
     def prune(self, keep: int, kill: tuple[int, bool] | None) -> None:
         droppable = self.model.kept[keep:]
         found = self._do(lambda: self.bench.pruning().prune(keep), kill)
@@ -140,7 +147,7 @@ class LiveMachine(RuleBasedStateMachine):
         self._stayed()
 
     @precondition(lambda self: self._open_runs())
-    @rule(place=_places, kill=_kills)
+    @rule(place=_places, kill=_in_sync)
     def resume(self, place: int, kill: tuple[int, bool] | None) -> None:
         run = self._one(self._open_runs(), place)
         record = self.bench.runs()[run]
