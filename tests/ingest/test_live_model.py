@@ -19,7 +19,7 @@ from tests.support.live_model import write_inventories
 
 # Always the same sequences, so that a change that breaks nothing cannot fail here; the long test looks for new ones.
 _QUICK = settings(
-    max_examples=12,
+    max_examples=10,
     stateful_step_count=12,
     derandomize=True,
     database=None,
