@@ -23,6 +23,9 @@ from files import file_lock
 # The write-ahead log. A ready collection keeps it for its copies: operations are numbered by it, and an operation with
 # a smaller number than the segments have seen is taken for done and ignored.
 LOG = "wal"
+# Views that stay open although nobody uses them, for the next query. A process that lives long meets a new collection
+# with every sync, and whatever is open keeps memory, and the disk of collections that were dropped.
+_IDLE_VIEWS = 4
 # Written once, when the optimizer makes a segment; everything else may be written when a shard is opened or closed.
 _WRITE_ONCE = (
     "matrix.dat",
@@ -66,17 +69,20 @@ class _Slot:
     view: View | None = None
     users: int = 0
     let_go: bool = False
+    last_used: int = 0
 
 
 class Views:
     """The open views of one engine, one per collection; threads share them.
 
-    A view that is let go of while threads use it is closed by the last of them: a closed shard answers nobody.
+    A view that is let go of while threads use it is closed by the last of them: a closed shard answers nobody. Of views
+    that nobody uses only the last few stay open.
     """
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._slots: dict[str, _Slot] = {}
+        self._uses = 0
 
     @contextmanager
     def using(self, name: str, open_view: Callable[[], View]) -> Iterator[View]:
@@ -93,9 +99,13 @@ class Views:
         finally:
             with self._mutex:
                 slot.users -= 1
-                unused = slot.let_go and not slot.users
-            if unused:
-                _close(slot)
+                self._uses += 1
+                slot.last_used = self._uses
+                over = self._taken_out_if_too_many()
+                if slot.let_go and not slot.users:
+                    over.append(slot)
+            for unused in over:
+                _close(unused)
 
     def release(self, name: str) -> None:
         """Let go of a collection's view; who asks afterwards gets a new one. Without a view it does nothing."""
@@ -107,6 +117,10 @@ class Views:
             unused = not slot.users
         if unused:
             _close(slot)
+
+    def _taken_out_if_too_many(self) -> list[_Slot]:
+        idle = sorted(((slot.last_used, name) for name, slot in self._slots.items() if not slot.users), reverse=True)
+        return [self._slots.pop(name) for _, name in idle[_IDLE_VIEWS:]]
 
     def close(self) -> None:
         """Let go of all views."""

@@ -120,6 +120,26 @@ def test_a_view_is_closed_by_the_last_that_uses_it(engine, root):
     assert view_folders(root) == []
 
 
+def test_only_the_views_that_were_used_last_stay_open(engine, root):
+    """A worker asks a new collection after every sync; what it keeps open must not grow."""
+    names = [f"c{number}" for number in range(edge_view._IDLE_VIEWS + 3)]
+    for name in names:
+        ready(engine, name, 5)
+    for name in names[:-1]:
+        assert engine.count(name) == 5
+        assert engine.count(names[0]) == 5
+    with engine._shards.reading("querying", names[-1]) as shard:
+        for name in names:
+            assert engine.count(name) == 5
+        # One that is in use is not among those that could be closed.
+        assert len(view_folders(root)) == edge_view._IDLE_VIEWS + 1
+        assert shard.info().points_count == 5
+    assert len(view_folders(root)) == edge_view._IDLE_VIEWS
+    for name in names:
+        engine.release(name)
+    assert view_folders(root) == []
+
+
 def test_a_collection_that_is_deleted_before_it_is_open(engine, root, monkeypatch):
     ready(engine, "a")
     link = edge_view._link_or_copy
