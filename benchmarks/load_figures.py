@@ -28,6 +28,7 @@ def figures_of(
     followed = follow_seconds(kept, moved, swaps)
     during, steady, share = latencies(kept, swaps, followed)
     times = [seconds for seconds in followed if seconds is not None]
+    failed = [event["text"] for event in log.events("build failed")]
     p99 = [float(np.quantile(took, 0.99)) for took in (steady, during)]
     memory = {what: max(event["resident_mb"] for event in log.events(what)) for what in ("reading", "read")}
     return {
@@ -41,7 +42,9 @@ def figures_of(
         "of_these_rollbacks": len(log.events("rolled back")),
         "syncs": len(log.events("synced")),
         "resumed_builds": len(log.events("resuming")),
-        "failed_builds": len(log.events("build failed")),
+        # Refused, as it must be, and taken up again: a new version of the file came while the old one was read.
+        "builds_that_met_a_changing_file": len([text for text in failed if text.startswith("InputChangedError")]),
+        "failed_builds": len([text for text in failed if not text.startswith("InputChangedError")]),
         "failed_syncs": len(log.events("sync failed")),
         "seconds_per_swap": statistics.median(np.diff([swap.ended for swap in swaps]).tolist()),
         "steady_p50_ms": float(np.quantile(steady, 0.5)),
