@@ -18,6 +18,8 @@ LOAD = Load(
 )
 
 
+# Seconds on a machine that is idle, minutes on one that is not.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("engine", ["embedded", "server"])
 def test_no_reader_notices_a_swap(engine):
     figures, examples = swap_under_load(replace(LOAD, engine=engine))
