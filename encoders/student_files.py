@@ -42,6 +42,11 @@ class StudentFiles:
     version: str
     dimension: int
 
+    @property
+    def digest(self) -> str:
+        """The part of the version that stands for the files alone, whatever they are called and cut to."""
+        return self.version.rpartition("-")[2]
+
     @classmethod
     def find(cls, source: str, *, dimension: int | None = None) -> StudentFiles:
         """Find a student; see `Student.load` for the arguments.
@@ -65,14 +70,19 @@ class StudentFiles:
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """See `Student.count_tokens`."""
-        tokenizer = self._tokenizer()
+        tokenizer = self.tokenizer()
         counts = np.empty(len(texts), dtype=np.int32)
         for start in range(0, len(texts), _TOKENIZE_SLICE):
             encodings = tokenizer.encode_batch_fast(list(texts[start : start + _TOKENIZE_SLICE]))
             counts[start : start + len(encodings)] = [len(encoding) for encoding in encodings]
         return counts
 
-    def _tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Tokenizer:
+        """Its tokenizer without padding, cut at its longest input.
+
+        Raises:
+            StudentError: It has none of the fast kind.
+        """
         from tokenizers import Tokenizer
 
         file = self.folder / "tokenizer.json"
