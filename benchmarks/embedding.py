@@ -6,9 +6,9 @@ FOLDER holds real keyphrases (`keyphrases.parquet`, column `keyphrase`); without
 measures all methods in turn on the same keyphrases, from text to normalised vector, so that what else the machine does
 meets all of them; ratios are those within a repeat. `encode` gets the batch size with which it is fastest here.
 
-Agreement is that with torch in fp32: the largest cosine distance, and of the 10 nearest
-neighbours of a keyphrase the share that stays. Beside the rates stands what the machine can do: GFLOP/s of a large matrix product, and the
-share of it that a runtime reaches with the work of the tokens alone.
+Agreement is that with torch in fp32: the largest cosine distance, and the share of a keyphrase's 10 nearest neighbours
+that stays. Beside the rates stands what the machine can do: GFLOP/s of a large matrix product, and the share of it
+that a method reaches, counting the work of real tokens alone.
 """
 
 import argparse
@@ -149,7 +149,7 @@ def _peak(precision: str, size: int = 1_024) -> float:
 
 
 def _flops(encoder: SentenceTransformer, tokens: NDArray[np.int32]) -> float:
-    """Work of the linear layers and of attention over texts of so many tokens; a multiplication and addition are two."""
+    """Work of linear layers and attention over texts of so many tokens; a multiplication and an addition are two."""
     transformer: Any = encoder[0]
     linear = sum(
         module.weight.numel()
