@@ -22,8 +22,9 @@ install: .venv/installed
 demo: install
 	$(BIN)/keydistill --home demo-data demo
 
+# Two processes: many tests wait for the processes that they start. What stands in one file shares its servers.
 test: install
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
@@ -42,6 +43,9 @@ bench: install
 	$(BIN)/python -m benchmarks.embedding $(if $(ESCI),--data $(ESCI)) --json embedding.json
 	$(BIN)/python -m benchmarks.ablation --json ablation.json
 	$(BIN)/python -m benchmarks.soak --json soak.json
+	$(BIN)/python -m benchmarks.swap_under_load --engine embedded --json swap-embedded.json
+	$(BIN)/python -m benchmarks.swap_under_load --engine server --json swap-server.json
+	$(BIN)/python -m benchmarks.sync --json sync.json
 	$(if $(ESCI),$(BIN)/python -m benchmarks.esci --data $(ESCI) --json esci.json \
 	  && $(BIN)/python -m benchmarks.ablation --esci $(ESCI) --json ablation-esci.json,@echo "ESCI=FOLDER of the judged queries runs the benchmarks on it too")
 

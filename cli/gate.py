@@ -23,7 +23,9 @@ def gate(ctx: click.Context, run_id: str, as_json: bool) -> None:
 
     run = reindex_of(open_store(settings_of(ctx)).load(run_id))
     if not run.gate:
-        raise RunStateError(f"run {run.id} is {run.state} and was not before the gate yet; see `keydistill runs show`")
+        raise RunStateError(
+            f"run {run.id} is {run.state} and was not before the gate yet; see `keydistill runs show {run.id}`"
+        )
     report = GateReport.from_dict(run.gate)
     if as_json:
         print_json({"run": run.id, "forced": run.forced, **run.gate})

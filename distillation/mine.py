@@ -105,9 +105,11 @@ def mine(
         "near_miss": _keys(corpus, _near_misses(behind, top, recipe.near_miss, rng)),
         "clicked": _sampled(_known(corpus, positive), len(corpus.texts), recipe.clicked, rng),
         "disagreement": _disagreements(corpus, positive, search_relevance, assistant, recipe, progress),
-        "listed": _listed(anywhere, item_vectors, vectors, top, recipe, rng),
         "random": _random(anywhere, recipe.random, rng),
     }
+    if recipe.lists:
+        # Drawn last, so that the other samples are those of a recipe without lists.
+        chosen["listed"] = _listed(anywhere, item_vectors, vectors, top, recipe, rng)
     return _table(corpus, chosen)
 
 
@@ -142,9 +144,6 @@ def _listed(
     rng: np.random.Generator,
 ) -> Keys:
     """Keys of the nearest items of some inventory rows that the student recommends."""
-    if not recipe.lists:
-        # Nothing is drawn, so that the other samples are those of a recipe without lists.
-        return np.empty(0, dtype=np.int64)
     rows = rng.permutation(np.unique(top[top >= 0]))[: recipe.lists]
     items, _ = nearest(vectors[rows], item_vectors, recipe.listed)
     present = items >= 0
@@ -216,8 +215,9 @@ def _disagreements(
 
 
 def _table(corpus: Corpus, chosen: Mapping[str, Keys]) -> Mined:
-    keys = np.concatenate([chosen[name] for name in STRATA])
-    stratum = np.repeat(np.arange(len(STRATA)), [len(chosen[name]) for name in STRATA])
+    strata = [name for name in STRATA if name in chosen]
+    keys = np.concatenate([chosen[name] for name in strata])
+    stratum = np.repeat(np.arange(len(strata)), [len(chosen[name]) for name in strata])
     unique, first = np.unique(keys, return_index=True)
     of_item, of_text, stratum = unique // len(corpus.texts), unique % len(corpus.texts), stratum[first]
     pairs = pa.table(
@@ -227,9 +227,9 @@ def _table(corpus: Corpus, chosen: Mapping[str, Keys]) -> Mined:
             "site": corpus.sites.take(of_item),
             "title": pa.array(corpus.titles).take(of_item),
             "category_path": pa.array(corpus.item_categories, pa.string()).take(of_item),
-            "stratum": pa.array(STRATA).take(stratum),
+            "stratum": pa.array(strata).take(stratum),
         },
         schema=MINED_SCHEMA,
     )
-    counts = np.bincount(stratum, minlength=len(STRATA))
-    return Mined(pairs, dict(zip(STRATA, counts.tolist(), strict=True)))
+    counts = np.bincount(stratum, minlength=len(strata))
+    return Mined(pairs, dict(zip(strata, counts.tolist(), strict=True)))

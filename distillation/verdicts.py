@@ -53,12 +53,14 @@ def verdicts_right(probabilities: NDArray[np.floating], labels: NDArray[np.bool_
     Returns:
         Share right of the approved, and of the rejected; 0 where there are none.
 
-    >>> verdicts_right(np.array([0.9, 0.9, 0.7, 0.1]), np.array([True, True, False, False]))  # 1 / (1 + 1/2), 1
-    (0.6666666666666666, 1.0)
+    >>> scores = np.array([0.9, 0.9, 0.7, 0.1])
+    >>> verdicts_right(scores, np.array([True, True, False, False]))  # 1 / (1 + 1/2) and, of one, (1 + 1) / (1 + 2)
+    (0.6666666666666666, 0.6666666666666666)
     """
     approved, rejected = probabilities >= APPROVED, probabilities <= REJECTED
     hits, misses = float(approved[labels].mean()), float(approved[~labels].mean())
     return (
         hits / (hits + misses) if hits + misses else 0.0,
-        float((~labels[rejected]).mean()) if rejected.any() else 0.0,
+        # Laplace's rule of succession: three right ones of three say little.
+        (int((~labels[rejected]).sum()) + 1) / (int(rejected.sum()) + 2) if rejected.any() else 0.0,
     )

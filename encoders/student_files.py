@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.models import content_digest, find_model
+from encoders.tokens import shared_tokenizer
 from errors import StudentError
 
 if TYPE_CHECKING:
@@ -83,15 +84,10 @@ class StudentFiles:
         Raises:
             StudentError: It has none of the fast kind.
         """
-        from tokenizers import Tokenizer
-
         file = self.folder / "tokenizer.json"
         if not file.is_file():
             raise StudentError(f"{self.folder} has no tokenizer.json; expected a fast tokenizer's files")
-        tokenizer = Tokenizer.from_file(str(file))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(max_length=_longest_input(self.folder))
-        return tokenizer
+        return shared_tokenizer(file.read_text(encoding="utf-8"), _longest_input(self.folder))
 
 
 def student_version(source: str, folder: Path, dimension: int) -> str:

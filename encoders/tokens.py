@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
@@ -33,6 +34,19 @@ class TokenBatch(NamedTuple):
 
     places: NDArray[np.intp]
     ids: NDArray[np.int64]
+
+
+# Students of one base share their tokenizer, as threads do. Parsing it holds the interpreter lock for 20 ms, in which
+# queries of a service that loads the next student stand still.
+@lru_cache(maxsize=4)
+def shared_tokenizer(serialised: str, longest_input: int) -> Tokenizer:
+    """A Rust tokenizer without padding that cuts what is longer; not to be changed, for others have it too."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(serialised)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length=longest_input)
+    return tokenizer
 
 
 def token_batches(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -> Iterator[TokenBatch]:

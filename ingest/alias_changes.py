@@ -17,11 +17,12 @@ from errors import (
 )
 from ingest.alias_history import AliasHistory
 from ingest.alias_lease import alone, patiently
+from ingest.alias_records import AliasRecords
 from ingest.catch_up import CatchUp
 from ingest.journal import missing_sync
 from ingest.progress import NoProgress, Progress
 from ingest.sources import RunSources
-from runs import Lease, ReindexRun, Run, RunStore, SyncRun, reindex_of
+from runs import Lease, ReindexRun, RunStore, SyncRun, reindex_of
 from runs.history import Action, AliasChange
 from settings import Settings
 from vectorstore import CollectionInfo, Engine
@@ -51,6 +52,7 @@ class AliasChanges:
         self._settings = settings
         self._engine = engine
         self._store = store
+        self._records = AliasRecords(engine, store)
         sources = sources or RunSources(settings, store)
         self._catch_up = CatchUp(settings, engine, sources, progress or NoProgress())
 
@@ -73,6 +75,7 @@ class AliasChanges:
                 lease.check()
                 build.check()
 
+            run = self._made_good(run, lease)
             present = self._engine.aliases().get(run.alias)
             if present != run.collection:
                 if self._missing(run) is not None:
@@ -80,7 +83,7 @@ class AliasChanges:
                 # A sync may have put a changed copy in the place of what the run saw.
                 expected = self._successor(run.previous_target, present)
                 self._engine.swap_alias(run.alias, run.collection, expected, guard)
-            self._settle(run, lease, "swap", run.previous_target, None, run.started_by)
+                self._records.settle(run, lease, "swap", present, None, run.started_by)
             return True
 
     def swap(self, run_id: str, why: str | None = None, *, force: bool = False) -> ReindexRun:
@@ -96,6 +99,8 @@ class AliasChanges:
             AliasChangedError: Somebody swapped the alias at the same time.
         """
         run = reindex_of(self._store.load(run_id))
+        with alone(self._store, run.alias, run.id) as lease:
+            run = self._made_good(run, lease)
         reason = (why or "").strip()
         if force and not reason:
             raise RunStateError(f"run {run.id} can be forced only for a reason, which is kept; give --why REASON")
@@ -123,15 +128,16 @@ class AliasChanges:
             RunStateError: It was never live.
         """
         alias = self._settings.alias
+        with alone(self._store, alias, "rollback") as lease:
+            self._records.make_good(alias, lease)
         history = AliasHistory(self._engine, self._store, alias)
-        there = set(self._engine.collections())
         if to is None:
-            to = next((name for name in history.candidates() if name in there), None)
+            to = next(iter(history.candidates()), None)
             if to is None:
                 raise CollectionNotFoundError(
                     f"alias {alias!r} has no earlier collection to go back to; `keydistill collections list` shows all"
                 )
-        if to not in there:
+        if to not in self._engine.collections():
             raise CollectionNotFoundError(f"collection {to!r} is not there, or was pruned; see `collections history`")
         run = history.owner_of(to)
         if run is None or run.alias != alias:
@@ -153,29 +159,31 @@ class AliasChanges:
         Returns:
             The run, whose collection may be a changed copy now, and what was changed, if anything was missing.
 
-            The run, whose collection may be a changed copy now, and what was changed, if anything was missing.
+        Raises:
             RunBusyError: Another process is applying a sync to it, and does not end.
             StudentMismatchError: The student that built it is not there any more.
         """
         done: dict[str, Any] = {}
-        while self._missing(run) is not None:
+        while True:
+            # A process may have died after the alias named a changed copy: then that is the run's collection.
+            with alone(self._store, run.alias, run.id) as lease:
+                run = self._made_good(run, lease)
+            if self._missing(run) is None:
+                return run, done
             with patiently(self._store, content_lease(run), run.id) as lease:
-                run = self._present(reindex_of(self._store.load(run.id)))
+                run = reindex_of(self._store.load(run.id))
                 sync = self._missing(run)  # somebody else may have applied it while we waited
                 if sync is not None:
                     target, done = self._catch_up.apply(run, sync, lease)
                     run = self._adopt(run, target, sync)
-        return run, done
+
+    def _made_good(self, run: ReindexRun, lease: Lease) -> ReindexRun:
+        """The run as it is on record, once that says what the alias says."""
+        self._records.make_good(run.alias, lease)
+        return reindex_of(self._store.load(run.id))
 
     def _missing(self, run: ReindexRun) -> SyncRun | None:
         return missing_sync(self._store, run.alias, self._engine.info(run.collection).metadata)
-
-    def _present(self, run: ReindexRun) -> ReindexRun:
-        """The run with the collection that it has now: a process may have died between the alias and the record."""
-        live = self._engine.aliases().get(run.alias)
-        if live is None or live == run.collection or not _is_copy_of(live, run):
-            return run
-        return reindex_of(self._store.update(run.id, lambda now: now.changed(collection=live)))
 
     def _successor(self, seen: str | None, present: str | None) -> str | None:
         """What must be behind the alias where a run saw `seen`: that, or the copy that a sync put in its place."""
@@ -190,12 +198,14 @@ class AliasChanges:
         if target == before:
             return run
         with alone(self._store, run.alias, sync.id) as lease:
-            if self._engine.aliases().get(run.alias) == before:
+            self._records.make_good(run.alias, lease)
+            is_live = self._engine.aliases().get(run.alias) == before
+            if is_live:
                 self._engine.swap_alias(run.alias, target, before, lease.check)
                 change = AliasChange.made("sync", run.alias, before, target, why=f"sync {sync.id}", run=run.id)
                 self._store.note(change)
             adopted = reindex_of(self._store.update(run.id, lambda now: now.changed(collection=target), lease))
-        if adopted.state not in ("live", "retired"):
+        if not is_live and adopted.state not in ("live", "retired"):
             # Nobody has read it yet. What was once live stays for its readers until it is pruned.
             with suppress(CollectionNotFoundError):
                 self._engine.drop(before)
@@ -205,28 +215,14 @@ class AliasChanges:
         while True:
             run, _ = self.bring_up(run)
             with alone(self._store, run.alias, run.id) as lease:
+                run = self._made_good(run, lease)
                 if self._missing(run) is not None:
                     continue  # accepted in between
                 before = self._engine.aliases().get(run.alias)
                 if before != run.collection:
                     self._engine.swap_alias(run.alias, run.collection, before, lease.check)
-                self._settle(run, lease, action, before, why, None)
-                return reindex_of(self._store.update(run.id, _live, lease))
-
-    def _settle(
-        self, run: ReindexRun, lease: Lease, action: Action, before: str | None, why: str | None, by: str | None
-    ) -> None:
-        """What follows from a swap: its line in the log, and the run that was live is so no more."""
-        changes = AliasHistory(self._engine, self._store, run.alias).changes()
-        last = next((change for change in changes if change.action != "prune"), None)
-        if last is None or last.after != run.collection:
-            self._store.note(AliasChange.made(action, run.alias, before, run.collection, why=why, run=run.id, by=by))
-        for other in self._store.all():
-            of_alias = isinstance(other, ReindexRun) and other.alias == run.alias
-            if of_alias and other.id != run.id and other.state == "live":
-                # The store may have lost it; its copy is as good.
-                self._store.restore(other.id)
-                self._store.update(other.id, _retired, lease)
+                    self._records.settle(run, lease, action, before, why)
+                return self._records.put_live(run, lease)
 
     def _check_student(self, info: CollectionInfo) -> None:
         """A reader loads the student that built a collection: it must be there still."""
@@ -248,10 +244,6 @@ def content_lease(run: ReindexRun) -> str:
     return f"content:{run.id}"
 
 
-def _is_copy_of(collection: str, run: ReindexRun) -> bool:
-    return collection.startswith(f"{run.alias}-{run.id}-")
-
-
 def _forced(run: ReindexRun, reason: str) -> ReindexRun:
     """The run ready, although the gate refused it.
 
@@ -266,11 +258,3 @@ def _forced(run: ReindexRun, reason: str) -> ReindexRun:
             f"`keydistill reindex --resume {run.id}`"
         )
     return run.moved("ready", forced=reason, error=None, failed_in=None)
-
-
-def _live(run: Run) -> Run:
-    return run if run.state == "live" else run.moved("live")
-
-
-def _retired(run: Run) -> Run:
-    return run.moved("retired") if run.state == "live" else run

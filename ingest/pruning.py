@@ -9,6 +9,7 @@ from errors import CollectionNotFoundError, RunBusyError
 from ingest.alias_changes import content_lease
 from ingest.alias_history import AliasHistory
 from ingest.alias_lease import alone
+from ingest.alias_records import AliasRecords
 from ingest.journal import accepted_syncs
 from runs import ReindexRun, RunStore, SyncRun
 from runs.history import AliasChange
@@ -36,7 +37,6 @@ class Pruning:
         self._settings = settings
         self._engine = engine
         self._store = store
-        self._history = AliasHistory(engine, store, settings.alias)
 
     def plan(self, keep: int = 1) -> PrunePlan:
         """What `prune` would do.
@@ -44,13 +44,16 @@ class Pruning:
         Args:
             keep: How many of the collections that were live before stay for a rollback.
         """
+        return self._plan(self._history(), keep)
+
+    def _plan(self, history: AliasHistory, keep: int) -> PrunePlan:
         named = {target: alias for alias, target in self._engine.aliases().items()}
-        left = self._history.left()
-        for_rollback = self._history.candidates()[:keep]
+        left = history.left()
+        for_rollback = history.candidates()[:keep]
         drop: list[str] = []
         kept: dict[str, str] = {}
         for name in self._engine.collections():
-            run = self._history.owner_of(name)
+            run = history.owner_of(name)
             reason = f"alias {named[name]} names it" if name in named else self._needed(name, run, left, for_rollback)
             if reason is None:
                 drop.append(name)
@@ -69,9 +72,11 @@ class Pruning:
         """
         alias = self._settings.alias
         with alone(self._store, alias, "prune") as lease:
-            plan = self.plan(keep)
+            AliasRecords(self._engine, self._store).make_good(alias, lease)
+            history = self._history()
+            plan = self._plan(history, keep)
             for name in plan.drop:
-                run = self._history.owner_of(name)
+                run = history.owner_of(name)
                 assert run is not None
                 try:
                     # Whoever brings a collection up has a copy of it that nothing names yet.
@@ -83,6 +88,9 @@ class Pruning:
                 self._store.note(AliasChange.made("prune", alias, name, None, why=why, run=run.id, by=by))
             self._drop_snapshots()
         return plan
+
+    def _history(self) -> AliasHistory:
+        return AliasHistory(self._engine, self._store, self._settings.alias)
 
     def _needed(self, name: str, run: ReindexRun | None, left: dict[str, str], for_rollback: list[str]) -> str | None:
         """Why a collection that no alias names stays, or None."""

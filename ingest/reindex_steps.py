@@ -14,6 +14,7 @@ from typing import Any
 from encoders import Student, StudentFiles
 from errors import CollectionExistsError, CollectionNotFoundError, GateRefusedError
 from ingest.alias_changes import AliasChanges
+from ingest.alias_records import went_live
 from ingest.gate import Gate
 from ingest.journal import last_number
 from ingest.points import collection_spec, index_settings, payloads
@@ -24,7 +25,7 @@ from ingest.sources import RunSources
 from ingest.space import check_space
 from ingest.stored_vectors import RowVectors
 from ingest.verification import verify
-from runs import Lease, ReindexRun, RunStore, State, new_run_id, now
+from runs import Lease, ReindexRun, RunStore, State, new_run_id, now, reindex_of
 from runs.record import Executor, present_user
 from settings import Settings
 from vectorstore import Engine, PointBatch
@@ -130,6 +131,11 @@ class ReindexSteps:
         began = time.monotonic()
         state, changes = steps[run.state](run, lease)
         seconds = time.monotonic() - began
+        if state == "live":
+            # The alias names it. Whoever changed the alias after us may have put that on record already.
+            return reindex_of(
+                self._store.update(run.id, lambda now: went_live(reindex_of(now)).timed(run.state, seconds), lease)
+            )
         return record(self._store, run, lambda now: now.moved(state, **changes).timed(run.state, seconds), lease)
 
     def embed_part(self, run: ReindexRun, number: int, lease: Lease) -> ReindexRun:

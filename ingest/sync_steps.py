@@ -179,8 +179,7 @@ class SyncSteps:
 
     def _brought_up_for_rollback(self, alias: str) -> dict[str, Any]:
         history = AliasHistory(self._engine, self._store, alias)
-        there = set(self._engine.collections())
-        name = next((name for name in history.candidates() if name in there), None)
+        name = next(iter(history.candidates()), None)
         owner = None if name is None else history.owner_of(name)
         if owner is None:
             return {}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.runtime.protocol import RuntimeName
-from encoders.tokens import TokenBatch
+from encoders.tokens import TokenBatch, shared_tokenizer
 from errors import StudentError
 
 if TYPE_CHECKING:
@@ -91,14 +91,9 @@ class TorchRuntime:
         Raises:
             StudentError: It has none.
         """
-        from tokenizers import Tokenizer
-
         wrapped = getattr(self.model.tokenizer, "backend_tokenizer", None)
         if wrapped is None:
             raise StudentError(
                 "the student has a slow tokenizer; expected one with a tokenizer.json (transformers' fast kind)"
             )
-        tokenizer = Tokenizer.from_str(wrapped.to_str())
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(max_length=self.model.max_seq_length or 512)
-        return tokenizer
+        return shared_tokenizer(wrapped.to_str(), self.model.max_seq_length or 512)

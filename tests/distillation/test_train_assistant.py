@@ -84,7 +84,8 @@ def test_it_learns_what_the_judge_says(trained):
     assert found.metrics.average_precision > 0.95
     assert found.metrics.f1 > 0.9
     assert found.metrics.ece_calibrated < 0.2
-    assert min(found.metrics.approved_right, found.metrics.rejected_right) > 0.9
+    # By the rule of succession six right ones of six are 7 of 8.
+    assert min(found.metrics.approved_right, found.metrics.rejected_right) > 0.8
     losses = [entry["loss"] for entry in found.history if "loss" in entry]
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
     assert max(entry.get("average_precision", 0) for entry in found.history) == pytest.approx(

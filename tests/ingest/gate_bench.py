@@ -1,6 +1,6 @@
 """What tests of verification and gate share: both engines, and a way to build on them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +73,3 @@ def losing(filter: Filter | None, field: str) -> Filter | None:
     if filter is None or all(condition.field != field for condition in filter.must):
         return filter
     return Filter((*filter.must, Range("search_volume", gte=40)))
-
-
-Wrap = Callable[[Filter | None], Filter | None]

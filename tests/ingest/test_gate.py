@@ -116,7 +116,9 @@ def refused(bench: Bench, build) -> GateReport:
 
 def test_a_student_with_shuffled_weights_is_refused(bench, catalogue, shuffled):
     report = refused(bench, lambda: bench.build(catalogue, student=shuffled.source))
-    assert report.failed == ("same category@10",)
+    assert report.failed[0] == "same category@10"
+    # Its vectors lie so close together that int8 may confuse them, too.
+    assert all(name.startswith("recall@10") for name in report.failed[1:])
     (row,) = [row for row in report.rows if row.name == "same category@10"]
     assert row.value < 0.75 * row.live
     assert "no assistant judges" in row.note
@@ -126,7 +128,8 @@ def test_an_assistant_refuses_a_student_with_shuffled_weights(bench, catalogue, 
     monkeypatch.setattr(Assistant, "load", lambda *_, **__: CategoryReferee())
     judging = {"gate_items": write_items(tmp_path / "items.csv"), "assistant": str(tmp_path)}
     report = refused(bench, lambda: bench.build(catalogue, student=shuffled.source, **judging))
-    assert report.failed == ("relevant@10",)
+    assert report.failed[0] == "relevant@10"
+    assert "same category@10" not in report.failed
     assert report.referee == "referee-1"
     rows = {row.name: row for row in report.rows}
     assert "difference -0." in rows["relevant@10"].note

@@ -163,7 +163,7 @@ def test_a_process_that_slept_before_the_swap_does_not_retire_what_went_live(set
         reindexer.start([inventory])
     steps = ReindexSteps(settings, engine, store)
     with store.lease("build:keyphrases", reindexer.run.id) as stale:
-        ready = steps.advance(store.load(reindexer.run.id), stale)
+        ready = steps.advance(steps.advance(store.load(reindexer.run.id), stale), stale)
         assert ready.state == "ready"
         lose_lease(store)
         live = Reindexer(settings, engine).resume(ready.id)

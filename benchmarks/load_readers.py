@@ -1,0 +1,121 @@
+"""Readers of a load test: processes with a live retriever each, whose threads ask and keep what they were answered."""
+
+import os
+import pickle
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any
+
+from benchmarks.load_log import Log
+from benchmarks.load_world import LIMIT, Answered
+from errors import StudentMismatchError
+from retrieval import Answer, LiveRetriever, QueryVector
+from settings import load_settings
+from vectorstore.factory import open_engine
+
+
+@dataclass(slots=True)
+class Kept:
+    """What one thread was answered; what repeats itself is kept once.
+
+    Attributes:
+        rows: Began, ended, place of the generation in `generations`, title, place in `answers`.
+        generations: Collection and student version, as the answers said.
+        answers: Different answers.
+        errors: Texts of errors.
+        refused: Kept vectors of another student that were refused, and embedded again.
+    """
+
+    rows: list[tuple[float, float, int, int, int]] = field(default_factory=list)
+    generations: dict[tuple[str, str], int] = field(default_factory=dict)
+    answers: dict[Answered, int] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    refused: int = 0
+
+    def keep(self, began: float, ended: float, title: int, answer: Answer[Any]) -> None:
+        """Keep an answer."""
+        hits = answer.found[0]
+        texts = tuple(hit.keyphrase if hasattr(hit, "keyphrase") else hit.payload["keyphrase"] for hit in hits)
+        answered = texts, tuple(round(hit.score, 6) for hit in hits)
+        generation = self.generations.setdefault((answer.collection, answer.student_version), len(self.generations))
+        self.rows.append((began, ended, generation, title, self.answers.setdefault(answered, len(self.answers))))
+
+
+def read(folder: Path, number: int, threads: int, options: dict[str, Any], asked: list[str], pause: float) -> None:
+    """A reader process: ask until the log says stop, then write what was answered to `readers-NUMBER.pickle`.
+
+    Every fourth thread keeps the vectors of its items, as a service with a cache does, and embeds them again when they
+    are refused. The others leave it all to `recommend`.
+    """
+    log = Log(folder)
+    settings = load_settings(**options)
+    kept = [Kept() for _ in range(threads)]
+    over = threading.Event()
+    engine = open_engine(settings)
+    with LiveRetriever.open(settings, engine) as retriever:
+
+        def ask(place: int) -> None:
+            chance = random.Random(1_000 * number + place)
+            put = _from_vectors(retriever, asked, kept[place]) if place % 4 == 3 else _by_title(retriever, asked)
+            while not over.is_set():
+                title = chance.randrange(len(asked))
+                began = time.monotonic()
+                try:
+                    answer = put(title)
+                except Exception as error:
+                    kept[place].errors.append(f"{type(error).__name__}: {error}")
+                else:
+                    kept[place].keep(began, time.monotonic(), title, answer)
+                over.wait(chance.uniform(0.5, 1.5) * pause)
+
+        workers = [threading.Thread(target=ask, args=(place,)) for place in range(threads)]
+        for worker in workers:
+            worker.start()
+        log.note("reading", process=number, resident_mb=_resident_mb())
+        # Also when whoever started this was killed.
+        while not log.is_over and parent_lives():
+            time.sleep(0.1)
+        over.set()
+        for worker in workers:
+            worker.join()
+        status = retriever.status()
+        log.note("read", process=number, resident_mb=_resident_mb(), changes=status.changes, failure=status.failure)
+    engine.close()
+    with (folder / f"readers-{number}.pickle").open("wb") as file:
+        pickle.dump(kept, file)
+
+
+def _by_title(retriever: LiveRetriever, asked: list[str]) -> Callable[[int], Answer[Any]]:
+    return lambda title: retriever.recommend([asked[title]], LIMIT)
+
+
+def _from_vectors(retriever: LiveRetriever, asked: list[str], kept: Kept) -> Callable[[int], Answer[Any]]:
+    vectors: dict[int, QueryVector] = {}
+
+    def put(title: int) -> Answer[Any]:
+        if title not in vectors:
+            vectors[title] = retriever.embed([asked[title]])[0]
+        while True:
+            try:
+                return retriever.query([vectors[title]], LIMIT)
+            except StudentMismatchError:
+                kept.refused += 1
+                vectors[title] = retriever.embed([asked[title]])[0]
+
+    return put
+
+
+def parent_lives() -> bool:
+    """Whether the process that started this one is there still."""
+    parent = parent_process()
+    return parent is None or parent.is_alive()
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

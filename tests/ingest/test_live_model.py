@@ -1,0 +1,73 @@
+"""Random sequences of all that may happen to an alias, on both engines, against a model of what should be live."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+import ingest.gate_measures
+import vectorstore.edge
+import vectorstore.server_wait
+from tests.support import stub_students
+from tests.support.front_process import FrontProcess
+from tests.support.kills import Kills
+from tests.support.live_bench import World
+from tests.support.live_machine import LiveMachine
+from tests.support.live_model import write_inventories
+
+# Always the same sequences, so that a change that breaks nothing cannot fail here; the long test looks for new ones.
+_QUICK = settings(
+    max_examples=12,
+    stateful_step_count=12,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],
+)
+_LONG = settings(
+    _QUICK,
+    max_examples=int(os.environ.get("KEYDISTILL_TEST_EXAMPLES", "400")),
+    stateful_step_count=25,
+    derandomize=False,
+    phases=[Phase.explicit, Phase.generate],
+)
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory) -> Iterator[FrontProcess]:
+    with FrontProcess(tmp_path_factory.mktemp("front"), "--optimize-delay", "0") as process:
+        yield process
+
+
+@pytest.fixture(params=["embedded", "server"])
+def machine(request, tmp_path, monkeypatch) -> type[LiveMachine]:
+    stub_students.install(monkeypatch)
+    # In this process: thirty points are optimised in less time than a process takes to start.
+    monkeypatch.setattr(vectorstore.edge, "optimize_in_child", _optimize)
+    monkeypatch.setattr(vectorstore.server_wait, "_FIRST_PAUSE_SECONDS", 0.005)
+    monkeypatch.setattr(ingest.gate_measures, "_REPEATS", 1)
+    # Processes die here, machines do not.
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    url = None if request.param == "embedded" else request.getfixturevalue("front").url
+    world = World(tmp_path, write_inventories(tmp_path), Kills(monkeypatch), url)
+    return type("Machine", (LiveMachine,), {"world": world})
+
+
+def _optimize(folder) -> None:
+    shard = vectorstore.edge.edge.EdgeShard.load(str(folder))
+    shard.optimize()
+    shard.flush()
+    shard.close()
+
+
+def test_whatever_happens_in_whatever_order(machine):
+    run_state_machine_as_test(machine, settings=_QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_whatever_happens_for_long(machine):
+    run_state_machine_as_test(machine, settings=_LONG)

@@ -1,0 +1,73 @@
+"""Deaths of a process, as far as one process can have them: at a call that changes something, nothing goes on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import wraps
+
+import pytest
+
+from runs.file_store import FileRunStore
+from vectorstore.edge import EmbeddedEngine
+from vectorstore.server import ServerEngine
+from vectorstore.server_connection import Connection
+
+_ENGINE = ("create", "copy", "set_metadata", "upsert", "delete", "finish", "swap_alias", "drop")
+# A death at a call that only reads is one at the next that writes.
+_CALLS = (
+    (EmbeddedEngine, _ENGINE),
+    (ServerEngine, _ENGINE),
+    # Within `create` and `finish` of the server's engine.
+    (Connection, ("update", "make_indexes")),
+    (FileRunStore, ("add", "update", "note")),
+)
+
+
+class Killed(BaseException):
+    """As the death of the process would, it is caught nowhere."""
+
+
+class Kills:
+    """Counts calls that change something, and kills at one of them.
+
+    Attributes:
+        where: The call at which it killed last.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.where: str | None = None
+        self._left: int | None = None
+        self._after = False
+        for kind, names in _CALLS:
+            for name in names:
+                monkeypatch.setattr(kind, name, self._watched(kind, name))
+
+    @contextmanager
+    def at(self, call: int, after: bool) -> Iterator[None]:
+        """Kill at the `call`-th of the calls in the block, before it is done or after; if there are as many."""
+        self._left, self._after, self.where = call, after, None
+        try:
+            yield
+        finally:
+            self._left = None
+
+    def _watched(self, kind: type, name: str):
+        original = getattr(kind, name)
+
+        @wraps(original)
+        def watched(*args, **kwargs):
+            if self._left is None:
+                return original(*args, **kwargs)
+            self._left -= 1
+            due = self._left == 0
+            if due and not self._after:
+                self._kill(kind, name)
+            result = original(*args, **kwargs)
+            if due:
+                self._kill(kind, name)
+            return result
+
+        return watched
+
+    def _kill(self, kind: type, name: str) -> None:
+        self._left, self.where = None, f"{'after' if self._after else 'before'} {kind.__name__}.{name}"
+        raise Killed(self.where)

@@ -1,0 +1,158 @@
+"""The product under the property test: one home, one alias, a process that dies now and then, and a reader."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from errors import KeydistillError
+from ingest import AliasChanges, Pruning, Reindexer, Syncer
+from retrieval import LiveRetriever
+from runs import ReindexRun, Run, SyncRun, open_store
+from settings import Settings, load_settings
+from tests.support.kills import Killed, Kills
+from tests.support.live_model import MAX_REMOVED_SHARE, points
+from tests.support.stub_students import StubStudent
+from vectorstore import CollectionInfo, Record, SearchParams
+from vectorstore.factory import open_engine
+
+TITLE, LIMIT = "what a seller offers", 5
+_EXACT = SearchParams(exact=True)
+
+
+@dataclass(frozen=True)
+class World:
+    """What examples share: files of the inventories, the kills, and where the server is."""
+
+    folder: Path
+    files: dict[str, Path]
+    kills: Kills
+    url: str | None
+
+    def options(self, home: Path) -> dict[str, Any]:
+        server = {} if self.url is None else {"engine": "server", "qdrant_url": self.url}
+        return {
+            "home": home,
+            "alias": f"live-{home.name}",
+            "part_rows": 16,
+            "upsert_batch": 10,
+            "max_removed_share": MAX_REMOVED_SHARE,
+            # Coverage is all that the gate shall refuse for: the vectors are chance, and the machine is busy.
+            "gate_sample": 4,
+            "gate_max_short": 1.0,
+            "gate_max_drift": 2.0,
+            "gate_latency_floor_ms": 1e6,
+            **server,
+        }
+
+
+class Bench:
+    """One example's home and alias. A process that died is replaced by a new one, with files opened anew."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.home = world.folder / uuid4().hex[:8]
+        self.settings: Settings = load_settings(**world.options(self.home))
+        self.store = open_store(self.settings)
+        self.engine = open_engine(self.settings)
+        # Another process, which lives through the deaths of the first.
+        self._reading = open_engine(self.settings)
+        self._reader: LiveRetriever | None = None
+
+    def attempt(self, work: Callable[[], Any], kill: tuple[int, bool] | None) -> Any:
+        """What the work returned, or the error that it ended with; None where it was killed."""
+        try:
+            if kill is None:
+                return work()
+            with self.world.kills.at(*kill):
+                return work()
+        except KeydistillError as error:
+            return error
+        except Killed:
+            self.engine.close()
+            self.engine = open_engine(self.settings)
+            return None
+
+    def reindexer(self, **options: Any) -> Reindexer:
+        return Reindexer(self.settings.model_copy(update=options), self.engine)
+
+    def syncer(self) -> Syncer:
+        return Syncer(self.settings, self.engine)
+
+    def changes(self) -> AliasChanges:
+        return AliasChanges(self.settings, self.engine, self.store)
+
+    def pruning(self, grace_seconds: float = 0.0) -> Pruning:
+        settings = self.settings.model_copy(update={"grace_seconds": grace_seconds})
+        return Pruning(settings, self.engine, self.store)
+
+    def target(self) -> str | None:
+        """What the alias names."""
+        return self.engine.aliases().get(self.settings.alias)
+
+    def live_run(self) -> str | None:
+        """The run whose collection it is, by its name alone."""
+        target = self.target()
+        if target is None:
+            return None
+        rest = target.removeprefix(f"{self.settings.alias}-")
+        return next(run.id for run in self.store.all() if rest == run.id or rest.startswith(f"{run.id}-"))
+
+    def live_info(self) -> CollectionInfo:
+        return self.engine.info(self.settings.alias)
+
+    def reindexes(self) -> dict[str, ReindexRun]:
+        return {run.id: run for run in reversed(self.store.all()) if isinstance(run, ReindexRun)}
+
+    def syncs(self) -> dict[str, SyncRun]:
+        return {run.id: run for run in reversed(self.store.all()) if isinstance(run, SyncRun)}
+
+    def runs(self) -> dict[str, Run]:
+        return {run.id: run for run in self.store.all()}
+
+    def collections(self) -> set[str]:
+        return {name for name in self.engine.collections() if name.startswith(f"{self.settings.alias}-")}
+
+    def records(self) -> list[Record]:
+        return list(self.engine.scroll(self.settings.alias, with_vectors=True))
+
+    def chain(self) -> list[tuple[str | None, str]]:
+        """From and to of every change of the alias, as the audit log has them."""
+        return [
+            (line.before, line.after)
+            for line in self.store.history()
+            if line.alias == self.settings.alias and line.after is not None
+        ]
+
+    @property
+    def reader(self) -> LiveRetriever:
+        """A service that reads; opened when something is live."""
+        if self._reader is None:
+            students = lambda source, dimension: StubStudent(source, dimension)  # noqa: E731
+            self._reader = LiveRetriever(
+                self._reading, self.settings.alias, students, params=_EXACT, poll_seconds=3_600.0
+            )
+        return self._reader
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        if self.world.url is not None:
+            # Past the engine, which refuses to delete what is live: the front is shared.
+            for name in self.collections():
+                self.engine._client.delete_collection(name)
+        self._reading.close()
+        self.engine.close()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+def best_answers(student: str, inventory: str) -> list[str]:
+    """The keyphrases that a query for TITLE must find, best first."""
+    texts = [keyphrase for keyphrase, _ in points(inventory)]
+    stub = StubStudent(student)
+    scores = stub.embed_keyphrases(texts) @ stub.embed_items([TITLE])[0]
+    return [texts[place] for place in np.argsort(-scores)[:LIMIT]]
