@@ -4,7 +4,8 @@
 
 FOLDER holds real keyphrases (`keyphrases.parquet`, column `keyphrase`); without it they are simulated. Every repeat
 measures all methods in turn on the same keyphrases, from text to normalised vector, so that what else the machine does
-meets all of them; ratios are those within a repeat. `encode` gets the batch size with which it is fastest here.
+meets all of them. Ratios are those within a repeat: by the clock, and per second of CPU time, which holds on a machine
+that others use too. `encode` gets the batch size with which it is fastest here.
 
 Agreement is that with torch in fp32: the largest cosine distance, and the share of a keyphrase's 10 nearest neighbours
 that stays. Beside the rates stands what the machine can do: GFLOP/s of a large matrix product, and the share of it
@@ -70,12 +71,16 @@ def run(arguments: argparse.Namespace, cache: Path) -> dict[str, Any]:
         **{name: student.embed_keyphrases for name, student in students.items()},
     }
     rates: dict[str, list[float]] = {name: [] for name in methods}
+    per_cpu: dict[str, list[float]] = {name: [] for name in methods}
     peaks: dict[str, list[float]] = {precision: [] for precision in set(_PRECISION.values())}
     for repeat in range(-1, arguments.repeats or (3 if quick else 7)):
         for name, embed in methods.items():
+            began = time.process_time()
             rate = _rate(embed, sample)
+            spent = time.process_time() - began
             if repeat >= 0:  # the first round allocates and compiles
                 rates[name].append(rate)
+                per_cpu[name].append(len(sample) / spent)
         for precision, values in peaks.items():
             values.append(_peak(precision))
     tokens = students["torch"].count_tokens(sample)
@@ -92,7 +97,9 @@ def run(arguments: argparse.Namespace, cache: Path) -> dict[str, Any]:
         "methods": {
             name: {
                 "keyphrases_per_second": report.spread(values),
-                "ratio": report.spread([own / peer for own, peer in zip(values, rates[_ENCODE], strict=True)]),
+                "ratio": _ratios(values, rates[_ENCODE]),
+                "keyphrases_per_cpu_second": report.spread(per_cpu[name]),
+                "cpu_ratio": _ratios(per_cpu[name], per_cpu[_ENCODE]),
                 # Medians on both sides: on a machine that others use, one product may meet a free moment.
                 "share_of_peak": statistics.median(values) * work / 1e9 / statistics.median(peaks[_PRECISION[name]]),
             }
@@ -100,6 +107,10 @@ def run(arguments: argparse.Namespace, cache: Path) -> dict[str, Any]:
         },
         "agreement": _agreement(students, texts),
     }
+
+
+def _ratios(values: Sequence[float], peers: Sequence[float]) -> dict[str, float]:
+    return report.spread([own / peer for own, peer in zip(values, peers, strict=True)])
 
 
 def _students(source: str, threads: int, cache: Path) -> dict[str, Student]:
@@ -196,13 +207,14 @@ def _print(figures: dict[str, Any]) -> None:
                 f"{rate['median']:,.0f}",
                 f"{ratio['median']:.2f}",
                 f"{ratio['min']:.2f}-{ratio['max']:.2f}",
+                f"{method['cpu_ratio']['median']:.2f}",
                 f"{method['share_of_peak']:.0%}",
                 f"{agreement['max_cosine_distance']:.1e}" if agreement else "",
                 f"{agreement['top10_overlap']:.4f}" if agreement else "",
             )
         )
     report.table(
-        ("method", "keyphrases/s", "ratio", "min-max", "of peak", "max distance", "top-10 overlap"),
+        ("method", "keyphrases/s", "ratio", "min-max", "per CPU second", "of peak", "max distance", "top-10 overlap"),
         rows,
     )
     peaks = ", ".join(f"{name} {peak['median']:,.0f}" for name, peak in sorted(figures["peak_gflops"].items()))
