@@ -7,7 +7,8 @@
     │   └── TooManyRejectsError      more rows were rejected than `max_reject_share` allows
     ├── StorageError                 a folder cannot be written: full, read-only, or another process writes there
     ├── StudentError                 a student cannot be found, loaded or trusted
-    │   └── StudentMismatchError     a vector or collection belongs to another student
+    │   ├── StudentMismatchError     a vector or collection belongs to another student
+    │   └── RuntimeUnavailableError  a runtime cannot compute it on this machine
     ├── JudgeError                   a judge cannot be used: refused, misconfigured, without a model
     │   └── JudgeUnavailableError    its endpoint cannot be reached, or keeps failing
     ├── AssistantError               an assistant cannot be found, loaded or trusted
@@ -69,6 +70,10 @@ class StudentError(KeydistillError):
 
 class StudentMismatchError(StudentError):
     """A vector or collection belongs to another student than the one at hand."""
+
+
+class RuntimeUnavailableError(StudentError):
+    """A runtime cannot compute a student on this machine; another one can."""
 
 
 class JudgeError(KeydistillError):

@@ -79,6 +79,12 @@ class Settings(BaseSettings):
         default=None, ge=1, description="threads for the student's arithmetic; unset: one per core"
     )
 
+    runtime: Literal["auto", "torch", "openvino-fp32", "openvino-bf16"] = Field(
+        default="torch",
+        description="what computes vectors of builds and queries; auto: torch on a GPU, otherwise OpenVINO, in bf16 "
+        "where the CPU has it",
+    )
+
     judge_url: str | None = Field(
         default=None, description="address of the judge's chat endpoint, as in http://localhost:8000/v1"
     )
@@ -219,6 +225,11 @@ class Settings(BaseSettings):
     gate_min_dimension_overlap: float = Field(
         default=0.85, ge=0, le=1, description="least share of neighbours that a cut to fewer dimensions keeps"
     )
+
+    @property
+    def runtime_cache(self) -> Path:
+        """Folder of students that were exported for a runtime."""
+        return self.home / "cache" / "runtimes"
 
     @field_validator("schedule_timezone")
     @classmethod

@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from sentence_transformers import SentenceTransformer
 
 from benchmarks import report
-from encoders import Student
+from encoders import Student, find_model
 from retrieval import Retriever, item_filter, read_items
 from settings import Settings, load_settings
 from tables import RejectLog
@@ -127,13 +128,12 @@ def embedding(student: Student, folder: Path, count: int) -> dict[str, Any]:
     keyphrases = pq.read_table(folder / "marketplace" / "inventory.parquet", columns=["keyphrase"])["keyphrase"]
     chosen = np.random.default_rng(0).choice(len(keyphrases), size=min(count, len(keyphrases)), replace=False)
     texts = [keyphrases[int(index)].as_py() for index in chosen]
+    encoder = SentenceTransformer(str(find_model(student.source)), device="cpu", local_files_only=True)
     ours, peer = [], []
     for _ in range(3):
         ours.append(_rate(lambda: student.embed_keyphrases(texts), len(texts)))
         peer.append(
-            max(
-                _rate(lambda size=size: student._model.encode(texts, batch_size=size), len(texts)) for size in (64, 128)
-            )
+            max(_rate(lambda size=size: encoder.encode(texts, batch_size=size), len(texts)) for size in (64, 128))
         )
     ratios = [ours / peer for ours, peer in zip(ours, peer, strict=True)]
     return {"ours": report.spread(ours), "encode": report.spread(peer), "ratio": report.spread(ratios)}

@@ -11,7 +11,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("keydistill", "torch", "sentence-transformers", "transformers", "qdrant-edge-py", "duckdb", "numpy")
+_PACKAGES = (
+    "keydistill",
+    "torch",
+    "openvino",
+    "sentence-transformers",
+    "transformers",
+    "qdrant-edge-py",
+    "duckdb",
+    "numpy",
+)
 
 
 def options(description: str) -> argparse.ArgumentParser:

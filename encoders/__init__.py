@@ -5,18 +5,22 @@ from encoders.batching import equal_length_batches
 from encoders.exact_search import nearest
 from encoders.item_text import ItemText, item_text_of, read_model_file, write_model_file
 from encoders.models import content_digest, find_model
+from encoders.runtime import TOLERANCE, RuntimeName, WantedRuntime
 from encoders.student import Progress, Student, Vectors
 from encoders.student_files import StudentFiles, student_version
 
 __all__ = [
+    "TOLERANCE",
     "Assistant",
     "Calibration",
     "ItemText",
     "Progress",
+    "RuntimeName",
     "Scores",
     "Student",
     "StudentFiles",
     "Vectors",
+    "WantedRuntime",
     "assistant_version",
     "content_digest",
     "equal_length_batches",

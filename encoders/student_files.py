@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.models import content_digest, find_model
+from encoders.tokens import shared_tokenizer
 from errors import StudentError
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class StudentFiles:
     version: str
     dimension: int
 
+    @property
+    def digest(self) -> str:
+        """The part of the version that stands for the files alone, whatever they are called and cut to."""
+        return self.version.rpartition("-")[2]
+
     @classmethod
     def find(cls, source: str, *, dimension: int | None = None) -> StudentFiles:
         """Find a student; see `Student.load` for the arguments.
@@ -65,23 +71,23 @@ class StudentFiles:
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """See `Student.count_tokens`."""
-        tokenizer = self._tokenizer()
+        tokenizer = self.tokenizer()
         counts = np.empty(len(texts), dtype=np.int32)
         for start in range(0, len(texts), _TOKENIZE_SLICE):
             encodings = tokenizer.encode_batch_fast(list(texts[start : start + _TOKENIZE_SLICE]))
             counts[start : start + len(encodings)] = [len(encoding) for encoding in encodings]
         return counts
 
-    def _tokenizer(self) -> Tokenizer:
-        from tokenizers import Tokenizer
+    def tokenizer(self) -> Tokenizer:
+        """Its tokenizer without padding, cut at its longest input.
 
+        Raises:
+            StudentError: It has none of the fast kind.
+        """
         file = self.folder / "tokenizer.json"
         if not file.is_file():
             raise StudentError(f"{self.folder} has no tokenizer.json; expected a fast tokenizer's files")
-        tokenizer = Tokenizer.from_file(str(file))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(max_length=_longest_input(self.folder))
-        return tokenizer
+        return shared_tokenizer(file.read_text(encoding="utf-8"), _longest_input(self.folder))
 
 
 def student_version(source: str, folder: Path, dimension: int) -> str:

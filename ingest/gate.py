@@ -110,7 +110,13 @@ class Gate:
         except KeydistillError:
             # Another way to the same files, for collections whose run is known elsewhere.
             source = str(info.metadata.get("student"))
-        student = Student.load(source, dimension=info.dimension, threads=self._settings.threads)
+        student = Student.load(
+            source,
+            dimension=info.dimension,
+            threads=self._settings.threads,
+            runtime=self._settings.runtime,
+            cache=self._settings.runtime_cache,
+        )
         if student.version != expected:
             raise StudentMismatchError(f"it was built by student {expected}, {source} is {student.version} now")
         return student
@@ -163,7 +169,9 @@ class Gate:
         if side.dimension >= full or not items.queries:
             return Dimensions(full, None, 0)
         self._progress.start("gate: dimension", None, "")
-        whole = Student.load(source, threads=self._settings.threads)
+        whole = Student.load(
+            source, threads=self._settings.threads, runtime=self._settings.runtime, cache=self._settings.runtime_cache
+        )
         step = max(1, len(items.queries) // _DIMENSION_QUERIES)
         queries = items.queries[::step][:_DIMENSION_QUERIES]
         near = {str(hit.payload["keyphrase"]) for hits in answered.lists[::step] for hit in hits}

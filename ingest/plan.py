@@ -56,7 +56,13 @@ def plan(
             f"{report.rows_rejected:,} of {report.rows_read:,} rows would be rejected, more than max_reject_share "
             f"{settings.max_reject_share:.0%} allows; `keydistill inventory check` shows which and why"
         )
-    student = Student.load(settings.student, dimension=settings.dimension, threads=settings.threads)
+    student = Student.load(
+        settings.student,
+        dimension=settings.dimension,
+        threads=settings.threads,
+        runtime=settings.runtime,
+        cache=settings.runtime_cache,
+    )
     rows = report.rows
     rate = _embedding_rate(student, report.sample)
     return Plan(

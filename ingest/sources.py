@@ -60,7 +60,13 @@ class RunSources:
         """
         if self._student is None or self._student.version != run.student_version:
             source = self.files_of(run).source
-            self._student = Student.load(source, dimension=run.dimension, threads=self._settings.threads)
+            self._student = Student.load(
+                source,
+                dimension=run.dimension,
+                threads=self._settings.threads,
+                runtime=self._settings.runtime,
+                cache=self._settings.runtime_cache,
+            )
         return self._student
 
     def snapshot(self, run_id: str) -> Snapshot:

@@ -200,5 +200,7 @@ def search_params(settings: Settings) -> SearchParams:
 
 
 def student_loader(settings: Settings) -> StudentLoader:
-    """Loads students with the threads that the settings give."""
-    return lambda source, dimension: Student.load(source, dimension=dimension, threads=settings.threads)
+    """Loads students into the runtime, and with the threads, that the settings name."""
+    return lambda source, dimension: Student.load(
+        source, dimension=dimension, threads=settings.threads, runtime=settings.runtime, cache=settings.runtime_cache
+    )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from encoders import TOLERANCE, Student
 from errors import VerificationError
 from ingest.filter_counts import NamedFilter, filters_to_count, passing
 from ingest.points import PAYLOAD_INDEXES, payloads
@@ -54,6 +55,20 @@ def test_what_is_verified_is_in_the_report(bench, inventory):
     assert report["points"] == report["rows_read_back"] == ROWS
     assert report["filters_counted"] > 20
     assert report["largest_cosine_distance"] < 1e-4
+
+
+@pytest.mark.parametrize("reference", ["tiny_student", pytest.param("student", marks=pytest.mark.slow)])
+def test_what_one_runtime_built_passes_where_another_verifies(request, tmp_path, inventory, monkeypatch, reference):
+    pytest.importorskip("openvino")
+    torch_student = request.getfixturevalue(reference)
+    built = Student.load(torch_student.source, runtime="openvino-bf16", cache=tmp_path / "runtimes")
+    only_loads(monkeypatch, built)
+    with open_bench("embedded", tmp_path / "home", "", built.source) as bench:
+        run = bench.build(inventory)
+        snapshot = Snapshot.open(bench.store.folder(run.id) / "snapshot")
+        report = verify(run, snapshot, bench.engine, torch_student)
+    # Half of the distance that verification allows.
+    assert report["largest_cosine_distance"] < TOLERANCE
 
 
 def test_one_in_a_hundred_points_missing_is_found(bench, inventory, monkeypatch):

@@ -1,0 +1,229 @@
+"""Keyphrases per second of every runtime against `SentenceTransformer.encode`, and how well their answers agree.
+
+    python -m benchmarks.embedding [--data FOLDER] [--student SOURCE] [--quick] [--json FILE]
+
+FOLDER holds real keyphrases (`keyphrases.parquet`, column `keyphrase`); without it they are simulated. Every repeat
+measures all methods in turn on the same keyphrases, from text to normalised vector, so that what else the machine does
+meets all of them. Ratios are those within a repeat: by the clock, and per second of CPU time, which holds on a machine
+that others use too. `encode` gets the batch size with which it is fastest here.
+
+Agreement is that with torch in fp32: the largest cosine distance, and the share of a keyphrase's 10 nearest neighbours
+that stays. Beside the rates stands what the machine can do: GFLOP/s of a large matrix product, and the share of it
+that a method reaches, counting the work of real tokens alone.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from benchmarks import report
+from encoders import RuntimeName, Student, Vectors, find_model, nearest
+from simulation import MarketplaceSettings, simulate
+
+_BATCH_SIZES = (32, 64, 128, 256)
+_ENCODE = "SentenceTransformer.encode"
+_PRECISION: dict[str, str] = {"torch": "fp32", "openvino-fp32": "fp32", "openvino-bf16": "bf16", _ENCODE: "fp32"}
+_QUERIES = 1_000
+
+
+def main() -> None:
+    """Load, measure in turn, compare, print."""
+    parser = report.options(__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="folder with keyphrases.parquet")
+    parser.add_argument("--student", default="sentence-transformers/all-MiniLM-L6-v2")
+    parser.add_argument("--keyphrases", type=int, help="keyphrases per measurement  [default: 2000]")
+    parser.add_argument("--pool", type=int, help="keyphrases among which neighbours are looked for  [default: all]")
+    parser.add_argument("--repeats", type=int, help="[default: 7]")
+    parser.add_argument("--threads", type=int, help="[default: one per core]")
+    parser.add_argument("--cache", type=Path, help="where exported students are kept  [default: a temporary folder]")
+    arguments = parser.parse_args()
+    before = report.machine()
+    with tempfile.TemporaryDirectory() as scratch:
+        figures = run(arguments, arguments.cache or Path(scratch))
+    _print(figures)
+    report.write(arguments.json, figures, before)
+
+
+def run(arguments: argparse.Namespace, cache: Path) -> dict[str, Any]:
+    """All figures."""
+    quick = arguments.quick
+    count = arguments.keyphrases or (200 if quick else 2_000)
+    threads = arguments.threads or len(os.sched_getaffinity(0))
+    texts = _keyphrases(arguments.data, arguments.pool or (1_000 if quick else 50_000))
+    sample = texts[:: max(1, len(texts) // count)][:count]
+    torch.set_num_threads(threads)
+    students = _students(arguments.student, threads, cache)
+    encoder = SentenceTransformer(str(find_model(arguments.student)), device="cpu", local_files_only=True)
+    size = _best_batch_size(encoder, sample)
+    methods: dict[str, Callable[[Sequence[str]], Any]] = {
+        _ENCODE: lambda texts: encoder.encode(list(texts), batch_size=size),
+        **{name: student.embed_keyphrases for name, student in students.items()},
+    }
+    rates: dict[str, list[float]] = {name: [] for name in methods}
+    per_cpu: dict[str, list[float]] = {name: [] for name in methods}
+    peaks: dict[str, list[float]] = {precision: [] for precision in set(_PRECISION.values())}
+    for repeat in range(-1, arguments.repeats or (3 if quick else 7)):
+        for name, embed in methods.items():
+            began = time.process_time()
+            rate = _rate(embed, sample)
+            spent = time.process_time() - began
+            if repeat >= 0:  # the first round allocates and compiles
+                rates[name].append(rate)
+                per_cpu[name].append(len(sample) / spent)
+        for precision, values in peaks.items():
+            values.append(_peak(precision))
+    tokens = students["torch"].count_tokens(sample)
+    work = _flops(encoder, tokens) / len(sample)
+    return {
+        "keyphrases": len(sample),
+        "tokens_per_keyphrase": float(tokens.mean()),
+        "pool": len(texts),
+        "threads": threads,
+        "student": students["torch"].version,
+        "encode_batch_size": size,
+        "mflop_per_keyphrase": work / 1e6,
+        "peak_gflops": {precision: report.spread(values) for precision, values in peaks.items()},
+        "methods": {
+            name: {
+                "keyphrases_per_second": report.spread(values),
+                "ratio": _ratios(values, rates[_ENCODE]),
+                "keyphrases_per_cpu_second": report.spread(per_cpu[name]),
+                "cpu_ratio": _ratios(per_cpu[name], per_cpu[_ENCODE]),
+                # Medians on both sides: on a machine that others use, one product may meet a free moment.
+                "share_of_peak": statistics.median(values) * work / 1e9 / statistics.median(peaks[_PRECISION[name]]),
+            }
+            for name, values in rates.items()
+        },
+        "agreement": _agreement(students, texts),
+    }
+
+
+def _ratios(values: Sequence[float], peers: Sequence[float]) -> dict[str, float]:
+    return report.spread([own / peer for own, peer in zip(values, peers, strict=True)])
+
+
+def _students(source: str, threads: int, cache: Path) -> dict[str, Student]:
+    names: tuple[RuntimeName, ...] = ("torch", "openvino-fp32", "openvino-bf16")
+    loaded = [Student.load(source, device="cpu", threads=threads, runtime=name, cache=cache) for name in names]
+    # Where a runtime cannot be used, another one took its place.
+    return {student.runtime: student for student in loaded}
+
+
+def _keyphrases(data: Path | None, most: int) -> list[str]:
+    if data is None:
+        with tempfile.TemporaryDirectory() as folder:
+            simulate(Path(folder) / "market", MarketplaceSettings(items=300, keyphrases=most, seed=0))
+            table = pq.read_table(Path(folder) / "market" / "inventory.parquet", columns=["keyphrase"])
+    else:
+        table = pq.read_table(data / "keyphrases.parquet", columns=["keyphrase"])
+    texts = list(dict.fromkeys(table.column("keyphrase").to_pylist()))
+    order = np.random.default_rng(0).permutation(len(texts))[:most]
+    return [texts[place] for place in order]
+
+
+def _best_batch_size(encoder: SentenceTransformer, texts: Sequence[str]) -> int:
+    few = list(texts[: max(100, len(texts) // 4)])
+    encoder.encode(few)
+    return max(
+        _BATCH_SIZES,
+        key=lambda size: max(_rate(lambda given: encoder.encode(list(given), batch_size=size), few) for _ in range(2)),
+    )
+
+
+def _rate(embed: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> float:
+    began = time.perf_counter()
+    embed(texts)
+    return len(texts) / (time.perf_counter() - began)
+
+
+def _peak(precision: str, size: int = 1_024) -> float:
+    """GFLOP/s of a product of two square matrices in torch, the best of a few."""
+    kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    left, right = (torch.randn(size, size, dtype=torch.float32).to(kind) for _ in range(2))
+    best = 0.0
+    for _ in range(5):
+        began = time.perf_counter()
+        left @ right
+        best = max(best, 2 * size**3 / (time.perf_counter() - began) / 1e9)
+    return best
+
+
+def _flops(encoder: SentenceTransformer, tokens: NDArray[np.int32]) -> float:
+    """Work of linear layers and attention over texts of so many tokens; a multiplication and an addition are two."""
+    transformer: Any = encoder[0]
+    linear = sum(
+        module.weight.numel()
+        for name, module in transformer.named_modules()
+        if isinstance(module, torch.nn.Linear) and "pooler" not in name
+    )
+    config = transformer.auto_model.config
+    lengths = tokens.astype(np.float64)
+    attention = 4 * config.num_hidden_layers * config.hidden_size * lengths**2
+    return float((2 * linear * lengths + attention).sum())
+
+
+def _agreement(students: dict[str, Student], texts: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Of each runtime with torch, over all keyphrases."""
+    expected = students["torch"].embed_keyphrases(texts)
+    queries = slice(0, min(_QUERIES, len(texts)))
+    first = _neighbours(expected, queries)
+    found = {}
+    for name, student in students.items():
+        vectors = expected if name == "torch" else student.embed_keyphrases(texts)
+        own = _neighbours(vectors, queries)
+        found[name] = {
+            "max_cosine_distance": max(0.0, float((1 - (vectors.astype(np.float64) * expected).sum(axis=1)).max())),
+            "mean_cosine": float((vectors.astype(np.float64) * expected).sum(axis=1).mean()),
+            "top10_overlap": float(np.mean([len(a & b) / len(a) for a, b in zip(first, own, strict=True)])),
+        }
+    return found
+
+
+def _neighbours(vectors: Vectors, queries: slice) -> list[set[int]]:
+    """The 10 nearest of each query among all, itself left out; queries and keyphrases of one runtime."""
+    places, _ = nearest(vectors[queries], vectors, 11)
+    return [set([place for place in row if place != own][:10]) for own, row in enumerate(places.tolist())]
+
+
+def _print(figures: dict[str, Any]) -> None:
+    rows = []
+    for name, method in figures["methods"].items():
+        agreement = figures["agreement"].get(name)
+        rate, ratio = method["keyphrases_per_second"], method["ratio"]
+        rows.append(
+            (
+                name,
+                f"{rate['median']:,.0f}",
+                f"{ratio['median']:.2f}",
+                f"{ratio['min']:.2f}-{ratio['max']:.2f}",
+                f"{method['cpu_ratio']['median']:.2f}",
+                f"{method['share_of_peak']:.0%}",
+                f"{agreement['max_cosine_distance']:.1e}" if agreement else "",
+                f"{agreement['top10_overlap']:.4f}" if agreement else "",
+            )
+        )
+    report.table(
+        ("method", "keyphrases/s", "ratio", "min-max", "per CPU second", "of peak", "max distance", "top-10 overlap"),
+        rows,
+    )
+    peaks = ", ".join(f"{name} {peak['median']:,.0f}" for name, peak in sorted(figures["peak_gflops"].items()))
+    print(
+        f"{figures['keyphrases']:,} keyphrases of {figures['tokens_per_keyphrase']:.2f} tokens, "
+        f"{figures['mflop_per_keyphrase']:.0f} MFLOP each; neighbours among {figures['pool']:,}; "
+        f"encode in batches of {figures['encode_batch_size']}; peak in GFLOP/s: {peaks}"
+    )
+
+
+if __name__ == "__main__":
+    main()

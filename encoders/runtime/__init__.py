@@ -1,0 +1,19 @@
+"""Runtimes: what computes a student's vectors. All give a text the same vector, to `TOLERANCE`."""
+
+from encoders.runtime.choice import load_runtime
+from encoders.runtime.export import ExportReport, exported
+from encoders.runtime.openvino_runtime import OpenVinoRuntime
+from encoders.runtime.protocol import TOLERANCE, Runtime, RuntimeName, WantedRuntime
+from encoders.runtime.torch_runtime import TorchRuntime
+
+__all__ = [
+    "TOLERANCE",
+    "ExportReport",
+    "OpenVinoRuntime",
+    "Runtime",
+    "RuntimeName",
+    "TorchRuntime",
+    "WantedRuntime",
+    "exported",
+    "load_runtime",
+]

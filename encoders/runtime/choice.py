@@ -1,0 +1,93 @@
+"""Which runtime computes: the one that was asked for, or the next best that works here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoders.runtime.openvino_runtime import OpenVinoRuntime
+from encoders.runtime.protocol import Runtime, RuntimeName, WantedRuntime
+from encoders.runtime.torch_runtime import TorchRuntime
+from encoders.student_files import StudentFiles
+from errors import RuntimeUnavailableError, StudentError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """What a runtime is loaded from and for."""
+
+    files: StudentFiles
+    cache: Path
+    threads: int | None
+    device: str | None
+
+
+_LOADERS: dict[RuntimeName, Callable[[_Where], Runtime]] = {
+    "torch": lambda where: TorchRuntime.load(where.files.folder, threads=where.threads, device=where.device),
+    "openvino-fp32": lambda where: OpenVinoRuntime.load(where.files, "fp32", cache=where.cache, threads=where.threads),
+    "openvino-bf16": lambda where: OpenVinoRuntime.load(where.files, "bf16", cache=where.cache, threads=where.threads),
+}
+# What is tried for each wish, in this order.
+_CANDIDATES: dict[WantedRuntime, tuple[RuntimeName, ...]] = {
+    "auto": ("openvino-bf16", "openvino-fp32", "torch"),
+    "openvino-bf16": ("openvino-bf16", "openvino-fp32", "torch"),
+    "openvino-fp32": ("openvino-fp32", "torch"),
+    "torch": ("torch",),
+}
+
+
+def load_runtime(
+    files: StudentFiles,
+    wanted: WantedRuntime,
+    *,
+    cache: Path,
+    threads: int | None = None,
+    device: str | None = None,
+) -> Runtime:
+    """Load a student's weights into a runtime.
+
+    One line in the log says which one is taken in place of the wanted one, and why: a warning, unless "auto" left the
+    choice open.
+
+    Args:
+        files: The student.
+        wanted: A runtime, or "auto": torch where there is a GPU, otherwise OpenVINO with the least precision that
+            the CPU has and that keeps to the tolerance.
+        cache: Where exported students are kept.
+        threads: Threads for arithmetic on CPU; None takes one per core.
+        device: "cpu" or "cuda"; None takes a GPU where there is one. Only torch knows a GPU.
+
+    Raises:
+        StudentError: The student cannot be loaded.
+        StorageError: An exported student cannot be written.
+    """
+    if wanted not in _CANDIDATES:
+        raise StudentError(f"there is no runtime {wanted!r}; expected one of {', '.join(_CANDIDATES)}")
+    where = _Where(files, cache, threads, device)
+    if wanted == "auto" and device != "cpu" and (device is not None or _has_gpu()):
+        return _LOADERS["torch"](where)
+    reasons: list[str] = []
+    for name in _CANDIDATES[wanted]:
+        try:
+            runtime = _LOADERS[name](where)
+        except RuntimeUnavailableError as error:
+            reasons.append(str(error))
+            continue
+        if reasons:
+            level = logging.INFO if wanted == "auto" else logging.WARNING
+            _log.log(level, "runtime %s in place of %s: %s", name, _CANDIDATES[wanted][0], "; ".join(reasons))
+        return runtime
+    raise AssertionError("torch is always tried last and never unavailable")
+
+
+def _has_gpu() -> bool:
+    # Asking torch costs seconds: it is asked only where the system has the device of one.
+    if not any(any(Path("/dev").glob(pattern)) for pattern in ("nvidia[0-9]*", "kfd", "dxg")):
+        return False
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,182 @@
+"""A student as an OpenVINO graph: made once per version and machine, with a report of how exact it is.
+
+    CACHE/ab12cd34ef56-openvino-2026.4.1/
+        model.xml, model.bin     the graph and its weights, fp32
+        report.json              what it was made from, its hashes, and its tolerance per precision
+
+It lies beside the models and not in a version's folder, which never changes once it is published. The folder's name has
+the hash of the student's content, so that no student ever meets another's graph.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.runtime.protocol import TOLERANCE
+from encoders.runtime.sample import SAMPLE
+from encoders.runtime.torch_runtime import TorchRuntime
+from encoders.student_files import StudentFiles
+from encoders.tokens import token_batches
+from errors import InputError, RuntimeUnavailableError, StorageError
+from files import FolderKind, complete_folder, file_lock, file_sha256
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+GRAPH = "model.xml"
+REPORT = "report.json"
+
+_KIND = FolderKind("exported student", REPORT)
+_FILES = (GRAPH, "model.bin")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """How an exported student differs from the original.
+
+    Attributes:
+        student: Hash of the student's content.
+        versions: Of the packages that made it.
+        cpu: The CPU that it was compared on.
+        texts: Number of texts in the comparison.
+        max_cosine_distance: Between OpenVINO's vectors and those of torch in fp32, by precision ("fp32", "bf16"); the
+            CPU lacks what is not there.
+        allowed: Above this, the precision is not used.
+        sha256: Of the graph's files.
+    """
+
+    student: str
+    versions: Mapping[str, str]
+    cpu: str
+    texts: int
+    max_cosine_distance: Mapping[str, float]
+    allowed: float
+    sha256: Mapping[str, str]
+
+
+def exported(files: StudentFiles, cache: Path) -> tuple[Path, ExportReport]:
+    """The folder of the student's graph, and its report; it is made first where it is not there, or is damaged.
+
+    Processes that ask at once get one graph: one makes it, the others wait.
+
+    Args:
+        files: The student.
+        cache: Where graphs are kept.
+
+    Raises:
+        RuntimeUnavailableError: The student is of a kind that cannot be exported.
+        StorageError: The graph cannot be written.
+    """
+    folder = cache / f"{files.digest}-openvino-{version('openvino')}"
+    report = _whole(folder)
+    if report is not None:
+        return folder, report
+    try:
+        with file_lock(cache / f".{folder.name}.lock"):
+            report = _whole(folder)
+            if report is None:
+                _log.info("exporting student %s for OpenVINO, once, into %s", files.version, folder)
+                with complete_folder(folder, _KIND, force=True) as draft:
+                    report = _export(files, draft)
+    except (InputError, OSError) as error:
+        raise StorageError(f"the student's OpenVINO graph cannot be kept in {cache}: {error}") from error
+    return folder, report
+
+
+def _whole(folder: Path) -> ExportReport | None:
+    """The report of a graph that is there as it was written."""
+    try:
+        report = ExportReport(**json.loads((folder / REPORT).read_text(encoding="utf-8")))
+        fits = all(file_sha256(folder / name) == report.sha256[name] for name in _FILES)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError):
+        fits = False
+    if not fits:
+        _log.warning("the graph in %s is damaged and is made again", folder)
+        return None
+    return report
+
+
+def _export(files: StudentFiles, draft: Path) -> ExportReport:
+    import openvino as ov
+
+    from encoders.runtime.openvino_runtime import OpenVinoRuntime, capable_precisions, cpu_name
+
+    reference = TorchRuntime.load(files.folder, device="cpu")
+    graph = _graph(reference.model, files)
+    ov.save_model(graph, draft / GRAPH, compress_to_fp16=False)
+    expected = _vectors(reference, files)
+    distances: dict[str, float] = {
+        precision: _distance(expected, _vectors(OpenVinoRuntime(draft / GRAPH, precision, threads=1), files))
+        for precision in capable_precisions()
+    }
+    report = ExportReport(
+        student=files.digest,
+        versions={name: version(name) for name in ("openvino", "torch", "transformers", "sentence-transformers")},
+        cpu=cpu_name(),
+        texts=len(SAMPLE),
+        max_cosine_distance=distances,
+        allowed=TOLERANCE,
+        sha256={name: file_sha256(draft / name) for name in _FILES},
+    )
+    (draft / REPORT).write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+    return report
+
+
+def _graph(model: SentenceTransformer, files: StudentFiles) -> Any:
+    """All modules of the student as one graph from tokens (n, length) to vectors (n, full dimension)."""
+    import openvino as ov
+    import torch
+
+    class Whole(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.student = model
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            # Batches hold texts of one length: nothing is masked.
+            features = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+            vectors: torch.Tensor = self.student(features)["sentence_embedding"]
+            return vectors
+
+    # Sizes of 0 and 1 would be taken as constants.
+    example = torch.full((3, 7), 5, dtype=torch.long)
+    anything = torch.export.Dim.DYNAMIC
+    try:
+        with warnings.catch_warnings():
+            # torch warns about its own use of what it has deprecated.
+            warnings.simplefilter("ignore")
+            program = torch.export.export(
+                Whole().eval(), (example,), dynamic_shapes={"input_ids": {0: anything, 1: anything}}
+            )
+            return ov.convert_model(program)
+    except Exception as error:  # whatever the two raise for a module that they do not know
+        reason = str(error).strip().partition("\n")[0]
+        raise RuntimeUnavailableError(f"student {files.version} cannot be exported for OpenVINO: {reason}") from error
+
+
+def _vectors(runtime: Any, files: StudentFiles) -> NDArray[np.float32]:
+    found: dict[int, NDArray[np.float32]] = {}
+    for places, vectors in runtime.run(token_batches(SAMPLE, files.tokenizer(), runtime.batch_tokens)):
+        found.update(zip(places.tolist(), vectors, strict=True))
+    return np.stack([found[place] for place in range(len(SAMPLE))])
+
+
+def _distance(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """The largest cosine distance between rows."""
+    products = (expected * found).sum(axis=1, dtype=np.float64)
+    lengths = np.linalg.norm(expected.astype(np.float64), axis=1) * np.linalg.norm(found.astype(np.float64), axis=1)
+    # Of a vector that is not finite the distance is not a number, which no comparison allows.
+    return max(0.0, float((1 - products / lengths).max()))

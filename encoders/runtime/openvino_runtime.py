@@ -1,0 +1,174 @@
+"""The student's graph in OpenVINO on CPU, in fp32 or bf16."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.runtime.protocol import TOLERANCE, RuntimeName
+from encoders.student_files import StudentFiles
+from encoders.tokens import TokenBatch
+from errors import RuntimeUnavailableError, StudentError
+
+if TYPE_CHECKING:
+    from openvino import InferRequest
+
+Precision = Literal["fp32", "bf16"]
+
+_NAMES: dict[Precision, RuntimeName] = {"fp32": "openvino-fp32", "bf16": "openvino-bf16"}
+# What OpenVINO calls them: as hints, and among what the CPU can do.
+_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
+_CAPABILITIES: dict[Precision, str] = {"fp32": "FP32", "bf16": "BF16"}
+
+
+class OpenVinoRuntime:
+    """Computes batches side by side, one per core.
+
+    Attributes:
+        name: "openvino-fp32" or "openvino-bf16".
+        batch_tokens: As of `Runtime`.
+    """
+
+    batch_tokens = 512
+
+    def __init__(self, graph: Path, precision: Precision, *, threads: int | None = None) -> None:
+        """Compile a graph.
+
+        Args:
+            graph: The `.xml` of a student's graph.
+            precision: What arithmetic is done in.
+            threads: Threads for arithmetic; None takes one per core.
+
+        Raises:
+            StudentError: The graph cannot be read.
+        """
+        import openvino as ov
+
+        streams = threads or cores()
+        try:
+            self._compiled = ov.Core().compile_model(
+                graph,
+                "CPU",
+                {
+                    # Without it OpenVINO takes bf16 wherever the CPU has it.
+                    "INFERENCE_PRECISION_HINT": _HINTS[precision],
+                    # One thread per batch: threads that share a batch of 512 tokens wait for each other.
+                    "PERFORMANCE_HINT": "THROUGHPUT",
+                    "NUM_STREAMS": streams,
+                    "INFERENCE_NUM_THREADS": streams,
+                    # Several processes on one machine would otherwise all pin their threads to the first cores.
+                    "ENABLE_CPU_PINNING": False,
+                },
+            )
+        except RuntimeError as error:
+            reason = str(error).strip().rpartition("\n")[2]
+            raise StudentError(f"{graph} cannot be loaded: {reason}; remove its folder") from error
+        self.name = _NAMES[precision]
+        self._streams = streams
+        self._spare: list[list[InferRequest]] = []
+
+    @classmethod
+    def load(
+        cls, files: StudentFiles, precision: Precision, *, cache: Path, threads: int | None = None
+    ) -> OpenVinoRuntime:
+        """Load a student's graph; it is exported first where that has not been done.
+
+        Args:
+            files: The student.
+            precision: What arithmetic is done in.
+            cache: Where graphs are kept.
+            threads: Threads for arithmetic; None takes one per core.
+
+        Raises:
+            RuntimeUnavailableError: OpenVINO is not installed, the CPU lacks the precision, or the student cannot be
+                exported or differs by more than `TOLERANCE` from the original.
+            StorageError: The graph cannot be written.
+        """
+        if find_spec("openvino") is None:
+            raise RuntimeUnavailableError("OpenVINO is not installed; pip install 'keydistill[openvino]'")
+        if precision not in capable_precisions():
+            raise RuntimeUnavailableError(f"the CPU ({cpu_name()}) does not compute in {precision}")
+        # Needs no OpenVINO until it is called, and imports this module in turn.
+        from encoders.runtime.export import GRAPH, exported
+
+        folder, report = exported(files, cache)
+        distance = report.max_cosine_distance.get(precision)
+        if distance is None:
+            raise RuntimeUnavailableError(
+                f"{folder} was made on a CPU ({report.cpu}) that does not compute in {precision}, so that nobody knows "
+                "how exact it is; remove the folder, and it is made here"
+            )
+        if not distance <= TOLERANCE:
+            raise RuntimeUnavailableError(
+                f"in {precision} student {files.version} differs by {distance:.1g} (cosine distance) from torch, at "
+                f"most {TOLERANCE} is allowed"
+            )
+        return cls(folder / GRAPH, precision, threads=threads)
+
+    def run(self, batches: Iterable[TokenBatch]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+        """See `Runtime.run`.
+
+        Requests of its own instead of `AsyncInferQueue`, whose callbacks run on OpenVINO's threads: so the receiver
+        gets batches in order and on its own thread, and an error where it can be caught.
+        """
+        try:
+            idle = self._spare.pop()
+        except IndexError:
+            idle = []
+        busy: deque[tuple[NDArray[np.intp], InferRequest]] = deque()
+        try:
+            for places, tokens in batches:
+                # Twice as many as streams: while the receiver takes a batch, every stream has its next one.
+                if len(busy) == 2 * self._streams:
+                    yield self._finished(busy, idle)
+                request = idle.pop() if idle else self._compiled.create_infer_request()
+                request.start_async({0: tokens})
+                busy.append((places, request))
+            while busy:
+                yield self._finished(busy, idle)
+        finally:
+            # The receiver may have stopped early; a request that still computes is of no use to anybody else.
+            for _, request in busy:
+                request.wait()
+            self._spare.append(idle)
+
+    @staticmethod
+    def _finished(
+        busy: deque[tuple[NDArray[np.intp], InferRequest]], idle: list[InferRequest]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        places, request = busy.popleft()
+        request.wait()
+        # A copy: the request's memory is written again by its next batch.
+        vectors = np.array(request.get_output_tensor(0).data, dtype=np.float32)
+        idle.append(request)
+        return places, vectors
+
+
+def capable_precisions() -> list[Precision]:
+    """What the CPU of this machine computes in by itself, as OpenVINO finds out from its flags."""
+    capabilities = _cpu_property("OPTIMIZATION_CAPABILITIES")
+    return [precision for precision, capability in _CAPABILITIES.items() if capability in capabilities]
+
+
+def cpu_name() -> str:
+    """What the CPU calls itself."""
+    return str(_cpu_property("FULL_DEVICE_NAME")).strip()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    # macOS has no affinities.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu_property(name: str) -> Any:
+    import openvino as ov
+
+    return ov.Core().get_property("CPU", name)

@@ -1,0 +1,48 @@
+"""What a runtime is: the arithmetic of a student, from tokens to sentence vectors."""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.tokens import TokenBatch
+
+RuntimeName = Literal["torch", "openvino-fp32", "openvino-bf16"]
+WantedRuntime = Literal["auto", "torch", "openvino-fp32", "openvino-bf16"]
+
+# Most cosine distance between the vectors that any runtime and the reference, torch in fp32, give a text. Half of what
+# verification allows: a collection that one runtime built passes where another one verifies it.
+TOLERANCE = 5e-5
+
+
+class Runtime(Protocol):
+    """Computes sentence vectors of one student; threads may share one.
+
+    Attributes:
+        name: Which runtime this is.
+        batch_tokens: Tokens per batch with which it is fastest.
+    """
+
+    @property
+    def name(self) -> RuntimeName:
+        """See above."""
+        ...
+
+    @property
+    def batch_tokens(self) -> int:
+        """See above."""
+        ...
+
+    def run(self, batches: Iterable[TokenBatch]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+        """Sentence vectors batch by batch.
+
+        Args:
+            batches: Tokens; taken as they are needed, so that whoever makes them can work at the same time.
+
+        Yields:
+            The places of a batch, and its vectors, shape (n, full dimension), as the student's last module gives them:
+            neither cut to a Matryoshka dimension nor normalised again. A text's vector does not depend on its batch,
+            to rounding. The vectors are the receiver's to keep.
+        """
+        ...

@@ -1,0 +1,231 @@
+"""Runtimes: every one gives the same vectors, and one that cannot be used here gives way to another."""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders import TOLERANCE, Student, StudentFiles, content_digest
+from encoders.runtime import OpenVinoRuntime, TorchRuntime, export, exported, openvino_runtime
+from encoders.tokens import TokenBatch, token_batches
+from errors import StudentError
+
+pytest.importorskip("openvino")
+
+TEXTS = [
+    "red running shoes",
+    "iphone 13 case",
+    "ps5",
+    "usb c cable 6 ft",
+    "mens waterproof hiking boots size 10",
+    "ps5",
+    "vintage levis 501 denim jeans made in usa 32x30 with button fly and red tab",
+]
+PRECISIONS = openvino_runtime.capable_precisions()
+
+
+@pytest.fixture(scope="module")
+def files(tiny_folder) -> StudentFiles:
+    return StudentFiles.find(str(tiny_folder))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory, files) -> Path:
+    """Where the tiny student is exported already."""
+    folder = tmp_path_factory.mktemp("runtimes")
+    exported(files, folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=PRECISIONS)
+def openvino_student(request, tiny_folder, cache) -> Student:
+    return Student.load(str(tiny_folder), runtime=f"openvino-{request.param}", cache=cache, threads=2)
+
+
+def distances(a, b):
+    return 1 - (a.astype(np.float64) * b).sum(axis=1)
+
+
+def many_texts(count: int) -> list[str]:
+    words = ["red", "blue", "shoes", "case", "phone", "cable", "boots", "size", "leather", "vintage", "usb", "charger"]
+    dice = np.random.default_rng(0)
+    return [" ".join(dice.choice(words, size=dice.integers(1, 9))) + f" {number}" for number in range(count)]
+
+
+def test_vectors_agree_with_torch_to_the_tolerance(openvino_student, tiny_student):
+    texts = many_texts(600)
+    assert openvino_student.version == tiny_student.version
+    assert openvino_student.count_tokens(texts).tolist() == tiny_student.count_tokens(texts).tolist()
+    found, expected = openvino_student.embed_keyphrases(texts), tiny_student.embed_keyphrases(texts)
+    assert found.dtype == np.float32
+    assert distances(found, expected).max() < (1e-6 if openvino_student.runtime == "openvino-fp32" else TOLERANCE)
+
+
+@pytest.mark.slow
+def test_the_base_student_agrees_to_the_tolerance(student, tmp_path):
+    texts = many_texts(600)
+    expected = student.embed_keyphrases(texts)
+    for precision in PRECISIONS:
+        again = Student.load(student.source, runtime=f"openvino-{precision}", cache=tmp_path)
+        assert again.runtime == f"openvino-{precision}"
+        assert distances(again.embed_keyphrases(texts), expected).max() < TOLERANCE
+
+
+def test_a_text_has_one_vector_whatever_stands_beside_it(openvino_student):
+    texts = many_texts(300)
+    together = openvino_student.embed_keyphrases(texts)
+    for size in (1, 7, 64):
+        parts = [openvino_student.embed_keyphrases(texts[at : at + size]) for at in range(0, len(texts), size)]
+        np.testing.assert_array_equal(np.concatenate(parts), together)
+
+
+def test_a_cut_vector_is_a_normalised_prefix(openvino_student, tiny_folder, cache):
+    small = Student.load(str(tiny_folder), dimension=8, runtime=openvino_student.runtime, cache=cache)
+    prefix = openvino_student.embed_items(TEXTS)[:, :8]
+    prefix = prefix / np.linalg.norm(prefix, axis=1, keepdims=True)
+    np.testing.assert_allclose(small.embed_items(TEXTS), prefix, atol=1e-6)
+
+
+def test_threads_share_a_student(openvino_student):
+    texts = many_texts(200)
+    expected = openvino_student.embed_keyphrases(texts)
+    found = {}
+    threads = [
+        threading.Thread(target=lambda at=at: found.update({at: openvino_student.embed_keyphrases(texts[at:])}))
+        for at in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for at in range(8):
+        np.testing.assert_array_equal(found[at], expected[at:])
+
+
+def test_what_a_receiver_left_is_not_mixed_into_what_the_next_one_gets(files, cache):
+    runtime = OpenVinoRuntime.load(files, "fp32", cache=cache, threads=1)
+    batches = list(token_batches(many_texts(50), files.tokenizer(), 32))
+    whole = [vectors for _, vectors in runtime.run(batches)]
+    stopped = runtime.run(batches)
+    next(stopped)
+    stopped.close()
+    for expected, (_, found) in zip(whole, runtime.run(batches), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_an_error_in_the_batches_reaches_the_receiver(files, cache):
+    runtime = OpenVinoRuntime.load(files, "fp32", cache=cache, threads=1)
+
+    def batches():
+        yield TokenBatch(np.array([0]), np.array([[101, 102]]))
+        raise ValueError("no more texts")
+
+    with pytest.raises(ValueError, match="no more texts"):
+        list(runtime.run(batches()))
+
+
+def test_the_report_says_how_exact_the_export_is(files, cache):
+    folder, report = exported(files, cache)
+    assert set(report.max_cosine_distance) == set(PRECISIONS)
+    assert report.max_cosine_distance["fp32"] < 1e-6
+    assert all(distance < TOLERANCE for distance in report.max_cosine_distance.values())
+    assert json.loads((folder / "report.json").read_text())["versions"].keys() >= {"openvino", "torch"}
+
+
+def test_a_student_is_exported_once_and_its_folder_left_alone(files, cache, tmp_path, monkeypatch):
+    calls = []
+    made, report = exported(files, cache)
+
+    def again(files, draft):
+        calls.append(draft)
+        shutil.copytree(made, draft, dirs_exist_ok=True)
+        return report
+
+    monkeypatch.setattr(export, "_export", again)
+    before = content_digest(files.folder), sorted(files.folder.rglob("*"))
+    threads = [threading.Thread(target=exported, args=(files, tmp_path)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    folder, _ = exported(files, tmp_path)
+    assert len(calls) == 1
+    assert before == (content_digest(files.folder), sorted(files.folder.rglob("*")))
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [folder.name]
+
+    with (folder / "model.bin").open("r+b") as weights:
+        weights.seek(100)
+        weights.write(b"damaged")
+    exported(files, tmp_path)
+    assert len(calls) == 2
+    assert exported(files, tmp_path)[0] == folder
+    assert len(calls) == 2
+
+
+def test_an_export_that_fails_leaves_nothing(files, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("torch.export.export", lambda *_, **__: 1 / 0)
+    with caplog.at_level(logging.WARNING):
+        loaded = Student.load(str(files.folder), device="cpu", runtime="openvino-fp32", cache=tmp_path)
+    assert loaded.runtime == "torch"
+    assert "cannot be exported for OpenVINO: division by zero" in caplog.text
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize(("wanted", "level"), [("openvino-bf16", "WARNING"), ("auto", "INFO")])
+def test_a_cpu_without_bf16_computes_in_fp32_and_says_so_once(files, cache, monkeypatch, caplog, wanted, level):
+    monkeypatch.setattr(openvino_runtime, "capable_precisions", lambda: ["fp32"])
+    with caplog.at_level(logging.INFO, logger="encoders"):
+        loaded = Student.load(str(files.folder), device="cpu", runtime=wanted, cache=cache)
+    assert loaded.runtime == "openvino-fp32"
+    assert [record.levelname for record in caplog.records] == [level]
+    assert "runtime openvino-fp32 in place of openvino-bf16: the CPU (" in caplog.text
+
+
+def test_without_openvino_torch_computes(files, cache, monkeypatch, caplog):
+    monkeypatch.setattr(openvino_runtime, "find_spec", lambda name: None)
+    with caplog.at_level(logging.WARNING):
+        loaded = Student.load(str(files.folder), device="cpu", runtime="openvino-fp32", cache=cache)
+    assert loaded.runtime == "torch"
+    assert "OpenVINO is not installed" in caplog.text
+
+
+def test_a_precision_that_is_not_exact_enough_is_not_used(files, cache, monkeypatch, caplog):
+    monkeypatch.setattr(openvino_runtime, "TOLERANCE", -1.0)
+    with caplog.at_level(logging.WARNING):
+        loaded = Student.load(str(files.folder), device="cpu", runtime="openvino-fp32", cache=cache)
+    assert loaded.runtime == "torch"
+    assert "at most -1.0 is allowed" in caplog.text
+
+
+def test_a_gpu_is_left_to_torch(files, cache, monkeypatch):
+    monkeypatch.setattr("encoders.runtime.choice._has_gpu", lambda: True)
+    # As on a machine with one: `device` is not given; there is none here, so torch takes the CPU.
+    assert Student.load(str(files.folder), runtime="auto", cache=cache).runtime == "torch"
+
+
+def test_an_unknown_runtime_is_refused(files, cache):
+    with pytest.raises(StudentError, match="no runtime 'onnx'; expected one of auto"):
+        Student.load(str(files.folder), runtime="onnx", cache=cache)
+
+
+def test_the_reference_gives_the_vectors_of_its_modules(files):
+    runtime = TorchRuntime.load(files.folder, device="cpu")
+    assert runtime.tokenizer().to_str() == files.tokenizer().to_str()
+    (_, vectors), *_ = runtime.run(token_batches(["ps5"], files.tokenizer(), 64))
+    np.testing.assert_allclose(vectors[0], runtime.model.encode("ps5"), atol=1e-6)
+
+
+def test_a_student_that_is_exported_already_is_loaded_without_torch(files, cache):
+    code = (
+        "import sys; from pathlib import Path; from encoders import Student;"
+        f"s = Student.load({str(files.folder)!r}, runtime='openvino-fp32', cache=Path({str(cache)!r}));"
+        "assert s.embed_keyphrases(['ps5']).shape == (1, 32) and s.runtime == 'openvino-fp32';"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,77 @@
+import threading
+
+import numpy as np
+import pytest
+
+from encoders import Student, tokens
+from encoders.tokens import ahead, token_batches
+
+
+@pytest.fixture
+def tokenizer(tiny_student):
+    return tiny_student._tokenizer
+
+
+def texts(count: int) -> list[str]:
+    return [" ".join(["shoe"] * (1 + number * 7 % 11)) for number in range(count)]
+
+
+@pytest.mark.parametrize("slice", [1, 10, 1_000])
+def test_batches_hold_each_text_once_and_one_length(tokenizer, monkeypatch, slice):
+    monkeypatch.setattr(tokens, "SLICE", slice)
+    given = texts(200)
+    batches = list(token_batches(given, tokenizer, 40))
+    assert sorted(place for batch in batches for place in batch.places.tolist()) == list(range(200))
+    for places, ids in batches:
+        assert len(places) == len(ids)
+        assert ids.size <= 40
+        for place, row in zip(places, ids, strict=True):
+            assert row.tolist() == tokenizer.encode(given[place]).ids
+
+
+def test_slices_make_hardly_more_batches_than_one(tokenizer, monkeypatch):
+    whole = len(list(token_batches(texts(500), tokenizer, 40)))
+    monkeypatch.setattr(tokens, "SLICE", 16)
+    assert len(list(token_batches(texts(500), tokenizer, 40))) == whole
+
+
+def test_no_texts_make_no_batches(tokenizer):
+    assert list(token_batches([], tokenizer, 40)) == []
+
+
+def test_an_error_on_the_other_thread_is_raised_after_the_items_before_it():
+    def items():
+        yield 1
+        raise KeyError("lost")
+
+    got = ahead(items(), 4)
+    assert next(got) == 1
+    with pytest.raises(KeyError, match="lost"):
+        next(got)
+
+
+def test_whoever_stops_early_stops_the_other_thread():
+    before = threading.active_count()
+    got = ahead(iter(range(1_000)), 2)
+    next(got)
+    got.close()
+    assert threading.active_count() == before
+
+
+def test_equal_texts_are_computed_once(tiny_student, monkeypatch):
+    class Counting:
+        name, batch_tokens, seen = "torch", 64, 0
+
+        def run(self, batches):
+            for places, ids in batches:
+                self.seen += len(places)
+                yield places, np.repeat(ids[:, 1:2].astype(np.float32), 32, axis=1)
+
+    runtime = Counting()
+    student = Student("s", "s-32d-0", 32, runtime, tiny_student._tokenizer)
+    done = []
+    vectors = student.embed_keyphrases(["ps5", "red shoes", "ps5", "ps5"], done.append)
+    assert runtime.seen == 2
+    assert sum(done) == 4
+    np.testing.assert_array_equal(vectors[0], vectors[2])
+    assert vectors.shape == (4, 32)
