@@ -256,6 +256,10 @@ class ReindexSteps:
 
     def _gate(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         run, _ = self._changes.bring_up(run)
+        if run.gate.get("verdict") == "passed":
+            # Sent back from its swap for a sync, whose changes are not gated in the live collection either. Asking all
+            # again would take longer than the next sync, and the run would never go live where syncs follow closely.
+            return "ready", {}
         report = Gate(self._settings, self._engine, self._store, self._sources, self._progress).report(run)
         found = report.as_dict()
         if report.refused:

@@ -24,15 +24,13 @@ from ingest.recording import record
 from ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
 from ingest.snapshot_changes import ChangeCounts, compare
 from ingest.sources import RunSources
-from runs import Lease, ReindexRun, Run, RunStore, State, SyncRun, new_run_id, now
+from runs import Lease, ReindexRun, RunStore, State, SyncRun, new_run_id, now
 from runs.record import Executor, present_user
 from settings import Settings
 from vectorstore import Engine
 
 # Settings that decide a snapshot: they are those of whoever ordered the sync.
 _DECIDING = ("part_rows", "max_reject_share", "max_keyphrase_chars")
-# How long a sync lets a rebuild go first at the most.
-_GIVE_WAY_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,28 +139,10 @@ class SyncSteps:
 
         if state != "applying":
             return record(self._store, run, moved, lease)
-        self._give_way(run.alias)
         # Accepted: from now on no collection is put live that does not hold it.
         with alone(self._store, run.alias, run.id):
             number = last_number(self._store, run.alias) + 1
             return record(self._store, run, partial(moved, journal=number), lease)
-
-    def _give_way(self, alias: str) -> None:
-        """Wait for a rebuild that another sync has sent back from its swap before.
-
-        Each accepted sync sends it to the gate again. Where syncs come faster than the gate works, it would never go
-        live.
-        """
-        deadline = time.monotonic() + _GIVE_WAY_SECONDS
-        while time.monotonic() < deadline and any(self._was_sent_back(run, alias) for run in self._store.all()):
-            time.sleep(0.5)
-
-    def _was_sent_back(self, run: Run, alias: str) -> bool:
-        if not isinstance(run, ReindexRun) or run.alias != alias or run.state not in ("gating", "ready"):
-            return False
-        # It has been ready, and is not over; and somebody works on it.
-        goes_on = run.executor == "celery" or self._store.holder(run.lease_name) == run.id
-        return "ready" in run.timings and run.swap and goes_on
 
     def _prepare(self, run: SyncRun) -> tuple[State, dict[str, Any]]:
         """Make the snapshot that is to be accepted, unless nothing would change."""

@@ -10,6 +10,7 @@ import pytest
 from encoders import Student
 from errors import CollectionNotFoundError, RunBusyError, RunError, RunStateError
 from ingest import AliasChanges, Pruning, Reindexer, Syncer
+from ingest.gate import Gate
 from ingest.journal import accepted_syncs
 from runs import open_store
 from settings import Settings, load_settings
@@ -268,22 +269,25 @@ def test_what_is_being_built_gets_it_before_it_is_put_live(settings, engine, tmp
     assert content(engine, settings.alias) == expected(tiny_student, range(3, 45))
 
 
-def test_a_sync_right_before_the_swap_sends_the_run_back(settings, engine, tmp_path, tiny_student, monkeypatch):
+def test_syncs_right_before_the_swap_send_the_run_back(settings, engine, tmp_path, tiny_student, monkeypatch):
     old = write(tmp_path / "a.jsonl", range(40))
     Reindexer(settings, engine).start([old])
-    original = AliasChanges.swap_as_planned
-    answers = []
+    swap, report = AliasChanges.swap_as_planned, Gate.report
+    answers, gates = [], []
 
-    def swap(self, run, build):
-        if not answers:
-            Syncer(settings, engine).start([write(tmp_path / "b.jsonl", range(3, 45))])
-        answers.append(original(self, run, build))
+    def swap_after_a_sync(self, run, build):
+        if len(answers) < 3:
+            Syncer(settings, engine).start([write(tmp_path / "b.jsonl", range(3, 45 + len(answers)))])
+        answers.append(swap(self, run, build))
         return answers[-1]
 
-    monkeypatch.setattr(AliasChanges, "swap_as_planned", swap)
+    monkeypatch.setattr(AliasChanges, "swap_as_planned", swap_after_a_sync)
+    monkeypatch.setattr(Gate, "report", lambda self, run: gates.append(run.id) or report(self, run))
     assert Reindexer(settings, engine).start([old]).state == "live"
-    assert answers == [False, True]
-    assert content(engine, settings.alias) == expected(tiny_student, range(3, 45))
+    assert answers == [False, False, False, True]
+    # Asked once: a run that is sent back for a sync must come to its swap before the next one.
+    assert len(gates) == 1
+    assert content(engine, settings.alias) == expected(tiny_student, range(3, 47))
 
 
 def test_nothing_is_lost_across_a_rollback(settings, engine, tmp_path, tiny_student):
