@@ -95,6 +95,8 @@ class Cluster:
             "executor": "celery",
             "lease_seconds": 2,
             "watchdog_seconds": 1,
+            # Each query of the gate meets the faults too, and waits before it is repeated.
+            "gate_sample": 20,
             "part_attempts": 3,
             "threads": 1,
             **settings,
