@@ -20,7 +20,7 @@ LOAD = Load(
 
 # Seconds on a machine that is idle, minutes on one that is not.
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("engine", ["embedded", "server"])
+@pytest.mark.parametrize("engine", ["embedded", pytest.param("server", marks=pytest.mark.slow)])
 def test_no_reader_notices_a_swap(engine):
     figures, examples = swap_under_load(replace(LOAD, engine=engine))
     wrong = {name: figures[name] for name in ("errors", "empty_answers", "mixed_answers", "failed_syncs")}

@@ -259,9 +259,9 @@ def test_a_worker_that_slept_through_its_lease_does_not_swap(cluster, inventory,
     cluster.worker("embed"), cluster.beat()
     cluster.worker("control", 2).stop()
     sleeper = cluster.worker("control")
-    # Looks at the aliases: where the run begins, in its verification, and twice before the swap.
     run = begin(cluster, inventory, alias)
-    cluster.front.fault(status=None, match="GET /aliases$", every=4, delay=3, times=1)
+    # Asked for in the swap alone, before its guard.
+    cluster.front.fault(status=None, match="GET /collections$", delay=3, times=1)
     cluster.wait(run.id, lambda run: run.state == "ready", "ready")
     time.sleep(0.5)
     sleeper.signal_all(signal.SIGSTOP)

@@ -136,7 +136,7 @@ def test_bad_orders(cluster, inventory, values, said):
 
 
 def test_an_order_of_no_kind(cluster):
-    with pytest.raises(InputError, match="there is no task 'dance'; expected reindex or retrain"):
+    with pytest.raises(InputError, match="there is no task 'dance'; expected reindex, sync, retrain or prune"):
         orders.order(cluster.settings, "dance", {})
 
 
