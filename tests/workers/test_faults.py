@@ -145,12 +145,11 @@ def test_redis_emptied(cluster, inventory, alias, expected):
 @pytest.mark.parametrize(
     "fault",
     [
-        {"status": 503, "times": 12},
-        {"status": 503, "every": 3},
-        {"status": 503, "every": 3, "when": "after", "match": "PUT"},
-        {"status": None, "delay": 0.2},
+        pytest.param({"status": 503, "times": 12}, id="refuses"),
+        pytest.param({"status": 503, "every": 3}, id="every-third", marks=pytest.mark.slow),
+        pytest.param({"status": 503, "every": 3, "when": "after", "match": "PUT"}, id="lost-answers"),
+        pytest.param({"status": None, "delay": 0.2}, id="slow", marks=pytest.mark.slow),
     ],
-    ids=["refuses", "every-third", "lost-answers", "slow"],
 )
 def test_engine_fails(cluster, inventory, alias, expected, fault):
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()

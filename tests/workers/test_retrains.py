@@ -37,6 +37,7 @@ def child_of(cluster: Cluster, run: RetrainRun) -> int:
     return 0
 
 
+@pytest.mark.slow
 def test_a_retrain_that_is_killed_again_and_again(cluster, market):
     """The child, the train worker and the judge worker are killed, a second order is refused; it ends all the same."""
     train, _, _ = cluster.worker("train"), cluster.worker("control"), cluster.beat()
