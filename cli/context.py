@@ -1,7 +1,6 @@
 """What commands share: settings from the options of the main command, and the engine they ask for."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,16 +18,11 @@ def settings_of(ctx: click.Context, **options: Any) -> "Settings":
     return load_settings(**{**(ctx.find_root().obj or {}), **options})
 
 
-@contextmanager
-def engine_of(settings: "Settings") -> Iterator["Engine"]:
+def engine_of(settings: "Settings") -> AbstractContextManager["Engine"]:
     """The engine that the settings ask for, closed when the block ends."""
     from vectorstore.factory import open_engine
 
-    engine = open_engine(settings)
-    try:
-        yield engine
-    finally:
-        engine.close()
+    return closing(open_engine(settings))
 
 
 def sources_of(settings: "Settings") -> "RunSources | None":

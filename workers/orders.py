@@ -3,8 +3,8 @@
 The command line and the tasks `keydistill.reindex`, `sync`, `retrain` and `prune` call the same functions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -226,12 +226,7 @@ def _with_options(settings: Settings, order: Order, names: Sequence[str]) -> Set
     return settings.model_copy(update=given)
 
 
-@contextmanager
-def _engine(settings: Settings) -> Iterator[Engine]:
+def _engine(settings: Settings) -> AbstractContextManager[Engine]:
     from vectorstore.factory import open_engine
 
-    engine = open_engine(settings)
-    try:
-        yield engine
-    finally:
-        engine.close()
+    return closing(open_engine(settings))
