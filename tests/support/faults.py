@@ -1,7 +1,9 @@
 """Faults that tests order from the REST front, and its record of what it was asked."""
 
+import asyncio
 import re
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,3 +51,9 @@ class Ledger:
                     fault.done += 1
                     return fault
         return None
+
+    async def wait(self, fault: Fault, seconds: float) -> None:
+        """Return after that many seconds, or once the fault is no longer ordered."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and any(ordered is fault for ordered in self.faults):
+            await asyncio.sleep(0.02)

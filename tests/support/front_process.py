@@ -59,7 +59,13 @@ class FrontProcess:
         """Order a fault, see `tests.support.faults.Fault`."""
         self._order("POST", "/_front/faults", fields)
 
+    def faults(self) -> list[dict[str, Any]]:
+        """What is ordered, with how often it was seen and done."""
+        found: list[dict[str, Any]] = self._order("GET", "/_front/faults")["faults"]
+        return found
+
     def no_faults(self) -> None:
+        """End all faults, and the waits that they cause."""
         self._order("DELETE", "/_front/faults")
 
     def requests(self) -> list[dict[str, Any]]:

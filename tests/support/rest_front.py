@@ -105,13 +105,13 @@ class Front:
             return PlainTextResponse(reason, status_code=401)
         fault = self._ledger.due(f"{request.method} {path}")
         if fault is not None:
-            await asyncio.sleep(fault.delay)
+            await self._ledger.wait(fault, fault.delay)
         if fault is not None and fault.status is not None and fault.when == "before":
             response = _failed(fault)
         else:
             response = await run_in_threadpool(self._work, request.method, path, body)
             if fault is not None:
-                await asyncio.sleep(fault.delay_after)
+                await self._ledger.wait(fault, fault.delay_after)
             if fault is not None and fault.status is not None:
                 response = _failed(fault)
         self._ledger.requests.append(

@@ -34,16 +34,19 @@ def begin(cluster: Cluster, inventory: Path, alias: str) -> ReindexRun:
     return orders.order_reindex(cluster.settings, orders.ReindexOrder.of({"files": [inventory], "alias": alias}))
 
 
-def slow_parts(cluster: Cluster) -> None:
-    cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.6)
+def slow_parts(cluster: Cluster, delay: float = 0.6, times: int | None = None) -> None:
+    cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=delay, times=times)
 
 
 def in_the_middle(cluster: Cluster, inventory: Path, alias: str) -> ReindexRun:
-    """A run of which some parts are done, and one has just been begun."""
+    """A run of which some parts are done, and one waits for the engine."""
     slow_parts(cluster)
     run = begin(cluster, inventory, alias)
-    run = cluster.wait(run.id, lambda run: run.parts_done and run.attempts and run.missing_parts, "in a part")
-    return cluster.wait(run.id, lambda now: set(now.attempts) - set(run.attempts), "in the next part")
+    cluster.wait(run.id, lambda run: run.parts_done and run.missing_parts, "in a part")
+    cluster.front.no_faults()
+    slow_parts(cluster, delay=8, times=1)
+    slow_parts(cluster)
+    return cluster.wait(run.id, lambda run: cluster.front.faults()[0]["done"] and run.attempts, "in the next part")
 
 
 def assert_live(cluster: Cluster, run: ReindexRun, expected: Content) -> ReindexRun:
