@@ -5,17 +5,19 @@ import pickle
 import random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
 from benchmarks.load_log import Log
 from benchmarks.load_world import LIMIT, Answered
-from errors import StudentMismatchError
+from errors import CollectionNotFoundError, StudentMismatchError
 from retrieval import Answer, LiveRetriever, QueryVector
 from settings import load_settings
+from vectorstore import SearchParams
 from vectorstore.factory import open_engine
 
 
@@ -27,6 +29,7 @@ class Kept:
         rows: Began, ended, place of the generation in `generations`, title, place in `answers`.
         generations: Collection and student version, as the answers said.
         answers: Different answers.
+        checks: To places in `answers` what the question got a moment later: as before, and compared with all points.
         errors: Texts of errors.
         refused: Kept vectors of another student that were refused, and embedded again.
     """
@@ -34,16 +37,18 @@ class Kept:
     rows: list[tuple[float, float, int, int, int]] = field(default_factory=list)
     generations: dict[tuple[str, str], int] = field(default_factory=dict)
     answers: dict[Answered, int] = field(default_factory=dict)
+    checks: dict[int, tuple[Answered, Answered]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     refused: int = 0
 
-    def keep(self, began: float, ended: float, title: int, answer: Answer[Any]) -> None:
-        """Keep an answer."""
-        hits = answer.found[0]
-        texts = tuple(hit.keyphrase if hasattr(hit, "keyphrase") else hit.payload["keyphrase"] for hit in hits)
-        answered = texts, tuple(round(hit.score, 6) for hit in hits)
+    def keep(self, began: float, ended: float, title: int, answer: Answer[Any]) -> int | None:
+        """Keep an answer; returns its place if there was none like it before."""
+        answered = _answered(answer.found[0])
+        before = len(self.answers)
+        place = self.answers.setdefault(answered, before)
         generation = self.generations.setdefault((answer.collection, answer.student_version), len(self.generations))
-        self.rows.append((began, ended, generation, title, self.answers.setdefault(answered, len(self.answers))))
+        self.rows.append((began, ended, generation, title, place))
+        return place if place == before else None
 
 
 def read(folder: Path, number: int, threads: int, options: dict[str, Any], asked: list[str], pause: float) -> None:
@@ -70,7 +75,9 @@ def read(folder: Path, number: int, threads: int, options: dict[str, Any], asked
                 except Exception as error:
                     kept[place].errors.append(f"{type(error).__name__}: {error}")
                 else:
-                    kept[place].keep(began, time.monotonic(), title, answer)
+                    new = kept[place].keep(began, time.monotonic(), title, answer)
+                    if engine.changes_in_place and new is not None:
+                        _check(retriever, kept[place], new, asked[title], answer)
                 over.wait(chance.uniform(0.5, 1.5) * pause)
 
         workers = [threading.Thread(target=ask, args=(place,)) for place in range(threads)]
@@ -88,6 +95,20 @@ def read(folder: Path, number: int, threads: int, options: dict[str, Any], asked
     engine.close()
     with (folder / f"readers-{number}.pickle").open("wb") as file:
         pickle.dump(kept, file)
+
+
+def _check(retriever: LiveRetriever, kept: Kept, place: int, title: str, answer: Answer[Any]) -> None:
+    """Ask again at once, also without the graph: tells what the graph misses from what is not there."""
+    with retriever.generation() as generation, suppress(CollectionNotFoundError):
+        if generation.collection == answer.collection:
+            exact = replace(generation, params=SearchParams(exact=True))
+            again, compared = (_answered(each.recommend([title], LIMIT)[0]) for each in (generation, exact))
+            kept.checks[place] = again, compared
+
+
+def _answered(hits: Sequence[Any]) -> Answered:
+    texts = tuple(hit.keyphrase if hasattr(hit, "keyphrase") else hit.payload["keyphrase"] for hit in hits)
+    return texts, tuple(round(hit.score, 6) for hit in hits)
 
 
 def _by_title(retriever: LiveRetriever, asked: list[str]) -> Callable[[int], Answer[Any]]:

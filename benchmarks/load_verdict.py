@@ -32,7 +32,7 @@ class Verdict:
     """Answers by what they are worth.
 
     Attributes:
-        counts: Of `right` (of these `amid_a_sync`), `empty`, `mixed`, `errors`, `refused`.
+        counts: Of `right` (of these `amid_a_sync`), `empty`, `mixed`, `missed_by_the_graph`, `errors`, `refused`.
         examples: What was wrong, the first few.
     """
 
@@ -76,6 +76,9 @@ def judge(
     collection), none newer than the last whose sync had begun when the answer came. Where collections change in place,
     an answer may also come from between two versions, when the new rows are in and the old ones are not out yet. Where
     they never change, all answers of one collection must be of one and the same version.
+
+    A wrong answer that came a second time, while a comparison with all points gave the right one, is not mixed: the
+    graph does not find that point. It is counted by itself.
 
     Args:
         folder: Has what the readers wrote.
@@ -125,9 +128,15 @@ def judge(
                 continue
             single, between = states(student, title, answered, first, last)
             if built_by.get(collection) != student or not (single or between):
-                verdict.wrong(
-                    "mixed", f"{collection} by {student}, title {title}, versions {first} to {last}: {answered}"
+                text = f"{collection} by {student}, title {title}, versions {first} to {last}: {answered}"
+                again, exact = one.checks.get(place, (None, None))
+                missed = (
+                    (built_by.get(collection), again) == (student, answered)
+                    and exact is not None
+                    # The question came again a moment later: one sync may have begun since.
+                    and any(states(student, title, exact, first, last + 1))
                 )
+                verdict.wrong("missed_by_the_graph" if missed else "mixed", f"{text}; asked again {again}, {exact}")
                 continue
             if not in_place:
                 common = of_collection.setdefault(collection, set(single))

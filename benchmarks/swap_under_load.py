@@ -130,7 +130,7 @@ def swap_under_load(load: Load, say: Any = lambda text: None) -> tuple[dict[str,
             "student": sources[0],
             "threads": 1,
             "part_rows": max(1, load.keyphrases // 3),
-            # Quantized they would not be exact. The graph is asked as in serving: what it misses counts as mixed.
+            # Quantized they would not be exact. The graph is asked as in serving.
             "quantization": "none",
             "grace_seconds": load.grace,
             "alias_poll_seconds": load.poll,
