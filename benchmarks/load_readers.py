@@ -29,7 +29,7 @@ class Kept:
         rows: Began, ended, place of the generation in `generations`, title, place in `answers`.
         generations: Collection and student version, as the answers said.
         answers: Different answers.
-        checks: To places in `answers` what the question got a moment later: as before, and compared with all points.
+        checks: Places in `rows`, and what the question got a moment later: as before, and compared with all points.
         errors: Texts of errors.
         refused: Kept vectors of another student that were refused, and embedded again.
     """
@@ -37,18 +37,17 @@ class Kept:
     rows: list[tuple[float, float, int, int, int]] = field(default_factory=list)
     generations: dict[tuple[str, str], int] = field(default_factory=dict)
     answers: dict[Answered, int] = field(default_factory=dict)
-    checks: dict[int, tuple[Answered, Answered]] = field(default_factory=dict)
+    checks: list[tuple[int, Answered, Answered]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     refused: int = 0
 
-    def keep(self, began: float, ended: float, title: int, answer: Answer[Any]) -> int | None:
-        """Keep an answer; returns its place if there was none like it before."""
-        answered = _answered(answer.found[0])
+    def keep(self, began: float, ended: float, title: int, answer: Answer[Any]) -> bool:
+        """Keep an answer; returns whether there was none like it before."""
         before = len(self.answers)
-        place = self.answers.setdefault(answered, before)
+        place = self.answers.setdefault(_answered(answer.found[0]), before)
         generation = self.generations.setdefault((answer.collection, answer.student_version), len(self.generations))
         self.rows.append((began, ended, generation, title, place))
-        return place if place == before else None
+        return place == before
 
 
 def read(folder: Path, number: int, threads: int, options: dict[str, Any], asked: list[str], pause: float) -> None:
@@ -76,8 +75,8 @@ def read(folder: Path, number: int, threads: int, options: dict[str, Any], asked
                     kept[place].errors.append(f"{type(error).__name__}: {error}")
                 else:
                     new = kept[place].keep(began, time.monotonic(), title, answer)
-                    if engine.changes_in_place and new is not None:
-                        _check(retriever, kept[place], new, asked[title], answer)
+                    if engine.changes_in_place and new:
+                        _check(retriever, kept[place], asked[title], answer)
                 over.wait(chance.uniform(0.5, 1.5) * pause)
 
         workers = [threading.Thread(target=ask, args=(place,)) for place in range(threads)]
@@ -97,13 +96,13 @@ def read(folder: Path, number: int, threads: int, options: dict[str, Any], asked
         pickle.dump(kept, file)
 
 
-def _check(retriever: LiveRetriever, kept: Kept, place: int, title: str, answer: Answer[Any]) -> None:
+def _check(retriever: LiveRetriever, kept: Kept, title: str, answer: Answer[Any]) -> None:
     """Ask again at once, also without the graph: tells what the graph misses from what is not there."""
     with retriever.generation() as generation, suppress(CollectionNotFoundError):
         if generation.collection == answer.collection:
-            exact = replace(generation, params=SearchParams(exact=True))
+            exact = replace(generation, params=SearchParams(exact=True), tuned={})
             again, compared = (_answered(each.recommend([title], LIMIT)[0]) for each in (generation, exact))
-            kept.checks[place] = again, compared
+            kept.checks.append((len(kept.rows) - 1, again, compared))
 
 
 def _answered(hits: Sequence[Any]) -> Answered:

@@ -11,11 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from encoders import Student, StudentFiles
+import pyarrow as pa
+
+from encoders import Student, StudentFiles, Vectors
 from errors import CollectionExistsError, CollectionNotFoundError, GateRefusedError
 from ingest.alias_changes import AliasChanges
 from ingest.alias_records import went_live
 from ingest.gate import Gate
+from ingest.in_turn import in_turn
 from ingest.journal import last_number
 from ingest.points import collection_spec, index_settings, payloads
 from ingest.progress import NoProgress, Progress, counted_rows
@@ -41,6 +44,9 @@ _DECIDING = (
     "hnsw_ef_construct",
     "reuse_vectors",
 )
+
+# Rows whose vectors are computed before the engine gets them: fewer would make too small batches of equal length.
+_WINDOW_ROWS = 4_096
 
 Changes = Mapping[str, Any]
 
@@ -148,15 +154,22 @@ class ReindexSteps:
         """
         rows = self._sources.snapshot(run.id).read(number)
         began = time.monotonic()
-        ids: list[str] = rows.column("point_id").to_pylist()
-        fields = payloads(rows)
-        vectors = self._vectors_of(run).of(rows, self._progress.advance)
-        step = self._settings.upsert_batch
-        for start in range(0, len(rows), step):
-            # A process that slept through the end of its lease must not write over what came after.
-            lease.check()
-            window = slice(start, start + step)
-            self._engine.upsert(run.collection, PointBatch(ids[window], vectors[window], fields[window]))
+        vectors = self._vectors_of(run)
+
+        def write(window: pa.Table, found: Vectors) -> None:
+            ids: list[str] = window.column("point_id").to_pylist()
+            fields = payloads(window)
+            for start in range(0, len(ids), self._settings.upsert_batch):
+                # A process that slept through the end of its lease must not write over what came after.
+                lease.check()
+                some = slice(start, start + self._settings.upsert_batch)
+                self._engine.upsert(run.collection, PointBatch(ids[some], found[some], fields[some]))
+
+        # While the engine takes the points of one window, the vectors of the next are computed.
+        with in_turn(write) as put:
+            for start in range(0, len(rows), _WINDOW_ROWS):
+                window = rows.slice(start, _WINDOW_ROWS)
+                put(window, vectors.of(window, self._progress.advance))
         seconds = time.monotonic() - began
         return record(self._store, run, lambda now: now.with_part(number).timed("embedding", seconds), lease)
 

@@ -1,0 +1,35 @@
+"""Work that another thread does in the order in which it was given, one piece behind whoever gives it."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import ParamSpec
+
+Arguments = ParamSpec("Arguments")
+
+
+@contextmanager
+def in_turn(work: Callable[Arguments, None]) -> Iterator[Callable[Arguments, None]]:
+    """A function that has `work` done on another thread, and waits for the call before.
+
+    So at most one call is under way and none waits: memory stays that of two. An error of `work` is raised by the next
+    call, or at the end of the block; after it nothing more is done.
+
+    >>> done = []
+    >>> with in_turn(done.append) as put:
+    ...     for number in range(3):
+    ...         put(number)
+    >>> done
+    [0, 1, 2]
+    """
+    under_way: list[Future[None]] = []
+
+    def put(*arguments: Arguments.args, **named: Arguments.kwargs) -> None:
+        if under_way:
+            under_way.pop().result()
+        under_way.append(thread.submit(work, *arguments, **named))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="in-turn") as thread:
+        yield put
+        if under_way:
+            under_way.pop().result()
