@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from encoders import Student, find_model
-from tests.support.tiny_models import make_tiny_student
+from tests.support.tiny_models import make_tiny_static_student, make_tiny_student
 
 # Importing these asks for a Redis; tests start them as processes that have one.
 collect_ignore = ["workers/app.py", "workers/tasks.py", "tests/support/crashing_app.py"]
@@ -29,6 +29,12 @@ def student() -> Student:
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A student with the base's tokenizer and one small layer of random weights: for tests of all but its quality."""
     return make_tiny_student(tmp_path_factory.mktemp("students") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def static_folder(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
+    """The tiny student with a table of chance for keyphrases."""
+    return make_tiny_static_student(tmp_path_factory.mktemp("students") / "static", tiny_folder)
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 @click.option("--mined-items", type=click.IntRange(1), help="Items to mine pairs of.  [default: all]")
 @click.option("--assistant-size", help="minilm-6, minilm-3 or bert-mini.")
 @click.option("--assistant-epochs", type=click.FloatRange(0, min_open=True), help="Passes over the judged pairs.")
+@click.option(
+    "--shape",
+    type=click.Choice(("six", "three", "static")),
+    help="Of the student: all layers, three, or static: a table for keyphrases.",
+)
 @click.option("--layers", type=click.IntRange(1), help="Layers of the student.")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Passes of the student over its pairs.")
 @click.option(
@@ -112,7 +117,7 @@ def _print_plan(plan: dict[str, bool], order: "RetrainOrder", *, as_json: bool) 
         "judge": f"up to {recipe.judged_pairs:,} of them",
         "assistant": f"{recipe.assistant.size}, {recipe.assistant.epochs:g} epochs",
         "score": "all mined pairs",
-        "student": f"{recipe.student.epochs:g} epochs, {recipe.student.distillation_loss} loss",
+        "student": f"{recipe.student.shape}, {recipe.student.epochs:g} epochs, {recipe.student.distillation_loss} loss",
         "evaluate": f"on up to {recipe.evaluated_items:,} items, against the present student",
     }
     print_table(("stage", "state", "what"), [(name, "done" if plan[name] else "to do", about[name]) for name in plan])

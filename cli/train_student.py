@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _TASKS = ("clicks", "search_relevance", "judgments", "scores")
 _LOSSES = ("pearson", "margin_mse", "cosent", "kl")
+_SHAPES = ("six", "three", "static")
 
 
 @click.command()
@@ -33,6 +34,7 @@ _LOSSES = ("pearson", "margin_mse", "cosent", "kl")
 @click.option("--scores", multiple=True, type=click.Path(path_type=Path), help="What `keydistill score` wrote.")
 @click.option("--out", type=click.Path(path_type=Path), help="New folder; without it, a version in the registry.")
 @click.option("--base", help="What it starts from: a folder or a model name.")
+@click.option("--shape", type=click.Choice(_SHAPES), help="All layers, three, or static: a table for keyphrases.")
 @click.option("--layers", type=click.IntRange(1), help="Layers to keep of the base, evenly spread.")
 @click.option("--item-text", help="Template of what it reads of an item: {title}, {leaf}, {path}.")
 @click.option("--distillation-loss", type=click.Choice(_LOSSES), help="For the assistant's scores.")

@@ -12,6 +12,7 @@ from distillation.score_files import load_scores
 from distillation.scoring import SCORE_SCHEMA, ScoringPlan, ScoringSummary, plan_scoring, score_pairs
 from distillation.stages import digest_of
 from distillation.student_data import Pairs, StudentData
+from distillation.student_recipe import DistillationLoss, Shape, StudentRecipe
 from distillation.student_tables import student_data
 from distillation.train_assistant import (
     AssistantRecipe,
@@ -22,13 +23,7 @@ from distillation.train_assistant import (
     train_assistant,
     training_digest,
 )
-from distillation.train_student import (
-    DistillationLoss,
-    StudentRecipe,
-    TrainedStudent,
-    student_training_digest,
-    train_student,
-)
+from distillation.train_student import TrainedStudent, student_training_digest, train_student
 from distillation.verdicts import Verdicts
 
 __all__ = [
@@ -58,6 +53,7 @@ __all__ = [
     "RetrainResult",
     "ScoringPlan",
     "ScoringSummary",
+    "Shape",
     "StudentData",
     "StudentRecipe",
     "TrainedAssistant",

@@ -27,9 +27,10 @@ from distillation.registry import Registry
 from distillation.scoring import score_pairs
 from distillation.signals import JUDGMENTS, correct_clicks, load_judgments
 from distillation.stages import StageResult, Stages, digest_of
+from distillation.student_recipe import StudentRecipe
 from distillation.student_tables import student_data
 from distillation.train_assistant import AssistantRecipe, assistant_metrics, train_assistant
-from distillation.train_student import StudentRecipe, train_student
+from distillation.train_student import train_student
 from distillation.verdicts import Verdicts
 from encoders import Assistant, Student
 from errors import TrainingError

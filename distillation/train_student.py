@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,12 @@ from numpy.typing import NDArray
 from distillation.ranking import mean_ndcg
 from distillation.rotation import rotate
 from distillation.student_data import POSITIVE_TASKS, Pairs, StudentData, Task
+from distillation.student_recipe import DistillationLoss, StudentRecipe
+from distillation.token_table import token_table
+from distillation.towers import embedded, table_of, transformer_of, with_table
 from distillation.transformer_training import set_dropout, training_attention
 from distillation.work_folder import work_folder
-from encoders import ItemText, find_model, write_model_file
+from encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, ItemText, find_model, write_model_file
 from errors import TrainingError
 from files import sync
 
@@ -31,100 +33,10 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import nn
 
-DistillationLoss = Literal["pearson", "margin_mse", "cosent", "kl"]
 Progress = Callable[[int], None]
-
-_LOSSES = " or ".join(get_args(DistillationLoss))
 
 # Items, and as many keyphrases, that the principal axes are found by.
 _ROTATION_TEXTS = 2_048
-
-
-@dataclass(frozen=True, slots=True)
-class StudentRecipe:
-    """How a student is trained.
-
-    Attributes:
-        base: What it starts from: a folder or a model name.
-        layers: Transformer layers to keep, evenly spread over those of the base; None keeps them all.
-        item_text: Template of what it reads of an item (`encoders.ItemText`).
-        dimensions: Matryoshka dimensions that are trained, the greatest first; those above the base's are left out.
-        distillation_loss: For the assistant's scores.
-        weights: What the loss of each task counts.
-        epochs: Passes over all pairs.
-        batch_size: Pairs per step.
-        learning_rate: At its peak, after a tenth of the steps; then it falls to 0 linearly.
-        scale: Inverse temperature of in-batch negatives and rankings.
-        hard_negatives: Keyphrases per positive pair, besides those of the batch, that the assistant rejects for its
-            item.
-        rotated: Whether vectors are turned onto their principal axes before training (`distillation.rotation`): it
-            changes no cosine, and the first dimensions hold most of what the vectors say.
-        dropout: Of the base's layers. Learning from scores needs none, and drawing the masks takes a seventh of a step
-            on CPU.
-        frozen_embeddings: Whether the word embeddings stay as they are: half of the parameters, most of whose words a
-            training never sees; without their gradients a step is a tenth shorter.
-        seed: Of everything that is random.
-        patience: Evaluations without a better held-out score after which training stops.
-        evaluations: How often the held-out score is taken, over the whole training.
-        precision: "auto" is bf16 where the machine has it, else fp32.
-    """
-
-    base: str = "sentence-transformers/all-MiniLM-L6-v2"
-    layers: int | None = None
-    item_text: str = "{leaf}: {title}"
-    dimensions: tuple[int, ...] = (384, 256, 128, 64)
-    distillation_loss: DistillationLoss = "pearson"
-    weights: Mapping[Task, float] = field(
-        default_factory=lambda: {
-            "clicks": 1.0,
-            "search_relevance": 0.1,
-            "judgments": 1.0,
-            "assistant": 0.3,
-            "approved": 1.0,
-        }
-    )
-    epochs: float = 2.0
-    batch_size: int = 64
-    learning_rate: float = 1e-4
-    scale: float = 20.0
-    hard_negatives: int = 4
-    rotated: bool = True
-    dropout: float = 0.0
-    frozen_embeddings: bool = True
-    seed: int = 0
-    patience: int = 3
-    evaluations: int = 4
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-
-    def __post_init__(self) -> None:
-        """Refuse choices that no training can follow.
-
-        Raises:
-            TrainingError: One is out of its range, or unknown.
-            StudentError: The template is malformed.
-        """
-        ItemText(self.item_text)
-        for name, fits, expected in (
-            ("layers", self.layers is None or self.layers >= 1, "a number from 1 up, or None for all"),
-            ("dimensions", all(size >= 1 for size in self.dimensions), "numbers from 1 up"),
-            ("distillation_loss", self.distillation_loss in get_args(DistillationLoss), _LOSSES),
-            (
-                "weights",
-                all(task in get_args(Task) and 0 <= weight < math.inf for task, weight in self.weights.items()),
-                f"numbers from 0 up for {', '.join(get_args(Task))}",
-            ),
-            ("epochs", 0 < self.epochs < math.inf, "a number above 0"),
-            ("batch_size", self.batch_size >= 1, "a number from 1 up"),
-            ("learning_rate", 0 < self.learning_rate < math.inf, "a number above 0"),
-            ("scale", 0 < self.scale < math.inf, "a number above 0"),
-            ("hard_negatives", self.hard_negatives >= 0, "a number from 0 up"),
-            ("dropout", 0 <= self.dropout < 1, "a number from 0 up, below 1"),
-            ("patience", self.patience >= 1, "a number from 1 up"),
-            ("evaluations", self.evaluations >= 1, "a number from 1 up"),
-            ("precision", self.precision in ("auto", "fp32", "bf16"), "auto, fp32 or bf16"),
-        ):
-            if not fits:
-                raise TrainingError(f"{name} is {getattr(self, name)}; expected {expected}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +108,10 @@ def train_student(
         texts = _Texts(item_texts, np.array(data.texts, dtype=object))
         model = base_model(recipe)
         if recipe.rotated:
-            rotate(model, texts.sample(_ROTATION_TEXTS, recipe.seed))
+            rotate(model, *texts.sample(_ROTATION_TEXTS, recipe.seed))
+        if recipe.shape == "static" and table_of(model) is None:
+            # Of the model as it is turned and cut: so its rows stand where the items do.
+            model = with_table(model, token_table(model, data.texts))
         trainer = Trainer(
             model,
             {name: _dataset(data, texts, recipe, name, pairs) for name, pairs in tasks.items()},
@@ -232,7 +147,12 @@ def student_training_digest(data: StudentData, recipe: StudentRecipe) -> str:
 
 
 def base_model(recipe: StudentRecipe) -> SentenceTransformer:
-    """The base with as many layers as the recipe keeps; seeds torch."""
+    """The base with as many layers as the recipe keeps; seeds torch.
+
+    Raises:
+        TrainingError: It has fewer layers, or a table for keyphrases that the recipe's shape has no place for.
+        StudentError: It cannot be found.
+    """
     import torch
     from sentence_transformers import SentenceTransformer
     from transformers import set_seed
@@ -242,12 +162,16 @@ def base_model(recipe: StudentRecipe) -> SentenceTransformer:
     model = SentenceTransformer(
         str(find_model(recipe.base)), device=device, local_files_only=True, model_kwargs=training_attention()
     )
+    if table_of(model) is not None and recipe.shape != "static":
+        raise TrainingError(
+            f"{recipe.base} reads keyphrases with a table, which shape {recipe.shape} does not; expected another base, "
+            "or shape static"
+        )
     set_dropout(model, recipe.dropout)
-    if recipe.layers is not None:
-        cut_layers(model, recipe.layers)
+    if recipe.kept_layers is not None:
+        cut_layers(model, recipe.kept_layers)
     if recipe.frozen_embeddings:
-        transformer: Any = model[0].auto_model
-        transformer.get_input_embeddings().weight.requires_grad_(False)
+        transformer_of(model).get_input_embeddings().weight.requires_grad_(False)
     return model
 
 
@@ -259,7 +183,7 @@ def cut_layers(model: SentenceTransformer, layers: int) -> None:
     """
     from torch import nn
 
-    transformer: Any = model[0].auto_model
+    transformer = transformer_of(model)
     full = len(transformer.encoder.layer)
     if not 1 <= layers <= full:
         raise TrainingError(f"cannot keep {layers} layers of a base that has {full}; expected 1 to {full}")
@@ -286,10 +210,11 @@ class _Texts:
     items: NDArray[np.object_]
     keyphrases: NDArray[np.object_]
 
-    def sample(self, wanted: int, seed: int) -> list[str]:
+    def sample(self, wanted: int, seed: int) -> tuple[list[str], list[str]]:
         """At most so many items and as many keyphrases, at random."""
         rng = np.random.default_rng(seed)
-        return [text for texts in (self.items, self.keyphrases) for text in texts[rng.permutation(len(texts))[:wanted]]]
+        items, keyphrases = (texts[rng.permutation(len(texts))[:wanted]] for texts in (self.items, self.keyphrases))
+        return items.tolist(), keyphrases.tolist()
 
 
 def _dataset(data: StudentData, texts: _Texts, recipe: StudentRecipe, name: Task, pairs: Pairs) -> Dataset:
@@ -344,14 +269,11 @@ def _held_out(pairs: Pairs | None, texts: _Texts) -> Callable[[SentenceTransform
         return None
     items, item_of = np.unique(pairs.items, return_inverse=True)
     keyphrases, keyphrase_of = np.unique(pairs.keyphrases, return_inverse=True)
-    columns = texts.items[items].tolist(), texts.keyphrases[keyphrases].tolist()
+    columns = (texts.items[items].tolist(), ITEM_ROUTE), (texts.keyphrases[keyphrases].tolist(), KEYPHRASE_ROUTE)
 
     def ndcg(model: SentenceTransformer) -> float:
         """nDCG@10 of the model's ranking of each held-out item's keyphrases."""
-        found = [
-            np.asarray(model.encode(column, batch_size=64, normalize_embeddings=True, show_progress_bar=False))
-            for column in columns
-        ]
+        found = [embedded(model, column, route) for column, route in columns]
         cosines = (found[0][item_of] * found[1][keyphrase_of]).sum(axis=1)
         return mean_ndcg(item_of, cosines, pairs.scores, k=10)
 

@@ -22,10 +22,12 @@ from torch import nn
 from transformers import EarlyStoppingCallback, PrinterCallback
 
 from distillation.batches import grouped_batches
+from distillation.towers import TABLE_PARAMETERS, table_of
 from distillation.training_run import Outcome, Steps, common_arguments, run_training
+from encoders import ITEM_ROUTE, KEYPHRASE_ROUTE
 
 if TYPE_CHECKING:
-    from distillation.train_student import StudentRecipe
+    from distillation.student_recipe import StudentRecipe
 
 # Keyphrases of one item that stand in one batch of scored pairs.
 _PER_ITEM = 8
@@ -67,6 +69,7 @@ class Trainer:
                 learning_rate=recipe.learning_rate,
                 weight_decay=0.01,
                 batch_sampler=_batch_sampler,
+                **({} if table_of(model) is None else _for_two_sides(datasets, recipe.table_learning_rate)),
             ),
             train_dataset=dict(datasets),
             loss=named,
@@ -89,6 +92,15 @@ class Trainer:
             for entry in outcome.log
         ]
         return replace(outcome, log=[entry for entry in history if len(entry) > 1])
+
+
+def _for_two_sides(datasets: Mapping[str, Dataset], table_learning_rate: float) -> dict[str, Any]:
+    """Arguments that an asymmetric model needs: which side reads a column, and how fast the table learns."""
+    columns = {column for dataset in datasets.values() for column in dataset.column_names} - {"label", "score"}
+    return {
+        "router_mapping": {column: ITEM_ROUTE if column == "item" else KEYPHRASE_ROUTE for column in sorted(columns)},
+        "learning_rate_mapping": {TABLE_PARAMETERS: table_learning_rate},
+    }
 
 
 class _QuietTrainer(SentenceTransformerTrainer):

@@ -8,8 +8,11 @@ from encoders.models import content_digest, find_model
 from encoders.runtime import TOLERANCE, RuntimeName, WantedRuntime
 from encoders.student import Progress, Student, Vectors
 from encoders.student_files import StudentFiles, student_version
+from encoders.student_layout import ITEM_ROUTE, KEYPHRASE_ROUTE
 
 __all__ = [
+    "ITEM_ROUTE",
+    "KEYPHRASE_ROUTE",
     "TOLERANCE",
     "Assistant",
     "Calibration",

@@ -120,8 +120,9 @@ def _from_hub(name: str, *, local_files_only: bool) -> Path | None:
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError):
         return None
     # A cache entry may be partial: another program may have asked for single files.
+    # Weights may lie in the folder of a module.
     complete = (folder / "modules.json").is_file() and any(
-        (folder / weights).is_file() for weights in ("model.safetensors", "pytorch_model.bin")
+        any(folder.rglob(weights)) for weights in ("model.safetensors", "pytorch_model.bin")
     )
     return folder if complete else None
 

@@ -1,8 +1,12 @@
-"""The student: a bi-encoder that embeds keyphrases and items into one space."""
+"""The student: a bi-encoder that embeds keyphrases and items into one space.
+
+A symmetric one reads both with its transformer. An asymmetric one reads items with its transformer, and keyphrases with
+a table of token vectors (`encoders.static_side`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +15,7 @@ from numpy.typing import NDArray
 
 from encoders.item_text import ItemText, item_text_of
 from encoders.runtime import Runtime, RuntimeName, TorchRuntime, WantedRuntime, load_runtime
+from encoders.static_side import StaticSide
 from encoders.student_files import StudentFiles
 from encoders.tokens import SLICE, token_batches
 
@@ -19,6 +24,8 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]
 Progress = Callable[[int], None]
+# From distinct texts to vectors, some at a time, with their places among the texts.
+_Reader = Callable[[Sequence[str]], Iterable[tuple[NDArray[np.intp] | slice, Vectors]]]
 
 # Where exported students are kept if nobody says it, as in a notebook.
 _CACHE = Path("~/.cache/keydistill/runtimes")
@@ -43,6 +50,7 @@ class Student:
         runtime: Runtime,
         tokenizer: Tokenizer,
         item_text: ItemText | None = None,
+        keyphrase_side: StaticSide | None = None,
     ) -> None:
         self.source = source
         self.version = version
@@ -50,6 +58,7 @@ class Student:
         self.item_text = item_text or ItemText()
         self._runtime = runtime
         self._tokenizer = tokenizer
+        self._keyphrase_side = keyphrase_side
 
     @classmethod
     def load(
@@ -78,6 +87,7 @@ class Student:
             StorageError: It cannot be exported for want of a place to write to.
         """
         files = StudentFiles.find(source, dimension=dimension)
+        table = files.layout.keyphrases
         loaded = load_runtime(files, runtime, cache=cache or _CACHE.expanduser(), threads=threads, device=device)
         return cls(
             source=files.source,
@@ -86,13 +96,14 @@ class Student:
             runtime=loaded,
             tokenizer=loaded.tokenizer() if isinstance(loaded, TorchRuntime) else files.tokenizer(),
             item_text=item_text_of(files.folder),
+            keyphrase_side=None if table is None else StaticSide.load(table, files.dimension),
         )
 
     def __repr__(self) -> str:
         return f"Student({self.version!r})"
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int32]:
-        """Tokens per text, special ones included, as the student sees it (cut at its longest input); shape (n,)."""
+        """Tokens per text, special ones included, as its transformer sees it (cut at its longest input); shape (n,)."""
         counts = np.empty(len(texts), dtype=np.int32)
         for start in range(0, len(texts), SLICE):
             encodings = self._tokenizer.encode_batch_fast(list(texts[start : start + SLICE]))
@@ -109,7 +120,8 @@ class Student:
         Returns:
             L2-normalised vectors, shape (n, dimension).
         """
-        return self._embed(keyphrases, progress)
+        side = self._keyphrase_side
+        return self._embed(keyphrases, self._read if side is None else side.run, progress)
 
     def embed_items(
         self,
@@ -128,24 +140,32 @@ class Student:
         Returns:
             L2-normalised vectors, shape (n, dimension).
         """
-        return self._embed(self.item_text.render_all(titles, categories), progress)
+        return self._embed(self.item_text.render_all(titles, categories), self._read, progress)
 
     @property
     def runtime(self) -> RuntimeName:
-        """What computes its vectors."""
+        """What its transformer is computed with."""
         return self._runtime.name
 
-    def _embed(self, texts: Sequence[str], progress: Progress | None) -> Vectors:
+    @property
+    def is_asymmetric(self) -> bool:
+        """Whether it reads keyphrases with a table."""
+        return self._keyphrase_side is not None
+
+    def _read(self, texts: Sequence[str]) -> Iterable[tuple[NDArray[np.intp], Vectors]]:
+        return self._runtime.run(token_batches(texts, self._tokenizer, self._runtime.batch_tokens))
+
+    def _embed(self, texts: Sequence[str], read: _Reader, progress: Progress | None) -> Vectors:
         places: dict[str, int] = {}
         place_of = np.fromiter(
             (places.setdefault(text, len(places)) for text in texts), dtype=np.intp, count=len(texts)
         )
         times = np.bincount(place_of, minlength=len(places))
         vectors = np.empty((len(places), self.dimension), dtype=np.float32)
-        for batch, found in self._runtime.run(token_batches(list(places), self._tokenizer, self._runtime.batch_tokens)):
+        for batch, found in read(list(places)):
             vectors[batch] = found[:, : self.dimension]
             if progress is not None:
                 progress(int(times[batch].sum()))
-        # The cut vectors need it, and a model without a normalising module too.
+        # The cut vectors need it, a model without a normalising module, and what a table gave.
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
         return vectors if len(places) == len(texts) else vectors[place_of]

@@ -5,16 +5,16 @@ Importing torch takes seconds and hundreds of megabytes, which a process that on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.models import content_digest, find_model
+from encoders.student_layout import StudentLayout
 from encoders.tokens import shared_tokenizer
 from errors import StudentError
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 # Texts are tokenized in slices of this size: their encodings take far more memory than their tokens.
 _TOKENIZE_SLICE = 8_192
-# Keys under which the modules of sentence-transformers keep the length of their output, newest first.
-_DIMENSION_KEYS = ("out_features", "embedding_dimension", "word_embedding_dimension")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +34,14 @@ class StudentFiles:
         folder: Where its files are.
         version: As of `Student.version`.
         dimension: As of `Student.dimension`.
+        layout: Where its parts are.
     """
 
     source: str
     folder: Path
     version: str
     dimension: int
+    layout: StudentLayout
 
     @property
     def digest(self) -> str:
@@ -56,7 +56,8 @@ class StudentFiles:
             StudentError: It cannot be found, or has fewer dimensions.
         """
         folder = find_model(source)
-        full = _full_dimension(folder)
+        layout = StudentLayout.of(folder)
+        full = layout.dimension()
         if dimension is not None and dimension > full:
             raise StudentError(
                 f"student {source!r} has {full} dimensions, asked for {dimension}; ask for {full} or less"
@@ -67,6 +68,7 @@ class StudentFiles:
             folder=folder,
             version=student_version(source, folder, dimension or full),
             dimension=dimension or full,
+            layout=layout,
         )
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int32]:
@@ -79,44 +81,18 @@ class StudentFiles:
         return counts
 
     def tokenizer(self) -> Tokenizer:
-        """Its tokenizer without padding, cut at its longest input.
+        """The tokenizer of its transformer without padding, cut at its longest input.
 
         Raises:
             StudentError: It has none of the fast kind.
         """
-        file = self.folder / "tokenizer.json"
+        file = self.layout.items[0] / "tokenizer.json"
         if not file.is_file():
-            raise StudentError(f"{self.folder} has no tokenizer.json; expected a fast tokenizer's files")
-        return shared_tokenizer(file.read_text(encoding="utf-8"), _longest_input(self.folder))
+            raise StudentError(f"{file.parent} has no tokenizer.json; expected a fast tokenizer's files")
+        return shared_tokenizer(file.read_text(encoding="utf-8"), self.layout.longest_input())
 
 
 def student_version(source: str, folder: Path, dimension: int) -> str:
     """The version of the student in `folder` at a dimension; computed without loading it."""
     name = Path(source).name
     return f"{name}-{dimension}d-{content_digest(folder)[:12]}"
-
-
-def _full_dimension(folder: Path) -> int:
-    for module in reversed(_json(folder / "modules.json")):
-        config = folder / module["path"] / "config.json"
-        found = _json(config) if module["path"] and config.is_file() else {}
-        for key in _DIMENSION_KEYS:
-            if isinstance(found.get(key), int):
-                return int(found[key])
-    raise StudentError(f"{folder} does not tell the dimension of its vectors; it needs a pooling module")
-
-
-def _longest_input(folder: Path) -> int:
-    for name, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
-        file = folder / name
-        length = _json(file).get(key) if file.is_file() else None
-        if isinstance(length, int) and length < 1_000_000:
-            return length
-    return 512
-
-
-def _json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StudentError(f"{file} cannot be read ({error}); retrain or copy the student again") from None

@@ -39,13 +39,19 @@ class TokenBatch(NamedTuple):
 # Students of one base share their tokenizer, as threads do. Parsing it holds the interpreter lock for 20 ms, in which
 # queries of a service that loads the next student stand still.
 @lru_cache(maxsize=4)
-def shared_tokenizer(serialised: str, longest_input: int) -> Tokenizer:
-    """A Rust tokenizer without padding that cuts what is longer; not to be changed, for others have it too."""
+def shared_tokenizer(serialised: str, longest_input: int | None) -> Tokenizer:
+    """A Rust tokenizer without padding; not to be changed, for others have it too.
+
+    Args:
+        serialised: What `Tokenizer.to_str` gave.
+        longest_input: Tokens that a text is cut to; None leaves that to what was serialised.
+    """
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_str(serialised)
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=longest_input)
+    if longest_input is not None:
+        tokenizer.enable_truncation(max_length=longest_input)
     return tokenizer
 
 

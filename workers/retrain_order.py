@@ -36,6 +36,7 @@ class RetrainOrder(Order):
     mined_items: int | None = Field(default=None, ge=1)
     assistant_size: str | None = None
     assistant_epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    shape: Literal["six", "three", "static"] | None = None
     layers: int | None = Field(default=None, ge=1)
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     distillation_loss: Literal["pearson", "margin_mse", "cosent", "kl"] | None = None
@@ -107,7 +108,9 @@ class RetrainOrder(Order):
             assistant=replace(base.assistant, **chosen(size="assistant_size", epochs="assistant_epochs", seed="seed")),
             student=replace(
                 base.student,
-                **chosen(layers="layers", epochs="epochs", distillation_loss="distillation_loss", seed="seed"),
+                **chosen(
+                    shape="shape", layers="layers", epochs="epochs", distillation_loss="distillation_loss", seed="seed"
+                ),
             ),
             **chosen(judged_pairs="judged_pairs", budget_tokens="budget_tokens"),
         )

@@ -1,12 +1,13 @@
 """Embeddings of a batch in which texts repeat and differ in length: each is computed once, and hardly any padding."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Features = Mapping[str, Tensor]
+Features = Mapping[str, Any]
 
 # Tokens, padding included, of one forward pass on CPU: more gains nothing there (encoders/student.py). A GPU takes all.
 _CPU_TOKENS = 1_024
@@ -17,17 +18,25 @@ def embed_once(model: nn.Module, features: Features) -> tuple[Tensor, Tensor]:
 
     A batch of scored pairs holds several keyphrases of one item, and titles are the long texts: computing a title once
     and not once per pair makes a step two to three times shorter. On CPU the texts go through the model in order of
-    length, a few at a time, since a batch padded to its longest title is half padding.
+    length, a few at a time, since a batch padded to its longest title is half padding. A table of token vectors takes
+    all texts as they are: there a text costs hardly anything.
 
     Args:
         model: Called with the features; returns `sentence_embedding`.
-        features: What the tokenizer made of a column: `input_ids` and `attention_mask`, shape (b, tokens) each.
+        features: What the tokenizer made of a column: `input_ids` and `attention_mask`, shape (b, tokens) each; for a
+            table `input_ids` of all texts in a row, and `offsets` where each begins, shape (b,). `task` where a router
+            has to know it.
 
     Returns:
-        Normalised embeddings of the u distinct texts, shape (u, d), float32; and for each of the b rows which of them
-        is its own, shape (b,).
+        Normalised embeddings of u texts, all distinct ones among them, shape (u, d), float32; and for each of the b
+        rows which of them is its own, shape (b,).
     """
+    if "offsets" in features:
+        # A copy: the module writes its answer into what it is given.
+        embeddings = model(dict(features))["sentence_embedding"].float()
+        return functional.normalize(embeddings, dim=-1), torch.arange(len(embeddings), device=embeddings.device)
     ids, mask = features["input_ids"], features["attention_mask"]
+    route = {key: features[key] for key in ("task",) if key in features}
     _, text_of = torch.unique(ids, dim=0, return_inverse=True)
     # The first row of each text. Scattered backwards, so that the first one is the last to be written.
     rows = torch.arange(len(ids) - 1, -1, -1, device=ids.device)
@@ -37,7 +46,7 @@ def embed_once(model: nn.Module, features: Features) -> tuple[Tensor, Tensor]:
     lengths = mask[first].sum(dim=1)
     order = torch.argsort(lengths, stable=True)
     embedded = [
-        model({"input_ids": ids[first[chunk], :longest], "attention_mask": mask[first[chunk], :longest]})
+        model({"input_ids": ids[first[chunk], :longest], "attention_mask": mask[first[chunk], :longest], **route})
         for chunk, longest in _chunks(order, lengths[order].tolist(), ids.is_cpu)
     ]
     embeddings = torch.cat([output["sentence_embedding"].float() for output in embedded])

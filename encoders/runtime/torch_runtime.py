@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.runtime.protocol import RuntimeName
+from encoders.student_layout import ITEM_ROUTE
 from encoders.tokens import TokenBatch, shared_tokenizer
 from errors import StudentError
 
@@ -27,7 +28,7 @@ class TorchRuntime:
     Attributes:
         name: "torch".
         batch_tokens: As of `Runtime`.
-        model: The student's modules.
+        model: The student's modules, of an asymmetric one those that read items.
     """
 
     name: RuntimeName = "torch"
@@ -65,11 +66,13 @@ class TorchRuntime:
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise StudentError(f"{folder} cannot be loaded as a student: {reason}; retrain or copy it again") from error
-        model.eval()
-        # Its model card points back at the model. Without that circle a student's memory is free as soon as nobody
-        # holds it, not at some later garbage collection, and collecting garbage stops all threads for half a second.
-        model.model_card_data.model = None
-        return cls(model)
+        items = _item_side(model)
+        items.eval()
+        for each in (model, items):
+            # Its model card points back at it. Without that circle its memory is free as soon as nobody holds it, and
+            # not at some later garbage collection, and collecting garbage stops all threads for half a second.
+            each.model_card_data.model = None
+        return cls(items)
 
     def run(self, batches: Iterable[TokenBatch]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
         """See `Runtime.run`."""
@@ -97,3 +100,16 @@ class TorchRuntime:
                 "the student has a slow tokenizer; expected one with a tokenizer.json (transformers' fast kind)"
             )
         return shared_tokenizer(wrapped.to_str(), self.model.max_seq_length or 512)
+
+
+def _item_side(model: SentenceTransformer) -> SentenceTransformer:
+    """The student without its table, if it has one: `encoders.static_side` computes that."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Router
+
+    router, *rest = model
+    if not isinstance(router, Router):
+        return model
+    modules: list[Any] = [*cast(torch.nn.Sequential, router.sub_modules[ITEM_ROUTE]), *rest]
+    return SentenceTransformer(modules=modules, device=str(model.device))

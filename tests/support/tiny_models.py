@@ -20,3 +20,16 @@ def make_tiny_student(folder: Path, seed: int = 0) -> Path:
     pooling.write_text(pooling.read_text().replace("384", "32"))
     assert SentenceTransformer(str(folder)).get_embedding_dimension() == 32
     return folder
+
+
+def make_tiny_static_student(folder: Path, base: Path) -> Path:
+    """A student that reads items as the one in `base` does and keyphrases with a table of chance."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    from distillation.towers import with_table
+
+    model = SentenceTransformer(str(base), device="cpu")
+    table = torch.randn(30_522, 32, generator=torch.Generator().manual_seed(0))
+    with_table(model, table).save_pretrained(str(folder), create_model_card=False)
+    return folder

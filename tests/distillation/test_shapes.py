@@ -1,0 +1,154 @@
+"""Smaller students: fewer layers, or a table for keyphrases; trained for a few steps with tiny models."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from distillation import Pairs, StudentData, StudentRecipe, train_student
+from distillation.rotation import rotate
+from distillation.token_table import token_table, token_weights
+from distillation.towers import embedded, plain_tokenizer, table_of
+from distillation.training_run import Steps
+from encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, Student
+from errors import TrainingError
+
+TITLES = [f"red running shoe model {number}" for number in range(12)]
+TEXTS = [f"running shoe {number}" for number in range(12)]
+
+
+@pytest.fixture
+def data() -> StudentData:
+    own = np.arange(12)
+    everything = Pairs(
+        np.repeat(own, 12), np.tile(own, 12), (np.repeat(own, 12) == np.tile(own, 12)).astype(np.float32)
+    )
+    held = own >= 10
+    return StudentData(
+        titles=TITLES,
+        categories=["Clothing > Shoes"] * 12,
+        texts=TEXTS,
+        clicks=Pairs(own[:10], own[:10]),
+        search_relevance=everything.of_items(~held),
+        assistant=everything.of_items(~held),
+        held_out=everything.of_items(held),
+        rejected=Pairs(own[:10], own[1:11], np.zeros(10, np.float32)),
+    )
+
+
+@pytest.fixture
+def recipe(static_folder: Path) -> StudentRecipe:
+    """Of a static student that goes on from one: a table of the base's own costs a second."""
+    return StudentRecipe(
+        base=str(static_folder),
+        shape="static",
+        dimensions=(32, 16),
+        epochs=2,
+        batch_size=16,
+        learning_rate=5e-3,
+        table_learning_rate=5e-2,
+        precision="fp32",
+    )
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))}
+
+
+def test_a_static_student_learns_from_the_assistant(data, recipe, tiny_folder, tmp_path):
+    data = replace(data, clicks=None, search_relevance=None, held_out=None)
+    recipe = replace(recipe, base=str(tiny_folder), table_learning_rate=3e-3)
+
+    def trained(name: str, **how: float) -> Student:
+        student = Student.load(str(train_student(data, tmp_path / name, replace(recipe, **how)).folder), device="cpu")
+        assert student.is_asymmetric
+        assert student.item_text.template == "{leaf}: {title}"
+        return student
+
+    def correlation(student: Student) -> float:
+        cosines = student.embed_items(TITLES, data.categories)[:10] @ student.embed_keyphrases(TEXTS).T
+        return float(np.corrcoef(cosines.ravel(), np.eye(12)[:10].ravel())[0, 1])
+
+    before = trained("before", learning_rate=1e-12, table_learning_rate=1e-12, epochs=0.2)
+    after = trained("after", epochs=20)
+    assert correlation(after) > correlation(before) + 0.1
+    saved = SentenceTransformer(after.source, device="cpu")
+    np.testing.assert_allclose(after.embed_keyphrases(TEXTS), saved.encode(TEXTS, task=KEYPHRASE_ROUTE), atol=1e-5)
+    np.testing.assert_allclose(after.embed_items(TITLES), saved.encode(TITLES, task=ITEM_ROUTE), atol=1e-5)
+
+
+def test_a_static_training_that_was_stopped_goes_on_to_the_same_student(data, recipe, tmp_path, monkeypatch):
+    def stop(self: Steps, args: object, state: object, control: object, **_: object) -> None:
+        if state.global_step == 19:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Steps, "on_step_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_student(data, tmp_path / "stopped", recipe)
+    started: list[int] = []
+    resumed = train_student(data, tmp_path / "stopped", recipe, on_start=started.append)
+    assert resumed.held_out_ndcg is not None
+    assert resumed.pairs == {"clicks": 10, "search_relevance": 120, "assistant": 120}
+    whole = train_student(data, tmp_path / "whole", recipe)
+    assert started == [34 - 16]
+    assert weights(resumed.folder) == weights(whole.folder)
+    table = "query_0_StaticEmbedding/model.safetensors"
+    assert weights(whole.folder)[table] != weights(Path(recipe.base))[table]
+
+
+def test_a_table_starts_with_what_the_model_says_of_each_token(tiny_folder):
+    model = SentenceTransformer(str(tiny_folder), device="cpu")
+    tokenizer = plain_tokenizer(model)
+    table = token_table(model, ["shoe", "red shoe"]).numpy()
+    shoe, red, blue = (tokenizer.token_to_id(token) for token in ("shoe", "red", "blue"))
+    found = table[[shoe, red, blue]]
+    np.testing.assert_allclose(
+        np.linalg.norm(found, axis=1), token_weights(["shoe", "red shoe"], tokenizer)[[shoe, red, blue]], atol=1e-6
+    )
+    norms = np.linalg.norm(found, axis=1, keepdims=True)
+    np.testing.assert_allclose(found / norms, model.encode(["shoe", "red", "blue"]), atol=1e-5)
+    assert norms[0] < norms[1] < norms[2] == pytest.approx(1)
+
+
+def test_a_rotation_turns_both_sides_alike(static_folder):
+    model = SentenceTransformer(str(static_folder), device="cpu")
+
+    def cosines() -> np.ndarray:
+        return embedded(model, TITLES, ITEM_ROUTE) @ embedded(model, TEXTS, KEYPHRASE_ROUTE).T
+
+    before, table = cosines(), table_of(model).weight.detach().clone()
+    rotate(model, TITLES, TEXTS)
+    np.testing.assert_allclose(cosines(), before, atol=1e-5)
+    assert not np.allclose(table_of(model).weight.detach(), table)
+    # It has been turned: not again.
+    turned = table_of(model).weight.detach().clone()
+    rotate(model, TITLES, TEXTS)
+    np.testing.assert_array_equal(table_of(model).weight.detach(), turned)
+
+
+def test_three_is_a_name_for_three_layers(data, tiny_folder, tmp_path):
+    assert [StudentRecipe(shape=shape).kept_layers for shape in ("six", "three", "static")] == [None, 3, None]
+    assert StudentRecipe(shape="static", layers=2).kept_layers == 2
+    with pytest.raises(TrainingError, match="cannot keep 3 layers of a base that has 1"):
+        train_student(data, tmp_path / "student", StudentRecipe(base=str(tiny_folder), shape="three"))
+
+
+def test_a_base_with_a_table_makes_no_student_without_one(data, recipe, tmp_path):
+    with pytest.raises(TrainingError, match="reads keyphrases with a table, which shape six does not"):
+        train_student(data, tmp_path / "student", replace(recipe, shape="six"))
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"shape": "five"}, "shape is five; expected six or three or static"),
+        ({"shape": "three", "layers": 2}, "layers is 2; expected 3, or none given, with shape three"),
+        ({"table_learning_rate": 0.0}, r"table_learning_rate is 0\.0; expected a number above 0"),
+    ],
+)
+def test_choices_that_cannot_be_are_refused(choice, expected):
+    with pytest.raises(TrainingError, match=expected):
+        StudentRecipe(**choice)
