@@ -214,15 +214,14 @@ def _brute_force(engine: Engine, collection: str, vectors: Vectors) -> dict[str,
 
 def _print_build(build: dict[str, Any]) -> None:
     rows, seconds = build["rows"], build["seconds"]
-    embedding = seconds["building"] - seconds["optimise"]
     report.table(
         ("step", "seconds", "rows/s"),
         [
             (name, f"{took:.1f}", f"{rows / took:,.0f}")
             for name, took in (
                 ("snapshot", seconds["snapshot"]),
-                ("embed and upsert", embedding),
-                ("optimise", seconds["optimise"]),
+                ("embed and upsert", seconds["embedding"]),
+                ("optimise", seconds["building"]),
                 ("verify", seconds["verifying"]),
                 ("whole reindex", build["reindex_seconds"]),
             )

@@ -1,0 +1,157 @@
+"""Building a collection, from keyphrases to searchable points, against what a user would write instead.
+
+    python -m benchmarks.build [--keyphrases N ...] [--student SOURCE] [--runtime NAME] [--quick] [--json FILE]
+
+Ours: `keydistill reindex` on the embedded engine, in a process of its own. Peer: `SentenceTransformer.encode` at its
+best batch size, then `QdrantClient.upload_points` into the local mode of the client, which has no index. In between
+stands the floor: the same student embeds the same keyphrases, and nothing else happens.
+
+For each size: keyphrases per second of *embed and upsert* alone and its share of the floor; of the whole command, with
+the start of Python, snapshot, optimising, verification and gate; and of a second reindex in which nothing changed.
+Every size is measured `--repeats` times, in turn with the floor; medians and spread go into the JSON.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from qdrant_client import QdrantClient, models
+from sentence_transformers import SentenceTransformer
+
+from benchmarks import report
+from encoders import Student, find_model
+
+_BATCH_SIZES = (64, 128, 256)
+# More of the peer would only take longer: its rate does not change with the size.
+_PEER_KEYPHRASES = 4_000
+
+
+def main() -> None:
+    """Build at every size."""
+    parser = report.options(__doc__.partition("\n")[0])
+    parser.add_argument("--keyphrases", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--student", default="sentence-transformers/all-MiniLM-L6-v2")
+    parser.add_argument("--runtime", default="torch")
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    sizes = [2_000] if arguments.quick else arguments.keyphrases
+    repeats = 1 if arguments.quick else arguments.repeats
+    before = report.machine()
+    figures: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        student = Student.load(arguments.student, runtime=arguments.runtime, cache=folder / "runtimes")
+        environment = {
+            "KEYDISTILL_STUDENT": arguments.student,
+            "KEYDISTILL_RUNTIME": arguments.runtime,
+            "KEYDISTILL_RUNTIME_CACHE": str(folder / "runtimes"),
+        }
+        for size in sizes:
+            inventory = _inventory(folder / str(size), size)
+            texts = pq.read_table(inventory, columns=["keyphrase"])["keyphrase"].to_pylist()
+            rounds = [_round(folder / str(size), student, inventory, texts, environment) for _ in range(repeats)]
+            names = rounds[0].keys()
+            figures.append(
+                {"keyphrases": len(texts), **{name: report.spread([each[name] for each in rounds]) for name in names}}
+            )
+        peer = _peer(texts[:_PEER_KEYPHRASES])
+    report.table(
+        ("keyphrases", "embed/s", "embed and upsert/s", "share", "whole/s", "optimise s", "again s", "first / again"),
+        [
+            (
+                f"{each['keyphrases']:,}",
+                *(f"{each[name]['median']:,.0f}" for name in ("embed", "embed_and_upsert")),
+                f"{each['share']['median']:.2f}",
+                f"{each['whole']['median']:,.0f}",
+                *(f"{each[name]['median']:,.1f}" for name in ("optimise_seconds", "again_seconds")),
+                f"{each['first_to_again']['median']:,.1f}",
+            )
+            for each in figures
+        ],
+    )
+    print(f"encode + upload_points: {peer:,.0f} keyphrases/s")
+    print(f"ratio of embed and upsert: {figures[-1]['embed_and_upsert']['median'] / peer:.2f}")
+    report.write(arguments.json, {"sizes": figures, "encode_and_upload_points": peer}, before)
+
+
+def _round(
+    folder: Path, student: Student, inventory: Path, texts: list[str], environment: dict[str, str]
+) -> dict[str, float]:
+    """Figures by name: rates per second, seconds, and ratios."""
+    with tempfile.TemporaryDirectory(dir=folder) as home:
+        embed = _rate(lambda: student.embed_keyphrases(texts), len(texts))
+        first, run = _reindex(home, inventory, environment)
+        embed = statistics.mean([embed, _rate(lambda: student.embed_keyphrases(texts), len(texts))])
+        again, _ = _reindex(home, inventory, environment)
+    built = len(texts) / run["timings"]["embedding"]
+    return {
+        "embed": embed,
+        "embed_and_upsert": built,
+        "share": built / embed,
+        "whole": len(texts) / first,
+        "optimise_seconds": run["timings"]["building"],
+        "first_seconds": first,
+        "again_seconds": again,
+        "first_to_again": first / again,
+    }
+
+
+def _inventory(folder: Path, size: int) -> Path:
+    folder.mkdir()
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "cli.main", "simulate", str(folder / "market")),
+            *("--items", "2000", "--keyphrases", str(size), "--seed", "0"),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return folder / "market" / "inventory.parquet"
+
+
+def _reindex(home: str, inventory: Path, environment: dict[str, str]) -> tuple[float, dict[str, Any]]:
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", "--home", home, "reindex", str(inventory), "--json"],
+        check=True,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+    )
+    return time.perf_counter() - began, json.loads(done.stdout)
+
+
+def _peer(texts: list[str]) -> float:
+    """Keyphrases per second of `encode` and `upload_points`."""
+    encoder = SentenceTransformer(str(find_model("sentence-transformers/all-MiniLM-L6-v2")), device="cpu")
+    size = max(_BATCH_SIZES, key=lambda size: _rate(lambda: encoder.encode(texts[:500], batch_size=size), 500))
+
+    def build() -> None:
+        client = QdrantClient(":memory:")
+        client.create_collection("peer", vectors_config=models.VectorParams(size=384, distance=models.Distance.COSINE))
+        vectors = encoder.encode(texts, batch_size=size, normalize_embeddings=True)
+        points = (
+            models.PointStruct(id=place, vector=vector.tolist(), payload={"keyphrase": text})
+            for place, (text, vector) in enumerate(zip(texts, vectors, strict=True))
+        )
+        client.upload_points("peer", points, batch_size=1_000)
+        client.close()
+
+    return statistics.median(_rate(build, len(texts)) for _ in range(3))
+
+
+def _rate(work: Callable[[], Any], count: int) -> float:
+    began = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()
