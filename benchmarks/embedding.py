@@ -60,12 +60,14 @@ def run(arguments: argparse.Namespace, cache: Path) -> dict[str, Any]:
     quick = arguments.quick
     count = arguments.keyphrases or (200 if quick else 2_000)
     threads = arguments.threads or len(os.sched_getaffinity(0))
-    texts = _keyphrases(arguments.data, arguments.pool or (1_000 if quick else 50_000))
+    most = arguments.pool or (1_000 if quick else 50_000)
+    data = arguments.data
+    texts = simulated_keyphrases(most) if data is None else _shuffled(data / "keyphrases.parquet", most)
     sample = texts[:: max(1, len(texts) // count)][:count]
     torch.set_num_threads(threads)
     students = _students(arguments.student, threads, cache)
     encoder = SentenceTransformer(str(find_model(arguments.student)), device="cpu", local_files_only=True)
-    size = _best_batch_size(encoder, sample)
+    size = best_batch_size(encoder, sample)
     methods: dict[str, Callable[[Sequence[str]], Any]] = {
         _ENCODE: lambda texts: encoder.encode(list(texts), batch_size=size),
         **{name: student.embed_keyphrases for name, student in students.items()},
@@ -76,7 +78,7 @@ def run(arguments: argparse.Namespace, cache: Path) -> dict[str, Any]:
     for repeat in range(-1, arguments.repeats or (3 if quick else 7)):
         for name, embed in methods.items():
             began = time.process_time()
-            rate = _rate(embed, sample)
+            rate = rate_of(embed, sample)
             spent = time.process_time() - began
             if repeat >= 0:  # the first round allocates and compiles
                 rates[name].append(rate)
@@ -97,9 +99,9 @@ def run(arguments: argparse.Namespace, cache: Path) -> dict[str, Any]:
         "methods": {
             name: {
                 "keyphrases_per_second": report.spread(values),
-                "ratio": _ratios(values, rates[_ENCODE]),
+                "ratio": ratios(values, rates[_ENCODE]),
                 "keyphrases_per_cpu_second": report.spread(per_cpu[name]),
-                "cpu_ratio": _ratios(per_cpu[name], per_cpu[_ENCODE]),
+                "cpu_ratio": ratios(per_cpu[name], per_cpu[_ENCODE]),
                 # Medians on both sides: on a machine that others use, one product may meet a free moment.
                 "share_of_peak": statistics.median(values) * work / 1e9 / statistics.median(peaks[_PRECISION[name]]),
             }
@@ -109,7 +111,8 @@ def run(arguments: argparse.Namespace, cache: Path) -> dict[str, Any]:
     }
 
 
-def _ratios(values: Sequence[float], peers: Sequence[float]) -> dict[str, float]:
+def ratios(values: Sequence[float], peers: Sequence[float]) -> dict[str, float]:
+    """Median, least and greatest ratio of a method's measurements to another one's of the same repeats."""
     return report.spread([own / peer for own, peer in zip(values, peers, strict=True)])
 
 
@@ -120,28 +123,34 @@ def _students(source: str, threads: int, cache: Path) -> dict[str, Student]:
     return {student.runtime: student for student in loaded}
 
 
-def _keyphrases(data: Path | None, most: int) -> list[str]:
-    if data is None:
-        with tempfile.TemporaryDirectory() as folder:
-            simulate(Path(folder) / "market", MarketplaceSettings(items=300, keyphrases=most, seed=0))
-            table = pq.read_table(Path(folder) / "market" / "inventory.parquet", columns=["keyphrase"])
-    else:
-        table = pq.read_table(data / "keyphrases.parquet", columns=["keyphrase"])
+def simulated_keyphrases(most: int) -> list[str]:
+    """At most so many distinct keyphrases of a simulated marketplace, in random order."""
+    with tempfile.TemporaryDirectory() as folder:
+        simulate(Path(folder) / "market", MarketplaceSettings(items=300, keyphrases=most, seed=0))
+        return _shuffled(Path(folder) / "market" / "inventory.parquet", most)
+
+
+def _shuffled(file: Path, most: int) -> list[str]:
+    table = pq.read_table(file, columns=["keyphrase"])
     texts = list(dict.fromkeys(table.column("keyphrase").to_pylist()))
     order = np.random.default_rng(0).permutation(len(texts))[:most]
     return [texts[place] for place in order]
 
 
-def _best_batch_size(encoder: SentenceTransformer, texts: Sequence[str]) -> int:
+def best_batch_size(encoder: SentenceTransformer, texts: Sequence[str]) -> int:
+    """The batch size with which `encode` is fastest here."""
     few = list(texts[: max(100, len(texts) // 4)])
     encoder.encode(few)
     return max(
         _BATCH_SIZES,
-        key=lambda size: max(_rate(lambda given: encoder.encode(list(given), batch_size=size), few) for _ in range(2)),
+        key=lambda size: max(
+            rate_of(lambda given: encoder.encode(list(given), batch_size=size), few) for _ in range(2)
+        ),
     )
 
 
-def _rate(embed: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> float:
+def rate_of(embed: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> float:
+    """Texts per second, by the clock."""
     began = time.perf_counter()
     embed(texts)
     return len(texts) / (time.perf_counter() - began)

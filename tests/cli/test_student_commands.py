@@ -1,3 +1,4 @@
+import csv
 import json
 import sys
 from pathlib import Path
@@ -93,3 +94,50 @@ def test_weights_that_cannot_be(keydistill, options, given, message):
     result = keydistill("train", "student", *options, "--weight", given)
     assert result.status == 2
     assert message in result.err
+
+
+def test_a_static_student_from_its_training_to_its_recommendations(keydistill, options, static_folder, tmp_path):
+    base = options.index("--base") + 1
+    options[base] = static_folder
+    trained = json.loads(keydistill("train", "student", *options, "--shape", "static", "--json").out)
+    assert trained["recipe"]["shape"] == "static"
+    shown = json.loads(keydistill("models", "show", trained["version"], "--json").out)
+    assert shown["lineage"]["settings"]["shape"] == "static"
+    assert "| shape | static |" in Path(trained["folder"], "README.md").read_text(encoding="utf-8")
+
+    inventory = tmp_path / "inventory.csv"
+    inventory.write_text("keyphrase\n" + "".join(f"shoe {number}\n" for number in range(20)), encoding="utf-8")
+    built = keydistill("reindex", inventory, "--student", trained["version"], "--dimension", 16)
+    assert built.status == 0, built.err
+    out = tmp_path / "recommended.csv"
+    asked = keydistill("recommend", tmp_path / "items.csv", "--out", out, "--limit", 3)
+    assert asked.status == 0, asked.err
+    with out.open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert len(found) == 60
+
+    student = Student.load(trained["folder"], device="cpu", dimension=16)
+    texts = [f"shoe {number}" for number in range(20)]
+    cosines = student.embed_items(["red shoe 7"], ["A > B"]) @ student.embed_keyphrases(texts).T
+    nearest = [texts[place] for place in (-cosines[0]).argsort()[:3]]
+    assert [row["keyphrase"] for row in found if row["item_id"] == "7"] == nearest
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--shape", "five"), "'five' is not one of 'six', 'three', 'static'"),
+        (("--shape", "three", "--layers", 2), "layers is 2; expected 3, or none given, with shape three"),
+    ],
+)
+def test_shapes_that_cannot_be(keydistill, options, given, message):
+    result = keydistill("train", "student", *options, *given)
+    assert result.status != 0
+    assert message in result.err
+
+
+def test_a_retrain_is_ordered_with_a_shape():
+    from workers.retrain_order import RetrainOrder
+
+    recipe = RetrainOrder.of({"signals": Path("signals"), "shape": "static"}).recipe()
+    assert (recipe.student.shape, recipe.student.kept_layers) == ("static", None)
