@@ -64,8 +64,8 @@ class EmbeddedEngine:
         with self._catalog.change() as contents:
             contents.require_free(name)
             remove_abandoned_copy(self._shards.folders)
+            self._shards.remove_nameless(contents.collections)
             folder = self._shards.folder(name)
-            shutil.rmtree(folder, ignore_errors=True)  # left by a process that died before it told the catalogue
             folder.parent.mkdir(parents=True, exist_ok=True)
             with translated(f"creating {name!r}"):
                 shard = edge.EdgeShard.create(str(folder), translate.shard_config(spec))
@@ -93,8 +93,8 @@ class EmbeddedEngine:
                         f"collection {source!r} has no folder {LOG!r}, so its copy would ignore changes; "
                         "build it anew with `keydistill reindex`"
                     )
+                self._shards.remove_nameless(contents.collections)
                 folder = self._shards.folder(target)
-                shutil.rmtree(folder, ignore_errors=True)  # left by a process that died before it told the catalogue
                 copy.rename(folder)
                 sync(folder.parent)
                 # Open here still, if another process deleted a collection of that name.
@@ -250,7 +250,8 @@ class EmbeddedEngine:
             contents.remove(name)
             self._shards.close_writer(name)
             self._shards.release(name)
-        # Last, so that a process that dies here leaves a folder without a name, not a name without a folder.
+        # Last, so that a process that dies here leaves a folder without a name, not a name without a folder. The next
+        # collection that is made clears it away.
         shutil.rmtree(self._shards.folder(name), ignore_errors=True)
 
     def aliases(self) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """The shards of embedded collections that one engine has open, for writing or for reading."""
 
 import os
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,6 +37,16 @@ class Shards:
     def folder(self, name: str) -> Path:
         """A collection's folder."""
         return self.folders / name
+
+    def remove_nameless(self, names: Container[str]) -> None:
+        """Delete what processes left that died while they made or dropped a collection; call it under the lock.
+
+        Args:
+            names: The collections that there are.
+        """
+        for folder in self.folders.glob("[!.]*"):
+            if folder.is_dir() and folder.name not in names:
+                shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def reading(self, doing: str, name: str) -> Iterator[qdrant_edge.EdgeShard]:

@@ -200,6 +200,18 @@ def test_a_folder_that_no_catalogue_names_is_no_obstacle(engine, root):
     assert engine.count("a") == 50
 
 
+def test_a_folder_of_a_drop_that_was_killed_goes_with_the_next_collection(engine, root, monkeypatch):
+    ready(engine, "one"), ready(engine, "two")
+    with monkeypatch.context() as killed:
+        killed.setattr("vectorstore.edge.shutil.rmtree", lambda *_, **__: None)
+        engine.drop("one")
+    assert (root / "collections" / "one").is_dir()
+    ready(engine, "three")
+    assert not (root / "collections" / "one").exists()
+    assert engine.collections() == ["three", "two"]
+    assert engine.count("two") == 50
+
+
 def test_an_optimiser_that_dies_leaves_the_collection_building(engine, root, monkeypatch):
     engine.create("a", CollectionSpec(DIMENSION), {})
     engine.upsert("a", points(0, 50))
