@@ -1,0 +1,29 @@
+"""The small version of every benchmark that no other test calls runs to its end and writes its figures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# `esci` needs data that is not ours to give on; `swap_under_load` has tests of its own.
+BENCHMARKS = ["ablation", "build", "embedding", "million", "soak", "sync"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_quick(name, tmp_path):
+    figures = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--json", str(figures)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    assert json.loads(figures.read_text())["machine"]["cores"] > 0
+    assert len(done.stdout.splitlines()) > 2
