@@ -20,6 +20,7 @@ COMMANDS = {
     "inventory": ("inventory", "Check inventory files before they are used."),
     "reindex": ("reindex", "Build a collection from an inventory and put it live."),
     "sync": ("sync", "Bring what is live to a new state of its inventory."),
+    "tune": ("tune", "Find search settings for each shape of filter, by measurement."),
     "search": ("search", "Find keyphrases for one title."),
     "recommend": ("recommend", "Find keyphrases for a file of items."),
     "runs": ("runs", "List, show, follow and cancel runs."),

@@ -12,6 +12,8 @@ from ingest.snapshot import Snapshot, SnapshotSettings, SnapshotSummary, build_s
 from ingest.sources import RunSources
 from ingest.sync import Syncer
 from ingest.sync_steps import SyncPlan, SyncSteps
+from ingest.tuning import Tuner
+from ingest.tuning_report import ShapeReport, TuningReport
 
 __all__ = [
     "PART_SCHEMA",
@@ -24,12 +26,15 @@ __all__ = [
     "ReindexSteps",
     "Reindexer",
     "RunSources",
+    "ShapeReport",
     "Snapshot",
     "SnapshotSettings",
     "SnapshotSummary",
     "SyncPlan",
     "SyncSteps",
     "Syncer",
+    "Tuner",
+    "TuningReport",
     "build_snapshot",
     "check_inventory",
     "point_id",

@@ -12,6 +12,7 @@ from ingest.snapshot import Snapshot
 from ingest.snapshot_changes import SnapshotChanges, compare
 from ingest.sources import RunSources
 from ingest.stored_vectors import RowVectors
+from retrieval import SEARCH_KEY
 from runs import Lease, ReindexRun, SyncRun
 from settings import Settings
 from vectorstore import Engine, PointBatch
@@ -60,6 +61,8 @@ class CatchUp:
             else:
                 target = f"{run.alias}-{run.id}-{sync.journal}"
                 if self._is_complete(target, sync):
+                    # Tuned since it was copied, perhaps.
+                    self._engine.set_metadata(target, {SEARCH_KEY: metadata.get(SEARCH_KEY)})
                     return target, asdict(changes.counts)
                 self._drop(target)
                 self._engine.copy(run.collection, target, {**metadata, "applying": applying})

@@ -13,9 +13,10 @@ from encoders import Assistant, Student, StudentFiles, Vectors, nearest
 from errors import EngineUnavailableError, KeydistillError, RedisUnavailableError, StudentMismatchError
 from ingest.gate_checks import CHECKS, Dimensions, Evidence, Judged
 from ingest.gate_items import GateItems, gate_items
-from ingest.gate_measures import K, Measured, Side, embedded, measure, steps
+from ingest.gate_measures import Measured, Side, embedded, measure, steps
 from ingest.gate_report import GateReport
 from ingest.progress import Progress
+from ingest.recall import K
 from ingest.sources import RunSources
 from runs import ReindexRun, RunStore
 from settings import Settings

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from ingest.filter_shapes import SHAPES
 from ingest.gate_items import GateItems
-from ingest.gate_measures import LISTS, K, Measured, Short, Side
+from ingest.gate_measures import LISTS, Measured, Short, Side
 from ingest.gate_report import Row
+from ingest.recall import K
 from settings import Settings
 
 if TYPE_CHECKING:

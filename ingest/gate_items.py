@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.filter_shapes import Query, parent_path
+from ingest.recall import spread
 from ingest.snapshot import Snapshot
 from ingest.snapshot_profile import SnapshotProfile, profile
 from retrieval import Item, read_items
@@ -47,7 +48,7 @@ def gate_items(settings: Settings, snapshot: Snapshot) -> GateItems:
     found = profile(snapshot, max(settings.gate_sample, _POOL_ROWS))
     pool = tuple(dict.fromkeys(row["keyphrase"] for row in found.sample))
     if settings.gate_items is None:
-        queries = _spread(found.queries(), settings.gate_sample)
+        queries = tuple(spread(found.queries(), settings.gate_sample))
         about = (
             f"{len(queries):,} keyphrases of the inventory stand in for items: setting gate_items names no file of "
             "items; their own text does not count as an answer"
@@ -71,10 +72,3 @@ def _items(file: Path, rejects: RejectLog) -> Iterator[Item]:
 def _place(item: Item) -> tuple[str, str]:
     # By chance that follows from the id alone: another order of the file, or more items, moves few of them.
     return hashlib.sha256(item.item_id.encode()).hexdigest(), item.item_id
-
-
-def _spread(queries: list[Query], most: int) -> tuple[Query, ...]:
-    """At most so many, evenly over the snapshot, which is sorted by length."""
-    if len(queries) <= most:
-        return tuple(queries)
-    return tuple(queries[place * len(queries) // most] for place in range(most))

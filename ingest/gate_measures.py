@@ -9,16 +9,13 @@ import numpy as np
 from encoders import Student, Vectors
 from ingest.filter_shapes import SHAPES, Query, Shape
 from ingest.gate_items import GateItems
+from ingest.recall import K, shares_found, spread
 from vectorstore import Engine, Filter, Hit, SearchParams, keyphrase_filter
 
-# Length of the lists.
-K = 10
 # Other sites have the same text, too: fetched beyond K where the query's own text is left out.
 _SPARE = 6
 # Exact search compares with every point; so many queries per shape know recall to one in a hundred.
 _RECALL_QUERIES = 100
-# Equal vectors have equal scores up to rounding, and any of them is right.
-_EQUAL_SCORES = 1e-5
 _TIMED_QUERIES = 100
 _REPEATS = 5
 
@@ -155,20 +152,15 @@ def _recall(
         for place, query in enumerate(items.queries)
         if (filter := shape.filter(query, items.min_volume)) is not None
     ]
-    # Spread over all, not the first ones: stand-ins are sorted by length.
-    asked = asked[:: max(1, len(asked) // _RECALL_QUERIES)][:_RECALL_QUERIES]
+    asked = spread(asked, _RECALL_QUERIES)
     if not asked:
         return None
     places, filters = [place for place, _ in asked], [filter for _, filter in asked]
     exact = engine.query_batch(side.collection, vectors[places], K, filters, SearchParams(exact=True))
     found = engine.query_batch(side.collection, vectors[places], K, filters, params)
-    shares = [
-        min(1.0, sum(hit.score >= best[-1].score - _EQUAL_SCORES for hit in hits) / len(best))
-        for best, hits in zip(exact, found, strict=True)
-        if best
-    ]
+    shares = shares_found(exact, found)
     # Where nothing passes a filter, nothing can be missed.
-    return float(np.mean(shares)) if shares else 1.0
+    return float(shares.mean()) if len(shares) else 1.0
 
 
 def _p99_ms(engine: Engine, side: Side, vectors: Vectors, queries: Sequence[Query], params: SearchParams) -> float:

@@ -28,6 +28,7 @@ from ingest.sources import RunSources
 from ingest.space import check_space
 from ingest.stored_vectors import RowVectors
 from ingest.verification import verify
+from retrieval import SEARCH_KEY
 from runs import Lease, ReindexRun, RunStore, State, new_run_id, now, reindex_of
 from runs.record import Executor, present_user
 from settings import Settings
@@ -236,7 +237,9 @@ class ReindexSteps:
         try:
             twin = self._twin(run, metadata)
             if twin is not None:
-                self._engine.copy(twin, run.collection, metadata)
+                # The same points in the same index: what was tuned holds.
+                tuned = {SEARCH_KEY: value} if (value := self._engine.info(twin).metadata.get(SEARCH_KEY)) else {}
+                self._engine.copy(twin, run.collection, {**metadata, **tuned})
                 return "building", {**size, "parts_done": tuple(range(len(snapshot.parts)))}
             self._engine.create(run.collection, spec, metadata)
         except CollectionExistsError:

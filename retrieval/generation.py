@@ -1,6 +1,6 @@
 """A generation: a collection and the student that built it, which change together or not at all."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from encoders import Student, Vectors
 from errors import CollectionNotFoundError, CollectionStateError, StudentMismatchError
+from retrieval.tuned_search import searched_alike, tuned_params
 from settings import Settings
 from vectorstore import CollectionInfo, Engine, Filter, Hit, SearchParams
 
@@ -49,7 +50,8 @@ class Generation:
         collection: Its own name.
         dimension: Length of its vectors.
         student: The student, loaded.
-        params: How hard queries look.
+        params: How hard queries look whose shape of filter is not in `tuned`.
+        tuned: Shape of filter (`filter_shape`) to how hard its queries look, as the metadata had it on loading.
     """
 
     engine: Engine = field(repr=False)
@@ -57,10 +59,26 @@ class Generation:
     dimension: int
     student: Student
     params: SearchParams
+    tuned: Mapping[str, SearchParams] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def of(cls, engine: Engine, info: CollectionInfo, student: Student, params: SearchParams | None = None) -> Self:
+    def of(
+        cls,
+        engine: Engine,
+        info: CollectionInfo,
+        student: Student,
+        params: SearchParams | None = None,
+        *,
+        untuned: SearchParams | None = None,
+    ) -> Self:
         """Bind a collection and a student that is loaded.
+
+        Args:
+            engine: Where the collection is.
+            info: What it says of the collection.
+            student: The student.
+            params: How hard all queries look, whatever was tuned; None takes what `keydistill tune` found.
+            untuned: How hard queries look whose shape was not tuned.
 
         Raises:
             StudentMismatchError: Another student built the collection.
@@ -74,7 +92,8 @@ class Generation:
             )
         if info.state != "ready":
             raise CollectionStateError(f"collection {info.name} is {info.state}, expected a ready one; resume its run")
-        return cls(engine, info.name, info.dimension, student, params or SearchParams())
+        tuned = tuned_params(info) if params is None else {}
+        return cls(engine, info.name, info.dimension, student, params or untuned or SearchParams(), tuned)
 
     @classmethod
     def load(
@@ -84,6 +103,7 @@ class Generation:
         load_student: StudentLoader,
         *,
         params: SearchParams | None = None,
+        untuned: SearchParams | None = None,
         loaded: Iterable[Student] = (),
     ) -> Self:
         """The generation of a collection, with the student that its metadata names.
@@ -92,7 +112,8 @@ class Generation:
             engine: Where the collection is.
             collection: Its name, or an alias of it.
             load_student: Loads the student.
-            params: How hard queries look.
+            params: How hard all queries look; None takes what was tuned, see `of`.
+            untuned: How hard queries look whose shape was not tuned.
             loaded: Students that are loaded already; if the right one is among them, none is loaded.
 
         Raises:
@@ -108,8 +129,8 @@ class Generation:
             )
         for student in loaded:
             if (student.version, student.dimension) == (version, info.dimension):
-                return cls.of(engine, info, student, params)
-        return cls.of(engine, info, load_student(source, info.dimension), params)
+                return cls.of(engine, info, student, params, untuned=untuned)
+        return cls.of(engine, info, load_student(source, info.dimension), params, untuned=untuned)
 
     @classmethod
     def live(cls, settings: Settings, engine: Engine) -> Self:
@@ -120,7 +141,7 @@ class Generation:
             StudentError: Its student cannot be found any more, or is another one now.
         """
         target = alias_target(engine, settings.alias)
-        return cls.load(engine, target, student_loader(settings), params=search_params(settings))
+        return cls.load(engine, target, student_loader(settings), untuned=search_params(settings))
 
     @property
     def student_version(self) -> str:
@@ -138,7 +159,12 @@ class Generation:
         return [QueryVector(vector, self.student_version) for vector in vectors]
 
     def query(
-        self, vectors: Sequence[QueryVector], limit: int = 10, filters: Sequence[Filter | None] | None = None
+        self,
+        vectors: Sequence[QueryVector],
+        limit: int = 10,
+        filters: Sequence[Filter | None] | None = None,
+        *,
+        params: SearchParams | None = None,
     ) -> list[list[Hit]]:
         """The `limit` points nearest to each vector, best first.
 
@@ -146,6 +172,7 @@ class Generation:
             vectors: n query vectors of this generation's student.
             limit: Most points per vector; fewer come back where fewer pass the filter.
             filters: A filter per vector, or None for none at all.
+            params: How hard all of them look; None: as was tuned for the shape of each filter.
 
         Raises:
             StudentMismatchError: A vector is another student's.
@@ -165,7 +192,24 @@ class Generation:
         if not vectors:
             return []
         rows = np.stack([query.vector for query in vectors])
-        return self.engine.query_batch(self.collection, rows, limit, filters, self.params)
+        if params is not None or not self.tuned:
+            return self.engine.query_batch(self.collection, rows, limit, filters, params or self.params)
+        return self._query_as_tuned(rows, limit, [None] * len(rows) if filters is None else filters)
+
+    def _query_as_tuned(self, rows: Vectors, limit: int, filters: Sequence[Filter | None]) -> list[list[Hit]]:
+        """Each query as its shape asks for: one request for all that are searched alike, nearly always one in all."""
+        alike = searched_alike(filters, limit, self.tuned, self.params)
+        if len(alike) == 1:
+            return self.engine.query_batch(self.collection, rows, limit, filters, next(iter(alike)))
+        if len(filters) != len(rows):
+            raise ValueError(f"there are {len(filters)} filters for {len(rows)} vectors, expected one for each")
+        found: list[list[Hit]] = [[] for _ in rows]
+        for params, places in alike.items():
+            some = [filters[place] for place in places]
+            answers = self.engine.query_batch(self.collection, rows[places], limit, some, params)
+            for place, hits in zip(places, answers, strict=True):
+                found[place] = hits
+        return found
 
     def recommend(
         self,

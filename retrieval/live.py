@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self, TypeVar
 
@@ -21,6 +22,8 @@ from retrieval.generation import (
     student_loader,
 )
 from retrieval.holds import Holds
+from retrieval.quick_switches import quick_switches
+from retrieval.tuned_search import tuned_params
 from settings import Settings
 from vectorstore import Engine, Filter, Hit, SearchParams
 
@@ -51,6 +54,7 @@ class LiveRetriever:
         load_student: StudentLoader,
         *,
         params: SearchParams | None = None,
+        untuned: SearchParams | None = None,
         poll_seconds: float = 1.0,
     ) -> None:
         """Load the generation that the alias names, and begin to watch the alias.
@@ -59,14 +63,16 @@ class LiveRetriever:
             engine: Where the collections are.
             alias: The name behind which the live collection stands.
             load_student: Loads a student; called in the thread that watches, too.
-            params: How hard queries look.
+            params: How hard all queries look; None takes what was tuned, see `Generation.of`.
+            untuned: How hard queries look whose shape of filter was not tuned.
             poll_seconds: How often to look at the alias.
 
         Raises:
             CollectionNotFoundError: Nothing is live yet.
             StudentError: The student cannot be found any more, or is another one now.
         """
-        self._engine, self._alias, self._load_student, self._params = engine, alias, load_student, params
+        self._engine, self._alias, self._load_student = engine, alias, load_student
+        self._params, self._untuned = params, untuned
         self._poll_seconds = poll_seconds
         self._pid = os.getpid()
         self._wake = threading.Event()
@@ -87,7 +93,7 @@ class LiveRetriever:
             engine,
             settings.alias,
             student_loader(settings),
-            params=search_params(settings),
+            untuned=search_params(settings),
             poll_seconds=settings.alias_poll_seconds,
         )
 
@@ -154,13 +160,14 @@ class LiveRetriever:
         return self._holds.using()
 
     def refresh(self) -> None:
-        """Look at the alias now, and return when what it names answers.
+        """Look at the alias now, and return when what it names answers, with the search settings tuned for it by now.
 
         Raises:
             KeydistillError: It cannot be loaded; what answered before goes on.
         """
         with self._looking:
             self._look()
+            self._take_tuning()
 
     def status(self) -> LiveStatus:
         """How it is; never waits for a load or the server."""
@@ -241,7 +248,8 @@ class LiveRetriever:
             target = self._ask_alias()
             if target != held[0].collection:
                 self._failures.raise_if_too_soon(target)
-                self._change_over(held[0], self._loaded(target, held))
+                with quick_switches():
+                    self._change_over(held[0], self._loaded(target, held))
         except TooSoonError as error:
             raise error.again from None
         except Exception as error:
@@ -268,13 +276,24 @@ class LiveRetriever:
     def _new(self, target: str, held: Sequence[Generation]) -> Generation:
         students = [known.student for known in held]
         try:
-            generation = Generation.load(self._engine, target, self._load_student, params=self._params, loaded=students)
+            generation = Generation.load(
+                *(self._engine, target, self._load_student),
+                params=self._params,
+                untuned=self._untuned,
+                loaded=students,
+            )
             # What the first query pays for, such as opening the collection, no query of a caller shall.
             generation.query(generation.embed(["warm-up"]), 1)
         except BaseException:
             self._engine.release(target)
             raise
         return generation
+
+    def _take_tuning(self) -> None:
+        """Search as the collection's metadata say now: it may have been tuned since it was loaded."""
+        present = self._holds.current
+        if self._params is None and (tuned := tuned_params(self._engine.info(present.collection))) != present.tuned:
+            self._holds.put(replace(present, tuned=tuned))
 
     def _change_over(self, before: Generation, after: Generation) -> None:
         self._holds.put(after)

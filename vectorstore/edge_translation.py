@@ -88,6 +88,7 @@ def query_request(vector: Vectors, limit: int, filter: Filter | None, params: Se
             quantization=edge.QuantizationSearchParams(
                 ignore=params.exact, rescore=True, oversampling=params.oversampling
             ),
+            acorn=edge.AcornSearchParams(enable=True) if params.acorn else None,
         ),
     )
 

@@ -83,11 +83,16 @@ class SearchParams:
         ef: Candidates that HNSW keeps; more finds more and takes longer.
         oversampling: With quantization, how many times `limit` are fetched before rescoring by the originals.
         exact: Compare with every point that passes the filter; the reference for recall.
+        acorn: Under a filter that few points pass (by Qdrant's default at most 40%), look at neighbours of neighbours
+            too where a neighbour does not pass it. Finds more under several conditions at once, and takes longer;
+            servers before 1.16 do not know it and search without
+            (https://qdrant.tech/documentation/concepts/indexing/#the-acorn-search-algorithm).
     """
 
     ef: int = 128
     oversampling: float = 2.0
     exact: bool = False
+    acorn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,7 @@ def query_request(vector: Vectors, limit: int, filter: Filter | None, params: Se
             quantization=models.QuantizationSearchParams(
                 ignore=params.exact, rescore=True, oversampling=params.oversampling
             ),
+            acorn=models.AcornSearchParams(enable=True) if params.acorn else None,
         ),
     )
 

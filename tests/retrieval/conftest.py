@@ -62,8 +62,8 @@ class World:
         collection = self.names.get(name, name)
         self.engine.swap_alias(self.alias, collection, self.engine.aliases().get(self.alias))
 
-    def open(self, poll_seconds: float = 0.02) -> LiveRetriever:
-        return LiveRetriever(self.engine, self.alias, self.loads, params=EXACT, poll_seconds=poll_seconds)
+    def open(self, poll_seconds: float = 0.02, params: SearchParams | None = EXACT) -> LiveRetriever:
+        return LiveRetriever(self.engine, self.alias, self.loads, params=params, poll_seconds=poll_seconds)
 
     def of(self, name: str) -> Generation:
         """The generation of a collection, beside any live one."""

@@ -116,8 +116,15 @@ def query_of(body: Json) -> edge.QueryRequest:
                 rescore=quantization.get("rescore"),
                 oversampling=quantization.get("oversampling"),
             ),
+            acorn=_acorn_of(params.get("acorn")),
         ),
     )
+
+
+def _acorn_of(body: Json) -> edge.AcornSearchParams | None:
+    if body is None:
+        return None
+    return edge.AcornSearchParams(enable=body.get("enable") or False, max_selectivity=body.get("max_selectivity"))
 
 
 def scored_json(point: Any) -> Json:
