@@ -185,9 +185,14 @@ class Settings(BaseSettings):
     hnsw_ef_construct: int = Field(
         default=128, ge=8, le=2048, description="candidates per insertion into the HNSW graph"
     )
-    search_ef: int = Field(default=128, ge=1, le=10_000, description="candidates per query")
+    search_ef: int = Field(
+        default=128, ge=1, le=10_000, description="candidates per query, where `keydistill tune` found no better"
+    )
     search_oversampling: float = Field(
-        default=2.0, ge=1, le=100, description="quantized candidates fetched per result, then rescored"
+        default=2.0,
+        ge=1,
+        le=100,
+        description="quantized candidates fetched per result, then rescored; where `keydistill tune` found no better",
     )
 
     gate_items: Path | None = Field(

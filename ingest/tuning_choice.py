@@ -27,8 +27,8 @@ _Z = 1.645
 _REPEATS = 5
 # Slower ones, by the seconds that all queries took together, are not timed one by one.
 _WORTH_TIMING = 3.0
-# Medians that are so near each other are taken for equal: the one that finds more is chosen, but exact search, which
-# gets slower with every further point, last.
+# Medians that are so near each other are taken for equal. Of what is not surely slower than the fastest, what finds
+# more is chosen, but exact search, which gets slower with every further point, last.
 _AS_FAST = 1.03
 
 Floats = NDArray[np.float64]
@@ -104,9 +104,9 @@ def choose(trial: Measuring, target: float, before: SearchParams, *, filtered: b
     allowed = [params for params, took in seconds.items() if took <= bound]
     times = _timed(trial, list(dict.fromkeys([before, *allowed])))
     figures = {params: _figures(params, tried[params][0], passes) for params, passes in times.items()}
-    least = min(figures[params].p50_ms for params in allowed)
+    fastest = min(allowed, key=lambda params: figures[params].p50_ms)
     chosen = max(
-        (figures[params] for params in allowed if figures[params].p50_ms <= least * _AS_FAST),
+        (figures[params] for params in allowed if not _surely_slower(times[params], times[fastest])),
         key=lambda each: (not each.params.exact, each.recall, -each.p50_ms),
     )
     return Choice(figures[before], chosen, bool(found), len(tried) - 1)
@@ -173,6 +173,12 @@ def _timed(trial: Measuring, settings: list[SearchParams]) -> dict[SearchParams,
         for params in settings[first:] + settings[:first]:
             times[params].append(trial.milliseconds(params))
     return times
+
+
+def _surely_slower(passes: Sequence[Floats], fastest: Sequence[Floats]) -> bool:
+    """Whether the median was greater in every pass, and by more than what counts as equal over all of them."""
+    medians, least = (np.array([np.median(each) for each in one]) for one in (passes, fastest))
+    return bool((medians > least).all() and np.median(medians) > np.median(least) * _AS_FAST)
 
 
 def _figures(params: SearchParams, shares: Floats, passes: Sequence[Floats]) -> Figures:
