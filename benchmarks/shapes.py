@@ -53,6 +53,7 @@ def main() -> None:
     """Train, measure quality and speed, print."""
     parser = report.options(__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--seeds", type=int, default=1, help="marketplaces, and trainings of each shape")
+    parser.add_argument("--first-seed", type=int, default=0, help="shape static was tuned on 0")
     parser.add_argument("--items", type=int, default=300, help="of each marketplace")
     parser.add_argument("--keyphrases", type=int, default=3_000, help="of each marketplace")
     parser.add_argument("--embedded", type=int, help="keyphrases per measurement of a rate  [default: 1000]")
@@ -68,7 +69,7 @@ def main() -> None:
     found: dict[Shape, Found] = {shape: Found() for shape in _SHAPES}
     with tempfile.TemporaryDirectory(prefix="keydistill-") as scratch:
         place = options.keep or Path(scratch)
-        for seed in range(1 if options.quick else options.seeds):
+        for seed in range(options.first_seed, options.first_seed + (1 if options.quick else options.seeds)):
             folder = place / f"simulation-{seed}"
             task = simulated_task(folder, seed, *size, quick=options.quick)
             for shape, each in found.items():

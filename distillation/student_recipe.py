@@ -70,7 +70,7 @@ class StudentRecipe:
     epochs: float = 2.0
     batch_size: int = 64
     learning_rate: float = 1e-4
-    table_learning_rate: float = 3e-3
+    table_learning_rate: float = 5e-4
     scale: float = 20.0
     hard_negatives: int = 4
     rotated: bool = True

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor
 
-# Share of all tokens at which a token counts half.
+# Share of all tokens at which a token counts half. On judged queries 3e-4 to 1e-3 find the most.
 _HALF = 1e-3
+# What a later piece of a word ("##ing") counts, so that a rare word does not count as often as it has pieces. On judged
+# queries it finds 3% more than 1 does, and as much as 0.5 or 0.7.
+_PIECE = 0.6
 # Tokens per forward pass: three each, of which nothing is padding.
 _BATCH = 512
 
@@ -41,7 +44,7 @@ def token_table(model: SentenceTransformer, texts: Sequence[str]) -> Tensor:
 
 
 def token_weights(texts: Sequence[str], tokenizer: Tokenizer) -> NDArray[np.float32]:
-    """What each token counts: a / (a + p), p its share of all tokens of the texts.
+    """What each token counts: a / (a + p), p its share of all tokens of the texts; less for the later pieces of a word.
 
     Source: Arora et al., "A Simple but Tough-to-Beat Baseline for Sentence Embeddings", ICLR 2017 (SIF).
 
@@ -50,14 +53,19 @@ def token_weights(texts: Sequence[str], tokenizer: Tokenizer) -> NDArray[np.floa
         tokenizer: Without padding.
 
     Returns:
-        Shape (vocabulary,), between 0 and 1; 1 for a token that no text has.
+        Shape (vocabulary,), between 0 and 1; 1 for a whole word that no text has.
     """
     encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
     counted = Counter(chain.from_iterable(encoding.ids for encoding in encodings))
     counts = np.zeros(tokenizer.get_vocab_size(), dtype=np.float64)
     counts[list(counted)] = list(counted.values())
     shares = counts / max(1.0, counts.sum())
-    return np.asarray(_HALF / (_HALF + shares), dtype=np.float32)
+    weights = np.asarray(_HALF / (_HALF + shares), dtype=np.float32)
+    # What WordPiece marks them with; other kinds of tokenizers mark the beginnings of words, or nothing.
+    prefix = getattr(tokenizer.model, "continuing_subword_prefix", None)
+    if prefix:
+        weights[[number for token, number in tokenizer.get_vocab().items() if token.startswith(prefix)]] *= _PIECE
+    return weights
 
 
 def _token_vectors(model: SentenceTransformer, tokenizer: Tokenizer) -> Tensor:
