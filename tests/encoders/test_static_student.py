@@ -9,6 +9,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, TOLERANCE, Student, StudentFiles, student_version
+from encoders.runtime import TorchRuntime
 from errors import StudentError
 
 TEXTS = ["red running shoes", "ps5", "unaffable wühlmaus £5 [SEP] 🔥", "mens waterproof hiking boots size 10", "ps5"]
@@ -84,6 +85,14 @@ def test_the_version_covers_both_sides(copied, file):
     assert student_version("student", copied, 32) != before
 
 
+def test_the_runtime_gets_the_side_of_the_items_alone(static_folder, tiny_folder):
+    # What is exported for OpenVINO, too.
+    alone, whole = (TorchRuntime.load(folder, device="cpu").model for folder in (static_folder, tiny_folder))
+    assert [type(module) for module in alone] == [type(module) for module in whole]
+    assert alone.tokenizer.backend_tokenizer.to_str() == whole.tokenizer.backend_tokenizer.to_str()
+
+
+@pytest.mark.slow
 def test_another_runtime_computes_the_items(static_student, static_folder, tmp_path):
     pytest.importorskip("openvino")
     again = Student.load(str(static_folder), device="cpu", runtime="openvino-fp32", cache=tmp_path)
