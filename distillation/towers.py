@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import ITEM_ROUTE, KEYPHRASE_ROUTE
+from errors import TrainingError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -56,10 +57,17 @@ def with_table(model: SentenceTransformer, table: Tensor) -> SentenceTransformer
 
 
 def plain_tokenizer(model: SentenceTransformer) -> Tokenizer:
-    """A copy of a symmetric model's tokenizer that neither pads nor cuts."""
+    """A copy of a symmetric model's tokenizer that neither pads nor cuts.
+
+    Raises:
+        TrainingError: It has one that is not in Rust.
+    """
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise TrainingError("a table of tokens needs a base with a fast tokenizer (tokenizer.json); choose another base")
+    tokenizer = Tokenizer.from_str(backend.to_str())
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
