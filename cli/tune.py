@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     help="Least recall@10 against exact search, for every shape.",
 )
 @click.option(
-    "--queries", type=click.IntRange(1, 100_000), default=500, show_default=True, help="Items to ask with at the most."
+    "--queries", type=click.IntRange(50, 100_000), default=500, show_default=True, help="Items to ask with at the most."
 )
 @click.option("--dry-run", is_flag=True, help="Measure; change nothing.")
 @click.option("--forget", is_flag=True, help="Take back what was tuned: the settings decide again.")
