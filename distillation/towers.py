@@ -66,7 +66,7 @@ def plain_tokenizer(model: SentenceTransformer) -> Tokenizer:
 
     backend = getattr(model.tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise TrainingError("a table of tokens needs a base with a fast tokenizer (tokenizer.json); choose another base")
+        raise TrainingError("a table of tokens needs a base with a fast tokenizer (tokenizer.json); choose another")
     tokenizer = Tokenizer.from_str(backend.to_str())
     tokenizer.no_padding()
     tokenizer.no_truncation()
