@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from encoders import Student, StudentFiles, Vectors
-from errors import CollectionExistsError, CollectionNotFoundError, GateRefusedError
+from errors import CollectionExistsError, CollectionNotFoundError, GateRefusedError, InputError, StorageError
 from ingest.alias_changes import AliasChanges
 from ingest.alias_records import went_live
 from ingest.gate import Gate
@@ -24,6 +24,7 @@ from ingest.points import collection_spec, index_settings, payloads
 from ingest.progress import NoProgress, Progress, counted_rows
 from ingest.recording import record
 from ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
+from ingest.snapshot_reuse import linked, would_be_the_same
 from ingest.sources import RunSources
 from ingest.space import check_space
 from ingest.stored_vectors import RowVectors
@@ -205,17 +206,7 @@ class ReindexSteps:
 
     def _take_snapshot(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         folder = self._store.folder(run.id) / "snapshot"
-        if folder.exists():
-            snapshot = Snapshot.open(folder)
-        else:
-            snapshot = build_snapshot(
-                [Path(file) for file in run.files],
-                folder,
-                SnapshotSettings.of(self._of(run)),
-                self._sources.files_of(run).count_tokens,
-                categories=None if run.categories is None else Path(run.categories),
-                progress=counted_rows(self._progress),
-            )
+        snapshot = Snapshot.open(folder) if folder.exists() else self._built(run, folder)
         self._sources.publish_snapshot(run.id)
         spec = collection_spec(run.dimension, self._of(run))
         if self._settings.engine == "embedded":
@@ -247,6 +238,31 @@ class ReindexSteps:
             if self._engine.info(run.collection).metadata.get("run") != run.id:
                 raise
         return "building", size
+
+    def _built(self, run: ReindexRun, folder: Path) -> Snapshot:
+        settings = SnapshotSettings.of(self._of(run))
+        known = self._snapshot_of_live(run)
+        if known is not None and would_be_the_same(known, run.files, run.categories, settings):
+            return linked(known, folder)
+        return build_snapshot(
+            [Path(file) for file in run.files],
+            folder,
+            settings,
+            self._sources.files_of(run).count_tokens,
+            categories=None if run.categories is None else Path(run.categories),
+            progress=counted_rows(self._progress),
+        )
+
+    def _snapshot_of_live(self, run: ReindexRun) -> Snapshot | None:
+        """What the live collection holds, if the same student built it: its tokens are counted alike."""
+        if run.previous_target is None or not self._of(run).reuse_vectors:
+            return None
+        try:
+            live = self._engine.info(run.previous_target).metadata
+            same = live.get("student_version") == run.student_version and not live.get("applying")
+            return self._sources.snapshot(str(live.get("snapshot_run"))) if same else None
+        except (CollectionNotFoundError, InputError, StorageError):
+            return None  # pruned meanwhile, or on another machine: it was a help, nothing more
 
     def _twin(self, run: ReindexRun, metadata: Mapping[str, Any]) -> str | None:
         """The live collection, if this run would build the same: it is copied then, and nothing is done again."""

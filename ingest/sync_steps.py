@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from errors import CollectionNotFoundError, InputError, RunError, StudentError
-from files import file_sha256
 from ingest.alias_changes import AliasChanges
 from ingest.alias_history import AliasHistory
 from ingest.alias_lease import alone
@@ -23,6 +22,7 @@ from ingest.progress import NoProgress, Progress, counted_rows
 from ingest.recording import record
 from ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
 from ingest.snapshot_changes import ChangeCounts, compare
+from ingest.snapshot_reuse import of_the_same_files
 from ingest.sources import RunSources
 from runs import Lease, ReindexRun, RunStore, State, SyncRun, new_run_id, now
 from runs.record import Executor, present_user
@@ -149,7 +149,8 @@ class SyncSteps:
         owner = self._live(run.alias)
         base = self._base(owner)
         behind = missing_sync(self._store, run.alias, self._engine.info(owner.collection).metadata) is not None
-        if not behind and _of_the_same_files(base, run):
+        same_rules = base.settings.max_keyphrase_chars == run.settings["max_keyphrase_chars"]
+        if not behind and same_rules and of_the_same_files(base, run.files, run.categories):
             return "done", {"rows": base.summary.rows}
         folder = self._store.folder(run.id) / "snapshot"
         new = Snapshot.open(folder) if folder.exists() else self._built(run, owner, folder)
@@ -225,20 +226,6 @@ class SyncSteps:
             categories=None if run.categories is None else Path(run.categories),
             progress=counted_rows(self._progress),
         )
-
-
-def _of_the_same_files(base: Snapshot, run: SyncRun) -> bool:
-    """Whether a snapshot was made of files with the same bytes, under the same rules."""
-    if base.settings.max_keyphrase_chars != run.settings["max_keyphrase_chars"]:
-        return False
-    categories = None if base.summary.categories is None else base.summary.categories.sha256
-    if categories != (None if run.categories is None else file_sha256(Path(run.categories))):
-        return False
-    known = sorted((Path(source.path).suffixes, source.bytes, source.sha256) for source in base.summary.sources)
-    files = [Path(file) for file in run.files]
-    if [each[:2] for each in known] != sorted((file.suffixes, file.stat().st_size) for file in files):
-        return False
-    return known == sorted((file.suffixes, file.stat().st_size, file_sha256(file)) for file in files)
 
 
 def _refusal(run: SyncRun, counts: ChangeCounts, base: Snapshot) -> RunError | None:
