@@ -1,6 +1,7 @@
 """From signals to a student: judge, assistant, distillation, evaluation, registry of models."""
 
 from distillation.assistant_data import GroupBy, LabelledPairs, judged_pairs
+from distillation.assistant_recipe import AssistantRecipe
 from distillation.assistant_sizes import ASSISTANT_SIZES, AssistantSize
 from distillation.classification import AssistantMetrics
 from distillation.lineage import Change, InputFile, Lineage, difference, flattened
@@ -15,7 +16,6 @@ from distillation.student_data import Pairs, StudentData
 from distillation.student_recipe import DistillationLoss, Shape, StudentRecipe
 from distillation.student_tables import student_data
 from distillation.train_assistant import (
-    AssistantRecipe,
     TrainedAssistant,
     TrainingPlan,
     assistant_metrics,

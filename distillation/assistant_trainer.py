@@ -25,7 +25,7 @@ from distillation.training_run import Steps, common_arguments, run_training, use
 from encoders import Assistant, ItemText
 
 if TYPE_CHECKING:
-    from distillation.train_assistant import AssistantRecipe
+    from distillation.assistant_recipe import AssistantRecipe
 
 _SCORE = "average_precision"
 _TIMED_STEPS = 3

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from distillation.assistant_data import judged_pairs
+from distillation.assistant_recipe import AssistantRecipe
 from distillation.judging import judge_pairs
 from distillation.judgment_cache import JudgmentCache
 from distillation.lineage import Lineage
@@ -29,7 +30,7 @@ from distillation.signals import JUDGMENTS, correct_clicks, load_judgments
 from distillation.stages import StageResult, Stages, digest_of
 from distillation.student_recipe import StudentRecipe
 from distillation.student_tables import student_data
-from distillation.train_assistant import AssistantRecipe, assistant_metrics, train_assistant
+from distillation.train_assistant import assistant_metrics, train_assistant
 from distillation.train_student import train_student
 from distillation.verdicts import Verdicts
 from encoders import Assistant, Student
