@@ -10,7 +10,6 @@ Beside Qdrant's paths there are `/_front/faults` (POST orders a fault, see `faul
 """
 
 import argparse
-import asyncio
 import json
 import re
 import socket
