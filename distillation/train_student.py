@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distillation.ranking import mean_ndcg
+from distillation.ranking import ndcgs
 from distillation.rotation import rotate
 from distillation.student_data import POSITIVE_TASKS, Pairs, StudentData, Task
 from distillation.student_recipe import DistillationLoss, StudentRecipe
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
     from torch import nn
+
+    from distillation.trainer import HeldOut
 
 Progress = Callable[[int], None]
 
@@ -263,18 +265,18 @@ def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, 
     return losses.WeightedLoss(MatryoshkaLoss(model, loss, dimensions), share)
 
 
-def _held_out(pairs: Pairs | None, texts: _Texts) -> Callable[[SentenceTransformer], float] | None:
-    if pairs is None or np.isnan(mean_ndcg(pairs.items, pairs.scores, pairs.scores)):
+def _held_out(pairs: Pairs | None, texts: _Texts) -> HeldOut | None:
+    if pairs is None or not len(ndcgs(pairs.items, pairs.scores, pairs.scores)):
         # No pairs, or no item with a right and a further one: every ranking of these is as good.
         return None
     items, item_of = np.unique(pairs.items, return_inverse=True)
     keyphrases, keyphrase_of = np.unique(pairs.keyphrases, return_inverse=True)
     columns = (texts.items[items].tolist(), ITEM_ROUTE), (texts.keyphrases[keyphrases].tolist(), KEYPHRASE_ROUTE)
 
-    def ndcg(model: SentenceTransformer) -> float:
-        """nDCG@10 of the model's ranking of each held-out item's keyphrases."""
+    def ndcg(model: SentenceTransformer) -> NDArray[np.float64]:
+        """nDCG@10 of the model's ranking of each held-out item's keyphrases, shape (items,)."""
         found = [embedded(model, column, route) for column, route in columns]
         cosines = (found[0][item_of] * found[1][keyphrase_of]).sum(axis=1)
-        return mean_ndcg(item_of, cosines, pairs.scores, k=10)
+        return ndcgs(item_of, cosines, pairs.scores, k=10)
 
     return ndcg

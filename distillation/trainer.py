@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from datasets import Dataset
+from numpy.typing import NDArray
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -22,6 +23,7 @@ from torch import nn
 from transformers import EarlyStoppingCallback, PrinterCallback
 
 from distillation.batches import grouped_batches
+from distillation.ranking import favouring_later
 from distillation.towers import TABLE_PARAMETERS, table_of
 from distillation.training_run import Outcome, Steps, common_arguments, run_training
 from encoders import ITEM_ROUTE, KEYPHRASE_ROUTE
@@ -32,6 +34,11 @@ if TYPE_CHECKING:
 # Keyphrases of one item that stand in one batch of scored pairs.
 _PER_ITEM = 8
 _SCORE = "held_out_ndcg"
+# Decides which checkpoint is kept.
+_WORTH = "held_out_worth"
+
+# Gives the score of each held-out item, shape (items,).
+HeldOut = Callable[[SentenceTransformer], NDArray[np.float64]]
 
 
 class Trainer:
@@ -45,7 +52,7 @@ class Trainer:
         recipe: StudentRecipe,
         *,
         checkpoints: Path,
-        held_out: Callable[[SentenceTransformer], float] | None = None,
+        held_out: HeldOut | None = None,
         progress: Callable[[int], None] | None = None,
         on_start: Callable[[int], None] | None = None,
     ) -> None:
@@ -61,7 +68,7 @@ class Trainer:
                     checkpoints,
                     steps=steps,
                     every=every,
-                    score=_SCORE if held_out else None,
+                    score=_WORTH if held_out else None,
                     seed=recipe.seed,
                     precision=recipe.precision,
                 ),
@@ -73,15 +80,19 @@ class Trainer:
             ),
             train_dataset=dict(datasets),
             loss=named,
-            evaluator=None if held_out is None else _HeldOut(held_out),
+            evaluator=None if held_out is None else _HeldOut(held_out, steps),
             callbacks=[Steps(progress, on_start), *([EarlyStoppingCallback(recipe.patience)] if held_out else [])],
         )
         # It prints what is logged; progress is told otherwise.
         self._trainer.remove_callback(PrinterCallback)
 
     def run(self) -> Outcome:
-        """Train, or go on; the model ends with the weights of the best score."""
+        """Train, or go on; the model ends with the weights of the best checkpoint, whose score the outcome has."""
         outcome = run_training(self._trainer, self._checkpoints)
+        scores = {
+            entry[f"eval_{_WORTH}"]: entry[f"eval_{_SCORE}"] for entry in outcome.log if f"eval_{_WORTH}" in entry
+        }
+        best_score = None if outcome.best_score is None else scores[outcome.best_score]
         kept = ("step", "learning_rate", "grad_norm", "loss", f"eval_{_SCORE}")
         history = [
             {
@@ -91,7 +102,7 @@ class Trainer:
             }
             for entry in outcome.log
         ]
-        return replace(outcome, log=[entry for entry in history if len(entry) > 1])
+        return replace(outcome, best_score=best_score, log=[entry for entry in history if len(entry) > 1])
 
 
 def _for_two_sides(datasets: Mapping[str, Dataset], table_learning_rate: float) -> dict[str, Any]:
@@ -123,15 +134,17 @@ class _Named(nn.Module):
 
 
 class _HeldOut(SentenceEvaluator):
-    """The held-out score as an evaluator."""
+    """The held-out score as an evaluator, and what it makes the checkpoint worth."""
 
-    def __init__(self, score: Callable[[SentenceTransformer], float]) -> None:
+    def __init__(self, score: HeldOut, steps: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.primary_metric = _SCORE
         self._score = score
+        self._whole = steps
 
-    def __call__(self, model: Any, *_: Any, **__: Any) -> dict[str, float]:
-        return {_SCORE: self._score(model)}
+    def __call__(self, model: Any, *_: Any, steps: int = -1, **__: Any) -> dict[str, float]:
+        scores = self._score(model)
+        return {_SCORE: float(scores.mean()), _WORTH: favouring_later(scores, min(1.0, max(0, steps) / self._whole))}
 
 
 class _GroupedBatchSampler(DefaultBatchSampler):
