@@ -309,7 +309,7 @@ def test_of_two_builds_for_one_alias_the_second_is_told_of_the_first(reindexer, 
     assert reindexer.start([inventory]).state == "live"
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_killed_command_resumes_to_the_same_collection(reindexer, settings, engine, inventory, tmp_path, how):
     big = write_inventory(tmp_path / "big.csv", rows=2_000)
     environment = {**os.environ, "KEYDISTILL_HOME": str(settings.home), "KEYDISTILL_PART_ROWS": "50"}
