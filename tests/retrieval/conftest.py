@@ -87,7 +87,9 @@ def built(
         with EmbeddedEngine(folder) as engine:
             yield _filled(engine, None, two_students)
     else:
-        with FrontProcess(folder) as front, ServerEngine(front.url, retries=0) as server:
+        # The client keeps no connection to this machine open, and one thread may close what httpx has just given to
+        # another ("bad file descriptor"): a repeat is what a service has, too. More would hide that a server is gone.
+        with FrontProcess(folder) as front, ServerEngine(front.url, retries=1) as server:
             yield _filled(server, front.url, two_students)
 
 
