@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 _FIRST_AVOIDABLE_SHORT = 0.01
 _FIRST_COVERAGE = 0.05
 _FIRST_P99_MS = 1_000.0
-# A stand-in for a referee speaks only where the difference is plain: a student with shuffled weights keeps a third of
-# the live one's share, one that was trained well nine tenths and more.
-_LEAST_CATEGORY_RATIO = 0.75
+# A stand-in for a referee speaks only where the difference is plain: a student with shuffled weights keeps a fifth to a
+# third of the live one's share. One that was distilled well, and is better by the truth, keeps nine tenths where items
+# ask and 0.71 where keyphrases stand in for them (`make demo`).
+_LEAST_CATEGORY_RATIO = 0.5
 _SEED = 0
 
 Floats = NDArray[np.float64]

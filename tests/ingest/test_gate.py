@@ -120,7 +120,7 @@ def test_a_student_with_shuffled_weights_is_refused(bench, catalogue, shuffled):
     # Its vectors lie so close together that int8 may confuse them, too.
     assert all(name.startswith("recall@10") for name in report.failed[1:])
     (row,) = [row for row in report.rows if row.name == "same category@10"]
-    assert row.value < 0.75 * row.live
+    assert row.value < 0.5 * row.live
     assert "no assistant judges" in row.note
 
 
