@@ -12,13 +12,10 @@ Every size is measured `--repeats` times, in turn with the floor; medians and sp
 """
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +24,10 @@ from qdrant_client import QdrantClient, models
 from sentence_transformers import SentenceTransformer
 
 from benchmarks import report
+from benchmarks.command import keydistill
+from benchmarks.embedding import best_batch_size, rate_of
 from encoders import Student, find_model
 
-_BATCH_SIZES = (64, 128, 256)
 # More of the peer would only take longer: its rate does not change with the size.
 _PEER_KEYPHRASES = 4_000
 
@@ -87,9 +85,9 @@ def _round(
 ) -> dict[str, float]:
     """Figures by name: rates per second, seconds, and ratios."""
     with tempfile.TemporaryDirectory(dir=folder) as home:
-        embed = _rate(lambda: student.embed_keyphrases(texts), len(texts))
+        embed = rate_of(student.embed_keyphrases, texts)
         first, run = _reindex(home, inventory, environment)
-        embed = statistics.mean([embed, _rate(lambda: student.embed_keyphrases(texts), len(texts))])
+        embed = statistics.mean([embed, rate_of(student.embed_keyphrases, texts)])
         again, _ = _reindex(home, inventory, environment)
     built = len(texts) / run["timings"]["embedding"]
     return {
@@ -106,37 +104,25 @@ def _round(
 
 def _inventory(folder: Path, size: int) -> Path:
     folder.mkdir()
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "cli.main", "simulate", str(folder / "market")),
-            *("--items", "2000", "--keyphrases", str(size), "--seed", "0"),
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    keydistill("simulate", folder / "market", "--items", 2_000, "--keyphrases", size, "--seed", 0)
     return folder / "market" / "inventory.parquet"
 
 
 def _reindex(home: str, inventory: Path, environment: dict[str, str]) -> tuple[float, dict[str, Any]]:
     began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "--home", home, "reindex", str(inventory), "--json"],
-        check=True,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
-    )
-    return time.perf_counter() - began, json.loads(done.stdout)
+    done = keydistill("--home", home, "reindex", inventory, "--json", **environment)
+    return time.perf_counter() - began, json.loads(done)
 
 
 def _peer(texts: list[str]) -> float:
     """Keyphrases per second of `encode` and `upload_points`."""
     encoder = SentenceTransformer(str(find_model("sentence-transformers/all-MiniLM-L6-v2")), device="cpu")
-    size = max(_BATCH_SIZES, key=lambda size: _rate(lambda: encoder.encode(texts[:500], batch_size=size), 500))
+    size = best_batch_size(encoder, texts)
 
-    def build() -> None:
+    def build(texts: Sequence[str]) -> None:
         client = QdrantClient(":memory:")
         client.create_collection("peer", vectors_config=models.VectorParams(size=384, distance=models.Distance.COSINE))
-        vectors = encoder.encode(texts, batch_size=size, normalize_embeddings=True)
+        vectors = encoder.encode(list(texts), batch_size=size, normalize_embeddings=True)
         points = (
             models.PointStruct(id=place, vector=vector.tolist(), payload={"keyphrase": text})
             for place, (text, vector) in enumerate(zip(texts, vectors, strict=True))
@@ -144,13 +130,7 @@ def _peer(texts: list[str]) -> float:
         client.upload_points("peer", points, batch_size=1_000)
         client.close()
 
-    return statistics.median(_rate(build, len(texts)) for _ in range(3))
-
-
-def _rate(work: Callable[[], Any], count: int) -> float:
-    began = time.perf_counter()
-    work()
-    return count / (time.perf_counter() - began)
+    return statistics.median(rate_of(build, texts) for _ in range(3))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from sentence_transformers import SentenceTransformer
 from benchmarks import report
 from encoders import RuntimeName, Student, Vectors, find_model, nearest
 from simulation import MarketplaceSettings, simulate
+
+Embed = Callable[[Sequence[str]], Any]
 
 _BATCH_SIZES = (32, 64, 128, 256)
 _ENCODE = "SentenceTransformer.encode"
@@ -68,23 +70,21 @@ def run(arguments: argparse.Namespace, cache: Path) -> dict[str, Any]:
     students = _students(arguments.student, threads, cache)
     encoder = SentenceTransformer(str(find_model(arguments.student)), device="cpu", local_files_only=True)
     size = best_batch_size(encoder, sample)
-    methods: dict[str, Callable[[Sequence[str]], Any]] = {
+    methods: dict[str, Embed] = {
         _ENCODE: lambda texts: encoder.encode(list(texts), batch_size=size),
         **{name: student.embed_keyphrases for name, student in students.items()},
     }
-    rates: dict[str, list[float]] = {name: [] for name in methods}
-    per_cpu: dict[str, list[float]] = {name: [] for name in methods}
     peaks: dict[str, list[float]] = {precision: [] for precision in set(_PRECISION.values())}
-    for repeat in range(-1, arguments.repeats or (3 if quick else 7)):
-        for name, embed in methods.items():
-            began = time.process_time()
-            rate = rate_of(embed, sample)
-            spent = time.process_time() - began
-            if repeat >= 0:  # the first round allocates and compiles
-                rates[name].append(rate)
-                per_cpu[name].append(len(sample) / spent)
+
+    def note_peaks() -> None:
         for precision, values in peaks.items():
             values.append(_peak(precision))
+
+    rates, per_cpu = rates_in_turn(
+        {name: (embed, sample) for name, embed in methods.items()},
+        arguments.repeats or (3 if quick else 7),
+        after_each=note_peaks,
+    )
     tokens = students["torch"].count_tokens(sample)
     work = _flops(encoder, tokens) / len(sample)
     return {
@@ -149,7 +149,32 @@ def best_batch_size(encoder: SentenceTransformer, texts: Sequence[str]) -> int:
     )
 
 
-def rate_of(embed: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> float:
+def rates_in_turn(
+    methods: Mapping[str, tuple[Embed, Sequence[str]]], repeats: int, after_each: Callable[[], None] = lambda: None
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Texts per second of every method in every repeat, by the clock and per second of CPU time.
+
+    Args:
+        methods: What embeds, and the texts that it gets.
+        repeats: Rounds in which all methods are measured in turn; a first one, which allocates and compiles, does
+            not count.
+        after_each: Called after every round.
+    """
+    by_clock: dict[str, list[float]] = {name: [] for name in methods}
+    by_cpu: dict[str, list[float]] = {name: [] for name in methods}
+    for repeat in range(-1, repeats):
+        for name, (embed, texts) in methods.items():
+            began = time.process_time()
+            rate = rate_of(embed, texts)
+            spent = time.process_time() - began
+            if repeat >= 0:
+                by_clock[name].append(rate)
+                by_cpu[name].append(len(texts) / spent)
+        after_each()
+    return by_clock, by_cpu
+
+
+def rate_of(embed: Embed, texts: Sequence[str]) -> float:
     """Texts per second, by the clock."""
     began = time.perf_counter()
     embed(texts)

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from sentence_transformers import SentenceTransformer
 
 from benchmarks import report
+from benchmarks.embedding import rate_of
 from encoders import Student, find_model
 from retrieval import Retriever, item_filter, read_items
 from settings import Settings, load_settings
@@ -131,18 +132,12 @@ def embedding(student: Student, folder: Path, count: int) -> dict[str, Any]:
     encoder = SentenceTransformer(str(find_model(student.source)), device="cpu", local_files_only=True)
     ours, peer = [], []
     for _ in range(3):
-        ours.append(_rate(lambda: student.embed_keyphrases(texts), len(texts)))
+        ours.append(rate_of(student.embed_keyphrases, texts))
         peer.append(
-            max(_rate(lambda size=size: encoder.encode(texts, batch_size=size), len(texts)) for size in (64, 128))
+            max(rate_of(lambda given, size=size: encoder.encode(given, batch_size=size), texts) for size in (64, 128))
         )
     ratios = [ours / peer for ours, peer in zip(ours, peer, strict=True)]
     return {"ours": report.spread(ours), "encode": report.spread(peer), "ratio": report.spread(ratios)}
-
-
-def _rate(work: Any, count: int) -> float:
-    began = time.perf_counter()
-    work()
-    return count / (time.perf_counter() - began)
 
 
 def queries(engine: Engine, retriever: Retriever, folder: Path, settings: Settings) -> dict[str, Any]:

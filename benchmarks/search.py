@@ -13,9 +13,6 @@ With --keep a later call finds the collection there and tunes it again.
 """
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +24,7 @@ import pyarrow.parquet as pq
 from usearch.index import Index
 
 from benchmarks import report
+from benchmarks.command import keydistill
 from encoders import Vectors
 from ingest import Snapshot
 from ingest.gate_items import gate_items
@@ -90,12 +88,7 @@ def _build(folder: Path, count: int) -> dict[str, Any]:
 
 
 def _keydistill(folder: Path, *arguments: object) -> str:
-    command = [sys.executable, "-m", "cli.main", "--home", str(folder / "home"), *map(str, arguments)]
-    environment = {**os.environ, "KEYDISTILL_RUNTIME": "auto", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"keydistill {' '.join(map(str, arguments))} failed")
-    return done.stdout
+    return keydistill("--home", folder / "home", *arguments, KEYDISTILL_RUNTIME="auto")
 
 
 def _shapes(engine: Engine, generation: Generation, folder: Path, settings: Settings) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -24,7 +24,7 @@ from sentence_transformers import SentenceTransformer
 
 from benchmarks import report
 from benchmarks.ablation_data import Task, simulated_task
-from benchmarks.embedding import best_batch_size, rate_of, ratios, simulated_keyphrases
+from benchmarks.embedding import Embed, best_batch_size, rates_in_turn, ratios, simulated_keyphrases
 from distillation import Shape, train_student
 from distillation.evaluation import Evaluation, compare_means, evaluate, mean_estimates
 from encoders import RuntimeName, Student
@@ -152,7 +152,7 @@ def _rates(
     few = many[:count]
     encoder = SentenceTransformer(str(folders[_FULL]), device="cpu", local_files_only=True)
     size = best_batch_size(encoder, few)
-    methods: dict[str, tuple[Callable[[Sequence[str]], Any], Sequence[str]]] = {
+    methods: dict[str, tuple[Embed, Sequence[str]]] = {
         _ENCODE: (lambda texts: encoder.encode(list(texts), batch_size=size), few)
     }
     for shape, folder in folders.items():
@@ -162,16 +162,7 @@ def _rates(
                 methods[shape] = (student.embed_keyphrases, many)
                 break
             methods[f"{shape}, {student.runtime}"] = (student.embed_keyphrases, few)
-    by_clock: dict[str, list[float]] = {name: [] for name in methods}
-    by_cpu: dict[str, list[float]] = {name: [] for name in methods}
-    for repeat in range(-1, options.repeats or (3 if options.quick else 7)):
-        for name, (embed, texts) in methods.items():
-            began = time.process_time()
-            rate = rate_of(embed, texts)
-            spent = time.process_time() - began
-            if repeat >= 0:  # the first round allocates and compiles
-                by_clock[name].append(rate)
-                by_cpu[name].append(len(texts) / spent)
+    by_clock, by_cpu = rates_in_turn(methods, options.repeats or (3 if options.quick else 7))
     return {
         name: {
             "keyphrases": len(methods[name][1]),

@@ -11,9 +11,6 @@ is not counted then, and the ratios are the least that can be expected.
 """
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import report
+from benchmarks.command import keydistill
 from tests.support.tiny_models import make_tiny_student
 
 
@@ -98,24 +96,14 @@ def _changed(rows: pa.Table) -> pa.Table:
 
 
 def _keydistill(folder: Path, student: Path, *arguments: object, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "cli.main", *map(str, arguments)],
-        env={
-            **os.environ,
-            "KEYDISTILL_HOME": str(folder / "home"),
-            "KEYDISTILL_STUDENT": str(student),
-            "HF_HUB_OFFLINE": "1",
-            # Vectors of random weights lie closer together than an index of many of them can tell.
-            "KEYDISTILL_GATE_MIN_RECALL": "0",
-            **environment,
-        },
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
+    return keydistill(
+        *arguments,
+        KEYDISTILL_HOME=str(folder / "home"),
+        KEYDISTILL_STUDENT=str(student),
+        # Vectors of random weights lie closer together than an index of many of them can tell.
+        KEYDISTILL_GATE_MIN_RECALL="0",
+        **environment,
     )
-    if done.returncode != 0:
-        raise SystemExit(f"keydistill {' '.join(map(str, arguments))} failed")
-    return done.stdout
 
 
 if __name__ == "__main__":
