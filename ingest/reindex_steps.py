@@ -227,10 +227,8 @@ class ReindexSteps:
         lease.check()
         try:
             twin = self._twin(run, metadata)
-            if twin is not None:
-                # The same points in the same index: what was tuned holds.
-                tuned = {SEARCH_KEY: value} if (value := self._engine.info(twin).metadata.get(SEARCH_KEY)) else {}
-                self._engine.copy(twin, run.collection, {**metadata, **tuned})
+            if twin is not None and run.previous_target is not None:
+                self._engine.copy(run.previous_target, run.collection, twin)
                 return "building", {**size, "parts_done": tuple(range(len(snapshot.parts)))}
             self._engine.create(run.collection, spec, metadata)
         except CollectionExistsError:
@@ -255,25 +253,30 @@ class ReindexSteps:
 
     def _snapshot_of_live(self, run: ReindexRun) -> Snapshot | None:
         """What the live collection holds, if the same student built it: its tokens are counted alike."""
-        if run.previous_target is None or not self._of(run).reuse_vectors:
-            return None
+        live = self._taken_over(run)
         try:
-            live = self._engine.info(run.previous_target).metadata
-            same = live.get("student_version") == run.student_version and not live.get("applying")
-            return self._sources.snapshot(str(live.get("snapshot_run"))) if same else None
-        except (CollectionNotFoundError, InputError, StorageError):
+            return None if live is None else self._sources.snapshot(str(live.get("snapshot_run")))
+        except (InputError, StorageError):
             return None  # pruned meanwhile, or on another machine: it was a help, nothing more
 
-    def _twin(self, run: ReindexRun, metadata: Mapping[str, Any]) -> str | None:
-        """The live collection, if this run would build the same: it is copied then, and nothing is done again."""
-        if run.previous_target is None or self._engine.changes_in_place or not self._of(run).reuse_vectors:
+    def _twin(self, run: ReindexRun, metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Metadata of a copy of the live collection, if this run would build the same: nothing is done again then."""
+        live = None if self._engine.changes_in_place else self._taken_over(run)
+        if live is None or any(live.get(name) != metadata[name] for name in ("snapshot", "index")):
+            return None
+        # The same points in the same index: what was tuned holds.
+        return {**metadata, **{key: live[key] for key in (SEARCH_KEY,) if key in live}}
+
+    def _taken_over(self, run: ReindexRun) -> Mapping[str, Any] | None:
+        """Metadata of the live collection, if the run may take over what the same student has built there."""
+        if run.previous_target is None or not self._of(run).reuse_vectors:
             return None
         try:
             live = self._engine.info(run.previous_target).metadata
         except CollectionNotFoundError:
             return None
-        same = all(live.get(name) == metadata[name] for name in ("student_version", "snapshot", "index"))
-        return run.previous_target if same and not live.get("applying") else None
+        same = live.get("student_version") == run.student_version and not live.get("applying")
+        return live if same else None
 
     def _optimise(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         if run.missing_parts:
