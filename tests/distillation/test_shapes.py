@@ -14,28 +14,13 @@ from distillation.towers import embedded, plain_tokenizer, table_of, with_table
 from distillation.training_run import Steps
 from encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, Student
 from errors import TrainingError
-
-TITLES = [f"red running shoe model {number}" for number in range(12)]
-TEXTS = [f"running shoe {number}" for number in range(12)]
+from tests.support.student_data import TEXTS, TITLES, made_data
 
 
 @pytest.fixture
 def data() -> StudentData:
-    own = np.arange(12)
-    everything = Pairs(
-        np.repeat(own, 12), np.tile(own, 12), (np.repeat(own, 12) == np.tile(own, 12)).astype(np.float32)
-    )
-    held = own >= 10
-    return StudentData(
-        titles=TITLES,
-        categories=["Clothing > Shoes"] * 12,
-        texts=TEXTS,
-        clicks=Pairs(own[:10], own[:10]),
-        search_relevance=everything.of_items(~held),
-        assistant=everything.of_items(~held),
-        held_out=everything.of_items(held),
-        rejected=Pairs(own[:10], own[1:11], np.zeros(10, np.float32)),
-    )
+    own = np.arange(10)
+    return replace(made_data(), rejected=Pairs(own, own + 1, np.zeros(10, np.float32)))
 
 
 @pytest.fixture

@@ -15,26 +15,7 @@ from distillation import Pairs, StudentData, StudentRecipe, train_student
 from distillation.rotation import rotate
 from encoders import Student
 from errors import StudentError, TrainingError
-
-TITLES = [f"red running shoe model {number}" for number in range(12)]
-TEXTS = [f"running shoe {number}" for number in range(12)]
-
-
-def made_data() -> StudentData:
-    own = np.arange(12)
-    everything = Pairs(
-        np.repeat(own, 12), np.tile(own, 12), (np.repeat(own, 12) == np.tile(own, 12)).astype(np.float32)
-    )
-    held = np.arange(12) >= 10
-    return StudentData(
-        titles=TITLES,
-        categories=["Clothing > Shoes"] * 12,
-        texts=TEXTS,
-        clicks=Pairs(own[:10], own[:10]),
-        search_relevance=everything.of_items(~held),
-        assistant=everything.of_items(~held),
-        held_out=everything.of_items(held),
-    )
+from tests.support.student_data import TEXTS, TITLES, made_data
 
 
 def recipe_of(base: str) -> StudentRecipe:
