@@ -22,7 +22,6 @@ from retrieval.generation import (
     student_loader,
 )
 from retrieval.holds import Holds
-from retrieval.quick_switches import quick_switches
 from retrieval.tuned_search import tuned_params
 from settings import Settings
 from vectorstore import Engine, Filter, Hit, SearchParams
@@ -248,8 +247,7 @@ class LiveRetriever:
             target = self._ask_alias()
             if target != held[0].collection:
                 self._failures.raise_if_too_soon(target)
-                with quick_switches():
-                    self._change_over(held[0], self._loaded(target, held))
+                self._change_over(held[0], self._loaded(target, held))
         except TooSoonError as error:
             raise error.again from None
         except Exception as error:
