@@ -188,6 +188,12 @@ class Cluster:
         for member in self._members.values():
             member.stop()
 
+    def stop_all_but_first(self) -> None:
+        """Stop all but the first worker of each queue and the first beat."""
+        for name, member in self._members.items():
+            if not name.endswith("1"):
+                member.stop()
+
     def stop_members(self) -> None:
         """Stop workers and beat."""
         for member in self._members.values():

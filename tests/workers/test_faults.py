@@ -21,6 +21,8 @@ from workers.process import WorkerProcess
 def nothing_left(cluster: Cluster):
     yield
     cluster.front.no_faults()
+    # A second worker that lives on would do the parts of the one that the next test kills.
+    cluster.stop_all_but_first()
     for name in ("poison", "disk-full"):
         (cluster.settings.home / name).unlink(missing_ok=True)
 
@@ -38,13 +40,13 @@ def slow_parts(cluster: Cluster, delay: float = 0.6, times: int | None = None) -
     cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=delay, times=times)
 
 
-def in_the_middle(cluster: Cluster, inventory: Path, alias: str) -> ReindexRun:
-    """A run of which some parts are done, and one waits for the engine."""
+def in_the_middle(cluster: Cluster, inventory: Path, alias: str, held: float = 50) -> ReindexRun:
+    """A run of which some parts are done, and one waits for the engine until `no_faults`, or for that many seconds."""
     slow_parts(cluster)
     run = begin(cluster, inventory, alias)
     cluster.wait(run.id, lambda run: run.parts_done and run.missing_parts, "in a part")
     cluster.front.no_faults()
-    slow_parts(cluster, delay=8, times=1)
+    slow_parts(cluster, delay=held, times=1)
     slow_parts(cluster)
     return cluster.wait(run.id, lambda run: cluster.front.faults()[0]["done"] and run.attempts, "in the next part")
 
@@ -281,7 +283,8 @@ def test_a_worker_that_slept_through_its_lease_does_not_swap(cluster, inventory,
 
 def test_everything_ended_in_the_middle_and_started_again(cluster, inventory, alias, expected):
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
-    run = in_the_middle(cluster, inventory, alias)
+    # Not longer than workers wait for what they are at when they are asked to end.
+    run = in_the_middle(cluster, inventory, alias, held=8)
     cluster.terminate_members()
     cluster.front.no_faults()
     assert cluster.store.load(run.id).state == "building"
