@@ -5,7 +5,6 @@ that would change the source. One copy is made at a time, under a lock and besid
 so that whatever is found there later was left by a process that died.
 """
 
-import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,12 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from files import file_lock, sync
+from vectorstore.sparse_files import copy_contents
 
 # No collection can have such a name.
 _STAGING = ".copying"
-_CHUNK_BYTES = 1 << 26
-# What file systems and kernels say that have no `copy_file_range` (its manual page).
-_NOT_OFFERED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EXDEV, errno.EPERM}
 
 
 @contextmanager
@@ -81,37 +78,5 @@ def _copy_tree(source: Path, target: Path) -> None:
 
 def _copy_file(source: str, target: Path) -> None:
     with open(source, "rb", buffering=0) as reader, target.open("wb", buffering=0) as writer:
-        size = os.fstat(reader.fileno()).st_size
-        writer.truncate(size)
-        for start, end in _data_ranges(reader.fileno(), size):
-            _copy_range(reader.fileno(), writer.fileno(), start, end)
+        copy_contents(reader, writer)
         os.fsync(writer.fileno())
-
-
-def _data_ranges(file: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where a file is no hole, as (start, end); a file system that knows no holes says: everywhere."""
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(file, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole follows
-                return
-            raise
-        end = os.lseek(file, start, os.SEEK_HOLE)
-        yield start, end
-
-
-def _copy_range(source: int, target: int, start: int, end: int) -> None:
-    while start < end:
-        length = min(end - start, _CHUNK_BYTES)
-        try:
-            # In the kernel, where a file system that can shares the blocks until one side writes.
-            copied = os.copy_file_range(source, target, length, start, start)
-        except OSError as error:
-            if error.errno not in _NOT_OFFERED:
-                raise
-            copied = os.pwrite(target, os.pread(source, length, start), start)
-        if copied == 0:
-            raise OSError(errno.EIO, "a file became shorter while it was copied")
-        start += copied

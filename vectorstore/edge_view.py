@@ -19,6 +19,7 @@ from pathlib import Path
 import qdrant_edge
 
 from files import file_lock
+from vectorstore.sparse_files import copy_contents
 
 # The write-ahead log. A ready collection keeps it for its copies: operations are numbered by it, and an operation with
 # a smaller number than the segments have seen is taken for done and ignored.
@@ -26,9 +27,11 @@ LOG = "wal"
 # Views that stay open although nobody uses them, for the next query. A process that lives long meets a new collection
 # with every sync, and whatever is open keeps memory, and the disk of collections that were dropped.
 _IDLE_VIEWS = 4
-# Written once, when the optimizer makes a segment; everything else may be written when a shard is opened or closed.
-_WRITE_ONCE = (
+# Written when points are, or when the optimizer makes a segment, and so never through a view; everything else may be
+# written when a shard is opened or closed.
+_WRITTEN_WITH_POINTS = (
     "matrix.dat",
+    "chunk_*.mmap",
     "quantized.data",
     "links_compressed.bin",
     "graph.bin",
@@ -161,13 +164,15 @@ def _link_or_copy(source: Path, target: Path) -> None:
             continue
         copy = target / file.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        if any(file.match(pattern) for pattern in _WRITE_ONCE):
+        if any(file.match(pattern) for pattern in _WRITTEN_WITH_POINTS):
             try:
                 copy.hardlink_to(file)
                 continue
             except OSError:  # a file system without hard links
                 pass
-        shutil.copyfile(file, copy)
+        # What is written by a copy is written to the disk when the view is closed, while all threads wait.
+        with file.open("rb", buffering=0) as reader, copy.open("wb", buffering=0) as writer:
+            copy_contents(reader, writer)
 
 
 def _files(folder: Path) -> Iterator[Path]:

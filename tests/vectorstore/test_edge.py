@@ -71,6 +71,15 @@ def test_readers_do_not_change_the_folder_of_a_ready_collection(engine, root):
     assert content(root / "collections" / "a") == before
 
 
+def test_a_view_has_hardly_a_file_of_its_own(engine, root):
+    """What it has written is written to the disk when it is closed, while all threads of the process wait."""
+    ready(engine, "a")
+    engine.count("a")
+    files = [file.stat() for folder in view_folders(root) for file in folder.rglob("*") if file.is_file()]
+    assert sum(file.st_size for file in files) > 100_000_000
+    assert sum(512 * file.st_blocks for file in files if file.st_nlink == 1) < 1_000_000
+
+
 def test_closing_leaves_no_views(engine, root):
     ready(engine, "a")
     reader = EmbeddedEngine(root)

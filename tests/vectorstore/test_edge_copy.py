@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from errors import CollectionExistsError, CollectionNotFoundError, VectorStoreError
-from vectorstore import CollectionSpec, PointBatch, edge, edge_copy
+from vectorstore import CollectionSpec, PointBatch, edge, edge_copy, sparse_files
 from vectorstore.edge import EmbeddedEngine
 
 DIMENSION = 16
@@ -246,7 +246,7 @@ def test_a_file_system_that_cannot_copy(
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(os, "copy_file_range", missing)
-    monkeypatch.setattr(edge_copy, "_CHUNK_BYTES", 1_000)
+    monkeypatch.setattr(sparse_files, "_CHUNK_BYTES", 1_000)
     engine.copy("a", "b", {})
     assert content(collections / "b") == content(collections / "a")
     assert blocks(collections / "b") <= 1.1 * blocks(collections / "a")
