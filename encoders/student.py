@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.item_text import ItemText, item_text_of
-from encoders.runtime import Runtime, RuntimeName, TorchRuntime, WantedRuntime, load_runtime
+from encoders.runtime import Runtime, RuntimeName, WantedRuntime, load_runtime
 from encoders.static_side import StaticSide
 from encoders.student_files import StudentFiles
 from encoders.tokens import SLICE, token_batches
@@ -94,7 +94,7 @@ class Student:
             version=files.version,
             dimension=files.dimension,
             runtime=loaded,
-            tokenizer=loaded.tokenizer() if isinstance(loaded, TorchRuntime) else files.tokenizer(),
+            tokenizer=files.tokenizer(),
             item_text=item_text_of(files.folder),
             keyphrase_side=None if table is None else StaticSide.load(table, files.dimension),
         )

@@ -26,10 +26,12 @@ class StudentLayout:
 
     Attributes:
         items: Of the modules that read items, in order; the transformer is the first one.
+        item_types: Their classes, as the library notes them.
         keyphrases: Of the table that keyphrases are read by; None where the same modules read them.
     """
 
     items: tuple[Path, ...]
+    item_types: tuple[str, ...]
     keyphrases: Path | None = None
 
     @classmethod
@@ -41,8 +43,9 @@ class StudentLayout:
         """
         modules = read_json(folder / "modules.json")
         paths = tuple(folder / module["path"] for module in modules)
-        if not modules or not str(modules[0].get("type", "")).endswith(".Router"):
-            return cls(paths)
+        module_types = tuple(str(module.get("type", "")) for module in modules)
+        if not modules or not module_types[0].endswith(".Router"):
+            return cls(paths, module_types)
         router = read_json(paths[0] / "router_config.json")
         routes, types = router.get("structure", {}), router.get("types", {})
         keyphrases = routes.get(KEYPHRASE_ROUTE, [])
@@ -54,7 +57,9 @@ class StudentLayout:
                 f"StaticEmbedding on {KEYPHRASE_ROUTE!r}"
             )
         return cls(
-            items=(*(paths[0] / name for name in routes[ITEM_ROUTE]), *paths[1:]), keyphrases=paths[0] / keyphrases[0]
+            items=(*(paths[0] / name for name in routes[ITEM_ROUTE]), *paths[1:]),
+            item_types=(*(str(types.get(name, "")) for name in routes[ITEM_ROUTE]), *module_types[1:]),
+            keyphrases=paths[0] / keyphrases[0],
         )
 
     def dimension(self) -> int:

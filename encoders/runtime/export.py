@@ -33,6 +33,8 @@ from files import FolderKind, complete_folder, file_lock, file_sha256
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+    from encoders.runtime.saved_bert import SavedBert
+
 GRAPH = "model.xml"
 REPORT = "report.json"
 
@@ -135,7 +137,7 @@ def _export(files: StudentFiles, draft: Path) -> ExportReport:
     return report
 
 
-def _graph(model: SentenceTransformer, files: StudentFiles) -> Any:
+def _graph(model: SentenceTransformer | SavedBert, files: StudentFiles) -> Any:
     """All modules of the student as one graph from tokens (n, length) to vectors (n, full dimension)."""
     import openvino as ov
     import torch

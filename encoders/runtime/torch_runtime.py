@@ -1,4 +1,4 @@
-"""The reference: the student as sentence-transformers computes it, in torch, on CPU or GPU."""
+"""The reference: the student in torch, on CPU or GPU, with the vectors that sentence-transformers computes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.runtime.protocol import RuntimeName
-from encoders.student_layout import ITEM_ROUTE
-from encoders.tokens import TokenBatch, shared_tokenizer
+from encoders.student_layout import ITEM_ROUTE, StudentLayout
+from encoders.tokens import TokenBatch
 from errors import StudentError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-    from tokenizers import Tokenizer
+
+    from encoders.runtime.saved_bert import SavedBert
 
 # Tokens per forward pass. On CPU more gains nothing and falls out of the cache (benchmarks/embedding.py).
 _BATCH_TOKENS = {"cpu": 512, "cuda": 32_768}
@@ -33,7 +34,7 @@ class TorchRuntime:
 
     name: RuntimeName = "torch"
 
-    def __init__(self, model: SentenceTransformer) -> None:
+    def __init__(self, model: SentenceTransformer | SavedBert) -> None:
         self.model = model
         self.batch_tokens = _BATCH_TOKENS.get(model.device.type, _BATCH_TOKENS["cpu"])
 
@@ -52,27 +53,17 @@ class TorchRuntime:
         # Importing these costs seconds, which other runtimes do without.
         import torch
         from safetensors import SafetensorError
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for a third of a second, on a terminal that has ours
+        from encoders.runtime.saved_bert import SavedBert
+
         if threads is not None:
             torch.set_num_threads(threads)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            # By path, with everything on disk, so that the hub is not asked.
-            model = SentenceTransformer(
-                str(folder), device=device or ("cuda" if torch.cuda.is_available() else "cpu"), local_files_only=True
-            )
+            return cls(SavedBert.load(StudentLayout.of(folder), device) or _by_the_library(folder, device))
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise StudentError(f"{folder} cannot be loaded as a student: {reason}; retrain or copy it again") from error
-        items = _item_side(model)
-        items.eval()
-        for each in (model, items):
-            # Its model card points back at it. Without that circle its memory is free as soon as nobody holds it, and
-            # not at some later garbage collection, and collecting garbage stops all threads for half a second.
-            each.model_card_data.model = None
-        return cls(items)
 
     def run(self, batches: Iterable[TokenBatch]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
         """See `Runtime.run`."""
@@ -86,30 +77,25 @@ class TorchRuntime:
                 vectors = output["sentence_embedding"].float().cpu().numpy()
             yield places, vectors
 
-    def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer without padding, cut at its longest input.
 
-        The Rust tokenizer itself: the wrapper around it is five times slower.
-
-        Raises:
-            StudentError: It has none.
-        """
-        wrapped = getattr(self.model.tokenizer, "backend_tokenizer", None)
-        if wrapped is None:
-            raise StudentError(
-                "the student has a slow tokenizer; expected one with a tokenizer.json (transformers' fast kind)"
-            )
-        return shared_tokenizer(wrapped.to_str(), self.model.max_seq_length or 512)
-
-
-def _item_side(model: SentenceTransformer) -> SentenceTransformer:
+def _by_the_library(folder: Path, device: str) -> SentenceTransformer:
     """The student without its table, if it has one: `encoders.static_side` computes that."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Router
+    from transformers.utils import logging
 
-    router, *rest = model
-    if not isinstance(router, Router):
-        return model
-    modules: list[Any] = [*cast(torch.nn.Sequential, router.sub_modules[ITEM_ROUTE]), *rest]
-    return SentenceTransformer(modules=modules, device=str(model.device))
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for a third of a second, on a terminal that has ours
+    # By path, with everything on disk, so that the hub is not asked.
+    whole = SentenceTransformer(str(folder), device=device, local_files_only=True)
+    router, *rest = whole
+    items = whole
+    if isinstance(router, Router):
+        modules: list[Any] = [*cast(torch.nn.Sequential, router.sub_modules[ITEM_ROUTE]), *rest]
+        items = SentenceTransformer(modules=modules, device=device)
+    items.eval()
+    for each in (whole, items):
+        # Its model card points back at it. Without that circle its memory is free as soon as nobody holds it, and not
+        # at some later garbage collection, and collecting garbage stops all threads for half a second.
+        each.model_card_data.model = None
+    return items

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from encoders import TOLERANCE, Student, StudentFiles, content_digest
-from encoders.runtime import OpenVinoRuntime, TorchRuntime, export, exported, openvino_runtime
+from encoders.runtime import OpenVinoRuntime, export, exported, openvino_runtime
 from encoders.tokens import TokenBatch, token_batches
 from errors import StudentError
 
@@ -212,13 +212,6 @@ def test_a_gpu_is_left_to_torch(files, cache, monkeypatch):
 def test_an_unknown_runtime_is_refused(files, cache):
     with pytest.raises(StudentError, match="no runtime 'onnx'; expected one of auto"):
         Student.load(str(files.folder), runtime="onnx", cache=cache)
-
-
-def test_the_reference_gives_the_vectors_of_its_modules(files):
-    runtime = TorchRuntime.load(files.folder, device="cpu")
-    assert runtime.tokenizer().to_str() == files.tokenizer().to_str()
-    (_, vectors), *_ = runtime.run(token_batches(["ps5"], files.tokenizer(), 64))
-    np.testing.assert_allclose(vectors[0], runtime.model.encode("ps5"), atol=1e-6)
 
 
 def test_a_student_that_is_exported_already_is_loaded_without_torch(files, cache):
