@@ -10,10 +10,11 @@ from encoders import Student, Vectors
 from errors import CollectionNotFoundError, CollectionStateError, StudentMismatchError
 from retrieval.tuned_search import searched_alike, tuned_params
 from settings import Settings
+from storage import local_student, shared_storage
 from vectorstore import CollectionInfo, Engine, Filter, Hit, SearchParams
 
-# From what a collection's metadata calls its student (a folder or a model name) and its dimension to the student.
-StudentLoader = Callable[[str, int], Student]
+# From what a collection's metadata say of its student (a folder or a model name, its dimension, its version) to it.
+StudentLoader = Callable[[str, int, str], Student]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class Generation:
         for student in loaded:
             if (student.version, student.dimension) == (version, info.dimension):
                 return cls.of(engine, info, student, params, untuned=untuned)
-        return cls.of(engine, info, load_student(source, info.dimension), params, untuned=untuned)
+        return cls.of(engine, info, load_student(source, info.dimension, version), params, untuned=untuned)
 
     @classmethod
     def live(cls, settings: Settings, engine: Engine) -> Self:
@@ -244,7 +245,17 @@ def search_params(settings: Settings) -> SearchParams:
 
 
 def student_loader(settings: Settings) -> StudentLoader:
-    """Loads students into the runtime, and with the threads, that the settings name."""
-    return lambda source, dimension: Student.load(
-        source, dimension=dimension, threads=settings.threads, runtime=settings.runtime, cache=settings.runtime_cache
-    )
+    """Loads students into the runtime, and with the threads, that the settings name.
+
+    Where the settings have a `shared` storage, a student that is not on this machine comes from there.
+    """
+
+    def load(source: str, dimension: int, version: str) -> Student:
+        shared = shared_storage(settings)
+        # Without one, whether it is the right student is seen when it is loaded: its files are read but once.
+        here = source if shared is None else local_student(source, dimension, version, settings.home, shared)
+        return Student.load(
+            here, dimension=dimension, threads=settings.threads, runtime=settings.runtime, cache=settings.runtime_cache
+        )
+
+    return load

@@ -15,6 +15,7 @@ from ingest import PrunePlan, Pruning, ReindexSteps, SyncSteps
 from runs import ReindexRun, RetrainRun, Run, SyncRun, open_store
 from runs.redis_store import RedisRunStore
 from settings import Settings
+from storage import share_student, shared_storage
 from vectorstore import Engine
 from workers.messages import sender
 from workers.order import Order
@@ -118,13 +119,9 @@ def order_reindex(settings: Settings, order: ReindexOrder, *, started_by: str | 
         run = ReindexSteps(settings, engine, store).new_run(
             order.files, categories=order.categories, swap=order.swap, executor="celery", started_by=started_by
         )
-    if settings.shared is not None:
-        from encoders import find_model
-        from workers.shared_storage import SharedStorage
-
-        SharedStorage(settings.shared, settings.home).put_folder(
-            find_model(run.student), f"students/{run.student_version}"
-        )
+    shared = shared_storage(settings)
+    if shared is not None:
+        share_student(shared, run.student, run.student_version)
     return _begun(settings, store, run)
 
 

@@ -10,6 +10,7 @@ from errors import SettingsError
 from runs import open_store
 from runs.redis_store import RedisRunStore
 from settings import Settings
+from storage import shared_storage
 
 _log = logging.getLogger(__name__)
 
@@ -30,10 +31,9 @@ def check_start(settings: Settings, queues: AbstractSet[str]) -> None:
         from distillation import Registry
 
         Registry.of(settings).versions("student")
-    if settings.shared is not None:
-        from workers.shared_storage import SharedStorage
-
-        SharedStorage(settings.shared, settings.home).check()
+    shared = shared_storage(settings)
+    if shared is not None:
+        shared.check()
 
 
 def check_executor(settings: Settings) -> None:

@@ -3,12 +3,11 @@
 from functools import partial
 from pathlib import Path
 
-from encoders import StudentFiles
-from errors import StudentError, StudentMismatchError
+from errors import StudentMismatchError
 from ingest import RunSources
 from runs import ReindexRun, RunStore
 from settings import Settings
-from workers.shared_storage import SharedStorage
+from storage import SharedStorage, local_student, share_student, shared_storage
 
 
 def student_folder(run: ReindexRun, settings: Settings, shared: SharedStorage | None) -> str:
@@ -19,21 +18,9 @@ def student_folder(run: ReindexRun, settings: Settings, shared: SharedStorage | 
         StorageError: The shared storage cannot be read.
     """
     try:
-        found = StudentFiles.find(run.student, dimension=run.dimension).version
-    except StudentError as error:
-        found = str(error)
-    if found == run.student_version:
-        return run.student
-    name = f"students/{run.student_version}"
-    if shared is None or not shared.has(name):
-        raise StudentMismatchError(
-            f"run {run.id} began with student {run.student_version}, {run.student} here is: {found}; put that one "
-            "there, or set `shared` so that workers on other machines get it"
-        )
-    # The last part of the path is part of the version.
-    target = settings.home / "cache" / name / Path(run.student).name
-    shared.fetch_folder(name, target)
-    return str(target)
+        return local_student(run.student, run.dimension, run.student_version, settings.home, shared)
+    except StudentMismatchError as error:
+        raise StudentMismatchError(f"run {run.id} began with {error}") from None
 
 
 def snapshot_folder(run_id: str, settings: Settings, shared: SharedStorage | None) -> Path:
@@ -50,11 +37,16 @@ def snapshot_folder(run_id: str, settings: Settings, shared: SharedStorage | Non
 
 def shared_sources(settings: Settings, store: RunStore) -> RunSources:
     """Students and snapshots of runs, from this machine or from the shared storage of the settings, if there is one."""
-    shared = None if settings.shared is None else SharedStorage(settings.shared, settings.home)
+    shared = shared_storage(settings)
 
     def publish(run_id: str) -> None:
-        if shared is not None:
-            shared.put_folder(store.folder(run_id) / "snapshot", f"snapshots/{run_id}")
+        if shared is None:
+            return
+        shared.put_folder(store.folder(run_id) / "snapshot", f"snapshots/{run_id}")
+        run = store.load(run_id)
+        if isinstance(run, ReindexRun):
+            # Of one that was ordered it is there; services that follow the alias need it in any case.
+            share_student(shared, run.student, run.student_version)
 
     return RunSources(
         settings,

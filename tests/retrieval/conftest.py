@@ -29,7 +29,7 @@ class Loads:
     sources: list[str] = field(default_factory=list)
     known: dict[str, Student] = field(default_factory=dict)
 
-    def __call__(self, source: str, dimension: int) -> Student:
+    def __call__(self, source: str, dimension: int, version: str) -> Student:
         self.sources.append(source)
         return self.known.get(source) or Student.load(source, dimension=dimension, device="cpu")
 

@@ -21,8 +21,11 @@ from errors import (
     VectorStoreError,
 )
 from retrieval import Answer, LiveRetriever, Recommendation
+from retrieval.generation import student_loader
 from retrieval.live import Generation
-from tests.retrieval.conftest import TITLES, World
+from settings import load_settings
+from storage import SharedStorage, share_student
+from tests.retrieval.conftest import EXACT, TITLES, World
 
 READERS = 16
 # Between a reader's questions. Without one the readers leave the thread that loads no time, and the tests take minutes.
@@ -317,7 +320,7 @@ def test_the_engine_is_away(world, monkeypatch, caplog):
 
 def test_a_defect_does_not_end_the_watch(world, caplog):
     with world.open() as retriever:
-        good, retriever._load_student = retriever._load_student, lambda source, dimension: 1 / 0
+        good, retriever._load_student = retriever._load_student, lambda source, dimension, version: 1 / 0
         world.swap("b")
         until(lambda: retriever.status().failures > 0)
         # Counted first, told a moment later.
@@ -325,6 +328,23 @@ def test_a_defect_does_not_end_the_watch(world, caplog):
         assert "Traceback" in caplog.text
         retriever._load_student = good
         follows(retriever, world.names["b"])
+
+
+def test_a_student_that_another_machine_shares(world, tmp_path):
+    settings = load_settings(home=tmp_path / "home", shared=str(tmp_path / "shared"), threads=1)
+    student = world.students["b"]
+    name = Path(student.source).name
+    collection = world.build("b", folder=tmp_path / "elsewhere" / name)
+    with LiveRetriever(
+        world.engine, world.alias, student_loader(settings), params=EXACT, poll_seconds=0.02
+    ) as retriever:
+        world.swap(collection)
+        until(lambda: "not on this machine" in (retriever.status().failure or ""))
+        assert retriever.recommend(TITLES[:1]).collection == world.names["a"]
+        share_student(SharedStorage(settings.shared, tmp_path), student.source, student.version)
+        follows(retriever, collection)
+        found = retriever.recommend(TITLES, 5).found
+    assert [[hit.keyphrase for hit in hits] for hits in found] == expected(world, "b")[world.names["b"]]
 
 
 def test_ready_queries_belong_together(world):

@@ -132,7 +132,7 @@ class Bench:
     def reader(self) -> LiveRetriever:
         """A service that reads; opened when something is live."""
         if self._reader is None:
-            students = lambda source, dimension: StubStudent(source, dimension)  # noqa: E731
+            students = lambda source, dimension, version: StubStudent(source, dimension)  # noqa: E731
             self._reader = LiveRetriever(
                 self._reading, self.settings.alias, students, params=_EXACT, poll_seconds=3_600.0
             )

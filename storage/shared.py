@@ -1,4 +1,4 @@
-"""What workers on several machines share: folders that are written once and read many times.
+"""What several machines share: folders that are written once and read many times.
 
 A path, or any URL that fsspec has a driver for (s3://, gs://, memory:// ...;
 https://filesystem-spec.readthedocs.io/en/latest/api.html#other-known-implementations).
@@ -19,6 +19,7 @@ import fsspec
 
 from errors import StorageError
 from files import file_lock, file_sha256
+from settings import Settings
 
 # Written last: a folder without it is not complete.
 _MANIFEST = "manifest-of-files.json"
@@ -139,6 +140,15 @@ class SharedStorage:
                 f"the shared storage {self._name} cannot be {what} ({reason}); check the setting `shared`, its driver "
                 "and permissions"
             ) from None
+
+
+def shared_storage(settings: Settings) -> SharedStorage | None:
+    """What the setting `shared` names; None where it is not set.
+
+    Raises:
+        StorageError: There is no driver for such URLs.
+    """
+    return None if settings.shared is None else SharedStorage(settings.shared, settings.home)
 
 
 def _without_secrets(url: str) -> str:

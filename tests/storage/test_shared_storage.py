@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import subprocess
@@ -8,13 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from encoders import StudentFiles
-from errors import StorageError, StudentMismatchError
-from ingest import ReindexSteps
-from runs.file_store import FileRunStore
-from settings import load_settings
-from workers.shared_storage import SharedStorage
-from workers.student_cache import snapshot_folder, student_folder
+from errors import StorageError
+from storage import SharedStorage
 
 
 @pytest.fixture
@@ -83,7 +77,7 @@ def test_killed_in_the_middle(folder, tmp_path, step):
 import os, signal
 from pathlib import Path
 from fsspec.implementations.local import LocalFileSystem
-from workers.shared_storage import SharedStorage
+from storage import SharedStorage
 original = LocalFileSystem.{step[:3]}_file
 def once(self, a, b, **options):
     if "sub" in a:
@@ -111,29 +105,3 @@ def test_errors_are_one_line_without_secrets(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot be reached"):
         SharedStorage(str(tmp_path / "file" / "below"), tmp_path).check()
-
-
-def test_a_machine_without_the_student_gets_it(tiny_folder, tmp_path, inventory):
-    settings = load_settings(home=tmp_path / "here", student=str(tiny_folder))
-    shared = SharedStorage(str(tmp_path / "shared"), settings.home)
-
-    class NoEngine:
-        def aliases(self) -> dict[str, str]:
-            return {}
-
-    run = ReindexSteps(settings, NoEngine(), FileRunStore(settings.home)).new_run([inventory])
-    assert student_folder(run, settings, shared) == str(tiny_folder)
-    elsewhere = run.changed(student=f"/not/here/{tiny_folder.name}")
-    with pytest.raises(StudentMismatchError, match=f"began with student {run.student_version}"):
-        student_folder(elsewhere, settings, shared)
-    shared.put_folder(tiny_folder, f"students/{run.student_version}")
-    copy = student_folder(elsewhere, settings, shared)
-    assert StudentFiles.find(copy).version == run.student_version
-
-    with pytest.raises(StorageError, match=f"has no snapshots/{run.id}"):
-        snapshot_folder(run.id, settings, shared)
-    made = tmp_path / "made"
-    made.mkdir()
-    (made / "manifest.json").write_text(json.dumps({}))
-    shared.put_folder(made, f"snapshots/{run.id}")
-    assert files(snapshot_folder(run.id, settings, shared)) == files(made)
