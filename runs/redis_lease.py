@@ -2,13 +2,13 @@
 
 import json
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
+
+from redis import Redis
 
 from errors import LeaseLostError, RedisUnavailableError
-
-if TYPE_CHECKING:
-    from runs.redis_store import RedisRunStore
 
 PREFIX = "keydistill:"
 
@@ -52,10 +52,25 @@ return redis.call('DEL', KEYS[1])
 """
 
 
+class LeaseStore(Protocol):
+    """What a lease asks of the store that gave it."""
+
+    lease_seconds: float
+
+    def call(self, work: Callable[[Redis], Any]) -> Any:
+        """Do something with Redis."""
+
+    def renew(self, lease: "RedisLease") -> bool:
+        """Make a lease last `lease_seconds` from now; false where it is lost."""
+
+    def release(self, lease: "RedisLease", seconds: float) -> None:
+        """Leave a lease to its run for so long; 0 gives it back."""
+
+
 class RedisLease:
     """A lease that expires unless its thread renews it."""
 
-    def __init__(self, store: "RedisRunStore", name: str, run_id: str, owner: str, token: int) -> None:
+    def __init__(self, store: LeaseStore, name: str, run_id: str, owner: str, token: int) -> None:
         self.name = name
         self.run_id = run_id
         self.token = token

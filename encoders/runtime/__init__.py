@@ -1,7 +1,7 @@
 """Runtimes: what computes a student's vectors. All give a text the same vector, to `TOLERANCE`."""
 
 from encoders.runtime.choice import load_runtime
-from encoders.runtime.export import ExportReport, exported
+from encoders.runtime.export import ExportReport, exported, load_exported
 from encoders.runtime.openvino_runtime import OpenVinoRuntime
 from encoders.runtime.protocol import TOLERANCE, Runtime, RuntimeName, WantedRuntime
 from encoders.runtime.torch_runtime import TorchRuntime
@@ -15,5 +15,6 @@ __all__ = [
     "TorchRuntime",
     "WantedRuntime",
     "exported",
+    "load_exported",
     "load_runtime",
 ]

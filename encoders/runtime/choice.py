@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoders.runtime.openvino_runtime import OpenVinoRuntime
+from encoders.runtime.export import load_exported
 from encoders.runtime.protocol import Runtime, RuntimeName, WantedRuntime
 from encoders.runtime.torch_runtime import TorchRuntime
 from encoders.student_files import StudentFiles
@@ -28,8 +28,8 @@ class _Where:
 
 _LOADERS: dict[RuntimeName, Callable[[_Where], Runtime]] = {
     "torch": lambda where: TorchRuntime.load(where.files.folder, threads=where.threads, device=where.device),
-    "openvino-fp32": lambda where: OpenVinoRuntime.load(where.files, "fp32", cache=where.cache, threads=where.threads),
-    "openvino-bf16": lambda where: OpenVinoRuntime.load(where.files, "bf16", cache=where.cache, threads=where.threads),
+    "openvino-fp32": lambda where: load_exported(where.files, "fp32", cache=where.cache, threads=where.threads),
+    "openvino-bf16": lambda where: load_exported(where.files, "bf16", cache=where.cache, threads=where.threads),
 }
 # What is tried for each wish, in this order.
 _CANDIDATES: dict[WantedRuntime, tuple[RuntimeName, ...]] = {

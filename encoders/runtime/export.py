@@ -16,12 +16,15 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.runtime.cpu import Precision, capable_precisions, cpu_name
+from encoders.runtime.openvino_runtime import OpenVinoRuntime
 from encoders.runtime.protocol import TOLERANCE
 from encoders.runtime.sample import SAMPLE
 from encoders.runtime.torch_runtime import TorchRuntime
@@ -65,6 +68,41 @@ class ExportReport:
     max_cosine_distance: Mapping[str, float]
     allowed: float
     sha256: Mapping[str, str]
+
+
+def load_exported(
+    files: StudentFiles, precision: Precision, *, cache: Path, threads: int | None = None
+) -> OpenVinoRuntime:
+    """Load a student's graph; it is exported first where that has not been done.
+
+    Args:
+        files: The student.
+        precision: What arithmetic is done in.
+        cache: Where graphs are kept.
+        threads: Threads for arithmetic; None takes one per core.
+
+    Raises:
+        RuntimeUnavailableError: OpenVINO is not installed, the CPU lacks the precision, or the student cannot be
+            exported or differs by more than `TOLERANCE` from the original.
+        StorageError: The graph cannot be written.
+    """
+    if find_spec("openvino") is None:
+        raise RuntimeUnavailableError("OpenVINO is not installed; pip install 'keydistill[openvino]'")
+    if precision not in capable_precisions():
+        raise RuntimeUnavailableError(f"the CPU ({cpu_name()}) does not compute in {precision}")
+    folder, report = exported(files, cache)
+    distance = report.max_cosine_distance.get(precision)
+    if distance is None:
+        raise RuntimeUnavailableError(
+            f"{folder} was made on a CPU ({report.cpu}) that does not compute in {precision}, so that nobody knows "
+            "how exact it is; remove the folder, and it is made here"
+        )
+    if not distance <= TOLERANCE:
+        raise RuntimeUnavailableError(
+            f"in {precision} student {files.version} differs by {distance:.1g} (cosine distance) from torch, at "
+            f"most {TOLERANCE} is allowed"
+        )
+    return OpenVinoRuntime(folder / GRAPH, precision, threads=threads)
 
 
 def exported(files: StudentFiles, cache: Path) -> tuple[Path, ExportReport]:
@@ -113,8 +151,6 @@ def _whole(folder: Path) -> ExportReport | None:
 
 def _export(files: StudentFiles, draft: Path) -> ExportReport:
     import openvino as ov
-
-    from encoders.runtime.openvino_runtime import OpenVinoRuntime, capable_precisions, cpu_name
 
     reference = TorchRuntime.load(files.folder, device="cpu")
     graph = _graph(reference.model, files)

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.runtime.protocol import TOLERANCE, RuntimeName
-from encoders.student_files import StudentFiles
+from encoders.runtime.cpu import Precision, cores
+from encoders.runtime.protocol import RuntimeName
 from encoders.tokens import TokenBatch
-from errors import RuntimeUnavailableError, StudentError
+from errors import StudentError
 
 if TYPE_CHECKING:
     from openvino import InferRequest
 
-Precision = Literal["fp32", "bf16"]
-
 _NAMES: dict[Precision, RuntimeName] = {"fp32": "openvino-fp32", "bf16": "openvino-bf16"}
-# What OpenVINO calls them: as hints, and among what the CPU can do.
+# What OpenVINO calls them as hints.
 _HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
-_CAPABILITIES: dict[Precision, str] = {"fp32": "FP32", "bf16": "BF16"}
 
 
 class OpenVinoRuntime:
@@ -74,44 +69,6 @@ class OpenVinoRuntime:
         self._streams = streams
         self._spare: list[list[InferRequest]] = []
 
-    @classmethod
-    def load(
-        cls, files: StudentFiles, precision: Precision, *, cache: Path, threads: int | None = None
-    ) -> OpenVinoRuntime:
-        """Load a student's graph; it is exported first where that has not been done.
-
-        Args:
-            files: The student.
-            precision: What arithmetic is done in.
-            cache: Where graphs are kept.
-            threads: Threads for arithmetic; None takes one per core.
-
-        Raises:
-            RuntimeUnavailableError: OpenVINO is not installed, the CPU lacks the precision, or the student cannot be
-                exported or differs by more than `TOLERANCE` from the original.
-            StorageError: The graph cannot be written.
-        """
-        if find_spec("openvino") is None:
-            raise RuntimeUnavailableError("OpenVINO is not installed; pip install 'keydistill[openvino]'")
-        if precision not in capable_precisions():
-            raise RuntimeUnavailableError(f"the CPU ({cpu_name()}) does not compute in {precision}")
-        # Needs no OpenVINO until it is called, and imports this module in turn.
-        from encoders.runtime.export import GRAPH, exported
-
-        folder, report = exported(files, cache)
-        distance = report.max_cosine_distance.get(precision)
-        if distance is None:
-            raise RuntimeUnavailableError(
-                f"{folder} was made on a CPU ({report.cpu}) that does not compute in {precision}, so that nobody knows "
-                "how exact it is; remove the folder, and it is made here"
-            )
-        if not distance <= TOLERANCE:
-            raise RuntimeUnavailableError(
-                f"in {precision} student {files.version} differs by {distance:.1g} (cosine distance) from torch, at "
-                f"most {TOLERANCE} is allowed"
-            )
-        return cls(folder / GRAPH, precision, threads=threads)
-
     def run(self, batches: Iterable[TokenBatch]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
         """See `Runtime.run`.
 
@@ -149,26 +106,3 @@ class OpenVinoRuntime:
         vectors = np.array(request.get_output_tensor(0).data, dtype=np.float32)
         idle.append(request)
         return places, vectors
-
-
-def capable_precisions() -> list[Precision]:
-    """What the CPU of this machine computes in by itself, as OpenVINO finds out from its flags."""
-    capabilities = _cpu_property("OPTIMIZATION_CAPABILITIES")
-    return [precision for precision, capability in _CAPABILITIES.items() if capability in capabilities]
-
-
-def cpu_name() -> str:
-    """What the CPU calls itself."""
-    return str(_cpu_property("FULL_DEVICE_NAME")).strip()
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    # macOS has no affinities.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _cpu_property(name: str) -> Any:
-    import openvino as ov
-
-    return ov.Core().get_property("CPU", name)

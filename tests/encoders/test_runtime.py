@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from encoders import TOLERANCE, Student, StudentFiles, content_digest
-from encoders.runtime import OpenVinoRuntime, export, exported, openvino_runtime
+from encoders.runtime import export, exported, load_exported
 from encoders.tokens import TokenBatch, token_batches
 from errors import StudentError
 
@@ -27,7 +27,7 @@ TEXTS = [
     "ps5",
     "vintage levis 501 denim jeans made in usa 32x30 with button fly and red tab",
 ]
-PRECISIONS = openvino_runtime.capable_precisions()
+PRECISIONS = export.capable_precisions()
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_threads_share_a_student(openvino_student):
 
 
 def test_what_a_receiver_left_is_not_mixed_into_what_the_next_one_gets(files, cache):
-    runtime = OpenVinoRuntime.load(files, "fp32", cache=cache, threads=1)
+    runtime = load_exported(files, "fp32", cache=cache, threads=1)
     batches = list(token_batches(many_texts(50), files.tokenizer(), 32))
     whole = [vectors for _, vectors in runtime.run(batches)]
     stopped = runtime.run(batches)
@@ -120,7 +120,7 @@ def test_what_a_receiver_left_is_not_mixed_into_what_the_next_one_gets(files, ca
 
 
 def test_an_error_in_the_batches_reaches_the_receiver(files, cache):
-    runtime = OpenVinoRuntime.load(files, "fp32", cache=cache, threads=1)
+    runtime = load_exported(files, "fp32", cache=cache, threads=1)
 
     def batches():
         yield TokenBatch(np.array([0]), np.array([[101, 102]]))
@@ -179,7 +179,7 @@ def test_an_export_that_fails_leaves_nothing(files, tmp_path, monkeypatch, caplo
 
 @pytest.mark.parametrize(("wanted", "level"), [("openvino-bf16", "WARNING"), ("auto", "INFO")])
 def test_a_cpu_without_bf16_computes_in_fp32_and_says_so_once(files, cache, monkeypatch, caplog, wanted, level):
-    monkeypatch.setattr(openvino_runtime, "capable_precisions", lambda: ["fp32"])
+    monkeypatch.setattr(export, "capable_precisions", lambda: ["fp32"])
     with caplog.at_level(logging.INFO, logger="encoders"):
         loaded = Student.load(str(files.folder), device="cpu", runtime=wanted, cache=cache)
     assert loaded.runtime == "openvino-fp32"
@@ -188,7 +188,7 @@ def test_a_cpu_without_bf16_computes_in_fp32_and_says_so_once(files, cache, monk
 
 
 def test_without_openvino_torch_computes(files, cache, monkeypatch, caplog):
-    monkeypatch.setattr(openvino_runtime, "find_spec", lambda name: None)
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
     with caplog.at_level(logging.WARNING):
         loaded = Student.load(str(files.folder), device="cpu", runtime="openvino-fp32", cache=cache)
     assert loaded.runtime == "torch"
@@ -196,7 +196,7 @@ def test_without_openvino_torch_computes(files, cache, monkeypatch, caplog):
 
 
 def test_a_precision_that_is_not_exact_enough_is_not_used(files, cache, monkeypatch, caplog):
-    monkeypatch.setattr(openvino_runtime, "TOLERANCE", -1.0)
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with caplog.at_level(logging.WARNING):
         loaded = Student.load(str(files.folder), device="cpu", runtime="openvino-fp32", cache=cache)
     assert loaded.runtime == "torch"
