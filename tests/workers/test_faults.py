@@ -150,7 +150,7 @@ def test_redis_emptied(cluster, inventory, alias, expected):
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param({"status": 503, "times": 12}, id="refuses"),
+        pytest.param({"status": 503, "times": 8}, id="refuses"),
         pytest.param({"status": 503, "every": 3}, id="every-third", marks=pytest.mark.slow),
         pytest.param({"status": 503, "every": 3, "when": "after", "match": "PUT"}, id="lost-answers"),
         pytest.param({"status": None, "delay": 0.2}, id="slow", marks=pytest.mark.slow),
@@ -284,7 +284,7 @@ def test_a_worker_that_slept_through_its_lease_does_not_swap(cluster, inventory,
 def test_everything_ended_in_the_middle_and_started_again(cluster, inventory, alias, expected):
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
     # Not longer than workers wait for what they are at when they are asked to end.
-    run = in_the_middle(cluster, inventory, alias, held=8)
+    run = in_the_middle(cluster, inventory, alias, held=4)
     cluster.terminate_members()
     cluster.front.no_faults()
     assert cluster.store.load(run.id).state == "building"
