@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from encoders import Student
+from encoders import TOLERANCE, Student
 from errors import VerificationError
 from ingest.filter_counts import SAMPLE_ROWS, filters_to_count, passing
 from ingest.points import PAYLOAD_INDEXES, payloads
@@ -34,8 +34,9 @@ METADATA_KEYS = (
 
 # Ids of one request: bounded, however large a part is.
 _WINDOW = 5_000
-# Cosine distance between a stored vector and the same text embedded again: batches of other shapes round otherwise.
-_TOLERANCE = 1e-4
+# Cosine distance between a stored vector and the same text embedded again, perhaps by another runtime: a few texts of a
+# large inventory are some times further off than the sample that runtimes are compared on. Other texts are hundreds.
+_TOLERANCE = 5 * TOLERANCE
 _WHAT_TO_DO = "the alias was not touched; start the reindex again"
 
 
@@ -79,7 +80,7 @@ def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student
     if distance > _TOLERANCE:
         raise VerificationError(
             f"collection {run.collection}: a stored vector is {distance:.2g} (cosine distance) away from its text "
-            f"embedded again, at most {_TOLERANCE} is allowed; {_WHAT_TO_DO}"
+            f"embedded again, at most {_TOLERANCE:.2g} is allowed; {_WHAT_TO_DO}"
         )
     return {
         "points": info.points,
