@@ -41,9 +41,11 @@ format: install
 bench: install
 	$(BIN)/python -m benchmarks.million --json million.json
 	$(BIN)/python -m benchmarks.search --json search.json
+	$(BIN)/python -m benchmarks.build --json build.json
 	$(BIN)/python -m benchmarks.embedding $(if $(ESCI),--data $(ESCI)) --json embedding.json
 	$(BIN)/python -m benchmarks.ablation --json ablation.json
 	$(BIN)/python -m benchmarks.shapes --json shapes.json
+	$(BIN)/python -m benchmarks.workers --json workers.json
 	$(BIN)/python -m benchmarks.soak --json soak.json
 	$(BIN)/python -m benchmarks.swap_under_load --engine embedded --json swap-embedded.json
 	$(BIN)/python -m benchmarks.swap_under_load --engine server --json swap-server.json

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # `esci` needs data that is not ours to give on; `swap_under_load` has tests of its own.
-BENCHMARKS = ["ablation", "build", "embedding", "million", "soak", "sync"]
+BENCHMARKS = ["ablation", "build", "embedding", "million", "soak", "sync", "workers"]
 
 
 @pytest.mark.slow
