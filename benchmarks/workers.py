@@ -65,8 +65,10 @@ def measure(keyphrases: int, most: int, repeats: int) -> dict[int, dict[str, Any
                 for number, found in rates.items():
                     for place in range(number + 1, most + 1):
                         cluster.worker("embed", place).stop()
+                    # A worker loads the student with the first part that it is given.
                     running = [cluster.worker("embed", place) for place in range(1, number + 1)]
-                    while not all(_has_embedded(member) for member in running):
+                    before = [_parts_done(member) for member in running]
+                    while any(_parts_done(member) == done for member, done in zip(running, before, strict=True)):
                         _rate(cluster, few, _WARM_UP_ROWS)
                     found.append(_rate(cluster, whole, keyphrases))
     return {
@@ -78,10 +80,9 @@ def measure(keyphrases: int, most: int, repeats: int) -> dict[int, dict[str, Any
     }
 
 
-def _has_embedded(member: Member) -> bool:
-    """Whether the worker, since it was started last, has embedded a part, and so has loaded the student."""
-    *_, since = member.log.read_text(errors="replace").rpartition(" ready.")
-    return "keydistill.embed_part" in since and " is done, " in since
+def _parts_done(member: Member) -> int:
+    """How many parts a worker has said it has done, since it was started first."""
+    return member.log.read_text(errors="replace").count(" is done, ")
 
 
 def _rate(cluster: Cluster, inventory: Path, rows: int) -> float:
