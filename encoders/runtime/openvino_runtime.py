@@ -31,7 +31,8 @@ class OpenVinoRuntime:
         batch_tokens: As of `Runtime`.
     """
 
-    batch_tokens = 512
+    # In bf16 a thirtieth faster than 512, in fp32 the same (4,000 real queries, 2 cores, median of four).
+    batch_tokens = 1_024
 
     def __init__(self, graph: Path, precision: Precision, *, threads: int | None = None) -> None:
         """Compile a graph.
@@ -54,7 +55,7 @@ class OpenVinoRuntime:
                 {
                     # Without it OpenVINO takes bf16 wherever the CPU has it.
                     "INFERENCE_PRECISION_HINT": _HINTS[precision],
-                    # One thread per batch: threads that share a batch of 512 tokens wait for each other.
+                    # One thread per batch: threads that share a batch wait for each other.
                     "PERFORMANCE_HINT": "THROUGHPUT",
                     "NUM_STREAMS": streams,
                     "INFERENCE_NUM_THREADS": streams,
