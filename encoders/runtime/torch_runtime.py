@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -62,7 +63,7 @@ class TorchRuntime:
         try:
             return cls(SavedBert.load(StudentLayout.of(folder), device) or _by_the_library(folder, device))
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = textwrap.shorten(str(error), 200, placeholder=" ...")
             raise StudentError(f"{folder} cannot be loaded as a student: {reason}; retrain or copy it again") from error
 
     def run(self, batches: Iterable[TokenBatch]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:

@@ -15,6 +15,7 @@ from distillation.rotation import rotate
 from encoders import Student, find_model
 from encoders.runtime import TorchRuntime
 from encoders.runtime.saved_bert import SavedBert
+from errors import StudentError
 
 TEXTS = ["ps5", "dark-green wool coat with hood", "a", "usb c charger for laptop 65 w"]
 
@@ -98,3 +99,12 @@ def test_weights_of_a_model_around_it_are_the_librarys(copied):
     weights = {f"bert.{name}": value for name, value in load_file(copied / "model.safetensors").items()}
     save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
     np.testing.assert_allclose(vectors(copied, SentenceTransformer), by_the_library(copied), atol=2e-6)
+
+
+def test_weights_of_another_size_are_one_line(copied):
+    change(copied / "config.json", hidden_size=48)
+    with pytest.raises(
+        StudentError, match=r"cannot be loaded as a student: .* size mismatch .*; retrain or copy"
+    ) as caught:
+        Student.load(str(copied), device="cpu")
+    assert "\n" not in str(caught.value)
