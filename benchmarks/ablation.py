@@ -19,7 +19,7 @@ from typing import cast
 
 from benchmarks import report
 from benchmarks.ablation_data import Task, esci_task, simulated_task
-from distillation import DistillationLoss, train_student
+from distillation import DistillationLoss, average_students, train_student
 from distillation.evaluation import (
     AssistantJudge,
     Difference,
@@ -55,6 +55,10 @@ ROWS = (
     Row("+ assistant, CoSENT", _ASSISTANT, "cosent"),
     Row("+ assistant, KL", _ASSISTANT, "kl"),
 )
+# Weights of the full student and of the one that learned clicks alone, this much of the latter (chosen on ESCI's
+# validation queries among 0.3, 0.5 and 0.7).
+_SHARE_OF_CLICKS = 0.3
+AVERAGED = f"the same, and {_SHARE_OF_CLICKS:.0%} of the weights of clicks"
 _RERANKED = 50
 _UNTRAINED, _UPPER = "untrained", "the assistant"
 
@@ -106,6 +110,14 @@ def main() -> None:
                 _note(found, row.name, _measured(task, student), took)
                 if row == FULL and not options.no_reranking:
                     _note(found, _UPPER, _measured(task, student, rerank=True), task.assistant_seconds)
+                _print(task, found)
+            if CLICKS in rows and FULL in rows:
+                averaged = folder / "students" / "averaged"
+                shutil.rmtree(averaged, ignore_errors=True)
+                average_students(
+                    *(folder / "students" / row.name for row in (FULL, CLICKS)), _SHARE_OF_CLICKS, averaged
+                )
+                _note(found, AVERAGED, _measured(task, Student.load(str(averaged))), 0.0)
                 _print(task, found)
     _print_verdicts(task, found)
     report.write(
@@ -167,7 +179,7 @@ def _note(found: dict[str, Found], name: str, evaluation: Evaluation, seconds: f
 
 def _print(task: Task, found: Mapping[str, Found]) -> None:
     lines: list[list[str]] = []
-    for name in sorted(found, key=[_UNTRAINED, *(row.name for row in ROWS), _UPPER].index):
+    for name in sorted(found, key=[_UNTRAINED, *(row.name for row in ROWS), AVERAGED, _UPPER].index):
         figures = mean_estimates(found[name].evaluations)
         seconds = report.spread(found[name].seconds)["median"]
         lines.append(

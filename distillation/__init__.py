@@ -3,6 +3,7 @@
 from distillation.assistant_data import GroupBy, LabelledPairs, judged_pairs
 from distillation.assistant_recipe import AssistantRecipe
 from distillation.assistant_sizes import ASSISTANT_SIZES, AssistantSize
+from distillation.averaging import average_students
 from distillation.classification import AssistantMetrics
 from distillation.lineage import Change, InputFile, Lineage, difference, flattened
 from distillation.mine import MINED_SCHEMA, Mined, MiningRecipe, mine
@@ -61,6 +62,7 @@ __all__ = [
     "TrainingPlan",
     "Verdicts",
     "assistant_metrics",
+    "average_students",
     "difference",
     "digest_of",
     "flattened",
