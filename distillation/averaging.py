@@ -7,8 +7,6 @@ end (arXiv 2203.05482, "Model soups"; arXiv 2109.01903).
 import shutil
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
-
 from errors import TrainingError
 
 
@@ -27,6 +25,9 @@ def average_students(first: Path, other: Path, share: float, out: Path) -> Path:
     Raises:
         TrainingError: The share is out of its range, or the students are not of one shape.
     """
+    # It imports torch, which processes that only plan do without.
+    from safetensors.torch import load_file, save_file
+
     if not 0 <= share <= 1:
         raise TrainingError(f"share is {share}; expected a number from 0 to 1")
     files = sorted(file.relative_to(first) for file in first.rglob("*.safetensors"))

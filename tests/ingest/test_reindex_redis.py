@@ -229,10 +229,16 @@ def command(cluster: Cluster, *arguments: str | Path) -> subprocess.Popen[str]:
 
 
 def in_the_middle(cluster: Cluster, alias: str) -> Any:
+    """A run of which two parts are done, and one waits for the engine until `no_faults`."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for run in cluster.store.all():
             if run.alias == alias and len(run.parts_done) >= 2:
+                cluster.front.no_faults()
+                cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=50)
+                while not cluster.front.faults()[0]["done"]:
+                    assert time.monotonic() < deadline, "it wrote all before it could be held"
+                    time.sleep(0.02)
                 return run
         time.sleep(0.02)
     raise AssertionError("no run began")
@@ -269,8 +275,8 @@ def test_a_cancelled_command_says_so_in_one_line(cluster, inventory):
     working = command(cluster, "--alias", "stopped", "reindex", inventory)
     run = in_the_middle(cluster, "stopped")
     assert cluster.keydistill("runs", "cancel", run.id).returncode == 0
-    _, said = working.communicate(timeout=60)
     cluster.front.no_faults()
+    _, said = working.communicate(timeout=60)
     assert working.returncode == 1
     assert said == f"error: run {run.id} is cancelled now, and no longer building: work on it stops here\n"
     ended = cluster.store.load(run.id)
