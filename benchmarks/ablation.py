@@ -19,7 +19,7 @@ from typing import cast
 
 from benchmarks import report
 from benchmarks.ablation_data import Task, esci_task, simulated_task
-from distillation import DistillationLoss, average_students, train_student
+from distillation import DistillationLoss, StudentRecipe, average_students, train_student
 from distillation.evaluation import (
     AssistantJudge,
     Difference,
@@ -55,9 +55,8 @@ ROWS = (
     Row("+ assistant, CoSENT", _ASSISTANT, "cosent"),
     Row("+ assistant, KL", _ASSISTANT, "kl"),
 )
-# Weights of the full student and of the one that learned clicks alone, this much of the latter (chosen on ESCI's
-# validation queries among 0.3, 0.5 and 0.7).
-_SHARE_OF_CLICKS = 0.3
+# What a training does of itself, of two students that the table has anyway.
+_SHARE_OF_CLICKS = StudentRecipe().clicks_share
 AVERAGED = f"the same, and {_SHARE_OF_CLICKS:.0%} of the weights of clicks"
 _RERANKED = 50
 _UNTRAINED, _UPPER = "untrained", "the assistant"
@@ -150,6 +149,7 @@ def _trained(task: Task, row: Row, out: Path) -> Student:
     recipe = replace(
         task.recipe,
         distillation_loss=row.loss,
+        clicks_share=0,
         weights={name: weight for name, weight in task.recipe.weights.items() if name in tasks},
     )
     shutil.rmtree(out, ignore_errors=True)

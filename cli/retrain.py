@@ -41,6 +41,11 @@ if TYPE_CHECKING:
 @click.option(
     "--distillation-loss", type=click.Choice(("pearson", "margin_mse", "cosent", "kl")), help="For the student."
 )
+@click.option(
+    "--clicks-share",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="What the weights have of a second student, of clicks alone; 0 trains none.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is random.")
 @click.option("--promote", is_flag=True, help="Make the new student and assistant the ones that are used from now on.")
 @click.option("--resume", metavar="RUN", help="Take up an interrupted or failed retrain instead of starting one.")

@@ -39,6 +39,11 @@ _SHAPES = ("six", "three", "static")
 @click.option("--item-text", help="Template of what it reads of an item: {title}, {leaf}, {path}.")
 @click.option("--distillation-loss", type=click.Choice(_LOSSES), help="For the assistant's scores.")
 @click.option("--weight", "weights", multiple=True, metavar="TASK=NUMBER", help="What a task counts; 0 leaves it out.")
+@click.option(
+    "--clicks-share",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="What the weights have of a second student, of clicks alone; 0 trains none.",
+)
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Passes over the pairs at the most.")
 @click.option("--batch-size", type=click.IntRange(2), help="Pairs per step.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Highest.")
@@ -94,7 +99,7 @@ def student(
                 recipe,
                 threads=settings.threads,
                 progress=bars.advance,
-                on_start=lambda steps: bars.start("train", steps, "steps"),
+                on_start=lambda training, steps: bars.start(training, steps, "steps"),
             )
         except KeyboardInterrupt:
             bars.close()
@@ -105,7 +110,7 @@ def student(
     where = version.full_name if version else str(folder)
     place = {"version": version.full_name, "folder": str(version.folder)} if version else {"folder": str(folder)}
     if as_json:
-        print_json({**place, **_metrics(trained), "recipe": asdict(recipe), "history": trained.history})
+        print_json({**place, **trained.metrics(), "recipe": asdict(recipe), "history": trained.history})
         return where
     for task, count in trained.pairs.items():
         click.echo(f"{task:<17} {count:,} pairs")
@@ -173,10 +178,6 @@ def _weights(given: tuple[str, ...]) -> dict[Any, float]:
     return found
 
 
-def _metrics(trained: "TrainedStudent") -> dict[str, Any]:
-    return {"steps": trained.steps, "pairs": trained.pairs, "held_out_ndcg@10": trained.held_out_ndcg}
-
-
 def _publish(
     trained: "TrainedStudent", settings: "Settings", inputs: dict[str, list[Path]], recipe: "StudentRecipe"
 ) -> "ModelVersion":
@@ -186,7 +187,7 @@ def _publish(
         "student",
         trained.folder,
         lineage=Lineage.collect(inputs, asdict(recipe), seed=recipe.seed),
-        metrics=_metrics(trained),
+        metrics=trained.metrics(),
     )
     shutil.rmtree(trained.folder)
     return version

@@ -359,9 +359,9 @@ class Retrain:
             self._recipe.student,
             threads=self._threads,
             progress=progress.advance,
-            on_start=lambda steps: progress.start("student", steps, "steps"),
+            on_start=lambda training, steps: progress.start(training, steps, "steps"),
         )
-        return {"steps": trained.steps, "pairs": trained.pairs, "held_out_ndcg@10": trained.held_out_ndcg}
+        return trained.metrics()
 
     def _evaluate(self, out: Path, progress: Progress) -> dict[str, Any]:
         from distillation.evaluation import AssistantJudge, evaluate, sample_items, write_report

@@ -95,6 +95,10 @@ class StudentData:
                     digest.update(np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()
 
+    def clicks_alone(self) -> "StudentData":
+        """What a student would learn that had nothing but clicks; what is held out stays, so that both compare."""
+        return StudentData(self.titles, self.categories, self.texts, clicks=self.clicks, held_out=self.held_out)
+
     def hard_negatives(self, positives: Pairs, wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Rejected keyphrases for the item of each positive pair, shape (positives, wanted or 0).
 

@@ -32,6 +32,9 @@ class StudentRecipe:
         dimensions: Matryoshka dimensions that are trained, the greatest first; those above the base's are left out.
         distillation_loss: For the assistant's scores.
         weights: What the loss of each task counts.
+        clicks_share: What the student's weights have of a second student's that learned from clicks alone, where there
+            is more to learn from; 0 trains no second one. Between the two lie students that are better than either
+            (`distillation.averaging`).
         epochs: Passes over all pairs.
         batch_size: Pairs per step.
         learning_rate: At its peak, after a tenth of the steps; then it falls to 0 linearly.
@@ -67,6 +70,7 @@ class StudentRecipe:
             "approved": 1.0,
         }
     )
+    clicks_share: float = 0.3
     epochs: float = 2.0
     batch_size: int = 64
     learning_rate: float = 1e-4
@@ -104,6 +108,7 @@ class StudentRecipe:
                 all(task in get_args(Task) and 0 <= weight < math.inf for task, weight in self.weights.items()),
                 f"numbers from 0 up for {', '.join(get_args(Task))}",
             ),
+            ("clicks_share", 0 <= self.clicks_share < 1, "a number from 0 up, below 1"),
             ("epochs", 0 < self.epochs < math.inf, "a number above 0"),
             ("batch_size", self.batch_size >= 1, "a number from 1 up"),
             ("learning_rate", 0 < self.learning_rate < math.inf, "a number above 0"),

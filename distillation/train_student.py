@@ -8,37 +8,29 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from distillation.ranking import ndcgs
-from distillation.rotation import rotate
-from distillation.student_data import POSITIVE_TASKS, Pairs, StudentData, Task
-from distillation.student_recipe import DistillationLoss, StudentRecipe
-from distillation.token_table import token_table
-from distillation.towers import embedded, table_of, transformer_of, with_table
-from distillation.transformer_training import set_dropout, training_attention
+from distillation.averaging import average_students
+from distillation.student_data import StudentData
+from distillation.student_recipe import StudentRecipe
+from distillation.student_training import Fitted, fit_student, learned_tasks
 from distillation.work_folder import work_folder
-from encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, ItemText, find_model, write_model_file
+from encoders import write_model_file
 from errors import TrainingError
 from files import sync
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from sentence_transformers import SentenceTransformer
-    from torch import nn
-
-    from distillation.trainer import HeldOut
 
 Progress = Callable[[int], None]
+OnStart = Callable[[str, int], None]
 
-# Items, and as many keyphrases, that the principal axes are found by.
-_ROTATION_TEXTS = 2_048
+# The trainings of a student, as `on_start` is told.
+_ALL, _CLICKS = "student", "clicks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +41,26 @@ class TrainedStudent:
         folder: Of the student.
         steps: Optimiser steps that were made.
         pairs: Pairs per task.
-        held_out_ndcg: nDCG@10 on the held-out pairs at the kept step; None without held-out pairs.
-        history: What was logged: step, loss per task, held-out score.
+        held_out_ndcg: nDCG@10 of the student on the held-out pairs; None without held-out pairs.
+        clicks_share: What the weights have of a second student that learned from clicks alone; 0 where there is none.
+        history: What was logged: step, loss per task, held-out score. The steps of the second student count on.
     """
 
     folder: Path
     steps: int
     pairs: dict[str, int]
     held_out_ndcg: float | None
+    clicks_share: float
     history: list[dict[str, float]]
+
+    def metrics(self) -> dict[str, Any]:
+        """What a registry keeps of it."""
+        return {
+            "steps": self.steps,
+            "pairs": self.pairs,
+            "held_out_ndcg@10": self.held_out_ndcg,
+            "clicks_share": self.clicks_share,
+        }
 
 
 def train_student(
@@ -67,9 +70,12 @@ def train_student(
     *,
     threads: int | None = None,
     progress: Progress | None = None,
-    on_start: Callable[[int], None] | None = None,
+    on_start: OnStart | None = None,
 ) -> TrainedStudent:
     """Train a student and write it to a folder, which appears only when it is complete.
+
+    Where it learns from clicks and from something else, a second student is trained from clicks alone, and the weights
+    are averaged (`StudentRecipe.clicks_share`). An average that ranks the held-out pairs worse than both is not taken.
 
     Interrupted, it leaves its checkpoints in a folder beside `out`, and the same call goes on from the last one.
 
@@ -79,7 +85,7 @@ def train_student(
         recipe: How to train; None is the default one.
         threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
         progress: Called with 1 after each step.
-        on_start: Called with the number of steps.
+        on_start: Called with the name of a training and the number of its steps that are left.
 
     Raises:
         TrainingError: There is nothing to learn from, the training diverges, or `out` exists.
@@ -87,11 +93,7 @@ def train_student(
         StorageError: Another process is training into the same folder.
     """
     recipe = recipe or StudentRecipe()
-    tasks = {
-        name: pairs
-        for name, pairs in data.tasks().items()
-        if pairs is not None and len(pairs) and recipe.weights.get(name, 0) > 0
-    }
+    tasks = learned_tasks(data, recipe)
     if not tasks:
         raise TrainingError("there are no pairs to train a student with; give clicks, judgments or scores")
     if out.exists():
@@ -99,104 +101,41 @@ def train_student(
 
     import torch
 
-    from distillation.trainer import Trainer
     from distillation.training_run import quiet_libraries
 
     if threads is not None:
         torch.set_num_threads(threads)
     key = {"digest": student_training_digest(data, recipe)}
     with quiet_libraries(), work_folder(out, "training", key) as work:
-        item_texts = np.array(ItemText(recipe.item_text).render_all(data.titles, data.categories), dtype=object)
-        texts = _Texts(item_texts, np.array(data.texts, dtype=object))
-        model = base_model(recipe)
-        if recipe.rotated:
-            rotate(model, *texts.sample(_ROTATION_TEXTS, recipe.seed))
-        if recipe.shape == "static" and table_of(model) is None:
-            # Of the model as it is turned and cut: so its rows stand where the items do.
-            model = with_table(model, token_table(model, data.texts))
-        trainer = Trainer(
-            model,
-            {name: _dataset(data, texts, recipe, name, pairs) for name, pairs in tasks.items()},
-            {name: _loss(model, data, recipe, name) for name in tasks},
-            recipe,
-            checkpoints=work / "checkpoints",
-            held_out=_held_out(data.held_out, texts),
-            progress=progress,
-            on_start=on_start,
-        )
-        outcome = trainer.run()
-        _check_finite(model)
-        draft = work / "student"
-        # What an attempt left that failed here.
-        shutil.rmtree(draft, ignore_errors=True)
-        save_student(model, draft, recipe.item_text)
+
+        def fitted(name: str, pairs: StudentData) -> Fitted:
+            told = None if on_start is None else partial(on_start, name)
+            return fit_student(pairs, recipe, work / "checkpoints" / name, progress=progress, on_start=told)
+
+        trained = fitted(_ALL, data)
+        draft = _draft(trained.model, work / "student", recipe)
+        steps, log, score, share = trained.outcome.steps, trained.outcome.log, trained.outcome.best_score, 0.0
+        if recipe.clicks_share > 0 and len(tasks) > 1 and "clicks" in tasks:
+            alone = fitted(_CLICKS, data.clicks_alone())
+            log = [*log, *({**entry, "step": entry["step"] + steps} for entry in alone.outcome.log)]
+            steps += alone.outcome.steps
+            average = work / "average"
+            shutil.rmtree(average, ignore_errors=True)
+            average_students(draft, _draft(alone.model, work / "alone", recipe), recipe.clicks_share, average)
+            found = _score(average, trained)
+            ends = [end for end in (score, alone.outcome.best_score) if end is not None]
+            if found is None or found >= min(ends):
+                draft, score, share = average, found, recipe.clicks_share
         for path in [*draft.rglob("*"), draft]:
             sync(path)
         draft.rename(out)
         sync(out.parent)
-    return TrainedStudent(
-        folder=out,
-        steps=outcome.steps,
-        pairs={name: len(pairs) for name, pairs in tasks.items()},
-        held_out_ndcg=outcome.best_score,
-        history=outcome.log,
-    )
+    return TrainedStudent(out, steps, {name: len(pairs) for name, pairs in tasks.items()}, score, share, log)
 
 
 def student_training_digest(data: StudentData, recipe: StudentRecipe) -> str:
     """SHA-256 (hex) over all that decides what a training gives."""
     return hashlib.sha256(json.dumps([asdict(recipe), data.digest()]).encode()).hexdigest()
-
-
-def base_model(recipe: StudentRecipe) -> SentenceTransformer:
-    """The base with as many layers as the recipe keeps; seeds torch.
-
-    Raises:
-        TrainingError: It has fewer layers, or a table for keyphrases that the recipe's shape has no place for.
-        StudentError: It cannot be found.
-    """
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from transformers import set_seed
-
-    set_seed(recipe.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = SentenceTransformer(
-        str(find_model(recipe.base)), device=device, local_files_only=True, model_kwargs=training_attention()
-    )
-    if table_of(model) is not None and recipe.shape != "static":
-        raise TrainingError(
-            f"{recipe.base} reads keyphrases with a table, which shape {recipe.shape} does not; expected another base, "
-            "or shape static"
-        )
-    set_dropout(model, recipe.dropout)
-    if recipe.kept_layers is not None:
-        cut_layers(model, recipe.kept_layers)
-    if recipe.frozen_embeddings:
-        transformer_of(model).get_input_embeddings().weight.requires_grad_(False)
-    return model
-
-
-def cut_layers(model: SentenceTransformer, layers: int) -> None:
-    """Keep some layers of a BERT, evenly spread, the last one among them.
-
-    Raises:
-        TrainingError: It has fewer.
-    """
-    from torch import nn
-
-    transformer = transformer_of(model)
-    full = len(transformer.encoder.layer)
-    if not 1 <= layers <= full:
-        raise TrainingError(f"cannot keep {layers} layers of a base that has {full}; expected 1 to {full}")
-    kept = np.linspace(full - 1, full / layers - 1, layers).round().astype(int)[::-1]
-    transformer.encoder.layer = nn.ModuleList(transformer.encoder.layer[index] for index in kept)
-    transformer.config.num_hidden_layers = layers
-
-
-def _check_finite(model: nn.Module) -> None:
-    if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
-        raise TrainingError("the training diverged: weights are not finite; choose a lower learning rate")
 
 
 def save_student(model: SentenceTransformer, folder: Path, item_text: str) -> None:
@@ -205,78 +144,18 @@ def save_student(model: SentenceTransformer, folder: Path, item_text: str) -> No
     write_model_file(folder, item_text=item_text)
 
 
-@dataclass(frozen=True, slots=True)
-class _Texts:
-    """What the student reads, by number."""
-
-    items: NDArray[np.object_]
-    keyphrases: NDArray[np.object_]
-
-    def sample(self, wanted: int, seed: int) -> tuple[list[str], list[str]]:
-        """At most so many items and as many keyphrases, at random."""
-        rng = np.random.default_rng(seed)
-        items, keyphrases = (texts[rng.permutation(len(texts))[:wanted]] for texts in (self.items, self.keyphrases))
-        return items.tolist(), keyphrases.tolist()
+def _draft(model: SentenceTransformer, folder: Path, recipe: StudentRecipe) -> Path:
+    # What an attempt left that failed here.
+    shutil.rmtree(folder, ignore_errors=True)
+    save_student(model, folder, recipe.item_text)
+    return folder
 
 
-def _dataset(data: StudentData, texts: _Texts, recipe: StudentRecipe, name: Task, pairs: Pairs) -> Dataset:
-    from datasets import Dataset
-
-    columns: dict[str, Any] = {
-        "item": texts.items[pairs.items].tolist(),
-        "keyphrase": texts.keyphrases[pairs.keyphrases].tolist(),
-    }
-    if name in POSITIVE_TASKS:
-        negatives = data.hard_negatives(pairs, recipe.hard_negatives, np.random.default_rng(recipe.seed))
-        for place, column in enumerate(negatives.T):
-            columns[f"negative_{place}"] = texts.keyphrases[column].tolist()
-        columns["label"] = np.column_stack([pairs.items, pairs.keyphrases, negatives])
-    else:
-        columns["score"] = pairs.scores
-    return Dataset.from_dict(columns)
-
-
-def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, name: Task) -> nn.Module:
-    from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
-
-    from distillation import losses
-
-    distillation: Mapping[DistillationLoss, Callable[[], nn.Module]] = {
-        "pearson": lambda: losses.PearsonLoss(model),
-        "margin_mse": lambda: losses.MarginMSELoss(model),
-        "cosent": lambda: losses.CoSENTLoss(model, recipe.scale),
-        "kl": lambda: losses.KLLoss(model, recipe.scale),
-    }
-
-    def in_batch() -> nn.Module:
-        return losses.InBatchLoss(model, losses.KnownPairs(data.known(), len(data.texts)), recipe.scale)
-
-    makers: Mapping[Task, Callable[[], nn.Module]] = {
-        "clicks": in_batch,
-        "approved": in_batch,
-        "search_relevance": lambda: losses.CoSENTLoss(model, recipe.scale),
-        "judgments": lambda: losses.CoSENTLoss(model, recipe.scale),
-        "assistant": distillation[recipe.distillation_loss],
-    }
-    loss = makers[name]()
-    full = model.get_embedding_dimension() or 0
-    dimensions = sorted({full, *(size for size in recipe.dimensions if size < full)}, reverse=True)
-    share = recipe.weights[name] / len(dimensions)
-    return losses.WeightedLoss(MatryoshkaLoss(model, loss, dimensions), share)
-
-
-def _held_out(pairs: Pairs | None, texts: _Texts) -> HeldOut | None:
-    if pairs is None or not len(ndcgs(pairs.items, pairs.scores, pairs.scores)):
-        # No pairs, or no item with a right and a further one: every ranking of these is as good.
+def _score(student: Path, trained: Fitted) -> float | None:
+    """A student's mean held-out score, by the pairs of a training."""
+    if trained.held_out is None:
         return None
-    items, item_of = np.unique(pairs.items, return_inverse=True)
-    keyphrases, keyphrase_of = np.unique(pairs.keyphrases, return_inverse=True)
-    columns = (texts.items[items].tolist(), ITEM_ROUTE), (texts.keyphrases[keyphrases].tolist(), KEYPHRASE_ROUTE)
+    from sentence_transformers import SentenceTransformer
 
-    def ndcg(model: SentenceTransformer) -> NDArray[np.float64]:
-        """nDCG@10 of the model's ranking of each held-out item's keyphrases, shape (items,)."""
-        found = [embedded(model, column, route) for column, route in columns]
-        cosines = (found[0][item_of] * found[1][keyphrase_of]).sum(axis=1)
-        return ndcgs(item_of, cosines, pairs.scores, k=10)
-
-    return ndcg
+    model = SentenceTransformer(str(student), device=str(trained.model.device), local_files_only=True)
+    return float(trained.held_out(model).mean())

@@ -40,6 +40,7 @@ class RetrainOrder(Order):
     layers: int | None = Field(default=None, ge=1)
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     distillation_loss: Literal["pearson", "margin_mse", "cosent", "kl"] | None = None
+    clicks_share: float | None = Field(default=None, ge=0, lt=1)
     seed: int = 0
     promote: bool = False
 
@@ -109,7 +110,12 @@ class RetrainOrder(Order):
             student=replace(
                 base.student,
                 **chosen(
-                    shape="shape", layers="layers", epochs="epochs", distillation_loss="distillation_loss", seed="seed"
+                    shape="shape",
+                    layers="layers",
+                    epochs="epochs",
+                    distillation_loss="distillation_loss",
+                    clicks_share="clicks_share",
+                    seed="seed",
                 ),
             ),
             **chosen(judged_pairs="judged_pairs", budget_tokens="budget_tokens"),

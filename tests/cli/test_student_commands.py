@@ -58,7 +58,7 @@ def test_an_interrupted_training_goes_on(keydistill, options, tmp_path, monkeypa
         result = keydistill("train", "student", *options)
     assert result.status == 130
     assert result.err == "interrupted; the same command goes on from the last checkpoint, if there is one\n"
-    assert list((tmp_path / "home" / "training").glob(".student-*.training/checkpoints/checkpoint-*"))
+    assert list((tmp_path / "home" / "training").glob(".student-*.training/checkpoints/student/checkpoint-*"))
     assert keydistill("train", "student", *options).status == 0
     assert list((tmp_path / "home" / "training").iterdir()) == []
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from distillation import Pairs, StudentData, StudentRecipe, train_student
+from distillation import Pairs, StudentData, StudentRecipe, average_students, train_student
 from distillation.rotation import rotate
 from distillation.token_table import token_table, token_weights
 from distillation.towers import embedded, plain_tokenizer, table_of, with_table
@@ -34,6 +34,7 @@ def recipe(static_folder: Path) -> StudentRecipe:
         batch_size=16,
         learning_rate=5e-3,
         table_learning_rate=5e-2,
+        clicks_share=0,
         precision="fp32",
     )
 
@@ -71,15 +72,26 @@ def test_a_static_training_that_was_stopped_goes_on_to_the_same_student(data, re
         patched.setattr(Steps, "on_step_end", stop)
         with pytest.raises(KeyboardInterrupt):
             train_student(data, tmp_path / "stopped", recipe)
-    started: list[int] = []
-    resumed = train_student(data, tmp_path / "stopped", recipe, on_start=started.append)
+    started: list[tuple[str, int]] = []
+    resumed = train_student(data, tmp_path / "stopped", recipe, on_start=lambda *training: started.append(training))
     assert resumed.held_out_ndcg is not None
     assert resumed.pairs == {"clicks": 10, "search_relevance": 120, "assistant": 120}
     whole = train_student(data, tmp_path / "whole", recipe)
-    assert started == [34 - 16]
+    assert started == [("student", 34 - 16)]
     assert weights(resumed.folder) == weights(whole.folder)
     table = "query_0_StaticEmbedding/model.safetensors"
     assert weights(whole.folder)[table] != weights(Path(recipe.base))[table]
+
+
+def test_both_sides_of_a_static_student_are_averaged(data, recipe, tmp_path):
+    ends = [
+        train_student(part, tmp_path / name, recipe).folder
+        for name, part in (("all", data), ("clicks", data.clicks_alone()))
+    ]
+    found = train_student(data, tmp_path / "student", replace(recipe, clicks_share=0.3))
+    assert found.clicks_share == 0.3
+    assert weights(found.folder) == weights(average_students(*ends, 0.3, tmp_path / "average"))
+    assert weights(found.folder).keys() >= {"query_0_StaticEmbedding/model.safetensors"}
 
 
 def test_a_table_starts_with_what_the_model_says_of_each_token(tiny_folder):

@@ -11,15 +11,26 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from distillation import Pairs, StudentData, StudentRecipe, train_student
+from distillation import Pairs, StudentData, StudentRecipe, average_students, train_student
+from distillation.ranking import ndcgs
 from distillation.rotation import rotate
+from distillation.training_run import Steps
 from encoders import Student
 from errors import StudentError, TrainingError
 from tests.support.student_data import TEXTS, TITLES, made_data
 
 
 def recipe_of(base: str) -> StudentRecipe:
-    return StudentRecipe(base=base, dimensions=(32, 16), epochs=2, batch_size=16, learning_rate=5e-3, precision="fp32")
+    """Of one training, and short."""
+    return StudentRecipe(
+        base=base,
+        dimensions=(32, 16),
+        clicks_share=0,
+        epochs=2,
+        batch_size=16,
+        learning_rate=5e-3,
+        precision="fp32",
+    )
 
 
 @pytest.fixture
@@ -92,7 +103,7 @@ def killed(out: Path, recipe: StudentRecipe, tmp_path: Path) -> Path:
     done = subprocess.run([sys.executable, "-c", code, recipe.base, out], check=False, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not out.exists()
-    return out.with_name(f".{out.name}.training") / "checkpoints"
+    return out.with_name(f".{out.name}.training") / "checkpoints" / "student"
 
 
 def test_a_killed_training_goes_on_to_the_same_student(data, recipe, tmp_path):
@@ -104,10 +115,10 @@ def test_a_killed_training_goes_on_to_the_same_student(data, recipe, tmp_path):
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
 
-    started: list[int] = []
-    resumed = train_student(data, out, recipe, on_start=started.append)
+    started: list[tuple[str, int]] = []
+    resumed = train_student(data, out, recipe, on_start=lambda *training: started.append(training))
     whole = train_student(data, tmp_path / "whole", recipe)
-    assert started == [34 - 16]
+    assert started == [("student", 34 - 16)]
     assert weights(resumed.folder) == weights(whole.folder)
     assert resumed.held_out_ndcg == whole.held_out_ndcg
     # A task that had no batch since the beginning is not logged, one that had none of late as 0: that depends on where
@@ -120,9 +131,11 @@ def test_a_killed_training_goes_on_to_the_same_student(data, recipe, tmp_path):
 
 def test_another_recipe_begins_anew(data, recipe, tmp_path):
     killed(tmp_path / "killed", recipe, tmp_path)
-    started: list[int] = []
-    train_student(data, tmp_path / "killed", replace(recipe, scale=10.0), on_start=started.append)
-    assert started == [34]
+    started: list[tuple[str, int]] = []
+    train_student(
+        data, tmp_path / "killed", replace(recipe, scale=10.0), on_start=lambda *training: started.append(training)
+    )
+    assert started == [("student", 34)]
 
 
 def test_a_training_that_fails_after_its_last_step_is_not_done_again(data, recipe, tmp_path, monkeypatch):
@@ -137,13 +150,83 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(data, recip
         patched.setattr(sys.modules["distillation.train_student"], "write_model_file", full)
         with pytest.raises(OSError, match="No space left"):
             train_student(data, tmp_path / "failed", recipe)
-    started: list[int] = []
-    again = train_student(data, tmp_path / "failed", recipe, on_start=started.append)
+    started: list[tuple[str, int]] = []
+    again = train_student(data, tmp_path / "failed", recipe, on_start=lambda *training: started.append(training))
     assert started == []
     whole = train_student(data, tmp_path / "whole", recipe)
     assert whole.steps < 102
     assert weights(again.folder) == weights(whole.folder)
     assert replace(again, folder=whole.folder) == whole
+
+
+def test_the_weights_of_a_student_of_clicks_alone_are_averaged_in(data, recipe, tmp_path):
+    ends = [
+        train_student(part, tmp_path / name, recipe) for name, part in (("all", data), ("clicks", data.clicks_alone()))
+    ]
+    started: list[tuple[str, int]] = []
+    found = train_student(
+        data,
+        tmp_path / "student",
+        replace(recipe, clicks_share=0.25),
+        on_start=lambda *training: started.append(training),
+    )
+    assert started == [("student", 34), ("clicks", 2)]
+    expected = average_students(*(end.folder for end in ends), 0.25, tmp_path / "average")
+    assert weights(found.folder) == weights(expected)
+    assert weights(found.folder) != weights(ends[0].folder)
+    assert found.clicks_share == 0.25
+    assert found.steps == 36
+    assert [entry["step"] for entry in found.history] == sorted(entry["step"] for entry in found.history)
+    assert found.history[-1]["step"] == 36
+    # What was measured is the student that was written.
+    student = Student.load(str(found.folder), device="cpu")
+    held = data.held_out
+    cosines = (
+        student.embed_items(TITLES, data.categories)[held.items] * student.embed_keyphrases(TEXTS)[held.keyphrases]
+    ).sum(axis=1)
+    assert found.held_out_ndcg == pytest.approx(ndcgs(held.items, cosines, held.scores).mean())
+
+
+def test_a_training_that_is_stopped_in_its_second_half_does_not_repeat_the_first(data, recipe, tmp_path, monkeypatch):
+    recipe = replace(recipe, clicks_share=0.3, batch_size=4, epochs=3)
+
+    def stop(self: Steps, args: object, state: object, control: object, **_: object) -> None:
+        # 10 clicks in batches of 4, three times.
+        if state.max_steps == 9 and state.global_step == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Steps, "on_step_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_student(data, tmp_path / "stopped", recipe)
+    started: list[tuple[str, int]] = []
+    resumed = train_student(data, tmp_path / "stopped", recipe, on_start=lambda *training: started.append(training))
+    assert started == [("clicks", 9 - 4)]
+    whole = train_student(data, tmp_path / "whole", recipe)
+    assert weights(resumed.folder) == weights(whole.folder)
+    assert replace(resumed, folder=whole.folder, history=[]) == replace(whole, history=[])
+
+
+def test_an_average_that_is_worse_than_both_is_not_taken(data, recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["distillation.train_student"], "_score", lambda *_: -1.0)
+    found = train_student(data, tmp_path / "student", replace(recipe, clicks_share=0.3))
+    assert found.clicks_share == 0
+    assert found.held_out_ndcg >= 0
+    assert weights(found.folder) == weights(train_student(data, tmp_path / "alone", recipe).folder)
+
+
+@pytest.mark.parametrize("tasks", [{"clicks"}, {"assistant", "search_relevance"}])
+def test_a_student_without_clicks_or_of_nothing_else_is_trained_once(data, recipe, tasks, tmp_path):
+    data = replace(data, **{name: None for name in data.tasks() if name not in tasks})
+    started: list[tuple[str, int]] = []
+    found = train_student(
+        data,
+        tmp_path / "student",
+        replace(recipe, clicks_share=0.3),
+        on_start=lambda *training: started.append(training),
+    )
+    assert [name for name, _ in started] == ["student"]
+    assert found.clicks_share == 0
 
 
 def test_held_out_pairs_that_no_ranking_can_miss_are_no_score(data, recipe, tmp_path):
