@@ -115,14 +115,15 @@ def _print_plan(plan: dict[str, bool], order: "RetrainOrder", *, as_json: bool) 
         print_json({"done": plan, "order": order.model_dump(mode="json")})
         return
     recipe = order.recipe()
-    mining = recipe.mining
+    mining, student = recipe.mining, recipe.student
     per_item = mining.student_top + mining.near_miss + mining.random
     about = {
         "mine": f"about {per_item} pairs of each of {mining.items or 'all'} items",
         "judge": f"up to {recipe.judged_pairs:,} of them",
         "assistant": f"{recipe.assistant.size}, {recipe.assistant.epochs:g} epochs",
         "score": "all mined pairs",
-        "student": f"{recipe.student.shape}, {recipe.student.epochs:g} epochs, {recipe.student.distillation_loss} loss",
+        "student": f"{student.shape}, {student.epochs:g} epochs, {student.distillation_loss} loss, "
+        f"{student.clicks_share:.0%} of the weights learned from clicks alone",
         "evaluate": f"on up to {recipe.evaluated_items:,} items, against the present student",
     }
     print_table(("stage", "state", "what"), [(name, "done" if plan[name] else "to do", about[name]) for name in plan])
