@@ -141,7 +141,7 @@ def _kind(options: argparse.Namespace) -> str:
 
 def _trained(task: Task, row: Row, out: Path) -> Student:
     # What the assistant calls right or wrong decides about negatives: only a student that has the assistant knows.
-    data = task.data if "assistant" in row.tasks else replace(task.data, relevant=None, rejected=None)
+    data = task.data if "assistant" in row.tasks else replace(task.data, relevant=None, rejected=None, approved=None)
     tasks = {*row.tasks}
     if task.graded and "assistant" in row.tasks:
         # Grades say more than the assistant's scores of the same pairs; what search says it learned in its warm-up.

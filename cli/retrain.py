@@ -116,14 +116,15 @@ def _print_plan(plan: dict[str, bool], order: "RetrainOrder", *, as_json: bool) 
         return
     recipe = order.recipe()
     mining, student = recipe.mining, recipe.student
+    averaged = student.clicks_share and order.files().clicks
     per_item = mining.student_top + mining.near_miss + mining.random
     about = {
         "mine": f"about {per_item} pairs of each of {mining.items or 'all'} items",
         "judge": f"up to {recipe.judged_pairs:,} of them",
         "assistant": f"{recipe.assistant.size}, {recipe.assistant.epochs:g} epochs",
         "score": "all mined pairs",
-        "student": f"{student.shape}, {student.epochs:g} epochs, {student.distillation_loss} loss, "
-        f"{student.clicks_share:.0%} of the weights learned from clicks alone",
+        "student": f"{student.shape}, {student.epochs:g} epochs, {student.distillation_loss} loss"
+        + (f"; averaged with {student.clicks_share:.0%} of one of clicks alone" if averaged else ""),
         "evaluate": f"on up to {recipe.evaluated_items:,} items, against the present student",
     }
     print_table(("stage", "state", "what"), [(name, "done" if plan[name] else "to do", about[name]) for name in plan])
@@ -160,7 +161,10 @@ def _about(stage: str, result: dict[str, Any]) -> str:
         case "score":
             return f"{result['pairs']:,} pairs, mean {result['mean_score']:.3f}"
         case "student":
-            return f"held-out nDCG@10 {result['held_out_ndcg@10']:.3f} after {result['steps']:,} steps"
+            score, share = result["held_out_ndcg@10"], result.get("clicks_share")
+            held_out = "" if score is None else f"held-out nDCG@10 {score:.3f}, "
+            averaged = f", averaged with {share:.0%} of one of clicks alone" if share else ""
+            return f"{held_out}{result['steps']:,} steps{averaged}"
         case _:
             new, present = (result[which]["estimates"]["relevant@10"][0] for which in ("new", "present"))
             return f"relevant@10 by the assistant {new:.3f}, before {present:.3f}"

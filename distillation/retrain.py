@@ -359,7 +359,7 @@ class Retrain:
             self._recipe.student,
             threads=self._threads,
             progress=progress.advance,
-            on_start=lambda training, steps: progress.start(training, steps, "steps"),
+            on_start=lambda training, steps: progress.start(f"student {training}", steps, "steps"),
         )
         return trained.metrics()
 

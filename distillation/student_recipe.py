@@ -33,8 +33,8 @@ class StudentRecipe:
         distillation_loss: For the assistant's scores.
         weights: What the loss of each task counts.
         clicks_share: What the student's weights have of a second student's that learned from clicks alone, where there
-            is more to learn from; 0 trains no second one. Between the two lie students that are better than either
-            (`distillation.averaging`).
+            is more to learn from; 0 trains no second one. Between the two lie students that are often better than
+            either (`distillation.averaging`).
         epochs: Passes over all pairs.
         batch_size: Pairs per step.
         learning_rate: At its peak, after a tenth of the steps; then it falls to 0 linearly.

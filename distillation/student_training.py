@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,69 +32,63 @@ if TYPE_CHECKING:
 _ROTATION_TEXTS = 2_048
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """What a training gave.
-
-    Attributes:
-        model: With the weights of the best checkpoint.
-        outcome: Steps, held-out score, log.
-        held_out: Gives a model's score of each held-out item; None without held-out pairs.
-    """
-
-    model: SentenceTransformer
-    outcome: Outcome
-    held_out: HeldOut | None
-
-
-def fit_student(
-    data: StudentData,
-    recipe: StudentRecipe,
-    checkpoints: Path,
-    *,
-    progress: Callable[[int], None] | None = None,
-    on_start: Callable[[int], None] | None = None,
-) -> Fitted:
-    """Train a model, or go on from the last checkpoint.
-
-    Two trainings of one base and of data that differ in their pairs alone begin with the same weights.
-
-    Args:
-        data: Pairs per task.
-        recipe: How to train.
-        checkpoints: Folder for them.
-        progress: Called with 1 after each step.
-        on_start: Called with the number of steps that are left.
+def starting_model(data: StudentData, recipe: StudentRecipe) -> SentenceTransformer:
+    """The model that a training begins with: the base, cut, turned and with a table as the recipe says.
 
     Raises:
-        TrainingError: The training diverges.
-        StudentError: The base cannot be found or loaded.
+        TrainingError: The base does not fit the recipe.
+        StudentError: It cannot be found or loaded.
     """
-    from distillation.trainer import Trainer
-
-    item_texts = np.array(ItemText(recipe.item_text).render_all(data.titles, data.categories), dtype=object)
-    texts = _Texts(item_texts, np.array(data.texts, dtype=object))
+    texts = _Texts.of(data, recipe)
     model = base_model(recipe)
     if recipe.rotated:
         rotate(model, *texts.sample(_ROTATION_TEXTS, recipe.seed))
     if recipe.shape == "static" and table_of(model) is None:
         # Of the model as it is turned and cut: so its rows stand where the items do.
         model = with_table(model, token_table(model, data.texts))
+    return model
+
+
+def fit_student(
+    data: StudentData,
+    recipe: StudentRecipe,
+    start: Path,
+    checkpoints: Path,
+    *,
+    progress: Callable[[int], None] | None = None,
+    on_start: Callable[[int], None] | None = None,
+) -> tuple[SentenceTransformer, Outcome]:
+    """Train a model, or go on from the last checkpoint; it ends with the weights of the best one.
+
+    Args:
+        data: Pairs per task.
+        recipe: How to train.
+        start: Folder of what `starting_model` gave.
+        checkpoints: Folder for them.
+        progress: Called with 1 after each step.
+        on_start: Called with the number of steps that are left.
+
+    Raises:
+        TrainingError: The training diverges.
+    """
+    from distillation.trainer import Trainer
+
+    texts = _Texts.of(data, recipe)
+    model = base_model(replace(recipe, base=str(start)))
     tasks = learned_tasks(data, recipe)
-    held_out = _held_out(data.held_out, texts)
     trainer = Trainer(
         model,
         {name: _dataset(data, texts, recipe, name, pairs) for name, pairs in tasks.items()},
         {name: _loss(model, data, recipe, name) for name in tasks},
         recipe,
         checkpoints=checkpoints,
-        held_out=held_out,
+        held_out=held_out_scores(data, recipe),
         progress=progress,
         on_start=on_start,
     )
     outcome = trainer.run()
     _check_finite(model)
-    return Fitted(model, outcome, held_out)
+    return model, outcome
 
 
 def learned_tasks(data: StudentData, recipe: StudentRecipe) -> dict[Task, Pairs]:
@@ -164,6 +158,12 @@ class _Texts:
     items: NDArray[np.object_]
     keyphrases: NDArray[np.object_]
 
+    @classmethod
+    def of(cls, data: StudentData, recipe: StudentRecipe) -> _Texts:
+        """Those of the data, items by the recipe's template."""
+        items = ItemText(recipe.item_text).render_all(data.titles, data.categories)
+        return cls(np.array(items, dtype=object), np.array(data.texts, dtype=object))
+
     def sample(self, wanted: int, seed: int) -> tuple[list[str], list[str]]:
         """At most so many items and as many keyphrases, at random."""
         rng = np.random.default_rng(seed)
@@ -217,7 +217,9 @@ def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, 
     return losses.WeightedLoss(MatryoshkaLoss(model, loss, dimensions), share)
 
 
-def _held_out(pairs: Pairs | None, texts: _Texts) -> HeldOut | None:
+def held_out_scores(data: StudentData, recipe: StudentRecipe) -> HeldOut | None:
+    """What gives a model's nDCG@10 of each held-out item; None where there is nothing to score by."""
+    pairs, texts = data.held_out, _Texts.of(data, recipe)
     if pairs is None or not len(ndcgs(pairs.items, pairs.scores, pairs.scores)):
         # No pairs, or no item with a right and a further one: every ranking of these is as good.
         return None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,14 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from distillation.averaging import average_students
-from distillation.student_data import StudentData
+from distillation.student_data import Pairs, StudentData
 from distillation.student_recipe import StudentRecipe
-from distillation.student_training import Fitted, fit_student, learned_tasks
+from distillation.student_training import fit_student, held_out_scores, learned_tasks, starting_model
 from distillation.work_folder import work_folder
 from encoders import write_model_file
 from errors import TrainingError
-from files import sync
+from files import replace_json, sync
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -30,7 +35,10 @@ Progress = Callable[[int], None]
 OnStart = Callable[[str, int], None]
 
 # The trainings of a student, as `on_start` is told.
-_ALL, _CLICKS = "student", "clicks"
+_ALL, _CLICKS = "all tasks", "clicks alone"
+# Fewer steps on clicks leave a student that has learned nothing: its weights would only thin out the other's.
+_LEAST_STEPS = 10
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +82,10 @@ def train_student(
 ) -> TrainedStudent:
     """Train a student and write it to a folder, which appears only when it is complete.
 
-    Where it learns from clicks and from something else, a second student is trained from clicks alone, and the weights
-    are averaged (`StudentRecipe.clicks_share`). An average that ranks the held-out pairs worse than both is not taken.
+    Where it learns from clicks and from something else, a second student learns from the clicks alone, from the same
+    start and without hard negatives or masks of judge and assistant, and the weights are averaged
+    (`StudentRecipe.clicks_share`). The first student is kept as it is where the average ranks the held-out pairs
+    clearly worse (by two standard errors), where the second one diverges, and where there are too few clicks for it.
 
     Interrupted, it leaves its checkpoints in a folder beside `out`, and the same call goes on from the last one.
 
@@ -107,30 +117,39 @@ def train_student(
         torch.set_num_threads(threads)
     key = {"digest": student_training_digest(data, recipe)}
     with quiet_libraries(), work_folder(out, "training", key) as work:
-
-        def fitted(name: str, pairs: StudentData) -> Fitted:
-            told = None if on_start is None else partial(on_start, name)
-            return fit_student(pairs, recipe, work / "checkpoints" / name, progress=progress, on_start=told)
-
-        trained = fitted(_ALL, data)
-        draft = _draft(trained.model, work / "student", recipe)
-        steps, log, score, share = trained.outcome.steps, trained.outcome.log, trained.outcome.best_score, 0.0
-        if recipe.clicks_share > 0 and len(tasks) > 1 and "clicks" in tasks:
-            alone = fitted(_CLICKS, data.clicks_alone())
-            log = [*log, *({**entry, "step": entry["step"] + steps} for entry in alone.outcome.log)]
-            steps += alone.outcome.steps
-            average = work / "average"
-            shutil.rmtree(average, ignore_errors=True)
-            average_students(draft, _draft(alone.model, work / "alone", recipe), recipe.clicks_share, average)
-            found = _score(average, trained)
-            ends = [end for end in (score, alone.outcome.best_score) if end is not None]
-            if found is None or found >= min(ends):
-                draft, score, share = average, found, recipe.clicks_share
-        for path in [*draft.rglob("*"), draft]:
-            sync(path)
+        trainings = _Trainings(recipe, work, progress, on_start)
+        done = trainings.trained(_ALL, data)
+        score, share, steps, log = _held_out(done.folder, data, recipe), 0.0, done.steps, done.log
+        draft = work / "draft"
+        # What an attempt left that failed here; what is trained stays until the work folder goes.
+        shutil.rmtree(draft, ignore_errors=True)
+        if len(tasks) > 1 and _steps(tasks.get("clicks"), recipe) >= _LEAST_STEPS and recipe.clicks_share > 0:
+            try:
+                alone = trainings.trained(_CLICKS, data.clicks_alone())
+            except TrainingError as error:
+                _log.warning("the student of all tasks is not averaged with one of clicks alone: %s", error)
+            else:
+                log = [*log, *({**entry, "step": entry["step"] + steps} for entry in alone.log)]
+                steps += alone.steps
+                average_students(done.folder, alone.folder, recipe.clicks_share, draft)
+                found = _held_out(draft, data, recipe)
+                if _clearly_worse(found, score):
+                    shutil.rmtree(draft)
+                else:
+                    score, share = found, recipe.clicks_share
+        if not share:
+            shutil.copytree(done.folder, draft)
+        _sync_all(draft)
         draft.rename(out)
         sync(out.parent)
-    return TrainedStudent(out, steps, {name: len(pairs) for name, pairs in tasks.items()}, score, share, log)
+    return TrainedStudent(
+        folder=out,
+        steps=steps,
+        pairs={name: len(pairs) for name, pairs in tasks.items()},
+        held_out_ndcg=None if score is None else float(score.mean()),
+        clicks_share=share,
+        history=log,
+    )
 
 
 def student_training_digest(data: StudentData, recipe: StudentRecipe) -> str:
@@ -144,18 +163,84 @@ def save_student(model: SentenceTransformer, folder: Path, item_text: str) -> No
     write_model_file(folder, item_text=item_text)
 
 
-def _draft(model: SentenceTransformer, folder: Path, recipe: StudentRecipe) -> Path:
-    # What an attempt left that failed here.
-    shutil.rmtree(folder, ignore_errors=True)
-    save_student(model, folder, recipe.item_text)
-    return folder
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A training that is done: folder of the model, steps that were made, and what was logged."""
+
+    folder: Path
+    steps: int
+    log: list[dict[str, float]]
 
 
-def _score(student: Path, trained: Fitted) -> float | None:
-    """A student's mean held-out score, by the pairs of a training."""
-    if trained.held_out is None:
+@dataclass(frozen=True, slots=True)
+class _Trainings:
+    """Trainings from one start. What is done stays in the work folder: a model, and beside it a record."""
+
+    recipe: StudentRecipe
+    work: Path
+    progress: Progress | None
+    on_start: OnStart | None
+
+    def trained(self, name: str, data: StudentData) -> _Done:
+        """Train, go on, or take what was trained before."""
+        short = name.replace(" ", "-")
+        folder, record, checkpoints = (self.work / place for place in (short, f"{short}.json", f"checkpoints/{short}"))
+        if not record.is_file():
+            model, outcome = fit_student(
+                data,
+                self.recipe,
+                self._start(data),
+                checkpoints,
+                progress=self.progress,
+                on_start=None if self.on_start is None else partial(self.on_start, name),
+            )
+            # What an attempt left that failed here.
+            shutil.rmtree(folder, ignore_errors=True)
+            save_student(model, folder, self.recipe.item_text)
+            _sync_all(folder)
+            replace_json(record, {"steps": outcome.steps, "log": outcome.log})
+            # With the optimiser's moments they are several times the model.
+            shutil.rmtree(checkpoints)
+        return _Done(folder, **json.loads(record.read_text(encoding="utf-8")))
+
+    def _start(self, data: StudentData) -> Path:
+        """Written once: another machine that goes on might turn the axes otherwise, and then nothing can be averaged.
+
+        It depends on the texts alone, not on the pairs.
+        """
+        start, draft = self.work / "start", self.work / "start.draft"
+        if not start.exists():
+            shutil.rmtree(draft, ignore_errors=True)
+            save_student(starting_model(data, self.recipe), draft, self.recipe.item_text)
+            draft.rename(start)
+        return start
+
+
+def _sync_all(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        sync(path)
+
+
+def _steps(clicks: Pairs | None, recipe: StudentRecipe) -> float:
+    return 0.0 if clicks is None else math.ceil(len(clicks) / recipe.batch_size) * recipe.epochs
+
+
+def _held_out(student: Path, data: StudentData, recipe: StudentRecipe) -> NDArray[np.float64] | None:
+    """The held-out score of each held-out item by a student as it lies in its folder, in fp32; shape (items,)."""
+    scores = held_out_scores(data, recipe)
+    if scores is None:
         return None
+    import torch
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(student), device=str(trained.model.device), local_files_only=True)
-    return float(trained.held_out(model).mean())
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return scores(SentenceTransformer(str(student), device=device, local_files_only=True))
+
+
+def _clearly_worse(found: NDArray[np.float64] | None, than: NDArray[np.float64] | None) -> bool:
+    """Whether the mean difference of paired scores is below zero by more than two of its standard errors."""
+    if found is None or than is None:
+        return False
+    less = found - than
+    error = less.std(ddof=1) / math.sqrt(len(less)) if len(less) > 1 else 0.0
+    return bool(less.mean() < -2 * error)

@@ -44,6 +44,8 @@ def work_folder(out: Path, purpose: str, key: Mapping[str, Any]) -> Iterator[Pat
             if {left.name for left in folder.iterdir()} == {_KEY, _LOCK}:
                 shutil.rmtree(folder)
             raise
+        # First, so that nobody who is killed here leaves half of the work to be taken for all of it.
+        (folder / _KEY).unlink()
         shutil.rmtree(folder)
 
 

@@ -54,13 +54,32 @@ def test_an_interrupted_training_goes_on(keydistill, options, tmp_path, monkeypa
 
     with monkeypatch.context() as patched:
         # The package exports a function of the module's name.
-        patched.setattr(sys.modules["distillation.train_student"], "save_student", interrupt)
+        patched.setattr(sys.modules["distillation.train_student"], "_sync_all", interrupt)
         result = keydistill("train", "student", *options)
     assert result.status == 130
     assert result.err == "interrupted; the same command goes on from the last checkpoint, if there is one\n"
-    assert list((tmp_path / "home" / "training").glob(".student-*.training/checkpoints/student/checkpoint-*"))
+    assert list((tmp_path / "home" / "training").glob(".student-*.training/checkpoints/all-tasks/checkpoint-*"))
     assert keydistill("train", "student", *options).status == 0
     assert list((tmp_path / "home" / "training").iterdir()) == []
+
+
+def test_a_student_of_clicks_alone_is_averaged_in(keydistill, options, tmp_path):
+    clicks = tmp_path / "clicks.csv"
+    clicks.write_text(
+        "item_id,keyphrase,position,impressions,clicks\n"
+        # Every second pair is clicked more often than its position explains.
+        + "".join(f"{number},shoe {number % 10},1,50,{40 if number % 2 else 1}\n" for number in range(20)),
+        encoding="utf-8",
+    )
+    options = [*options[:-4], "--epochs", 5, "--batch-size", 4, "--held-out", 0, "--clicks", clicks]
+    trained = json.loads(keydistill("train", "student", *options, "--clicks-share", 0.2, "--json").out)
+    assert trained["clicks_share"] == trained["recipe"]["clicks_share"] == 0.2
+    shown = json.loads(keydistill("models", "show", trained["version"], "--json").out)
+    assert shown["metrics"]["clicks_share"] == 0.2
+    alone = keydistill("train", "student", *options, "--clicks-share", 0, "--out", tmp_path / "alone")
+    assert "averaged" not in alone.out
+    both = keydistill("train", "student", *options, "--out", tmp_path / "both")
+    assert "averaged with      30% of the weights of a student of clicks alone" in both.out
 
 
 def test_a_dry_run_changes_nothing(keydistill, options, tmp_path):
@@ -139,5 +158,6 @@ def test_shapes_that_cannot_be(keydistill, options, given, message):
 def test_a_retrain_is_ordered_with_a_shape():
     from workers.retrain_order import RetrainOrder
 
-    recipe = RetrainOrder.of({"signals": Path("signals"), "shape": "static"}).recipe()
+    recipe = RetrainOrder.of({"signals": Path("signals"), "shape": "static", "clicks_share": 0.1}).recipe()
+    assert recipe.student.clicks_share == 0.1
     assert (recipe.student.shape, recipe.student.kept_layers) == ("static", None)

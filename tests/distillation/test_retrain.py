@@ -62,7 +62,10 @@ def recipe(tiny_folder: Path) -> RetrainRecipe:
     return replace(
         base,
         assistant=replace(base.assistant, base=str(tiny_folder), layers=1, epochs=1, held_out=0.3, precision="fp32"),
-        student=replace(base.student, base=str(tiny_folder), dimensions=(32,), epochs=1, precision="fp32"),
+        # In batches so small that the clicks make enough steps for a student of their own.
+        student=replace(
+            base.student, base=str(tiny_folder), dimensions=(32,), epochs=1.5, batch_size=4, precision="fp32"
+        ),
     )
 
 
@@ -134,6 +137,7 @@ def test_a_retrain_registers_both_models_and_is_not_done_twice(market, inputs, r
     assert (first.report / "index.html").is_file()
     assert Student.load(str(first.student.folder), device="cpu").item_text.template == "{leaf}: {title}"
     assert registry.get(first.assistant.full_name).metrics["held_out_pairs"] > 0
+    assert registry.get(first.student.full_name).metrics["clicks_share"] == 0.3
 
     assert all(retrain(recipe).plan().values())
     again = retrain(recipe).run(Silence())

@@ -1,6 +1,7 @@
 """Students of one tiny layer, trained for a few steps: what is wired to what, not how good it is."""
 
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 
 from distillation import Pairs, StudentData, StudentRecipe, average_students, train_student
@@ -103,7 +105,7 @@ def killed(out: Path, recipe: StudentRecipe, tmp_path: Path) -> Path:
     done = subprocess.run([sys.executable, "-c", code, recipe.base, out], check=False, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not out.exists()
-    return out.with_name(f".{out.name}.training") / "checkpoints" / "student"
+    return out.with_name(f".{out.name}.training") / "checkpoints" / "all-tasks"
 
 
 def test_a_killed_training_goes_on_to_the_same_student(data, recipe, tmp_path):
@@ -118,7 +120,7 @@ def test_a_killed_training_goes_on_to_the_same_student(data, recipe, tmp_path):
     started: list[tuple[str, int]] = []
     resumed = train_student(data, out, recipe, on_start=lambda *training: started.append(training))
     whole = train_student(data, tmp_path / "whole", recipe)
-    assert started == [("student", 34 - 16)]
+    assert started == [("all tasks", 34 - 16)]
     assert weights(resumed.folder) == weights(whole.folder)
     assert resumed.held_out_ndcg == whole.held_out_ndcg
     # A task that had no batch since the beginning is not logged, one that had none of late as 0: that depends on where
@@ -135,7 +137,7 @@ def test_another_recipe_begins_anew(data, recipe, tmp_path):
     train_student(
         data, tmp_path / "killed", replace(recipe, scale=10.0), on_start=lambda *training: started.append(training)
     )
-    assert started == [("student", 34)]
+    assert started == [("all tasks", 34)]
 
 
 def test_a_training_that_fails_after_its_last_step_is_not_done_again(data, recipe, tmp_path, monkeypatch):
@@ -147,7 +149,7 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(data, recip
 
     with monkeypatch.context() as patched:
         # The package exports a function of the module's name.
-        patched.setattr(sys.modules["distillation.train_student"], "write_model_file", full)
+        patched.setattr(sys.modules["distillation.train_student"], "_sync_all", full)
         with pytest.raises(OSError, match="No space left"):
             train_student(data, tmp_path / "failed", recipe)
     started: list[tuple[str, int]] = []
@@ -159,25 +161,29 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(data, recip
     assert replace(again, folder=whole.folder) == whole
 
 
-def test_the_weights_of_a_student_of_clicks_alone_are_averaged_in(data, recipe, tmp_path):
+@pytest.fixture
+def averaged(recipe: StudentRecipe) -> StudentRecipe:
+    """10 clicks in batches of 4, four times, are enough steps for a second student."""
+    return replace(recipe, clicks_share=0.25, batch_size=4, epochs=4)
+
+
+def test_the_weights_of_a_student_of_clicks_alone_are_averaged_in(data, averaged, tmp_path):
+    single = replace(averaged, clicks_share=0)
     ends = [
-        train_student(part, tmp_path / name, recipe) for name, part in (("all", data), ("clicks", data.clicks_alone()))
+        train_student(part, tmp_path / name, single) for name, part in (("all", data), ("clicks", data.clicks_alone()))
     ]
     started: list[tuple[str, int]] = []
-    found = train_student(
-        data,
-        tmp_path / "student",
-        replace(recipe, clicks_share=0.25),
-        on_start=lambda *training: started.append(training),
-    )
-    assert started == [("student", 34), ("clicks", 2)]
+    found = train_student(data, tmp_path / "student", averaged, on_start=lambda *training: started.append(training))
+    first = ends[0].steps
+    assert started == [("all tasks", first), ("clicks alone", 12)]
     expected = average_students(*(end.folder for end in ends), 0.25, tmp_path / "average")
     assert weights(found.folder) == weights(expected)
     assert weights(found.folder) != weights(ends[0].folder)
-    assert found.clicks_share == 0.25
-    assert found.steps == 36
-    assert [entry["step"] for entry in found.history] == sorted(entry["step"] for entry in found.history)
-    assert found.history[-1]["step"] == 36
+    assert found.clicks_share == found.metrics()["clicks_share"] == 0.25
+    assert found.steps == first + 12
+    steps = [entry["step"] for entry in found.history]
+    assert steps == sorted(steps)
+    assert first < steps[-1] <= found.steps
     # What was measured is the student that was written.
     student = Student.load(str(found.folder), device="cpu")
     held = data.held_out
@@ -187,45 +193,89 @@ def test_the_weights_of_a_student_of_clicks_alone_are_averaged_in(data, recipe, 
     assert found.held_out_ndcg == pytest.approx(ndcgs(held.items, cosines, held.scores).mean())
 
 
-def test_a_training_that_is_stopped_in_its_second_half_does_not_repeat_the_first(data, recipe, tmp_path, monkeypatch):
-    recipe = replace(recipe, clicks_share=0.3, batch_size=4, epochs=3)
+def test_students_are_averaged_without_held_out_pairs_too(data, averaged, tmp_path):
+    found = train_student(replace(data, held_out=None), tmp_path / "student", averaged)
+    assert found.clicks_share == 0.25
+    assert found.held_out_ndcg is None
 
+
+@pytest.mark.parametrize("where", ["in the second training", "between them", "at the average"])
+def test_what_was_stopped_on_the_way_to_an_average_is_not_done_again(data, averaged, where, tmp_path, monkeypatch):
     def stop(self: Steps, args: object, state: object, control: object, **_: object) -> None:
-        # 10 clicks in batches of 4, three times.
-        if state.max_steps == 9 and state.global_step == 5:
+        if state.max_steps == 12 and state.global_step == (5 if where == "in the second training" else 1):
             raise KeyboardInterrupt
 
+    def full(first: Path, other: Path, share: float, out: Path) -> None:
+        shutil.copytree(first, out)
+        raise OSError(28, "No space left on device")
+
     with monkeypatch.context() as patched:
-        patched.setattr(Steps, "on_step_end", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train_student(data, tmp_path / "stopped", recipe)
+        if where == "at the average":
+            # The package exports a function of the module's name.
+            patched.setattr(sys.modules["distillation.train_student"], "average_students", full)
+        else:
+            patched.setattr(Steps, "on_step_end", stop)
+        with pytest.raises((KeyboardInterrupt, OSError)):
+            train_student(data, tmp_path / "stopped", averaged)
     started: list[tuple[str, int]] = []
-    resumed = train_student(data, tmp_path / "stopped", recipe, on_start=lambda *training: started.append(training))
-    assert started == [("clicks", 9 - 4)]
-    whole = train_student(data, tmp_path / "whole", recipe)
+    resumed = train_student(data, tmp_path / "stopped", averaged, on_start=lambda *training: started.append(training))
+    left = {"in the second training": [("clicks alone", 12 - 3)], "between them": [("clicks alone", 12)]}
+    assert started == left.get(where, [])
+    whole = train_student(data, tmp_path / "whole", averaged)
     assert weights(resumed.folder) == weights(whole.folder)
     assert replace(resumed, folder=whole.folder, history=[]) == replace(whole, history=[])
+    assert not (tmp_path / ".stopped.training").exists()
 
 
-def test_an_average_that_is_worse_than_both_is_not_taken(data, recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["distillation.train_student"], "_score", lambda *_: -1.0)
-    found = train_student(data, tmp_path / "student", replace(recipe, clicks_share=0.3))
+def test_an_average_that_is_clearly_worse_is_not_taken(data, averaged, tmp_path, monkeypatch):
+    def random_weights(first: Path, other: Path, share: float, out: Path) -> None:
+        shutil.copytree(first, out)
+        model = SentenceTransformer(str(out), device="cpu")
+        with torch.no_grad():
+            for value in model.parameters():
+                value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(value.numel())))
+        model.save_pretrained(str(out), create_model_card=False)
+
+    held_out = replace(made_data(), held_out=None).assistant
+    data = replace(data, held_out=held_out)
+    alone = train_student(data, tmp_path / "alone", replace(averaged, clicks_share=0))
+    monkeypatch.setattr(sys.modules["distillation.train_student"], "average_students", random_weights)
+    found = train_student(data, tmp_path / "student", averaged)
     assert found.clicks_share == 0
-    assert found.held_out_ndcg >= 0
-    assert weights(found.folder) == weights(train_student(data, tmp_path / "alone", recipe).folder)
+    assert found.held_out_ndcg == alone.held_out_ndcg
+    assert weights(found.folder) == weights(alone.folder)
 
 
-@pytest.mark.parametrize("tasks", [{"clicks"}, {"assistant", "search_relevance"}])
-def test_a_student_without_clicks_or_of_nothing_else_is_trained_once(data, recipe, tasks, tmp_path):
+def test_a_second_training_that_diverges_does_not_cost_the_first(data, averaged, tmp_path, monkeypatch, caplog):
+    fit = sys.modules["distillation.train_student"].fit_student
+
+    def diverges(given: StudentData, *rest: object, **options: object) -> object:
+        if given.assistant is None:
+            raise TrainingError("the training diverged")
+        return fit(given, *rest, **options)
+
+    monkeypatch.setattr(sys.modules["distillation.train_student"], "fit_student", diverges)
+    found = train_student(data, tmp_path / "student", averaged)
+    assert found.clicks_share == 0
+    assert "not averaged with one of clicks alone: the training diverged" in caplog.text
+    assert weights(found.folder) == weights(
+        train_student(data, tmp_path / "alone", replace(averaged, clicks_share=0)).folder
+    )
+
+
+@pytest.mark.parametrize(
+    ("tasks", "epochs"), [({"clicks"}, 4), ({"assistant", "search_relevance"}, 4), ({"clicks", "assistant"}, 1)]
+)
+def test_one_training_is_enough_without_clicks_with_few_or_with_nothing_else(data, averaged, tasks, epochs, tmp_path):
     data = replace(data, **{name: None for name in data.tasks() if name not in tasks})
     started: list[tuple[str, int]] = []
     found = train_student(
         data,
         tmp_path / "student",
-        replace(recipe, clicks_share=0.3),
+        replace(averaged, epochs=epochs),
         on_start=lambda *training: started.append(training),
     )
-    assert [name for name, _ in started] == ["student"]
+    assert [name for name, _ in started] == ["all tasks"]
     assert found.clicks_share == 0
 
 
@@ -326,6 +376,7 @@ def test_nothing_to_learn_from_is_an_error(data, recipe, tmp_path):
         ({"evaluations": 0}, "evaluations is 0; expected a number from 1 up"),
         ({"patience": 0}, "patience is 0; expected a number from 1 up"),
         ({"epochs": 0}, "epochs is 0; expected a number above 0"),
+        ({"clicks_share": 1}, "clicks_share is 1; expected a number from 0 up, below 1"),
         ({"epochs": math.nan}, "epochs is nan; expected a number above 0"),
         ({"epochs": math.inf}, "epochs is inf; expected a number above 0"),
         ({"batch_size": 0}, "batch_size is 0; expected a number from 1 up"),
