@@ -118,25 +118,22 @@ def train_student(
     key = {"digest": student_training_digest(data, recipe)}
     with quiet_libraries(), work_folder(out, "training", key) as work:
         trainings = _Trainings(recipe, work, progress, on_start)
-        done = trainings.trained(_ALL, data)
+        done, alone = trainings.trained(_ALL, data), None
         score, share, steps, log = _held_out(done.folder, data, recipe), 0.0, done.steps, done.log
         draft = work / "draft"
         # What an attempt left that failed here; what is trained stays until the work folder goes.
         shutil.rmtree(draft, ignore_errors=True)
-        if len(tasks) > 1 and _steps(tasks.get("clicks"), recipe) >= _LEAST_STEPS and recipe.clicks_share > 0:
-            try:
-                alone = trainings.trained(_CLICKS, data.clicks_alone())
-            except TrainingError as error:
-                _log.warning("the student of all tasks is not averaged with one of clicks alone: %s", error)
+        if recipe.clicks_share > 0 and len(tasks) > 1 and _steps(tasks.get("clicks"), recipe) >= _LEAST_STEPS:
+            alone = trainings.trained_or_none(_CLICKS, data.clicks_alone())
+        if alone is not None:
+            log = [*log, *({**entry, "step": entry["step"] + steps} for entry in alone.log)]
+            steps += alone.steps
+            average_students(done.folder, alone.folder, recipe.clicks_share, draft)
+            found = _held_out(draft, data, recipe)
+            if _clearly_worse(found, score):
+                shutil.rmtree(draft)
             else:
-                log = [*log, *({**entry, "step": entry["step"] + steps} for entry in alone.log)]
-                steps += alone.steps
-                average_students(done.folder, alone.folder, recipe.clicks_share, draft)
-                found = _held_out(draft, data, recipe)
-                if _clearly_worse(found, score):
-                    shutil.rmtree(draft)
-                else:
-                    score, share = found, recipe.clicks_share
+                score, share = found, recipe.clicks_share
         if not share:
             shutil.copytree(done.folder, draft)
         _sync_all(draft)
@@ -203,6 +200,14 @@ class _Trainings:
             shutil.rmtree(checkpoints)
         return _Done(folder, **json.loads(record.read_text(encoding="utf-8")))
 
+    def trained_or_none(self, name: str, data: StudentData) -> _Done | None:
+        """The same, None where the training diverges: what was trained before it is worth something all the same."""
+        try:
+            return self.trained(name, data)
+        except TrainingError as error:
+            _log.warning("the student is not averaged with one of %s: %s", name, error)
+            return None
+
     def _start(self, data: StudentData) -> Path:
         """Written once: another machine that goes on might turn the axes otherwise, and then nothing can be averaged.
 
@@ -212,6 +217,7 @@ class _Trainings:
         if not start.exists():
             shutil.rmtree(draft, ignore_errors=True)
             save_student(starting_model(data, self.recipe), draft, self.recipe.item_text)
+            _sync_all(draft)
             draft.rename(start)
         return start
 

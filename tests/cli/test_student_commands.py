@@ -54,7 +54,7 @@ def test_an_interrupted_training_goes_on(keydistill, options, tmp_path, monkeypa
 
     with monkeypatch.context() as patched:
         # The package exports a function of the module's name.
-        patched.setattr(sys.modules["distillation.train_student"], "_sync_all", interrupt)
+        patched.setattr(sys.modules["distillation.train_student"], "replace_json", interrupt)
         result = keydistill("train", "student", *options)
     assert result.status == 130
     assert result.err == "interrupted; the same command goes on from the last checkpoint, if there is one\n"

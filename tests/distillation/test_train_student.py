@@ -149,7 +149,7 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(data, recip
 
     with monkeypatch.context() as patched:
         # The package exports a function of the module's name.
-        patched.setattr(sys.modules["distillation.train_student"], "_sync_all", full)
+        patched.setattr(sys.modules["distillation.train_student"], "replace_json", full)
         with pytest.raises(OSError, match="No space left"):
             train_student(data, tmp_path / "failed", recipe)
     started: list[tuple[str, int]] = []
@@ -257,7 +257,7 @@ def test_a_second_training_that_diverges_does_not_cost_the_first(data, averaged,
     monkeypatch.setattr(sys.modules["distillation.train_student"], "fit_student", diverges)
     found = train_student(data, tmp_path / "student", averaged)
     assert found.clicks_share == 0
-    assert "not averaged with one of clicks alone: the training diverged" in caplog.text
+    assert "the student is not averaged with one of clicks alone: the training diverged" in caplog.text
     assert weights(found.folder) == weights(
         train_student(data, tmp_path / "alone", replace(averaged, clicks_share=0)).folder
     )
