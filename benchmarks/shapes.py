@@ -25,7 +25,7 @@ from sentence_transformers import SentenceTransformer
 from benchmarks import report
 from benchmarks.ablation_data import Task, simulated_task
 from benchmarks.embedding import Embed, best_batch_size, rates_in_turn, ratios, simulated_keyphrases
-from distillation import Shape, train_student
+from distillation import Shape, StudentRecipe, train_student
 from distillation.evaluation import Evaluation, compare_means, evaluate, mean_estimates
 from encoders import RuntimeName, Student
 
@@ -59,6 +59,12 @@ def main() -> None:
     parser.add_argument("--embedded", type=int, help="keyphrases per measurement of a rate  [default: 1000]")
     parser.add_argument("--repeats", type=int, help="measurements of each rate  [default: 7]")
     parser.add_argument("--threads", type=int, help="for arithmetic  [default: one per core]")
+    parser.add_argument(
+        "--clicks-share",
+        type=float,
+        default=StudentRecipe().clicks_share,
+        help="of a second student of each shape, of clicks alone, in the weights; 0 trains none",
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep pairs, scores and students there")
     parser.add_argument("--no-training", action="store_true", help="measure the students that --keep has")
     options = parser.parse_args()
@@ -74,7 +80,7 @@ def main() -> None:
             task = simulated_task(folder, seed, *size, quick=options.quick)
             for shape, each in found.items():
                 out = folder / "students" / shape
-                each.seconds.append(0.0 if options.no_training else _train(task, shape, out))
+                each.seconds.append(0.0 if options.no_training else _train(task, shape, out, options.clicks_share))
                 each.folders.append(out)
                 each.evaluations.append(_measured(task, out))
             _print_quality(found)
@@ -83,10 +89,11 @@ def main() -> None:
     report.write(options.json, {"quality": _figures(found), "rates": rates}, before)
 
 
-def _train(task: Task, shape: Shape, out: Path) -> float:
+def _train(task: Task, shape: Shape, out: Path, clicks_share: float) -> float:
     recipe = replace(
         task.recipe,
         shape=shape,
+        clicks_share=clicks_share,
         weights={name: weight for name, weight in task.recipe.weights.items() if name in _TASKS},
     )
     shutil.rmtree(out, ignore_errors=True)
