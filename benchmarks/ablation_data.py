@@ -233,7 +233,9 @@ def _assistant(
             )
             warm_up, _ = judged_pairs(probable, items)
         train_assistant(pairs, out, recipe, warm_up=warm_up)
-    assistant = Assistant.load(str(out), bf16=True)
+    from distillation.training_run import uses_bf16
+
+    assistant = Assistant.load(str(out), bf16=uses_bf16("auto"))
     if not scores.exists():
         score_pairs(assistant, to_score, scores)
     with RejectLog() as rejects:
