@@ -81,8 +81,8 @@ class Settings(BaseSettings):
 
     runtime: Literal["auto", "torch", "openvino-fp32", "openvino-bf16"] = Field(
         default="torch",
-        description="what computes vectors of builds and queries; auto: torch on a GPU, otherwise OpenVINO, in bf16 "
-        "where the CPU has it",
+        description="what computes vectors of builds and queries; auto: torch on a GPU, otherwise OpenVINO, in the "
+        "precision that is faster here",
     )
 
     judge_url: str | None = Field(

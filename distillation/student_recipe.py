@@ -52,7 +52,7 @@ class StudentRecipe:
         seed: Of everything that is random.
         patience: Evaluations without a better held-out score after which training stops.
         evaluations: How often the held-out score is taken, over the whole training.
-        precision: "auto" is bf16 where the machine has it, else fp32.
+        precision: "auto" is bf16 where the machine is faster in it, else fp32.
     """
 
     base: str = "sentence-transformers/all-MiniLM-L6-v2"

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoders.runtime.export import load_exported
+from encoders.runtime.export import fastest_first, load_exported
+from encoders.runtime.openvino_runtime import NAMES
 from encoders.runtime.protocol import Runtime, RuntimeName, WantedRuntime
 from encoders.runtime.torch_runtime import TorchRuntime
 from encoders.student_files import StudentFiles
@@ -31,7 +32,7 @@ _LOADERS: dict[RuntimeName, Callable[[_Where], Runtime]] = {
     "openvino-fp32": lambda where: load_exported(where.files, "fp32", cache=where.cache, threads=where.threads),
     "openvino-bf16": lambda where: load_exported(where.files, "bf16", cache=where.cache, threads=where.threads),
 }
-# What is tried for each wish, in this order.
+# What is tried for each wish, in this order; for "auto" what proved faster here comes first.
 _CANDIDATES: dict[WantedRuntime, tuple[RuntimeName, ...]] = {
     "auto": ("openvino-bf16", "openvino-fp32", "torch"),
     "openvino-bf16": ("openvino-bf16", "openvino-fp32", "torch"),
@@ -50,13 +51,13 @@ def load_runtime(
 ) -> Runtime:
     """Load a student's weights into a runtime.
 
-    One line in the log says which one is taken in place of the wanted one, and why: a warning, unless "auto" left the
-    choice open.
+    One line in the log says which one is taken in place of the wanted one, and why: a warning, or information where
+    "auto" left the choice open.
 
     Args:
         files: The student.
-        wanted: A runtime, or "auto": torch where there is a GPU, otherwise OpenVINO with the least precision that
-            the CPU has and that keeps to the tolerance.
+        wanted: A runtime, or "auto": torch where there is a GPU, otherwise OpenVINO in the precision that is fastest
+            here and keeps to the tolerance.
         cache: Where exported students are kept.
         threads: Threads for arithmetic on CPU; None takes one per core.
         device: "cpu" or "cuda"; None takes a GPU where there is one. Only torch knows a GPU.
@@ -70,16 +71,20 @@ def load_runtime(
     where = _Where(files, cache, threads, device)
     if wanted == "auto" and device != "cpu" and (device is not None or _has_gpu()):
         return _LOADERS["torch"](where)
+    candidates = _CANDIDATES[wanted]
+    if wanted == "auto":
+        candidates = tuple(dict.fromkeys([*(NAMES[each] for each in fastest_first(files, cache)), *candidates]))
     reasons: list[str] = []
-    for name in _CANDIDATES[wanted]:
+    for name in candidates:
         try:
             runtime = _LOADERS[name](where)
         except RuntimeUnavailableError as error:
             reasons.append(str(error))
             continue
-        if reasons:
-            level = logging.INFO if wanted == "auto" else logging.WARNING
-            _log.log(level, "runtime %s in place of %s: %s", name, _CANDIDATES[wanted][0], "; ".join(reasons))
+        if wanted == "auto":
+            _log.info("runtime %s: %s", name, "; ".join(reasons) or f"the fastest here of {', '.join(candidates)}")
+        elif reasons:
+            _log.warning("runtime %s in place of %s: %s", name, wanted, "; ".join(reasons))
         return runtime
     raise AssertionError("torch is always tried last and never unavailable")
 

@@ -18,7 +18,7 @@ from errors import StudentError
 if TYPE_CHECKING:
     from openvino import InferRequest
 
-_NAMES: dict[Precision, RuntimeName] = {"fp32": "openvino-fp32", "bf16": "openvino-bf16"}
+NAMES: dict[Precision, RuntimeName] = {"fp32": "openvino-fp32", "bf16": "openvino-bf16"}
 # What OpenVINO calls them as hints.
 _HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 
@@ -66,7 +66,7 @@ class OpenVinoRuntime:
         except RuntimeError as error:
             reason = str(error).strip().rpartition("\n")[2]
             raise StudentError(f"{graph} cannot be loaded: {reason}; remove its folder") from error
-        self.name = _NAMES[precision]
+        self.name = NAMES[precision]
         self._streams = streams
         self._spare: list[list[InferRequest]] = []
 

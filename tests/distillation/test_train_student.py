@@ -13,7 +13,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from distillation import Pairs, StudentData, StudentRecipe, average_students, train_student
+from distillation import Pairs, StudentData, StudentRecipe, average_students, train_student, training_run
 from distillation.ranking import ndcgs
 from distillation.rotation import rotate
 from distillation.training_run import Steps
@@ -277,6 +277,14 @@ def test_one_training_is_enough_without_clicks_with_few_or_with_nothing_else(dat
     )
     assert [name for name, _ in started] == ["all tasks"]
     assert found.clicks_share == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU that has bf16 is faster in it")
+def test_training_computes_in_bf16_only_where_that_is_faster(monkeypatch):
+    monkeypatch.setattr(training_run, "_bf16_is_faster", lambda: False)
+    assert [training_run.uses_bf16(precision) for precision in ("auto", "bf16", "fp32")] == [False, True, False]
+    monkeypatch.setattr(training_run, "_bf16_is_faster", lambda: True)
+    assert training_run.uses_bf16("auto") == torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def test_held_out_pairs_that_no_ranking_can_miss_are_no_score(data, recipe, tmp_path):

@@ -177,14 +177,56 @@ def test_an_export_that_fails_leaves_nothing(files, tmp_path, monkeypatch, caplo
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
-@pytest.mark.parametrize(("wanted", "level"), [("openvino-bf16", "WARNING"), ("auto", "INFO")])
-def test_a_cpu_without_bf16_computes_in_fp32_and_says_so_once(files, cache, monkeypatch, caplog, wanted, level):
+@pytest.mark.parametrize(
+    ("wanted", "level", "why"),
+    [
+        ("openvino-bf16", "WARNING", "runtime openvino-fp32 in place of openvino-bf16: the CPU ("),
+        ("auto", "INFO", "runtime openvino-fp32: the fastest here of openvino-fp32, openvino-bf16, torch"),
+    ],
+)
+def test_a_cpu_without_bf16_computes_in_fp32_and_says_so_once(files, cache, monkeypatch, caplog, wanted, level, why):
     monkeypatch.setattr(export, "capable_precisions", lambda: ["fp32"])
     with caplog.at_level(logging.INFO, logger="encoders"):
         loaded = Student.load(str(files.folder), device="cpu", runtime=wanted, cache=cache)
     assert loaded.runtime == "openvino-fp32"
     assert [record.levelname for record in caplog.records] == [level]
-    assert "runtime openvino-fp32 in place of openvino-bf16: the CPU (" in caplog.text
+    assert why in caplog.text
+
+
+@pytest.mark.skipif("bf16" not in PRECISIONS, reason="the CPU computes in fp32 alone")
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"texts_per_second": {"fp32": 2.0, "bf16": 1.0}}, "openvino-fp32"),
+        ({"texts_per_second": {"fp32": 1.0, "bf16": 2.0}}, "openvino-bf16"),
+        # Measured elsewhere it says nothing of this machine.
+        ({"texts_per_second": {"fp32": 2.0, "bf16": 1.0}, "cpu": "another"}, "openvino-bf16"),
+    ],
+)
+def test_auto_takes_what_was_faster_on_this_cpu(files, cache, tmp_path, change, expected):
+    own = tmp_path / "runtimes"
+    shutil.copytree(cache, own)
+    folder, report = exported(files, own)
+    assert set(report.texts_per_second) == set(PRECISIONS)
+    assert all(rate > 0 for rate in report.texts_per_second.values())
+    path = folder / export.REPORT
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    assert Student.load(str(files.folder), device="cpu", runtime="auto", cache=own).runtime == expected
+
+
+def test_a_report_of_an_earlier_version_is_made_again(files, cache, tmp_path, caplog):
+    own = tmp_path / "runtimes"
+    shutil.copytree(cache, own)
+    folder, report = exported(files, own)
+    path = folder / export.REPORT
+    old = json.loads(path.read_text(encoding="utf-8"))
+    del old["texts_per_second"]
+    path.write_text(json.dumps(old), encoding="utf-8")
+    with caplog.at_level(logging.WARNING, logger="encoders"):
+        found = Student.load(str(files.folder), device="cpu", runtime="auto", cache=own)
+    assert found.runtime.startswith("openvino-")
+    assert "of an earlier version, and is made again" in caplog.text
+    assert exported(files, own)[1].max_cosine_distance == report.max_cosine_distance
 
 
 def test_without_openvino_torch_computes(files, cache, monkeypatch, caplog):
