@@ -124,7 +124,7 @@ def _print_plan(plan: dict[str, bool], order: "RetrainOrder", *, as_json: bool) 
         "assistant": f"{recipe.assistant.size}, {recipe.assistant.epochs:g} epochs",
         "score": "all mined pairs",
         "student": f"{student.shape}, {student.epochs:g} epochs, {student.distillation_loss} loss"
-        + (f"; averaged with {student.clicks_share:.0%} of one of clicks alone" if averaged else ""),
+        + (f", {student.clicks_share:.0%} of its weights from clicks alone" if averaged else ""),
         "evaluate": f"on up to {recipe.evaluated_items:,} items, against the present student",
     }
     print_table(("stage", "state", "what"), [(name, "done" if plan[name] else "to do", about[name]) for name in plan])
@@ -163,7 +163,7 @@ def _about(stage: str, result: dict[str, Any]) -> str:
         case "student":
             score, share = result["held_out_ndcg@10"], result.get("clicks_share")
             held_out = "" if score is None else f"held-out nDCG@10 {score:.3f}, "
-            averaged = f", averaged with {share:.0%} of one of clicks alone" if share else ""
+            averaged = f", {share:.0%} of its weights from clicks alone" if share else ""
             return f"{held_out}{result['steps']:,} steps{averaged}"
         case _:
             new, present = (result[which]["estimates"]["relevant@10"][0] for which in ("new", "present"))

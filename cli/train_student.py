@@ -117,7 +117,7 @@ def student(
     if trained.held_out_ndcg is not None:
         click.echo(f"held-out nDCG@10  {trained.held_out_ndcg:.4f}")
     if trained.clicks_share:
-        click.echo(f"averaged with      {trained.clicks_share:.0%} of the weights of a student of clicks alone")
+        click.echo(f"clicks alone      {trained.clicks_share:.0%} of the weights")
     click.echo(f"\n{'Published' if version else 'Wrote'} {where}")
     # For commands that call this one.
     return where

@@ -77,9 +77,9 @@ def test_a_student_of_clicks_alone_is_averaged_in(keydistill, options, tmp_path)
     shown = json.loads(keydistill("models", "show", trained["version"], "--json").out)
     assert shown["metrics"]["clicks_share"] == 0.2
     alone = keydistill("train", "student", *options, "--clicks-share", 0, "--out", tmp_path / "alone")
-    assert "averaged" not in alone.out
+    assert "clicks alone" not in alone.out
     both = keydistill("train", "student", *options, "--out", tmp_path / "both")
-    assert "averaged with      30% of the weights of a student of clicks alone" in both.out
+    assert "clicks alone      30% of the weights" in both.out
 
 
 def test_a_dry_run_changes_nothing(keydistill, options, tmp_path):
