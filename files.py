@@ -117,8 +117,7 @@ def complete_folder(out: Path, kind: FolderKind, *, force: bool = False) -> Iter
         raise InputError(f"cannot write beside {out}: {error.strerror}; name a folder you may write") from error
     try:
         yield partial
-        for entry in [*partial.rglob("*"), partial]:
-            sync(entry)
+        sync_folder(partial)
         kind.check_target(out, force)
         _put_in_place(partial, out)
         sync(out.parent)
@@ -149,6 +148,12 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until a folder and all that is in it are on the disk."""
+    for entry in [*folder.rglob("*"), folder]:
+        sync(entry)
 
 
 def _umask() -> int:

@@ -37,6 +37,7 @@ from distillation.signals import (
     load_judgments,
     load_search_relevance,
 )
+from distillation.training_run import uses_bf16
 from encoders import Assistant, Student
 from simulation import MarketplaceSettings, SimulatedJudge, simulate
 from tables import RejectLog, normalize_keyphrase
@@ -233,8 +234,6 @@ def _assistant(
             )
             warm_up, _ = judged_pairs(probable, items)
         train_assistant(pairs, out, recipe, warm_up=warm_up)
-    from distillation.training_run import uses_bf16
-
     assistant = Assistant.load(str(out), bf16=uses_bf16("auto"))
     if not scores.exists():
         score_pairs(assistant, to_score, scores)

@@ -219,10 +219,11 @@ def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, 
 
 def held_out_scores(data: StudentData, recipe: StudentRecipe) -> HeldOut | None:
     """What gives a model's nDCG@10 of each held-out item; None where there is nothing to score by."""
-    pairs, texts = data.held_out, _Texts.of(data, recipe)
+    pairs = data.held_out
     if pairs is None or not len(ndcgs(pairs.items, pairs.scores, pairs.scores)):
         # No pairs, or no item with a right and a further one: every ranking of these is as good.
         return None
+    texts = _Texts.of(data, recipe)
     items, item_of = np.unique(pairs.items, return_inverse=True)
     keyphrases, keyphrase_of = np.unique(pairs.keyphrases, return_inverse=True)
     columns = (texts.items[items].tolist(), ITEM_ROUTE), (texts.keyphrases[keyphrases].tolist(), KEYPHRASE_ROUTE)

@@ -22,7 +22,7 @@ from distillation.classification import AssistantMetrics, measure
 from distillation.work_folder import work_folder
 from encoders import Assistant, Calibration, ItemText, write_model_file
 from errors import TrainingError
-from files import sync
+from files import sync, sync_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -234,6 +234,5 @@ def _finish(
     (folder / METRICS_FILE).write_text(
         json.dumps({**trained.as_dict(), "recipe": asdict(recipe), "history": history}, indent=1), encoding="utf-8"
     )
-    for path in [*folder.rglob("*"), folder]:
-        sync(path)
+    sync_folder(folder)
     return trained

@@ -26,10 +26,12 @@ from distillation.student_training import fit_student, held_out_scores, learned_
 from distillation.work_folder import work_folder
 from encoders import write_model_file
 from errors import TrainingError
-from files import replace_json, sync
+from files import replace_json, sync, sync_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+    from distillation.trainer import HeldOut
 
 Progress = Callable[[int], None]
 OnStart = Callable[[str, int], None]
@@ -119,7 +121,8 @@ def train_student(
     with quiet_libraries(), work_folder(out, "training", key) as work:
         trainings = _Trainings(recipe, work, progress, on_start)
         done, alone = trainings.trained(_ALL, data), None
-        score, share, steps, log = _held_out(done.folder, data, recipe), 0.0, done.steps, done.log
+        held_out = held_out_scores(data, recipe)
+        score, share, steps, log = _scores(done.folder, held_out), 0.0, done.steps, done.log
         draft = work / "draft"
         # What an attempt left that failed here; what is trained stays until the work folder goes.
         shutil.rmtree(draft, ignore_errors=True)
@@ -129,14 +132,14 @@ def train_student(
             log = [*log, *({**entry, "step": entry["step"] + steps} for entry in alone.log)]
             steps += alone.steps
             average_students(done.folder, alone.folder, recipe.clicks_share, draft)
-            found = _held_out(draft, data, recipe)
+            found = _scores(draft, held_out)
             if _clearly_worse(found, score):
                 shutil.rmtree(draft)
             else:
                 score, share = found, recipe.clicks_share
         if not share:
             shutil.copytree(done.folder, draft)
-        _sync_all(draft)
+        sync_folder(draft)
         draft.rename(out)
         sync(out.parent)
     return TrainedStudent(
@@ -194,7 +197,7 @@ class _Trainings:
             # What an attempt left that failed here.
             shutil.rmtree(folder, ignore_errors=True)
             save_student(model, folder, self.recipe.item_text)
-            _sync_all(folder)
+            sync_folder(folder)
             replace_json(record, {"steps": outcome.steps, "log": outcome.log})
             # With the optimiser's moments they are several times the model.
             shutil.rmtree(checkpoints)
@@ -217,30 +220,24 @@ class _Trainings:
         if not start.exists():
             shutil.rmtree(draft, ignore_errors=True)
             save_student(starting_model(data, self.recipe), draft, self.recipe.item_text)
-            _sync_all(draft)
+            sync_folder(draft)
             draft.rename(start)
         return start
-
-
-def _sync_all(folder: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:
-        sync(path)
 
 
 def _steps(clicks: Pairs | None, recipe: StudentRecipe) -> float:
     return 0.0 if clicks is None else math.ceil(len(clicks) / recipe.batch_size) * recipe.epochs
 
 
-def _held_out(student: Path, data: StudentData, recipe: StudentRecipe) -> NDArray[np.float64] | None:
-    """The held-out score of each held-out item by a student as it lies in its folder, in fp32; shape (items,)."""
-    scores = held_out_scores(data, recipe)
-    if scores is None:
+def _scores(student: Path, held_out: HeldOut | None) -> NDArray[np.float64] | None:
+    """The score of each held-out item by a student as it lies in its folder, in fp32; shape (items,)."""
+    if held_out is None:
         return None
     import torch
     from sentence_transformers import SentenceTransformer
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return scores(SentenceTransformer(str(student), device=device, local_files_only=True))
+    return held_out(SentenceTransformer(str(student), device=device, local_files_only=True))
 
 
 def _clearly_worse(found: NDArray[np.float64] | None, than: NDArray[np.float64] | None) -> bool:

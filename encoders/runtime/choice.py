@@ -72,9 +72,13 @@ def load_runtime(
     if wanted == "auto" and device != "cpu" and (device is not None or _has_gpu()):
         return _LOADERS["torch"](where)
     candidates = _CANDIDATES[wanted]
-    if wanted == "auto":
-        candidates = tuple(dict.fromkeys([*(NAMES[each] for each in fastest_first(files, cache)), *candidates]))
     reasons: list[str] = []
+    if wanted == "auto":
+        try:
+            candidates = tuple(dict.fromkeys([*(NAMES[each] for each in fastest_first(files, cache)), *candidates]))
+        except RuntimeUnavailableError as error:
+            # In no precision: trying each would try to export the student each time.
+            candidates, reasons = ("torch",), [str(error)]
     for name in candidates:
         try:
             runtime = _LOADERS[name](where)

@@ -91,8 +91,7 @@ def load_exported(
             exported or differs by more than `TOLERANCE` from the original.
         StorageError: The graph cannot be written.
     """
-    if find_spec("openvino") is None:
-        raise RuntimeUnavailableError("OpenVINO is not installed; pip install 'keydistill[openvino]'")
+    _check_installed()
     if precision not in capable_precisions():
         raise RuntimeUnavailableError(f"the CPU ({cpu_name()}) does not compute in {precision}")
     folder, report = exported(files, cache)
@@ -114,27 +113,28 @@ def fastest_first(files: StudentFiles, cache: Path) -> list[Precision]:
     """The precisions that this CPU has, in the order of their speed here; the student is exported first where needed.
 
     The CPU's flags do not tell which one is faster: bfloat16 has twice the rate of fp32 on a Zen 4, and half of it on a
-    Xeon whose AMX the hypervisor hides. Where it was measured on another CPU, or the student cannot be exported, the
-    least precision comes first.
+    Xeon whose AMX the hypervisor hides. Where it was measured on another CPU, the least precision comes first.
 
     Args:
         files: The student.
         cache: Where graphs are kept.
 
     Raises:
+        RuntimeUnavailableError: OpenVINO is not installed, or the student is of a kind that cannot be exported.
         StorageError: The graph cannot be written.
     """
-    if find_spec("openvino") is None:
-        return []
+    _check_installed()
     precisions = capable_precisions()[::-1]
-    try:
-        # Whether the graph is whole is seen when it is loaded.
-        report = _report(_folder(files, cache)) or exported(files, cache)[1]
-    except RuntimeUnavailableError:
-        return precisions
+    # Whether the graph is whole is seen when it is loaded.
+    report = _report(_folder(files, cache)) or exported(files, cache)[1]
     if report.cpu != cpu_name():
         return precisions
     return sorted(precisions, key=lambda precision: -report.texts_per_second.get(precision, 0.0))
+
+
+def _check_installed() -> None:
+    if find_spec("openvino") is None:
+        raise RuntimeUnavailableError("OpenVINO is not installed; pip install 'keydistill[openvino]'")
 
 
 def exported(files: StudentFiles, cache: Path) -> tuple[Path, ExportReport]:

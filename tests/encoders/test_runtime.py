@@ -237,6 +237,21 @@ def test_without_openvino_torch_computes(files, cache, monkeypatch, caplog):
     assert "OpenVINO is not installed" in caplog.text
 
 
+def test_auto_tries_once_to_export_a_student_that_cannot_be(files, tmp_path, monkeypatch, caplog):
+    tried = []
+
+    def fails(*_: object, **__: object) -> None:
+        tried.append(1)
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("torch.export.export", fails)
+    with caplog.at_level(logging.INFO, logger="encoders"):
+        loaded = Student.load(str(files.folder), device="cpu", runtime="auto", cache=tmp_path)
+    assert loaded.runtime == "torch"
+    assert len(tried) == 1
+    assert "runtime torch: student" in caplog.text
+
+
 def test_a_precision_that_is_not_exact_enough_is_not_used(files, cache, monkeypatch, caplog):
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with caplog.at_level(logging.WARNING):
