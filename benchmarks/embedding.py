@@ -1,6 +1,6 @@
 """Keyphrases per second of every runtime against `SentenceTransformer.encode`, and how well their answers agree.
 
-    python -m benchmarks.embedding [--data FOLDER] [--student SOURCE] [--quick] [--json FILE]
+    python -m benchmarks.embedding [--data FOLDER] [--student SOURCE] [--device cuda] [--quick] [--json FILE]
 
 FOLDER holds real keyphrases (`keyphrases.parquet`, column `keyphrase`); without it they are simulated. Every repeat
 measures all methods in turn on the same keyphrases, from text to normalised vector, so that what else the machine does
@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,20 @@ from simulation import MarketplaceSettings, simulate
 
 Embed = Callable[[Sequence[str]], Any]
 
-_BATCH_SIZES = (32, 64, 128, 256)
+_BATCH_SIZES = {"cpu": (32, 64, 128, 256), "cuda": (128, 256, 512, 1_024, 2_048)}
+_RUNTIMES: dict[str, tuple[RuntimeName, ...]] = {
+    "cpu": ("torch", "openvino-fp32", "openvino-bf16", "openvino-int8"),
+    "cuda": ("torch", "torch-fp16"),
+}
 _ENCODE = "SentenceTransformer.encode"
-_PRECISION: dict[str, str] = {"torch": "fp32", "openvino-fp32": "fp32", "openvino-bf16": "bf16", _ENCODE: "fp32"}
+_PRECISION: dict[str, str] = {
+    _ENCODE: "fp32",
+    "torch": "fp32",
+    "torch-fp16": "fp16",
+    "openvino-fp32": "fp32",
+    "openvino-bf16": "bf16",
+    "openvino-int8": "int8",
+}
 _QUERIES = 1_000
 
 
@@ -44,6 +56,7 @@ def main() -> None:
     parser = report.options(__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="folder with keyphrases.parquet")
     parser.add_argument("--student", default="sentence-transformers/all-MiniLM-L6-v2")
+    parser.add_argument("--device", choices=sorted(_RUNTIMES), default="cpu")
     parser.add_argument("--keyphrases", type=int, help="keyphrases per measurement  [default: 2000]")
     parser.add_argument("--pool", type=int, help="keyphrases among which neighbours are looked for  [default: all]")
     parser.add_argument("--repeats", type=int, help="[default: 7]")
@@ -67,18 +80,19 @@ def run(arguments: argparse.Namespace, cache: Path) -> dict[str, Any]:
     texts = simulated_keyphrases(most) if data is None else _shuffled(data / "keyphrases.parquet", most)
     sample = texts[:: max(1, len(texts) // count)][:count]
     torch.set_num_threads(threads)
-    students = _students(arguments.student, threads, cache)
-    encoder = SentenceTransformer(str(find_model(arguments.student)), device="cpu", local_files_only=True)
+    device = arguments.device
+    students = _students(arguments.student, device, threads, cache)
+    encoder = SentenceTransformer(str(find_model(arguments.student)), device=device, local_files_only=True)
     size = best_batch_size(encoder, sample)
     methods: dict[str, Embed] = {
         _ENCODE: lambda texts: encoder.encode(list(texts), batch_size=size),
         **{name: student.embed_keyphrases for name, student in students.items()},
     }
-    peaks: dict[str, list[float]] = {precision: [] for precision in set(_PRECISION.values())}
+    peaks: dict[str, list[float]] = {precision: [] for precision in {_PRECISION[name] for name in methods}}
 
     def note_peaks() -> None:
         for precision, values in peaks.items():
-            values.append(_peak(precision))
+            values.append(_peak(precision, device))
 
     rates, per_cpu = rates_in_turn(
         {name: (embed, sample) for name, embed in methods.items()},
@@ -92,6 +106,7 @@ def run(arguments: argparse.Namespace, cache: Path) -> dict[str, Any]:
         "tokens_per_keyphrase": float(tokens.mean()),
         "pool": len(texts),
         "threads": threads,
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "student": students["torch"].version,
         "encode_batch_size": size,
         "mflop_per_keyphrase": work / 1e6,
@@ -116,9 +131,10 @@ def ratios(values: Sequence[float], peers: Sequence[float]) -> dict[str, float]:
     return report.spread([own / peer for own, peer in zip(values, peers, strict=True)])
 
 
-def _students(source: str, threads: int, cache: Path) -> dict[str, Student]:
-    names: tuple[RuntimeName, ...] = ("torch", "openvino-fp32", "openvino-bf16")
-    loaded = [Student.load(source, device="cpu", threads=threads, runtime=name, cache=cache) for name in names]
+def _students(source: str, device: str, threads: int, cache: Path) -> dict[str, Student]:
+    loaded = [
+        Student.load(source, device=device, threads=threads, runtime=name, cache=cache) for name in _RUNTIMES[device]
+    ]
     # Where a runtime cannot be used, another one took its place.
     return {student.runtime: student for student in loaded}
 
@@ -142,7 +158,7 @@ def best_batch_size(encoder: SentenceTransformer, texts: Sequence[str]) -> int:
     few = list(texts[: max(100, len(texts) // 4)])
     encoder.encode(few)
     return max(
-        _BATCH_SIZES,
+        _BATCH_SIZES[encoder.device.type],
         key=lambda size: max(
             rate_of(lambda given: encoder.encode(list(given), batch_size=size), few) for _ in range(2)
         ),
@@ -181,14 +197,20 @@ def rate_of(embed: Embed, texts: Sequence[str]) -> float:
     return len(texts) / (time.perf_counter() - began)
 
 
-def _peak(precision: str, size: int = 1_024) -> float:
-    """GFLOP/s of a product of two square matrices in torch, the best of a few."""
-    kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    left, right = (torch.randn(size, size, dtype=torch.float32).to(kind) for _ in range(2))
+def _peak(precision: str, device: str) -> float:
+    """GFLOP/s (of int8, GOP/s) of a product of two square matrices in torch, the best of a few."""
+    size = {"cpu": 1_024, "cuda": 8_192}[device]
+    if precision == "int8":
+        whole = [torch.randint(-127, 128, (size, size), dtype=torch.int8, device=device) for _ in range(2)]
+        product: Callable[[], torch.Tensor] = partial(torch._int_mm, *whole)
+    else:
+        kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        product = partial(torch.matmul, *(torch.randn(size, size, device=device).to(kind) for _ in range(2)))
     best = 0.0
     for _ in range(5):
         began = time.perf_counter()
-        left @ right
+        # Of a GPU, which goes on while it is asked for more: what is read back has been computed.
+        product()[0, 0].item()
         best = max(best, 2 * size**3 / (time.perf_counter() - began) / 1e9)
     return best
 

@@ -34,7 +34,7 @@ _FULL: Shape = "six"
 # What the full recipe learns from.
 _TASKS = ("clicks", "search_relevance", "assistant", "approved")
 # Runtimes of a transformer that keyphrases are embedded with; a table has but one.
-_RUNTIMES: tuple[RuntimeName, ...] = ("torch", "openvino-bf16")
+_RUNTIMES: tuple[RuntimeName, ...] = ("torch", "openvino-fp32", "openvino-bf16", "openvino-int8")
 _ENCODE = "SentenceTransformer.encode, six"
 # A table takes milliseconds for what a transformer takes seconds for: it gets as many times the keyphrases.
 _MORE_FOR_A_TABLE = 25
@@ -66,6 +66,7 @@ def main() -> None:
         help="of a second student of each shape, of clicks alone, in the weights; 0 trains none",
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep pairs, scores and students there")
+    parser.add_argument("--no-rates", action="store_true", help="measure quality alone")
     parser.add_argument("--no-training", action="store_true", help="measure the students that --keep has")
     options = parser.parse_args()
     before = report.machine()
@@ -84,8 +85,11 @@ def main() -> None:
                 each.folders.append(out)
                 each.evaluations.append(_measured(task, out))
             _print_quality(found)
-        rates = _rates({shape: each.folders[0] for shape, each in found.items()}, options, threads, place / "runtimes")
-    _print_rates(rates)
+        rates = None
+        if not options.no_rates:
+            folders = {shape: each.folders[0] for shape, each in found.items()}
+            rates = _rates(folders, options, threads, place / "runtimes")
+            _print_rates(rates)
     report.write(options.json, {"quality": _figures(found), "rates": rates}, before)
 
 

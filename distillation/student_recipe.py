@@ -49,6 +49,8 @@ class StudentRecipe:
             on CPU.
         frozen_embeddings: Whether the word embeddings stay as they are: half of the parameters, most of whose words a
             training never sees; without their gradients a step is a tenth shorter.
+        int8: Whether the weights of linear layers are rounded at the end, so that the student can be computed in int8
+            (`distillation.rounding`). Of shape "static" they are not: its table is no matter of arithmetic.
         seed: Of everything that is random.
         patience: Evaluations without a better held-out score after which training stops.
         evaluations: How often the held-out score is taken, over the whole training.
@@ -80,6 +82,7 @@ class StudentRecipe:
     rotated: bool = True
     dropout: float = 0.0
     frozen_embeddings: bool = True
+    int8: bool = True
     seed: int = 0
     patience: int = 3
     evaluations: int = 4

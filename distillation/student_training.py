@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from distillation.trainer import HeldOut
     from distillation.training_run import Outcome
 
-# Items, and as many keyphrases, that the principal axes are found by.
-_ROTATION_TEXTS = 2_048
+# Items, and as many keyphrases, that the principal axes are found by, and the scales of int8.
+_SAMPLE = 2_048
 
 
 def starting_model(data: StudentData, recipe: StudentRecipe) -> SentenceTransformer:
@@ -42,7 +42,7 @@ def starting_model(data: StudentData, recipe: StudentRecipe) -> SentenceTransfor
     texts = _Texts.of(data, recipe)
     model = base_model(recipe)
     if recipe.rotated:
-        rotate(model, *texts.sample(_ROTATION_TEXTS, recipe.seed))
+        rotate(model, *texts.sample(_SAMPLE, recipe.seed))
     if recipe.shape == "static" and table_of(model) is None:
         # Of the model as it is turned and cut: so its rows stand where the items do.
         model = with_table(model, token_table(model, data.texts))
@@ -89,6 +89,11 @@ def fit_student(
     outcome = trainer.run()
     _check_finite(model)
     return model, outcome
+
+
+def sample_texts(data: StudentData, recipe: StudentRecipe) -> list[str]:
+    """Some thousand of the texts that a student reads, items and keyphrases."""
+    return [text for texts in _Texts.of(data, recipe).sample(_SAMPLE, recipe.seed) for text in texts]
 
 
 def learned_tasks(data: StudentData, recipe: StudentRecipe) -> dict[Task, Pairs]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from distillation.averaging import average_students
 from distillation.student_data import Pairs, StudentData
 from distillation.student_recipe import StudentRecipe
-from distillation.student_training import fit_student, held_out_scores, learned_tasks, starting_model
+from distillation.student_training import fit_student, held_out_scores, learned_tasks, sample_texts, starting_model
 from distillation.work_folder import work_folder
 from encoders import write_model_file
 from errors import TrainingError
@@ -53,6 +53,7 @@ class TrainedStudent:
         pairs: Pairs per task.
         held_out_ndcg: nDCG@10 of the student on the held-out pairs; None without held-out pairs.
         clicks_share: What the weights have of a second student that learned from clicks alone; 0 where there is none.
+        int8: Whether its weights are on the grid of int8.
         history: What was logged: step, loss per task, held-out score. The steps of the second student count on.
     """
 
@@ -61,6 +62,7 @@ class TrainedStudent:
     pairs: dict[str, int]
     held_out_ndcg: float | None
     clicks_share: float
+    int8: bool
     history: list[dict[str, float]]
 
     def metrics(self) -> dict[str, Any]:
@@ -70,6 +72,7 @@ class TrainedStudent:
             "pairs": self.pairs,
             "held_out_ndcg@10": self.held_out_ndcg,
             "clicks_share": self.clicks_share,
+            "int8": self.int8,
         }
 
 
@@ -88,6 +91,9 @@ def train_student(
     start and without hard negatives or masks of judge and assistant, and the weights are averaged
     (`StudentRecipe.clicks_share`). The first student is kept as it is where the average ranks the held-out pairs
     clearly worse (by two standard errors), where the second one diverges, and where there are too few clicks for it.
+
+    At the end its linear weights are rounded, so that it can be computed in int8 (`StudentRecipe.int8`), unless that
+    ranks the held-out pairs clearly worse.
 
     Interrupted, it leaves its checkpoints in a folder beside `out`, and the same call goes on from the last one.
 
@@ -139,6 +145,9 @@ def train_student(
                 score, share = found, recipe.clicks_share
         if not share:
             shutil.copytree(done.folder, draft)
+        int8 = False
+        if recipe.int8 and recipe.shape != "static":
+            int8, score = _rounded(draft, sample_texts(data, recipe), held_out, score)
         sync_folder(draft)
         draft.rename(out)
         sync(out.parent)
@@ -148,6 +157,7 @@ def train_student(
         pairs={name: len(pairs) for name, pairs in tasks.items()},
         held_out_ndcg=None if score is None else float(score.mean()),
         clicks_share=share,
+        int8=int8,
         history=log,
     )
 
@@ -238,6 +248,25 @@ def _scores(student: Path, held_out: HeldOut | None) -> NDArray[np.float64] | No
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return held_out(SentenceTransformer(str(student), device=device, local_files_only=True))
+
+
+def _rounded(
+    draft: Path, texts: list[str], held_out: HeldOut | None, score: NDArray[np.float64] | None
+) -> tuple[bool, NDArray[np.float64] | None]:
+    """Round a student's weights where that costs nothing that can be seen; whether it was done, and the score then."""
+    from distillation.rounding import round_student
+
+    before = draft.with_name("before-rounding")
+    shutil.rmtree(before, ignore_errors=True)
+    shutil.copytree(draft, before)
+    if round_student(draft, texts):
+        found = _scores(draft, held_out)
+        if not _clearly_worse(found, score):
+            return True, found
+        _log.warning("the student's weights stay as they are, not rounded for int8: it would rank clearly worse")
+        shutil.rmtree(draft)
+        before.rename(draft)
+    return False, score
 
 
 def _clearly_worse(found: NDArray[np.float64] | None, than: NDArray[np.float64] | None) -> bool:

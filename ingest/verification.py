@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from encoders import TOLERANCE, Student
+from encoders import INT8_TOLERANCE, Student
 from errors import VerificationError
 from ingest.filter_counts import SAMPLE_ROWS, filters_to_count, passing
 from ingest.points import PAYLOAD_INDEXES, payloads
@@ -36,7 +36,7 @@ METADATA_KEYS = (
 _WINDOW = 5_000
 # Cosine distance between a stored vector and the same text embedded again, perhaps by another runtime: a few texts of a
 # large inventory are some times further off than the sample that runtimes are compared on. Other texts are hundreds.
-_TOLERANCE = 5 * TOLERANCE
+_TOLERANCE = 5 * INT8_TOLERANCE
 _WHAT_TO_DO = "the alias was not touched; start the reindex again"
 
 

@@ -3,10 +3,11 @@
 from encoders.runtime.choice import load_runtime
 from encoders.runtime.export import ExportReport, exported, load_exported
 from encoders.runtime.openvino_runtime import OpenVinoRuntime
-from encoders.runtime.protocol import TOLERANCE, Runtime, RuntimeName, WantedRuntime
+from encoders.runtime.protocol import INT8_TOLERANCE, TOLERANCE, Runtime, RuntimeName, WantedRuntime
 from encoders.runtime.torch_runtime import TorchRuntime
 
 __all__ = [
+    "INT8_TOLERANCE",
     "TOLERANCE",
     "ExportReport",
     "OpenVinoRuntime",

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from encoders.runtime.export import fastest_first, load_exported
 from encoders.runtime.openvino_runtime import NAMES
-from encoders.runtime.protocol import Runtime, RuntimeName, WantedRuntime
+from encoders.runtime.protocol import TOLERANCE, Runtime, RuntimeName, WantedRuntime
+from encoders.runtime.sample import largest_distance, sample_vectors
 from encoders.runtime.torch_runtime import TorchRuntime
 from encoders.student_files import StudentFiles
 from errors import RuntimeUnavailableError, StudentError
@@ -29,14 +30,18 @@ class _Where:
 
 _LOADERS: dict[RuntimeName, Callable[[_Where], Runtime]] = {
     "torch": lambda where: TorchRuntime.load(where.files.folder, threads=where.threads, device=where.device),
+    "torch-fp16": lambda where: _in_fp16(where),
     "openvino-fp32": lambda where: load_exported(where.files, "fp32", cache=where.cache, threads=where.threads),
     "openvino-bf16": lambda where: load_exported(where.files, "bf16", cache=where.cache, threads=where.threads),
+    "openvino-int8": lambda where: load_exported(where.files, "int8", cache=where.cache, threads=where.threads),
 }
 # What is tried for each wish, in this order; for "auto" what proved faster here comes first.
 _CANDIDATES: dict[WantedRuntime, tuple[RuntimeName, ...]] = {
     "auto": ("openvino-bf16", "openvino-fp32", "torch"),
+    "openvino-int8": ("openvino-int8", "openvino-bf16", "openvino-fp32", "torch"),
     "openvino-bf16": ("openvino-bf16", "openvino-fp32", "torch"),
     "openvino-fp32": ("openvino-fp32", "torch"),
+    "torch-fp16": ("torch-fp16", "torch"),
     "torch": ("torch",),
 }
 
@@ -56,8 +61,8 @@ def load_runtime(
 
     Args:
         files: The student.
-        wanted: A runtime, or "auto": torch where there is a GPU, otherwise OpenVINO in the precision that is fastest
-            here and keeps to the tolerance.
+        wanted: A runtime, or "auto": torch where there is a GPU, in fp16 if that keeps to the tolerance; otherwise
+            OpenVINO in the precision that is fastest here and keeps to it.
         cache: Where exported students are kept.
         threads: Threads for arithmetic on CPU; None takes one per core.
         device: "cpu" or "cuda"; None takes a GPU where there is one. Only torch knows a GPU.
@@ -69,11 +74,11 @@ def load_runtime(
     if wanted not in _CANDIDATES:
         raise StudentError(f"there is no runtime {wanted!r}; expected one of {', '.join(_CANDIDATES)}")
     where = _Where(files, cache, threads, device)
-    if wanted == "auto" and device != "cpu" and (device is not None or _has_gpu()):
-        return _LOADERS["torch"](where)
     candidates = _CANDIDATES[wanted]
     reasons: list[str] = []
-    if wanted == "auto":
+    if wanted == "auto" and device != "cpu" and (device is not None or _has_gpu()):
+        candidates = _CANDIDATES["torch-fp16"]
+    elif wanted == "auto":
         try:
             candidates = tuple(dict.fromkeys([*(NAMES[each] for each in fastest_first(files, cache)), *candidates]))
         except RuntimeUnavailableError as error:
@@ -91,6 +96,20 @@ def load_runtime(
             _log.warning("runtime %s in place of %s: %s", name, wanted, "; ".join(reasons))
         return runtime
     raise AssertionError("torch is always tried last and never unavailable")
+
+
+def _in_fp16(where: _Where) -> Runtime:
+    # Told by a sample at each load, which takes a fraction of a second on a GPU.
+    full = TorchRuntime.load(where.files.folder, threads=where.threads, device=where.device)
+    half = full.in_fp16()
+    tokenizer = where.files.tokenizer()
+    distance = largest_distance(sample_vectors(full, tokenizer), sample_vectors(half, tokenizer))
+    if not distance <= TOLERANCE:
+        raise RuntimeUnavailableError(
+            f"in fp16 student {where.files.version} differs by {distance:.1g} (cosine distance) from fp32, at most "
+            f"{TOLERANCE} is allowed"
+        )
+    return half
 
 
 def _has_gpu() -> bool:

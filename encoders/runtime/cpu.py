@@ -3,10 +3,10 @@
 import os
 from typing import Any, Literal
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "int8"]
 
 # What OpenVINO calls them among what a CPU can do.
-_CAPABILITIES: dict[Precision, str] = {"fp32": "FP32", "bf16": "BF16"}
+_CAPABILITIES: dict[Precision, str] = {"fp32": "FP32", "bf16": "BF16", "int8": "INT8"}
 
 
 def capable_precisions() -> list[Precision]:

@@ -1,7 +1,8 @@
 """A student as an OpenVINO graph: made once per version and machine, with a report of how exact it is.
 
     CACHE/ab12cd34ef56-openvino-2026.4.1/
-        model.xml, model.bin     the graph and its weights, fp32
+        model.xml, model.bin     the graph and its weights, fp32; bf16 is computed from them
+        int8.xml, int8.bin       the same with linear layers in int8, of a student whose weights are on that grid
         report.json              what it was made from, its hashes, and its tolerance per precision
 
 It lies beside the models and not in a version's folder, which never changes once it is published. The folder's name has
@@ -21,16 +22,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from encoders.runtime.bert_graph import bert_graph
 from encoders.runtime.cpu import Precision, capable_precisions, cpu_name
 from encoders.runtime.openvino_runtime import OpenVinoRuntime
-from encoders.runtime.protocol import TOLERANCE
-from encoders.runtime.sample import SAMPLE
+from encoders.runtime.protocol import INT8_TOLERANCE, TOLERANCE
+from encoders.runtime.sample import SAMPLE, largest_distance, sample_vectors
 from encoders.runtime.torch_runtime import TorchRuntime
+from encoders.runtime.usual_bert import UsualBert
 from encoders.student_files import StudentFiles
-from encoders.tokens import token_batches
 from errors import InputError, RuntimeUnavailableError, StorageError
 from files import FolderKind, complete_folder, file_lock, file_sha256
 
@@ -39,13 +38,17 @@ if TYPE_CHECKING:
 
     from encoders.runtime.saved_bert import SavedBert
 
-GRAPH = "model.xml"
+GRAPHS: Mapping[Precision, str] = {"fp32": "model.xml", "bf16": "model.xml", "int8": "int8.xml"}
 REPORT = "report.json"
 
+_FORMAT = 2
 # Over the sample, of each precision; one more has made the shapes known before.
 _PASSES = 3
 _KIND = FolderKind("exported student", REPORT)
-_FILES = (GRAPH, "model.bin")
+# In this order where nobody knows how fast they are: int8 can be slower than all others.
+_UNMEASURED: tuple[Precision, ...] = ("bf16", "fp32", "int8")
+# Most cosine distance that is allowed.
+_ALLOWED: Mapping[Precision, float] = {"fp32": TOLERANCE, "bf16": TOLERANCE, "int8": INT8_TOLERANCE}
 _log = logging.getLogger(__name__)
 
 
@@ -54,23 +57,25 @@ class ExportReport:
     """How an exported student differs from the original.
 
     Attributes:
+        format: Of the folder; another one is made again.
         student: Hash of the student's content.
         versions: Of the packages that made it.
         cpu: The CPU that it was compared on.
         texts: Number of texts in the comparison.
-        max_cosine_distance: Between OpenVINO's vectors and those of torch in fp32, by precision ("fp32", "bf16"); the
-            CPU lacks what is not there.
+        max_cosine_distance: Between OpenVINO's vectors and those of torch in fp32, by precision; the CPU lacks what is
+            not there, or, of int8, the student.
         allowed: Above this, the precision is not used.
         sha256: Of the graph's files.
         texts_per_second: By precision, on that CPU, with a stream per core.
     """
 
+    format: int
     student: str
     versions: Mapping[str, str]
     cpu: str
     texts: int
     max_cosine_distance: Mapping[str, float]
-    allowed: float
+    allowed: Mapping[str, float]
     sha256: Mapping[str, str]
     texts_per_second: Mapping[str, float]
 
@@ -88,7 +93,7 @@ def load_exported(
 
     Raises:
         RuntimeUnavailableError: OpenVINO is not installed, the CPU lacks the precision, or the student cannot be
-            exported or differs by more than `TOLERANCE` from the original.
+            exported, has no weights for int8, or differs by more than is allowed from the original.
         StorageError: The graph cannot be written.
     """
     _check_installed()
@@ -96,24 +101,28 @@ def load_exported(
         raise RuntimeUnavailableError(f"the CPU ({cpu_name()}) does not compute in {precision}")
     folder, report = exported(files, cache)
     distance = report.max_cosine_distance.get(precision)
+    if distance is None and precision == "int8" and report.cpu == cpu_name():
+        raise RuntimeUnavailableError(
+            f"the weights of student {files.version} were not rounded for int8; students that are trained now are"
+        )
     if distance is None:
         raise RuntimeUnavailableError(
             f"{folder} was made on a CPU ({report.cpu}) that does not compute in {precision}, so that nobody knows "
             "how exact it is; remove the folder, and it is made here"
         )
-    if not distance <= TOLERANCE:
+    if not distance <= _ALLOWED[precision]:
         raise RuntimeUnavailableError(
             f"in {precision} student {files.version} differs by {distance:.1g} (cosine distance) from torch, at "
-            f"most {TOLERANCE} is allowed"
+            f"most {_ALLOWED[precision]} is allowed"
         )
-    return OpenVinoRuntime(folder / GRAPH, precision, threads=threads)
+    return OpenVinoRuntime(folder / GRAPHS[precision], precision, threads=threads)
 
 
 def fastest_first(files: StudentFiles, cache: Path) -> list[Precision]:
     """The precisions that this CPU has, in the order of their speed here; the student is exported first where needed.
 
     The CPU's flags do not tell which one is faster: bfloat16 has twice the rate of fp32 on a Zen 4, and half of it on a
-    Xeon whose AMX the hypervisor hides. Where it was measured on another CPU, the least precision comes first.
+    Xeon whose AMX the hypervisor hides. Where that was measured on another CPU, what most are faster in comes first.
 
     Args:
         files: The student.
@@ -124,12 +133,11 @@ def fastest_first(files: StudentFiles, cache: Path) -> list[Precision]:
         StorageError: The graph cannot be written.
     """
     _check_installed()
-    precisions = capable_precisions()[::-1]
     # Whether the graph is whole is seen when it is loaded.
     report = _report(_folder(files, cache)) or exported(files, cache)[1]
     if report.cpu != cpu_name():
-        return precisions
-    return sorted(precisions, key=lambda precision: -report.texts_per_second.get(precision, 0.0))
+        return [precision for precision in _UNMEASURED if precision in capable_precisions()]
+    return sorted(capable_precisions(), key=lambda precision: -report.texts_per_second.get(precision, 0.0))
 
 
 def _check_installed() -> None:
@@ -184,8 +192,12 @@ def _whole(folder: Path) -> ExportReport | None:
         return None
     report = _report(folder)
     try:
-        fits = report is not None and all(file_sha256(folder / name) == report.sha256[name] for name in _FILES)
-    except (OSError, KeyError):
+        fits = (
+            report is not None
+            and report.format == _FORMAT
+            and all(file_sha256(folder / name) == sha for name, sha in report.sha256.items())
+        )
+    except (OSError, AttributeError):
         fits = False
     if not fits:
         _log.warning("the graph in %s is damaged, or of an earlier version, and is made again", folder)
@@ -197,31 +209,48 @@ def _export(files: StudentFiles, draft: Path) -> ExportReport:
     import openvino as ov
 
     reference = TorchRuntime.load(files.folder, device="cpu")
-    graph = _graph(reference.model, files)
-    ov.save_model(graph, draft / GRAPH, compress_to_fp16=False)
-    expected = _vectors(reference, files)
+    graphs = _graphs(reference.model, files)
+    for name, graph in graphs.items():
+        ov.save_model(graph, draft / name, compress_to_fp16=False)
+    # Their weights are in memory twice otherwise.
+    names = list(graphs)
+    del graphs
+    expected = sample_vectors(reference, files.tokenizer())
     distances: dict[str, float] = {}
     rates: dict[str, float] = {}
     for precision in capable_precisions():
-        runtime = OpenVinoRuntime(draft / GRAPH, precision)
-        distances[precision] = _distance(expected, _vectors(runtime, files))
+        if GRAPHS[precision] not in names:
+            continue
+        runtime = OpenVinoRuntime(draft / GRAPHS[precision], precision)
+        distances[precision] = largest_distance(expected, sample_vectors(runtime, files.tokenizer()))
         rates[precision] = _rate(runtime, files)
     report = ExportReport(
+        format=_FORMAT,
         student=files.digest,
         versions={name: version(name) for name in ("openvino", "torch", "transformers", "sentence-transformers")},
         cpu=cpu_name(),
         texts=len(SAMPLE),
         max_cosine_distance=distances,
-        allowed=TOLERANCE,
-        sha256={name: file_sha256(draft / name) for name in _FILES},
+        allowed={str(precision): allowed for precision, allowed in _ALLOWED.items()},
+        sha256={file.name: file_sha256(file) for file in sorted(draft.iterdir())},
         texts_per_second=rates,
     )
     (draft / REPORT).write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
     return report
 
 
-def _graph(model: SentenceTransformer | SavedBert, files: StudentFiles) -> Any:
-    """All modules of the student as one graph from tokens (n, length) to vectors (n, full dimension)."""
+def _graphs(model: SentenceTransformer | SavedBert, files: StudentFiles) -> dict[str, Any]:
+    """The student's graphs by the names of their files: in fp32, and in int8 where its weights allow that."""
+    usual = UsualBert.of(files.layout)
+    graphs = {
+        GRAPHS["fp32"]: (None if usual is None else bert_graph(usual)) or _converted(model, files),
+        GRAPHS["int8"]: None if usual is None else bert_graph(usual, int8=True),
+    }
+    return {name: graph for name, graph in graphs.items() if graph is not None}
+
+
+def _converted(model: SentenceTransformer | SavedBert, files: StudentFiles) -> Any:
+    """A student of any kind from tokens (n, length) to vectors (n, full dimension), as torch sees it computed."""
     import openvino as ov
     import torch
 
@@ -252,26 +281,11 @@ def _graph(model: SentenceTransformer | SavedBert, files: StudentFiles) -> Any:
         raise RuntimeUnavailableError(f"student {files.version} cannot be exported for OpenVINO: {reason}") from error
 
 
-def _vectors(runtime: Any, files: StudentFiles) -> NDArray[np.float32]:
-    found: dict[int, NDArray[np.float32]] = {}
-    for places, vectors in runtime.run(token_batches(SAMPLE, files.tokenizer(), runtime.batch_tokens)):
-        found.update(zip(places.tolist(), vectors, strict=True))
-    return np.stack([found[place] for place in range(len(SAMPLE))])
-
-
 def _rate(runtime: OpenVinoRuntime, files: StudentFiles) -> float:
     """Texts per second, at best: whatever else the machine does only adds."""
     seconds = []
     for _ in range(_PASSES):
         began = time.perf_counter()
-        _vectors(runtime, files)
+        sample_vectors(runtime, files.tokenizer())
         seconds.append(time.perf_counter() - began)
     return len(SAMPLE) / min(seconds)
-
-
-def _distance(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """The largest cosine distance between rows."""
-    products = (expected * found).sum(axis=1, dtype=np.float64)
-    lengths = np.linalg.norm(expected.astype(np.float64), axis=1) * np.linalg.norm(found.astype(np.float64), axis=1)
-    # Of a vector that is not finite the distance is not a number, which no comparison allows.
-    return max(0.0, float((1 - products / lengths).max()))

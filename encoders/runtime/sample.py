@@ -1,4 +1,17 @@
-"""Texts that an exported student is compared with the original on: the same for every version, of many lengths."""
+"""Texts that a runtime is compared with the reference on: the same for every student, of many lengths."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.runtime.protocol import Runtime
+from encoders.tokens import token_batches
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 _WHAT = (
     "running shoes",
@@ -20,3 +33,18 @@ _MORE = ("", "with free shipping", "- genuine OEM quality, tested and working, s
 SAMPLE: tuple[str, ...] = tuple(
     " ".join(filter(None, (how, what, more))) for what in _WHAT for how in _HOW for more in _MORE
 )
+
+
+def sample_vectors(runtime: Runtime, tokenizer: Tokenizer) -> NDArray[np.float32]:
+    """What a runtime gives the sample, shape (texts, full dimension)."""
+    found: dict[int, NDArray[np.float32]] = {}
+    for places, vectors in runtime.run(token_batches(SAMPLE, tokenizer, runtime.batch_tokens)):
+        found.update(zip(places.tolist(), vectors, strict=True))
+    return np.stack([found[place] for place in range(len(SAMPLE))])
+
+
+def largest_distance(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """The largest cosine distance between rows; not a number, which no comparison allows, where one is not finite."""
+    products = (expected * found).sum(axis=1, dtype=np.float64)
+    lengths = np.linalg.norm(expected.astype(np.float64), axis=1) * np.linalg.norm(found.astype(np.float64), axis=1)
+    return max(0.0, float((1 - products / lengths).max()))

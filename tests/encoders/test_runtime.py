@@ -253,7 +253,7 @@ def test_auto_tries_once_to_export_a_student_that_cannot_be(files, tmp_path, mon
 
 
 def test_a_precision_that_is_not_exact_enough_is_not_used(files, cache, monkeypatch, caplog):
-    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    monkeypatch.setattr(export, "_ALLOWED", {"fp32": -1.0})
     with caplog.at_level(logging.WARNING):
         loaded = Student.load(str(files.folder), device="cpu", runtime="openvino-fp32", cache=cache)
     assert loaded.runtime == "torch"

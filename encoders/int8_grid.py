@@ -1,0 +1,76 @@
+"""Weights on a grid of 8 bits: what lets a student's linear layers be computed in int8 with hardly another answer.
+
+A weight matrix W, shape (outputs, inputs), is on the grid of scales a, shape (inputs,), if every row of W * a is a
+multiple, from -127 to 127, of a 127th of the row's largest value. Its product with x is then that of 8-bit weights with
+x / a: nothing of the weights is lost, and all that int8 costs is the rounding of x / a. The scales take from x what
+would spoil that, channels that are many times as large as all others, and give it to the weights (arXiv 2211.10438,
+"SmoothQuant").
+
+Weights are put on the grid where a student is trained (`distillation.rounding`), so that this is the student, for every
+runtime: one that rounds them for itself gives a fiftieth of the first ten neighbours away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Beside the weights of the transformer; float32, named as `scale_name` has it.
+INT8_SCALES = "int8.safetensors"
+# Inputs of a layer's products that have scales. What goes into the projection behind attention needs none: it has no
+# such channels.
+ScaledInput = Literal["attention", "intermediate", "output"]
+
+_LEVELS = 127
+# Of a step of the grid. Weights on it come back from fp32 within a ten-thousandth; chance weights do not.
+_NEAR = 0.01
+
+
+def scale_name(layer: int, scaled: ScaledInput) -> str:
+    """What the scales of an input are called in the file."""
+    return f"layer.{layer}.{scaled}"
+
+
+def load_scales(transformer: Path) -> Mapping[str, NDArray[np.float32]] | None:
+    """The scales of a transformer's folder; None where there are none.
+
+    Raises:
+        OSError, SafetensorError: The file cannot be read.
+    """
+    from safetensors.numpy import load_file
+
+    file = transformer / INT8_SCALES
+    return load_file(file) if file.is_file() else None
+
+
+def rounded(weights: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The nearest weights on the grid; both of shape (outputs, inputs)."""
+    levels, steps = _levels(weights, scales)
+    on_grid: NDArray[np.float32] = (np.rint(levels) * steps / scales).astype(np.float32)
+    return on_grid
+
+
+def grid_levels(
+    weights: NDArray[np.float32], scales: NDArray[np.float32]
+) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
+    """Weights on the grid as levels and steps, so that weights * scales = levels * steps.
+
+    Returns:
+        Levels, shape (outputs, inputs), and steps, shape (outputs, 1); None if the weights are not on the grid.
+    """
+    levels, steps = _levels(weights, scales)
+    nearest = np.rint(levels)
+    return (nearest.astype(np.int8), steps) if np.abs(levels - nearest).max() < _NEAR else None
+
+
+def _levels(
+    weights: NDArray[np.float32], scales: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    wide = weights * scales
+    # A row of zeros has any step.
+    steps = np.maximum(np.abs(wide).max(axis=1, keepdims=True), np.finfo(np.float32).tiny * 1e6) / _LEVELS
+    return wide / steps, steps.astype(np.float32)

@@ -1,0 +1,51 @@
+"""On a GPU torch computes in fp16, and the answers are those of fp32."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from encoders import TOLERANCE, Student
+
+TEXTS = [f"{word} number {number}" for number in range(3_000) for word in ("shoes", "usb c cable", "a")]
+
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@gpu
+@pytest.mark.parametrize("wanted", ["auto", "torch-fp16"])
+def test_fp16_agrees_with_fp32_to_the_tolerance(tiny_folder, wanted):
+    half = Student.load(str(tiny_folder), runtime=wanted)
+    assert half.runtime == "torch-fp16"
+    expected = Student.load(str(tiny_folder), device="cpu").embed_keyphrases(TEXTS)
+    found = half.embed_keyphrases(TEXTS)
+    assert found.dtype == np.float32
+    assert (1 - (found.astype(np.float64) * expected).sum(axis=1)).max() < TOLERANCE
+    # Not the same to the last digit: it was not fp32 that computed.
+    assert not np.array_equal(found, Student.load(str(tiny_folder), device="cuda").embed_keyphrases(TEXTS))
+
+
+@gpu
+def test_a_receiver_that_stops_early_leaves_the_gpu_to_the_next(tiny_folder):
+    student = Student.load(str(tiny_folder), runtime="torch-fp16")
+    expected = student.embed_keyphrases(TEXTS)
+    batches = student._read(TEXTS)
+    next(iter(batches))
+    batches.close()
+    np.testing.assert_array_equal(student.embed_keyphrases(TEXTS), expected)
+
+
+@gpu
+def test_a_student_that_fp16_makes_another_is_computed_in_fp32(tiny_folder, monkeypatch, caplog):
+    monkeypatch.setattr("encoders.runtime.choice.TOLERANCE", -1.0)
+    with caplog.at_level(logging.WARNING):
+        assert Student.load(str(tiny_folder), runtime="torch-fp16").runtime == "torch"
+    assert "in fp16 student tiny" in caplog.text
+
+
+def test_without_a_gpu_torch_computes_in_fp32_and_says_why(tiny_folder, caplog):
+    with caplog.at_level(logging.WARNING):
+        student = Student.load(str(tiny_folder), device="cpu", runtime="torch-fp16")
+    assert student.runtime == "torch"
+    assert "runtime torch in place of torch-fp16: torch computes in fp16 on GPUs alone" in caplog.text
