@@ -103,7 +103,12 @@ def _in_fp16(where: _Where) -> Runtime:
     full = TorchRuntime.load(where.files.folder, threads=where.threads, device=where.device)
     half = full.in_fp16()
     tokenizer = where.files.tokenizer()
-    distance = largest_distance(sample_vectors(full, tokenizer), sample_vectors(half, tokenizer))
+    expected = sample_vectors(full, tokenizer)
+    try:
+        distance = largest_distance(expected, sample_vectors(half, tokenizer))
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise RuntimeUnavailableError(f"this GPU does not compute it in fp16: {reason}") from error
     if not distance <= TOLERANCE:
         raise RuntimeUnavailableError(
             f"in fp16 student {where.files.version} differs by {distance:.1g} (cosine distance) from fp32, at most "
