@@ -96,7 +96,7 @@ def _greatest_inputs(
         for scaled, readers in _READERS.items()
     ]
     try:
-        for _ in runtime.run(token_batches(texts, files.tokenizer(), runtime.batch_tokens)):
+        for _ in runtime.run(token_batches(texts, files.tokens(), runtime.batch_tokens)):
             pass
     finally:
         for hook in hooks:

@@ -9,16 +9,13 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.tokens import SLICE, ahead, shared_tokenizer
+from encoders.text_tokens import TextTokens, shared_tokens
+from encoders.tokens import SLICE, ahead
 from errors import StudentError
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 # Slices whose tokens wait for the arithmetic, at the most.
 _AHEAD = 4
@@ -31,17 +28,17 @@ class StaticSide:
     mean of its tokens' vectors; their number makes no difference once vectors are normalised.
     """
 
-    def __init__(self, table: NDArray[np.float32], tokenizer: Tokenizer, unknown: int | None = None) -> None:
+    def __init__(self, table: NDArray[np.float32], tokens: TextTokens, unknown: int | None = None) -> None:
         """Take what was loaded.
 
         Args:
             table: A row per token, shape (vocabulary, dimension).
-            tokenizer: Without padding.
+            tokens: From texts to rows.
             unknown: Token that stands for a text without any, as one of combining accents alone; None leaves its
                 vector 0.
         """
         self._table = table
-        self._tokenizer = tokenizer
+        self._text_tokens = tokens
         self._unknown = unknown
 
     @classmethod
@@ -59,7 +56,8 @@ class StaticSide:
 
         try:
             serialised = (folder / "tokenizer.json").read_text(encoding="utf-8")
-            tokenizer = shared_tokenizer(serialised, None)
+            tokens = shared_tokens(serialised, None)
+            tokenizer = tokens.tokenizer
             with safe_open(folder / "model.safetensors", framework="numpy") as weights:
                 whole = weights.get_tensor("embedding.weight")
         except Exception as error:  # a damaged tokenizer raises nothing more special
@@ -76,7 +74,7 @@ class StaticSide:
         unknown = json.loads(serialised)["model"].get("unk_token")
         return cls(
             np.ascontiguousarray(whole[:, :dimension], dtype=np.float32),
-            tokenizer,
+            tokens,
             None if unknown is None else tokenizer.token_to_id(unknown),
         )
 
@@ -104,8 +102,7 @@ class StaticSide:
 
     def _tokens(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Tokens of all texts in a row, and where each text's begin, with the end of the last one."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        ids = [encoding.ids for encoding in encodings]
+        ids = self._text_tokens(texts, special_tokens=False)
         if self._unknown is not None:
             ids = [own or [self._unknown] for own in ids]
         ends = np.zeros(len(ids) + 1, dtype=np.int32)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +16,8 @@ from encoders.item_text import ItemText, item_text_of
 from encoders.runtime import Runtime, RuntimeName, WantedRuntime, load_runtime
 from encoders.static_side import StaticSide
 from encoders.student_files import StudentFiles
+from encoders.text_tokens import TextTokens
 from encoders.tokens import SLICE, token_batches
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 Vectors = NDArray[np.float32]
 Progress = Callable[[int], None]
@@ -48,7 +45,7 @@ class Student:
         version: str,
         dimension: int,
         runtime: Runtime,
-        tokenizer: Tokenizer,
+        tokens: TextTokens,
         item_text: ItemText | None = None,
         keyphrase_side: StaticSide | None = None,
     ) -> None:
@@ -57,7 +54,7 @@ class Student:
         self.dimension = dimension
         self.item_text = item_text or ItemText()
         self._runtime = runtime
-        self._tokenizer = tokenizer
+        self._tokens = tokens
         self._keyphrase_side = keyphrase_side
 
     @classmethod
@@ -94,7 +91,7 @@ class Student:
             version=files.version,
             dimension=files.dimension,
             runtime=loaded,
-            tokenizer=files.tokenizer(),
+            tokens=files.tokens(),
             item_text=item_text_of(files.folder),
             keyphrase_side=None if table is None else StaticSide.load(table, files.dimension),
         )
@@ -106,8 +103,8 @@ class Student:
         """Tokens per text, special ones included, as its transformer sees it (cut at its longest input); shape (n,)."""
         counts = np.empty(len(texts), dtype=np.int32)
         for start in range(0, len(texts), SLICE):
-            encodings = self._tokenizer.encode_batch_fast(list(texts[start : start + SLICE]))
-            counts[start : start + len(encodings)] = [len(encoding) for encoding in encodings]
+            found = self._tokens(texts[start : start + SLICE])
+            counts[start : start + len(found)] = list(map(len, found))
         return counts
 
     def embed_keyphrases(self, keyphrases: Sequence[str], progress: Progress | None = None) -> Vectors:
@@ -153,7 +150,7 @@ class Student:
         return self._keyphrase_side is not None
 
     def _read(self, texts: Sequence[str]) -> Iterable[tuple[NDArray[np.intp], Vectors]]:
-        return self._runtime.run(token_batches(texts, self._tokenizer, self._runtime.batch_tokens))
+        return self._runtime.run(token_batches(texts, self._tokens, self._runtime.batch_tokens))
 
     def _embed(self, texts: Sequence[str], read: _Reader, progress: Progress | None) -> Vectors:
         places: dict[str, int] = {}

@@ -8,18 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.models import content_digest, find_model
 from encoders.student_layout import StudentLayout
-from encoders.tokens import shared_tokenizer
+from encoders.text_tokens import TextTokens, shared_tokens
 from errors import StudentError
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 # Texts are tokenized in slices of this size: their encodings take far more memory than their tokens.
 _TOKENIZE_SLICE = 8_192
@@ -73,15 +69,15 @@ class StudentFiles:
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """See `Student.count_tokens`."""
-        tokenizer = self.tokenizer()
+        tokens = self.tokens()
         counts = np.empty(len(texts), dtype=np.int32)
         for start in range(0, len(texts), _TOKENIZE_SLICE):
-            encodings = tokenizer.encode_batch_fast(list(texts[start : start + _TOKENIZE_SLICE]))
-            counts[start : start + len(encodings)] = [len(encoding) for encoding in encodings]
+            found = tokens(texts[start : start + _TOKENIZE_SLICE])
+            counts[start : start + len(found)] = list(map(len, found))
         return counts
 
-    def tokenizer(self) -> Tokenizer:
-        """The tokenizer of its transformer without padding, cut at its longest input.
+    def tokens(self) -> TextTokens:
+        """From texts to tokens of its transformer.
 
         Raises:
             StudentError: It has none of the fast kind.
@@ -89,7 +85,7 @@ class StudentFiles:
         file = self.layout.items[0] / "tokenizer.json"
         if not file.is_file():
             raise StudentError(f"{file.parent} has no tokenizer.json; expected a fast tokenizer's files")
-        return shared_tokenizer(file.read_text(encoding="utf-8"), self.layout.longest_input())
+        return shared_tokens(file.read_text(encoding="utf-8"), self.layout.longest_input())
 
 
 def student_version(source: str, folder: Path, dimension: int) -> str:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.batching import equal_length_batches
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from encoders.text_tokens import TextTokens
 
 # Texts are tokenized in slices of this size: their encodings take far more memory than their tokens.
 SLICE = 2_048
@@ -36,26 +33,7 @@ class TokenBatch(NamedTuple):
     ids: NDArray[np.int64]
 
 
-# Students of one base share their tokenizer, as threads do. Parsing it holds the interpreter lock for 20 ms, in which
-# queries of a service that loads the next student stand still.
-@lru_cache(maxsize=4)
-def shared_tokenizer(serialised: str, longest_input: int | None) -> Tokenizer:
-    """A Rust tokenizer without padding; not to be changed, for others have it too.
-
-    Args:
-        serialised: What `Tokenizer.to_str` gave.
-        longest_input: Tokens that a text is cut to; None leaves that to what was serialised.
-    """
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_str(serialised)
-    tokenizer.no_padding()
-    if longest_input is not None:
-        tokenizer.enable_truncation(max_length=longest_input)
-    return tokenizer
-
-
-def token_batches(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -> Iterator[TokenBatch]:
+def token_batches(texts: Sequence[str], tokens: TextTokens, max_tokens: int) -> Iterator[TokenBatch]:
     """Batches over all texts, each text once.
 
     Batches are filled over slices: what a slice leaves of a length waits for the next one. So there are hardly more
@@ -63,30 +41,28 @@ def token_batches(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -
 
     Args:
         texts: n texts.
-        tokenizer: Without padding.
+        tokens: Of the student.
         max_tokens: Most tokens per batch; a batch has at least one text.
     """
-    made = _sliced_batches(texts, tokenizer, max_tokens)
+    made = _sliced_batches(texts, tokens, max_tokens)
     # A thread costs more than the tokens of a few texts.
     return ahead(made, _AHEAD) if len(texts) > SLICE else made
 
 
-def _sliced_batches(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -> Iterator[TokenBatch]:
-    waiting: list[tuple[int, NDArray[np.int64]]] = []
+def _sliced_batches(texts: Sequence[str], tokens: TextTokens, max_tokens: int) -> Iterator[TokenBatch]:
+    waiting: defaultdict[int, list[tuple[int, list[int]]]] = defaultdict(list)
     for start in range(0, len(texts), SLICE):
-        encodings = tokenizer.encode_batch_fast(list(texts[start : start + SLICE]))
-        waiting += [
-            (start + place, np.asarray(encoding.ids, dtype=np.int64)) for place, encoding in enumerate(encodings)
-        ]
+        for place, ids in enumerate(tokens(texts[start : start + SLICE]), start):
+            waiting[len(ids)].append((place, ids))
         last = start + SLICE >= len(texts)
-        left: list[tuple[int, NDArray[np.int64]]] = []
-        for batch in equal_length_batches([len(ids) for _, ids in waiting], max_tokens):
-            rows = [waiting[place] for place in batch.tolist()]
-            if last or len(rows) >= max(1, max_tokens // max(1, len(rows[0][1]))):
-                yield TokenBatch(np.array([place for place, _ in rows]), np.stack([ids for _, ids in rows]))
-            else:
-                left += rows
-        waiting = left
+        # The longest first: memory peaks at once, and the remaining time of a progress bar is pessimistic, not rosy.
+        for length in sorted(waiting, reverse=True):
+            rows, size = waiting[length], max(1, max_tokens // max(1, length))
+            whole = len(rows) if last else len(rows) - len(rows) % size
+            for at in range(0, whole, size):
+                places, ids_of = zip(*rows[at : min(at + size, whole)], strict=True)
+                yield TokenBatch(np.array(places), np.array(ids_of, dtype=np.int64))
+            del rows[:whole]
 
 
 def ahead(items: Iterable[Item], size: int) -> Iterator[Item]:

@@ -102,10 +102,10 @@ def _in_fp16(where: _Where) -> Runtime:
     # Told by a sample at each load, which takes a fraction of a second on a GPU.
     full = TorchRuntime.load(where.files.folder, threads=where.threads, device=where.device)
     half = full.in_fp16()
-    tokenizer = where.files.tokenizer()
-    expected = sample_vectors(full, tokenizer)
+    tokens = where.files.tokens()
+    expected = sample_vectors(full, tokens)
     try:
-        distance = largest_distance(expected, sample_vectors(half, tokenizer))
+        distance = largest_distance(expected, sample_vectors(half, tokens))
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise RuntimeUnavailableError(f"this GPU does not compute it in fp16: {reason}") from error

@@ -215,14 +215,14 @@ def _export(files: StudentFiles, draft: Path) -> ExportReport:
     # Their weights are in memory twice otherwise.
     names = list(graphs)
     del graphs
-    expected = sample_vectors(reference, files.tokenizer())
+    expected = sample_vectors(reference, files.tokens())
     distances: dict[str, float] = {}
     rates: dict[str, float] = {}
     for precision in capable_precisions():
         if GRAPHS[precision] not in names:
             continue
         runtime = OpenVinoRuntime(draft / GRAPHS[precision], precision)
-        distances[precision] = largest_distance(expected, sample_vectors(runtime, files.tokenizer()))
+        distances[precision] = largest_distance(expected, sample_vectors(runtime, files.tokens()))
         rates[precision] = _rate(runtime, files)
     report = ExportReport(
         format=_FORMAT,
@@ -286,6 +286,6 @@ def _rate(runtime: OpenVinoRuntime, files: StudentFiles) -> float:
     seconds = []
     for _ in range(_PASSES):
         began = time.perf_counter()
-        sample_vectors(runtime, files.tokenizer())
+        sample_vectors(runtime, files.tokens())
         seconds.append(time.perf_counter() - began)
     return len(SAMPLE) / min(seconds)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.runtime.protocol import Runtime
+from encoders.text_tokens import TextTokens
 from encoders.tokens import token_batches
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 _WHAT = (
     "running shoes",
@@ -35,10 +31,10 @@ SAMPLE: tuple[str, ...] = tuple(
 )
 
 
-def sample_vectors(runtime: Runtime, tokenizer: Tokenizer) -> NDArray[np.float32]:
+def sample_vectors(runtime: Runtime, tokens: TextTokens) -> NDArray[np.float32]:
     """What a runtime gives the sample, shape (texts, full dimension)."""
     found: dict[int, NDArray[np.float32]] = {}
-    for places, vectors in runtime.run(token_batches(SAMPLE, tokenizer, runtime.batch_tokens)):
+    for places, vectors in runtime.run(token_batches(SAMPLE, tokens, runtime.batch_tokens)):
         found.update(zip(places.tolist(), vectors, strict=True))
     return np.stack([found[place] for place in range(len(SAMPLE))])
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distillation.rounding import round_student
 from encoders import TOLERANCE, Student, StudentFiles, content_digest
 from encoders.runtime import export, exported, load_exported
 from encoders.tokens import TokenBatch, token_batches
@@ -31,6 +32,19 @@ PRECISIONS = export.capable_precisions()
 
 
 @pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory, tiny_folder) -> Path:
+    """The tiny student with weights on the grid of int8, so that every precision computes it."""
+    folder = shutil.copytree(tiny_folder, tmp_path_factory.mktemp("students") / "tiny")
+    assert round_student(folder, TEXTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny_student(tiny_folder) -> Student:
+    return Student.load(str(tiny_folder), device="cpu")
+
+
+@pytest.fixture(scope="module")
 def files(tiny_folder) -> StudentFiles:
     return StudentFiles.find(str(tiny_folder))
 
@@ -46,6 +60,10 @@ def cache(tmp_path_factory, files) -> Path:
 @pytest.fixture(scope="module", params=PRECISIONS)
 def openvino_student(request, tiny_folder, cache) -> Student:
     return Student.load(str(tiny_folder), runtime=f"openvino-{request.param}", cache=cache, threads=2)
+
+
+def unusual(*_: object, **__: object) -> None:
+    """In place of `bert_graph`: a student that torch has to tell about."""
 
 
 def distances(a, b):
@@ -110,7 +128,7 @@ def test_threads_share_a_student(openvino_student):
 
 def test_what_a_receiver_left_is_not_mixed_into_what_the_next_one_gets(files, cache):
     runtime = load_exported(files, "fp32", cache=cache, threads=1)
-    batches = list(token_batches(many_texts(50), files.tokenizer(), 32))
+    batches = list(token_batches(many_texts(50), files.tokens(), 32))
     whole = [vectors for _, vectors in runtime.run(batches)]
     stopped = runtime.run(batches)
     next(stopped)
@@ -169,6 +187,7 @@ def test_a_student_is_exported_once_and_its_folder_left_alone(files, cache, tmp_
 
 
 def test_an_export_that_fails_leaves_nothing(files, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(export, "bert_graph", unusual)
     monkeypatch.setattr("torch.export.export", lambda *_, **__: 1 / 0)
     with caplog.at_level(logging.WARNING):
         loaded = Student.load(str(files.folder), device="cpu", runtime="openvino-fp32", cache=tmp_path)
@@ -244,6 +263,7 @@ def test_auto_tries_once_to_export_a_student_that_cannot_be(files, tmp_path, mon
         tried.append(1)
         raise ZeroDivisionError("division by zero")
 
+    monkeypatch.setattr(export, "bert_graph", unusual)
     monkeypatch.setattr("torch.export.export", fails)
     with caplog.at_level(logging.INFO, logger="encoders"):
         loaded = Student.load(str(files.folder), device="cpu", runtime="auto", cache=tmp_path)

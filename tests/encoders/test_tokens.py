@@ -8,8 +8,8 @@ from encoders.tokens import ahead, token_batches
 
 
 @pytest.fixture
-def tokenizer(tiny_student):
-    return tiny_student._tokenizer
+def tokens_of(tiny_student):
+    return tiny_student._tokens
 
 
 def texts(count: int) -> list[str]:
@@ -17,26 +17,26 @@ def texts(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("slice", [1, 10, 1_000])
-def test_batches_hold_each_text_once_and_one_length(tokenizer, monkeypatch, slice):
+def test_batches_hold_each_text_once_and_one_length(tokens_of, monkeypatch, slice):
     monkeypatch.setattr(tokens, "SLICE", slice)
     given = texts(200)
-    batches = list(token_batches(given, tokenizer, 40))
+    batches = list(token_batches(given, tokens_of, 40))
     assert sorted(place for batch in batches for place in batch.places.tolist()) == list(range(200))
     for places, ids in batches:
         assert len(places) == len(ids)
         assert ids.size <= 40
         for place, row in zip(places, ids, strict=True):
-            assert row.tolist() == tokenizer.encode(given[place]).ids
+            assert row.tolist() == tokens_of.tokenizer.encode(given[place]).ids
 
 
-def test_slices_make_hardly_more_batches_than_one(tokenizer, monkeypatch):
-    whole = len(list(token_batches(texts(500), tokenizer, 40)))
+def test_slices_make_hardly_more_batches_than_one(tokens_of, monkeypatch):
+    whole = len(list(token_batches(texts(500), tokens_of, 40)))
     monkeypatch.setattr(tokens, "SLICE", 16)
-    assert len(list(token_batches(texts(500), tokenizer, 40))) == whole
+    assert len(list(token_batches(texts(500), tokens_of, 40))) == whole
 
 
-def test_no_texts_make_no_batches(tokenizer):
-    assert list(token_batches([], tokenizer, 40)) == []
+def test_no_texts_make_no_batches(tokens_of):
+    assert list(token_batches([], tokens_of, 40)) == []
 
 
 def test_an_error_on_the_other_thread_is_raised_after_the_items_before_it():
@@ -68,7 +68,7 @@ def test_equal_texts_are_computed_once(tiny_student, monkeypatch):
                 yield places, np.repeat(ids[:, 1:2].astype(np.float32), 32, axis=1)
 
     runtime = Counting()
-    student = Student("s", "s-32d-0", 32, runtime, tiny_student._tokenizer)
+    student = Student("s", "s-32d-0", 32, runtime, tiny_student._tokens)
     done = []
     vectors = student.embed_keyphrases(["ps5", "red shoes", "ps5", "ps5"], done.append)
     assert runtime.seen == 2

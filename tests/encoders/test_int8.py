@@ -1,0 +1,183 @@
+"""A student whose weights are on the grid of int8 is computed in int8, and its answers stay."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense
+
+from distillation.rotation import rotate
+from distillation.rounding import round_student
+from distillation.student_training import cut_layers
+from encoders import INT8_TOLERANCE, Student, find_model
+from encoders.int8_grid import INT8_SCALES, grid_levels, rounded
+from encoders.runtime import export
+
+pytest.importorskip("openvino")
+
+WORDS = ["red", "blue", "shoes", "case", "phone", "cable", "boots", "size", "leather", "vintage", "usb", "charger"]
+
+
+def some_texts(count: int, seed: int = 0) -> list[str]:
+    dice = np.random.default_rng(seed)
+    return [" ".join(dice.choice(WORDS, size=dice.integers(1, 9))) + f" {number}" for number in range(count)]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Path:
+    """Two layers of the base, turned: wide enough that OpenVINO rounds the inputs of its linear layers."""
+    model = SentenceTransformer(str(find_model("sentence-transformers/all-MiniLM-L6-v2")), device="cpu")
+    cut_layers(model, 2)
+    rotate(model, some_texts(500))
+    folder = tmp_path_factory.mktemp("students") / "plain"
+    model.save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def on_grid(plain, tmp_path_factory) -> Path:
+    folder = shutil.copytree(plain, tmp_path_factory.mktemp("students") / "on-grid")
+    assert round_student(folder, some_texts(500, seed=1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runtimes")
+
+
+@pytest.fixture(scope="module")
+def int8(on_grid, cache) -> Student:
+    student = Student.load(str(on_grid), runtime="openvino-int8", cache=cache, threads=2)
+    assert student.runtime == "openvino-int8"
+    return student
+
+
+def distances(a, b):
+    return 1 - (a.astype(np.float64) * b).sum(axis=1)
+
+
+def test_vectors_agree_with_fp32_to_the_tolerance(int8, on_grid, cache):
+    texts = some_texts(800, seed=2)
+    found = distances(int8.embed_keyphrases(texts), Student.load(str(on_grid), device="cpu").embed_keyphrases(texts))
+    assert found.max() < INT8_TOLERANCE
+    # Where the CPU has no instructions for it, OpenVINO computes the same weights in fp32.
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if "avx512_vnni" in flags:
+        assert found.mean() > 1e-6
+
+
+def test_a_text_has_one_vector_whatever_stands_beside_it(int8):
+    texts = some_texts(300)
+    together = int8.embed_keyphrases(texts)
+    for size in (1, 7, 64):
+        parts = [int8.embed_keyphrases(texts[at : at + size]) for at in range(0, len(texts), size)]
+        np.testing.assert_array_equal(np.concatenate(parts), together)
+
+
+def test_rounded_weights_are_nearer_in_int8_than_weights_that_are_not(plain, on_grid, cache, int8, monkeypatch):
+    texts = some_texts(800, seed=2)
+    own = Student.load(str(on_grid), device="cpu").embed_keyphrases(texts)
+    before = Student.load(str(plain), device="cpu").embed_keyphrases(texts)
+    # What rounding did to the student is several times what int8 then adds.
+    assert distances(own, before).mean() > 2 * distances(int8.embed_keyphrases(texts), own).mean()
+    assert distances(own, before).mean() < 5e-3
+
+
+def test_a_student_that_was_not_rounded_is_computed_otherwise(plain, cache, caplog):
+    with caplog.at_level(logging.WARNING):
+        student = Student.load(str(plain), device="cpu", runtime="openvino-int8", cache=cache)
+    assert student.runtime in ("openvino-bf16", "openvino-fp32")
+    assert "were not rounded for int8; students that are trained now are" in caplog.text
+
+
+def test_weights_that_left_the_grid_are_not_taken_for_int8(on_grid, cache, tmp_path):
+    moved = shutil.copytree(on_grid, tmp_path / "moved")
+    weights = load_file(moved / "model.safetensors")
+    weights["encoder.layer.0.output.dense.weight"][3, 5] *= 1.01
+    save_file(weights, moved / "model.safetensors", metadata={"format": "pt"})
+    assert Student.load(str(moved), device="cpu", runtime="openvino-int8", cache=cache).runtime != "openvino-int8"
+
+
+def test_int8_that_is_too_far_off_is_not_used(on_grid, cache, monkeypatch, caplog):
+    monkeypatch.setattr(export, "_ALLOWED", {**export._ALLOWED, "int8": 1e-12})
+    with caplog.at_level(logging.WARNING):
+        student = Student.load(str(on_grid), device="cpu", runtime="openvino-int8", cache=cache)
+    if "avx512_vnni" in Path("/proc/cpuinfo").read_text():
+        assert student.runtime != "openvino-int8"
+        assert "in int8 student on-grid" in caplog.text
+
+
+def test_a_student_is_rounded_once(on_grid, tmp_path):
+    again = shutil.copytree(on_grid, tmp_path / "again")
+    before = load_file(again / "model.safetensors")
+    scales = load_file(again / INT8_SCALES)
+    assert round_student(again, some_texts(500, seed=1))
+    after = load_file(again / "model.safetensors")
+    # Its inputs have hardly changed: so its scales are nearly the same, and its weights are where they were.
+    assert set(before) == set(after)
+    for name, values in load_file(again / INT8_SCALES).items():
+        np.testing.assert_allclose(values, scales[name], rtol=0.1)
+    assert max(float(np.abs(before[name] - after[name]).max()) for name in before) < 0.02
+
+
+def test_the_grid_gives_back_what_was_put_on_it():
+    dice = np.random.default_rng(0)
+    weights = dice.normal(size=(40, 24)).astype(np.float32)
+    weights[7] = 0
+    scales = dice.uniform(0.1, 3, size=24).astype(np.float32)
+    on_grid = rounded(weights, scales)
+    levels, steps = grid_levels(on_grid, scales)
+    assert levels.dtype == np.int8
+    assert np.abs(levels).max() == 127
+    np.testing.assert_allclose(levels * steps / scales, on_grid, atol=1e-6)
+    # No weight moved by more than half a step.
+    assert np.all(np.abs(on_grid - weights) * scales <= steps * 0.501)
+    assert grid_levels(weights, scales) is None
+    assert grid_levels(on_grid, np.ones(24, dtype=np.float32)) is None
+
+
+@pytest.mark.parametrize("change", ["dense with tanh", "pooling of the first token", "another activation"])
+def test_a_student_that_is_not_quite_usual_is_exported_by_way_of_torch(tiny_folder, cache, tmp_path, change):
+    import torch
+
+    folder = tmp_path / "student"
+    model = SentenceTransformer(str(tiny_folder), device="cpu")
+    if change == "dense with tanh":
+        SentenceTransformer(
+            modules=[*model, Dense(32, 16, activation_function=torch.nn.Tanh())], device="cpu"
+        ).save_pretrained(str(folder), create_model_card=False)
+    else:
+        model.save_pretrained(str(folder), create_model_card=False)
+        file, key, value = {
+            "pooling of the first token": (folder / "1_Pooling" / "config.json", "pooling_mode", "cls"),
+            "another activation": (folder / "config.json", "hidden_act", "relu"),
+        }[change]
+        file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    texts = some_texts(50)
+    expected = Student.load(str(folder), device="cpu").embed_keyphrases(texts)
+    found = Student.load(str(folder), device="cpu", runtime="openvino-fp32", cache=cache)
+    assert found.runtime == "openvino-fp32"
+    assert distances(found.embed_keyphrases(texts), expected).max() < 1e-6
+
+
+def test_a_dense_layer_with_a_bias_is_part_of_the_graph(tiny_folder, cache, tmp_path, monkeypatch):
+    import torch
+
+    model = SentenceTransformer(str(tiny_folder), device="cpu")
+    torch.manual_seed(0)
+    SentenceTransformer(
+        modules=[*model, Dense(32, 16, activation_function=torch.nn.Identity())], device="cpu"
+    ).save_pretrained(str(tmp_path / "student"), create_model_card=False)
+    monkeypatch.setattr("torch.export.export", lambda *_, **__: 1 / 0)
+    texts = some_texts(50)
+    expected = Student.load(str(tmp_path / "student"), device="cpu").embed_keyphrases(texts)
+    found = Student.load(str(tmp_path / "student"), device="cpu", runtime="openvino-fp32", cache=cache)
+    assert found.runtime == "openvino-fp32"
+    assert found.dimension == 16
+    assert distances(found.embed_keyphrases(texts), expected).max() < 1e-6
