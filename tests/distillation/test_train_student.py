@@ -16,18 +16,22 @@ from sentence_transformers import SentenceTransformer
 from distillation import Pairs, StudentData, StudentRecipe, average_students, train_student, training_run
 from distillation.ranking import ndcgs
 from distillation.rotation import rotate
+from distillation.rounding import round_student
+from distillation.student_training import sample_texts
 from distillation.training_run import Steps
 from encoders import Student
+from encoders.int8_grid import INT8_SCALES
 from errors import StudentError, TrainingError
 from tests.support.student_data import TEXTS, TITLES, made_data
 
 
 def recipe_of(base: str) -> StudentRecipe:
-    """Of one training, and short."""
+    """Of one training, and short, whose weights stay as they were learned."""
     return StudentRecipe(
         base=base,
         dimensions=(32, 16),
         clicks_share=0,
+        int8=False,
         epochs=2,
         batch_size=16,
         learning_rate=5e-3,
@@ -43,6 +47,25 @@ def data() -> StudentData:
 @pytest.fixture
 def recipe(tiny_folder: Path) -> StudentRecipe:
     return recipe_of(str(tiny_folder))
+
+
+def ndcg_of(student: Student, data: StudentData) -> float:
+    """Of the held-out pairs."""
+    held = data.held_out
+    cosines = (
+        student.embed_items(TITLES, data.categories)[held.items] * student.embed_keyphrases(TEXTS)[held.keyphrases]
+    ).sum(axis=1)
+    return float(ndcgs(held.items, cosines, held.scores).mean())
+
+
+def randomise(folder: Path) -> bool:
+    """Weights of chance in place of a student's."""
+    model = SentenceTransformer(str(folder), device="cpu")
+    with torch.no_grad():
+        for value in model.parameters():
+            value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(value.numel())))
+    model.save_pretrained(str(folder), create_model_card=False)
+    return True
 
 
 @pytest.mark.parametrize("loss", ["pearson", "margin_mse", "cosent", "kl"])
@@ -185,12 +208,7 @@ def test_the_weights_of_a_student_of_clicks_alone_are_averaged_in(data, averaged
     assert steps == sorted(steps)
     assert first < steps[-1] <= found.steps
     # What was measured is the student that was written.
-    student = Student.load(str(found.folder), device="cpu")
-    held = data.held_out
-    cosines = (
-        student.embed_items(TITLES, data.categories)[held.items] * student.embed_keyphrases(TEXTS)[held.keyphrases]
-    ).sum(axis=1)
-    assert found.held_out_ndcg == pytest.approx(ndcgs(held.items, cosines, held.scores).mean())
+    assert found.held_out_ndcg == pytest.approx(ndcg_of(Student.load(str(found.folder), device="cpu"), data))
 
 
 def test_students_are_averaged_without_held_out_pairs_too(data, averaged, tmp_path):
@@ -229,12 +247,7 @@ def test_what_was_stopped_on_the_way_to_an_average_is_not_done_again(data, avera
 
 def test_an_average_that_is_clearly_worse_is_not_taken(data, averaged, tmp_path, monkeypatch):
     def random_weights(first: Path, other: Path, share: float, out: Path) -> None:
-        shutil.copytree(first, out)
-        model = SentenceTransformer(str(out), device="cpu")
-        with torch.no_grad():
-            for value in model.parameters():
-                value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(value.numel())))
-        model.save_pretrained(str(out), create_model_card=False)
+        randomise(shutil.copytree(first, out))
 
     held_out = replace(made_data(), held_out=None).assistant
     data = replace(data, held_out=held_out)
@@ -277,6 +290,47 @@ def test_one_training_is_enough_without_clicks_with_few_or_with_nothing_else(dat
     )
     assert [name for name, _ in started] == ["all tasks"]
     assert found.clicks_share == 0
+
+
+@pytest.mark.parametrize("share", [0, 0.25])
+def test_the_weights_are_rounded_for_int8_at_the_end(data, averaged, share, tmp_path):
+    recipe = replace(averaged, clicks_share=share, int8=True)
+    found = train_student(data, tmp_path / "student", recipe)
+    assert found.int8
+    assert found.metrics()["int8"]
+    expected = train_student(data, tmp_path / "plain", replace(recipe, int8=False)).folder
+    assert not (expected / INT8_SCALES).exists()
+    assert round_student(expected, sample_texts(data, recipe))
+    assert weights(found.folder) == weights(expected)
+    assert found.held_out_ndcg == pytest.approx(ndcg_of(Student.load(str(found.folder), device="cpu"), data))
+
+
+def test_rounding_that_makes_a_student_clearly_worse_is_taken_back(data, averaged, tmp_path, monkeypatch, caplog):
+    data = replace(data, held_out=data.assistant)
+    plain = train_student(data, tmp_path / "plain", averaged)
+    monkeypatch.setattr("distillation.rounding.round_student", lambda folder, texts: randomise(folder))
+    found = train_student(data, tmp_path / "student", replace(averaged, int8=True))
+    assert not found.int8
+    assert found.held_out_ndcg == plain.held_out_ndcg
+    assert weights(found.folder) == weights(plain.folder)
+    assert "not rounded for int8: it would rank clearly worse" in caplog.text
+
+
+def test_a_disk_that_is_full_while_weights_are_rounded_costs_no_training(data, averaged, tmp_path, monkeypatch):
+    recipe = replace(averaged, int8=True)
+
+    def full(folder: Path, texts: list[str]) -> None:
+        randomise(folder)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("distillation.rounding.round_student", full)
+        with pytest.raises(OSError, match="No space left"):
+            train_student(data, tmp_path / "student", recipe)
+    started: list[tuple[str, int]] = []
+    again = train_student(data, tmp_path / "student", recipe, on_start=lambda *training: started.append(training))
+    assert started == []
+    assert weights(again.folder) == weights(train_student(data, tmp_path / "whole", recipe).folder)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU that has bf16 is faster in it")
