@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1, max_open=True),
     help="What the weights have of a second student, of clicks alone; 0 trains none.",
 )
+@click.option(
+    "--int8/--no-int8", default=None, help="Whether its weights are rounded for int8 at the end  [default: yes]."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is random.")
 @click.option("--promote", is_flag=True, help="Make the new student and assistant the ones that are used from now on.")
 @click.option("--resume", metavar="RUN", help="Take up an interrupted or failed retrain instead of starting one.")

@@ -44,6 +44,7 @@ _SHAPES = ("six", "three", "static")
     type=click.FloatRange(0, 1, max_open=True),
     help="What the weights have of a second student, of clicks alone; 0 trains none.",
 )
+@click.option("--int8/--no-int8", default=None, help="Whether weights are rounded for int8 at the end  [default: yes].")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Passes over the pairs at the most.")
 @click.option("--batch-size", type=click.IntRange(2), help="Pairs per step.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Highest.")
@@ -118,6 +119,8 @@ def student(
         click.echo(f"held-out nDCG@10  {trained.held_out_ndcg:.4f}")
     if trained.clicks_share:
         click.echo(f"clicks alone      {trained.clicks_share:.0%} of the weights")
+    if trained.int8:
+        click.echo("int8              weights are rounded for it")
     click.echo(f"\n{'Published' if version else 'Wrote'} {where}")
     # For commands that call this one.
     return where

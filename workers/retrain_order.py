@@ -41,6 +41,7 @@ class RetrainOrder(Order):
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     distillation_loss: Literal["pearson", "margin_mse", "cosent", "kl"] | None = None
     clicks_share: float | None = Field(default=None, ge=0, lt=1)
+    int8: bool | None = None
     seed: int = 0
     promote: bool = False
 
@@ -115,6 +116,7 @@ class RetrainOrder(Order):
                     epochs="epochs",
                     distillation_loss="distillation_loss",
                     clicks_share="clicks_share",
+                    int8="int8",
                     seed="seed",
                 ),
             ),

@@ -76,10 +76,12 @@ def test_a_student_of_clicks_alone_is_averaged_in(keydistill, options, tmp_path)
     assert trained["clicks_share"] == trained["recipe"]["clicks_share"] == 0.2
     shown = json.loads(keydistill("models", "show", trained["version"], "--json").out)
     assert shown["metrics"]["clicks_share"] == 0.2
-    alone = keydistill("train", "student", *options, "--clicks-share", 0, "--out", tmp_path / "alone")
+    alone = keydistill("train", "student", *options, "--clicks-share", 0, "--no-int8", "--out", tmp_path / "alone")
     assert "clicks alone" not in alone.out
+    assert "int8" not in alone.out
     both = keydistill("train", "student", *options, "--out", tmp_path / "both")
     assert "clicks alone      30% of the weights" in both.out
+    assert "int8              weights are rounded for it" in both.out
 
 
 def test_a_dry_run_changes_nothing(keydistill, options, tmp_path):
@@ -158,6 +160,8 @@ def test_shapes_that_cannot_be(keydistill, options, given, message):
 def test_a_retrain_is_ordered_with_a_shape():
     from workers.retrain_order import RetrainOrder
 
-    recipe = RetrainOrder.of({"signals": Path("signals"), "shape": "static", "clicks_share": 0.1}).recipe()
+    order = {"signals": Path("signals"), "shape": "static", "clicks_share": 0.1, "int8": False}
+    recipe = RetrainOrder.of(order).recipe()
     assert recipe.student.clicks_share == 0.1
+    assert not recipe.student.int8
     assert (recipe.student.shape, recipe.student.kept_layers) == ("static", None)
