@@ -30,7 +30,7 @@ def ndcgs(groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], 
 
 
 def favouring_later(scores: NDArray[np.float64], progress: float) -> float:
-    """What a checkpoint is worth: its mean score, and up to a standard error of it on top for how late it is.
+    """What a checkpoint is worth: its mean score, and up to two standard errors of it on top for how late it is.
 
     A few held-out items cannot tell checkpoints apart that are about as good. Then the later one is it, whose learning
     rate has fallen lower. What is clearly worse stays so.
@@ -40,13 +40,13 @@ def favouring_later(scores: NDArray[np.float64], progress: float) -> float:
         progress: Share of the training that is done, from 0 to 1.
 
     >>> spread = np.array([0.9, 1.0, 1.0, 0.9])
-    >>> favouring_later(spread, 0.5) < favouring_later(spread - 0.01, 1.0)
+    >>> favouring_later(spread, 0.5) < favouring_later(spread - 0.02, 1.0)
     True
     >>> favouring_later(spread, 0.5) < favouring_later(spread - 0.1, 1.0)
     False
     """
     error = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else 0.0
-    return float(scores.mean() + progress * error)
+    return float(scores.mean() + 2 * progress * error)
 
 
 def _dcg(groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], k: int) -> NDArray[np.float64]:
