@@ -37,7 +37,8 @@ class StudentRecipe:
             either (`distillation.averaging`).
         epochs: Passes over all pairs.
         batch_size: Pairs per step.
-        learning_rate: At its peak, after a tenth of the steps; then it falls to 0 linearly.
+        learning_rate: At its peak, after a tenth of the steps; then it falls to 0 linearly. None is 1e-4, and 2e-4 for
+            three layers or fewer, which have further to go.
         table_learning_rate: The same for the table of token vectors of shape "static": a row has a gradient only in
             the steps whose batches have its token, and there are no layers above it to wait for.
         scale: Inverse temperature of in-batch negatives and rankings.
@@ -75,7 +76,7 @@ class StudentRecipe:
     clicks_share: float = 0.3
     epochs: float = 2.0
     batch_size: int = 64
-    learning_rate: float = 1e-4
+    learning_rate: float | None = None
     table_learning_rate: float = 5e-4
     scale: float = 20.0
     hard_negatives: int = 4
@@ -114,7 +115,7 @@ class StudentRecipe:
             ("clicks_share", 0 <= self.clicks_share < 1, "a number from 0 up, below 1"),
             ("epochs", 0 < self.epochs < math.inf, "a number above 0"),
             ("batch_size", self.batch_size >= 1, "a number from 1 up"),
-            ("learning_rate", 0 < self.learning_rate < math.inf, "a number above 0"),
+            ("learning_rate", self.learning_rate is None or 0 < self.learning_rate < math.inf, "a number above 0"),
             ("table_learning_rate", 0 < self.table_learning_rate < math.inf, "a number above 0"),
             ("scale", 0 < self.scale < math.inf, "a number above 0"),
             ("hard_negatives", self.hard_negatives >= 0, "a number from 0 up"),
@@ -130,3 +131,10 @@ class StudentRecipe:
     def kept_layers(self) -> int | None:
         """Transformer layers to keep; None keeps them all."""
         return _THREE if self.shape == "three" else self.layers
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate, the one that was chosen or the one for so many layers."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 2e-4 if self.kept_layers is not None and self.kept_layers <= _THREE else 1e-4

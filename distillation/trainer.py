@@ -73,7 +73,7 @@ class Trainer:
                     precision=recipe.precision,
                 ),
                 per_device_train_batch_size=recipe.batch_size,
-                learning_rate=recipe.learning_rate,
+                learning_rate=recipe.peak_learning_rate,
                 weight_decay=0.01,
                 batch_sampler=_batch_sampler,
                 **({} if table_of(model) is None else _for_two_sides(datasets, recipe.table_learning_rate)),

@@ -103,7 +103,8 @@ def load_exported(
     distance = report.max_cosine_distance.get(precision)
     if distance is None and precision == "int8" and report.cpu == cpu_name():
         raise RuntimeUnavailableError(
-            f"the weights of student {files.version} were not rounded for int8; students that are trained now are"
+            f"the weights of student {files.version} were not rounded for int8; trainings do that, but for shape "
+            "static and with --no-int8"
         )
     if distance is None:
         raise RuntimeUnavailableError(

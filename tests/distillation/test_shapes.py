@@ -1,16 +1,19 @@
 """Smaller students: fewer layers, or a table for keyphrases; trained for a few steps with tiny models."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 
 from distillation import Pairs, StudentData, StudentRecipe, average_students, train_student
 from distillation.rotation import rotate
+from distillation.student_training import cut_layers
 from distillation.token_table import token_table, token_weights
-from distillation.towers import embedded, plain_tokenizer, table_of, with_table
+from distillation.towers import embedded, plain_tokenizer, table_of, transformer_of, with_table
 from distillation.training_run import Steps
 from encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, Student
 from errors import TrainingError
@@ -125,6 +128,17 @@ def test_a_rotation_turns_both_sides_alike(static_folder):
     turned = table_of(model).weight.detach().clone()
     rotate(model, TITLES, TEXTS)
     np.testing.assert_array_equal(table_of(model).weight.detach(), turned)
+
+
+@pytest.mark.parametrize(("layers", "kept"), [(1, [0]), (2, [0, 5]), (3, [0, 2, 5]), (6, [0, 1, 2, 3, 4, 5])])
+def test_layers_are_kept_from_the_first_to_the_last(tiny_folder, layers, kept):
+    model = SentenceTransformer(str(tiny_folder), device="cpu")
+    transformer = transformer_of(model)
+    six = [deepcopy(transformer.encoder.layer[0]) for _ in range(6)]
+    transformer.encoder.layer = torch.nn.ModuleList(six)
+    cut_layers(model, layers)
+    assert [six.index(layer) for layer in transformer.encoder.layer] == kept
+    assert transformer.config.num_hidden_layers == layers
 
 
 def test_three_is_a_name_for_three_layers(data, tiny_folder, tmp_path):
