@@ -48,7 +48,7 @@ _PRECISION: dict[str, str] = {
     "openvino-bf16": "bf16",
     "openvino-int8": "int8",
 }
-_QUERIES = 1_000
+_QUERIES = 4_000
 
 
 def main() -> None:

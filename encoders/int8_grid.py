@@ -7,7 +7,7 @@ would spoil that, channels that are many times as large as all others, and give 
 "SmoothQuant").
 
 Weights are put on the grid where a student is trained (`distillation.rounding`), so that this is the student, for every
-runtime: one that rounds them for itself gives a fiftieth of the first ten neighbours away.
+runtime: one that rounds them for itself gives a thirtieth of the first ten neighbours away.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from errors import StudentError
 
 # Beside the weights of the transformer; float32, named as `scale_name` has it.
 INT8_SCALES = "int8.safetensors"
@@ -39,12 +41,18 @@ def load_scales(transformer: Path) -> Mapping[str, NDArray[np.float32]] | None:
     """The scales of a transformer's folder; None where there are none.
 
     Raises:
-        OSError, SafetensorError: The file cannot be read.
+        StudentError: The file cannot be read.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     file = transformer / INT8_SCALES
-    return load_file(file) if file.is_file() else None
+    if not file.is_file():
+        return None
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise StudentError(f"{file} cannot be read ({error}); retrain or copy the student again") from None
 
 
 def rounded(weights: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.float32]:

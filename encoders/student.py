@@ -160,9 +160,10 @@ class Student:
         times = np.bincount(place_of, minlength=len(places))
         vectors = np.empty((len(places), self.dimension), dtype=np.float32)
         for batch, found in read(list(places)):
-            vectors[batch] = found[:, : self.dimension]
+            cut = found[:, : self.dimension]
+            # The cut vectors need it, a model without a normalising module, and what a table gave. Here, and not once
+            # for all of them: a batch is still in the cache.
+            vectors[batch] = cut / np.linalg.norm(cut, axis=1, keepdims=True).clip(min=1e-12)
             if progress is not None:
                 progress(int(times[batch].sum()))
-        # The cut vectors need it, a model without a normalising module, and what a table gave.
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
         return vectors if len(places) == len(texts) else vectors[place_of]

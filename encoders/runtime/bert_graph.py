@@ -137,7 +137,8 @@ class _Graph:
         if self._scales is None:
             return states, None
         scales = self._scales.get(scale_name(layer, scaled))
-        if scales is None:
+        width = self._files.config["intermediate_size" if scaled == "output" else "hidden_size"]
+        if scales is None or scales.shape != (width,):
             raise _UnusualError
         return self._ops.multiply(states, _floats(self._ops, np.float32(1) / scales)), scales
 

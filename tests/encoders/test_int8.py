@@ -17,6 +17,7 @@ from distillation.student_training import cut_layers
 from encoders import INT8_TOLERANCE, Student, find_model
 from encoders.int8_grid import INT8_SCALES, grid_levels, rounded
 from encoders.runtime import export
+from errors import StudentError
 
 pytest.importorskip("openvino")
 
@@ -102,6 +103,25 @@ def test_weights_that_left_the_grid_are_not_taken_for_int8(on_grid, cache, tmp_p
     weights["encoder.layer.0.output.dense.weight"][3, 5] *= 1.01
     save_file(weights, moved / "model.safetensors", metadata={"format": "pt"})
     assert Student.load(str(moved), device="cpu", runtime="openvino-int8", cache=cache).runtime != "openvino-int8"
+
+
+@pytest.mark.parametrize("damage", ["cut", "of another width", "of fewer layers"])
+def test_scales_that_do_not_fit_are_said_or_not_used(on_grid, cache, tmp_path, damage):
+    folder = shutil.copytree(on_grid, tmp_path / "student")
+    file = folder / INT8_SCALES
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:100])
+        with pytest.raises(StudentError, match=r"int8\.safetensors cannot be read .* retrain or copy"):
+            Student.load(str(folder), device="cpu", runtime="openvino-int8", cache=cache)
+        return
+    scales = load_file(file)
+    save_file(
+        {name: values[:8] for name, values in scales.items()}
+        if damage == "of another width"
+        else {name: values for name, values in scales.items() if name.startswith("layer.0")},
+        file,
+    )
+    assert Student.load(str(folder), device="cpu", runtime="openvino-int8", cache=cache).runtime != "openvino-int8"
 
 
 def test_int8_that_is_too_far_off_is_not_used(on_grid, cache, monkeypatch, caplog):
