@@ -126,7 +126,7 @@ def _print_plan(plan: dict[str, bool], order: "RetrainOrder", *, as_json: bool) 
         "judge": f"up to {recipe.judged_pairs:,} of them",
         "assistant": f"{recipe.assistant.size}, {recipe.assistant.epochs:g} epochs",
         "score": "all mined pairs",
-        "student": f"{student.shape}, {student.epochs:g} epochs, {student.distillation_loss} loss"
+        "student": f"{student.shape}, {student.passes:g} epochs, {student.distillation_loss} loss"
         + (f", {student.clicks_share:.0%} of its weights from clicks alone" if averaged else ""),
         "evaluate": f"on up to {recipe.evaluated_items:,} items, against the present student",
     }

@@ -35,7 +35,7 @@ class StudentRecipe:
         clicks_share: What the student's weights have of a second student's that learned from clicks alone, where there
             is more to learn from; 0 trains no second one. Between the two lie students that are often better than
             either (`distillation.averaging`).
-        epochs: Passes over all pairs.
+        epochs: Passes over all pairs; None is 2, and 4 for shape "static": a row of its table learns from few of them.
         batch_size: Pairs per step.
         learning_rate: At its peak, after a tenth of the steps; then it falls to 0 linearly. None is 1e-4, and 2e-4 for
             three layers or fewer, which have further to go.
@@ -74,7 +74,7 @@ class StudentRecipe:
         }
     )
     clicks_share: float = 0.3
-    epochs: float = 2.0
+    epochs: float | None = None
     batch_size: int = 64
     learning_rate: float | None = None
     table_learning_rate: float = 5e-4
@@ -113,7 +113,7 @@ class StudentRecipe:
                 f"numbers from 0 up for {', '.join(get_args(Task))}",
             ),
             ("clicks_share", 0 <= self.clicks_share < 1, "a number from 0 up, below 1"),
-            ("epochs", 0 < self.epochs < math.inf, "a number above 0"),
+            ("epochs", self.epochs is None or 0 < self.epochs < math.inf, "a number above 0"),
             ("batch_size", self.batch_size >= 1, "a number from 1 up"),
             ("learning_rate", self.learning_rate is None or 0 < self.learning_rate < math.inf, "a number above 0"),
             ("table_learning_rate", 0 < self.table_learning_rate < math.inf, "a number above 0"),
@@ -131,6 +131,13 @@ class StudentRecipe:
     def kept_layers(self) -> int | None:
         """Transformer layers to keep; None keeps them all."""
         return _THREE if self.shape == "three" else self.layers
+
+    @property
+    def passes(self) -> float:
+        """Passes over all pairs, as many as were chosen or as the shape needs."""
+        if self.epochs is not None:
+            return self.epochs
+        return 4.0 if self.shape == "static" else 2.0
 
     @property
     def peak_learning_rate(self) -> float:

@@ -236,7 +236,7 @@ class _Trainings:
 
 
 def _steps(clicks: Pairs | None, recipe: StudentRecipe) -> float:
-    return 0.0 if clicks is None else math.ceil(len(clicks) / recipe.batch_size) * recipe.epochs
+    return 0.0 if clicks is None else math.ceil(len(clicks) / recipe.batch_size) * recipe.passes
 
 
 def _scores(student: Path, held_out: HeldOut | None) -> NDArray[np.float64] | None:

@@ -57,7 +57,7 @@ class Trainer:
         on_start: Callable[[int], None] | None = None,
     ) -> None:
         batches = sum(math.ceil(len(dataset) / recipe.batch_size) for dataset in datasets.values())
-        steps = max(1, round(batches * recipe.epochs))
+        steps = max(1, round(batches * recipe.passes))
         every = max(1, steps // recipe.evaluations)
         named: dict[str, nn.Module] = {name: _Named(loss, name) for name, loss in losses.items()}
         self._checkpoints = checkpoints
