@@ -150,6 +150,8 @@ def _trained(task: Task, row: Row, out: Path) -> Student:
         task.recipe,
         distillation_loss=row.loss,
         clicks_share=0,
+        # A row is what was learned, and is averaged with others as that.
+        int8=False,
         weights={name: weight for name, weight in task.recipe.weights.items() if name in tasks},
     )
     shutil.rmtree(out, ignore_errors=True)
