@@ -17,7 +17,7 @@ from encoders.runtime import Runtime, RuntimeName, WantedRuntime, load_runtime
 from encoders.static_side import StaticSide
 from encoders.student_files import StudentFiles
 from encoders.text_tokens import TextTokens
-from encoders.tokens import SLICE, token_batches
+from encoders.tokens import token_batches
 
 Vectors = NDArray[np.float32]
 Progress = Callable[[int], None]
@@ -101,11 +101,7 @@ class Student:
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """Tokens per text, special ones included, as its transformer sees it (cut at its longest input); shape (n,)."""
-        counts = np.empty(len(texts), dtype=np.int32)
-        for start in range(0, len(texts), SLICE):
-            found = self._tokens(texts[start : start + SLICE])
-            counts[start : start + len(found)] = list(map(len, found))
-        return counts
+        return self._tokens.counts(texts)
 
     def embed_keyphrases(self, keyphrases: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Embed buyer queries.

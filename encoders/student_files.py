@@ -17,9 +17,6 @@ from encoders.student_layout import StudentLayout
 from encoders.text_tokens import TextTokens, shared_tokens
 from errors import StudentError
 
-# Texts are tokenized in slices of this size: their encodings take far more memory than their tokens.
-_TOKENIZE_SLICE = 8_192
-
 
 @dataclass(frozen=True, slots=True)
 class StudentFiles:
@@ -69,12 +66,7 @@ class StudentFiles:
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """See `Student.count_tokens`."""
-        tokens = self.tokens()
-        counts = np.empty(len(texts), dtype=np.int32)
-        for start in range(0, len(texts), _TOKENIZE_SLICE):
-            found = tokens(texts[start : start + _TOKENIZE_SLICE])
-            counts[start : start + len(found)] = list(map(len, found))
-        return counts
+        return self.tokens().counts(texts)
 
     def tokens(self) -> TextTokens:
         """From texts to tokens of its transformer.

@@ -7,16 +7,20 @@ tokenizer itself takes 19.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+# Texts are counted in slices of this size: their tokens take far more memory than their number.
+_COUNTED = 8_192
 # Part numbers of an inventory of millions are words too: what is remembered stays below some tens of megabytes.
 _MOST_WORDS = 200_000
 # Texts that the rule is exact for: printable ASCII. "[" may begin a special token, which is no word.
@@ -53,6 +57,11 @@ class TextTokens:
             ):
                 found[place] = tokens
         return found  # type: ignore[return-value]  # none is None any more
+
+    def counts(self, texts: Sequence[str]) -> NDArray[np.int32]:
+        """Tokens per text, special ones included; shape (n,)."""
+        slices = (texts[start : start + _COUNTED] for start in range(0, len(texts), _COUNTED))
+        return np.fromiter((len(tokens) for part in slices for tokens in self(part)), dtype=np.int32, count=len(texts))
 
     def _by_the_tokenizer(self, texts: list[str], special_tokens: bool) -> list[list[int]]:
         encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=special_tokens)
@@ -104,23 +113,28 @@ class _Rule:
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> _Rule | None:
         """The rule of a tokenizer; None for one of another kind."""
-        parts: Mapping[str, Any] = json.loads(tokenizer.to_str())
-        normalizer, model = parts["normalizer"] or {}, parts["model"]
-        truncation = parts["truncation"]
+        from tokenizers.models import WordPiece
+        from tokenizers.normalizers import BertNormalizer
+        from tokenizers.pre_tokenizers import BertPreTokenizer
+
+        normalizer, truncation = tokenizer.normalizer, tokenizer.truncation
         usual = (
-            normalizer.get("type") == "BertNormalizer"
-            and normalizer["clean_text"]
-            and (parts["pre_tokenizer"] or {}).get("type") == "BertPreTokenizer"
-            and model.get("type") == "WordPiece"
-            and (truncation is None or truncation["direction"] == "Right")
+            isinstance(normalizer, BertNormalizer)
+            and normalizer.clean_text
+            and isinstance(tokenizer.pre_tokenizer, BertPreTokenizer)
+            and isinstance(tokenizer.model, WordPiece)
+            and (truncation is None or truncation["direction"] == "right")
             # An added token that is no special one may stand in the midst of plain words.
-            and all(token["special"] and token["content"].startswith("[") for token in parts["added_tokens"])
+            and all(
+                token.special and token.content.startswith("[")
+                for token in tokenizer.get_added_tokens_decoder().values()
+            )
         )
         around = _around(tokenizer)
         if not usual or around is None:
             return None
         longest = None if truncation is None else int(truncation["max_length"])
-        return cls(_Words(tokenizer), bool(normalizer["lowercase"]), around, longest)
+        return cls(_Words(tokenizer), bool(normalizer.lowercase), around, longest)
 
     def tokens(self, text: str, special_tokens: bool) -> list[int] | None:
         """The tokens of a text; None where the rule does not hold."""

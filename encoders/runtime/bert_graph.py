@@ -40,12 +40,14 @@ def bert_graph(files: UsualBert, *, int8: bool = False) -> Model | None:
     """
     from safetensors.numpy import load_file
 
-    scales = load_scales(files.transformer) if int8 else {}
+    scales = load_scales(files.transformer) if int8 else None
+    if int8 and scales is None:
+        return None
     weights = load_file(files.weights)
-    if scales is None or not _is_whole(files, weights):
+    if not _is_whole(files, weights):
         return None
     try:
-        return _Graph(files, weights, scales if int8 else None).model()
+        return _Graph(files, weights, scales).model()
     except _UnusualError:
         return None
 

@@ -18,15 +18,15 @@ from encoders import INT8_TOLERANCE, Student, find_model
 from encoders.int8_grid import INT8_SCALES, grid_levels, rounded
 from encoders.runtime import export
 from errors import StudentError
+from tests.support.embeddings import assert_one_vector_per_text, distances, many_texts
 
 pytest.importorskip("openvino")
 
-WORDS = ["red", "blue", "shoes", "case", "phone", "cable", "boots", "size", "leather", "vintage", "usb", "charger"]
 
-
-def some_texts(count: int, seed: int = 0) -> list[str]:
-    dice = np.random.default_rng(seed)
-    return [" ".join(dice.choice(WORDS, size=dice.integers(1, 9))) + f" {number}" for number in range(count)]
+def has_vnni() -> bool:
+    """Whether the CPU has instructions for int8; without them OpenVINO computes the same weights in fp32."""
+    flags = Path("/proc/cpuinfo")
+    return flags.exists() and "avx512_vnni" in flags.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def plain(tmp_path_factory) -> Path:
     """Two layers of the base, turned: wide enough that OpenVINO rounds the inputs of its linear layers."""
     model = SentenceTransformer(str(find_model("sentence-transformers/all-MiniLM-L6-v2")), device="cpu")
     cut_layers(model, 2)
-    rotate(model, some_texts(500))
+    rotate(model, many_texts(500))
     folder = tmp_path_factory.mktemp("students") / "plain"
     model.save_pretrained(str(folder), create_model_card=False)
     return folder
@@ -43,7 +43,7 @@ def plain(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def on_grid(plain, tmp_path_factory) -> Path:
     folder = shutil.copytree(plain, tmp_path_factory.mktemp("students") / "on-grid")
-    assert round_student(folder, some_texts(500, seed=1))
+    assert round_student(folder, many_texts(500, seed=1))
     return folder
 
 
@@ -59,30 +59,20 @@ def int8(on_grid, cache) -> Student:
     return student
 
 
-def distances(a, b):
-    return 1 - (a.astype(np.float64) * b).sum(axis=1)
-
-
 def test_vectors_agree_with_fp32_to_the_tolerance(int8, on_grid, cache):
-    texts = some_texts(800, seed=2)
+    texts = many_texts(800, seed=2)
     found = distances(int8.embed_keyphrases(texts), Student.load(str(on_grid), device="cpu").embed_keyphrases(texts))
     assert found.max() < INT8_TOLERANCE
-    # Where the CPU has no instructions for it, OpenVINO computes the same weights in fp32.
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    if "avx512_vnni" in flags:
+    if has_vnni():
         assert found.mean() > 1e-6
 
 
 def test_a_text_has_one_vector_whatever_stands_beside_it(int8):
-    texts = some_texts(300)
-    together = int8.embed_keyphrases(texts)
-    for size in (1, 7, 64):
-        parts = [int8.embed_keyphrases(texts[at : at + size]) for at in range(0, len(texts), size)]
-        np.testing.assert_array_equal(np.concatenate(parts), together)
+    assert_one_vector_per_text(int8)
 
 
-def test_rounded_weights_are_nearer_in_int8_than_weights_that_are_not(plain, on_grid, cache, int8, monkeypatch):
-    texts = some_texts(800, seed=2)
+def test_rounded_weights_are_nearer_in_int8_than_weights_that_are_not(plain, on_grid, cache, int8):
+    texts = many_texts(800, seed=2)
     own = Student.load(str(on_grid), device="cpu").embed_keyphrases(texts)
     before = Student.load(str(plain), device="cpu").embed_keyphrases(texts)
     # What rounding did to the student is several times what int8 then adds.
@@ -128,7 +118,7 @@ def test_int8_that_is_too_far_off_is_not_used(on_grid, cache, monkeypatch, caplo
     monkeypatch.setattr(export, "_ALLOWED", {**export._ALLOWED, "int8": 1e-12})
     with caplog.at_level(logging.WARNING):
         student = Student.load(str(on_grid), device="cpu", runtime="openvino-int8", cache=cache)
-    if "avx512_vnni" in Path("/proc/cpuinfo").read_text():
+    if has_vnni():
         assert student.runtime != "openvino-int8"
         assert "in int8 student on-grid" in caplog.text
 
@@ -137,7 +127,7 @@ def test_a_student_is_rounded_once(on_grid, tmp_path):
     again = shutil.copytree(on_grid, tmp_path / "again")
     before = load_file(again / "model.safetensors")
     scales = load_file(again / INT8_SCALES)
-    assert round_student(again, some_texts(500, seed=1))
+    assert round_student(again, many_texts(500, seed=1))
     after = load_file(again / "model.safetensors")
     # Its inputs have hardly changed: so its scales are nearly the same, and its weights are where they were.
     assert set(before) == set(after)
@@ -179,7 +169,7 @@ def test_a_student_that_is_not_quite_usual_is_exported_by_way_of_torch(tiny_fold
             "another activation": (folder / "config.json", "hidden_act", "relu"),
         }[change]
         file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
-    texts = some_texts(50)
+    texts = many_texts(50)
     expected = Student.load(str(folder), device="cpu").embed_keyphrases(texts)
     found = Student.load(str(folder), device="cpu", runtime="openvino-fp32", cache=cache)
     assert found.runtime == "openvino-fp32"
@@ -195,7 +185,7 @@ def test_a_dense_layer_with_a_bias_is_part_of_the_graph(tiny_folder, cache, tmp_
         modules=[*model, Dense(32, 16, activation_function=torch.nn.Identity())], device="cpu"
     ).save_pretrained(str(tmp_path / "student"), create_model_card=False)
     monkeypatch.setattr("torch.export.export", lambda *_, **__: 1 / 0)
-    texts = some_texts(50)
+    texts = many_texts(50)
     expected = Student.load(str(tmp_path / "student"), device="cpu").embed_keyphrases(texts)
     found = Student.load(str(tmp_path / "student"), device="cpu", runtime="openvino-fp32", cache=cache)
     assert found.runtime == "openvino-fp32"
