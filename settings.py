@@ -79,10 +79,11 @@ class Settings(BaseSettings):
         default=None, ge=1, description="threads for the student's arithmetic; unset: one per core"
     )
 
-    runtime: Literal["auto", "torch", "torch-fp16", "openvino-fp32", "openvino-bf16", "openvino-int8"] = Field(
+    runtime: Literal[
+        "auto", "torch", "torch-fp16", "openvino-fp32", "openvino-bf16", "openvino-int8", "native-int8"
+    ] = Field(
         default="torch",
-        description="what computes vectors of builds and queries; auto: torch on a GPU, otherwise OpenVINO, in the "
-        "precision that is faster here",
+        description="what computes vectors of builds and queries; auto: torch on a GPU, otherwise what is fastest here",
     )
 
     judge_url: str | None = Field(

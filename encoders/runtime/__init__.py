@@ -1,7 +1,9 @@
 """Runtimes: what computes a student's vectors. All give a text the same vector, to `TOLERANCE`."""
 
 from encoders.runtime.choice import load_runtime
-from encoders.runtime.export import ExportReport, exported, load_exported
+from encoders.runtime.export_folder import ExportReport
+from encoders.runtime.int8_runtime import Int8Runtime, load_int8
+from encoders.runtime.openvino_export import exported, load_exported
 from encoders.runtime.openvino_runtime import OpenVinoRuntime
 from encoders.runtime.protocol import INT8_TOLERANCE, TOLERANCE, Runtime, RuntimeName, WantedRuntime
 from encoders.runtime.torch_runtime import TorchRuntime
@@ -10,6 +12,7 @@ __all__ = [
     "INT8_TOLERANCE",
     "TOLERANCE",
     "ExportReport",
+    "Int8Runtime",
     "OpenVinoRuntime",
     "Runtime",
     "RuntimeName",
@@ -17,5 +20,6 @@ __all__ = [
     "WantedRuntime",
     "exported",
     "load_exported",
+    "load_int8",
     "load_runtime",
 ]

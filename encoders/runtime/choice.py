@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoders.runtime.export import fastest_first, load_exported
-from encoders.runtime.openvino_runtime import NAMES
+from encoders.runtime.int8_runtime import int8_rates, load_int8
+from encoders.runtime.openvino_export import load_exported, openvino_rates
 from encoders.runtime.protocol import TOLERANCE, Runtime, RuntimeName, WantedRuntime
 from encoders.runtime.sample import largest_distance, sample_vectors
 from encoders.runtime.torch_runtime import TorchRuntime
@@ -34,10 +34,13 @@ _LOADERS: dict[RuntimeName, Callable[[_Where], Runtime]] = {
     "openvino-fp32": lambda where: load_exported(where.files, "fp32", cache=where.cache, threads=where.threads),
     "openvino-bf16": lambda where: load_exported(where.files, "bf16", cache=where.cache, threads=where.threads),
     "openvino-int8": lambda where: load_exported(where.files, "int8", cache=where.cache, threads=where.threads),
+    "native-int8": lambda where: load_int8(where.files, cache=where.cache, threads=where.threads),
 }
-# What is tried for each wish, in this order; for "auto" what proved faster here comes first.
+# What is tried for each wish, in this order. For "auto" what proved faster here comes first; where nobody measured it,
+# OpenVINO's int8 is left to the end: it can be slower than all others.
 _CANDIDATES: dict[WantedRuntime, tuple[RuntimeName, ...]] = {
-    "auto": ("openvino-bf16", "openvino-fp32", "torch"),
+    "auto": ("native-int8", "openvino-bf16", "openvino-fp32", "openvino-int8", "torch"),
+    "native-int8": ("native-int8", "openvino-int8", "openvino-bf16", "openvino-fp32", "torch"),
     "openvino-int8": ("openvino-int8", "openvino-bf16", "openvino-fp32", "torch"),
     "openvino-bf16": ("openvino-bf16", "openvino-fp32", "torch"),
     "openvino-fp32": ("openvino-fp32", "torch"),
@@ -62,7 +65,7 @@ def load_runtime(
     Args:
         files: The student.
         wanted: A runtime, or "auto": torch where there is a GPU, in fp16 if that keeps to the tolerance; otherwise
-            OpenVINO in the precision that is fastest here and keeps to it.
+            what is fastest here of what keeps to it.
         cache: Where exported students are kept.
         threads: Threads for arithmetic on CPU; None takes one per core.
         device: "cpu" or "cuda"; None takes a GPU where there is one. Only torch knows a GPU.
@@ -79,11 +82,7 @@ def load_runtime(
     if wanted == "auto" and device != "cpu" and (device is not None or _has_gpu()):
         candidates = _CANDIDATES["torch-fp16"]
     elif wanted == "auto":
-        try:
-            candidates = tuple(dict.fromkeys([*(NAMES[each] for each in fastest_first(files, cache)), *candidates]))
-        except RuntimeUnavailableError as error:
-            # In no precision: trying each would try to export the student each time.
-            candidates, reasons = ("torch",), [str(error)]
+        candidates, reasons = _fastest_first(where)
     for name in candidates:
         try:
             runtime = _LOADERS[name](where)
@@ -91,11 +90,27 @@ def load_runtime(
             reasons.append(str(error))
             continue
         if wanted == "auto":
-            _log.info("runtime %s: %s", name, "; ".join(reasons) or f"the fastest here of {', '.join(candidates)}")
+            others = candidates[candidates.index(name) :]
+            chosen = [f"the fastest here of {', '.join(others)}"] if len(others) > 1 else []
+            _log.info("runtime %s: %s", name, "; ".join([*reasons, *chosen]))
         elif reasons:
             _log.warning("runtime %s in place of %s: %s", name, wanted, "; ".join(reasons))
         return runtime
     raise AssertionError("torch is always tried last and never unavailable")
+
+
+def _fastest_first(where: _Where) -> tuple[tuple[RuntimeName, ...], list[str]]:
+    """What can be tried on this CPU, in the order of its speed here, and why other things cannot."""
+    order, rates, reasons = list(_CANDIDATES["auto"]), dict[RuntimeName, float](), list[str]()
+    for prefix, measured in (("native-", int8_rates), ("openvino-", openvino_rates)):
+        try:
+            rates |= measured(where.files, where.cache)
+        except RuntimeUnavailableError as error:
+            # In no precision: trying each would try to export the student each time.
+            reasons.append(str(error))
+            order = [name for name in order if not name.startswith(prefix)]
+    # Those that were not measured keep their order, behind the others.
+    return tuple(sorted(order, key=lambda name: -rates.get(name, 0.0))), reasons
 
 
 def _in_fp16(where: _Where) -> Runtime:

@@ -1,0 +1,188 @@
+"""A student as a runtime wants it: made once per version and machine, with a report of how exact and how fast it is.
+
+    CACHE/ab12cd34ef56-openvino-2026.4.1/
+        ...                      what the runtime reads
+        report.json              what it was made from, its hashes, and its tolerance and speed per precision
+
+It lies beside the models and not in a version's folder, which never changes once it is published. The folder's name has
+the hash of the student's content, so that no student ever meets what was made of another.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from encoders.runtime.cpu import cpu_name
+from encoders.runtime.protocol import Runtime
+from encoders.runtime.sample import SAMPLE, largest_distance, sample_vectors
+from encoders.runtime.torch_runtime import TorchRuntime
+from encoders.student_files import StudentFiles
+from errors import InputError, RuntimeUnavailableError, StorageError
+from files import FolderKind, complete_folder, file_lock, file_sha256
+
+REPORT = "report.json"
+
+_FORMAT = 2
+_KIND = FolderKind("exported student", REPORT)
+# Over the sample, of each precision; one more has made the shapes known before.
+_PASSES = 3
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """How an exported student differs from the original.
+
+    Attributes:
+        format: Of the folder; another one is made again.
+        student: Hash of the student's content.
+        versions: Of the packages that made it.
+        cpu: The CPU that it was compared on.
+        texts: Number of texts in the comparison.
+        max_cosine_distance: Between its vectors and those of torch in fp32, by precision; the CPU lacks what is not
+            there, or, of int8, the student.
+        allowed: Above this, the precision is not used.
+        sha256: Of the folder's other files.
+        texts_per_second: By precision, on that CPU, with a stream per core.
+    """
+
+    format: int
+    student: str
+    versions: Mapping[str, str]
+    cpu: str
+    texts: int
+    max_cosine_distance: Mapping[str, float]
+    allowed: Mapping[str, float]
+    sha256: Mapping[str, str]
+    texts_per_second: Mapping[str, float]
+
+
+def kept_export(folder: Path, make: Callable[[Path], ExportReport]) -> ExportReport:
+    """The report of an exported student; it is made first where it is not there, or is damaged.
+
+    Processes that ask at once get one: one makes it, the others wait.
+
+    Args:
+        folder: Where it belongs.
+        make: Writes the files into the folder that it gets, and returns the report.
+
+    Raises:
+        StorageError: It cannot be written.
+        Exception: What `make` raises; nothing is kept then.
+    """
+    report = _whole(folder)
+    if report is not None:
+        return report
+    try:
+        with file_lock(folder.parent / f".{folder.name}.lock"):
+            report = _whole(folder)
+            if report is None:
+                _log.info("exporting a student, once, into %s", folder)
+                with complete_folder(folder, _KIND, force=True) as draft:
+                    report = make(draft)
+                    (draft / REPORT).write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+    except (InputError, OSError) as error:
+        raise StorageError(f"the exported student cannot be kept in {folder.parent}: {error}") from error
+    return report
+
+
+def read_report(folder: Path) -> ExportReport | None:
+    """What the report says; None where there is none that can be read."""
+    try:
+        return ExportReport(**json.loads((folder / REPORT).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def compared(
+    draft: Path,
+    files: StudentFiles,
+    reference: TorchRuntime,
+    runtimes: Mapping[str, Callable[[], Runtime]],
+    *,
+    packages: tuple[str, ...],
+    allowed: Mapping[str, float],
+) -> ExportReport:
+    """Compare what was written with the original, and time it.
+
+    Args:
+        draft: The folder, without its report.
+        files: The student.
+        reference: The student in torch, on CPU.
+        runtimes: What loads it from the draft, by precision.
+        packages: Which made it.
+        allowed: Most cosine distance, by precision.
+    """
+    expected = sample_vectors(reference, files.tokens())
+    distances, rates = {}, {}
+    for precision, load in runtimes.items():
+        runtime = load()
+        distances[precision] = largest_distance(expected, sample_vectors(runtime, files.tokens()))
+        rates[precision] = _rate(runtime, files)
+    return ExportReport(
+        format=_FORMAT,
+        student=files.digest,
+        versions={name: version(name) for name in packages},
+        cpu=cpu_name(),
+        texts=len(SAMPLE),
+        max_cosine_distance=distances,
+        allowed=dict(allowed),
+        sha256={file.name: file_sha256(file) for file in sorted(draft.iterdir())},
+        texts_per_second=rates,
+    )
+
+
+def not_rounded(files: StudentFiles) -> str:
+    """Why a student cannot be computed in int8."""
+    return (
+        f"the weights of student {files.version} were not rounded for int8; trainings do that, but for shape "
+        "static and with --no-int8"
+    )
+
+
+def check_distance(files: StudentFiles, precision: str, distance: float, allowed: float) -> None:
+    """Whether an exported student may be used.
+
+    Raises:
+        RuntimeUnavailableError: It differs by more than is allowed from the original.
+    """
+    if not distance <= allowed:
+        raise RuntimeUnavailableError(
+            f"in {precision} student {files.version} differs by {distance:.1g} (cosine distance) from torch, at "
+            f"most {allowed} is allowed"
+        )
+
+
+def _whole(folder: Path) -> ExportReport | None:
+    """The report of an export that is there as it was written."""
+    if not (folder / REPORT).exists():
+        return None
+    report = read_report(folder)
+    try:
+        fits = (
+            report is not None
+            and report.format == _FORMAT
+            and all(file_sha256(folder / name) == sha for name, sha in report.sha256.items())
+        )
+    except (OSError, AttributeError):
+        fits = False
+    if not fits:
+        _log.warning("the export in %s is damaged, or of an earlier version, and is made again", folder)
+        return None
+    return report
+
+
+def _rate(runtime: Runtime, files: StudentFiles) -> float:
+    """Texts per second, at best: whatever else the machine does only adds."""
+    seconds = []
+    for _ in range(_PASSES):
+        began = time.perf_counter()
+        sample_vectors(runtime, files.tokens())
+        seconds.append(time.perf_counter() - began)
+    return len(SAMPLE) / min(seconds)

@@ -1,0 +1,153 @@
+"""A student in int8 by kernels of our own, on CPUs with AVX-512 VNNI."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.int8_grid import INT8_SCALES
+from encoders.runtime import int8_layout
+from encoders.runtime.bert_weights import BertWeights, UnusualError
+from encoders.runtime.cpu import cores, cpu_name
+from encoders.runtime.export_folder import (
+    ExportReport,
+    check_distance,
+    compared,
+    kept_export,
+    not_rounded,
+    read_report,
+)
+from encoders.runtime.int8_kernels import Int8Bert, check_int8_kernels
+from encoders.runtime.protocol import INT8_TOLERANCE, RuntimeName
+from encoders.runtime.torch_runtime import TorchRuntime
+from encoders.runtime.usual_bert import UsualBert
+from encoders.student_files import StudentFiles
+from encoders.tokens import TokenBatch
+from errors import RuntimeUnavailableError, StudentError
+
+# Of the file's structure: another one is made anew.
+_LAYOUT = 1
+_FILE = "weights.npy"
+
+
+class Int8Runtime:
+    """Computes batches side by side, one per core.
+
+    Attributes:
+        name: "native-int8".
+        batch_tokens: As of `Runtime`.
+    """
+
+    name: RuntimeName = "native-int8"
+    # A fiftieth of a second for one core: enough that handing batches over costs nothing.
+    batch_tokens = 1_024
+
+    def __init__(self, weights: Path, *, threads: int | None = None) -> None:
+        """Map the weights into memory.
+
+        Args:
+            weights: What `encoders.runtime.int8_layout` wrote.
+            threads: Threads for arithmetic; None takes one per core.
+
+        Raises:
+            RuntimeUnavailableError: See `check_int8_kernels`.
+            StudentError: The file cannot be read.
+        """
+        try:
+            self._bert = Int8Bert(int8_layout.load(weights))
+        except (OSError, ValueError) as error:
+            raise StudentError(f"{weights} cannot be loaded: {error}; remove its folder") from error
+        self._threads = threads or cores()
+
+    def run(self, batches: Iterable[TokenBatch]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+        """See `Runtime.run`."""
+        busy: deque[tuple[NDArray[np.intp], Future[NDArray[np.float32]]]] = deque()
+        # Threads of each call: they are started with its first batch, which takes less than a thousandth of what a
+        # batch takes, and no process that is forked meanwhile misses them.
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="int8")
+        try:
+            for places, tokens in batches:
+                # Twice as many as threads: while the receiver takes a batch, every thread has its next one.
+                if len(busy) == 2 * self._threads:
+                    yield _finished(*busy.popleft())
+                busy.append((places, pool.submit(self._bert.vectors, tokens)))
+            while busy:
+                yield _finished(*busy.popleft())
+        finally:
+            # The receiver may have stopped early.
+            pool.shutdown(cancel_futures=True)
+
+
+def load_int8(files: StudentFiles, *, cache: Path, threads: int | None = None) -> Int8Runtime:
+    """Load a student's weights in int8; they are exported first where that has not been done.
+
+    Args:
+        files: The student.
+        cache: Where exported students are kept.
+        threads: Threads for arithmetic; None takes one per core.
+
+    Raises:
+        RuntimeUnavailableError: The kernels cannot be used here (`check_int8_kernels`), or the student is not of the
+            usual kind, was not rounded for int8, or differs by more than is allowed from the original.
+        StorageError: They cannot be written.
+    """
+    folder, report = _exported(files, cache)
+    check_distance(files, "int8", report.max_cosine_distance["int8"], INT8_TOLERANCE)
+    return Int8Runtime(folder / _FILE, threads=threads)
+
+
+def int8_rates(files: StudentFiles, cache: Path) -> dict[RuntimeName, float]:
+    """Texts per second on this CPU; nothing where that was measured on another one.
+
+    Raises:
+        RuntimeUnavailableError, StorageError: As of `load_int8`.
+    """
+    check_int8_kernels()
+    _usual(files)
+    report = read_report(_folder(files, cache)) or _exported(files, cache)[1]
+    return {Int8Runtime.name: report.texts_per_second["int8"]} if report.cpu == cpu_name() else {}
+
+
+def _folder(files: StudentFiles, cache: Path) -> Path:
+    return cache / f"{files.digest}-int8-{_LAYOUT}"
+
+
+def _usual(files: StudentFiles) -> UsualBert:
+    """The student as one that was rounded; whether all its weights are on the grid is seen when they are packed."""
+    usual = UsualBert.of(files.layout)
+    if usual is None or not (usual.transformer / INT8_SCALES).is_file():
+        raise RuntimeUnavailableError(not_rounded(files))
+    return usual
+
+
+def _exported(files: StudentFiles, cache: Path) -> tuple[Path, ExportReport]:
+    check_int8_kernels()
+    folder = _folder(files, cache)
+    return folder, kept_export(folder, partial(_export, files, _usual(files)))
+
+
+def _export(files: StudentFiles, usual: UsualBert, draft: Path) -> ExportReport:
+    try:
+        int8_layout.save(draft / _FILE, int8_layout.pack(BertWeights(usual, int8=True)))
+    except UnusualError:
+        raise RuntimeUnavailableError(not_rounded(files)) from None
+    return compared(
+        draft,
+        files,
+        TorchRuntime.load(files.folder, device="cpu"),
+        {"int8": partial(Int8Runtime, draft / _FILE)},
+        packages=("numpy", "torch", "transformers", "sentence-transformers"),
+        allowed={"int8": INT8_TOLERANCE},
+    )
+
+
+def _finished(
+    places: NDArray[np.intp], vectors: Future[NDArray[np.float32]]
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    return places, vectors.result()
