@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from encoders.runtime.cpu import cpu_name
+from encoders.runtime.cpu import Precision, cpu_name
 from encoders.runtime.protocol import Runtime
 from encoders.runtime.sample import SAMPLE, largest_distance, sample_vectors
 from encoders.runtime.torch_runtime import TorchRuntime
@@ -104,10 +104,10 @@ def compared(
     draft: Path,
     files: StudentFiles,
     reference: TorchRuntime,
-    runtimes: Mapping[str, Callable[[], Runtime]],
+    runtimes: Mapping[Precision, Callable[[], Runtime]],
     *,
     packages: tuple[str, ...],
-    allowed: Mapping[str, float],
+    allowed: Mapping[Precision, float],
 ) -> ExportReport:
     """Compare what was written with the original, and time it.
 
@@ -120,7 +120,8 @@ def compared(
         allowed: Most cosine distance, by precision.
     """
     expected = sample_vectors(reference, files.tokens())
-    distances, rates = {}, {}
+    distances: dict[str, float] = {}
+    rates: dict[str, float] = {}
     for precision, load in runtimes.items():
         runtime = load()
         distances[precision] = largest_distance(expected, sample_vectors(runtime, files.tokens()))
@@ -132,7 +133,7 @@ def compared(
         cpu=cpu_name(),
         texts=len(SAMPLE),
         max_cosine_distance=distances,
-        allowed=dict(allowed),
+        allowed={str(precision): most for precision, most in allowed.items()},
         sha256={file.name: file_sha256(file) for file in sorted(draft.iterdir())},
         texts_per_second=rates,
     )
@@ -146,7 +147,7 @@ def not_rounded(files: StudentFiles) -> str:
     )
 
 
-def check_distance(files: StudentFiles, precision: str, distance: float, allowed: float) -> None:
+def check_distance(files: StudentFiles, precision: Precision, distance: float, allowed: float) -> None:
     """Whether an exported student may be used.
 
     Raises:

@@ -6,6 +6,7 @@ processes have the same pages. Sizes are multiples of 64 bytes, so that every ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ PANEL = 64
 GROUP = 128
 # Numbers per attention head that int8_bert.c is compiled for.
 _HEADS = (32, 64)
+_SIZES = ("hidden_size", "intermediate_size", "num_attention_heads")
 # Of the header of a numpy file; the structure of many layers takes some thousand bytes.
 _MOST_HEADER = 1_000_000
 
@@ -29,15 +31,19 @@ _MOST_HEADER = 1_000_000
 Packed = NDArray[np.void]
 
 
+def has_its_sizes(config: Mapping[str, Any]) -> bool:
+    """Whether int8_bert.c computes a BERT of such a configuration."""
+    width, inner, heads = (int(config[name]) for name in _SIZES)
+    return width % GROUP == 0 and inner % PANEL == 0 and width % heads == 0 and width // heads in _HEADS
+
+
 def pack(weights: BertWeights) -> Packed:
-    """Weights in the layout of int8_bert.c.
+    """Weights, of sizes that int8_bert.c computes, in its layout.
 
     Raises:
-        UnusualError: They are not on the grid of int8, or of sizes that int8_bert.c does not compute.
+        UnusualError: They are not on the grid of int8, or something else than linear layers stands behind the pooling.
     """
-    width, inner, denses = weights.width, weights.inner, _denses(weights)
-    if width % GROUP or inner % PANEL or width % weights.heads or width // weights.heads not in _HEADS:
-        raise UnusualError
+    denses = _denses(weights)
     packed = np.zeros(1, dtype=_structure(weights, denses))
     whole = packed[0]
     whole["words"] = weights["embeddings.word_embeddings.weight"]
@@ -68,7 +74,7 @@ def load(file: Path) -> Packed:
     Raises:
         OSError, ValueError: It cannot be read.
     """
-    found: Packed = np.load(file, mmap_mode="r", max_header_size=_MOST_HEADER)
+    found: Packed = np.lib.format.open_memmap(file, mode="r", max_header_size=_MOST_HEADER)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from encoders.int8_grid import INT8_SCALES
 from encoders.runtime import int8_layout
 from encoders.runtime.bert_weights import BertWeights, UnusualError
-from encoders.runtime.cpu import cores, cpu_name
+from encoders.runtime.cpu import Precision, cores, cpu_name
 from encoders.runtime.export_folder import (
     ExportReport,
     check_distance,
@@ -98,7 +98,10 @@ def load_int8(files: StudentFiles, *, cache: Path, threads: int | None = None) -
         StorageError: They cannot be written.
     """
     folder, report = _exported(files, cache)
-    check_distance(files, "int8", report.max_cosine_distance["int8"], INT8_TOLERANCE)
+    distance = report.max_cosine_distance.get("int8")
+    if distance is None:
+        raise RuntimeUnavailableError(not_rounded(files))
+    check_distance(files, "int8", distance, INT8_TOLERANCE)
     return Int8Runtime(folder / _FILE, threads=threads)
 
 
@@ -111,7 +114,8 @@ def int8_rates(files: StudentFiles, cache: Path) -> dict[RuntimeName, float]:
     check_int8_kernels()
     _usual(files)
     report = read_report(_folder(files, cache)) or _exported(files, cache)[1]
-    return {Int8Runtime.name: report.texts_per_second["int8"]} if report.cpu == cpu_name() else {}
+    rate = report.texts_per_second.get("int8")
+    return {} if rate is None or report.cpu != cpu_name() else {Int8Runtime.name: rate}
 
 
 def _folder(files: StudentFiles, cache: Path) -> Path:
@@ -123,6 +127,10 @@ def _usual(files: StudentFiles) -> UsualBert:
     usual = UsualBert.of(files.layout)
     if usual is None or not (usual.transformer / INT8_SCALES).is_file():
         raise RuntimeUnavailableError(not_rounded(files))
+    if not int8_layout.has_its_sizes(usual.config):
+        raise RuntimeUnavailableError(
+            f"student {files.version} is of sizes that the int8 kernels do not compute (docs/runtimes.md)"
+        )
     return usual
 
 
@@ -133,15 +141,19 @@ def _exported(files: StudentFiles, cache: Path) -> tuple[Path, ExportReport]:
 
 
 def _export(files: StudentFiles, usual: UsualBert, draft: Path) -> ExportReport:
+    runtimes: dict[Precision, Callable[[], Int8Runtime]] = {}
     try:
         int8_layout.save(draft / _FILE, int8_layout.pack(BertWeights(usual, int8=True)))
     except UnusualError:
-        raise RuntimeUnavailableError(not_rounded(files)) from None
+        # That is kept, too: nobody has to find it out again.
+        pass
+    else:
+        runtimes["int8"] = partial(Int8Runtime, draft / _FILE)
     return compared(
         draft,
         files,
         TorchRuntime.load(files.folder, device="cpu"),
-        {"int8": partial(Int8Runtime, draft / _FILE)},
+        runtimes,
         packages=("numpy", "torch", "transformers", "sentence-transformers"),
         allowed={"int8": INT8_TOLERANCE},
     )

@@ -85,7 +85,7 @@ def openvino_rates(files: StudentFiles, cache: Path) -> dict[RuntimeName, float]
     if report.cpu != cpu_name():
         return {}
     rates = report.texts_per_second
-    return {name: rates[precision] for precision, name in NAMES.items() if precision in rates}
+    return {NAMES[precision]: rates[precision] for precision in capable_precisions() if precision in rates}
 
 
 def exported(files: StudentFiles, cache: Path) -> tuple[Path, ExportReport]:

@@ -13,7 +13,7 @@ import pytest
 
 from distillation.rounding import round_student
 from encoders import TOLERANCE, Student, StudentFiles, content_digest
-from encoders.runtime import export, exported, load_exported
+from encoders.runtime import export_folder, exported, load_exported, openvino_export
 from encoders.tokens import TokenBatch, token_batches
 from errors import StudentError
 from tests.support.embeddings import assert_one_vector_per_text, distances, many_texts
@@ -29,7 +29,7 @@ TEXTS = [
     "ps5",
     "vintage levis 501 denim jeans made in usa 32x30 with button fly and red tab",
 ]
-PRECISIONS = export.capable_precisions()
+PRECISIONS = openvino_export.capable_precisions()
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_a_student_is_exported_once_and_its_folder_left_alone(files, cache, tmp_
         shutil.copytree(made, draft, dirs_exist_ok=True)
         return report
 
-    monkeypatch.setattr(export, "_export", again)
+    monkeypatch.setattr(openvino_export, "_export", again)
     before = content_digest(files.folder), sorted(files.folder.rglob("*"))
     threads = [threading.Thread(target=exported, args=(files, tmp_path)) for _ in range(3)]
     for thread in threads:
@@ -175,7 +175,7 @@ def test_a_student_is_exported_once_and_its_folder_left_alone(files, cache, tmp_
 
 
 def test_an_export_that_fails_leaves_nothing(files, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(export, "bert_graph", unusual)
+    monkeypatch.setattr(openvino_export, "bert_graph", unusual)
     monkeypatch.setattr("torch.export.export", lambda *_, **__: 1 / 0)
     with caplog.at_level(logging.WARNING):
         loaded = Student.load(str(files.folder), device="cpu", runtime="openvino-fp32", cache=tmp_path)
@@ -188,11 +188,11 @@ def test_an_export_that_fails_leaves_nothing(files, tmp_path, monkeypatch, caplo
     ("wanted", "level", "why"),
     [
         ("openvino-bf16", "WARNING", "runtime openvino-fp32 in place of openvino-bf16: the CPU ("),
-        ("auto", "INFO", "runtime openvino-fp32: the fastest here of openvino-fp32, openvino-bf16, torch"),
+        ("auto", "INFO", "; the fastest here of openvino-fp32, openvino-bf16, openvino-int8, torch"),
     ],
 )
 def test_a_cpu_without_bf16_computes_in_fp32_and_says_so_once(files, cache, monkeypatch, caplog, wanted, level, why):
-    monkeypatch.setattr(export, "capable_precisions", lambda: ["fp32"])
+    monkeypatch.setattr(openvino_export, "capable_precisions", lambda: ["fp32"])
     with caplog.at_level(logging.INFO, logger="encoders"):
         loaded = Student.load(str(files.folder), device="cpu", runtime=wanted, cache=cache)
     assert loaded.runtime == "openvino-fp32"
@@ -216,7 +216,7 @@ def test_auto_takes_what_was_faster_on_this_cpu(files, cache, tmp_path, change, 
     folder, report = exported(files, own)
     assert set(report.texts_per_second) == set(PRECISIONS)
     assert all(rate > 0 for rate in report.texts_per_second.values())
-    path = folder / export.REPORT
+    path = folder / export_folder.REPORT
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
     assert Student.load(str(files.folder), device="cpu", runtime="auto", cache=own).runtime == expected
 
@@ -225,7 +225,7 @@ def test_a_report_of_an_earlier_version_is_made_again(files, cache, tmp_path, ca
     own = tmp_path / "runtimes"
     shutil.copytree(cache, own)
     folder, report = exported(files, own)
-    path = folder / export.REPORT
+    path = folder / export_folder.REPORT
     old = json.loads(path.read_text(encoding="utf-8"))
     del old["texts_per_second"]
     path.write_text(json.dumps(old), encoding="utf-8")
@@ -237,7 +237,7 @@ def test_a_report_of_an_earlier_version_is_made_again(files, cache, tmp_path, ca
 
 
 def test_without_openvino_torch_computes(files, cache, monkeypatch, caplog):
-    monkeypatch.setattr(export, "find_spec", lambda name: None)
+    monkeypatch.setattr(openvino_export, "find_spec", lambda name: None)
     with caplog.at_level(logging.WARNING):
         loaded = Student.load(str(files.folder), device="cpu", runtime="openvino-fp32", cache=cache)
     assert loaded.runtime == "torch"
@@ -251,7 +251,7 @@ def test_auto_tries_once_to_export_a_student_that_cannot_be(files, tmp_path, mon
         tried.append(1)
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(export, "bert_graph", unusual)
+    monkeypatch.setattr(openvino_export, "bert_graph", unusual)
     monkeypatch.setattr("torch.export.export", fails)
     with caplog.at_level(logging.INFO, logger="encoders"):
         loaded = Student.load(str(files.folder), device="cpu", runtime="auto", cache=tmp_path)
@@ -261,7 +261,7 @@ def test_auto_tries_once_to_export_a_student_that_cannot_be(files, tmp_path, mon
 
 
 def test_a_precision_that_is_not_exact_enough_is_not_used(files, cache, monkeypatch, caplog):
-    monkeypatch.setattr(export, "_ALLOWED", {"fp32": -1.0})
+    monkeypatch.setattr(openvino_export, "_ALLOWED", {"fp32": -1.0})
     with caplog.at_level(logging.WARNING):
         loaded = Student.load(str(files.folder), device="cpu", runtime="openvino-fp32", cache=cache)
     assert loaded.runtime == "torch"

@@ -6,19 +6,24 @@ from pathlib import Path
 from encoders import find_model
 
 
-def make_tiny_student(folder: Path, seed: int = 0) -> Path:
-    """A student of 32 dimensions with the base's tokenizer, in the folder `folder`."""
+def make_tiny_student(folder: Path, seed: int = 0, *, width: int = 32, heads: int = 2, layers: int = 1) -> Path:
+    """A student of `width` dimensions with the base's tokenizer, in the folder `folder`."""
     import torch
     from sentence_transformers import SentenceTransformer
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(seed)
     shutil.copytree(find_model("sentence-transformers/all-MiniLM-L6-v2"), folder)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes = {
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+    }
     BertModel(BertConfig(**sizes)).save_pretrained(folder)
     pooling = folder / "1_Pooling" / "config.json"
-    pooling.write_text(pooling.read_text().replace("384", "32"))
-    assert SentenceTransformer(str(folder)).get_embedding_dimension() == 32
+    pooling.write_text(pooling.read_text().replace("384", str(width)))
+    assert SentenceTransformer(str(folder)).get_embedding_dimension() == width
     return folder
 
 

@@ -1,0 +1,231 @@
+"""Our own int8 kernels: the arithmetic of a BERT of any size and text, and what happens where they cannot run."""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense
+
+from distillation.rounding import round_student
+from encoders import INT8_TOLERANCE, Student, StudentFiles
+from encoders.runtime import int8_kernels, load_int8
+from encoders.runtime.int8_kernels import check_int8_kernels
+from encoders.runtime.int8_runtime import Int8Runtime
+from encoders.tokens import TokenBatch, token_batches
+from errors import RuntimeUnavailableError, StudentError
+from tests.support.embeddings import assert_one_vector_per_text, distances, many_texts
+from tests.support.tiny_models import make_tiny_student
+
+
+def why_not() -> str:
+    """Why the kernels cannot be used here, if they cannot."""
+    try:
+        check_int8_kernels()
+    except RuntimeUnavailableError as error:
+        return str(error)
+    return ""
+
+
+needs_kernels = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+
+
+def make_student(folder: Path, *, width: int, heads: int, layers: int, behind: str) -> Path:
+    """A student of random weights on the grid of int8, none of them at its usual beginning of zeros and ones."""
+    torch.manual_seed(0)
+    plain = make_tiny_student(folder.with_name(f"{folder.name}-plain"), width=width, heads=heads, layers=layers)
+    model = SentenceTransformer(str(plain), device="cpu")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += torch.randn_like(parameter) * 0.1
+    transformer, pooling, normalize = model
+    modules = {
+        "normalize": [normalize],
+        "nothing": [],
+        "dense": [Dense(width, 64, activation_function=torch.nn.Identity()), normalize],
+        "two dense": [
+            Dense(width, 128, bias=False, activation_function=torch.nn.Identity()),
+            Dense(128, 64, activation_function=torch.nn.Identity()),
+        ],
+    }[behind]
+    SentenceTransformer(modules=[transformer, pooling, *modules], device="cpu").save_pretrained(
+        str(folder), create_model_card=False
+    )
+    assert round_student(folder, many_texts(300))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return make_student(tmp_path_factory.mktemp("students") / "wide", width=128, heads=4, layers=2, behind="dense")
+
+
+@pytest.fixture(scope="module")
+def files(folder) -> StudentFiles:
+    return StudentFiles.find(str(folder))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runtimes")
+
+
+def long_texts() -> list[str]:
+    """Texts of one to 256 tokens, where blocks, panels and vectors of attention begin and end."""
+    words = many_texts(1)[0].split()[:-1] * 300
+    return [" ".join(words[:count]) for count in (0, 1, 2, 13, 14, 15, 29, 30, 31, 62, 63, 94, 100, 189, 191, 250, 254)]
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("width", "heads", "layers", "behind"),
+    [(128, 4, 2, "normalize"), (128, 2, 1, "nothing"), (256, 4, 1, "dense"), (384, 12, 1, "two dense")],
+)
+def test_vectors_are_those_of_torch_whatever_the_sizes(tmp_path, width, heads, layers, behind):
+    folder = make_student(tmp_path / "student", width=width, heads=heads, layers=layers, behind=behind)
+    files = StudentFiles.find(str(folder))
+    texts = [*long_texts(), *many_texts(400)]
+    expected = Student.load(str(folder), device="cpu")._read(texts)
+    runtime = load_int8(files, cache=tmp_path / "runtimes", threads=2)
+    found = runtime.run(token_batches(texts, files.tokens(), runtime.batch_tokens))
+    whole, own = (
+        {place: row for places, rows in batches for place, row in zip(places.tolist(), rows, strict=True)}
+        for batches in (expected, found)
+    )
+    assert sorted(own) == list(range(len(texts)))
+    a, b = (np.stack([each[place] for place in range(len(texts))]) for each in (whole, own))
+    assert b.dtype == np.float32
+    assert a.shape == b.shape
+    # As they come, not normalised: lengths agree, too.
+    lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+    np.testing.assert_allclose(lengths[1], lengths[0], rtol=0.02)
+    found_distances = distances(a / lengths[0][:, None], b / lengths[1][:, None])
+    assert 1e-7 < found_distances.mean() < 2e-4
+    assert found_distances.max() < INT8_TOLERANCE
+
+
+@needs_kernels
+def test_a_text_has_one_vector_whatever_stands_beside_it(folder, cache):
+    student = Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache)
+    assert student.runtime == "native-int8"
+    assert_one_vector_per_text(student)
+
+
+@needs_kernels
+def test_threads_share_a_student(folder, cache):
+    student = Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache, threads=2)
+    texts = many_texts(200)
+    expected = student.embed_keyphrases(texts)
+    found = {}
+    threads = [
+        threading.Thread(target=lambda at=at: found.update({at: student.embed_keyphrases(texts[at:])}))
+        for at in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for at in range(8):
+        np.testing.assert_array_equal(found[at], expected[at:])
+
+
+@needs_kernels
+def test_a_receiver_may_stop_early_and_batches_may_fail(files, cache):
+    runtime = load_int8(files, cache=cache, threads=1)
+    batches = list(token_batches(many_texts(50), files.tokens(), 32))
+    whole = [vectors for _, vectors in runtime.run(batches)]
+    stopped = runtime.run(batches)
+    next(stopped)
+    stopped.close()
+    for expected, (_, found) in zip(whole, runtime.run(batches), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+    def failing():
+        yield batches[0]
+        raise ValueError("no more texts")
+
+    with pytest.raises(ValueError, match="no more texts"):
+        list(runtime.run(failing()))
+
+
+@needs_kernels
+@pytest.mark.parametrize("ids", [[[101, 30_522]], [[-1, 102]], [[101] * 600]])
+def test_tokens_that_the_student_does_not_know_are_refused(files, cache, ids):
+    runtime = load_int8(files, cache=cache, threads=1)
+    with pytest.raises(StudentError, match="512 places and 30522 words; its tokenizer and its weights do not belong"):
+        list(runtime.run([TokenBatch(np.array([0]), np.array(ids))]))
+
+
+@needs_kernels
+def test_weights_are_written_once_and_made_again_if_damaged(files, tmp_path, caplog):
+    texts = TokenBatch(np.array([0]), np.array([[101, 2417, 6007, 102]]))
+    ((_, first),) = load_int8(files, cache=tmp_path).run([texts])
+    (made,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    report = json.loads((made / "report.json").read_text(encoding="utf-8"))
+    assert report["max_cosine_distance"]["int8"] < INT8_TOLERANCE
+    assert report["texts_per_second"]["int8"] > 0
+    weights = made / "weights.npy"
+    before = weights.stat().st_mtime_ns
+    load_int8(files, cache=tmp_path)
+    assert weights.stat().st_mtime_ns == before
+    content = bytearray(weights.read_bytes())
+    content[-1000] ^= 255
+    weights.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        ((_, again),) = load_int8(files, cache=tmp_path).run([texts])
+    assert "is damaged" in caplog.text
+    np.testing.assert_array_equal(again, first)
+    weights.write_bytes(b"no weights")
+    with pytest.raises(StudentError, match=r"weights\.npy cannot be loaded: .*; remove its folder"):
+        Int8Runtime(weights)
+
+
+@needs_kernels
+def test_a_student_that_is_exported_already_is_loaded_without_torch(folder, files, cache):
+    load_int8(files, cache=cache)
+    code = (
+        "import sys; from pathlib import Path; from encoders import Student;"
+        f"s = Student.load({str(folder)!r}, runtime='native-int8', cache=Path({str(cache)!r}));"
+        "assert s.embed_keyphrases(['ps5']).shape == (1, 64) and s.runtime == 'native-int8';"
+        "sys.exit('torch' in sys.modules or 'openvino' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@needs_kernels
+def test_sizes_that_the_kernels_do_not_compute_go_to_another_runtime(tiny_folder, tmp_path, caplog):
+    folder = shutil.copytree(tiny_folder, tmp_path / "tiny")
+    assert round_student(folder, many_texts(20))
+    with caplog.at_level(logging.WARNING):
+        student = Student.load(str(folder), device="cpu", runtime="native-int8", cache=tmp_path / "runtimes")
+    assert student.runtime != "native-int8"
+    assert "is of sizes that the int8 kernels do not compute" in caplog.text
+
+
+@pytest.mark.parametrize("lacks", ["a compiler", "instructions"])
+def test_where_the_kernels_cannot_run_another_runtime_computes(folder, cache, monkeypatch, caplog, lacks):
+    def unavailable() -> None:
+        raise RuntimeUnavailableError("the CPU (a plain one) has no AVX-512 VNNI, which the int8 kernels need")
+
+    if lacks == "a compiler":
+        int8_kernels._library.cache_clear()
+        monkeypatch.setattr(int8_kernels, "find_spec", lambda name: None)
+    else:
+        monkeypatch.setattr(int8_kernels, "_library", unavailable)
+    try:
+        with caplog.at_level(logging.INFO, logger="encoders"):
+            student = Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache)
+            automatic = Student.load(str(folder), device="cpu", runtime="auto", cache=cache)
+    finally:
+        monkeypatch.undo()
+        int8_kernels._library.cache_clear()
+    assert "native-int8" not in (student.runtime, automatic.runtime)
+    expected = "install gcc and then keydistill again" if lacks == "a compiler" else "has no AVX-512 VNNI"
+    assert [record.levelname for record in caplog.records if expected in record.message] == ["WARNING", "INFO"]
