@@ -95,19 +95,21 @@ INLINE vec gelu(vec x) {
 }
 
 /* PANEL numbers to levels. */
-INLINE void store_levels(uint8_t *to, const vec *x, vec per_step) {
+INLINE void store_levels(uint8_t *to, const vec *x, vec per_unit) {
     __m512i q[4];
-    EACH(c, 4) q[c] = _mm512_cvtps_epi32(_mm512_mul_ps(x[c], per_step));
+    EACH(c, 4) q[c] = _mm512_cvtps_epi32(_mm512_mul_ps(x[c], per_unit));
     const __m512i parts = _mm512_packs_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
     /* Packing takes four numbers of each vector in turn. */
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     _mm512_storeu_si512(to, _mm512_xor_si512(_mm512_permutexvar_epi32(order, parts), _mm512_set1_epi8(-128)));
 }
 
-/* The step for a group whose greatest magnitudes these are. */
-INLINE float step_for(vec greatest) {
+/* Levels per unit in a group whose greatest magnitudes these are; `step` becomes its inverse. */
+INLINE vec levels_per_unit(vec greatest, float *step) {
     /* Zeros have any step. */
-    return (_mm512_reduce_max_ps(_mm512_abs_ps(greatest)) + 1e-30f) / 127;
+    const float top = _mm512_reduce_max_ps(_mm512_abs_ps(greatest)) + 1e-30f;
+    *step = top * (1.0f / 127);
+    return of(127 / top);
 }
 
 /* PANEL numbers of a row times their scales, if there are any. */
@@ -126,11 +128,11 @@ INLINE void round_row(const float *row, const float *scales, const linear *w, ui
             load_scaled(x, row + i, scales ? scales + i : 0);
             EACH(c, 4) greatest[c] = greater(greatest[c], x[c]);
         }
-        const float step = step_for(greater(greater(greatest[0], greatest[1]), greater(greatest[2], greatest[3])));
-        steps[start / w->group] = step;
+        const vec all = greater(greater(greatest[0], greatest[1]), greater(greatest[2], greatest[3]));
+        const vec per_unit = levels_per_unit(all, steps + start / w->group);
         for (long i = start; i < start + w->group; i += PANEL) {
             load_scaled(x, row + i, scales ? scales + i : 0);
-            store_levels(levels + i, x, of(1 / step));
+            store_levels(levels + i, x, per_unit);
         }
     }
 }
@@ -139,14 +141,14 @@ INLINE void round_row(const float *row, const float *scales, const linear *w, ui
 INLINE void round_gelu(const float *row, const float *scales, uint8_t *levels, float *step) {
     vec x[4];
     EACH(c, 4) x[c] = _mm512_mul_ps(gelu(load(row + 16 * c)), load(scales + 16 * c));
-    *step = step_for(greater(greater(x[0], x[1]), greater(x[2], x[3])));
-    store_levels(levels, x, of(1 / *step));
+    store_levels(levels, x, levels_per_unit(greater(greater(x[0], x[1]), greater(x[2], x[3])), step));
 }
 
 /* Some rows of `product`, one panel. `rows` is known where this is inlined, so that the sums stay in registers. */
 INLINE void tile(const int rows, const linear *w, long panel, rounded x, float *to, long stride) {
     const long groups = w->inputs / w->group;
     const int8_t *weights = w->levels + panel * PANEL * w->inputs;
+    const float *steps = w->steps + panel * PANEL, *bias = w->bias + panel * PANEL;
     float sums[ROWS][PANEL] __attribute__((aligned(64)));
     for (long g = 0; g < groups; g++) {
         __m512i acc[ROWS][4];
@@ -162,25 +164,19 @@ INLINE void tile(const int rows, const linear *w, long panel, rounded x, float *
                 int32_t four;
                 memcpy(&four, inputs + r * w->inputs + i, 4);
                 const __m512i a = _mm512_set1_epi32(four);
-                EACH(c, 4) acc[r][c] = _mm512_dpbusd_epi32(acc[r][c], a, b[c]);
+                EACH(c, 4) __asm__("vpdpbusd %2, %1, %0" : "+v"(acc[r][c]) : "v"(a), "v"(b[c]));
             }
         }
-        /* Sums are read below; without this the compiler keeps copies of all of them in the loop (gcc 12). */
-        EACH(r, rows)
-            EACH(c, 4) __asm__("" : "+v"(acc[r][c]));
         EACH(r, rows) {
             const vec step = of(x.steps[r * groups + g]);
             EACH(c, 4) {
                 const vec found = _mm512_cvtepi32_ps(acc[r][c]);
                 float *sum = &sums[r][16 * c];
-                store(sum, g ? _mm512_fmadd_ps(found, step, load(sum)) : _mm512_mul_ps(found, step));
+                const vec all = g ? _mm512_fmadd_ps(found, step, load(sum)) : _mm512_mul_ps(found, step);
+                if (g + 1 < groups) store(sum, all);
+                else store(to + r * stride + 16 * c, _mm512_fmadd_ps(all, load(steps + 16 * c), load(bias + 16 * c)));
             }
         }
-    }
-    EACH(c, 4) {
-        const vec steps = load(w->steps + panel * PANEL + 16 * c), bias = load(w->bias + panel * PANEL + 16 * c);
-        EACH(r, rows)
-            store(to + r * stride + 16 * c, _mm512_fmadd_ps(load(&sums[r][16 * c]), steps, bias));
     }
 }
 
