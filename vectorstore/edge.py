@@ -126,12 +126,7 @@ class EmbeddedEngine:
             )
         if not np.isfinite(points.vectors).all():
             raise VectorStoreError(f"vectors for {name!r} hold values that are not finite; nothing was written")
-        rows = [
-            edge.Point(id, vector, payload)
-            for id, vector, payload in zip(
-                translate.point_ids(list(points.ids)), points.vectors, points.payloads, strict=True
-            )
-        ]
+        rows = translate.points(points)
         with translated(f"writing to {name!r}"):
             self._shards.writer(name).update(edge.UpdateOperation.upsert_points(rows))
             self._shards.wrote(name, len(points))

@@ -11,7 +11,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from errors import VectorStoreError
-from vectorstore.engine import CollectionSpec, FieldType, Hit, Record, SearchParams, Vectors
+from vectorstore.engine import CollectionSpec, FieldType, Hit, PointBatch, Record, SearchParams, Vectors
 from vectorstore.filters import AnyOf, Condition, Equals, Filter
 
 _SCHEMAS: dict[FieldType, edge.PayloadSchemaType] = {
@@ -107,6 +107,20 @@ def record(point: edge.Record) -> Record:
 def _float32(values: list[float]) -> Vectors:
     """The array of these numbers, which float32 holds exactly; in half the time that `numpy.array` takes for it."""
     return np.frombuffer(bytearray(struct.pack(f"{len(values)}f", *values)), dtype=np.float32)
+
+
+def points(batch: PointBatch) -> list[edge.Point]:
+    """Points to write.
+
+    Raises:
+        VectorStoreError: An id is no UUID.
+    """
+    ids, vectors = point_ids(list(batch.ids)), np.asarray(batch.vectors, dtype=np.float32)
+    return [
+        # The binding asks for number after number: 384 of them take 7 microseconds of a view, 23 of an array.
+        edge.Point(id, memoryview(vector), payload)  # type: ignore[arg-type]  # the stub knows lists alone
+        for id, vector, payload in zip(ids, vectors, batch.payloads, strict=True)
+    ]
 
 
 def having_ids(ids: list[str]) -> edge.Filter:

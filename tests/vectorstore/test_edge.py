@@ -194,6 +194,16 @@ def test_no_acknowledged_point_is_lost_when_the_writer_is_killed(root):
         assert engine.count("a") == len(stored)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f4"])
+def test_vectors_are_stored_to_the_bit(engine, dtype):
+    batch = points(0, 7)
+    engine.create("a", CollectionSpec(DIMENSION), {})
+    turned = np.asfortranarray(batch.vectors).astype(dtype)
+    engine.upsert("a", PointBatch(batch.ids, turned, batch.payloads))
+    for record, vector in zip(engine.retrieve("a", batch.ids, with_vectors=True), batch.vectors, strict=True):
+        np.testing.assert_array_equal(record.vector, vector)
+
+
 def test_a_second_writer_is_refused(engine, root):
     engine.create("a", CollectionSpec(DIMENSION), {})
     engine.upsert("a", points(0, 5))
