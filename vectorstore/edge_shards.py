@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import qdrant_edge
@@ -13,8 +14,28 @@ from errors import CollectionNotFoundError, CollectionStateError, VectorStoreErr
 from vectorstore.catalog import Catalog
 from vectorstore.edge_view import View, Views
 
-# A shard that is written to keeps all it wrote mapped, and its log grows, until it is closed.
-_REOPEN_AFTER = 50_000
+# Points after which a shard is flushed: until then its log grows.
+_FLUSH_AFTER = 50_000
+# A shard that is written to keeps all it wrote mapped until it is closed. Opening it again reads something of every
+# point; where a part of them must be new, that adds up to a few microseconds a point however many there come to be.
+_REOPEN_AFTER_SHARE = 0.5
+
+
+@dataclass(slots=True)
+class _Writer:
+    """A shard that is open for writing.
+
+    Attributes:
+        shard: The shard.
+        found: Points that it had when it was opened.
+        written: Points that were written since.
+        unflushed: Of these, those after the last flush.
+    """
+
+    shard: qdrant_edge.EdgeShard
+    found: int = 0
+    written: int = 0
+    unflushed: int = 0
 
 
 class Shards:
@@ -95,28 +116,39 @@ class Shards:
             self._reopen_after_fork()
             if name not in self._writers:
                 with translated(f"opening {name!r} for writing"):
-                    self._writers[name] = qdrant_edge.EdgeShard.load(str(self.folder(name)))
-            return self._writers[name]
+                    shard = qdrant_edge.EdgeShard.load(str(self.folder(name)))
+                    self._writers[name] = _Writer(shard, shard.info().points_count)
+            return self._writers[name].shard
 
     def adopt(self, name: str, shard: qdrant_edge.EdgeShard) -> None:
         """Keep the shard of a collection that was just made, to write to."""
         with self._mutex:
             self._reopen_after_fork()
-            self._writers[name] = shard
+            self._writers[name] = _Writer(shard)
 
     def wrote(self, name: str, points: int) -> None:
-        """Take note of so many written points; now and then the shard is closed, to be opened again when needed."""
+        """Take note of so many points that were written through `writer`.
+
+        Now and then the shard is flushed, or closed, to be opened again when needed.
+        """
         with self._mutex:
-            self._written[name] = self._written.get(name, 0) + points
-            if self._written[name] >= _REOPEN_AFTER:
-                self.close_writer(name)
+            writer = self._writers.get(name)
+            if writer is None:
+                return  # another thread closed it meanwhile
+            writer.written += points
+            writer.unflushed += points
+            if writer.unflushed >= _FLUSH_AFTER:
+                if writer.written >= writer.found * _REOPEN_AFTER_SHARE:
+                    self.close_writer(name)
+                else:
+                    writer.shard.flush()
+                    writer.unflushed = 0
 
     def close_writer(self, name: str) -> None:
         """Close the shard that a collection is written through, if it is open."""
         with self._mutex:
-            self._written.pop(name, None)
             if name in self._writers:
-                self._writers.pop(name).close()
+                self._writers.pop(name).shard.close()
 
     def release(self, name: str) -> None:
         """Let go of a ready collection's view, whose folder is deleted with it."""
@@ -130,15 +162,14 @@ class Shards:
         with self._mutex:
             if os.getpid() == self._pid:
                 for writer in self._writers.values():
-                    writer.close()
+                    writer.shard.close()
                 self._views.close()
             self._forget()
 
     def _forget(self) -> None:
         self._pid = os.getpid()
-        self._writers: dict[str, qdrant_edge.EdgeShard] = {}
+        self._writers: dict[str, _Writer] = {}
         self._views = Views()
-        self._written: dict[str, int] = {}
 
     def _reopen_after_fork(self) -> None:
         # A shard that was opened before a fork hangs the child at its first query.

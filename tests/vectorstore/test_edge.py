@@ -9,12 +9,14 @@ import threading
 import time
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from qdrant_edge import EdgeShard
 
 from errors import AliasChangedError, CollectionNotFoundError, CollectionStateError, VectorStoreError
-from vectorstore import CollectionSpec, PointBatch, SearchParams, edge_view
+from vectorstore import CollectionSpec, PointBatch, SearchParams, edge_shards, edge_view
 from vectorstore.edge import EmbeddedEngine
 from vectorstore.edge_translation import hit, query_request
 
@@ -192,6 +194,23 @@ def test_no_acknowledged_point_is_lost_when_the_writer_is_killed(root):
         engine.upsert("a", points(0, acknowledged.value))
         engine.finish("a")
         assert engine.count("a") == len(stored)
+
+
+def test_a_growing_collection_is_opened_ever_more_rarely(engine, root, monkeypatch):
+    monkeypatch.setattr(edge_shards, "_FLUSH_AFTER", 10)
+    opened: list[int] = []
+
+    def load(folder: str) -> EdgeShard:
+        shard = EdgeShard.load(folder)
+        opened.append(shard.info().points_count)
+        return shard
+
+    monkeypatch.setattr(edge_shards, "qdrant_edge", SimpleNamespace(EdgeShard=SimpleNamespace(load=load)))
+    engine.create("a", CollectionSpec(DIMENSION), {})
+    for first in range(0, 200, 5):
+        engine.upsert("a", points(first, 5))
+    assert opened == [10, 20, 30, 50, 80, 120, 180]
+    assert engine.count("a") == 200
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f4"])
