@@ -62,6 +62,8 @@ class Reindexer(LocalWork[ReindexRun]):
         missing = run.missing_parts
         if missing:
             self._progress.start("embed and upsert", self._steps.rows_of(run, missing), "keyphrases")
-        for number in missing:
-            self.run = run = self._steps.embed_part(run, number, lease)
-        return run
+
+        def recorded(now: ReindexRun) -> None:
+            self.run = now
+
+        return self._steps.embed_parts(run, missing, lease, recorded)

@@ -6,7 +6,7 @@ were in flight.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -146,34 +146,52 @@ class ReindexSteps:
             )
         return record(self._store, run, lambda now: now.moved(state, **changes).timed(run.state, seconds), lease)
 
-    def embed_part(self, run: ReindexRun, number: int, lease: Lease) -> ReindexRun:
-        """Embed one part, write its points and record that it is done.
+    def embed_parts(
+        self,
+        run: ReindexRun,
+        numbers: Iterable[int],
+        lease: Lease,
+        recorded: Callable[[ReindexRun], None] | None = None,
+    ) -> ReindexRun:
+        """Embed parts, write their points, and record of each that it is done once all its points are durable.
+
+        Args:
+            run: Is building.
+            numbers: The parts, in the order in which they are done.
+            lease: Of the run or the part.
+            recorded: Told the run after each part, on another thread.
+
+        Returns:
+            The run as it was recorded last.
 
         Raises:
             LeaseLostError: Somebody else works on it.
             RunStateError: The run was cancelled, or failed elsewhere.
-            KeydistillError: It failed; writing it again is writing it once.
+            KeydistillError: It failed; writing a part again is writing it once.
         """
-        rows = self._sources.snapshot(run.id).read(number)
-        began = time.monotonic()
+        snapshot = self._sources.snapshot(run.id)
         vectors = self._vectors_of(run)
+        latest, began = run, time.monotonic()
 
-        def write(window: pa.Table, found: Vectors) -> None:
-            ids: list[str] = window.column("point_id").to_pylist()
-            fields = payloads(window)
-            for start in range(0, len(ids), self._settings.upsert_batch):
-                # A process that slept through the end of its lease must not write over what came after.
-                lease.check()
-                some = slice(start, start + self._settings.upsert_batch)
-                self._engine.upsert(run.collection, PointBatch(ids[some], found[some], fields[some]))
+        def write(number: int, window: pa.Table, found: Vectors, is_last: bool) -> None:
+            nonlocal latest, began
+            self._write(run, window, found, lease)
+            if not is_last:
+                return
+            began, seconds = time.monotonic(), time.monotonic() - began
+            latest = record(self._store, run, lambda now: now.with_part(number).timed("embedding", seconds), lease)
+            if recorded is not None:
+                recorded(latest)
 
-        # While the engine takes the points of one window, the vectors of the next are computed.
+        # While the engine takes the points of one window, the vectors of the next are computed, be it of the next part.
         with in_turn(write) as put:
-            for start in range(0, len(rows), _WINDOW_ROWS):
-                window = rows.slice(start, _WINDOW_ROWS)
-                put(window, vectors.of(window, self._progress.advance))
-        seconds = time.monotonic() - began
-        return record(self._store, run, lambda now: now.with_part(number).timed("embedding", seconds), lease)
+            for number in numbers:
+                rows = snapshot.read(number)
+                for start in range(0, len(rows), _WINDOW_ROWS):
+                    window = rows.slice(start, _WINDOW_ROWS)
+                    found = vectors.of(window, self._progress.advance)
+                    put(number, window, found, start + _WINDOW_ROWS >= len(rows))
+        return latest
 
     def rows_of(self, run: ReindexRun, parts: Sequence[int]) -> int:
         """Rows of these parts together."""
@@ -203,6 +221,15 @@ class ReindexSteps:
             found = RowVectors(self._engine, donor, student, run.student_version, run.dimension)
             self._vectors = run.id, found
         return self._vectors[1]
+
+    def _write(self, run: ReindexRun, rows: pa.Table, vectors: Vectors, lease: Lease) -> None:
+        ids: list[str] = rows.column("point_id").to_pylist()
+        fields = payloads(rows)
+        for start in range(0, len(ids), self._settings.upsert_batch):
+            # A process that slept through the end of its lease must not write over what came after.
+            lease.check()
+            some = slice(start, start + self._settings.upsert_batch)
+            self._engine.upsert(run.collection, PointBatch(ids[some], vectors[some], fields[some]))
 
     def _take_snapshot(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         folder = self._store.folder(run.id) / "snapshot"

@@ -138,7 +138,7 @@ def embed_part(process: WorkerProcess, run_id: str, number: int, send: Send) -> 
         with _recording_failure(store, run.id, None):
             run = _attempted(process, run, part_name(number), lambda now: now.with_part_begun(number), lease)
             with _only_if_it_is_not_passing(store, run.id, part_name(number)):
-                run = process.embedding.embed_part(run, number, lease)
+                run = process.embedding.embed_parts(run, [number], lease)
     except (LeaseLostError, RunStateError) as reason:
         return str(reason)
     finally:

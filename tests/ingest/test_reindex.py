@@ -19,6 +19,7 @@ from errors import (
     StorageError,
     StudentMismatchError,
     TooManyRejectsError,
+    VectorStoreError,
     VerificationError,
 )
 from ingest import Reindexer, Snapshot
@@ -26,7 +27,7 @@ from ingest.progress import NoProgress
 from runs.file_store import FileRunStore
 from settings import Settings, load_settings
 from tests.support.inventories import write_inventory
-from vectorstore import Engine
+from vectorstore import Engine, PointBatch
 from vectorstore.edge import EmbeddedEngine
 
 ROWS = 240
@@ -207,6 +208,27 @@ def test_a_resumed_run_repeats_no_finished_part(reindexer, tiny_student, invento
     )
     run = reindexer.resume(reindexer.run.id)
     assert sum(embedded) == ROWS - done * PART_ROWS + run.report["rows_embedded_again"]
+
+
+def test_a_part_is_done_only_when_all_its_points_are_written(reindexer, engine, inventory, monkeypatch):
+    upsert = engine.upsert
+    written: list[int] = []
+
+    def failing(name: str, points: PointBatch) -> None:
+        # Of 50 rows in batches of 20, the last batch of the second part; the third one is embedded by then.
+        written.append(len(points))
+        if len(written) == 6:
+            raise VectorStoreError("pretended")
+        upsert(name, points)
+
+    monkeypatch.setattr(engine, "upsert", failing)
+    with pytest.raises(VectorStoreError, match="pretended"):
+        reindexer.start([inventory])
+    assert written == [20, 20, 10, 20, 20, 10]
+    assert reindexer.run.parts_done == (0,)
+    monkeypatch.setattr(engine, "upsert", upsert)
+    assert reindexer.resume(reindexer.run.id).state == "live"
+    assert engine.count("keyphrases") == ROWS
 
 
 def test_a_swap_by_somebody_else_is_not_undone(reindexer, engine, inventory):
