@@ -113,6 +113,11 @@ class BertWeights:
             raise UnusualError
         return found
 
+    def are_finite(self) -> bool:
+        """Whether no weight is infinite or not a number."""
+        denses = [module.weights for module in self.following if isinstance(module, Dense)]
+        return all(bool(np.isfinite(values).all()) for values in (*self._weights.values(), *denses))
+
     def _is_whole(self) -> bool:
         """Whether the weights are those of such a BERT, and all of them."""
         names = {f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type")}

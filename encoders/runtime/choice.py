@@ -90,11 +90,10 @@ def load_runtime(
             reasons.append(str(error))
             continue
         if wanted == "auto":
-            others = candidates[candidates.index(name) :]
-            chosen = [f"the fastest here of {', '.join(others)}"] if len(others) > 1 else []
-            _log.info("runtime %s: %s", name, "; ".join([*reasons, *chosen]))
+            tried = f"tried in the order {', '.join(candidates)}"
+            _log.info("runtime %s: %s", name, "; ".join([*dict.fromkeys(reasons), tried]))
         elif reasons:
-            _log.warning("runtime %s in place of %s: %s", name, wanted, "; ".join(reasons))
+            _log.warning("runtime %s in place of %s: %s", name, wanted, "; ".join(dict.fromkeys(reasons)))
         return runtime
     raise AssertionError("torch is always tried last and never unavailable")
 
@@ -102,15 +101,21 @@ def load_runtime(
 def _fastest_first(where: _Where) -> tuple[tuple[RuntimeName, ...], list[str]]:
     """What can be tried on this CPU, in the order of its speed here, and why other things cannot."""
     order, rates, reasons = list(_CANDIDATES["auto"]), dict[RuntimeName, float](), list[str]()
+    measured_here = True
     for prefix, measured in (("native-", int8_rates), ("openvino-", openvino_rates)):
         try:
-            rates |= measured(where.files, where.cache)
+            found = measured(where.files, where.cache)
         except RuntimeUnavailableError as error:
             # In no precision: trying each would try to export the student each time.
             reasons.append(str(error))
             order = [name for name in order if not name.startswith(prefix)]
-    # Those that were not measured keep their order, behind the others.
-    return tuple(sorted(order, key=lambda name: -rates.get(name, 0.0))), reasons
+        else:
+            rates |= found
+            measured_here = measured_here and bool(found)
+    if measured_here:
+        # Those that this CPU, or the student, does not have keep their order, behind the others.
+        order.sort(key=lambda name: -rates.get(name, 0.0))
+    return tuple(order), reasons
 
 
 def _in_fp16(where: _Where) -> Runtime:

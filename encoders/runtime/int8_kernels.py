@@ -6,16 +6,22 @@ import ctypes
 from ctypes import POINTER, Structure, c_float, c_int, c_long, c_void_p
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.runtime.cpu import cpu_name
-from encoders.runtime.int8_layout import GROUP, PANEL, Packed
+from encoders.runtime.int8_layout import Packed
 from errors import RuntimeUnavailableError, StudentError
+from files import file_sha256
 
 _MODULE = "encoders.runtime._int8_bert"
+# Of what int8_bert.c says there: a library that was compiled from another source would read wild pointers.
+_INTERFACE = 1
+# The linear layers of a layer.
+_PRODUCTS = ("qkv", "mixed", "inner", "outer")
 
 
 # The structures of int8_bert.c, field by field.
@@ -26,7 +32,7 @@ class _Linear(Structure):
 
 
 class _Layer(Structure):
-    _fields_ = [(name, _Linear) for name in ("qkv", "mixed", "inner", "outer")] + [
+    _fields_ = [(name, _Linear) for name in _PRODUCTS] + [
         (name, c_void_p)
         for name in (
             *("qkv_scales", "inner_scales", "outer_scales"),
@@ -48,13 +54,13 @@ class _Bert(Structure):
     ]
 
 
-def check_int8_kernels() -> None:
-    """Whether they can be used here.
+def int8_kernels_version() -> str:
+    """Which kernels are used here: their interface, and a hash of what was compiled.
 
     Raises:
-        RuntimeUnavailableError: They were not compiled, or the CPU lacks what they need.
+        RuntimeUnavailableError: They were not compiled, cannot be loaded, or the CPU lacks what they need.
     """
-    _library()
+    return _library()[1]
 
 
 class Int8Bert:
@@ -69,9 +75,9 @@ class Int8Bert:
         """Take weights as they lie; they are kept alive, and not copied.
 
         Raises:
-            RuntimeUnavailableError: See `check_int8_kernels`.
+            RuntimeUnavailableError: See `int8_kernels_version`.
         """
-        self._library = _library()
+        self._library, _ = _library()
         self._packed = packed
         whole, layers = packed[0], packed["layers"][0]
         self.vocabulary, width = whole["words"].shape
@@ -99,13 +105,13 @@ class Int8Bert:
         tokens = np.ascontiguousarray(tokens, dtype=np.int64)
         texts, length = tokens.shape
         # It would read beyond the table.
-        if tokens.size and (tokens.min() < 0 or tokens.max() >= self.vocabulary or length > self.longest):
+        if texts and not (0 < length <= self.longest and tokens.min() >= 0 and tokens.max() < self.vocabulary):
             raise StudentError(
-                f"texts of {length} tokens up to {tokens.max()} for a student with {self.longest} places and "
+                f"texts of {length} tokens up to {tokens.max(initial=0)} for a student with {self.longest} places and "
                 f"{self.vocabulary} words; its tokenizer and its weights do not belong together, copy it again"
             )
         found = np.empty((texts, self._bert.width), dtype=np.float32)
-        if tokens.size and self._library.int8_bert_pooled(self._bert, _address(tokens), texts, length, _address(found)):
+        if texts and self._library.int8_bert_pooled(self._bert, _address(tokens), texts, length, _address(found)):
             raise MemoryError("no memory for a batch of texts")
         for dense in self._denses:
             behind = np.empty((texts, dense.outputs), dtype=np.float32)
@@ -117,38 +123,48 @@ class Int8Bert:
 
 
 @cache
-def _library() -> Any:
+def _library() -> tuple[Any, str]:
+    """The compiled library, and its version."""
     found = find_spec(_MODULE)
     if found is None or found.origin is None:
         raise RuntimeUnavailableError(
             "keydistill was installed without its int8 kernels, for want of a C compiler; install gcc and then "
             "keydistill again"
         )
-    library = ctypes.CDLL(found.origin)
-    library.int8_bert_supported.restype = c_int
+    try:
+        library = ctypes.CDLL(found.origin)
+        is_ours = library.int8_bert_interface() == _INTERFACE
+        digest = file_sha256(Path(found.origin))
+    except (OSError, AttributeError) as error:
+        raise RuntimeUnavailableError(
+            f"the int8 kernels cannot be loaded ({error}); install keydistill again"
+        ) from error
+    if not is_ours:
+        raise RuntimeUnavailableError(
+            f"the int8 kernels in {found.origin} were compiled for another version of keydistill; install it again"
+        )
     if not library.int8_bert_supported():
         raise RuntimeUnavailableError(f"the CPU ({cpu_name()}) has no AVX-512 VNNI, which the int8 kernels need")
     library.int8_bert_pooled.restype = c_int
     library.int8_bert_pooled.argtypes = (POINTER(_Bert), c_void_p, c_long, c_long, c_void_p)
     library.int8_bert_dense.restype = None
     library.int8_bert_dense.argtypes = (POINTER(_Dense), c_void_p, c_long, c_void_p)
-    return library
+    return library, f"{_INTERFACE}.{digest[:8]}"
 
 
 def _layer(layer: Any) -> _Layer:
-    groups = {"qkv": GROUP, "mixed": GROUP, "inner": GROUP, "outer": PANEL}
     return _Layer(
-        **{name: _linear(layer[name], group) for name, group in groups.items()},
-        **{name: _address(layer[name]) for name in layer.dtype.names if name not in groups},
+        **{name: _linear(layer[name]) for name in _PRODUCTS},
+        **{name: _address(layer[name]) for name in layer.dtype.names if name not in _PRODUCTS},
     )
 
 
-def _linear(linear: Any, group: int) -> _Linear:
-    outputs, groups = len(linear["steps"]), len(linear["offsets"])
+def _linear(linear: Any) -> _Linear:
+    inputs, groups = 4 * linear["levels"].shape[1], len(linear["offsets"])
     return _Linear(
-        inputs=groups * group,
-        outputs=outputs,
-        group=group,
+        inputs=inputs,
+        outputs=len(linear["steps"]),
+        group=inputs // groups,
         **{name: _address(linear[name]) for name in ("levels", "offsets", "steps", "bias")},
     )
 

@@ -1,7 +1,7 @@
 """A student's weights as `int8_bert.c` reads them, in one file that processes on a machine share.
 
-It is a numpy file of one structured element, mapped into memory and not read: loading costs next to nothing, and all
-processes have the same pages. Sizes are multiples of 64 bytes, so that every array begins where a cache line does.
+It is a numpy file of one structured element, mapped into memory: nothing is copied, and all processes have the same
+pages. Sizes are multiples of 64 bytes, so that every array begins where a cache line does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PANEL = 64
 GROUP = 128
 # Numbers per attention head that int8_bert.c is compiled for.
 _HEADS = (32, 64)
-_SIZES = ("hidden_size", "intermediate_size", "num_attention_heads")
+_SIZES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers")
 # Of the header of a numpy file; the structure of many layers takes some thousand bytes.
 _MOST_HEADER = 1_000_000
 
@@ -33,17 +33,20 @@ Packed = NDArray[np.void]
 
 def has_its_sizes(config: Mapping[str, Any]) -> bool:
     """Whether int8_bert.c computes a BERT of such a configuration."""
-    width, inner, heads = (int(config[name]) for name in _SIZES)
-    return width % GROUP == 0 and inner % PANEL == 0 and width % heads == 0 and width // heads in _HEADS
+    width, inner, heads, layers = (int(config[name]) for name in _SIZES)
+    return layers > 0 and width % GROUP == 0 and inner % PANEL == 0 and width % heads == 0 and width // heads in _HEADS
 
 
 def pack(weights: BertWeights) -> Packed:
     """Weights, of sizes that int8_bert.c computes, in its layout.
 
     Raises:
-        UnusualError: They are not on the grid of int8, or something else than linear layers stands behind the pooling.
+        UnusualError: They are not on the grid of int8, or not finite, which the kernels would not pass on, or something
+            else than linear layers of some 64 outputs stands behind the pooling.
     """
     denses = _denses(weights)
+    if not weights.are_finite():
+        raise UnusualError
     packed = np.zeros(1, dtype=_structure(weights, denses))
     whole = packed[0]
     whole["words"] = weights["embeddings.word_embeddings.weight"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from encoders.runtime.export_folder import (
     not_rounded,
     read_report,
 )
-from encoders.runtime.int8_kernels import Int8Bert, check_int8_kernels
+from encoders.runtime.int8_kernels import Int8Bert, int8_kernels_version
 from encoders.runtime.protocol import INT8_TOLERANCE, RuntimeName
 from encoders.runtime.torch_runtime import TorchRuntime
 from encoders.runtime.usual_bert import UsualBert
@@ -31,8 +32,6 @@ from encoders.student_files import StudentFiles
 from encoders.tokens import TokenBatch
 from errors import RuntimeUnavailableError, StudentError
 
-# Of the file's structure: another one is made anew.
-_LAYOUT = 1
 _FILE = "weights.npy"
 
 
@@ -56,7 +55,7 @@ class Int8Runtime:
             threads: Threads for arithmetic; None takes one per core.
 
         Raises:
-            RuntimeUnavailableError: See `check_int8_kernels`.
+            RuntimeUnavailableError: See `int8_kernels_version`.
             StudentError: The file cannot be read.
         """
         try:
@@ -67,12 +66,18 @@ class Int8Runtime:
 
     def run(self, batches: Iterable[TokenBatch]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
         """See `Runtime.run`."""
+        upcoming = iter(batches)
+        few = list(islice(upcoming, 2))
+        if len(few) < 2:
+            # A thread takes a twentieth of what a single text takes.
+            for places, tokens in few:
+                yield places, self._bert.vectors(tokens)
+            return
         busy: deque[tuple[NDArray[np.intp], Future[NDArray[np.float32]]]] = deque()
-        # Threads of each call: they are started with its first batch, which takes less than a thousandth of what a
-        # batch takes, and no process that is forked meanwhile misses them.
+        # Threads of each call, so that no process that is forked meanwhile misses them.
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="int8")
         try:
-            for places, tokens in batches:
+            for places, tokens in chain(few, upcoming):
                 # Twice as many as threads: while the receiver takes a batch, every thread has its next one.
                 if len(busy) == 2 * self._threads:
                     yield _finished(*busy.popleft())
@@ -93,15 +98,12 @@ def load_int8(files: StudentFiles, *, cache: Path, threads: int | None = None) -
         threads: Threads for arithmetic; None takes one per core.
 
     Raises:
-        RuntimeUnavailableError: The kernels cannot be used here (`check_int8_kernels`), or the student is not of the
+        RuntimeUnavailableError: The kernels cannot be used here (`int8_kernels_version`), or the student is not of the
             usual kind, was not rounded for int8, or differs by more than is allowed from the original.
         StorageError: They cannot be written.
     """
     folder, report = _exported(files, cache)
-    distance = report.max_cosine_distance.get("int8")
-    if distance is None:
-        raise RuntimeUnavailableError(not_rounded(files))
-    check_distance(files, "int8", distance, INT8_TOLERANCE)
+    check_distance(files, "int8", _computed(files, report.max_cosine_distance), INT8_TOLERANCE)
     return Int8Runtime(folder / _FILE, threads=threads)
 
 
@@ -111,15 +113,15 @@ def int8_rates(files: StudentFiles, cache: Path) -> dict[RuntimeName, float]:
     Raises:
         RuntimeUnavailableError, StorageError: As of `load_int8`.
     """
-    check_int8_kernels()
+    folder = _folder(files, cache)
     _usual(files)
-    report = read_report(_folder(files, cache)) or _exported(files, cache)[1]
-    rate = report.texts_per_second.get("int8")
-    return {} if rate is None or report.cpu != cpu_name() else {Int8Runtime.name: rate}
+    report = read_report(folder) or _exported(files, cache)[1]
+    rate = _computed(files, report.texts_per_second)
+    return {Int8Runtime.name: rate} if report.cpu == cpu_name() else {}
 
 
 def _folder(files: StudentFiles, cache: Path) -> Path:
-    return cache / f"{files.digest}-int8-{_LAYOUT}"
+    return cache / f"{files.digest}-int8-{int8_kernels_version()}"
 
 
 def _usual(files: StudentFiles) -> UsualBert:
@@ -134,13 +136,25 @@ def _usual(files: StudentFiles) -> UsualBert:
     return usual
 
 
+def _computed(files: StudentFiles, found: Mapping[str, float]) -> float:
+    """What a report says of int8."""
+    try:
+        return found["int8"]
+    except KeyError:
+        raise RuntimeUnavailableError(
+            f"student {files.version} is not what the int8 kernels compute: its weights have left the grid that they "
+            "were rounded to, or what stands behind them is unusual (docs/runtimes.md)"
+        ) from None
+
+
 def _exported(files: StudentFiles, cache: Path) -> tuple[Path, ExportReport]:
-    check_int8_kernels()
     folder = _folder(files, cache)
     return folder, kept_export(folder, partial(_export, files, _usual(files)))
 
 
 def _export(files: StudentFiles, usual: UsualBert, draft: Path) -> ExportReport:
+    # First, as it says what is wrong with a damaged student.
+    reference = TorchRuntime.load(files.folder, device="cpu")
     runtimes: dict[Precision, Callable[[], Int8Runtime]] = {}
     try:
         int8_layout.save(draft / _FILE, int8_layout.pack(BertWeights(usual, int8=True)))
@@ -152,7 +166,7 @@ def _export(files: StudentFiles, usual: UsualBert, draft: Path) -> ExportReport:
     return compared(
         draft,
         files,
-        TorchRuntime.load(files.folder, device="cpu"),
+        reference,
         runtimes,
         packages=("numpy", "torch", "transformers", "sentence-transformers"),
         allowed={"int8": INT8_TOLERANCE},

@@ -43,4 +43,5 @@ def largest_distance(expected: NDArray[np.float32], found: NDArray[np.float32]) 
     """The largest cosine distance between rows; not a number, which no comparison allows, where one is not finite."""
     products = (expected * found).sum(axis=1, dtype=np.float64)
     lengths = np.linalg.norm(expected.astype(np.float64), axis=1) * np.linalg.norm(found.astype(np.float64), axis=1)
-    return max(0.0, float((1 - products / lengths).max()))
+    # Not Python's `max`, which takes 0 for what is not a number.
+    return float(np.maximum(0.0, (1 - products / lengths).max()))

@@ -19,6 +19,7 @@ from encoders.int8_grid import INT8_SCALES, grid_levels, rounded
 from encoders.runtime import int8_runtime, openvino_export
 from errors import StudentError
 from tests.support.embeddings import assert_one_vector_per_text, distances, many_texts
+from tests.support.int8 import why_no_kernels
 
 pytest.importorskip("openvino")
 
@@ -54,8 +55,8 @@ def cache(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module", params=["openvino-int8", "native-int8"])
 def wanted(request) -> str:
-    if request.param == "native-int8" and not has_vnni():
-        pytest.skip("the CPU has no AVX-512 VNNI")
+    if request.param == "native-int8" and why_no_kernels():
+        pytest.skip(why_no_kernels())
     return request.param
 
 

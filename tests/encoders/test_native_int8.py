@@ -7,34 +7,26 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense
 
 from distillation.rounding import round_student
 from encoders import INT8_TOLERANCE, Student, StudentFiles
 from encoders.runtime import int8_kernels, load_int8
-from encoders.runtime.int8_kernels import check_int8_kernels
 from encoders.runtime.int8_runtime import Int8Runtime
 from encoders.tokens import TokenBatch, token_batches
-from errors import RuntimeUnavailableError, StudentError
+from errors import StudentError
 from tests.support.embeddings import assert_one_vector_per_text, distances, many_texts
+from tests.support.int8 import why_no_kernels
 from tests.support.tiny_models import make_tiny_student
 
-
-def why_not() -> str:
-    """Why the kernels cannot be used here, if they cannot."""
-    try:
-        check_int8_kernels()
-    except RuntimeUnavailableError as error:
-        return str(error)
-    return ""
-
-
-needs_kernels = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+needs_kernels = pytest.mark.skipif(bool(why_no_kernels()), reason=why_no_kernels() or "-")
 
 
 def make_student(folder: Path, *, width: int, heads: int, layers: int, behind: str) -> Path:
@@ -156,11 +148,11 @@ def test_a_receiver_may_stop_early_and_batches_may_fail(files, cache):
 
 
 @needs_kernels
-@pytest.mark.parametrize("ids", [[[101, 30_522]], [[-1, 102]], [[101] * 600]])
+@pytest.mark.parametrize("ids", [[[101, 30_522]], [[-1, 102]], [[101] * 600], [[]]])
 def test_tokens_that_the_student_does_not_know_are_refused(files, cache, ids):
     runtime = load_int8(files, cache=cache, threads=1)
     with pytest.raises(StudentError, match="512 places and 30522 words; its tokenizer and its weights do not belong"):
-        list(runtime.run([TokenBatch(np.array([0]), np.array(ids))]))
+        list(runtime.run([TokenBatch(np.array([0]), np.array(ids, dtype=np.int64))]))
 
 
 @needs_kernels
@@ -209,16 +201,67 @@ def test_sizes_that_the_kernels_do_not_compute_go_to_another_runtime(tiny_folder
     assert "is of sizes that the int8 kernels do not compute" in caplog.text
 
 
-@pytest.mark.parametrize("lacks", ["a compiler", "instructions"])
-def test_where_the_kernels_cannot_run_another_runtime_computes(folder, cache, monkeypatch, caplog, lacks):
-    def unavailable() -> None:
-        raise RuntimeUnavailableError("the CPU (a plain one) has no AVX-512 VNNI, which the int8 kernels need")
-
-    if lacks == "a compiler":
-        int8_kernels._library.cache_clear()
-        monkeypatch.setattr(int8_kernels, "find_spec", lambda name: None)
+@needs_kernels
+@pytest.mark.parametrize("damage", ["a weight that is not a number", "weights that are cut", "an unusual layer behind"])
+@pytest.mark.parametrize("wanted", ["native-int8", "auto"])
+def test_a_damaged_or_unusual_student_is_told_or_left_to_others(folder, tmp_path, caplog, damage, wanted):
+    student = shutil.copytree(folder, tmp_path / "student")
+    file = student / "model.safetensors"
+    if damage == "weights that are cut":
+        file.write_bytes(file.read_bytes()[:1_000_000])
+        with pytest.raises(StudentError, match="cannot be loaded as a student"):
+            Student.load(str(student), device="cpu", runtime=wanted, cache=tmp_path / "runtimes")
+        return
+    if damage == "an unusual layer behind":
+        dense = load_file(student / "2_Dense" / "model.safetensors")
+        dense = {name: values[:48].copy() for name, values in dense.items()}
+        save_file(dense, student / "2_Dense" / "model.safetensors")
+        config = student / "2_Dense" / "config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), "out_features": 48}))
     else:
-        monkeypatch.setattr(int8_kernels, "_library", unavailable)
+        weights = load_file(file)
+        weights["encoder.layer.0.attention.self.key.bias"][3] = np.nan
+        save_file(weights, file, metadata={"format": "pt"})
+    for _ in range(2):
+        with caplog.at_level(logging.INFO, logger="encoders"):
+            found = Student.load(str(student), device="cpu", runtime=wanted, cache=tmp_path / "runtimes")
+        assert found.runtime != "native-int8"
+        assert "is not what the int8 kernels compute" in caplog.text
+    if damage == "a weight that is not a number":
+        # No runtime computes it to the tolerance but the one that all are compared with.
+        assert found.runtime == "torch"
+
+
+@pytest.mark.parametrize(
+    ("lacks", "expected"),
+    [
+        ("a compiler", "install gcc and then keydistill again"),
+        ("a whole library", "the int8 kernels cannot be loaded ("),
+        ("the library of this version", "were compiled for another version of keydistill; install it again"),
+        ("instructions", "has no AVX-512 VNNI"),
+    ],
+)
+def test_where_the_kernels_cannot_run_another_runtime_computes(
+    folder, cache, tmp_path, monkeypatch, caplog, lacks, expected
+):
+    if lacks in ("the library of this version", "instructions") and why_no_kernels():
+        pytest.skip(why_no_kernels())
+    library = tmp_path / "library.so"
+    library.write_bytes(b"no library")
+    missing = {"a compiler": None, "a whole library": SimpleNamespace(origin=str(library))}
+    if lacks in missing:
+        monkeypatch.setattr(int8_kernels, "find_spec", lambda name: missing[lacks])
+    elif lacks == "instructions":
+        monkeypatch.setattr(
+            int8_kernels.ctypes,
+            "CDLL",
+            lambda path: SimpleNamespace(
+                int8_bert_interface=lambda: int8_kernels._INTERFACE, int8_bert_supported=lambda: 0
+            ),
+        )
+    else:
+        monkeypatch.setattr(int8_kernels, "_INTERFACE", 0)
+    int8_kernels._library.cache_clear()
     try:
         with caplog.at_level(logging.INFO, logger="encoders"):
             student = Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache)
@@ -227,5 +270,4 @@ def test_where_the_kernels_cannot_run_another_runtime_computes(folder, cache, mo
         monkeypatch.undo()
         int8_kernels._library.cache_clear()
     assert "native-int8" not in (student.runtime, automatic.runtime)
-    expected = "install gcc and then keydistill again" if lacks == "a compiler" else "has no AVX-512 VNNI"
     assert [record.levelname for record in caplog.records if expected in record.message] == ["WARNING", "INFO"]

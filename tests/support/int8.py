@@ -1,0 +1,13 @@
+"""Whether the int8 kernels can be used here."""
+
+from encoders.runtime.int8_kernels import int8_kernels_version
+from errors import RuntimeUnavailableError
+
+
+def why_no_kernels() -> str:
+    """Why they cannot, if they cannot."""
+    try:
+        int8_kernels_version()
+    except RuntimeUnavailableError as error:
+        return str(error)
+    return ""
