@@ -24,7 +24,7 @@ demo: install
 
 # Two processes: many tests wait for the processes that they start. What stands in one file shares its servers.
 test: install
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

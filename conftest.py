@@ -15,8 +15,28 @@ import pytest
 from encoders import Student, find_model
 from tests.support.tiny_models import make_tiny_static_student, make_tiny_student
 
+# They take a minute or more each. Two processes share the files: what takes long begins first, that both end together.
+_LONGEST = (
+    "tests/workers/test_faults.py",
+    "tests/distillation/test_train_student.py",
+    "tests/ingest/test_live_model.py",
+    "tests/workers/test_operations.py",
+    "tests/workers/test_deployment.py",
+    "tests/ingest/test_reindex_redis.py",
+    "tests/workers/test_retrain_run.py",
+    "tests/distillation/test_train_assistant.py",
+    "tests/vectorstore/test_engine_contract.py",
+    "tests/encoders/test_int8.py",
+)
+
 # Importing these asks for a Redis; tests start them as processes that have one.
 collect_ignore = ["workers/app.py", "workers/tasks.py", "tests/support/crashing_app.py"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first; all others keep their order."""
+    ranks = {config.rootpath / file: rank for rank, file in enumerate(_LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="session")
