@@ -19,14 +19,11 @@ from tests.support.tiny_models import make_tiny_static_student, make_tiny_studen
 _LONGEST = (
     "tests/workers/test_faults.py",
     "tests/distillation/test_train_student.py",
-    "tests/ingest/test_live_model.py",
     "tests/workers/test_operations.py",
-    "tests/workers/test_deployment.py",
-    "tests/ingest/test_reindex_redis.py",
-    "tests/workers/test_retrain_run.py",
-    "tests/distillation/test_train_assistant.py",
+    "tests/ingest/test_sync.py",
+    "tests/ingest/test_reindex.py",
     "tests/vectorstore/test_engine_contract.py",
-    "tests/encoders/test_int8.py",
+    "tests/ingest/test_gate.py",
 )
 
 # Importing these asks for a Redis; tests start them as processes that have one.

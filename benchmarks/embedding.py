@@ -35,7 +35,7 @@ from simulation import MarketplaceSettings, simulate
 Embed = Callable[[Sequence[str]], Any]
 
 _BATCH_SIZES = {"cpu": (32, 64, 128, 256), "cuda": (128, 256, 512, 1_024, 2_048)}
-_RUNTIMES: dict[str, tuple[RuntimeName, ...]] = {
+RUNTIMES: dict[str, tuple[RuntimeName, ...]] = {
     "cpu": ("torch", "openvino-fp32", "openvino-bf16", "openvino-int8", "native-int8"),
     "cuda": ("torch", "torch-fp16"),
 }
@@ -57,7 +57,7 @@ def main() -> None:
     parser = report.options(__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="folder with keyphrases.parquet")
     parser.add_argument("--student", default="sentence-transformers/all-MiniLM-L6-v2")
-    parser.add_argument("--device", choices=sorted(_RUNTIMES), default="cpu")
+    parser.add_argument("--device", choices=sorted(RUNTIMES), default="cpu")
     parser.add_argument("--keyphrases", type=int, help="keyphrases per measurement  [default: 2000]")
     parser.add_argument("--pool", type=int, help="keyphrases among which neighbours are looked for  [default: all]")
     parser.add_argument("--repeats", type=int, help="[default: 7]")
@@ -134,7 +134,7 @@ def ratios(values: Sequence[float], peers: Sequence[float]) -> dict[str, float]:
 
 def _students(source: str, device: str, threads: int, cache: Path) -> dict[str, Student]:
     loaded = [
-        Student.load(source, device=device, threads=threads, runtime=name, cache=cache) for name in _RUNTIMES[device]
+        Student.load(source, device=device, threads=threads, runtime=name, cache=cache) for name in RUNTIMES[device]
     ]
     # Where a runtime cannot be used, another one took its place.
     return {student.runtime: student for student in loaded}

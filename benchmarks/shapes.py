@@ -24,17 +24,16 @@ from sentence_transformers import SentenceTransformer
 
 from benchmarks import report
 from benchmarks.ablation_data import Task, simulated_task
-from benchmarks.embedding import Embed, best_batch_size, rates_in_turn, ratios, simulated_keyphrases
+from benchmarks.embedding import RUNTIMES, Embed, best_batch_size, rates_in_turn, ratios, simulated_keyphrases
 from distillation import Shape, StudentRecipe, train_student
 from distillation.evaluation import Evaluation, compare_means, evaluate, mean_estimates
-from encoders import RuntimeName, Student
+from encoders import Student
 
 _SHAPES: tuple[Shape, ...] = get_args(Shape)
 _FULL: Shape = "six"
 # What the full recipe learns from.
 _TASKS = ("clicks", "search_relevance", "assistant", "approved")
 # Runtimes of a transformer that keyphrases are embedded with; a table has but one.
-_RUNTIMES: tuple[RuntimeName, ...] = ("torch", "openvino-fp32", "openvino-bf16", "openvino-int8", "native-int8")
 _ENCODE = "SentenceTransformer.encode, six"
 # A table takes milliseconds for what a transformer takes seconds for: it gets as many times the keyphrases.
 _MORE_FOR_A_TABLE = 25
@@ -167,7 +166,7 @@ def _rates(
         _ENCODE: (lambda texts: encoder.encode(list(texts), batch_size=size), few)
     }
     for shape, folder in folders.items():
-        for wanted in _RUNTIMES:
+        for wanted in RUNTIMES["cpu"]:
             student = Student.load(str(folder), device="cpu", threads=threads, runtime=wanted, cache=cache)
             if student.is_asymmetric:
                 methods[shape] = (student.embed_keyphrases, many)

@@ -2,7 +2,8 @@
 
 from encoders.runtime.choice import load_runtime
 from encoders.runtime.export_folder import ExportReport
-from encoders.runtime.int8_runtime import Int8Runtime, load_int8
+from encoders.runtime.int8_export import load_int8
+from encoders.runtime.int8_runtime import Int8Runtime
 from encoders.runtime.openvino_export import exported, load_exported
 from encoders.runtime.openvino_runtime import OpenVinoRuntime
 from encoders.runtime.protocol import INT8_TOLERANCE, TOLERANCE, Runtime, RuntimeName, WantedRuntime

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoders.runtime.int8_runtime import int8_rates, load_int8
+from encoders.runtime.export_folder import check_distance
+from encoders.runtime.int8_export import int8_rates, load_int8
 from encoders.runtime.openvino_export import load_exported, openvino_rates
 from encoders.runtime.protocol import TOLERANCE, Runtime, RuntimeName, WantedRuntime
 from encoders.runtime.sample import largest_distance, sample_vectors
@@ -129,11 +130,7 @@ def _in_fp16(where: _Where) -> Runtime:
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise RuntimeUnavailableError(f"this GPU does not compute it in fp16: {reason}") from error
-    if not distance <= TOLERANCE:
-        raise RuntimeUnavailableError(
-            f"in fp16 student {where.files.version} differs by {distance:.1g} (cosine distance) from fp32, at most "
-            f"{TOLERANCE} is allowed"
-        )
+    check_distance(where.files, "fp16", distance, TOLERANCE)
     return half
 
 

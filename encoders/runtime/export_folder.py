@@ -147,16 +147,16 @@ def not_rounded(files: StudentFiles) -> str:
     )
 
 
-def check_distance(files: StudentFiles, precision: Precision, distance: float, allowed: float) -> None:
-    """Whether an exported student may be used.
+def check_distance(files: StudentFiles, precision: str, distance: float, allowed: float) -> None:
+    """Whether a student may be used in a precision.
 
     Raises:
         RuntimeUnavailableError: It differs by more than is allowed from the original.
     """
     if not distance <= allowed:
         raise RuntimeUnavailableError(
-            f"in {precision} student {files.version} differs by {distance:.1g} (cosine distance) from torch, at "
-            f"most {allowed} is allowed"
+            f"in {precision} student {files.version} differs by {distance:.1g} (cosine distance) from torch in "
+            f"fp32, at most {allowed} is allowed"
         )
 
 

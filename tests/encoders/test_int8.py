@@ -16,7 +16,7 @@ from distillation.rounding import round_student
 from distillation.student_training import cut_layers
 from encoders import INT8_TOLERANCE, Student, StudentFiles, find_model
 from encoders.int8_grid import INT8_SCALES, grid_levels, rounded
-from encoders.runtime import int8_runtime, openvino_export
+from encoders.runtime import int8_export, openvino_export
 from encoders.runtime.bert_graph import bert_graph
 from encoders.runtime.usual_bert import UsualBert
 from errors import StudentError
@@ -135,7 +135,7 @@ def test_scales_that_do_not_fit_are_said_or_not_used(on_grid, cache, tmp_path, d
 
 def test_int8_that_is_too_far_off_is_not_used(on_grid, cache, monkeypatch, caplog, wanted):
     monkeypatch.setattr(openvino_export, "_ALLOWED", {**openvino_export._ALLOWED, "int8": 1e-12})
-    monkeypatch.setattr(int8_runtime, "INT8_TOLERANCE", 1e-12)
+    monkeypatch.setattr(int8_export, "INT8_TOLERANCE", 1e-12)
     with caplog.at_level(logging.WARNING):
         student = Student.load(str(on_grid), device="cpu", runtime=wanted, cache=cache)
     if has_vnni():

@@ -5,7 +5,6 @@ import logging
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +21,13 @@ from encoders.runtime import int8_kernels, load_int8
 from encoders.runtime.int8_runtime import Int8Runtime
 from encoders.tokens import TokenBatch, token_batches
 from errors import StudentError
-from tests.support.embeddings import assert_one_vector_per_text, distances, many_texts
+from tests.support.embeddings import (
+    assert_one_vector_per_text,
+    assert_receivers_may_stop,
+    assert_threads_share,
+    distances,
+    many_texts,
+)
 from tests.support.int8 import why_no_kernels
 from tests.support.tiny_models import make_tiny_student
 
@@ -112,32 +117,14 @@ def test_a_text_has_one_vector_whatever_stands_beside_it(folder, cache):
 
 @needs_kernels
 def test_threads_share_a_student(folder, cache):
-    student = Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache, threads=2)
-    texts = many_texts(200)
-    expected = student.embed_keyphrases(texts)
-    found = {}
-    threads = [
-        threading.Thread(target=lambda at=at: found.update({at: student.embed_keyphrases(texts[at:])}))
-        for at in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for at in range(8):
-        np.testing.assert_array_equal(found[at], expected[at:])
+    assert_threads_share(Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache, threads=2))
 
 
 @needs_kernels
 def test_a_receiver_may_stop_early_and_batches_may_fail(files, cache):
     runtime = load_int8(files, cache=cache, threads=1)
+    assert_receivers_may_stop(runtime, files)
     batches = list(token_batches(many_texts(50), files.tokens(), 32))
-    whole = [vectors for _, vectors in runtime.run(batches)]
-    stopped = runtime.run(batches)
-    next(stopped)
-    stopped.close()
-    for expected, (_, found) in zip(whole, runtime.run(batches), strict=True):
-        np.testing.assert_array_equal(found, expected)
 
     def failing():
         yield batches[0]

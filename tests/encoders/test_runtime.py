@@ -15,9 +15,15 @@ from distillation.rounding import round_student
 from encoders import TOLERANCE, Student, StudentFiles, content_digest
 from encoders.runtime import export_folder, exported, load_exported, openvino_export
 from encoders.runtime.sample import largest_distance
-from encoders.tokens import TokenBatch, token_batches
+from encoders.tokens import TokenBatch
 from errors import StudentError
-from tests.support.embeddings import assert_one_vector_per_text, distances, many_texts
+from tests.support.embeddings import (
+    assert_one_vector_per_text,
+    assert_receivers_may_stop,
+    assert_threads_share,
+    distances,
+    many_texts,
+)
 
 pytest.importorskip("openvino")
 
@@ -100,30 +106,11 @@ def test_a_cut_vector_is_a_normalised_prefix(openvino_student, tiny_folder, cach
 
 
 def test_threads_share_a_student(openvino_student):
-    texts = many_texts(200)
-    expected = openvino_student.embed_keyphrases(texts)
-    found = {}
-    threads = [
-        threading.Thread(target=lambda at=at: found.update({at: openvino_student.embed_keyphrases(texts[at:])}))
-        for at in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for at in range(8):
-        np.testing.assert_array_equal(found[at], expected[at:])
+    assert_threads_share(openvino_student)
 
 
 def test_what_a_receiver_left_is_not_mixed_into_what_the_next_one_gets(files, cache):
-    runtime = load_exported(files, "fp32", cache=cache, threads=1)
-    batches = list(token_batches(many_texts(50), files.tokens(), 32))
-    whole = [vectors for _, vectors in runtime.run(batches)]
-    stopped = runtime.run(batches)
-    next(stopped)
-    stopped.close()
-    for expected, (_, found) in zip(whole, runtime.run(batches), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    assert_receivers_may_stop(load_exported(files, "fp32", cache=cache, threads=1), files)
 
 
 def test_an_error_in_the_batches_reaches_the_receiver(files, cache):

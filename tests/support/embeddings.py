@@ -1,8 +1,12 @@
 """Texts to embed, and what holds of the vectors of every runtime."""
 
+import threading
+
 import numpy as np
 
-from encoders import Student, Vectors
+from encoders import Student, StudentFiles, Vectors
+from encoders.runtime import Runtime
+from encoders.tokens import token_batches
 
 _WORDS = ["red", "blue", "shoes", "case", "phone", "cable", "boots", "size", "leather", "vintage", "usb", "charger"]
 
@@ -25,3 +29,31 @@ def assert_one_vector_per_text(student: Student) -> None:
     for size in (1, 7, 64):
         parts = [student.embed_keyphrases(texts[at : at + size]) for at in range(0, len(texts), size)]
         np.testing.assert_array_equal(np.concatenate(parts), together)
+
+
+def assert_threads_share(student: Student) -> None:
+    """Threads that embed with one student at once get what each would get alone."""
+    texts = many_texts(200)
+    expected = student.embed_keyphrases(texts)
+    found = {}
+    threads = [
+        threading.Thread(target=lambda at=at: found.update({at: student.embed_keyphrases(texts[at:])}))
+        for at in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for at in range(8):
+        np.testing.assert_array_equal(found[at], expected[at:])
+
+
+def assert_receivers_may_stop(runtime: Runtime, files: StudentFiles) -> None:
+    """What a receiver left is not mixed into what the next one gets."""
+    batches = list(token_batches(many_texts(50), files.tokens(), 32))
+    whole = [vectors for _, vectors in runtime.run(batches)]
+    stopped = runtime.run(batches)
+    next(stopped)
+    stopped.close()
+    for expected, (_, found) in zip(whole, runtime.run(batches), strict=True):
+        np.testing.assert_array_equal(found, expected)
