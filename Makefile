@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE = 1
 
 install: .venv/installed
 
-.venv/installed: pyproject.toml constraints.txt encoders/runtime/int8_bert.c
+.venv/installed: pyproject.toml constraints.txt encoders/runtime/native/int8_bert.c
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch==2.13.0+cpu \
 	  || { echo "no CPU wheel of torch found, taking the default one; see TORCH_INDEX in the Makefile"; \
@@ -54,7 +54,7 @@ bench: install
 	  && $(BIN)/python -m benchmarks.ablation --esci $(ESCI) --json ablation-esci.json,@echo "ESCI=FOLDER of the judged queries runs the benchmarks on it too")
 
 docs: install
-	$(BIN)/python -m cli.reference > docs/cli.md
+	$(BIN)/python -m keydistill.cli.reference > docs/cli.md
 
 clean:
 	rm -rf .venv demo-data

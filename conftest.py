@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from encoders import Student, find_model
+from keydistill.encoders import Student, find_model
 from tests.support.tiny_models import make_tiny_static_student, make_tiny_student
 
 # They take a minute or more each. Two processes share the files: what takes long begins first, that both end together.
@@ -27,7 +27,7 @@ _LONGEST = (
 )
 
 # Importing these asks for a Redis; tests start them as processes that have one.
-collect_ignore = ["workers/app.py", "workers/tasks.py", "tests/support/crashing_app.py"]
+collect_ignore = ["keydistill/workers/app.py", "keydistill/workers/tasks.py", "tests/support/crashing_app.py"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -66,7 +66,7 @@ def tiny_assistant_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-    from encoders import write_model_file
+    from keydistill.encoders import write_model_file
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("assistants") / "tiny"

@@ -19,8 +19,7 @@ from typing import cast
 
 from benchmarks import report
 from benchmarks.ablation_data import Task, esci_task, simulated_task
-from distillation import DistillationLoss, StudentRecipe, average_students, train_student
-from distillation.evaluation import (
+from keydistill.distillation.evaluation import (
     AssistantJudge,
     Difference,
     Estimate,
@@ -29,7 +28,8 @@ from distillation.evaluation import (
     evaluate,
     mean_estimates,
 )
-from encoders import Student
+from keydistill.distillation.student import DistillationLoss, StudentRecipe, average_students, train_student
+from keydistill.encoders import Student
 
 _SIGNALS = ("clicks", "search_relevance")
 _ASSISTANT = (*_SIGNALS, "assistant", "approved")

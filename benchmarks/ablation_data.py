@@ -13,34 +13,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from distillation import (
+from keydistill.distillation.assistant import (
     AssistantRecipe,
-    MiningRecipe,
-    StudentData,
-    StudentRecipe,
     Verdicts,
     assistant_metrics,
     judged_pairs,
-    load_scores,
-    mine,
-    score_pairs,
-    student_data,
     train_assistant,
 )
-from distillation.evaluation import LabelJudge
-from distillation.judging import judge_pairs
-from distillation.judgment_cache import JudgmentCache
-from distillation.signals import (
+from keydistill.distillation.evaluation import LabelJudge
+from keydistill.distillation.pairs import MiningRecipe, load_scores, mine, score_pairs
+from keydistill.distillation.pairs.judging import judge_pairs
+from keydistill.distillation.pairs.judgment_cache import JudgmentCache
+from keydistill.distillation.signals import (
     correct_clicks,
     load_clicks,
     load_items,
     load_judgments,
     load_search_relevance,
 )
-from distillation.training_run import uses_bf16
-from encoders import Assistant, Student
-from simulation import MarketplaceSettings, SimulatedJudge, simulate
-from tables import RejectLog, normalize_keyphrase
+from keydistill.distillation.student import StudentData, StudentRecipe, student_data
+from keydistill.distillation.training.run import uses_bf16
+from keydistill.encoders import Assistant, Student
+from keydistill.simulation import MarketplaceSettings, SimulatedJudge, simulate
+from keydistill.tables import RejectLog, normalize_keyphrase
 
 _GRADES = {"E": 3, "S": 2, "C": 1, "I": 0}
 _PASSES = 0.6

@@ -27,7 +27,7 @@ from sentence_transformers import SentenceTransformer
 from benchmarks import report
 from benchmarks.command import keydistill
 from benchmarks.embedding import best_batch_size, rate_of
-from encoders import Student, find_model
+from keydistill.encoders import Student, find_model
 
 # More of the peer would only take longer: its rate does not change with the size.
 _PEER_KEYPHRASES = 4_000

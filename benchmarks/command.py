@@ -16,7 +16,7 @@ def keydistill(*arguments: object, **environment: str) -> str:
         SystemExit: The command failed; its error stands above.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "cli.main", *map(str, arguments)],
+        [sys.executable, "-m", "keydistill.cli.main", *map(str, arguments)],
         env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
         stdout=subprocess.PIPE,
         text=True,

@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from benchmarks import report
-from encoders import RuntimeName, Student, Vectors, find_model, nearest
-from simulation import MarketplaceSettings, simulate
+from keydistill.encoders import Student, Vectors, find_model, nearest
+from keydistill.encoders.runtime import RuntimeName
+from keydistill.simulation import MarketplaceSettings, simulate
 
 Embed = Callable[[Sequence[str]], Any]
 

@@ -22,11 +22,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks import report
-from ingest import Reindexer
-from retrieval import Retriever, recommend_file
-from settings import load_settings
-from tables import normalize_keyphrase
-from vectorstore.factory import open_engine
+from keydistill.execution import Reindexer
+from keydistill.retrieval import Retriever, recommend_file
+from keydistill.settings import load_settings
+from keydistill.tables import normalize_keyphrase
+from keydistill.vectorstore.factory import open_engine
 
 _CUTOFFS = (10, 50)
 _QUICK_KEYPHRASES = 4_000

@@ -14,11 +14,11 @@ from typing import Any
 
 from benchmarks.load_log import Log
 from benchmarks.load_world import LIMIT, Answered
-from errors import CollectionNotFoundError, StudentMismatchError
-from retrieval import Answer, LiveRetriever, QueryVector
-from settings import load_settings
-from vectorstore import SearchParams
-from vectorstore.factory import open_engine
+from keydistill.errors import CollectionNotFoundError, StudentMismatchError
+from keydistill.retrieval import Answer, LiveRetriever, QueryVector
+from keydistill.settings import load_settings
+from keydistill.vectorstore import SearchParams
+from keydistill.vectorstore.factory import open_engine
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import Student
+from keydistill.encoders import Student
 
 LIMIT = 10
 # Two scores closer than this may change places: batches of other shapes round otherwise.

@@ -8,12 +8,13 @@ from typing import Any
 from benchmarks.load_log import Log
 from benchmarks.load_readers import parent_lives
 from benchmarks.load_world import Inventories
-from errors import KeydistillError
-from ingest import AliasChanges, Pruning, Reindexer, Syncer
-from runs import ReindexRun, RunStore, SyncRun, open_store
-from settings import load_settings
-from vectorstore import Engine
-from vectorstore.factory import open_engine
+from keydistill.errors import KeydistillError
+from keydistill.execution import Reindexer, Syncer
+from keydistill.ingest.aliases import AliasChanges, Pruning
+from keydistill.runs import ReindexRun, RunStore, SyncRun, open_store
+from keydistill.settings import load_settings
+from keydistill.vectorstore import Engine
+from keydistill.vectorstore.factory import open_engine
 
 
 class Noting:

@@ -24,12 +24,12 @@ from sentence_transformers import SentenceTransformer
 
 from benchmarks import report
 from benchmarks.embedding import rate_of
-from encoders import Student, find_model
-from retrieval import Retriever, item_filter, read_items
-from settings import Settings, load_settings
-from tables import RejectLog
-from vectorstore import Engine, Filter, SearchParams, Vectors, keyphrase_filter
-from vectorstore.factory import open_engine
+from keydistill.encoders import Student, find_model
+from keydistill.retrieval import Retriever, item_filter, read_items
+from keydistill.settings import Settings, load_settings
+from keydistill.tables import RejectLog
+from keydistill.vectorstore import Engine, Filter, SearchParams, Vectors, keyphrase_filter
+from keydistill.vectorstore.factory import open_engine
 
 _QUERIES = 200
 _LIMIT = 10
@@ -84,7 +84,7 @@ def build(folder: Path, count: int) -> dict[str, Any]:
 def _command(arguments: Sequence[str]) -> dict[str, Any]:
     began = time.perf_counter()
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen([sys.executable, "-m", "cli.main", *arguments], stdout=output)
+        process = subprocess.Popen([sys.executable, "-m", "keydistill.cli.main", *arguments], stdout=output)
         peaks: dict[str, int] = {}
         while process.poll() is None:
             _note_memory(peaks, "command", process.pid)

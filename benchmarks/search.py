@@ -25,20 +25,20 @@ from usearch.index import Index
 
 from benchmarks import report
 from benchmarks.command import keydistill
-from encoders import Vectors
-from ingest import Snapshot
-from ingest.gate_items import gate_items
-from ingest.gate_measures import embedded
-from ingest.recall import K
-from ingest.tuning_queries import queries_by_shape
-from ingest.tuning_trial import Trial
-from retrieval import NO_FILTER, Generation, Retriever, filter_shape, item_filter, read_items
-from retrieval.tuned_search import params_for
-from runs import open_store
-from settings import Settings, load_settings
-from tables import RejectLog
-from vectorstore import Engine, SearchParams
-from vectorstore.factory import open_engine
+from keydistill.encoders import Vectors
+from keydistill.ingest.filters.recall import K
+from keydistill.ingest.gate.items import gate_items
+from keydistill.ingest.gate.measures import embedded
+from keydistill.ingest.snapshot import Snapshot
+from keydistill.ingest.tuning.queries import queries_by_shape
+from keydistill.ingest.tuning.trial import Trial
+from keydistill.retrieval import NO_FILTER, Generation, Retriever, filter_shape, item_filter, read_items
+from keydistill.retrieval.tuned_search import params_for
+from keydistill.runs import open_store
+from keydistill.settings import Settings, load_settings
+from keydistill.tables import RejectLog
+from keydistill.vectorstore import Engine, SearchParams
+from keydistill.vectorstore.factory import open_engine
 
 _ITEMS = 2_000
 _TARGET = 0.98

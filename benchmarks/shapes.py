@@ -25,9 +25,9 @@ from sentence_transformers import SentenceTransformer
 from benchmarks import report
 from benchmarks.ablation_data import Task, simulated_task
 from benchmarks.embedding import RUNTIMES, Embed, best_batch_size, rates_in_turn, ratios, simulated_keyphrases
-from distillation import Shape, StudentRecipe, train_student
-from distillation.evaluation import Evaluation, compare_means, evaluate, mean_estimates
-from encoders import Student
+from keydistill.distillation.evaluation import Evaluation, compare_means, evaluate, mean_estimates
+from keydistill.distillation.student import Shape, StudentRecipe, train_student
+from keydistill.encoders import Student
 
 _SHAPES: tuple[Shape, ...] = get_args(Shape)
 _FULL: Shape = "six"

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
-from ingest import Reindexer
-from settings import load_settings
+from keydistill.execution import Reindexer
+from keydistill.settings import load_settings
+from keydistill.vectorstore import Engine
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
+from keydistill.workers import orders
 from tests.support.cluster import Cluster
 from tests.support.inventories import write_inventory
 from tests.support.tiny_models import make_tiny_student
-from vectorstore import Engine
-from vectorstore.edge import EmbeddedEngine
-from workers import orders
 
 _ROWS = 400
 _PART_ROWS = 40

@@ -40,12 +40,12 @@ from benchmarks.load_figures import figures_of
 from benchmarks.load_log import Log
 from benchmarks.load_verdict import judge, moves
 from benchmarks.load_world import Inventories, RightAnswers, titles
-from encoders import Student
-from runs import ReindexRun, open_store
-from settings import load_settings
+from keydistill.encoders import Student
+from keydistill.runs import ReindexRun, open_store
+from keydistill.settings import load_settings
+from keydistill.vectorstore.factory import open_engine
 from tests.support.front_process import FrontProcess
 from tests.support.tiny_models import make_tiny_student
-from vectorstore.factory import open_engine
 
 _TITLES = 24
 _PROCESSES = 2

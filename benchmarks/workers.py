@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report
-from encoders import find_model
+from keydistill.encoders import find_model
+from keydistill.workers import orders
 from tests.support.cluster import Cluster, Member
 from tests.support.inventories import write_inventory
-from workers import orders
 
 _PARTS = 16
 _WARM_UP_ROWS = 160

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import engine_of, settings_of, sources_of
-from cli.output import bytes_text, print_json, print_table
+from keydistill.cli.context import engine_of, settings_of, sources_of
+from keydistill.cli.output import bytes_text, print_json, print_table
 
 if TYPE_CHECKING:
-    from ingest import AliasChanges
+    from keydistill.ingest.aliases import AliasChanges
 
 
 @click.group()
@@ -97,8 +97,8 @@ def rollback_collection(ctx: click.Context, to: str | None, why: str | None) -> 
 @click.pass_context
 def prune_collections(ctx: click.Context, keep: int, why: str | None, dry_run: bool, as_json: bool) -> None:
     """Drop collections that nothing needs: not live, not kept for a rollback, past their grace time."""
-    from ingest import Pruning
-    from runs import open_store
+    from keydistill.ingest.aliases import Pruning
+    from keydistill.runs import open_store
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine:
@@ -119,7 +119,7 @@ def prune_collections(ctx: click.Context, keep: int, why: str | None, dry_run: b
 @click.pass_context
 def collections_history(ctx: click.Context, as_json: bool) -> None:
     """What the aliases named when, and who changed them; newest first."""
-    from runs import open_store
+    from keydistill.runs import open_store
 
     found = list(reversed(open_store(settings_of(ctx)).history()))
     if as_json:
@@ -146,8 +146,8 @@ def collections_history(ctx: click.Context, as_json: bool) -> None:
 
 @contextmanager
 def _changes(ctx: click.Context) -> "Iterator[AliasChanges]":
-    from ingest import AliasChanges
-    from runs import open_store
+    from keydistill.ingest.aliases import AliasChanges
+    from keydistill.runs import open_store
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine:

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ingest import RunSources
-    from settings import Settings
-    from vectorstore import Engine
+    from keydistill.ingest.snapshot import RunSources
+    from keydistill.settings import Settings
+    from keydistill.vectorstore import Engine
 
 
 def settings_of(ctx: click.Context, **options: Any) -> "Settings":
     """The settings in force, with this command's options on top; options that are None do not count."""
-    from settings import load_settings
+    from keydistill.settings import load_settings
 
     return load_settings(**{**(ctx.find_root().obj or {}), **options})
 
 
 def engine_of(settings: "Settings") -> AbstractContextManager["Engine"]:
     """The engine that the settings ask for, closed when the block ends."""
-    from vectorstore.factory import open_engine
+    from keydistill.vectorstore import open_engine
 
     return closing(open_engine(settings))
 
@@ -29,7 +29,7 @@ def sources_of(settings: "Settings") -> "RunSources | None":
     """Where students and snapshots of runs are, if machines share them; None: where the records say."""
     if settings.shared is None:
         return None
-    from runs import open_store
-    from workers.student_cache import shared_sources
+    from keydistill.execution import shared_sources
+    from keydistill.runs import open_store
 
     return shared_sources(settings, open_store(settings))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.output import print_table
+from keydistill.cli.output import print_table
 
 _LIMIT = 10
 _SHOWN_ITEMS = 2
@@ -39,7 +39,7 @@ def demo(ctx: click.Context, folder: Path, items: int, keyphrases: int, seed: in
     live in turn: of the base student, of the one and of the other. What they recommend is compared with the truth. Runs
     the same commands that it prints.
     """
-    from cli.simulate import simulate
+    from keydistill.cli.simulate import simulate
 
     market, home = folder / "marketplace", folder / "home"
     ctx.find_root().obj["home"] = home
@@ -54,7 +54,7 @@ def demo(ctx: click.Context, folder: Path, items: int, keyphrases: int, seed: in
 
 def _train_on_clicks(ctx: click.Context, market: Path, home: Path, seed: int) -> str:
     """A student of the clicks; returns its name in the registry."""
-    from cli.train_student import student
+    from keydistill.cli.train_student import student
 
     files = {"items": market / "items.parquet", "clicks": market / "clicks.parquet"}
     options = " ".join(f"--{name} {path}" for name, path in files.items())
@@ -64,7 +64,7 @@ def _train_on_clicks(ctx: click.Context, market: Path, home: Path, seed: int) ->
 
 
 def _distil(ctx: click.Context, market: Path, home: Path, judged_pairs: int, seed: int) -> None:
-    from cli.retrain import retrain
+    from keydistill.cli.retrain import retrain
 
     options = {"simulation": market, "judged_pairs": judged_pairs, "seed": seed}
     line = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
@@ -76,8 +76,8 @@ def _recommended(ctx: click.Context, market: Path, folder: Path, student: str | 
     """What a collection of this student's recommends: item id to keyphrases, best first."""
     import pyarrow.parquet as pq
 
-    from cli.recommend import recommend
-    from cli.reindex import reindex
+    from keydistill.cli.recommend import recommend
+    from keydistill.cli.reindex import reindex
 
     home, out = folder / "home", folder / "recommendations.parquet"
     inventory, items = market / "inventory.parquet", market / "items.parquet"
@@ -96,7 +96,7 @@ def _recommended(ctx: click.Context, market: Path, folder: Path, student: str | 
 def _print_comparison(market: Path, found: Mapping[str, Lists]) -> None:
     import pyarrow.parquet as pq
 
-    from simulation import read_truth, score
+    from keydistill.simulation import read_truth, score
 
     truth = read_truth(market / "truth.parquet")
     items = pq.read_table(market / "items.parquet", columns=["item_id", "title", "category_path"]).to_pylist()

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.context import settings_of
-from cli.output import print_json, print_table, progress_bars, warn
-from errors import SettingsError
+from keydistill.cli.context import settings_of
+from keydistill.cli.output import print_json, print_table, progress_bars, warn
+from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
-    from distillation.evaluation import Comparison, Evaluation, MatchCategory, RelevanceJudge
-    from settings import Settings
+    from keydistill.distillation.evaluation import Comparison, Evaluation, MatchCategory, RelevanceJudge
+    from keydistill.settings import Settings
 
 _FILE = click.Path(path_type=Path)
 _CUTOFFS = "1,5,10,50"
@@ -100,7 +100,7 @@ def evaluate(
     given = Given(**options)
     settings = settings_of(ctx, dimension=given.dimension, assistant=given.assistant)
     _check(given, settings)
-    from distillation.evaluation import check_report_folder, compare, write_report
+    from keydistill.distillation.evaluation import check_report_folder, compare, write_report
 
     if report is not None:
         check_report_folder(report)
@@ -143,15 +143,15 @@ def _evaluations(sources: list[str], settings: "Settings", given: Given, bars: A
     """The students' evaluations, one after the other, on the same tables and by the same judge."""
     from functools import partial
 
-    from distillation import resolve_assistant, resolve_model
-    from distillation.evaluation import SearchFilter, evaluate, sample_items
-    from distillation.signals import load_items, load_judgments, load_search_relevance
-    from encoders import Student
+    from keydistill.distillation.evaluation import SearchFilter, evaluate, sample_items
+    from keydistill.distillation.registry import resolve_assistant, resolve_model
+    from keydistill.distillation.signals import load_items, load_judgments, load_search_relevance
+    from keydistill.encoders import Student
 
     # Before anything is read: a name that is wrong is found at once.
     folders = [resolve_model(settings, "student", source) for source in sources]
     assistant = resolve_assistant(settings)
-    from ingest.input_tables import load_pairs, read_inventory, read_table
+    from keydistill.ingest.snapshot import load_pairs, read_inventory, read_table
 
     items = sample_items(read_table("items", given.items, settings, load_items, warn), given.limit_items, given.seed)
     inventory = read_inventory(given.inventory, settings)
@@ -192,19 +192,19 @@ def _evaluations(sources: list[str], settings: "Settings", given: Given, bars: A
 
 
 def _judge(settings: "Settings", given: Given, labels: Any, assistant: str | None) -> "RelevanceJudge":
-    from distillation.evaluation import AssistantJudge, LabelJudge
+    from keydistill.distillation.evaluation import AssistantJudge, LabelJudge
 
     # One that is only in the settings does not overrule labels that were given here.
     if labels is not None and not given.assistant:
         return LabelJudge(labels, complete=given.complete_labels)
-    from encoders import Assistant
+    from keydistill.encoders import Assistant
 
     assert assistant is not None  # `_check` saw to it
     return AssistantJudge(Assistant.load(assistant, threads=settings.threads), given.relevant_probability)
 
 
 def _print(evaluation: "Evaluation", other: "Evaluation | None", comparison: "Comparison | None") -> None:
-    from distillation.evaluation import ABOUT
+    from keydistill.distillation.evaluation import ABOUT
 
     counts = evaluation.counts
     click.echo(f"student   {evaluation.student}")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cli.output import TerminalProgress, progress_bars
+from keydistill.cli.output import TerminalProgress, progress_bars
 
 if TYPE_CHECKING:
-    from runs import Run, RunStore
-    from settings import Settings
+    from keydistill.runs import Run, RunStore
+    from keydistill.settings import Settings
 
 _R = TypeVar("_R", bound="Run")
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -64,7 +64,7 @@ def follow(store: "RunStore", run: "_R", *, quiet: bool = False) -> "_R":
 
 def _position(run: "Run") -> tuple[str, int | None, str, int]:
     """What is being done, of how much, in which unit, and how much is done."""
-    from runs import ReindexRun
+    from keydistill.runs import ReindexRun
 
     if isinstance(run, ReindexRun) and run.state == "building" and run.missing_parts:
         return "embed and upsert", run.parts, "parts", len(run.parts_done)
@@ -75,7 +75,7 @@ def _position(run: "Run") -> tuple[str, int | None, str, int]:
 
 def follow_order(ctx: click.Context, settings: "Settings", run: "_R", *, wait: bool, as_json: bool) -> "_R":
     """Follow a run that workers carry out. Ctrl-C leaves it to them, or cancels it, as the user answers."""
-    from runs import open_store
+    from keydistill.runs import open_store
 
     if not wait:
         if not as_json:

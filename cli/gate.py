@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import settings_of
-from cli.output import duration_text, print_json, print_table
-from errors import RunStateError
+from keydistill.cli.context import settings_of
+from keydistill.cli.output import duration_text, print_json, print_table
+from keydistill.errors import RunStateError
 
 if TYPE_CHECKING:
-    from ingest.gate_report import Row
+    from keydistill.ingest.gate import Row
 
 
 @click.command()
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 @click.pass_context
 def gate(ctx: click.Context, run_id: str, as_json: bool) -> None:
     """What the gate found of RUN (an id, or its beginning). Exit status 1 where it refused."""
-    from ingest import GateReport
-    from runs import open_store, reindex_of
+    from keydistill.ingest.gate import GateReport
+    from keydistill.runs import open_store, reindex_of
 
     run = reindex_of(open_store(settings_of(ctx)).load(run_id))
     if not run.gate:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import settings_of
-from cli.output import cut, print_json, print_rejects, print_table, progress_bars
+from keydistill.cli.context import settings_of
+from keydistill.cli.output import cut, print_json, print_rejects, print_table, progress_bars
 
 if TYPE_CHECKING:
-    from ingest.inventory import InventoryReport
+    from keydistill.ingest.inventory import InventoryReport
 
 
 @click.group()
@@ -38,7 +38,7 @@ def check(
     Changes nothing. The exit status is 1 when a run would refuse the inventory.
     """
     settings = settings_of(ctx, max_reject_share=max_reject_share)
-    from ingest.inventory import check_inventory
+    from keydistill.ingest.inventory import check_inventory
 
     with progress_bars(quiet=as_json) as bars:
         begun, done = False, 0

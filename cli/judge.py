@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.context import settings_of
-from cli.judge_choice import judge_options
-from cli.output import SilentProgress, TerminalProgress, print_json, print_table, progress_bars
+from keydistill.cli.context import settings_of
+from keydistill.cli.judge_choice import judge_options
+from keydistill.cli.output import SilentProgress, TerminalProgress, print_json, print_table, progress_bars
 
 if TYPE_CHECKING:
-    from distillation.agreement import Agreement
-    from distillation.judging import JudgingPlan, JudgingSummary
-    from encoders.judge import Usage
-    from settings import Settings
+    from keydistill.distillation.pairs import Agreement, JudgingPlan, JudgingSummary
+    from keydistill.encoders.judge import Usage
+    from keydistill.settings import Settings
 
 
 @click.command()
@@ -82,15 +81,13 @@ def judge(
             plan, name = _plan(settings, pairs, items, judge_choice, cache, bars)
             _print_plan(plan, name, prices, as_json=as_json, exact=judge_choice["local"] is not None)
             return
-        from distillation.agreement import agreement_of_file
-        from distillation.judging import judge_pairs
-        from distillation.labels import read_labels
-        from tables import total_rows
+        from keydistill.distillation.pairs import agreement_of_file, judge_pairs, read_labels
+        from keydistill.tables import total_rows
 
         assert out is not None
         # Before anything is paid for.
         people = None if human is None else read_labels(human)
-        from workers.judge_choice import judge_of
+        from keydistill.execution import judge_of
 
         asked = judge_of(settings, judge_choice)
         bars.start("judge", total_rows([*pairs]), "pairs")
@@ -116,7 +113,7 @@ def judge(
 
 
 def _cache_of(settings: "Settings", choice: Mapping[str, Any], cache: Path | None, *, dry_run: bool = False) -> Any:
-    from distillation.judgment_cache import JudgmentCache
+    from keydistill.distillation.pairs import JudgmentCache
 
     path = cache or settings.home / "judgments.sqlite"
     # A table of labels costs nothing to look up again, and a dry run leaves nothing behind.
@@ -132,9 +129,9 @@ def _plan(
     cache: Path | None,
     bars: "TerminalProgress | SilentProgress",
 ) -> "tuple[JudgingPlan, str]":
-    from distillation.judging import plan_judging
-    from tables import total_rows
-    from workers.judge_choice import judge_of
+    from keydistill.distillation.pairs import plan_judging
+    from keydistill.execution import judge_of
+    from keydistill.tables import total_rows
 
     asked = judge_of(settings, choice)
     bars.start("count", total_rows([*pairs]), "pairs")

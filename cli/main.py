@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from errors import KeydistillError
+from keydistill.errors import KeydistillError
 
 # Command -> module of `cli` and what it does, in the order of use. Help needs no import of any of them.
 COMMANDS = {
@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
         """Import the command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"cli.{COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"keydistill.cli.{COMMANDS[cmd_name][0]}")
         command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)
         return command

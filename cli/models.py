@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.context import settings_of
-from cli.output import bytes_text, print_json, print_table
+from keydistill.cli.context import settings_of
+from keydistill.cli.output import bytes_text, print_json, print_table
 
 if TYPE_CHECKING:
-    from distillation import ModelVersion, Registry
+    from keydistill.distillation.registry import ModelVersion, Registry
 
 
 @click.group()
@@ -68,7 +68,7 @@ def show_model(ctx: click.Context, version: str, as_json: bool) -> None:
             }
         )
         return
-    from distillation import flattened
+    from keydistill.distillation.registry import flattened
 
     click.echo(f"{'version':<12} {found.full_name}")
     click.echo(f"{'folder':<12} {found.folder}, {bytes_text(found.bytes)}")
@@ -101,7 +101,7 @@ def show_model(ctx: click.Context, version: str, as_json: bool) -> None:
 @click.pass_context
 def compare(ctx: click.Context, a: str, b: str, as_json: bool) -> None:
     """Metrics of versions A and B side by side, and what differs in how they were made."""
-    from distillation import difference, flattened
+    from keydistill.distillation.registry import difference, flattened
 
     registry = _registry(ctx)
     ours, theirs = registry.get(a), registry.get(b)
@@ -180,19 +180,19 @@ def verify(ctx: click.Context, versions: tuple[str, ...], as_json: bool) -> None
 
 
 def _registry(ctx: click.Context) -> "Registry":
-    from distillation import Registry
+    from keydistill.distillation.registry import Registry
 
     return Registry.of(settings_of(ctx))
 
 
 def _promoted(registry: "Registry") -> set[str]:
-    from distillation import KINDS
+    from keydistill.distillation.registry import KINDS
 
     return {f"{kind}/{name}" for kind in KINDS if (name := registry.promoted_name(kind))}
 
 
 def _numbers(version: "ModelVersion") -> list[tuple[str, float]]:
-    from distillation import flattened
+    from keydistill.distillation.registry import flattened
 
     return [(name, value) for name, value in flattened(version.metrics).items() if _is_number(value)]
 

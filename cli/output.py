@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from tables import Reject
+    from keydistill.tables import Reject
 
 
 def print_json(value: Any) -> None:
@@ -60,12 +60,12 @@ class TerminalProgress:
         self._task: TaskID | None = None
 
     def start(self, step: str, total: int | None, unit: str) -> None:
-        """See `ingest.progress.Progress.start`."""
+        """See `keydistill.progress.Progress.start`."""
         self._finish()
         self._task = self._bars.add_task(step, total=total, unit=unit)
 
     def advance(self, count: int) -> None:
-        """See `ingest.progress.Progress.advance`."""
+        """See `keydistill.progress.Progress.advance`."""
         if self._task is not None:
             self._bars.advance(self._task, count)
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import engine_of, settings_of
-from cli.output import print_json, progress_bars
+from keydistill.cli.context import engine_of, settings_of
+from keydistill.cli.output import print_json, progress_bars
 
 if TYPE_CHECKING:
-    from retrieval import MatchCategory
+    from keydistill.retrieval import MatchCategory
 
 
 @click.command()
@@ -39,7 +39,7 @@ def recommend(
     as_json: bool,
 ) -> None:
     """Find keyphrases for every item in ITEMS files (CSV, JSONL, Parquet: item_id, title, category_path, site)."""
-    from retrieval import Retriever, recommend_file
+    from keydistill.retrieval import Retriever, recommend_file
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:

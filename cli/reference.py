@@ -1,10 +1,10 @@
-"""The reference of all commands, made from their help: `python -m cli.reference > docs/cli.md`."""
+"""The reference of all commands, made from their help: `python -m keydistill.cli.reference > docs/cli.md`."""
 
 from collections.abc import Iterator
 
 import click
 
-from cli.main import cli
+from keydistill.cli.main import cli
 
 _HEADER = """# Commands
 

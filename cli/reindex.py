@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import engine_of, settings_of, sources_of
-from cli.follow import executor_options, follow_order
-from cli.output import bytes_text, duration_text, print_json, progress_bars
-from errors import SettingsError
+from keydistill.cli.context import engine_of, settings_of, sources_of
+from keydistill.cli.follow import executor_options, follow_order
+from keydistill.cli.output import bytes_text, duration_text, print_json, progress_bars
+from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
-    from ingest.plan import Plan
-    from runs import ReindexRun
+    from keydistill.ingest.steps import Plan
+    from keydistill.runs import ReindexRun
 
 
 @click.command()
@@ -55,8 +55,8 @@ def reindex(
         ctx, student=student, dimension=dimension, max_reject_share=max_reject_share, executor=executor
     )
     if settings.executor == "celery" and not dry_run:
-        from runs import reindex_of
-        from workers import orders
+        from keydistill.runs import reindex_of
+        from keydistill.workers import orders
 
         ordered = (
             orders.resume(settings, resume)
@@ -70,18 +70,18 @@ def reindex(
         ctx.exit(1 if ended.state in ("failed", "cancelled") else 0)
     if not resume:
         # A resumed run goes on with the student that it began with.
-        from distillation import resolve_student
+        from keydistill.distillation.registry import resolve_student
 
         settings = settings.model_copy(update={"student": resolve_student(settings)})
     with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
         if dry_run:
-            from ingest.plan import plan
+            from keydistill.ingest.steps import plan
 
             planned = plan(settings, engine, list(inventory), categories=categories, swap=not no_swap)
             progress.close()
             print_json(planned.as_dict()) if as_json else _print_plan(planned)
             return
-        from ingest import Reindexer
+        from keydistill.execution import Reindexer
 
         work = Reindexer(settings, engine, progress, sources_of(settings))
         try:

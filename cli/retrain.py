@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from cli.context import settings_of
-from cli.follow import executor_options, follow_order
-from cli.judge_choice import judge_options
-from cli.output import duration_text, print_json, print_table, progress_bars, warn
-from errors import SettingsError
+from keydistill.cli.context import settings_of
+from keydistill.cli.follow import executor_options, follow_order
+from keydistill.cli.judge_choice import judge_options
+from keydistill.cli.output import duration_text, print_json, print_table, progress_bars, warn
+from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
-    from runs import RetrainRun
-    from workers.retrain_order import RetrainOrder
+    from keydistill.execution import RetrainOrder
+    from keydistill.runs import RetrainRun
 
 
 @click.command()
@@ -73,8 +73,7 @@ def retrain(
     evaluate it against the present one. What is done is kept: with --resume, a retrain goes on where it stopped, as it
     was ordered.
     """
-    from workers.retrain_order import RetrainOrder
-    from workers.retrain_run import Retrainer, retrain_of
+    from keydistill.execution import Retrainer, RetrainOrder, retrain_of
 
     settings = settings_of(ctx, executor=executor)
     by_default = {name for name in options if ctx.get_parameter_source(name) == ParameterSource.DEFAULT}
@@ -83,13 +82,13 @@ def retrain(
         raise SettingsError("give SIGNALS to start a retrain, or --resume RUN alone to take one up as it was ordered")
     order = None if resume else RetrainOrder.of(given)
     if settings.executor == "celery" and not dry_run:
-        from workers import orders
+        from keydistill.workers import orders
 
         ordered = orders.resume(settings, resume or "") if order is None else orders.order_retrain(settings, order)
         ended = retrain_of(follow_order(ctx, settings, ordered, wait=wait, as_json=as_json))
         print_json(ended.as_dict()) if as_json else _print_run(ended)
         ctx.exit(0 if ended.state in ("done", "planned", "training") else 1)
-    from runs import open_store
+    from keydistill.runs import open_store
 
     store = open_store(settings)
     with progress_bars(quiet=as_json) as bars:

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import settings_of
-from cli.follow import follow
-from cli.output import bytes_text, duration_text, print_json, print_table
+from keydistill.cli.context import settings_of
+from keydistill.cli.follow import follow
+from keydistill.cli.output import bytes_text, duration_text, print_json, print_table
 
 if TYPE_CHECKING:
-    from runs import ReindexRun, Run, RunStore, SyncRun
+    from keydistill.runs import ReindexRun, Run, RunStore, SyncRun
 
 _LOST = "lost from Redis"
 
@@ -24,7 +24,7 @@ def runs() -> None:
 @click.pass_context
 def list_runs(ctx: click.Context, as_json: bool) -> None:
     """All runs, newest first."""
-    from runs import open_store
+    from keydistill.runs import open_store
 
     store = open_store(settings_of(ctx))
     found = store.all()
@@ -58,7 +58,7 @@ def list_runs(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
     """Everything that is known about RUN (an id, or its beginning)."""
-    from runs import open_store
+    from keydistill.runs import open_store
 
     store = open_store(settings_of(ctx))
     run = store.load(run_id)
@@ -93,7 +93,7 @@ def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
 @click.pass_context
 def watch_run(ctx: click.Context, run_id: str) -> None:
     """Follow RUN until it is over; Ctrl-C stops only the watching. Exit status 1 where it failed or was cancelled."""
-    from runs import open_store
+    from keydistill.runs import open_store
 
     store = open_store(settings_of(ctx))
     run = follow(store, store.load(run_id))
@@ -107,7 +107,7 @@ def watch_run(ctx: click.Context, run_id: str) -> None:
 @click.pass_context
 def cancel_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
     """End RUN: whoever works on it stops at the next part or step. What is live stays as it is."""
-    from runs import open_store
+    from keydistill.runs import open_store
 
     store = open_store(settings_of(ctx))
     run = store.load(run_id)
@@ -121,7 +121,7 @@ def cancel_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
 
 
 def _is_lost(store: "RunStore", run: "Run") -> bool:
-    from runs.redis_store import RedisRunStore
+    from keydistill.runs import RedisRunStore
 
     return isinstance(store, RedisRunStore) and not run.is_over and store.is_lost(run.id)
 
@@ -134,7 +134,7 @@ def _progress_text(run: "Run") -> str | None:
 
 
 def _done(run: "Run") -> str:
-    from runs import ReindexRun, RetrainRun
+    from keydistill.runs import ReindexRun, RetrainRun
 
     if isinstance(run, ReindexRun):
         return f"{len(run.parts_done)}/{run.parts} parts"
@@ -142,13 +142,13 @@ def _done(run: "Run") -> str:
 
 
 def _what(run: "Run") -> str:
-    from runs import ReindexRun, SyncRun
+    from keydistill.runs import ReindexRun, SyncRun
 
     return f"alias {run.alias}" if isinstance(run, ReindexRun | SyncRun) else "registry"
 
 
 def _lines_of(run: "Run") -> dict[str, str | None]:
-    from runs import ReindexRun, SyncRun
+    from keydistill.runs import ReindexRun, SyncRun
 
     if isinstance(run, ReindexRun):
         return _reindex_lines(run)
@@ -183,7 +183,7 @@ def _sync_lines(run: "SyncRun") -> dict[str, str | None]:
 
 
 def _retrain_lines(run: "Run") -> dict[str, str | None]:
-    from runs import RetrainRun
+    from keydistill.runs import RetrainRun
 
     assert isinstance(run, RetrainRun)
     return {

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import settings_of
-from cli.output import print_json, print_table
+from keydistill.cli.context import settings_of
+from keydistill.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from runs.redis_store import RedisRunStore
-    from settings import Settings
+    from keydistill.runs import RedisRunStore
+    from keydistill.settings import Settings
 
 
 @click.group()
@@ -22,7 +22,7 @@ def schedule() -> None:
 @click.pass_context
 def list_schedules(ctx: click.Context, as_json: bool) -> None:
     """All schedules: when they fire next, and what they did last."""
-    from workers import schedules
+    from keydistill.workers import schedules
 
     settings = settings_of(ctx)
     store = _store(settings)
@@ -65,7 +65,7 @@ def list_schedules(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def next_fires(ctx: click.Context, count: int, as_json: bool) -> None:
     """When schedules fire next, the earliest first; also those that are paused."""
-    from workers.schedules import next_times
+    from keydistill.workers import next_times
 
     settings = settings_of(ctx)
     times = sorted((at, name) for name in settings.schedules for at in next_times(settings, name, count))[:count]
@@ -80,7 +80,7 @@ def next_fires(ctx: click.Context, count: int, as_json: bool) -> None:
 @click.pass_context
 def pause_schedule(ctx: click.Context, name: str) -> None:
     """Let the schedule NAME start nothing until it is resumed. A run that goes on is not touched."""
-    from workers import schedules
+    from keydistill.workers import schedules
 
     settings = settings_of(ctx)
     schedules.pause(settings, _store(settings), name)
@@ -92,7 +92,7 @@ def pause_schedule(ctx: click.Context, name: str) -> None:
 @click.pass_context
 def resume_schedule(ctx: click.Context, name: str) -> None:
     """Let the schedule NAME start runs again, from its next time on."""
-    from workers import schedules
+    from keydistill.workers import schedules
 
     settings = settings_of(ctx)
     schedules.resume(settings, _store(settings), name)
@@ -101,9 +101,8 @@ def resume_schedule(ctx: click.Context, name: str) -> None:
 
 
 def _store(settings: "Settings") -> "RedisRunStore":
-    from errors import SettingsError
-    from runs import open_store
-    from runs.redis_store import RedisRunStore
+    from keydistill.errors import SettingsError
+    from keydistill.runs import RedisRunStore, open_store
 
     store = open_store(settings)
     if not isinstance(store, RedisRunStore):

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import settings_of
-from cli.output import duration_text, print_json, progress_bars
-from errors import SettingsError
+from keydistill.cli.context import settings_of
+from keydistill.cli.output import duration_text, print_json, progress_bars
+from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
-    from distillation import ScoringPlan
-    from encoders import Assistant
+    from keydistill.distillation.pairs import ScoringPlan
+    from keydistill.encoders import Assistant
 
 
 @click.command()
@@ -38,9 +38,10 @@ def score(
 
     Killed or interrupted, it keeps what is scored, and the same command goes on from there.
     """
-    from distillation import resolve_assistant, score_pairs
-    from encoders import Assistant
-    from tables import total_rows
+    from keydistill.distillation.pairs import score_pairs
+    from keydistill.distillation.registry import resolve_assistant
+    from keydistill.encoders import Assistant
+    from keydistill.tables import total_rows
 
     settings = settings_of(ctx, assistant=source)
     resolved = resolve_assistant(settings)
@@ -50,7 +51,7 @@ def score(
         bars.start("load", None, "")
         assistant = Assistant.load(resolved, threads=settings.threads)
         if dry_run:
-            from distillation import plan_scoring
+            from keydistill.distillation.pairs import plan_scoring
 
             plan = plan_scoring(assistant, pairs, items=items)
             bars.close()

@@ -2,8 +2,8 @@
 
 import click
 
-from cli.context import engine_of, settings_of
-from cli.output import print_json, print_table
+from keydistill.cli.context import engine_of, settings_of
+from keydistill.cli.output import print_json, print_table
 
 
 @click.command()
@@ -24,9 +24,9 @@ def search(
     as_json: bool,
 ) -> None:
     """Find keyphrases for TITLE in the live collection."""
-    from retrieval import Retriever
-    from tables import leaf_category
-    from vectorstore import keyphrase_filter
+    from keydistill.retrieval import Retriever
+    from keydistill.tables import leaf_category
+    from keydistill.vectorstore import keyphrase_filter
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine:

@@ -3,9 +3,9 @@
 import click
 from pydantic import SecretStr
 
-from cli.context import settings_of
-from cli.output import print_json
-from settings import Settings
+from keydistill.cli.context import settings_of
+from keydistill.cli.output import print_json
+from keydistill.settings import Settings
 
 
 @click.command()

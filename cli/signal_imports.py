@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.context import settings_of
-from cli.output import print_json, print_rejects, print_table, progress_bars
+from keydistill.cli.context import settings_of
+from keydistill.cli.output import print_json, print_rejects, print_table, progress_bars
 
 if TYPE_CHECKING:
-    from distillation.signals import ImportSummary, ImportTarget
+    from keydistill.distillation.signals import ImportSummary, ImportTarget
 
 _FILE = click.Path(path_type=Path)
 
@@ -68,7 +68,7 @@ def ubi(
     **common: Any,
 ) -> None:
     """Import logs of User Behavior Insights: SOURCEs with rows of ubi_queries and ubi_events (CSV, JSONL, Parquet)."""
-    from distillation.signals import UbiOptions, import_ubi
+    from keydistill.distillation.signals.importers import UbiOptions, import_ubi
 
     options = UbiOptions(
         click_actions=click_action or UbiOptions().click_actions,
@@ -94,7 +94,7 @@ def esci(
     **common: Any,
 ) -> None:
     """Import ESCI, Amazon's shopping queries: SOURCEs are Parquet files or folders of them."""
-    from distillation.signals import import_esci
+    from keydistill.distillation.signals.importers import import_esci
 
     with _target(common) as (target, show):
         show(import_esci(sources, target, split=split, locale=locale, relevant_grade=relevant_grade))
@@ -107,7 +107,7 @@ def esci(
 @_import_options
 def wands(source: Path, relevant_grade: int, site: str | None, **common: Any) -> None:
     """Import WANDS, Wayfair's judged queries: SOURCE is the folder of query.csv, product.csv and label.csv."""
-    from distillation.signals import import_wands
+    from keydistill.distillation.signals.importers import import_wands
 
     with _target(common) as (target, show):
         show(import_wands(source, target, relevant_grade=relevant_grade, site=site))
@@ -121,7 +121,7 @@ def wands(source: Path, relevant_grade: int, site: str | None, **common: Any) ->
 @_import_options
 def beir(source: Path, split: str | None, relevant_grade: int, site: str | None, **common: Any) -> None:
     """Import a BEIR data set: SOURCE is the folder of corpus.jsonl, queries.jsonl and qrels."""
-    from distillation.signals import import_beir
+    from keydistill.distillation.signals.importers import import_beir
 
     with _target(common) as (target, show):
         show(import_beir(source, target, split=split, relevant_grade=relevant_grade, site=site))
@@ -143,7 +143,7 @@ def qrels(
     **common: Any,
 ) -> None:
     """Import TREC qrels: SOURCEs have query, iteration, document and grade."""
-    from distillation.signals import import_qrels
+    from keydistill.distillation.signals.importers import import_qrels
 
     with _target(common) as (target, show):
         summary = import_qrels(
@@ -155,7 +155,7 @@ def qrels(
 @contextmanager
 def _target(common: dict[str, Any]) -> "Iterator[tuple[ImportTarget, Callable[[ImportSummary], None]]]":
     """Where an import goes, with a bar that shows how far it is; and what prints its summary."""
-    from distillation.signals import ImportTarget
+    from keydistill.distillation.signals import ImportTarget
 
     settings = settings_of(click.get_current_context(), max_reject_share=common["max_reject_share"])
     with progress_bars(quiet=common["as_json"]) as bars:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import settings_of
-from cli.output import print_json, print_rejects, print_table, progress_bars
-from cli.signal_imports import import_group
+from keydistill.cli.context import settings_of
+from keydistill.cli.output import print_json, print_rejects, print_table, progress_bars
+from keydistill.cli.signal_imports import import_group
 
 if TYPE_CHECKING:
-    from distillation.signals import SignalsReport
+    from keydistill.distillation.signals import SignalsReport
 
 # Positions that the table of a report shows.
 _SHOWN_POSITIONS = (1, 2, 3, 4, 5, 10, 20, 50, 100)
@@ -63,7 +63,7 @@ def check(
     named = any((items, clicks, search_relevance, judgments))
     if (folder is None) == (not named):
         raise click.UsageError("Name a folder of signals, or files with --clicks, --judgments and the like.")
-    from distillation.signals import SignalFiles, check_signals
+    from keydistill.distillation.signals import SignalFiles, check_signals
 
     files = SignalFiles(items, clicks, search_relevance, judgments)
     with progress_bars(quiet=as_json) as bars:

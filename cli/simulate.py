@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cli.output import print_json, print_table, progress_bars
+from keydistill.cli.output import print_json, print_table, progress_bars
 
 
 class KnobsCommand(click.Command):
@@ -21,7 +21,7 @@ class KnobsCommand(click.Command):
 def _knobs() -> list[click.Option]:
     from dataclasses import fields
 
-    from simulation import MarketplaceSettings
+    from keydistill.simulation import MarketplaceSettings
 
     options = []
     for knob in fields(MarketplaceSettings):
@@ -46,8 +46,8 @@ def simulate(out: Path, force: bool = False, as_json: bool = False, **knobs: Any
     Items, an inventory of keyphrases, clicks, search relevance, judgments and the truth, as Parquet. Same seed and
     settings, same bytes. Every option below is a bias or a share; docs/simulation.md says what each does.
     """
-    from simulation import MarketplaceSettings
-    from simulation import simulate as write_marketplace
+    from keydistill.simulation import MarketplaceSettings
+    from keydistill.simulation import simulate as write_marketplace
 
     settings = MarketplaceSettings(**knobs)
     with progress_bars(quiet=as_json) as bars:

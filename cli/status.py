@@ -2,8 +2,8 @@
 
 import click
 
-from cli.context import engine_of, settings_of
-from cli.output import bytes_text, print_json
+from keydistill.cli.context import engine_of, settings_of
+from keydistill.cli.output import bytes_text, print_json
 
 
 @click.command()
@@ -11,7 +11,7 @@ from cli.output import bytes_text, print_json
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
     """Say what is live and what is going on."""
-    from runs import OPEN_STATES, open_store
+    from keydistill.runs import OPEN_STATES, open_store
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine:

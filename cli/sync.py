@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import engine_of, settings_of, sources_of
-from cli.follow import executor_options, follow_order
-from cli.output import print_json, progress_bars
-from errors import SettingsError
+from keydistill.cli.context import engine_of, settings_of, sources_of
+from keydistill.cli.follow import executor_options, follow_order
+from keydistill.cli.output import print_json, progress_bars
+from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
-    from ingest import SyncPlan
-    from runs import SyncRun
+    from keydistill.ingest.steps import SyncPlan
+    from keydistill.runs import SyncRun
 
 
 @click.command()
@@ -51,8 +51,8 @@ def sync(
         ctx, max_reject_share=max_reject_share, max_removed_share=max_removed_share, executor=executor
     )
     if settings.executor == "celery" and not dry_run:
-        from runs import sync_of
-        from workers import orders
+        from keydistill.runs import sync_of
+        from keydistill.workers import orders
 
         ordered = (
             orders.resume(settings, resume)
@@ -62,7 +62,7 @@ def sync(
         ended = sync_of(follow_order(ctx, settings, ordered, wait=wait, as_json=as_json))
         print_json(ended.as_dict()) if as_json else _print_run(ended)
         ctx.exit(1 if ended.state in ("failed", "cancelled") else 0)
-    from ingest import Syncer
+    from keydistill.execution import Syncer
 
     with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
         work = Syncer(settings, engine, progress, sources_of(settings))

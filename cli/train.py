@@ -2,8 +2,8 @@
 
 import click
 
-from cli.train_assistant import assistant
-from cli.train_student import student
+from keydistill.cli.train_assistant import assistant
+from keydistill.cli.train_student import student
 
 
 @click.group()

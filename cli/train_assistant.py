@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.context import settings_of
-from cli.output import duration_text, print_json, print_table, progress_bars
-from errors import TooManyRejectsError
+from keydistill.cli.context import settings_of
+from keydistill.cli.output import duration_text, print_json, print_table, progress_bars
+from keydistill.errors import TooManyRejectsError
 
 if TYPE_CHECKING:
-    from distillation import AssistantRecipe, LabelledPairs, ModelVersion, TrainedAssistant, TrainingPlan
-    from settings import Settings
+    from keydistill.distillation.assistant import AssistantRecipe, LabelledPairs, TrainedAssistant, TrainingPlan
+    from keydistill.distillation.registry import ModelVersion
+    from keydistill.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def assistant(
 
     Interrupted, it leaves checkpoints, and the same command goes on from the last one.
     """
-    from distillation import AssistantRecipe
+    from keydistill.distillation.assistant import AssistantRecipe
 
     settings = settings_of(ctx)
     recipe = AssistantRecipe(**{name: value for name, value in choices.items() if value is not None})
@@ -83,14 +84,14 @@ def assistant(
         bars.start("read", None, "")
         pairs, warm_up_pairs = _read(inputs, settings)
         if dry_run:
-            from distillation import plan_training
+            from keydistill.distillation.assistant import plan_training
 
             bars.start("time some steps", None, "")
             planned = plan_training(pairs, recipe, warm_up=warm_up_pairs)
             bars.close()
             print_json({**asdict(planned), "recipe": asdict(recipe)}) if as_json else _print_plan(planned, recipe)
             return
-        from distillation import train_assistant, training_digest
+        from keydistill.distillation.assistant import train_assistant, training_digest
 
         digest = training_digest(pairs, recipe, warm_up_pairs)[:12]
         folder = out or settings.home / "training" / f"assistant-{digest}"
@@ -127,9 +128,9 @@ def _read(inputs: _Inputs, settings: "Settings") -> tuple["LabelledPairs", "Labe
     Raises:
         TooManyRejectsError: More rows cannot be used than the settings allow.
     """
-    from distillation import judged_pairs
-    from distillation.signals import load_items, load_judgments
-    from tables import RejectLog
+    from keydistill.distillation.assistant import judged_pairs
+    from keydistill.distillation.signals import load_items, load_judgments
+    from keydistill.tables import RejectLog
 
     found = []
     with RejectLog() as rejects:
@@ -164,7 +165,7 @@ def _read(inputs: _Inputs, settings: "Settings") -> tuple["LabelledPairs", "Labe
 def _publish(
     trained: "TrainedAssistant", settings: "Settings", inputs: _Inputs, recipe: "AssistantRecipe"
 ) -> "ModelVersion":
-    from distillation import Lineage, Registry
+    from keydistill.distillation.registry import Lineage, Registry
 
     chosen = {**asdict(recipe), "relevant_grade": inputs.relevant_grade, "threads": settings.threads}
     version = Registry.of(settings).publish(

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.context import settings_of
-from cli.output import print_json, print_table, progress_bars, warn
-from errors import TrainingError
+from keydistill.cli.context import settings_of
+from keydistill.cli.output import print_json, print_table, progress_bars, warn
+from keydistill.errors import TrainingError
 
 if TYPE_CHECKING:
-    from distillation import ModelVersion, StudentData, StudentRecipe, TrainedStudent
-    from settings import Settings
+    from keydistill.distillation.registry import ModelVersion
+    from keydistill.distillation.student import StudentData, StudentRecipe, TrainedStudent
+    from keydistill.settings import Settings
 
 _TASKS = ("clicks", "search_relevance", "judgments", "scores")
 _LOSSES = ("pearson", "margin_mse", "cosent", "kl")
@@ -68,7 +69,7 @@ def student(
 
     Interrupted, it leaves checkpoints, and the same command goes on from the last one.
     """
-    from distillation import StudentRecipe, student_training_digest, train_student
+    from keydistill.distillation.student import StudentRecipe, student_training_digest, train_student
 
     settings = settings_of(ctx)
     files = {name: options.pop(name) for name in _TASKS}
@@ -129,14 +130,15 @@ def student(
 def _read(
     items: Path, files: dict[str, tuple[Path, ...]], settings: "Settings", held_out: float, seed: int
 ) -> "StudentData":
-    from distillation import load_scores, student_data
-    from distillation.signals import (
+    from keydistill.distillation.pairs import load_scores
+    from keydistill.distillation.signals import (
         correct_clicks,
         load_clicks,
         load_items,
         load_judgments,
         load_search_relevance,
     )
+    from keydistill.distillation.student import student_data
 
     if not any(files.values()):
         raise TrainingError("nothing to learn from; give --clicks, --search-relevance, --judgments or --scores")
@@ -146,7 +148,7 @@ def _read(
         "judgments": load_judgments,
         "scores": load_scores,
     }
-    from ingest.input_tables import read_table
+    from keydistill.ingest.snapshot import read_table
 
     known = read_table("items", [items], settings, load_items, warn)
     tables = {
@@ -166,7 +168,7 @@ def _read(
 
 
 def _weights(given: tuple[str, ...]) -> dict[Any, float]:
-    from distillation import StudentRecipe
+    from keydistill.distillation.student import StudentRecipe
 
     found: dict[Any, float] = {}
     for text in given:
@@ -186,7 +188,7 @@ def _weights(given: tuple[str, ...]) -> dict[Any, float]:
 def _publish(
     trained: "TrainedStudent", settings: "Settings", inputs: dict[str, list[Path]], recipe: "StudentRecipe"
 ) -> "ModelVersion":
-    from distillation import Lineage, Registry
+    from keydistill.distillation.registry import Lineage, Registry
 
     version = Registry.of(settings).publish(
         "student",

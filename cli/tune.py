@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import engine_of, settings_of, sources_of
-from cli.output import duration_text, print_json, print_table, progress_bars
-from errors import SettingsError
+from keydistill.cli.context import engine_of, settings_of, sources_of
+from keydistill.cli.output import duration_text, print_json, print_table, progress_bars
+from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
-    from ingest import ShapeReport, TuningReport
-    from vectorstore import SearchParams
+    from keydistill.ingest.tuning import ShapeReport, TuningReport
+    from keydistill.vectorstore import SearchParams
 
 
 @click.command()
@@ -46,8 +46,8 @@ def tune(
     as_json: bool,
 ) -> None:
     """Find the cheapest search settings that find enough, per shape of filter, and keep them with the collection."""
-    from ingest import Tuner
-    from runs import open_store
+    from keydistill.ingest.tuning import Tuner
+    from keydistill.runs import open_store
 
     if forget and dry_run:
         raise SettingsError("--forget measures nothing that --dry-run could show; give one of them")

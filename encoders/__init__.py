@@ -1,30 +1,32 @@
 """Models that embed and score: the student (bi-encoder), the assistant (cross-encoder)."""
 
-from encoders.assistant import Assistant, Calibration, Scores, assistant_version
-from encoders.batching import equal_length_batches
-from encoders.exact_search import nearest
-from encoders.item_text import ItemText, item_text_of, read_model_file, write_model_file
-from encoders.models import content_digest, find_model
-from encoders.runtime import INT8_TOLERANCE, TOLERANCE, RuntimeName, WantedRuntime
-from encoders.student import Progress, Student, Vectors
-from encoders.student_files import StudentFiles, student_version
-from encoders.student_layout import ITEM_ROUTE, KEYPHRASE_ROUTE
+if not __name__.startswith("keydistill."):
+    raise ImportError(f"{__name__} is a part of the package keydistill; import keydistill.{__name__}")
+
+from keydistill.encoders.assistant import Assistant, Calibration, Scores, assistant_version
+from keydistill.encoders.batching import equal_length_batches
+from keydistill.encoders.exact_search import nearest
+from keydistill.encoders.int8_grid import INT8_SCALES, ScaledInput, rounded, scale_name
+from keydistill.encoders.item_text import ItemText, item_text_of, read_model_file, write_model_file
+from keydistill.encoders.models import content_digest, find_model
+from keydistill.encoders.student import Progress, Student, Vectors
+from keydistill.encoders.student_files import StudentFiles, student_version
+from keydistill.encoders.student_layout import ITEM_ROUTE, KEYPHRASE_ROUTE
+from keydistill.encoders.tokens import token_batches
 
 __all__ = [
-    "INT8_TOLERANCE",
+    "INT8_SCALES",
     "ITEM_ROUTE",
     "KEYPHRASE_ROUTE",
-    "TOLERANCE",
     "Assistant",
     "Calibration",
     "ItemText",
     "Progress",
-    "RuntimeName",
+    "ScaledInput",
     "Scores",
     "Student",
     "StudentFiles",
     "Vectors",
-    "WantedRuntime",
     "assistant_version",
     "content_digest",
     "equal_length_batches",
@@ -32,6 +34,9 @@ __all__ = [
     "item_text_of",
     "nearest",
     "read_model_file",
+    "rounded",
+    "scale_name",
     "student_version",
+    "token_batches",
     "write_model_file",
 ]

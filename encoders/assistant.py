@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.batching import equal_length_batches
-from encoders.item_text import ItemText, item_text_of, read_model_file
-from encoders.models import content_digest, find_model
-from encoders.pair_tokens import PairTokenizer
-from encoders.student import Progress
-from errors import AssistantError
+from keydistill.encoders.batching import equal_length_batches
+from keydistill.encoders.item_text import ItemText, item_text_of, read_model_file
+from keydistill.encoders.models import content_digest, find_model
+from keydistill.encoders.pair_tokens import PairTokenizer
+from keydistill.encoders.student import Progress
+from keydistill.errors import AssistantError
 
 if TYPE_CHECKING:
     # Importing these costs seconds; `Assistant.load` does it, and nobody else needs to.

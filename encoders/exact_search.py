@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.student import Vectors
+from keydistill.encoders.student import Vectors
 
 # Scores of one block: 64 MB for a million keyphrases.
 _BLOCK_SCORES = 16 << 20

@@ -6,7 +6,8 @@ x / a: nothing of the weights is lost, and all that int8 costs is the rounding o
 would spoil that, channels that are many times as large as all others, and give it to the weights (arXiv 2211.10438,
 "SmoothQuant").
 
-Weights are put on the grid where a student is trained (`distillation.rounding`), so that this is the student, for every
+Weights are put on the grid where a student is trained (`keydistill.distillation.student.rounding`), so that this is
+the student, for every
 runtime: one that rounds them for itself gives a thirtieth of the first ten neighbours away.
 """
 
@@ -19,7 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import StudentError
+from keydistill.errors import StudentError
 
 # Beside the weights of the transformer; float32, named as `scale_name` has it.
 INT8_SCALES = "int8.safetensors"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errors import StudentError
-from files import replace_json
-from tables import PATH_SEPARATOR
+from keydistill.errors import StudentError
+from keydistill.files import replace_json
+from keydistill.tables import PATH_SEPARATOR
 
 # What keydistill knows of a model and sentence-transformers does not.
 MODEL_FILE = "keydistill.json"

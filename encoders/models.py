@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from errors import StudentError
-from files import file_sha256
+from keydistill.errors import StudentError
+from keydistill.files import file_sha256
 
 # Files that decide what a model answers; a README or a licence does not.
 _CONTENT_SUFFIXES = {".json", ".safetensors", ".bin", ".txt", ".model"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import AssistantError
+from keydistill.errors import AssistantError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer

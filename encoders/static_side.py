@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.text_tokens import TextTokens, shared_tokens
-from encoders.tokens import SLICE, ahead
-from errors import StudentError
+from keydistill.encoders.text_tokens import TextTokens, shared_tokens
+from keydistill.encoders.tokens import SLICE, ahead
+from keydistill.errors import StudentError
 
 # Slices whose tokens wait for the arithmetic, at the most.
 _AHEAD = 4

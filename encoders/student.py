@@ -1,7 +1,7 @@
 """The student: a bi-encoder that embeds keyphrases and items into one space.
 
 A symmetric one reads both with its transformer. An asymmetric one reads items with its transformer, and keyphrases with
-a table of token vectors (`encoders.static_side`).
+a table of token vectors (`keydistill.encoders.static_side`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.item_text import ItemText, item_text_of
-from encoders.runtime import Runtime, RuntimeName, WantedRuntime, load_runtime
-from encoders.static_side import StaticSide
-from encoders.student_files import StudentFiles
-from encoders.text_tokens import TextTokens
-from encoders.tokens import token_batches
+from keydistill.encoders.item_text import ItemText, item_text_of
+from keydistill.encoders.runtime import Runtime, RuntimeName, WantedRuntime, load_runtime
+from keydistill.encoders.static_side import StaticSide
+from keydistill.encoders.student_files import StudentFiles
+from keydistill.encoders.text_tokens import TextTokens
+from keydistill.encoders.tokens import token_batches
 
 Vectors = NDArray[np.float32]
 Progress = Callable[[int], None]

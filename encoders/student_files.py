@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.models import content_digest, find_model
-from encoders.student_layout import StudentLayout
-from encoders.text_tokens import TextTokens, shared_tokens
-from errors import StudentError
+from keydistill.encoders.models import content_digest, find_model
+from keydistill.encoders.student_layout import StudentLayout
+from keydistill.encoders.text_tokens import TextTokens, shared_tokens
+from keydistill.errors import StudentError
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errors import StudentError
+from keydistill.errors import StudentError
 
 # The names that `SentenceTransformer.encode_document` and `encode_query` know.
 ITEM_ROUTE = "document"

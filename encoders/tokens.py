@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.text_tokens import TextTokens
+from keydistill.encoders.text_tokens import TextTokens
 
 # Texts are tokenized in slices of this size: their encodings take far more memory than their tokens.
 SLICE = 2_048

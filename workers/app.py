@@ -1,14 +1,14 @@
-"""The Celery application: `celery -A workers.app worker -Q control` and so on; see docs/workers.md."""
+"""The Celery application: `celery -A keydistill.workers.app worker -Q control` and so on; see docs/workers.md."""
 
 import logging
 import sys
 
 from celery import Celery, signals
 
-from errors import KeydistillError, SettingsError
-from settings import Settings, load_settings
-from workers.celery_config import celery_config
-from workers.schedules import beat_config
+from keydistill.errors import KeydistillError, SettingsError
+from keydistill.settings import Settings, load_settings
+from keydistill.workers.celery_config import celery_config
+from keydistill.workers.schedules import beat_config
 
 
 def _settings() -> Settings:
@@ -20,7 +20,7 @@ def _settings() -> Settings:
 
 def _app() -> Celery:
     settings = _settings()
-    made = Celery("keydistill", include=["workers.tasks"])
+    made = Celery("keydistill", include=["keydistill.workers.tasks"])
     made.conf.update({**celery_config(settings), **beat_config(settings)})
     return made
 
@@ -41,7 +41,7 @@ for noisy in ("httpx", "sentence_transformers"):
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator,unused-ignore]
 def _check(instance: object, **_: object) -> None:
-    from workers.start_checks import check_start
+    from keydistill.workers.start_checks import check_start
 
     try:
         check_start(_settings(), set(app.amqp.queues.consume_from))

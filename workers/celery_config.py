@@ -7,7 +7,7 @@ from typing import Any
 
 from kombu.entity import Queue
 
-from settings import Settings
+from keydistill.settings import Settings
 
 # Queue -> what is done there, and so which pool suits it.
 QUEUES = {

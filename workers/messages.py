@@ -1,20 +1,12 @@
 """Messages to workers, for processes that are none: the command line, a service, a test."""
 
-from typing import Protocol
-
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from errors import RedisUnavailableError
-from settings import Settings
-from workers.celery_config import celery_config
-
-
-class Send(Protocol):
-    """Sends a message."""
-
-    def __call__(self, task: str, *arguments: object, queue: str) -> None:
-        """Put a task with its arguments into a queue."""
+from keydistill.errors import RedisUnavailableError
+from keydistill.execution import Send
+from keydistill.settings import Settings
+from keydistill.workers.celery_config import celery_config
 
 
 def sender(settings: Settings) -> Send:

@@ -10,20 +10,16 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
-from errors import InputError, SettingsError
-from ingest import PrunePlan, Pruning, ReindexSteps, SyncSteps
-from runs import ReindexRun, RetrainRun, Run, SyncRun, open_store
-from runs.redis_store import RedisRunStore
-from settings import Settings
-from storage import share_student, shared_storage
-from vectorstore import Engine
-from workers.messages import sender
-from workers.order import Order
-from workers.reindex_work import QUEUE_OF
-from workers.retrain_order import RetrainOrder
-from workers.retrain_run import new_retrain
-from workers.retrain_work import queue_of
-from workers.start_checks import check_executor
+from keydistill.errors import InputError, SettingsError
+from keydistill.execution import QUEUE_OF, Order, RetrainOrder, new_retrain, queue_of
+from keydistill.ingest.aliases import PrunePlan, Pruning
+from keydistill.ingest.steps import ReindexSteps, SyncSteps
+from keydistill.runs import RedisRunStore, ReindexRun, RetrainRun, Run, SyncRun, open_store
+from keydistill.settings import Settings
+from keydistill.storage import share_student, shared_storage
+from keydistill.vectorstore import Engine
+from keydistill.workers.messages import sender
+from keydistill.workers.start_checks import check_executor
 
 __all__ = [
     "PruneOrder",
@@ -108,7 +104,7 @@ def order_reindex(settings: Settings, order: ReindexOrder, *, started_by: str | 
         SettingsError: The settings allow no workers.
         RunBusyError: Another run builds for the alias.
     """
-    from distillation import resolve_student
+    from keydistill.distillation.registry import resolve_student
 
     check_executor(settings)
     _check_files(order)
@@ -224,6 +220,6 @@ def _with_options(settings: Settings, order: Order, names: Sequence[str]) -> Set
 
 
 def _engine(settings: Settings) -> AbstractContextManager[Engine]:
-    from vectorstore.factory import open_engine
+    from keydistill.vectorstore import open_engine
 
     return closing(open_engine(settings))

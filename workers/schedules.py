@@ -15,10 +15,9 @@ from zoneinfo import ZoneInfo
 
 from celery.schedules import crontab
 
-from errors import RunBusyError, SettingsError
-from runs import now
-from runs.redis_store import RedisRunStore
-from settings import Settings
+from keydistill.errors import RunBusyError, SettingsError
+from keydistill.runs import RedisRunStore, now
+from keydistill.settings import Settings
 
 _PAUSED = "keydistill:paused"
 _WATCHDOG = "watchdog"
@@ -63,7 +62,7 @@ def beat_config(settings: Settings) -> dict[str, Any]:
     return {
         "timezone": settings.schedule_timezone,
         "enable_utc": True,
-        "beat_scheduler": "workers.beat:Scheduler",
+        "beat_scheduler": "keydistill.workers.beat:Scheduler",
         "beat_schedule": {**entries, _WATCHDOG: watchdog},
         "beat_max_loop_interval": loop_seconds,
         "redbeat_redis_url": settings.redis_url.get_secret_value(),

@@ -6,11 +6,10 @@ from contextlib import suppress
 
 from redis.exceptions import RedisError
 
-from errors import SettingsError
-from runs import open_store
-from runs.redis_store import RedisRunStore
-from settings import Settings
-from storage import shared_storage
+from keydistill.errors import SettingsError
+from keydistill.runs import RedisRunStore, open_store
+from keydistill.settings import Settings
+from keydistill.storage import shared_storage
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ def check_start(settings: Settings, queues: AbstractSet[str]) -> None:
     if queues & {"control", "embed"}:
         _check_engine(settings)
     if "train" in queues:
-        from distillation import Registry
+        from keydistill.distillation.registry import Registry
 
         Registry.of(settings).versions("student")
     shared = shared_storage(settings)
@@ -54,7 +53,7 @@ def check_executor(settings: Settings) -> None:
 
 
 def _check_engine(settings: Settings) -> None:
-    from vectorstore.factory import open_engine
+    from keydistill.vectorstore import open_engine
 
     check_executor(settings)
     engine = open_engine(settings)

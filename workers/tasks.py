@@ -6,12 +6,13 @@ from typing import Any
 
 from celery import Task
 
-from errors import KeydistillError
-from workers import orders, reindex_work, retrain_work, schedules, watchdog
-from workers.app import app
-from workers.messages import sender_of
-from workers.passing import MOST_RETRIES, PASSING, pause_seconds
-from workers.process import worker_process
+from keydistill.errors import KeydistillError
+from keydistill.execution import MOST_RETRIES, PASSING, pause_seconds, watchdog, worker_process
+from keydistill.execution import queued as reindex_work
+from keydistill.execution import queued_retrain as retrain_work
+from keydistill.workers import orders, schedules
+from keydistill.workers.app import app
+from keydistill.workers.messages import sender_of
 
 _log = logging.getLogger(__name__)
 

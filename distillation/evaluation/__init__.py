@@ -1,14 +1,14 @@
 """How good a student is: the paper's offline protocol, confidence intervals, a comparison with another, a report."""
 
-from distillation.evaluation.bootstrap import Difference, Estimate, paired_difference, ratios
-from distillation.evaluation.corpus import HEAD_SHARE, MatchCategory, sample_items
-from distillation.evaluation.estimates import Comparison, compare, compare_means, mean_estimates
-from distillation.evaluation.judges import AssistantJudge, JudgeInfo, LabelJudge, RelevanceJudge
-from distillation.evaluation.measures import ABOUT, About, Measure
-from distillation.evaluation.protocol import CUTOFFS, evaluate
-from distillation.evaluation.report import check_report_folder, read_evaluation, write_report
-from distillation.evaluation.result import Evaluation
-from distillation.evaluation.trial import SearchFilter
+from keydistill.distillation.evaluation.bootstrap import Difference, Estimate, paired_difference, ratios
+from keydistill.distillation.evaluation.corpus import HEAD_SHARE, Corpus, MatchCategory, sample_items
+from keydistill.distillation.evaluation.estimates import Comparison, compare, compare_means, mean_estimates
+from keydistill.distillation.evaluation.judges import AssistantJudge, JudgeInfo, LabelJudge, RelevanceJudge
+from keydistill.distillation.evaluation.measures import ABOUT, About, Measure
+from keydistill.distillation.evaluation.outcome import SearchFilter
+from keydistill.distillation.evaluation.protocol import CUTOFFS, Progress, evaluate
+from keydistill.distillation.evaluation.report import check_report_folder, read_evaluation, write_report
+from keydistill.distillation.evaluation.result import Evaluation
 
 __all__ = [
     "ABOUT",
@@ -17,6 +17,7 @@ __all__ = [
     "About",
     "AssistantJudge",
     "Comparison",
+    "Corpus",
     "Difference",
     "Estimate",
     "Evaluation",
@@ -24,6 +25,7 @@ __all__ = [
     "LabelJudge",
     "MatchCategory",
     "Measure",
+    "Progress",
     "RelevanceJudge",
     "SearchFilter",
     "check_report_folder",

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from distillation.evaluation.bootstrap import RESAMPLES, Floats, divided, weights
+from keydistill.distillation.evaluation.bootstrap import RESAMPLES, Floats, divided, weights
 
 # Weighted pairs that are held at once.
 _BLOCK = 4_000_000

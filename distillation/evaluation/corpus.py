@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from errors import InputError
-from tables import PATH_SEPARATOR
+from keydistill.errors import InputError
+from keydistill.tables import PATH_SEPARATOR
 
 MatchCategory = Literal["none", "leaf", "parent"]
 Ints = NDArray[np.int64]

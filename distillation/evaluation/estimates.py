@@ -6,11 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from distillation.evaluation.auc import grouped_auc, resampled_auc
-from distillation.evaluation.bootstrap import Difference, Estimate, Floats, estimate, paired_difference, ratios
-from distillation.evaluation.measures import Measure
-from distillation.evaluation.result import Evaluation, ScoredPairs
-from errors import InputError
+from keydistill.distillation.evaluation.auc import grouped_auc, resampled_auc
+from keydistill.distillation.evaluation.bootstrap import (
+    Difference,
+    Estimate,
+    Floats,
+    estimate,
+    paired_difference,
+    ratios,
+)
+from keydistill.distillation.evaluation.measures import Measure
+from keydistill.distillation.evaluation.result import Evaluation, ScoredPairs
+from keydistill.errors import InputError
 
 _UNITS = ("item", "keyphrase")
 # Sits between the measures per cut-off and those per keyphrase.

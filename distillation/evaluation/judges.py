@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from errors import InputError
+from keydistill.errors import InputError
 
 if TYPE_CHECKING:
-    from distillation.evaluation.corpus import Corpus
-    from encoders import Assistant
+    from keydistill.distillation.evaluation.corpus import Corpus
+    from keydistill.encoders import Assistant
 
 Probabilities = NDArray[np.float32]
 Progress = Callable[[int], None]
@@ -138,7 +138,7 @@ def label_column(labels: pa.Table) -> NDArray[np.float32]:
     if not pa.types.is_boolean(labels["label"].type):
         raise InputError(
             f"labels are of the type {labels['label'].type}, expected true or false; read the file with "
-            "`distillation.signals.load_judgments`"
+            "`keydistill.distillation.signals.load_judgments`"
         )
     return _floats(labels["label"])
 

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from distillation.evaluation.auc import grouped_auc
-from distillation.evaluation.corpus import Corpus
-from distillation.evaluation.judges import grade_column, label_column
-from distillation.evaluation.measures import Measure
-from distillation.evaluation.retrieval import Lists
+from keydistill.distillation.evaluation.auc import grouped_auc
+from keydistill.distillation.evaluation.corpus import Corpus
+from keydistill.distillation.evaluation.judges import grade_column, label_column
+from keydistill.distillation.evaluation.measures import Measure
+from keydistill.distillation.evaluation.retrieval import Lists
 
 PAIR_NDCG_K = 10
 # A mean over fewer says nothing, and its interval less.

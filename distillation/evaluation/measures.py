@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from distillation.evaluation.corpus import Bools, Corpus
-from distillation.evaluation.retrieval import Embedded, Lists
+from keydistill.distillation.evaluation.corpus import Bools, Corpus
+from keydistill.distillation.evaluation.retrieval import Embedded, Lists
 
 Unit = Literal["item", "keyphrase"]
 Floats = NDArray[np.float64]

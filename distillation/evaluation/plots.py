@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from distillation.evaluation.bootstrap import Estimate
-from distillation.evaluation.measures import ABOUT
-from distillation.evaluation.result import Evaluation
+from keydistill.distillation.evaluation.bootstrap import Estimate
+from keydistill.distillation.evaluation.measures import ABOUT
+from keydistill.distillation.evaluation.result import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,17 +6,25 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from distillation.evaluation.bootstrap import RESAMPLES, Estimate
-from distillation.evaluation.corpus import Corpus, MatchCategory
-from distillation.evaluation.estimates import estimates_of
-from distillation.evaluation.judges import RelevanceJudge
-from distillation.evaluation.label_measures import LabelledPairs, pair_measures, rank_measures
-from distillation.evaluation.measures import Measure, Verdicts, coverage, list_measures
-from distillation.evaluation.result import Category, Estimates, Evaluation, Histogram, Sample, SampleLine, ScoredPairs
-from distillation.evaluation.retrieval import Lists, embed, reranked, retrieve
-from distillation.evaluation.trial import SearchFilter, Trial
-from encoders import Student
-from errors import InputError
+from keydistill.distillation.evaluation.bootstrap import RESAMPLES, Estimate
+from keydistill.distillation.evaluation.corpus import Corpus, MatchCategory
+from keydistill.distillation.evaluation.estimates import estimates_of
+from keydistill.distillation.evaluation.judges import RelevanceJudge
+from keydistill.distillation.evaluation.label_measures import LabelledPairs, pair_measures, rank_measures
+from keydistill.distillation.evaluation.measures import Measure, Verdicts, coverage, list_measures
+from keydistill.distillation.evaluation.outcome import SearchFilter, Trial
+from keydistill.distillation.evaluation.result import (
+    Category,
+    Estimates,
+    Evaluation,
+    Histogram,
+    Sample,
+    SampleLine,
+    ScoredPairs,
+)
+from keydistill.distillation.evaluation.retrieval import Lists, embed, reranked, retrieve
+from keydistill.encoders import Student
+from keydistill.errors import InputError
 
 CUTOFFS = (1, 5, 10, 50)
 _BINS = 40

@@ -5,14 +5,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from distillation.evaluation import plots
-from distillation.evaluation.bootstrap import CONFIDENCE, Difference, Estimate
-from distillation.evaluation.corpus import HEAD_SHARE
-from distillation.evaluation.estimates import Comparison, compare
-from distillation.evaluation.measures import ABOUT, About
-from distillation.evaluation.result import Evaluation
-from errors import InputError
-from files import FolderKind, complete_folder
+from keydistill.distillation.evaluation import plots
+from keydistill.distillation.evaluation.bootstrap import CONFIDENCE, Difference, Estimate
+from keydistill.distillation.evaluation.corpus import HEAD_SHARE
+from keydistill.distillation.evaluation.estimates import Comparison, compare
+from keydistill.distillation.evaluation.measures import ABOUT, About
+from keydistill.distillation.evaluation.result import Evaluation
+from keydistill.errors import InputError
+from keydistill.files import FolderKind, complete_folder
 
 PAGE, EVALUATION, AGAINST, COMPARISON = "index.html", "evaluation.json", "against.json", "comparison.json"
 _REPORT = FolderKind("report", EVALUATION)

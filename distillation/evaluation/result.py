@@ -7,10 +7,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from distillation.evaluation.bootstrap import Estimate
-from distillation.evaluation.judges import JudgeInfo
-from distillation.evaluation.measures import Measure
-from errors import InputError
+from keydistill.distillation.evaluation.bootstrap import Estimate
+from keydistill.distillation.evaluation.judges import JudgeInfo
+from keydistill.distillation.evaluation.measures import Measure
+from keydistill.errors import InputError
 
 FORMAT = 1
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distillation.evaluation.corpus import Corpus
-from distillation.evaluation.judges import RelevanceJudge
-from encoders import Progress, Student, Vectors, nearest
+from keydistill.distillation.evaluation.corpus import Corpus
+from keydistill.distillation.evaluation.judges import RelevanceJudge
+from keydistill.encoders import Progress, Student, Vectors, nearest
 
 
 @dataclass(frozen=True, slots=True)

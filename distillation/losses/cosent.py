@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from distillation.losses.embedding import Features, pair_cosines
+from keydistill.distillation.losses.embedding import Features, pair_cosines
 
 
 def ranking_loss(cosines: Tensor, labels: Tensor, scale: float = 20.0) -> Tensor:

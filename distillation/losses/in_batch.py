@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distillation.losses.embedding import Features, embed_once
+from keydistill.distillation.losses.embedding import Features, embed_once
 
 
 class KnownPairs(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distillation.losses.embedding import Features, pair_cosines
+from keydistill.distillation.losses.embedding import Features, pair_cosines
 
 
 def listwise_divergence(student: Tensor, assistant: Tensor, item_of: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from distillation.losses.embedding import Features, pair_cosines
+from keydistill.distillation.losses.embedding import Features, pair_cosines
 
 
 def margin_error(student: Tensor, assistant: Tensor, item_of: Tensor) -> Tensor:

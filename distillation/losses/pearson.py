@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from distillation.losses.embedding import Features, pair_cosines
+from keydistill.distillation.losses.embedding import Features, pair_cosines
 
 
 def pearson_distance(student: Tensor, assistant: Tensor, eps: float = 1e-6) -> Tensor:
@@ -39,7 +39,7 @@ class PearsonLoss(nn.Module):
     Source: arXiv 2508.03628, the distillation loss of the bi-encoder.
 
     Inputs: (item, keyphrase) pairs. Labels: the assistant's score of each, on any scale. A batch should hold several
-    keyphrases per item (`distillation.batches`): a correlation between items alone teaches no ranking.
+    keyphrases per item (`keydistill.distillation.pairs.batches`): a correlation between items alone teaches no ranking.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from distillation.losses.embedding import Features
+from keydistill.distillation.losses.embedding import Features
 
 
 class WeightedLoss(nn.Module):

@@ -1,17 +1,16 @@
 """What training learns from: clicks, search relevance and judgments of pairs, and the items that they speak of."""
 
-from distillation.signals.clicks import CORRECTED_CLICKS, ClickCorrection, CorrectedClicks, Method, correct_clicks
-from distillation.signals.importers import (
-    UbiOptions,
-    import_beir,
-    import_esci,
-    import_qrels,
-    import_ubi,
-    import_wands,
+from keydistill.distillation.signals.clicks import (
+    CORRECTED_CLICKS,
+    ClickCorrection,
+    CorrectedClicks,
+    Method,
+    correct_clicks,
 )
-from distillation.signals.importing import ImportSummary, ImportTarget
-from distillation.signals.positions import EtaEstimate, PositionCurve, estimate_eta, position_curve
-from distillation.signals.readers import (
+from keydistill.distillation.signals.importing import ImportSummary, ImportTarget
+from keydistill.distillation.signals.positions import EtaEstimate, PositionCurve, estimate_eta, position_curve
+from keydistill.distillation.signals.readers import (
+    MAX_KEYPHRASE_CHARS,
     load_clicks,
     load_items,
     load_judgments,
@@ -21,8 +20,8 @@ from distillation.signals.readers import (
     read_judgments,
     read_search_relevance,
 )
-from distillation.signals.report import SignalFiles, SignalsReport, check_signals
-from distillation.signals.schemas import CLICKS, INVENTORY, ITEMS, JUDGMENTS, SCHEMAS, SEARCH_RELEVANCE
+from keydistill.distillation.signals.report import SignalFiles, SignalsReport, check_signals
+from keydistill.distillation.signals.schemas import CLICKS, INVENTORY, ITEMS, JUDGMENTS, SCHEMAS, SEARCH_RELEVANCE
 
 __all__ = [
     "CLICKS",
@@ -30,6 +29,7 @@ __all__ = [
     "INVENTORY",
     "ITEMS",
     "JUDGMENTS",
+    "MAX_KEYPHRASE_CHARS",
     "SCHEMAS",
     "SEARCH_RELEVANCE",
     "ClickCorrection",
@@ -41,15 +41,9 @@ __all__ = [
     "PositionCurve",
     "SignalFiles",
     "SignalsReport",
-    "UbiOptions",
     "check_signals",
     "correct_clicks",
     "estimate_eta",
-    "import_beir",
-    "import_esci",
-    "import_qrels",
-    "import_ubi",
-    "import_wands",
     "load_clicks",
     "load_items",
     "load_judgments",

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from distillation.signals.positions import (
+from keydistill.distillation.signals.positions import (
     EtaEstimate,
     PositionCurve,
     codes,
@@ -17,8 +17,8 @@ from distillation.signals.positions import (
     position_curve,
     summed,
 )
-from distillation.signals.prior import GammaPrior
-from errors import InputError
+from keydistill.distillation.signals.prior import GammaPrior
+from keydistill.errors import InputError
 
 Method = Literal["auto", "propensity", "coec"]
 

@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from distillation.signals.intake import Intake, Progress
-from distillation.signals.readers import MAX_KEYPHRASE_CHARS
-from distillation.signals.schemas import INVENTORY
-from errors import InputError, TooManyRejectsError
-from files import FolderKind, complete_folder
-from tables import Reject, RejectedValueError, RejectLog, SourceRecord, label_cell
+from keydistill.distillation.signals.intake import Intake, Progress
+from keydistill.distillation.signals.readers import MAX_KEYPHRASE_CHARS
+from keydistill.distillation.signals.schemas import INVENTORY
+from keydistill.errors import InputError, TooManyRejectsError
+from keydistill.files import FolderKind, complete_folder
+from keydistill.tables import Reject, RejectedValueError, RejectLog, SourceRecord, label_cell
 
 FOLDER = FolderKind("signals folder", "signals.json")
 REJECTS = "rejects.parquet"

@@ -5,8 +5,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from distillation.signals.validation import Columns
-from tables import (
+from keydistill.distillation.signals.validation import Columns
+from keydistill.tables import (
     Kind,
     RawBatch,
     RejectLog,

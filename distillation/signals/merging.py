@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from distillation.signals.schemas import KEYS, SCHEMAS
+from keydistill.distillation.signals.schemas import KEYS, SCHEMAS
 
 # Rows that wait before they are merged into what there is: bounds memory, and keeps the merging linear.
 _WAITING_ROWS = 1 << 20

@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from distillation.signals.merging import merged
-from distillation.signals.schemas import CLICKS, EXACT, ITEMS, JUDGMENTS, SEARCH_RELEVANCE
-from distillation.signals.validation import click_columns, item_columns, judgment_columns, search_columns
-from tables import RejectLog, read_valid
+from keydistill.distillation.signals.merging import merged
+from keydistill.distillation.signals.schemas import CLICKS, EXACT, ITEMS, JUDGMENTS, SEARCH_RELEVANCE
+from keydistill.distillation.signals.validation import click_columns, item_columns, judgment_columns, search_columns
+from keydistill.tables import RejectLog, read_valid
 
 Progress = Callable[[int, int | None], None]
 

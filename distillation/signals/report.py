@@ -8,18 +8,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distillation.signals.merging import merged
-from distillation.signals.positions import EtaEstimate, PositionCurve, estimate_eta, position_curve
-from distillation.signals.readers import (
+from keydistill.distillation.signals.merging import merged
+from keydistill.distillation.signals.positions import EtaEstimate, PositionCurve, estimate_eta, position_curve
+from keydistill.distillation.signals.readers import (
     MAX_KEYPHRASE_CHARS,
     read_clicks,
     read_items,
     read_judgments,
     read_search_relevance,
 )
-from distillation.signals.schemas import EXACT
-from errors import InputError
-from tables import Reject, RejectLog
+from keydistill.distillation.signals.schemas import EXACT
+from keydistill.errors import InputError
+from keydistill.tables import Reject, RejectLog
 
 Progress = Callable[[str, int, int | None], None]
 

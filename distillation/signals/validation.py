@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from distillation.signals.schemas import GRADE_LETTERS, MAX_GRADE
-from tables import (
+from keydistill.distillation.signals.schemas import GRADE_LETTERS, MAX_GRADE
+from keydistill.tables import (
     RawBatch,
     Reason,
     RejectedValueError,

@@ -1,11 +1,11 @@
 """Judges: who says whether a keyphrase is right for an item."""
 
-from encoders.judge.chat import ChatJudge
-from encoders.judge.chat_settings import ChatSettings
-from encoders.judge.judgment import Judge, Judgment, Pair, Problem, ProblemKind, Usage
-from encoders.judge.labels import LabelTable
-from encoders.judge.local import LocalJudge
-from encoders.judge.prompt import PromptTemplate
+from keydistill.encoders.judge.chat import ChatJudge
+from keydistill.encoders.judge.chat_settings import ChatSettings
+from keydistill.encoders.judge.judgment import Judge, Judgment, Pair, Problem, ProblemKind, Usage
+from keydistill.encoders.judge.labels import LabelTable
+from keydistill.encoders.judge.local import LocalJudge
+from keydistill.encoders.judge.prompt import PromptTemplate
 
 __all__ = [
     "ChatJudge",

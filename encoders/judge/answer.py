@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, Field, ValidationError
 
-from encoders.judge.judgment import Usage
+from keydistill.encoders.judge.judgment import Usage
 
 _WORDS = {"yes": True, "no": False}
 # What models put around the one word: quotes, emphasis, a full stop; and how tokenizers mark a leading space.

@@ -11,12 +11,12 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from encoders.judge.answer import Answer, MalformedAnswerError, read_answer
-from encoders.judge.chat_settings import ChatSettings
-from encoders.judge.judgment import Judgment, Pair, Problem, Usage
-from encoders.judge.pace import Pace
-from encoders.judge.prompt import Message, PromptTemplate
-from errors import JudgeError
+from keydistill.encoders.judge.answer import Answer, MalformedAnswerError, read_answer
+from keydistill.encoders.judge.chat_settings import ChatSettings
+from keydistill.encoders.judge.judgment import Judgment, Pair, Problem, Usage
+from keydistill.encoders.judge.pace import Pace
+from keydistill.encoders.judge.prompt import Message, PromptTemplate
+from keydistill.errors import JudgeError
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI

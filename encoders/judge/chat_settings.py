@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from errors import SettingsError
+from keydistill.errors import SettingsError
 
 _OWN_FIELDS = ("model", "messages", "stream", "n")
 

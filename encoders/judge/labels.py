@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterable, Mapping
 from hashlib import sha256
 
-from encoders.judge.judgment import Judgment, Pair, Problem, Usage
+from keydistill.encoders.judge.judgment import Judgment, Pair, Problem, Usage
 
 Label = tuple[bool, float | None]
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encoders.batching import equal_length_batches
-from encoders.judge.answer import word
-from encoders.judge.judgment import Judgment, Pair, Problem, Usage
-from encoders.judge.prompt import Message, PromptTemplate
-from encoders.models import content_digest
-from errors import JudgeError
+from keydistill.encoders.batching import equal_length_batches
+from keydistill.encoders.judge.answer import word
+from keydistill.encoders.judge.judgment import Judgment, Pair, Problem, Usage
+from keydistill.encoders.judge.prompt import Message, PromptTemplate
+from keydistill.encoders.models import content_digest
+from keydistill.errors import JudgeError
 
 if TYPE_CHECKING:
     import torch

@@ -20,8 +20,8 @@ from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 
-from encoders.judge.judgment import Pair
-from errors import InputError
+from keydistill.encoders.judge.judgment import Pair
+from keydistill.errors import InputError
 
 _PLACEHOLDER = re.compile(r"\{(item|keyphrase)\}")
 _MARKUP = re.compile(r"<|\[(?=/?[A-Z_]{2,}\])")
@@ -54,7 +54,7 @@ class PromptTemplate:
         Raises:
             InputError: The file is no template; the message says what is wrong with it.
         """
-        source = files("encoders.judge") / "prompts" / "seller.toml" if path is None else path
+        source = files("keydistill.encoders.judge") / "prompts" / "seller.toml" if path is None else path
         try:
             fields = tomllib.loads(source.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoders.runtime.export_folder import check_distance
-from encoders.runtime.int8_export import int8_rates, load_int8
-from encoders.runtime.openvino_export import load_exported, openvino_rates
-from encoders.runtime.protocol import TOLERANCE, Runtime, RuntimeName, WantedRuntime
-from encoders.runtime.sample import largest_distance, sample_vectors
-from encoders.runtime.torch_runtime import TorchRuntime
-from encoders.student_files import StudentFiles
-from errors import RuntimeUnavailableError, StudentError
+from keydistill.encoders.runtime.export_folder import check_distance
+from keydistill.encoders.runtime.native import int8_rates, load_int8
+from keydistill.encoders.runtime.openvino import load_exported, openvino_rates
+from keydistill.encoders.runtime.protocol import TOLERANCE, Runtime, RuntimeName, WantedRuntime
+from keydistill.encoders.runtime.sample import largest_distance, sample_vectors
+from keydistill.encoders.runtime.torch import TorchRuntime
+from keydistill.encoders.student_files import StudentFiles
+from keydistill.errors import RuntimeUnavailableError, StudentError
 
 _log = logging.getLogger(__name__)
 

@@ -18,13 +18,13 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from encoders.runtime.cpu import Precision, cpu_name
-from encoders.runtime.protocol import Runtime
-from encoders.runtime.sample import SAMPLE, largest_distance, sample_vectors
-from encoders.runtime.torch_runtime import TorchRuntime
-from encoders.student_files import StudentFiles
-from errors import InputError, RuntimeUnavailableError, StorageError
-from files import FolderKind, complete_folder, file_lock, file_sha256
+from keydistill.encoders.runtime.cpu import Precision, cpu_name
+from keydistill.encoders.runtime.protocol import Runtime
+from keydistill.encoders.runtime.sample import SAMPLE, largest_distance, sample_vectors
+from keydistill.encoders.runtime.torch import TorchRuntime
+from keydistill.encoders.student_files import StudentFiles
+from keydistill.errors import InputError, RuntimeUnavailableError, StorageError
+from keydistill.files import FolderKind, complete_folder, file_lock, file_sha256
 
 REPORT = "report.json"
 

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.tokens import TokenBatch
+from keydistill.encoders.tokens import TokenBatch
 
 RuntimeName = Literal["torch", "torch-fp16", "openvino-fp32", "openvino-bf16", "openvino-int8", "native-int8"]
 WantedRuntime = Literal["auto", RuntimeName]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.runtime.protocol import Runtime
-from encoders.text_tokens import TextTokens
-from encoders.tokens import token_batches
+from keydistill.encoders.runtime.protocol import Runtime
+from keydistill.encoders.text_tokens import TextTokens
+from keydistill.encoders.tokens import token_batches
 
 _WHAT = (
     "running shoes",

@@ -10,7 +10,7 @@ from benchmarks.load_log import Log
 from benchmarks.load_verdict import Move, moves
 from benchmarks.load_world import LIMIT, Inventories, RightAnswers, titles
 from benchmarks.swap_under_load import Load, swap_under_load
-from encoders import Student
+from keydistill.encoders import Student
 from tests.support.tiny_models import make_tiny_student
 
 LOAD = Load(

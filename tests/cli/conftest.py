@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import main
+from keydistill.cli.main import main
 
 
 @dataclass(frozen=True)

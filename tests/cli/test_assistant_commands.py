@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from encoders import Assistant
+from keydistill.encoders import Assistant
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_an_assistant_that_there_is_not_is_one_line(keydistill, signals):
 
 def test_help_of_training_imports_no_torch():
     code = (
-        "import sys\nimport click\nfrom cli.train import train\n"
+        "import sys\nimport click\nfrom keydistill.cli.train import train\n"
         "for name in train.commands: train.commands[name].get_help(click.Context(train.commands[name]))\n"
         "sys.exit('torch' in sys.modules or 'pyarrow' in sys.modules)"
     )

@@ -8,7 +8,7 @@ import click
 import pyarrow.parquet as pq
 import pytest
 
-from cli.main import COMMANDS, cli
+from keydistill.cli.main import COMMANDS, cli
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -34,7 +34,9 @@ def test_every_command_and_option_has_help(path, command):
 
 def test_the_reference_is_what_the_commands_say():
     # In a process of its own: click keeps the help option of a command as its first caller asked for it.
-    made = subprocess.run([sys.executable, "-m", "cli.reference"], check=True, capture_output=True, text=True).stdout
+    made = subprocess.run(
+        [sys.executable, "-m", "keydistill.cli.reference"], check=True, capture_output=True, text=True
+    ).stdout
     assert (DOCS / "cli.md").read_text(encoding="utf-8") == made, "run `make docs`"
 
 
@@ -47,7 +49,7 @@ def test_summaries_begin_as_the_commands_own_help():
 
 def test_importing_the_command_line_is_cheap():
     code = (
-        "import sys; import cli.main\n"
+        "import sys; import keydistill.cli.main\n"
         "heavy = {'torch', 'transformers', 'sentence_transformers', 'duckdb', 'pyarrow', 'qdrant_client'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
@@ -277,10 +279,10 @@ def test_a_secret_in_a_malformed_setting_is_not_shown(keydistill, tmp_path):
 
 
 def test_debug_shows_the_traceback(keydistill, monkeypatch):
-    from errors import KeydistillError
+    from keydistill.errors import KeydistillError
 
     monkeypatch.setattr(sys, "argv", ["keydistill", "--debug", "search", "x"])
-    from cli.main import main
+    from keydistill.cli.main import main
 
     with pytest.raises(KeydistillError):
         main()
@@ -288,7 +290,11 @@ def test_debug_shows_the_traceback(keydistill, monkeypatch):
 
 def test_a_reader_that_goes_away_is_no_error():
     done = subprocess.run(
-        f"{sys.executable} -m cli.main settings | head -1", shell=True, capture_output=True, text=True, check=False
+        f"{sys.executable} -m keydistill.cli.main settings | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout.startswith("home")
     assert done.stderr == ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from distillation import Lineage, Registry
+from keydistill.distillation.registry import Lineage, Registry
 
 ITEMS = (
     "item_id,title,category_path,site\n"
@@ -76,7 +76,7 @@ def test_the_same_command_writes_the_same_bytes_in_another_process(files, tiny_f
     }
     for hash_seed in ("1", "2"):
         subprocess.run(
-            [sys.executable, "-m", "cli.main", "--home", tmp_path / "home", "evaluate", tiny_folder, *files,
+            [sys.executable, "-m", "keydistill.cli.main", "--home", tmp_path / "home", "evaluate", tiny_folder, *files,
              "--report", f"report-{hash_seed}"],
             check=True, cwd=tmp_path, capture_output=True,
             env={**environment, "PYTHONHASHSEED": hash_seed},

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from encoders.judge import PromptTemplate
+from keydistill.encoders.judge import PromptTemplate
 from tests.support.chat_server import ChatServer, completion
 
 PAIRS = [

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from distillation import Lineage, Registry
+from keydistill.distillation.registry import Lineage, Registry
 
 
 @pytest.fixture

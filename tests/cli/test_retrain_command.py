@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from distillation.retrain import STAGES
-from simulation import SimulatedJudge
+from keydistill.distillation.retrain.retrain import STAGES
+from keydistill.simulation import SimulatedJudge
 from tests.support.retrains import small_market, small_models
 
 

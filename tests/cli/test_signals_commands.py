@@ -84,7 +84,7 @@ def test_import_then_check_the_folder(keydistill, tmp_path):
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys, cli.signals\n"
+        "import sys, keydistill.cli.signals\n"
         "print({'pyarrow', 'duckdb', 'numpy', 'rich', 'torch', 'distillation'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -92,6 +92,6 @@ def test_help_imports_nothing_heavy():
 
 
 def test_checking_never_imports_torch():
-    code = "import sys, distillation.signals; print({'torch', 'transformers'} & set(sys.modules))"
+    code = "import sys, keydistill.distillation.signals; print({'torch', 'transformers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

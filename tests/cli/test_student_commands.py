@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from encoders import Student
+from keydistill.encoders import Student
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_an_interrupted_training_goes_on(keydistill, options, tmp_path, monkeypa
 
     with monkeypatch.context() as patched:
         # The package exports a function of the module's name.
-        patched.setattr(sys.modules["distillation.train_student"], "replace_json", interrupt)
+        patched.setattr(sys.modules["keydistill.distillation.student.training"], "replace_json", interrupt)
         result = keydistill("train", "student", *options)
     assert result.status == 130
     assert result.err == "interrupted; the same command goes on from the last checkpoint, if there is one\n"
@@ -158,7 +158,7 @@ def test_shapes_that_cannot_be(keydistill, options, given, message):
 
 
 def test_a_retrain_is_ordered_with_a_shape():
-    from workers.retrain_order import RetrainOrder
+    from keydistill.execution.retrain_order import RetrainOrder
 
     order = {"signals": Path("signals"), "shape": "static", "clicks_share": 0.1, "int8": False}
     recipe = RetrainOrder.of(order).recipe()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval import SEARCH_KEY
+from keydistill.retrieval import SEARCH_KEY
 from tests.cli.conftest import Command
 from tests.support.inventories import write_inventory
 
@@ -19,8 +19,8 @@ COMMANDS = [shlex.split(line)[1:] for line in _LINES]
 @pytest.fixture
 def tunable(keydistill: Command, tmp_path: Path, monkeypatch) -> Command:
     """The command, with 60 keyphrases live, and as many items; nothing is timed for long."""
-    monkeypatch.setattr("ingest.tuning_choice._REPEATS", 1)
-    monkeypatch.setattr("ingest.tuning_trial._TIMED_QUERIES", 2)
+    monkeypatch.setattr("keydistill.ingest.tuning.choice._REPEATS", 1)
+    monkeypatch.setattr("keydistill.ingest.tuning.trial._TIMED_QUERIES", 2)
     rows = [f"{n},vintage lamp {n},Root > Branch {n % 3} > Leaf {n % 6},US" for n in range(60)]
     (tmp_path / "items.csv").write_text("\n".join(["item_id,title,category_path,site", *rows]), encoding="utf-8")
     assert keydistill("reindex", write_inventory(tmp_path / "many.csv", 60)).status == 0

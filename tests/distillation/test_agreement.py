@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
-from distillation.agreement import agreement
+from keydistill.distillation.pairs.agreement import agreement
 
 
 def test_it_agrees_with_scikit_learn():

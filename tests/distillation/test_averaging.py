@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from distillation import average_students
-from encoders import Student
-from errors import TrainingError
+from keydistill.distillation.student import average_students
+from keydistill.encoders import Student
+from keydistill.errors import TrainingError
 from tests.support.tiny_models import make_tiny_student
 
 

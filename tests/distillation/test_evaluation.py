@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from distillation.evaluation import (
+from keydistill.distillation.evaluation import (
     AssistantJudge,
     Evaluation,
     LabelJudge,
@@ -18,9 +18,9 @@ from distillation.evaluation import (
     mean_estimates,
     sample_items,
 )
-from distillation.evaluation.auc import grouped_auc, resampled_auc
-from distillation.evaluation.bootstrap import ratios, weights
-from errors import InputError
+from keydistill.distillation.evaluation.auc import grouped_auc, resampled_auc
+from keydistill.distillation.evaluation.bootstrap import ratios, weights
+from keydistill.errors import InputError
 
 
 class Planted:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from distillation.evaluation import (
+from keydistill.distillation.evaluation import (
     Evaluation,
     LabelJudge,
     SearchFilter,
@@ -15,8 +15,8 @@ from distillation.evaluation import (
     read_evaluation,
     write_report,
 )
-from encoders import Student
-from errors import InputError
+from keydistill.encoders import Student
+from keydistill.errors import InputError
 
 NASTY = "<script>alert(1)</script> & \"$x_1$\" 'x'"
 KEYPHRASES = [f"{color} {thing}" for color in ("red", "blue", "green") for thing in ("shoes", "phone", "case", "lamp")]

@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from distillation.judging import judge_pairs, plan_judging
-from distillation.judgment_cache import JudgmentCache
-from distillation.judgment_files import JUDGMENT_SCHEMA
-from encoders.judge import ChatJudge, ChatSettings, Judgment, LabelTable, PromptTemplate
-from errors import InputError, JudgeError, JudgeUnavailableError, StorageError
+from keydistill.distillation.pairs.judging import judge_pairs, plan_judging
+from keydistill.distillation.pairs.judgment_cache import JudgmentCache
+from keydistill.distillation.pairs.judgment_files import JUDGMENT_SCHEMA
+from keydistill.encoders.judge import ChatJudge, ChatSettings, Judgment, LabelTable, PromptTemplate
+from keydistill.errors import InputError, JudgeError, JudgeUnavailableError, StorageError
 from tests.support.chat_server import ChatServer
 
 ROOT = Path(__file__).parents[2]
@@ -220,7 +220,15 @@ def test_a_failed_run_leaves_the_older_output(server, cache, tmp_path):
 
 def command(server: ChatServer, tmp_path: Path, *options: object) -> list[str]:
     return [
-        *(sys.executable, "-m", "cli.main", "--home", str(tmp_path / "home"), "judge", str(tmp_path / "pairs.csv")),
+        *(
+            sys.executable,
+            "-m",
+            "keydistill.cli.main",
+            "--home",
+            str(tmp_path / "home"),
+            "judge",
+            str(tmp_path / "pairs.csv"),
+        ),
         *("--out", str(tmp_path / "out.parquet"), "--endpoint", server.url, "--model", "m", *map(str, options)),
     ]
 

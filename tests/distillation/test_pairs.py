@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distillation.labels import read_labels
-from distillation.pairs import PAIR_SCHEMA, read_pairs
-from errors import InputError
-from tables import RejectLog
+from keydistill.distillation.pairs.labels import read_labels
+from keydistill.distillation.pairs.pairs import PAIR_SCHEMA, read_pairs
+from keydistill.errors import InputError
+from keydistill.tables import RejectLog
 
 ROWS = [
     {"item_id": "1", "keyphrase": "Red  Shoes", "title": "Red running  shoes", "category_path": "A >B", "site": "US"},

@@ -9,10 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from distillation import InputFile, Lineage, Registry, difference, resolve_assistant, resolve_student
-from encoders import Student, content_digest
-from errors import InputError, ModelChangedError, ModelError, ModelNotFoundError
-from settings import load_settings
+from keydistill.distillation.registry import (
+    InputFile,
+    Lineage,
+    Registry,
+    difference,
+    resolve_assistant,
+    resolve_student,
+)
+from keydistill.encoders import Student, content_digest
+from keydistill.errors import InputError, ModelChangedError, ModelError, ModelNotFoundError
+from keydistill.settings import load_settings
 
 LINEAGE = Lineage(settings={"epochs": 2, "layers": (3, 6)}, seed=7, packages={"python": "3.11"})
 
@@ -219,7 +226,7 @@ def test_a_killed_publisher_leaves_nothing_visible_and_is_cleaned_up_after(regis
 
 
 def test_a_draft_of_a_living_process_is_left_alone(registry, folder):
-    from distillation.model_draft import draft_folder
+    from keydistill.distillation.registry.draft import draft_folder
 
     with draft_folder(registry.root / "student") as draft:
         (draft / "half").write_text("written", encoding="utf-8")

@@ -9,19 +9,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from distillation import (
-    MiningRecipe,
-    Registry,
-    Retrain,
-    RetrainInputs,
-    RetrainRecipe,
-    mine,
-)
-from distillation.mine import STRATA
-from distillation.signals import load_clicks, load_items, load_search_relevance
-from encoders import Assistant, Student
-from simulation import MarketplaceSettings, SimulatedJudge, simulate
-from tables import RejectLog, normalize_keyphrase
+from keydistill.distillation.pairs import MiningRecipe, mine
+from keydistill.distillation.pairs.mining import STRATA
+from keydistill.distillation.registry import Registry
+from keydistill.distillation.retrain import Retrain, RetrainInputs, RetrainRecipe
+from keydistill.distillation.signals import load_clicks, load_items, load_search_relevance
+from keydistill.encoders import Assistant, Student
+from keydistill.simulation import MarketplaceSettings, SimulatedJudge, simulate
+from keydistill.tables import RejectLog, normalize_keyphrase
 
 
 class Silence:
@@ -190,7 +185,7 @@ def test_a_retrain_stops_before_the_stages_of_others(market, inputs, recipe, tin
 
 
 def test_the_simulated_judge_errs_at_its_rates(market, inputs):
-    from encoders.judge import Pair
+    from keydistill.encoders.judge import Pair
 
     judge = SimulatedJudge.of(market)
     truth = pq.read_table(market / "truth.parquet").to_pylist()

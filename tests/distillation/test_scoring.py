@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distillation import SCORE_SCHEMA, plan_scoring, score_pairs
-from encoders import Assistant
-from errors import InputChangedError, InputError, StorageError
+from keydistill.distillation.pairs import SCORE_SCHEMA, plan_scoring, score_pairs
+from keydistill.encoders import Assistant
+from keydistill.errors import InputChangedError, InputError, StorageError
 
 WORDS = ["red", "blue", "shoes", "lamp", "iphone", "case", "usb", "cable", "watch", "old"]
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from distillation import Pairs, StudentData, StudentRecipe, average_students, train_student
-from distillation.rotation import rotate
-from distillation.student_training import cut_layers
-from distillation.token_table import token_table, token_weights
-from distillation.towers import embedded, plain_tokenizer, table_of, transformer_of, with_table
-from distillation.training_run import Steps
-from encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, Student
-from errors import TrainingError
+from keydistill.distillation.student import Pairs, StudentData, StudentRecipe, average_students, train_student
+from keydistill.distillation.student.fit import cut_layers
+from keydistill.distillation.student.rotation import rotate
+from keydistill.distillation.student.token_table import token_table, token_weights
+from keydistill.distillation.student.towers import embedded, plain_tokenizer, table_of, transformer_of, with_table
+from keydistill.distillation.training.run import Steps
+from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, Student
+from keydistill.errors import TrainingError
 from tests.support.student_data import TEXTS, TITLES, made_data
 
 

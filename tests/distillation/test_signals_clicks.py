@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distillation.signals import (
+from keydistill.distillation.signals import (
     CLICKS,
     CORRECTED_CLICKS,
     ClickCorrection,
@@ -10,8 +10,8 @@ from distillation.signals import (
     estimate_eta,
     position_curve,
 )
-from distillation.signals.prior import GammaPrior
-from errors import InputError
+from keydistill.distillation.signals.prior import GammaPrior
+from keydistill.errors import InputError
 
 
 def log(eta: float, *, weeks: int = 6, ranking: float = 0.0, keyphrases: int = 150, items: int = 30, seed: int = 0):

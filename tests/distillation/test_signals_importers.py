@@ -9,19 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distillation.signals import (
-    ImportTarget,
-    SignalFiles,
+from keydistill.distillation.signals import ImportTarget, SignalFiles, check_signals
+from keydistill.distillation.signals.importers import (
     UbiOptions,
-    check_signals,
     import_beir,
     import_esci,
     import_qrels,
     import_ubi,
     import_wands,
 )
-from errors import InputError, TooManyRejectsError
-from files import file_sha256
+from keydistill.errors import InputError, TooManyRejectsError
+from keydistill.files.disk import file_sha256
 
 DOCS = Path(__file__).parents[2] / "docs" / "signals.md"
 
@@ -451,7 +449,7 @@ def test_a_killed_import_leaves_what_was_there(tmp_path, out):
 
 
 def test_the_examples_of_the_documentation(tmp_path, monkeypatch, capsys):
-    from cli.main import main
+    from keydistill.cli.main import main
 
     text = DOCS.read_text(encoding="utf-8")
     for name, content in re.findall(r"^`([\w./]+)`:\n\n```\w*\n(.*?)```", text, re.M | re.S):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distillation.signals import (
+from keydistill.distillation.signals import (
     CLICKS,
     ITEMS,
     JUDGMENTS,
@@ -19,8 +19,8 @@ from distillation.signals import (
     load_search_relevance,
     read_clicks,
 )
-from errors import InputError
-from tables import RejectLog
+from keydistill.errors import InputError
+from keydistill.tables import RejectLog
 
 PAIR = {"item_id": "1", "keyphrase": "red shoes"}
 
@@ -128,7 +128,7 @@ def test_several_files_are_one_table_and_batches_stay_small(tmp_path):
 
 
 def test_merging_in_steps_is_merging_at_once(monkeypatch):
-    from distillation.signals import merging
+    from keydistill.distillation.signals import merging
 
     def batches(name):
         for start in range(0, 400, 10):

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from distillation.signals import SignalFiles, check_signals
-from errors import InputError
+from keydistill.distillation.signals import SignalFiles, check_signals
+from keydistill.errors import InputError
 
 
 @pytest.fixture

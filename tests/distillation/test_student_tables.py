@@ -1,8 +1,9 @@
 import numpy as np
 import pyarrow as pa
 
-from distillation import Verdicts, student_data
-from distillation.signals import ITEMS, JUDGMENTS, SEARCH_RELEVANCE
+from keydistill.distillation.assistant import Verdicts
+from keydistill.distillation.signals import ITEMS, JUDGMENTS, SEARCH_RELEVANCE
+from keydistill.distillation.student import student_data
 
 
 def items_of(*rows: tuple[str, str, str | None]) -> pa.Table:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distillation import (
+from keydistill.distillation.assistant import (
     AssistantRecipe,
     LabelledPairs,
     Verdicts,
@@ -19,13 +19,13 @@ from distillation import (
     plan_training,
     train_assistant,
 )
-from distillation.assistant_data import split
-from distillation.assistant_sizes import ASSISTANT_SIZES, assistant_size, new_assistant
-from distillation.classification import measure
-from distillation.length_batches import shuffled_length_batches
-from distillation.work_folder import work_folder
-from encoders import Assistant
-from errors import StorageError, TrainingError
+from keydistill.distillation.assistant.data import split
+from keydistill.distillation.assistant.length_batches import shuffled_length_batches
+from keydistill.distillation.assistant.metrics import measure
+from keydistill.distillation.assistant.sizes import ASSISTANT_SIZES, assistant_size, new_assistant
+from keydistill.encoders import Assistant
+from keydistill.errors import StorageError, TrainingError
+from keydistill.files.work_folders import work_folder
 
 PRODUCTS = ["shoes", "phone", "lamp", "cable", "boots", "chair", "watch", "guitar"]
 
@@ -211,7 +211,7 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(longer, who
 
     with monkeypatch.context() as patched:
         # The package exports a function of the module's name.
-        patched.setattr(sys.modules["distillation.train_assistant"], "write_model_file", full)
+        patched.setattr(sys.modules["keydistill.distillation.assistant.training"], "write_model_file", full)
         with pytest.raises(OSError, match="No space left"):
             train_assistant(made_pairs(), out, longer, warm_up=warm_up)
     assert not out.exists()

@@ -13,15 +13,16 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from distillation import Pairs, StudentData, StudentRecipe, average_students, train_student, training_run
-from distillation.ranking import ndcgs
-from distillation.rotation import rotate
-from distillation.rounding import round_student
-from distillation.student_training import sample_texts
-from distillation.training_run import Steps
-from encoders import Student
-from encoders.int8_grid import INT8_SCALES
-from errors import StudentError, TrainingError
+from keydistill.distillation.student import Pairs, StudentData, StudentRecipe, average_students, train_student
+from keydistill.distillation.student.fit import sample_texts
+from keydistill.distillation.student.metrics import ndcgs
+from keydistill.distillation.student.rotation import rotate
+from keydistill.distillation.student.rounding import round_student
+from keydistill.distillation.training import run as training_run
+from keydistill.distillation.training.run import Steps
+from keydistill.encoders import Student
+from keydistill.encoders.int8_grid import INT8_SCALES
+from keydistill.errors import StudentError, TrainingError
 from tests.support.student_data import TEXTS, TITLES, made_data
 
 
@@ -172,7 +173,7 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(data, recip
 
     with monkeypatch.context() as patched:
         # The package exports a function of the module's name.
-        patched.setattr(sys.modules["distillation.train_student"], "replace_json", full)
+        patched.setattr(sys.modules["keydistill.distillation.student.training"], "replace_json", full)
         with pytest.raises(OSError, match="No space left"):
             train_student(data, tmp_path / "failed", recipe)
     started: list[tuple[str, int]] = []
@@ -230,7 +231,7 @@ def test_what_was_stopped_on_the_way_to_an_average_is_not_done_again(data, avera
     with monkeypatch.context() as patched:
         if where == "at the average":
             # The package exports a function of the module's name.
-            patched.setattr(sys.modules["distillation.train_student"], "average_students", full)
+            patched.setattr(sys.modules["keydistill.distillation.student.training"], "average_students", full)
         else:
             patched.setattr(Steps, "on_step_end", stop)
         with pytest.raises((KeyboardInterrupt, OSError)):
@@ -252,7 +253,7 @@ def test_an_average_that_is_clearly_worse_is_not_taken(data, averaged, tmp_path,
     held_out = replace(made_data(), held_out=None).assistant
     data = replace(data, held_out=held_out)
     alone = train_student(data, tmp_path / "alone", replace(averaged, clicks_share=0))
-    monkeypatch.setattr(sys.modules["distillation.train_student"], "average_students", random_weights)
+    monkeypatch.setattr(sys.modules["keydistill.distillation.student.training"], "average_students", random_weights)
     found = train_student(data, tmp_path / "student", averaged)
     assert found.clicks_share == 0
     assert found.held_out_ndcg == alone.held_out_ndcg
@@ -260,14 +261,14 @@ def test_an_average_that_is_clearly_worse_is_not_taken(data, averaged, tmp_path,
 
 
 def test_a_second_training_that_diverges_does_not_cost_the_first(data, averaged, tmp_path, monkeypatch, caplog):
-    fit = sys.modules["distillation.train_student"].fit_student
+    fit = sys.modules["keydistill.distillation.student.training"].fit_student
 
     def diverges(given: StudentData, *rest: object, **options: object) -> object:
         if given.assistant is None:
             raise TrainingError("the training diverged")
         return fit(given, *rest, **options)
 
-    monkeypatch.setattr(sys.modules["distillation.train_student"], "fit_student", diverges)
+    monkeypatch.setattr(sys.modules["keydistill.distillation.student.training"], "fit_student", diverges)
     found = train_student(data, tmp_path / "student", averaged)
     assert found.clicks_share == 0
     assert "the student is not averaged with one of clicks alone: the training diverged" in caplog.text
@@ -308,7 +309,9 @@ def test_the_weights_are_rounded_for_int8_at_the_end(data, averaged, share, tmp_
 def test_rounding_that_makes_a_student_clearly_worse_is_taken_back(data, averaged, tmp_path, monkeypatch, caplog):
     data = replace(data, held_out=data.assistant)
     plain = train_student(data, tmp_path / "plain", averaged)
-    monkeypatch.setattr("distillation.rounding.round_student", lambda folder, texts: randomise(folder))
+    monkeypatch.setattr(
+        "keydistill.distillation.student.rounding.round_student", lambda folder, texts: randomise(folder)
+    )
     found = train_student(data, tmp_path / "student", replace(averaged, int8=True))
     assert not found.int8
     assert found.held_out_ndcg == plain.held_out_ndcg
@@ -324,7 +327,7 @@ def test_a_disk_that_is_full_while_weights_are_rounded_costs_no_training(data, a
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("distillation.rounding.round_student", full)
+        patched.setattr("keydistill.distillation.student.rounding.round_student", full)
         with pytest.raises(OSError, match="No space left"):
             train_student(data, tmp_path / "student", recipe)
     started: list[tuple[str, int]] = []

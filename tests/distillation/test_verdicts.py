@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from distillation import Verdicts, assistant_metrics
-from distillation.classification import measure
-from distillation.verdicts import verdicts_right
+from keydistill.distillation.assistant import Verdicts, assistant_metrics
+from keydistill.distillation.assistant.metrics import measure
+from keydistill.distillation.assistant.verdicts import verdicts_right
 
 
 def test_the_share_of_relevant_pairs_makes_no_difference_to_approvals():

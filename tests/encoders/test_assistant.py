@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders import Assistant, Calibration, assistant_version, write_model_file
-from errors import AssistantError
+from keydistill.encoders import Assistant, Calibration, assistant_version, write_model_file
+from keydistill.errors import AssistantError
 
 TITLES = [
     "Acme X1 headphones black over ear wireless",

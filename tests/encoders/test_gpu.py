@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from encoders import TOLERANCE, Student
+from keydistill.encoders import Student
+from keydistill.encoders.runtime import TOLERANCE
 
 TEXTS = [f"{word} number {number}" for number in range(3_000) for word in ("shoes", "usb c cable", "a")]
 
@@ -38,7 +39,7 @@ def test_a_receiver_that_stops_early_leaves_the_gpu_to_the_next(tiny_folder):
 
 @gpu
 def test_a_student_that_fp16_makes_another_is_computed_in_fp32(tiny_folder, monkeypatch, caplog):
-    monkeypatch.setattr("encoders.runtime.choice.TOLERANCE", -1.0)
+    monkeypatch.setattr("keydistill.encoders.runtime.choice.TOLERANCE", -1.0)
     with caplog.at_level(logging.WARNING):
         assert Student.load(str(tiny_folder), runtime="torch-fp16").runtime == "torch"
     assert "in fp16 student tiny" in caplog.text

@@ -11,15 +11,17 @@ from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense
 
-from distillation.rotation import rotate
-from distillation.rounding import round_student
-from distillation.student_training import cut_layers
-from encoders import INT8_TOLERANCE, Student, StudentFiles, find_model
-from encoders.int8_grid import INT8_SCALES, grid_levels, rounded
-from encoders.runtime import int8_export, openvino_export
-from encoders.runtime.bert_graph import bert_graph
-from encoders.runtime.usual_bert import UsualBert
-from errors import StudentError
+from keydistill.distillation.student.fit import cut_layers
+from keydistill.distillation.student.rotation import rotate
+from keydistill.distillation.student.rounding import round_student
+from keydistill.encoders import Student, StudentFiles, find_model
+from keydistill.encoders.int8_grid import INT8_SCALES, grid_levels, rounded
+from keydistill.encoders.runtime import INT8_TOLERANCE
+from keydistill.encoders.runtime.bert.usual import UsualBert
+from keydistill.encoders.runtime.native import export as int8_export
+from keydistill.encoders.runtime.openvino import export as openvino_export
+from keydistill.encoders.runtime.openvino.graph import bert_graph
+from keydistill.errors import StudentError
 from tests.support.embeddings import assert_one_vector_per_text, distances, many_texts
 from tests.support.int8 import why_no_kernels
 

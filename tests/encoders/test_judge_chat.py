@@ -7,10 +7,10 @@ from email.utils import formatdate
 import pytest
 from pydantic import SecretStr
 
-from encoders.judge import ChatJudge, ChatSettings, Pair, PromptTemplate
-from encoders.judge.answer import MalformedAnswerError, read_answer
-from encoders.judge.pace import Pace
-from errors import JudgeError, SettingsError
+from keydistill.encoders.judge import ChatJudge, ChatSettings, Pair, PromptTemplate
+from keydistill.encoders.judge.answer import MalformedAnswerError, read_answer
+from keydistill.encoders.judge.pace import Pace
+from keydistill.errors import JudgeError, SettingsError
 from tests.support.chat_server import MALFORMED, ChatServer, completion
 
 PAIR = Pair("1", "red shoes", "Red running shoes", "Clothing > Shoes", "US")

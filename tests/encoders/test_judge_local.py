@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from encoders.judge import LocalJudge, Pair, PromptTemplate
-from errors import JudgeError
+from keydistill.encoders.judge import LocalJudge, Pair, PromptTemplate
+from keydistill.errors import JudgeError
 
 PROMPT = PromptTemplate("short", "Say yes or no.", "Listing: {item}\nKeyphrase: {keyphrase}", "Once more.")
 CHAT = (

@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from encoders.judge import Pair, PromptTemplate
-from errors import InputError
+from keydistill.encoders.judge import Pair, PromptTemplate
+from keydistill.errors import InputError
 
 PROMPT = PromptTemplate.load()
 LINES = re.compile(r"Listing: (\{.*\})\nKeyphrase: (\".*\")\n\nShould the seller .*", re.DOTALL)

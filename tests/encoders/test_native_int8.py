@@ -15,12 +15,14 @@ from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense
 
-from distillation.rounding import round_student
-from encoders import INT8_TOLERANCE, Student, StudentFiles
-from encoders.runtime import int8_kernels, load_int8
-from encoders.runtime.int8_runtime import Int8Runtime
-from encoders.tokens import TokenBatch, token_batches
-from errors import StudentError
+from keydistill.distillation.student.rounding import round_student
+from keydistill.encoders import Student, StudentFiles
+from keydistill.encoders.runtime import INT8_TOLERANCE
+from keydistill.encoders.runtime.native import kernels as int8_kernels
+from keydistill.encoders.runtime.native import load_int8
+from keydistill.encoders.runtime.native.runtime import Int8Runtime
+from keydistill.encoders.tokens import TokenBatch, token_batches
+from keydistill.errors import StudentError
 from tests.support.embeddings import (
     assert_one_vector_per_text,
     assert_receivers_may_stop,

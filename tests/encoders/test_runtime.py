@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distillation.rounding import round_student
-from encoders import TOLERANCE, Student, StudentFiles, content_digest
-from encoders.runtime import export_folder, exported, load_exported, openvino_export
-from encoders.runtime.sample import largest_distance
-from encoders.tokens import TokenBatch
-from errors import StudentError
+from keydistill.distillation.student.rounding import round_student
+from keydistill.encoders import Student, StudentFiles, content_digest
+from keydistill.encoders.runtime import TOLERANCE, export_folder
+from keydistill.encoders.runtime.openvino import export as openvino_export
+from keydistill.encoders.runtime.openvino import exported, load_exported
+from keydistill.encoders.runtime.sample import largest_distance
+from keydistill.encoders.tokens import TokenBatch
+from keydistill.errors import StudentError
 from tests.support.embeddings import (
     assert_one_vector_per_text,
     assert_receivers_may_stop,
@@ -265,7 +267,7 @@ def test_what_is_not_a_number_is_no_distance_that_is_allowed(side):
 
 
 def test_a_gpu_is_left_to_torch(files, cache, monkeypatch):
-    monkeypatch.setattr("encoders.runtime.choice._has_gpu", lambda: True)
+    monkeypatch.setattr("keydistill.encoders.runtime.choice._has_gpu", lambda: True)
     # As on a machine with one: `device` is not given; there is none here, so torch takes the CPU.
     assert Student.load(str(files.folder), runtime="auto", cache=cache).runtime == "torch"
 

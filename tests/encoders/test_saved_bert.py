@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from transformers import ElectraConfig, ElectraModel
 
-from distillation.rotation import rotate
-from encoders import Student, find_model
-from encoders.runtime import TorchRuntime
-from encoders.runtime.saved_bert import SavedBert
-from errors import StudentError
+from keydistill.distillation.student.rotation import rotate
+from keydistill.encoders import Student, find_model
+from keydistill.encoders.runtime.torch import TorchRuntime
+from keydistill.encoders.runtime.torch.saved_bert import SavedBert
+from keydistill.errors import StudentError
 
 TEXTS = ["ps5", "dark-green wool coat with hood", "a", "usb c charger for laptop 65 w"]
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, TOLERANCE, Student, StudentFiles, student_version
-from encoders.runtime import TorchRuntime
-from errors import StudentError
+from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, Student, StudentFiles, student_version
+from keydistill.encoders.runtime import TOLERANCE
+from keydistill.encoders.runtime.torch import TorchRuntime
+from keydistill.errors import StudentError
 
 TEXTS = ["red running shoes", "ps5", "unaffable wühlmaus £5 [SEP] 🔥", "mens waterproof hiking boots size 10", "ps5"]
 TABLE = "query_0_StaticEmbedding/model.safetensors"

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders import Student, equal_length_batches, find_model, student_version
-from errors import StudentError
+from keydistill.encoders import Student, equal_length_batches, find_model, student_version
+from keydistill.errors import StudentError
 
 TEXTS = [
     "red running shoes",

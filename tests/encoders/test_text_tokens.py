@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders import find_model, text_tokens
-from encoders.text_tokens import TextTokens, shared_tokens
+from keydistill.encoders import find_model, text_tokens
+from keydistill.encoders.text_tokens import TextTokens, shared_tokens
 
 SERIALISED = (find_model("sentence-transformers/all-MiniLM-L6-v2") / "tokenizer.json").read_text(encoding="utf-8")
 WHOLE = shared_tokens(SERIALISED, 256)

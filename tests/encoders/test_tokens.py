@@ -3,8 +3,8 @@ import threading
 import numpy as np
 import pytest
 
-from encoders import Student, tokens
-from encoders.tokens import ahead, token_batches
+from keydistill.encoders import Student, tokens
+from keydistill.encoders.tokens import ahead, token_batches
 
 
 @pytest.fixture

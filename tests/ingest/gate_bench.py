@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoders import Student
-from ingest import GateReport, Reindexer
-from runs import ReindexRun, RunStore, open_store
-from settings import Settings, load_settings
-from vectorstore import Engine, Filter, Range
-from vectorstore.edge import EmbeddedEngine
-from vectorstore.server import ServerEngine
+from keydistill.encoders import Student
+from keydistill.execution import Reindexer
+from keydistill.ingest.gate import GateReport
+from keydistill.runs import ReindexRun, RunStore, open_store
+from keydistill.settings import Settings, load_settings
+from keydistill.vectorstore import Engine, Filter, Range
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
+from keydistill.vectorstore.server.engine import ServerEngine
 
 
 @dataclass

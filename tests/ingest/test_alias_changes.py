@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from encoders import Student
-from errors import CollectionNotFoundError, CollectionStateError, RunStateError, StudentMismatchError
-from ingest import AliasChanges, Pruning, Reindexer
-from runs import open_store
-from settings import Settings, load_settings
+from keydistill.encoders import Student
+from keydistill.errors import CollectionNotFoundError, CollectionStateError, RunStateError, StudentMismatchError
+from keydistill.execution import Reindexer
+from keydistill.ingest.aliases import AliasChanges, Pruning
+from keydistill.runs import open_store
+from keydistill.settings import Settings, load_settings
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.inventories import write_inventory
 from tests.support.redis_server import RedisServer
-from vectorstore.edge import EmbeddedEngine
 
 
 @pytest.fixture(scope="module")

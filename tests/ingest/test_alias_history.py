@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from encoders import Student
-from ingest import AliasChanges, Pruning, Reindexer, Syncer
-from ingest.alias_history import AliasHistory
-from runs import open_store
-from runs.file_store import FileRunStore
-from settings import Settings, load_settings
-from vectorstore.edge import EmbeddedEngine
+from keydistill.encoders import Student
+from keydistill.execution import Reindexer, Syncer
+from keydistill.ingest.aliases import AliasChanges, Pruning
+from keydistill.ingest.aliases.history import AliasHistory
+from keydistill.runs import open_store
+from keydistill.runs.file_store import FileRunStore
+from keydistill.settings import Settings, load_settings
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
 
 
 class Killed(BaseException):

@@ -6,16 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from encoders import Assistant, Student
-from errors import GateRefusedError, InputError, RunStateError, VerificationError
-from ingest import AliasChanges, Reindexer, ReindexSteps, RunSources
-from ingest.filter_shapes import SHAPES
-from ingest.gate import Gate
-from ingest.gate_items import gate_items
-from ingest.gate_report import GateReport, Row
-from ingest.progress import NoProgress
-from ingest.snapshot import Snapshot
-from settings import load_settings
+from keydistill.encoders import Assistant, Student
+from keydistill.errors import GateRefusedError, InputError, RunStateError, VerificationError
+from keydistill.execution import Reindexer
+from keydistill.ingest.aliases import AliasChanges
+from keydistill.ingest.filters.shapes import SHAPES
+from keydistill.ingest.gate.gate import Gate
+from keydistill.ingest.gate.items import gate_items
+from keydistill.ingest.gate.report import GateReport, Row
+from keydistill.ingest.snapshot import RunSources
+from keydistill.ingest.snapshot.snapshot import Snapshot
+from keydistill.ingest.steps import ReindexSteps
+from keydistill.progress import NoProgress
+from keydistill.settings import load_settings
 from tests.ingest.gate_bench import Bench, losing, only_loads, open_bench, report_of
 from tests.support.catalogue import category_of, write_catalogue, write_items
 from tests.support.front_process import FrontProcess
@@ -39,7 +42,7 @@ def shuffled(tmp_path_factory) -> Student:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from encoders import find_model
+    from keydistill.encoders import find_model
 
     folder = tmp_path_factory.mktemp("shuffled") / "student"
     model = SentenceTransformer(str(find_model(BASE)), device="cpu")
@@ -347,8 +350,8 @@ def test_a_refused_run_can_be_asked_again(tiny, inventory):
 def test_a_worker_that_is_refused_ends_the_run_and_does_not_try_again(
     tmp_path, tiny_folder, tiny_student, monkeypatch, inventory
 ):
-    from workers.process import WorkerProcess
-    from workers.reindex_work import advance, embed_part
+    from keydistill.execution.process import WorkerProcess
+    from keydistill.execution.queued import advance, embed_part
 
     only_loads(monkeypatch, tiny_student)
     with RedisServer(tmp_path / "redis") as server:

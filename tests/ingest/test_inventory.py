@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from errors import InputError
-from ingest import InventoryReport, check_inventory
+from keydistill.errors import InputError
+from keydistill.ingest.inventory import InventoryReport, check_inventory
 
 
 @dataclass(frozen=True)

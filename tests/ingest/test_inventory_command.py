@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cli.inventory import inventory
-from errors import InputError
+from keydistill.cli.inventory import inventory
+from keydistill.errors import InputError
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_tree(file, tmp_path):
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
-    command = [sys.executable, "-m", "cli.main", "inventory", "check", str(tmp_path / "none.csv")]
+    command = [sys.executable, "-m", "keydistill.cli.main", "inventory", "check", str(tmp_path / "none.csv")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stdout == ""
@@ -63,13 +63,16 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
 
 
 def test_the_status_reaches_the_shell(file):
-    command = [sys.executable, "-m", "cli.main", "inventory", "check", str(file)]
+    command = [sys.executable, "-m", "keydistill.cli.main", "inventory", "check", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_importing_the_command_imports_nothing_heavy():
-    code = "import sys, cli.inventory; print({'pyarrow', 'duckdb', 'numpy', 'rich', 'torch'} & set(sys.modules))"
+    code = (
+        "import sys, keydistill.cli.inventory\n"
+        "print({'pyarrow', 'duckdb', 'numpy', 'rich', 'torch'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 

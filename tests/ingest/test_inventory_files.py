@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from errors import InputChangedError, InputError
-from ingest import check_inventory
+from keydistill.errors import InputChangedError, InputError
+from keydistill.ingest.inventory import check_inventory
 
 
 @dataclass(frozen=True)

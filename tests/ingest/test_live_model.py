@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-import ingest.gate_measures
-import vectorstore.edge
-import vectorstore.server_wait
+import keydistill.ingest.gate.measures
+import keydistill.vectorstore.edge.engine
+import keydistill.vectorstore.server.wait
 from tests.support import stub_students
 from tests.support.front_process import FrontProcess
 from tests.support.kills import Kills
@@ -46,9 +46,9 @@ def front(tmp_path_factory) -> Iterator[FrontProcess]:
 def machine(request, tmp_path, monkeypatch) -> type[LiveMachine]:
     stub_students.install(monkeypatch)
     # In this process: thirty points are optimised in less time than a process takes to start.
-    monkeypatch.setattr(vectorstore.edge, "optimize_in_child", _optimize)
-    monkeypatch.setattr(vectorstore.server_wait, "_FIRST_PAUSE_SECONDS", 0.005)
-    monkeypatch.setattr(ingest.gate_measures, "_REPEATS", 1)
+    monkeypatch.setattr(keydistill.vectorstore.edge.engine, "optimize_in_child", _optimize)
+    monkeypatch.setattr(keydistill.vectorstore.server.wait, "_FIRST_PAUSE_SECONDS", 0.005)
+    monkeypatch.setattr(keydistill.ingest.gate.measures, "_REPEATS", 1)
     # Processes die here, machines do not.
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     url = None if request.param == "embedded" else request.getfixturevalue("front").url
@@ -57,7 +57,7 @@ def machine(request, tmp_path, monkeypatch) -> type[LiveMachine]:
 
 
 def _optimize(folder) -> None:
-    shard = vectorstore.edge.edge.EdgeShard.load(str(folder))
+    shard = keydistill.vectorstore.edge.engine.edge.EdgeShard.load(str(folder))
     shard.optimize()
     shard.flush()
     shard.close()

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders import Student
-from errors import (
+from keydistill.encoders import Student
+from keydistill.errors import (
     AliasChangedError,
     RunBusyError,
     RunStateError,
@@ -22,13 +22,14 @@ from errors import (
     VectorStoreError,
     VerificationError,
 )
-from ingest import Reindexer, Snapshot
-from ingest.progress import NoProgress
-from runs.file_store import FileRunStore
-from settings import Settings, load_settings
+from keydistill.execution import Reindexer
+from keydistill.ingest.snapshot import Snapshot
+from keydistill.progress import NoProgress
+from keydistill.runs.file_store import FileRunStore
+from keydistill.settings import Settings, load_settings
+from keydistill.vectorstore import Engine, PointBatch
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.inventories import write_inventory
-from vectorstore import Engine, PointBatch
-from vectorstore.edge import EmbeddedEngine
 
 ROWS = 240
 PART_ROWS = 50
@@ -336,7 +337,7 @@ def test_a_killed_command_resumes_to_the_same_collection(reindexer, settings, en
     big = write_inventory(tmp_path / "big.csv", rows=2_000)
     environment = {**os.environ, "KEYDISTILL_HOME": str(settings.home), "KEYDISTILL_PART_ROWS": "50"}
     environment["KEYDISTILL_STUDENT"] = settings.student
-    command = [sys.executable, "-m", "cli.main", "reindex"]
+    command = [sys.executable, "-m", "keydistill.cli.main", "reindex"]
     process = subprocess.Popen([*command, str(big)], env=environment, stderr=subprocess.PIPE, text=True)
     store = FileRunStore(settings.home)
     while not any(len(run.parts_done) >= 3 for run in store.all()):

@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from encoders import Student
-from errors import LeaseLostError, RunBusyError, RunStateError, VectorStoreError, VerificationError
-from ingest import Reindexer, ReindexSteps
-from runs import open_store
-from runs.redis_store import RedisRunStore
-from settings import Settings, load_settings
+from keydistill.encoders import Student
+from keydistill.errors import LeaseLostError, RunBusyError, RunStateError, VectorStoreError, VerificationError
+from keydistill.execution import Reindexer
+from keydistill.ingest.steps import ReindexSteps
+from keydistill.runs import open_store
+from keydistill.runs.redis_store import RedisRunStore
+from keydistill.settings import Settings, load_settings
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.cluster import Cluster
 from tests.support.inventories import write_inventory
 from tests.support.redis_server import RedisServer
-from vectorstore.edge import EmbeddedEngine
 
 ROWS = 240
 PART_ROWS = 50
@@ -219,7 +220,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iter
 
 def command(cluster: Cluster, *arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "cli.main", *map(str, arguments)],
+        [sys.executable, "-m", "keydistill.cli.main", *map(str, arguments)],
         env=cluster.environment,
         cwd=Path(__file__).parents[2],
         stdout=subprocess.DEVNULL,

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from errors import InputError, StorageError, TooManyRejectsError
-from ingest import PART_SCHEMA, Snapshot, SnapshotSettings, build_snapshot, point_id, text_hash
-from ingest.merging import BATCH_ROWS
-from settings import load_settings
-from tables import REJECT_SCHEMA
+from keydistill.errors import InputError, StorageError, TooManyRejectsError
+from keydistill.ingest.inventory import BATCH_ROWS, point_id, text_hash
+from keydistill.ingest.snapshot import PART_SCHEMA, Snapshot, SnapshotSettings, build_snapshot
+from keydistill.settings import load_settings
+from keydistill.tables import REJECT_SCHEMA
 
 SETTINGS = SnapshotSettings(part_rows=1_000, max_reject_share=0.05, max_keyphrase_chars=200, memory_mb=64)
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest import Snapshot, SnapshotSettings, build_snapshot
-from ingest.points import payloads
-from ingest.snapshot_changes import ChangeCounts, compare
+from keydistill.ingest.collection.points import payloads
+from keydistill.ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
+from keydistill.ingest.snapshot.changes import ChangeCounts, compare
 
 SETTINGS = SnapshotSettings(part_rows=7, max_reject_share=0.5, max_keyphrase_chars=200, memory_mb=64)
 

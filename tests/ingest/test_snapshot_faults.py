@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from errors import InputChangedError, StorageError
-from ingest import Snapshot, SnapshotSettings, build_snapshot, snapshot
-from ingest.parts import PartWriter
+from keydistill.errors import InputChangedError, StorageError
+from keydistill.ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot, snapshot
+from keydistill.ingest.snapshot.parts import PartWriter
 
 SETTINGS = SnapshotSettings(part_rows=1_000, max_reject_share=0.05, max_keyphrase_chars=200, memory_mb=64)
 ROWS = 20_000

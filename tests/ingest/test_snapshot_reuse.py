@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from encoders import Student
-from ingest import Reindexer, Snapshot
-from settings import load_settings
+from keydistill.encoders import Student
+from keydistill.execution import Reindexer
+from keydistill.ingest.snapshot import Snapshot
+from keydistill.settings import load_settings
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.inventories import write_inventory
-from vectorstore.edge import EmbeddedEngine
 
 ROWS = 60
 
@@ -21,7 +22,7 @@ class Bench:
         self.inventory = write_inventory(tmp_path / "inventory.csv", ROWS)
         self.made = 0
         self._student = student
-        from ingest import reindex_steps
+        from keydistill.ingest.steps import reindex as reindex_steps
 
         build = reindex_steps.build_snapshot
 

@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders import Student
-from errors import CollectionNotFoundError, RunBusyError, RunError, RunStateError
-from ingest import AliasChanges, Pruning, Reindexer, Syncer
-from ingest.gate import Gate
-from ingest.journal import accepted_syncs
-from runs import open_store
-from settings import Settings, load_settings
+from keydistill.encoders import Student
+from keydistill.errors import CollectionNotFoundError, RunBusyError, RunError, RunStateError
+from keydistill.execution import Reindexer, Syncer
+from keydistill.ingest.aliases import AliasChanges, Pruning
+from keydistill.ingest.aliases.journal import accepted_syncs
+from keydistill.ingest.gate.gate import Gate
+from keydistill.runs import open_store
+from keydistill.settings import Settings, load_settings
+from keydistill.vectorstore import Engine
+from keydistill.vectorstore.factory import open_engine
 from tests.support.front_process import FrontProcess
-from vectorstore import Engine
-from vectorstore.factory import open_engine
 
 
 @pytest.fixture(scope="module")

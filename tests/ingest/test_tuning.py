@@ -8,17 +8,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from errors import CollectionNotFoundError, CollectionStateError, InputError, RunError
-from ingest import Syncer, Tuner, TuningReport
-from ingest.filter_shapes import SHAPES, Query
-from ingest.tuning_choice import EFS, EXACT, choose
-from ingest.tuning_queries import queries_by_shape
-from retrieval import SEARCH_KEY, Generation, TunedSearch, filter_shape
-from runs import SyncRun
+from keydistill.errors import CollectionNotFoundError, CollectionStateError, InputError, RunError
+from keydistill.execution import Syncer
+from keydistill.ingest.filters.shapes import SHAPES, Query
+from keydistill.ingest.tuning import Tuner, TuningReport
+from keydistill.ingest.tuning.choice import EFS, EXACT, choose
+from keydistill.ingest.tuning.queries import queries_by_shape
+from keydistill.retrieval import SEARCH_KEY, Generation, TunedSearch, filter_shape
+from keydistill.runs import SyncRun
+from keydistill.vectorstore import CollectionSpec, SearchParams, keyphrase_filter
 from tests.ingest.gate_bench import Bench, only_loads, open_bench
 from tests.support.front_process import FrontProcess
 from tests.support.inventories import write_inventory
-from vectorstore import CollectionSpec, SearchParams, keyphrase_filter
 
 DEFAULT = SearchParams()
 NARROW = "category_ids level 2 + search_volume range"
@@ -163,10 +164,10 @@ def kind(request) -> str:
 def bench(kind, tmp_path, front, tiny_folder, tiny_student, monkeypatch) -> Iterator[Bench]:
     only_loads(monkeypatch, tiny_student)
     # What is timed decides nothing below.
-    monkeypatch.setattr("ingest.tuning_choice._REPEATS", 1)
-    monkeypatch.setattr("ingest.tuning_trial._TIMED_QUERIES", 3)
-    monkeypatch.setattr("ingest.gate_measures._REPEATS", 1)
-    monkeypatch.setattr("ingest.gate_measures._TIMED_QUERIES", 3)
+    monkeypatch.setattr("keydistill.ingest.tuning.choice._REPEATS", 1)
+    monkeypatch.setattr("keydistill.ingest.tuning.trial._TIMED_QUERIES", 3)
+    monkeypatch.setattr("keydistill.ingest.gate.measures._REPEATS", 1)
+    monkeypatch.setattr("keydistill.ingest.gate.measures._TIMED_QUERIES", 3)
     url = "" if kind == "embedded" else front.url
     with open_bench(kind, tmp_path / "home", url, str(tiny_folder)) as opened:
         yield Bench(opened.engine, opened.settings.model_copy(update={"gate_sample": 5}))
@@ -193,7 +194,7 @@ def only_ask(monkeypatch, *shapes: str) -> None:
         found = queries_by_shape(items)
         return {shape: found[shape] for shape in shapes}
 
-    monkeypatch.setattr("ingest.tuning.queries_by_shape", asked)
+    monkeypatch.setattr("keydistill.ingest.tuning.tuner.queries_by_shape", asked)
 
 
 def sync(bench: Bench, path, rows: int) -> SyncRun:

@@ -4,18 +4,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from encoders import TOLERANCE, Student
-from errors import VerificationError
-from ingest.filter_counts import NamedFilter, filters_to_count, passing
-from ingest.points import PAYLOAD_INDEXES, payloads
-from ingest.snapshot import Snapshot
-from ingest.snapshot_profile import profile
-from ingest.verification import METADATA_KEYS, verify
+from keydistill.encoders import Student
+from keydistill.encoders.runtime import TOLERANCE
+from keydistill.errors import VerificationError
+from keydistill.ingest.collection.filter_counts import NamedFilter, filters_to_count, passing
+from keydistill.ingest.collection.points import PAYLOAD_INDEXES, payloads
+from keydistill.ingest.collection.verification import METADATA_KEYS, verify
+from keydistill.ingest.snapshot.profiles import profile
+from keydistill.ingest.snapshot.snapshot import Snapshot
+from keydistill.vectorstore import Equals, Filter, PointBatch
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.ingest.gate_bench import Bench, losing, only_loads, open_bench
 from tests.support.front_process import FrontProcess
 from tests.support.inventories import write_inventory
-from vectorstore import Equals, Filter, PointBatch
-from vectorstore.edge import EmbeddedEngine
 
 ROWS = 300
 
@@ -104,7 +105,7 @@ def test_a_broken_filter_index_is_found(bench, inventory, monkeypatch):
 
 
 def test_an_index_of_another_type_is_found(bench, inventory, monkeypatch):
-    from ingest import points
+    from keydistill.ingest.collection import points
 
     monkeypatch.setattr(points, "PAYLOAD_INDEXES", {**PAYLOAD_INDEXES, "search_volume": "keyword"})
     with pytest.raises(VerificationError, match=r"has payload index search_volume of type keyword, .* says integer"):

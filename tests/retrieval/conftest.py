@@ -7,14 +7,14 @@ from uuid import uuid4
 
 import pytest
 
-from encoders import Student
-from retrieval import Generation, LiveRetriever
+from keydistill.encoders import Student
+from keydistill.retrieval import Generation, LiveRetriever
+from keydistill.vectorstore import CollectionSpec, Engine, PointBatch, SearchParams
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
+from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.corpus import point_id
 from tests.support.front_process import FrontProcess
 from tests.support.tiny_models import make_tiny_student
-from vectorstore import CollectionSpec, Engine, PointBatch, SearchParams
-from vectorstore.edge import EmbeddedEngine
-from vectorstore.server import ServerEngine
 
 EXACT = SearchParams(exact=True)
 NOUNS = ("tablet", "phone", "lamp", "tail light", "shoe", "watch", "sofa", "drill")

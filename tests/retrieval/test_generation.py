@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from errors import CollectionNotFoundError, CollectionStateError, StudentError, StudentMismatchError
-from retrieval import Generation, QueryVector, Retriever
+from keydistill.errors import CollectionNotFoundError, CollectionStateError, StudentError, StudentMismatchError
+from keydistill.retrieval import Generation, QueryVector, Retriever
+from keydistill.vectorstore import CollectionSpec
 from tests.retrieval.conftest import EXACT, KEYPHRASES, TITLES, World
-from vectorstore import CollectionSpec
 
 
 def is_one_line(error: BaseException) -> bool:

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from errors import (
+from keydistill.errors import (
     CollectionNotFoundError,
     EngineUnavailableError,
     KeydistillError,
     StudentMismatchError,
     VectorStoreError,
 )
-from retrieval import Answer, LiveRetriever, Recommendation
-from retrieval.generation import student_loader
-from retrieval.live import Generation
-from settings import load_settings
-from storage import SharedStorage, share_student
+from keydistill.retrieval import Answer, LiveRetriever, Recommendation
+from keydistill.retrieval.generation import student_loader
+from keydistill.retrieval.live import Generation
+from keydistill.settings import load_settings
+from keydistill.storage import SharedStorage, share_student
 from tests.retrieval.conftest import EXACT, TITLES, World
 
 READERS = 16

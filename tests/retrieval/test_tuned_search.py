@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ingest.filter_shapes import SHAPES, Query
-from retrieval import SEARCH_KEY, Generation, TunedSearch, TunedShape, filter_shape
+from keydistill.ingest.filters.shapes import SHAPES, Query
+from keydistill.retrieval import SEARCH_KEY, Generation, TunedSearch, TunedShape, filter_shape
+from keydistill.vectorstore import AnyOf, CollectionInfo, Equals, Filter, Range, SearchParams, keyphrase_filter
 from tests.retrieval.conftest import EXACT, TITLES, World
-from vectorstore import AnyOf, CollectionInfo, Equals, Filter, Range, SearchParams, keyphrase_filter
 
 LEAF = keyphrase_filter(category="Home > Lamps")
 SITE = keyphrase_filter(site="us")

@@ -1,4 +1,4 @@
-from runs import ReindexRun, RetrainRun, SyncRun, new_run_id, now
+from keydistill.runs import ReindexRun, RetrainRun, SyncRun, new_run_id, now
 
 
 def reindex_run(alias: str = "keyphrases") -> ReindexRun:

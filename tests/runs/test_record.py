@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from errors import RunStateError
-from runs import ALLOWED_MOVES, Run, StepProgress
-from runs.record import run_from_dict
+from keydistill.errors import RunStateError
+from keydistill.runs import ALLOWED_MOVES, Run, StepProgress
+from keydistill.runs.record import run_from_dict
 from tests.runs.records import reindex_run, retrain_run, sync_run
 
 STATES = st.sampled_from(sorted(ALLOWED_MOVES))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from runs.redis_store import RedisRunStore
+from keydistill.runs.redis_store import RedisRunStore
 from tests.runs.records import reindex_run
 from tests.support.losing_proxy import LosingProxy
 from tests.support.redis_server import RedisServer

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from errors import LeaseLostError, RedisUnavailableError, RunBusyError, RunError, RunNotFoundError
-from files import file_lock
-from runs.redis_store import RedisRunStore
+from keydistill.errors import LeaseLostError, RedisUnavailableError, RunBusyError, RunError, RunNotFoundError
+from keydistill.files.disk import file_lock
+from keydistill.runs.redis_store import RedisRunStore
 from tests.runs.records import reindex_run
 from tests.support.redis_server import RedisServer
 

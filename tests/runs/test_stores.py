@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from errors import RunBusyError, RunNotFoundError, RunStateError
-from runs import RunStore, open_store
-from runs.record import Run
-from settings import Settings, load_settings
+from keydistill.errors import RunBusyError, RunNotFoundError, RunStateError
+from keydistill.runs import RunStore, open_store
+from keydistill.runs.record import Run
+from keydistill.settings import Settings, load_settings
 from tests.runs.records import reindex_run, retrain_run
 from tests.support.redis_server import RedisServer
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from simulation import MarketplaceSettings, Summary, simulate
+from keydistill.simulation import MarketplaceSettings, Summary, simulate
 
 Rows = list[dict[str, Any]]
 

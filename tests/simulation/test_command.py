@@ -10,9 +10,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cli.simulate import simulate
-from errors import InputError
-from simulation import MarketplaceSettings
+from keydistill.cli.simulate import simulate
+from keydistill.errors import InputError
+from keydistill.simulation import MarketplaceSettings
 
 SMALL = ["--items", "40", "--keyphrases", "120", "--leaf-categories", "5"]
 
@@ -71,6 +71,7 @@ def test_value_outside_its_limits_is_a_usage_error(tmp_path: Path) -> None:
 
 def test_importing_the_command_imports_no_simulation() -> None:
     code = (
-        "import sys, cli.simulate; sys.exit(any(name.split('.')[0] in ('simulation', 'numpy') for name in sys.modules))"
+        "import sys, keydistill.cli.simulate\n"
+        "sys.exit(any(name.startswith(('keydistill.simulation', 'numpy')) for name in sys.modules))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -10,12 +10,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from errors import InputError, SettingsError
-from simulation import MarketplaceSettings, simulate
-from simulation import keyphrases as keyphrases_module
-from simulation import marketplace as marketplace_module
-from simulation.catalogue import SLOT, compile_catalogue
-from simulation.tables import SCHEMAS
+from keydistill.errors import InputError, SettingsError
+from keydistill.simulation import MarketplaceSettings, simulate
+from keydistill.simulation import keyphrases as keyphrases_module
+from keydistill.simulation import marketplace as marketplace_module
+from keydistill.simulation.tables import SCHEMAS
+from keydistill.simulation.wording.catalogue import SLOT, compile_catalogue
 
 ROOT = Path(__file__).parents[2]
 TINY = MarketplaceSettings(items=40, keyphrases=120, leaf_categories=5, seed=1)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulation.catalogue import ABSENT, SLOT, SLOTS
-from simulation.truth import matching_pairs
+from keydistill.simulation.truth import matching_pairs
+from keydistill.simulation.wording.catalogue import ABSENT, SLOT, SLOTS
 
 PLAIN = ("site", "product", "family", "brand", "line", "model", "fit_brand", "fit_line")
 TRAITS = ("color", "size", "capacity", "material", "audience", "condition", "feature")

@@ -7,12 +7,12 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from simulation import read_truth, score
-from simulation.brands import MAKERS
-from simulation.catalogue import MOST_CONSTRAINTS, SLOT, compile_catalogue
-from simulation.departments import PRODUCTS
-from simulation.domains import DOMAINS
-from simulation.vocabulary import FORMS
+from keydistill.simulation import read_truth, score
+from keydistill.simulation.wording.brands import MAKERS
+from keydistill.simulation.wording.catalogue import MOST_CONSTRAINTS, SLOT, compile_catalogue
+from keydistill.simulation.wording.departments import PRODUCTS
+from keydistill.simulation.wording.domains import DOMAINS
+from keydistill.simulation.wording.vocabulary import FORMS
 
 
 def normal(text: str) -> str:

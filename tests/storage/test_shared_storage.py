@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from errors import StorageError
-from storage import SharedStorage
+from keydistill.errors import StorageError
+from keydistill.storage import SharedStorage
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from runs import Run, open_store
-from runs.redis_store import RedisRunStore
-from settings import Settings, load_settings
+from keydistill.runs import Run, open_store
+from keydistill.runs.redis_store import RedisRunStore
+from keydistill.settings import Settings, load_settings
+from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.front_process import FrontProcess
 from tests.support.redis_server import RedisServer
-from vectorstore.server import ServerEngine
 
 _ROOT = Path(__file__).parents[2]
 
@@ -135,7 +135,7 @@ class Cluster:
     def keydistill(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "cli.main", *map(str, arguments)],
+            [sys.executable, "-m", "keydistill.cli.main", *map(str, arguments)],
             env=self.environment,
             cwd=_ROOT,
             capture_output=True,

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorstore import CollectionSpec, Payload, PointBatch, Vectors
+from keydistill.vectorstore import CollectionSpec, Payload, PointBatch, Vectors
 
 DIMENSION = 32
 SPEC = CollectionSpec(

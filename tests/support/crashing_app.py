@@ -9,10 +9,10 @@ import os
 import signal
 from typing import Any
 
-from encoders import Student
-from ingest import snapshot
-from settings import load_settings
-from workers.app import app
+from keydistill.encoders import Student
+from keydistill.ingest.snapshot import snapshot
+from keydistill.settings import load_settings
+from keydistill.workers.app import app
 
 __all__ = ["app"]
 

@@ -4,9 +4,9 @@ import threading
 
 import numpy as np
 
-from encoders import Student, StudentFiles, Vectors
-from encoders.runtime import Runtime
-from encoders.tokens import token_batches
+from keydistill.encoders import Student, StudentFiles, Vectors
+from keydistill.encoders.runtime import Runtime
+from keydistill.encoders.tokens import token_batches
 
 _WORDS = ["red", "blue", "shoes", "case", "phone", "cable", "boots", "size", "leather", "vintage", "usb", "charger"]
 

@@ -1,7 +1,7 @@
 """Whether the int8 kernels can be used here."""
 
-from encoders.runtime.int8_kernels import int8_kernels_version
-from errors import RuntimeUnavailableError
+from keydistill.encoders.runtime.native.kernels import int8_kernels_version
+from keydistill.errors import RuntimeUnavailableError
 
 
 def why_no_kernels() -> str:

@@ -6,10 +6,10 @@ from functools import wraps
 
 import pytest
 
-from runs.file_store import FileRunStore
-from vectorstore.edge import EmbeddedEngine
-from vectorstore.server import ServerEngine
-from vectorstore.server_connection import Connection
+from keydistill.runs.file_store import FileRunStore
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
+from keydistill.vectorstore.server.connection import Connection
+from keydistill.vectorstore.server.engine import ServerEngine
 
 _ENGINE = ("create", "copy", "set_metadata", "upsert", "delete", "finish", "swap_alias", "drop")
 # A death at a call that only reads is one at the next that writes.

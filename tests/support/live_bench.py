@@ -9,16 +9,17 @@ from uuid import uuid4
 
 import numpy as np
 
-from errors import KeydistillError
-from ingest import AliasChanges, Pruning, Reindexer, Syncer
-from retrieval import LiveRetriever
-from runs import ReindexRun, Run, SyncRun, open_store
-from settings import Settings, load_settings
+from keydistill.errors import KeydistillError
+from keydistill.execution import Reindexer, Syncer
+from keydistill.ingest.aliases import AliasChanges, Pruning
+from keydistill.retrieval import LiveRetriever
+from keydistill.runs import ReindexRun, Run, SyncRun, open_store
+from keydistill.settings import Settings, load_settings
+from keydistill.vectorstore import CollectionInfo, Record, SearchParams
+from keydistill.vectorstore.factory import open_engine
 from tests.support.kills import Killed, Kills
 from tests.support.live_model import MAX_REMOVED_SHARE, points
 from tests.support.stub_students import StubStudent
-from vectorstore import CollectionInfo, Record, SearchParams
-from vectorstore.factory import open_engine
 
 TITLE, LIMIT = "what a seller offers", 5
 _EXACT = SearchParams(exact=True)

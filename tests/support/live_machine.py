@@ -13,7 +13,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from errors import (
+from keydistill.errors import (
     AliasChangedError,
     CollectionNotFoundError,
     GateRefusedError,
@@ -21,7 +21,7 @@ from errors import (
     RunError,
     RunStateError,
 )
-from runs import ReindexRun, SyncRun
+from keydistill.runs import ReindexRun, SyncRun
 from tests.support.live_bench import LIMIT, TITLE, Bench, World, best_answers
 from tests.support.live_model import (
     INVENTORIES,

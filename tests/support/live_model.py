@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ingest.identity import text_hash
+from keydistill.ingest.inventory.identity import text_hash
 
 Row = Mapping[str, Any]
 # More than this share of the live rows a sync does not remove; it lies between `other` and `small`.

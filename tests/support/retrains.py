@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from distillation import RetrainRecipe
-from simulation import MarketplaceSettings, simulate
-from workers.retrain_order import RetrainOrder
+from keydistill.distillation.retrain import RetrainRecipe
+from keydistill.execution.retrain_order import RetrainOrder
+from keydistill.simulation import MarketplaceSettings, simulate
 
 
 def small_market(folder: Path) -> Path:

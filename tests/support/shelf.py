@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 
 import qdrant_edge as edge
 
-from files import replace_json
+from keydistill.files.disk import replace_json
 from tests.support.wire import (
     SCHEMAS,
     Refusal,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders import Student, StudentFiles
-from errors import StudentError
+from keydistill.encoders import Student, StudentFiles
+from keydistill.errors import StudentError
 
 STUDENTS = ("red", "blue")
 _DIMENSION = 16

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from distillation import Pairs, StudentData
+from keydistill.distillation.student import Pairs, StudentData
 
 TITLES = [f"red running shoe model {number}" for number in range(12)]
 TEXTS = [f"running shoe {number}" for number in range(12)]

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from encoders import find_model
+from keydistill.encoders import find_model
 
 
 def make_tiny_student(folder: Path, seed: int = 0, *, width: int = 32, heads: int = 2, layers: int = 1) -> Path:
@@ -32,7 +32,7 @@ def make_tiny_static_student(folder: Path, base: Path) -> Path:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from distillation.towers import with_table
+    from keydistill.distillation.student.towers import with_table
 
     model = SentenceTransformer(str(base), device="cpu")
     table = torch.randn(30_522, 32, generator=torch.Generator().manual_seed(0))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingest.identity import NAMESPACE, point_id, text_hash
-from tables import Reason, RejectedValueError, normalize_keyphrase, normalize_label
+from keydistill.ingest.inventory.identity import NAMESPACE, point_id, text_hash
+from keydistill.tables import Reason, RejectedValueError, normalize_keyphrase, normalize_label
 
 usable_text = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffd") | st.sampled_from("\t\n\v\f\r\x85")

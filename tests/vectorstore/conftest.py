@@ -10,11 +10,11 @@ import pytest
 from pydantic import SecretStr
 from qdrant_client import QdrantClient
 
+from keydistill.vectorstore import Engine
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
+from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.front_process import FrontProcess
 from tests.support.grpc_front import GrpcFront
-from vectorstore import Engine
-from vectorstore.edge import EmbeddedEngine
-from vectorstore.server import ServerEngine
 
 _SERVER_URL = os.environ.get("KEYDISTILL_TEST_QDRANT_URL")
 _SERVER_KEY = os.environ.get("KEYDISTILL_TEST_QDRANT_API_KEY")

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from qdrant_edge import EdgeShard
 
-from errors import AliasChangedError, CollectionNotFoundError, CollectionStateError, VectorStoreError
-from vectorstore import CollectionSpec, PointBatch, SearchParams, edge_shards, edge_view
-from vectorstore.edge import EmbeddedEngine
-from vectorstore.edge_translation import hit, query_request
+from keydistill.errors import AliasChangedError, CollectionNotFoundError, CollectionStateError, VectorStoreError
+from keydistill.vectorstore import CollectionSpec, PointBatch, SearchParams
+from keydistill.vectorstore.edge import shards as edge_shards
+from keydistill.vectorstore.edge import view as edge_view
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
+from keydistill.vectorstore.edge.translation import hit, query_request
 
 DIMENSION = 16
 
@@ -95,7 +97,7 @@ def test_closing_leaves_no_views(engine, root):
 def test_views_of_dead_processes_are_removed_by_the_next_reader(engine, root):
     ready(engine, "a")
     code = (
-        "import os, sys; from pathlib import Path; from vectorstore.edge import EmbeddedEngine\n"
+        "import os, sys; from pathlib import Path; from keydistill.vectorstore.edge.engine import EmbeddedEngine\n"
         "engine = EmbeddedEngine(Path(sys.argv[1])); engine.count('a'); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(root)], check=False)
@@ -241,7 +243,7 @@ def test_a_folder_that_no_catalogue_names_is_no_obstacle(engine, root):
 def test_a_folder_of_a_drop_that_was_killed_goes_with_the_next_collection(engine, root, monkeypatch):
     ready(engine, "one"), ready(engine, "two")
     with monkeypatch.context() as killed:
-        killed.setattr("vectorstore.edge.shutil.rmtree", lambda *_, **__: None)
+        killed.setattr("keydistill.vectorstore.edge.engine.shutil.rmtree", lambda *_, **__: None)
         engine.drop("one")
     assert (root / "collections" / "one").is_dir()
     ready(engine, "three")

@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from errors import CollectionExistsError, CollectionNotFoundError, VectorStoreError
-from vectorstore import CollectionSpec, PointBatch, edge, edge_copy, sparse_files
-from vectorstore.edge import EmbeddedEngine
+from keydistill.errors import CollectionExistsError, CollectionNotFoundError, VectorStoreError
+from keydistill.vectorstore import CollectionSpec, PointBatch
+from keydistill.vectorstore.edge import copy as edge_copy
+from keydistill.vectorstore.edge import engine as edge
+from keydistill.vectorstore.edge import sparse_files
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
 
 DIMENSION = 16
 

@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from errors import (
+from keydistill.errors import (
     AliasChangedError,
     CollectionExistsError,
     CollectionNotFoundError,
     CollectionStateError,
     VectorStoreError,
 )
-from tests.support.corpus import DIMENSION, SPEC, Corpus, make_corpus, point_id, unit_vectors
-from tests.vectorstore.conftest import Bench
-from vectorstore import (
+from keydistill.vectorstore import (
     AnyOf,
     CollectionSpec,
     Engine,
@@ -32,6 +30,8 @@ from vectorstore import (
     SearchParams,
     keyphrase_filter,
 )
+from tests.support.corpus import DIMENSION, SPEC, Corpus, make_corpus, point_id, unit_vectors
+from tests.vectorstore.conftest import Bench
 
 # What the client's local mode says of payload indexes and search parameters.
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect", "ignore:Local mode performs exact")

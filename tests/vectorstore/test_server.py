@@ -17,7 +17,7 @@ import pytest
 from pydantic import SecretStr
 from qdrant_client import QdrantClient, models
 
-from errors import (
+from keydistill.errors import (
     CollectionExistsError,
     CollectionNotFoundError,
     CollectionStateError,
@@ -25,10 +25,11 @@ from errors import (
     SettingsError,
     VectorStoreError,
 )
+from keydistill.vectorstore import PointBatch
+from keydistill.vectorstore.server import engine as server
+from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.corpus import DIMENSION, SPEC, make_corpus, point_id, unit_vectors
 from tests.support.front_process import FrontProcess
-from vectorstore import PointBatch, server
-from vectorstore.server import ServerEngine
 
 KEY = "key-that-nobody-may-see"
 QUICK: dict[str, Any] = {"backoff_seconds": 0.01}
@@ -293,7 +294,8 @@ class TestRequests:
         engine.create(name, SPEC, {})
         root = Path(__file__).parents[2]
         code = (
-            "import sys; from tests.support.corpus import *; from vectorstore.server import ServerEngine\n"
+            "import sys; from tests.support.corpus import *\n"
+            "from keydistill.vectorstore.server.engine import ServerEngine\n"
             "url, name, start = sys.argv[1], sys.argv[2], int(sys.argv[3])\n"
             "batch = make_corpus(400)\n"
             "for part in batch.batches(50)[start:start + 6]: ServerEngine(url).upsert(name, part)\n"

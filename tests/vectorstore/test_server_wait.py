@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from errors import EngineUnavailableError, VectorStoreError
-from vectorstore import server_wait
-from vectorstore.server_wait import Progress, wait_until_optimized
+from keydistill.errors import EngineUnavailableError, VectorStoreError
+from keydistill.vectorstore.server import wait as server_wait
+from keydistill.vectorstore.server.wait import Progress, wait_until_optimized
 
 GREEN = Progress("green")
 

@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest import Reindexer
-from settings import load_settings
+from keydistill.execution import Reindexer
+from keydistill.settings import load_settings
+from keydistill.vectorstore import Engine
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.cluster import Cluster
 from tests.support.inventories import write_inventory
-from vectorstore import Engine
-from vectorstore.edge import EmbeddedEngine
 
 PART_ROWS = 40
 ROWS = 240

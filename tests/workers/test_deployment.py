@@ -18,8 +18,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from keydistill.workers.celery_config import QUEUES, celery_config
 from tests.support.cluster import Cluster
-from workers.celery_config import QUEUES, celery_config
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

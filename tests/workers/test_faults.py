@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from errors import EngineUnavailableError, RunBusyError
-from runs import ReindexRun, SyncRun
+from keydistill.errors import EngineUnavailableError, RunBusyError
+from keydistill.execution import queued as reindex_work
+from keydistill.execution.process import WorkerProcess
+from keydistill.runs import ReindexRun, SyncRun
+from keydistill.workers import orders
+from keydistill.workers.messages import sender
 from tests.support.cluster import Cluster
 from tests.support.inventories import write_inventory
 from tests.workers.conftest import ROWS, Content, assert_same, content
-from workers import orders, reindex_work
-from workers.messages import sender
-from workers.process import WorkerProcess
 
 
 @pytest.fixture(autouse=True)

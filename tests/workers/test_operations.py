@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from errors import InputError, RunBusyError, SettingsError
-from runs import ReindexRun
-from settings import load_settings
+from keydistill.errors import InputError, RunBusyError, SettingsError
+from keydistill.runs import ReindexRun
+from keydistill.settings import load_settings
+from keydistill.workers import orders
 from tests.support.cluster import Cluster
 from tests.workers.conftest import PART_ROWS, Content, assert_same, content
-from workers import orders
 
 ROOT = Path(__file__).parents[2]
 
 
 def celery(cluster: Cluster, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "workers.app", *arguments],
+        [sys.executable, "-m", "celery", "-A", "keydistill.workers.app", *arguments],
         env={**cluster.environment, **environment},
         cwd=ROOT,
         capture_output=True,
@@ -57,7 +57,7 @@ def test_a_worker_that_cannot_work_ends_at_once_and_says_why(cluster, environmen
 def test_workers_without_redis_say_what_to_set(cluster):
     environment = {name: value for name, value in cluster.environment.items() if name != "KEYDISTILL_REDIS_URL"}
     ended = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "workers.app", "beat"],
+        [sys.executable, "-m", "celery", "-A", "keydistill.workers.app", "beat"],
         env=environment,
         cwd=ROOT,
         capture_output=True,
@@ -203,7 +203,7 @@ def test_ctrl_c_leaves_the_run_or_cancels_it(cluster, inventory, answer, state):
     cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.4)
     mine, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "--alias", f"ctrl-{answer}", "reindex", str(inventory)],
+        [sys.executable, "-m", "keydistill.cli.main", "--alias", f"ctrl-{answer}", "reindex", str(inventory)],
         env={**cluster.environment, "TERM": "xterm"},
         cwd=ROOT,
         stdin=theirs,
@@ -234,7 +234,7 @@ def _read_until(terminal: int, text: str) -> str:
 
 
 def test_a_schedule_starts_runs_and_no_second_one(cluster, inventory, monkeypatch, tmp_path):
-    from workers import schedules
+    from keydistill.workers import schedules
 
     schedule = {"nightly": {"cron": "0 3 * * *", "task": "reindex", "kwargs": {"files": [str(inventory)]}}}
     settings = load_settings(
@@ -260,7 +260,7 @@ def test_a_schedule_starts_runs_and_no_second_one(cluster, inventory, monkeypatc
 
 
 def test_a_schedule_prunes_at_once(cluster, inventory):
-    from workers import schedules
+    from keydistill.workers import schedules
 
     schedule = {"weekly": {"cron": "0 6 * * 1", "task": "prune", "kwargs": {"keep": 0, "why": "weekly"}}}
     options = {**cluster.settings.model_dump(), "alias": "pruned", "grace_seconds": 0, "schedules": schedule}

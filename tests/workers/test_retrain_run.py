@@ -11,20 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from distillation import Registry
-from distillation.retrain import STAGES
-from errors import InputError, LeaseLostError, RedisUnavailableError, RunBusyError, RunStateError, SettingsError
-from errors import TrainingError as Untrainable
-from files import file_lock
-from runs import RetrainRun, RunStore, open_store
-from runs.recorded_progress import RecordedProgress
-from runs.redis_store import RedisRunStore
-from settings import Settings, load_settings
+from keydistill.distillation.registry import Registry
+from keydistill.distillation.retrain.retrain import STAGES
+from keydistill.errors import (
+    InputError,
+    LeaseLostError,
+    RedisUnavailableError,
+    RunBusyError,
+    RunStateError,
+    SettingsError,
+)
+from keydistill.errors import TrainingError as Untrainable
+from keydistill.execution import retrain as retrain_run
+from keydistill.execution.retrain import Retrainer, new_retrain
+from keydistill.execution.retrain_order import RetrainOrder
+from keydistill.files.disk import file_lock
+from keydistill.runs import RetrainRun, RunStore, open_store
+from keydistill.runs.recorded_progress import RecordedProgress
+from keydistill.runs.redis_store import RedisRunStore
+from keydistill.settings import Settings, load_settings
 from tests.support.redis_server import RedisServer
 from tests.support.retrains import small_market, small_models
-from workers import retrain_run
-from workers.retrain_order import RetrainOrder
-from workers.retrain_run import Retrainer, new_retrain
 
 _ROOT = Path(__file__).parents[2]
 
@@ -328,7 +335,7 @@ class TestChild:
         if settings.redis_url is not None:
             environment["KEYDISTILL_REDIS_URL"] = settings.redis_url.get_secret_value()
         return subprocess.Popen(
-            [sys.executable, "-m", "workers.retrain_child", run_id, "--queue", queue],
+            [sys.executable, "-m", "keydistill.execution.retrain_child", run_id, "--queue", queue],
             env=environment,
             stderr=subprocess.PIPE,
             text=True,

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from distillation import Registry
-from distillation.retrain import STAGES
-from errors import InputError, RunBusyError, SettingsError, TrainingError
-from runs import RetrainRun
+from keydistill.distillation.registry import Registry
+from keydistill.distillation.retrain.retrain import STAGES
+from keydistill.errors import InputError, RunBusyError, SettingsError, TrainingError
+from keydistill.runs import RetrainRun
+from keydistill.workers import orders
 from tests.support.cluster import Cluster
 from tests.support.retrains import small_market
-from workers import orders
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def child_of(cluster: Cluster, run: RetrainRun) -> int:
     """The process that trains, found by its command line."""
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if f"workers.retrain_child\0{run.id}".encode() in process.read_bytes():
+            if f"keydistill.execution.retrain_child\0{run.id}".encode() in process.read_bytes():
                 return int(process.parent.name)
         except OSError:
             continue

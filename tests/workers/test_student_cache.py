@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from encoders import StudentFiles
-from errors import StorageError, StudentMismatchError
-from ingest import Reindexer, ReindexSteps
-from runs import open_store
-from runs.file_store import FileRunStore
-from settings import load_settings
-from storage import SharedStorage
-from vectorstore.edge import EmbeddedEngine
-from workers.student_cache import shared_sources, snapshot_folder, student_folder
+from keydistill.encoders import StudentFiles
+from keydistill.errors import StorageError, StudentMismatchError
+from keydistill.execution import Reindexer
+from keydistill.execution.sources import shared_sources, snapshot_folder, student_folder
+from keydistill.ingest.steps import ReindexSteps
+from keydistill.runs import open_store
+from keydistill.runs.file_store import FileRunStore
+from keydistill.settings import load_settings
+from keydistill.storage import SharedStorage
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distillation.signals.importers.judged import JudgedData
-from distillation.signals.importing import ImportSummary, ImportTarget, Tables, run_import
-from distillation.signals.intake import Intake, Parse
-from distillation.signals.schemas import EXACT
-from distillation.signals.validation import Columns, category_cell, grade_cell
-from errors import InputError
-from tables import Reason, RejectedValueError, id_cell, keyphrase_cell, label_cell, text_cell
+from keydistill.distillation.signals.importers.judged import JudgedData
+from keydistill.distillation.signals.importing import ImportSummary, ImportTarget, Tables, run_import
+from keydistill.distillation.signals.intake import Intake, Parse
+from keydistill.distillation.signals.schemas import EXACT
+from keydistill.distillation.signals.validation import Columns, category_cell, grade_cell
+from keydistill.errors import InputError
+from keydistill.tables import Reason, RejectedValueError, id_cell, keyphrase_cell, label_cell, text_cell
 
 Role = Literal["titled pairs", "pairs", "items", "keyphrases"]
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-from distillation.signals.importing import Asked, Tables, asked_in, inventory_table
-from distillation.signals.merging import merged
-from distillation.signals.schemas import ITEMS, JUDGMENTS
-from distillation.signals.validation import Columns
-from tables import Reason, RejectedValueError, id_cell
+from keydistill.distillation.signals.importing import Asked, Tables, asked_in, inventory_table
+from keydistill.distillation.signals.merging import merged
+from keydistill.distillation.signals.schemas import ITEMS, JUDGMENTS
+from keydistill.distillation.signals.validation import Columns
+from keydistill.tables import Reason, RejectedValueError, id_cell
 
 
 class JudgedData:

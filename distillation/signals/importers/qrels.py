@@ -9,13 +9,13 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from distillation.signals.importers.judged import JudgedData, query_of
-from distillation.signals.importing import ImportSummary, ImportTarget, Tables, checked_site, run_import
-from distillation.signals.intake import Intake
-from distillation.signals.schemas import MAX_GRADE
-from distillation.signals.validation import category_cell
-from errors import InputError
-from tables import (
+from keydistill.distillation.signals.importers.judged import JudgedData, query_of
+from keydistill.distillation.signals.importing import ImportSummary, ImportTarget, Tables, checked_site, run_import
+from keydistill.distillation.signals.intake import Intake
+from keydistill.distillation.signals.schemas import MAX_GRADE
+from keydistill.distillation.signals.validation import category_cell
+from keydistill.errors import InputError
+from keydistill.tables import (
     MalformedRow,
     RawBatch,
     Reason,

@@ -12,8 +12,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distillation.signals.importers.ubi_log import COLUMNS, LogRows, UbiOptions
-from distillation.signals.importing import (
+from keydistill.distillation.signals.importers.ubi_log import COLUMNS, LogRows, UbiOptions
+from keydistill.distillation.signals.importing import (
     Asked,
     ImportSummary,
     ImportTarget,
@@ -22,11 +22,11 @@ from distillation.signals.importing import (
     inventory_table,
     run_import,
 )
-from distillation.signals.intake import Intake
-from distillation.signals.merging import merged
-from distillation.signals.schemas import CLICKS, ITEMS
-from distillation.signals.validation import ITEM_CELLS
-from tables import Reason, Reject
+from keydistill.distillation.signals.intake import Intake
+from keydistill.distillation.signals.merging import merged
+from keydistill.distillation.signals.schemas import CLICKS, ITEMS
+from keydistill.distillation.signals.validation import ITEM_CELLS
+from keydistill.tables import Reason, Reject
 
 _QUERIES = pa.schema([("query_id", pa.string()), ("keyphrase", pa.string()), ("logged", pa.bool_())])
 _LISTED = pa.schema([("query_id", pa.string()), ("item_id", pa.string()), ("place", pa.int32())])

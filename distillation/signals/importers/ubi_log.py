@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distillation.signals.intake import Intake
-from tables import (
+from keydistill.distillation.signals.intake import Intake
+from keydistill.tables import (
     LIST_SEPARATOR,
     RawBatch,
     Reason,

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from distillation.signals.importers.judged import JudgedData, query_of
-from distillation.signals.importing import ImportSummary, ImportTarget, Tables, checked_site, run_import
-from distillation.signals.intake import Intake, Parse
-from distillation.signals.schemas import EXACT
-from distillation.signals.validation import category_cell
-from errors import InputError
-from tables import (
+from keydistill.distillation.signals.importers.judged import JudgedData, query_of
+from keydistill.distillation.signals.importing import ImportSummary, ImportTarget, Tables, checked_site, run_import
+from keydistill.distillation.signals.intake import Intake, Parse
+from keydistill.distillation.signals.schemas import EXACT
+from keydistill.distillation.signals.validation import category_cell
+from keydistill.errors import InputError
+from keydistill.tables import (
     PATH_SEPARATOR,
     Reason,
     RejectedValueError,

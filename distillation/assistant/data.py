@@ -1,0 +1,167 @@
+"""What an assistant learns from: pairs with a target, and the part of them that is held out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keydistill.errors import TrainingError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+GroupBy = Literal["keyphrase", "item"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPairs:
+    """n pairs of item and keyphrase with what is to be learned of them; all of length n.
+
+    Attributes:
+        item_ids: Which item; items of the same id have the same title.
+        titles: Of each item.
+        categories: Of each item, a path ("A > B > C") or None.
+        keyphrases: Normalised.
+        targets: Probability that the pair is relevant, 0 to 1; shape (n,).
+    """
+
+    item_ids: Sequence[str]
+    titles: Sequence[str]
+    categories: Sequence[str | None]
+    keyphrases: Sequence[str]
+    targets: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Refuse targets that are no probabilities.
+
+        Raises:
+            TrainingError: One is outside of 0 to 1, or not a number.
+        """
+        bad = np.flatnonzero(~((self.targets >= 0) & (self.targets <= 1)))
+        if len(bad):
+            place = int(bad[0])
+            raise TrainingError(
+                f"pair {place + 1:,} ({self.item_ids[place]!r}, {self.keyphrases[place]!r}) has the target "
+                f"{self.targets[place]}; expected a probability from 0 to 1"
+            )
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def labels(self) -> NDArray[np.bool_]:
+        """Whether each pair is positive: its target is at least 0.5; shape (n,)."""
+        return self.targets >= 0.5
+
+    def take(self, places: NDArray[np.intp]) -> LabelledPairs:
+        """The pairs at these places, in their order."""
+        return LabelledPairs(
+            [self.item_ids[place] for place in places],
+            [self.titles[place] for place in places],
+            [self.categories[place] for place in places],
+            [self.keyphrases[place] for place in places],
+            self.targets[places],
+        )
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over all that is in it."""
+        texts = [list(self.item_ids), list(self.titles), list(self.categories), list(self.keyphrases)]
+        digest = hashlib.sha256(json.dumps(texts).encode())
+        digest.update(np.ascontiguousarray(self.targets).tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Pairs to learn from and pairs to measure on, without a keyphrase (or item) in common."""
+
+    training: LabelledPairs
+    held_out: LabelledPairs
+    warm_up: LabelledPairs | None = None
+
+
+def judged_pairs(judgments: pa.Table, items: pa.Table) -> tuple[LabelledPairs, int]:
+    """Judgments with the titles of their items.
+
+    Args:
+        judgments: See `keydistill.distillation.signals.read_judgments`. The probability is the target, where the
+            judge gave one; otherwise the label is.
+        items: See `keydistill.distillation.signals.read_items`.
+
+    Returns:
+        The pairs, in the order of the judgments, and the number of judgments whose item is unknown.
+    """
+    columns = (items[name].to_pylist() for name in ("site", "item_id", "title", "category_path"))
+    known: dict[tuple[str | None, str], tuple[str, str | None]] = {}
+    for site, item_id, title, category in zip(*columns, strict=True):
+        known[site, item_id] = (title, category)
+        # For judgments that do not say the site.
+        known.setdefault((None, item_id), (title, category))
+
+    names = ("site", "item_id", "keyphrase", "label", "probability")
+    found: list[tuple[str, str, str | None, str, float]] = []
+    for site, item_id, keyphrase, label, probability in zip(
+        *(judgments[name].to_pylist() for name in names), strict=True
+    ):
+        item = known.get((site, item_id)) or known.get((None, item_id))
+        if item is not None:
+            found.append((item_id, *item, keyphrase, float(label) if probability is None else probability))
+    if not found:
+        return LabelledPairs([], [], [], [], np.empty(0, dtype=np.float32)), len(judgments)
+    item_ids, titles, categories, keyphrases, targets = zip(*found, strict=True)
+    pairs = LabelledPairs(item_ids, titles, categories, keyphrases, np.array(targets, dtype=np.float32))
+    return pairs, len(judgments) - len(pairs)
+
+
+def split(
+    pairs: LabelledPairs,
+    share: float,
+    *,
+    by: GroupBy = "keyphrase",
+    seed: int = 0,
+    warm_up: LabelledPairs | None = None,
+) -> Split:
+    """Hold out about a share of the pairs: whole groups of them, chosen by the seed.
+
+    Args:
+        pairs: All pairs.
+        share: Between 0 and 1; the held-out pairs are at least that many, by at most one group.
+        by: What a group has in common. Keyphrases: the assistant is measured on keyphrases that it never saw.
+        seed: Decides which groups.
+        warm_up: Pairs for a stage before the training; those of held-out groups are left out of it.
+
+    Raises:
+        TrainingError: One of the parts would be empty or have only one kind of pairs.
+    """
+    groups = pairs.keyphrases if by == "keyphrase" else pairs.item_ids
+    # Sorted, so that the order of the pairs does not decide which groups are held out.
+    names, group_of, sizes = np.unique(np.array(groups, dtype=object), return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    enough = int(np.searchsorted(np.cumsum(sizes[order]), share * len(pairs))) + 1
+    held = np.zeros(len(names), dtype=bool)
+    held[order[:enough]] = True
+    chosen = held[group_of]
+    parts = Split(
+        training=pairs.take(np.flatnonzero(~chosen)),
+        held_out=pairs.take(np.flatnonzero(chosen)),
+        warm_up=None if warm_up is None else _without(warm_up, by, frozenset(names[held])),
+    )
+    for name, part in (("training", parts.training), ("held-out", parts.held_out)):
+        positive = int(part.labels.sum())
+        if min(positive, len(part) - positive) < 2:
+            raise TrainingError(
+                f"{positive:,} of the {len(part):,} {name} pairs are positive ({len(names):,} different {by}s in all); "
+                "expected at least two positive and two negative ones; give more pairs, or hold out another share"
+            )
+    return parts
+
+
+def _without(pairs: LabelledPairs, by: GroupBy, held: frozenset[str]) -> LabelledPairs:
+    groups = pairs.keyphrases if by == "keyphrase" else pairs.item_ids
+    return pairs.take(np.flatnonzero([group not in held for group in groups]))

@@ -1,0 +1,149 @@
+"""How well logits tell relevant pairs from the others."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keydistill.distillation.assistant.calibration import brier_score, calibration_error, fit_calibration
+from keydistill.distillation.assistant.verdicts import verdicts_right
+from keydistill.encoders import Calibration
+from keydistill.errors import TrainingError
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantMetrics:
+    """What is measured on held-out pairs; a pair is positive if its target is at least 0.5.
+
+    Attributes:
+        auc: Area under the ROC curve.
+        average_precision: Area under the precision-recall curve, as a step function.
+        f1: At `threshold`, on the half of the pairs that did not choose it.
+        precision: As `f1`.
+        recall: As `f1`.
+        threshold: Calibrated probability with the best F1 on the other half.
+        brier: Mean squared error of the uncalibrated probabilities.
+        brier_calibrated: The same after calibration on one half, measured on the other.
+        ece: Expected calibration error of the uncalibrated probabilities.
+        ece_calibrated: The same after calibration on one half, measured on the other.
+        approved_right: Of held-out pairs that it approves of, the share that is right
+            (`keydistill.distillation.assistant.verdicts`); after calibration on one half, measured on the other.
+        rejected_right: The same of pairs that it rejects.
+        held_out_pairs: How many.
+        positive_share: Share of them that is positive.
+    """
+
+    auc: float
+    average_precision: float
+    f1: float
+    precision: float
+    recall: float
+    threshold: float
+    brier: float
+    brier_calibrated: float
+    ece: float
+    ece_calibrated: float
+    approved_right: float
+    rejected_right: float
+    held_out_pairs: int
+    positive_share: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Name to value."""
+        return asdict(self)
+
+
+def average_precision(logits: NDArray[np.floating], labels: NDArray[np.bool_]) -> float:
+    """Area under the precision-recall curve.
+
+    Raises:
+        TrainingError: A logit is not finite.
+
+    >>> average_precision(np.array([3.0, 2.0, 1.0]), np.array([True, False, True])).__round__(3)
+    0.833
+    """
+    from sklearn.metrics import average_precision_score
+
+    _check_finite(logits)
+    return float(average_precision_score(labels, logits))
+
+
+def measure(logits: NDArray[np.floating], labels: NDArray[np.bool_], *, seed: int) -> AssistantMetrics:
+    """All metrics of held-out pairs.
+
+    What is fitted (threshold, calibration) is fitted on one half of the pairs and measured on the other.
+
+    Args:
+        logits: Shape (n,).
+        labels: Shape (n,).
+        seed: Decides the halves; both hold the same share of positive pairs.
+
+    Raises:
+        TrainingError: There are fewer than two positive or two negative pairs, or a logit is not finite.
+    """
+    from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+
+    _check_finite(logits)
+    positive = int(labels.sum())
+    if min(positive, len(labels) - positive) < 2:
+        raise TrainingError(
+            f"{positive:,} of the {len(labels):,} held-out pairs are positive; expected at least two positive and two "
+            "negative ones; give more pairs, or hold out a larger share"
+        )
+    fitted, rest = _halves(labels, seed)
+    calibration = fit_calibration(logits[fitted], labels[fitted])
+    threshold = best_threshold(calibration.probabilities(logits[fitted]), labels[fitted])
+    plain, calibrated = Calibration().probabilities(logits[rest]), calibration.probabilities(logits[rest])
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        labels[rest], calibrated >= threshold, average="binary", zero_division=0
+    )
+    approved_right, rejected_right = verdicts_right(calibrated, labels[rest])
+    return AssistantMetrics(
+        auc=float(roc_auc_score(labels, logits)),
+        average_precision=average_precision(logits, labels),
+        f1=float(f1),
+        precision=float(precision),
+        recall=float(recall),
+        threshold=threshold,
+        brier=brier_score(plain, labels[rest]),
+        brier_calibrated=brier_score(calibrated, labels[rest]),
+        ece=calibration_error(plain, labels[rest]),
+        ece_calibrated=calibration_error(calibrated, labels[rest]),
+        approved_right=approved_right,
+        rejected_right=rejected_right,
+        held_out_pairs=len(labels),
+        positive_share=positive / len(labels),
+    )
+
+
+def best_threshold(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) -> float:
+    """The probability from which on calling a pair relevant gives the best F1.
+
+    >>> best_threshold(np.array([0.9, 0.8, 0.3, 0.2]), np.array([True, True, True, False])).__round__(3)
+    0.3
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, thresholds = precision_recall_curve(labels, probabilities)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    # The last point of the curve has no threshold.
+    return float(thresholds[int(np.argmax(f1[:-1]))])
+
+
+def _check_finite(logits: NDArray[np.floating]) -> None:
+    bad = int(np.count_nonzero(~np.isfinite(logits)))
+    if bad:
+        raise TrainingError(
+            f"{bad:,} of {len(logits):,} held-out pairs have a logit that is not finite: the training diverged; "
+            "choose a lower learning rate"
+        )
+
+
+def _halves(labels: NDArray[np.bool_], seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    rng = np.random.default_rng(seed)
+    halves: tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]] = ([], [])
+    for kind in (labels, ~labels):
+        places = rng.permutation(np.flatnonzero(kind))
+        halves[0].append(places[::2])
+        halves[1].append(places[1::2])
+    return np.sort(np.concatenate(halves[0])), np.sort(np.concatenate(halves[1]))

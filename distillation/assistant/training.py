@@ -1,0 +1,237 @@
+"""Trains an assistant: a cross-encoder that learns the judge's verdicts, and is calibrated on held-out ones.
+
+Source: arXiv 2508.03628, the cross-encoder assistant between LLM judge and bi-encoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keydistill.distillation.assistant.calibration import fit_calibration
+from keydistill.distillation.assistant.data import LabelledPairs, Split, split
+from keydistill.distillation.assistant.metrics import AssistantMetrics, measure
+from keydistill.distillation.assistant.recipe import AssistantRecipe
+from keydistill.distillation.assistant.sizes import assistant_size, new_assistant
+from keydistill.encoders import Assistant, Calibration, ItemText, write_model_file
+from keydistill.errors import TrainingError
+from keydistill.files import sync, sync_folder, work_folder
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+OnStart = Callable[[str, int], None]
+Progress = Callable[[int], None]
+
+METRICS_FILE = "metrics.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedAssistant:
+    """What a training gave.
+
+    Attributes:
+        folder: Of the assistant.
+        pairs: Training pairs.
+        metrics: On the held-out pairs.
+        calibration: Fitted on all of them.
+        history: What was logged: step, epoch, loss, learning rate, average precision on the held-out pairs.
+    """
+
+    folder: Path
+    pairs: int
+    metrics: AssistantMetrics
+    calibration: Calibration
+    history: list[dict[str, float]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All but the folder and the history, fit for JSON."""
+        return {
+            **self.metrics.as_dict(),
+            "training_pairs": self.pairs,
+            "temperature": self.calibration.temperature,
+            "bias": self.calibration.bias,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """What a training would do.
+
+    Attributes:
+        training: Pairs that it would learn from.
+        held_out: Pairs that it would measure on.
+        warm_up: Pairs of the stage before.
+        positive_share: Of the training pairs.
+        parameters: Of the model.
+        seconds: About how long it would take, measured on some steps just now.
+    """
+
+    training: int
+    held_out: int
+    warm_up: int
+    positive_share: float
+    parameters: int
+    seconds: float
+
+
+def train_assistant(
+    pairs: LabelledPairs,
+    out: Path,
+    recipe: AssistantRecipe | None = None,
+    *,
+    warm_up: LabelledPairs | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    on_start: OnStart | None = None,
+) -> TrainedAssistant:
+    """Train an assistant and write it to a folder, which appears only when it is complete.
+
+    Interrupted, it leaves its checkpoints in a folder beside `out`, and the same call goes on from the last one.
+
+    Args:
+        pairs: Judged pairs; the recipe's share of them is held out.
+        out: Where the assistant goes; must not exist.
+        recipe: How to train; None is the default one.
+        warm_up: Pairs for a stage before: many and less trusted, say from clicks.
+        threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
+        progress: Called with 1 after each step.
+        on_start: Called with the name of a stage and its number of steps.
+
+    Raises:
+        TrainingError: There are too few pairs, or `out` exists.
+        StudentError: The base cannot be found.
+        StorageError: Another process is training into the same folder.
+    """
+    recipe = recipe or AssistantRecipe()
+    if out.exists():
+        raise TrainingError(f"{out} exists already; name another folder, or remove it")
+    parts = split(pairs, recipe.held_out, by=recipe.split_by, seed=recipe.seed, warm_up=warm_up)
+    import torch
+
+    from keydistill.distillation.training.run import quiet_libraries
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+    with quiet_libraries(), work_folder(out, "training", {"digest": training_digest(pairs, recipe, warm_up)}) as work:
+        model = _new_model(recipe)
+        history = _run_stages(model, parts, recipe, work, progress, on_start)
+        trained = _finish(model, parts, recipe, work / "assistant", history)
+        os.rename(trained.folder, out)
+        sync(out.parent)
+    return TrainedAssistant(out, trained.pairs, trained.metrics, trained.calibration, trained.history)
+
+
+def assistant_metrics(folder: Path) -> dict[str, Any]:
+    """What `train_assistant` measured of the assistant in a folder; empty where it was trained elsewhere."""
+    path = folder / METRICS_FILE
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def training_digest(pairs: LabelledPairs, recipe: AssistantRecipe, warm_up: LabelledPairs | None = None) -> str:
+    """SHA-256 (hex) over all that decides what a training gives."""
+    choices = [asdict(recipe), pairs.digest(), None if warm_up is None else warm_up.digest()]
+    return hashlib.sha256(json.dumps(choices).encode()).hexdigest()
+
+
+def plan_training(
+    pairs: LabelledPairs, recipe: AssistantRecipe | None = None, *, warm_up: LabelledPairs | None = None
+) -> TrainingPlan:
+    """What `train_assistant` would do with these; changes nothing. Raises what that one would."""
+    recipe = recipe or AssistantRecipe()
+    parts = split(pairs, recipe.held_out, by=recipe.split_by, seed=recipe.seed, warm_up=warm_up)
+    from keydistill.distillation.assistant.trainer import seconds_per_step
+    from keydistill.distillation.training.run import quiet_libraries, uses_bf16
+
+    with quiet_libraries():
+        model = _new_model(recipe)
+        step = seconds_per_step(
+            model, parts.training, ItemText(recipe.item_text), recipe.batch_size, uses_bf16(recipe.precision)
+        )
+    warm_up_pairs = 0 if parts.warm_up is None else len(parts.warm_up)
+    learned = len(parts.training) * recipe.epochs + warm_up_pairs * recipe.warm_up_epochs
+    return TrainingPlan(
+        training=len(parts.training),
+        held_out=len(parts.held_out),
+        warm_up=warm_up_pairs,
+        positive_share=float(parts.training.labels.mean()),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        # A held-out pair is read once an epoch, without the way back: a third of the work.
+        seconds=step / recipe.batch_size * (learned + len(parts.held_out) * recipe.epochs / 3),
+    )
+
+
+def _new_model(recipe: AssistantRecipe) -> CrossEncoder:
+    return new_assistant(
+        assistant_size(recipe.size),
+        recipe.base,
+        layers=recipe.layers,
+        max_length=recipe.max_length,
+        dropout=recipe.dropout,
+        frozen_embeddings=recipe.frozen_embeddings,
+        seed=recipe.seed,
+    )
+
+
+def _run_stages(
+    model: CrossEncoder,
+    parts: Split,
+    recipe: AssistantRecipe,
+    work: Path,
+    progress: Progress | None,
+    on_start: OnStart | None,
+) -> list[dict[str, float]]:
+    from keydistill.distillation.assistant.trainer import Fit
+
+    def started(stage: str) -> Progress | None:
+        return None if on_start is None else lambda steps: on_start(stage, steps)
+
+    if parts.warm_up is not None and len(parts.warm_up) and recipe.warm_up_epochs > 0:
+        Fit(
+            model,
+            parts.warm_up,
+            recipe,
+            epochs=recipe.warm_up_epochs,
+            folder=work / "warm-up",
+            progress=progress,
+            on_start=started("warm-up"),
+        ).run()
+    return Fit(
+        model,
+        parts.training,
+        recipe,
+        epochs=recipe.epochs,
+        folder=work / "training",
+        held_out=parts.held_out,
+        progress=progress,
+        on_start=started("training"),
+    ).run()
+
+
+def _finish(
+    model: CrossEncoder, parts: Split, recipe: AssistantRecipe, folder: Path, history: list[dict[str, float]]
+) -> TrainedAssistant:
+    """Measure, calibrate, and write everything to a folder, down to the disk."""
+    held_out = parts.held_out
+    assistant = Assistant("", "in training", model, item_text=ItemText(recipe.item_text))
+    logits = assistant.logits(held_out.titles, held_out.keyphrases, held_out.categories)
+    metrics = measure(logits, held_out.labels, seed=recipe.seed)
+    calibration = fit_calibration(logits, held_out.labels)
+    trained = TrainedAssistant(folder, len(parts.training), metrics, calibration, history)
+    # What an attempt left that failed here.
+    shutil.rmtree(folder, ignore_errors=True)
+    model.save_pretrained(str(folder), create_model_card=False)
+    write_model_file(folder, item_text=recipe.item_text, temperature=calibration.temperature, bias=calibration.bias)
+    (folder / METRICS_FILE).write_text(
+        json.dumps({**trained.as_dict(), "recipe": asdict(recipe), "history": history}, indent=1), encoding="utf-8"
+    )
+    sync_folder(folder)
+    return trained

@@ -1,0 +1,35 @@
+"""Pairs of item and keyphrase: which are worth an opinion, what the judge and the assistant say of them."""
+
+from keydistill.distillation.pairs.agreement import Agreement, agreement_of_file
+from keydistill.distillation.pairs.batches import first_per_group, grouped_batches, places_within
+from keydistill.distillation.pairs.judging import JudgingPlan, JudgingSummary, judge_pairs, plan_judging
+from keydistill.distillation.pairs.judgment_cache import JudgmentCache
+from keydistill.distillation.pairs.labels import read_labels
+from keydistill.distillation.pairs.mining import MINED_SCHEMA, STRATA, Mined, MiningRecipe, mine
+from keydistill.distillation.pairs.score_files import load_scores
+from keydistill.distillation.pairs.scoring import SCORE_SCHEMA, ScoringPlan, ScoringSummary, plan_scoring, score_pairs
+
+__all__ = [
+    "MINED_SCHEMA",
+    "SCORE_SCHEMA",
+    "STRATA",
+    "Agreement",
+    "JudgingPlan",
+    "JudgingSummary",
+    "JudgmentCache",
+    "Mined",
+    "MiningRecipe",
+    "ScoringPlan",
+    "ScoringSummary",
+    "agreement_of_file",
+    "first_per_group",
+    "grouped_batches",
+    "judge_pairs",
+    "load_scores",
+    "mine",
+    "places_within",
+    "plan_judging",
+    "plan_scoring",
+    "read_labels",
+    "score_pairs",
+]

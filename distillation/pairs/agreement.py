@@ -1,0 +1,141 @@
+"""How far a judge agrees with people."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keydistill.distillation.assistant import calibration_error
+from keydistill.distillation.signals import read_judgments
+from keydistill.encoders.judge import LabelTable
+from keydistill.errors import InputError
+from keydistill.tables import RejectLog
+
+_BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Pairs whose probability lies in [low, high), and in the last one also at 1.
+
+    Attributes:
+        low: Lower end.
+        high: Upper end.
+        pairs: How many.
+        mean_probability: What the judge says, on average.
+        share_yes: What people say.
+    """
+
+    low: float
+    high: float
+    pairs: int
+    mean_probability: float
+    share_yes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A judge against people, over the pairs that both labelled.
+
+    Attributes:
+        pairs: How many.
+        both_yes: Judge and people say yes.
+        judge_yes: Only the judge does.
+        people_yes: Only people do.
+        both_no: Neither does.
+        accuracy: Share of equal labels.
+        kappa: Cohen's kappa (1960): agreement beyond what the two shares of yes give by chance; None where one label is
+            all there is, which leaves it undefined.
+        ece: Expected calibration error over ten bins; None without probabilities.
+        calibration: The bins that hold pairs.
+    """
+
+    pairs: int
+    both_yes: int
+    judge_yes: int
+    people_yes: int
+    both_no: int
+    accuracy: float
+    kappa: float | None
+    ece: float | None
+    calibration: tuple[CalibrationBin, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Fit for JSON."""
+        return asdict(self)
+
+
+def agreement(
+    judged: NDArray[np.bool_], people: NDArray[np.bool_], probabilities: NDArray[np.floating] | None = None
+) -> Agreement:
+    """Compare labels of the same pairs.
+
+    Args:
+        judged: Labels of the judge, shape (n,), n > 0.
+        people: Labels of people, shape (n,).
+        probabilities: Of yes, by the judge, shape (n,); NaN where it gave none.
+
+    >>> found = agreement(np.array([True, True, False, False]), np.array([True, False, False, False]))
+    >>> found.accuracy, found.kappa
+    (0.75, 0.5)
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    both_yes = int(np.sum(judged & people))
+    both_no = int(np.sum(~judged & ~people))
+    # Where both say the same thing of every pair it is 0 / 0.
+    undefined = len(judged) in (both_yes, both_no)
+    said = np.full(len(judged), np.nan) if probabilities is None else np.asarray(probabilities, dtype=np.float64)
+    given = ~np.isnan(said)
+    return Agreement(
+        pairs=len(judged),
+        both_yes=both_yes,
+        judge_yes=int(np.sum(judged & ~people)),
+        people_yes=int(np.sum(~judged & people)),
+        both_no=both_no,
+        accuracy=(both_yes + both_no) / len(judged),
+        kappa=None if undefined else float(cohen_kappa_score(judged, people)),
+        ece=calibration_error(said[given], people[given]) if given.any() else None,
+        calibration=_bins(said[given], people[given]),
+    )
+
+
+def agreement_of_file(judgments: Path, human: LabelTable) -> Agreement:
+    """Compare a file of judgments with the labels of people, over the pairs that are in both.
+
+    Raises:
+        InputError: A file cannot be read, or they have no pair in common.
+    """
+    judged: list[bool] = []
+    people: list[bool] = []
+    probabilities: list[float] = []
+    seen: set[tuple[str, str]] = set()
+    for table in read_judgments([judgments], RejectLog()):
+        columns = (table[name].to_pylist() for name in ("item_id", "keyphrase", "label", "probability"))
+        for item_id, keyphrase, label, probability in zip(*columns, strict=True):
+            found = human.get(item_id, keyphrase)
+            if found is not None and (item_id, keyphrase) not in seen:
+                seen.add((item_id, keyphrase))
+                judged.append(label)
+                people.append(found[0])
+                probabilities.append(float("nan") if probability is None else probability)
+    if not judged:
+        raise InputError(f"{judgments} and the {len(human):,} labels of {human.name} have no pair in common")
+    return agreement(np.array(judged), np.array(people), np.array(probabilities))
+
+
+def _bins(probabilities: NDArray[np.float64], people: NDArray[np.bool_]) -> tuple[CalibrationBin, ...]:
+    places = np.minimum((probabilities * _BINS).astype(int), _BINS - 1)
+    return tuple(
+        CalibrationBin(
+            low=number / _BINS,
+            high=(number + 1) / _BINS,
+            pairs=int(chosen.sum()),
+            mean_probability=float(probabilities[chosen].mean()),
+            share_yes=float(people[chosen].mean()),
+        )
+        for number in range(_BINS)
+        if (chosen := places == number).any()
+    )

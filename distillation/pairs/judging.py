@@ -1,0 +1,280 @@
+"""Judgments for files of pairs: every pair asked about once, whatever happens in between."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from keydistill.distillation.pairs.judgment_cache import JudgmentCache
+from keydistill.distillation.pairs.judgment_files import EXTENSIONS, pairs_of, write_judgments
+from keydistill.distillation.pairs.pairs import read_pairs
+from keydistill.encoders.judge import Judge, Judgment, Pair, Problem, Usage
+from keydistill.errors import InputError, JudgeError, JudgeUnavailableError
+from keydistill.tables import RejectLog
+
+# Pairs that are looked up before they are asked about. While answers are on their way nothing else may take long.
+_SLICE = 4_096
+# So many requests in a row that fail for good mean that the endpoint is at fault and not the pairs.
+_FAILURES_IN_A_ROW = 5
+# And so many pairs in a row without a yes or a no, that this model does not answer as it is asked to.
+_UNUSABLE_IN_A_ROW = 50
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgingPlan:
+    """What `judge_pairs` would do.
+
+    Attributes:
+        pairs: Rows that are pairs.
+        rejected: Rows that are none.
+        new: Different pairs that would be asked about.
+        cached: Different pairs whose judgment is there already.
+        usage: Tokens that the new ones would take, about.
+    """
+
+    pairs: int
+    rejected: int
+    new: int
+    cached: int
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class JudgingSummary:
+    """What `judge_pairs` did; `labelled`, `unlabelled` and `unjudged` together are `pairs`.
+
+    Attributes:
+        judge: Its name.
+        prompt_version: Of its prompt.
+        pairs: Rows that are pairs.
+        rejected: Rows that are none; they are in `rejects_file`.
+        labelled: Rows of the output.
+        yes: Rows of the output with the label yes.
+        unlabelled: Rows whose pair got no usable answer; they are in `unlabelled_file` with the reason.
+        unjudged: Rows whose pair the budget did not reach; they are in `unlabelled_file` too.
+        asked: Different pairs that the judge was asked about in this run.
+        malformed: Answers in this run that were neither yes nor no.
+        usage: Tokens of this run.
+        unlabelled_file: None if every pair has a label.
+        rejects_file: None if no row was rejected.
+    """
+
+    judge: str
+    prompt_version: str
+    pairs: int
+    rejected: int
+    labelled: int
+    yes: int
+    unlabelled: int
+    unjudged: int
+    asked: int
+    malformed: int
+    usage: Usage
+    unlabelled_file: Path | None
+    rejects_file: Path | None
+
+
+@dataclass(slots=True)
+class _Run:
+    """What this run has asked so far, and what it may still ask."""
+
+    budget_pairs: int | None
+    budget_tokens: int | None
+    asked: int = 0
+    answered: int = 0
+    malformed: int = 0
+    failed_in_a_row: int = 0
+    unusable_in_a_row: int = 0
+    reserved: int = 0
+    usage: Usage = field(default_factory=Usage)
+    stopped: bool = False
+    problems: dict[bytes, Problem] = field(default_factory=dict)
+
+    def admit(self, estimate: Usage) -> bool:
+        """Whether one more pair may be asked about; once it may not, none may."""
+        tokens = self.usage.total + self.reserved + estimate.total
+        if (self.budget_pairs is not None and self.asked >= self.budget_pairs) or (
+            self.budget_tokens is not None and tokens > self.budget_tokens
+        ):
+            self.stopped = True
+            return False
+        self.asked += 1
+        self.reserved += estimate.total
+        return True
+
+
+def plan_judging(
+    judge: Judge,
+    files: Sequence[Path],
+    *,
+    cache: JudgmentCache,
+    items: Path | None = None,
+    progress: Progress | None = None,
+) -> JudgingPlan:
+    """Count what `judge_pairs` would ask, without asking; reads the files once.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    pairs = new = 0
+    known: set[bytes] = set()
+    usage = Usage()
+    with RejectLog() as rejects:
+        for pair in pairs_of(read_pairs(files, items, rejects)):
+            pairs += 1
+            key = judge.key(pair)
+            if key not in known:
+                known.add(key)
+                if cache.get(key) is None:
+                    new += 1
+                    usage += judge.estimate(pair)
+            if progress is not None:
+                progress(1)
+    return JudgingPlan(pairs, rejects.count, new, len(known) - new, usage)
+
+
+def judge_pairs(
+    judge: Judge,
+    files: Sequence[Path],
+    out: Path,
+    *,
+    cache: JudgmentCache,
+    items: Path | None = None,
+    budget_pairs: int | None = None,
+    budget_tokens: int | None = None,
+    progress: Progress | None = None,
+) -> JudgingSummary:
+    """Judge all pairs that are not in the cache yet, then write the judgments of all, in the order of the files.
+
+    Every judgment is in the cache before the next is taken, so that this can be interrupted or killed and called again:
+    only what was in flight is asked again. Memory does not grow with the files, but for the items (see `read_pairs`).
+
+    Args:
+        judge: Who judges.
+        files: Pairs, see `read_pairs`; they are read twice.
+        out: CSV, JSONL or Parquet file, by `JUDGMENT_SCHEMA`. It appears whole. Pairs without a label go to an
+            `.unlabelled.parquet` beside it, rows that are no pairs to a `.rejects.parquet`.
+        cache: Judgments that are there already; takes the new ones.
+        items: File of titles, for pairs without.
+        budget_pairs: Most pairs to ask about in this run.
+        budget_tokens: Most tokens to use in this run, as estimated before each pair. Answers that take more than that
+            (a malformed one is asked for again) may exceed it by what is in flight.
+        progress: Called with the number of rows done.
+
+    Raises:
+        InputError: A file cannot be read, or `out` has an unknown extension.
+        JudgeError: The judge cannot work; everything that it judged is in the cache.
+        StorageError: The cache cannot be used.
+    """
+    if out.suffix not in EXTENSIONS:
+        raise InputError(f"{out} has an unknown extension; expected one of {', '.join(EXTENSIONS)}")
+    run = _Run(budget_pairs, budget_tokens)
+    cached = False
+    chunk: dict[bytes, Pair] = {}
+    with RejectLog() as rejects:
+        for pair in pairs_of(read_pairs(files, items, rejects)):
+            key = judge.key(pair)
+            known = cache.get(key) is not None
+            cached |= known
+            if known or key in run.problems or key in chunk:
+                _advance(progress)
+                continue
+            chunk[key] = pair
+            if len(chunk) == _SLICE:
+                _ask(judge, chunk, cache, run, progress, proven=cached)
+                chunk.clear()
+            if run.stopped:
+                break
+        _ask(judge, chunk, cache, run, progress, proven=cached)
+    written = write_judgments(judge, files, out, cache=cache, items=items, problems=run.problems)
+    return JudgingSummary(
+        judge=judge.name,
+        prompt_version=judge.prompt_version,
+        pairs=written.labelled + written.unlabelled + written.unjudged,
+        rejected=written.rejected,
+        labelled=written.labelled,
+        yes=written.yes,
+        unlabelled=written.unlabelled,
+        unjudged=written.unjudged,
+        asked=run.asked,
+        malformed=run.malformed,
+        usage=run.usage,
+        unlabelled_file=written.unlabelled_file,
+        rejects_file=written.rejects_file,
+    )
+
+
+def _ask(
+    judge: Judge,
+    chunk: dict[bytes, Pair],
+    cache: JudgmentCache,
+    run: _Run,
+    progress: Progress | None,
+    *,
+    proven: bool,
+) -> None:
+    if not chunk:
+        return
+    estimates: dict[bytes, int] = {}
+
+    def admitted() -> Iterator[Pair]:
+        for key, pair in chunk.items():
+            # Another process may have judged it since it was looked up.
+            if cache.get(key) is not None:
+                _advance(progress)
+                continue
+            estimate = judge.estimate(pair)
+            if not run.admit(estimate):
+                return
+            estimates[key] = estimate.total
+            yield pair
+
+    with closing(judge.judge_many(admitted())) as judgments:
+        for pair, judgment in judgments:
+            key = judge.key(pair)
+            run.reserved -= estimates.pop(key)
+            run.usage += judgment.usage
+            run.malformed += judgment.malformed
+            if judgment.problem is None:
+                cache.put(key, judgment, judge.name, judge.prompt_version)
+            else:
+                run.problems[key] = judgment.problem
+            _check_health(run, pair, judgment, proven=proven)
+            _advance(progress)
+
+
+def _check_health(run: _Run, pair: Pair, judgment: Judgment, *, proven: bool) -> None:
+    """Tell a pair that the judge cannot take from a judge that takes nothing.
+
+    Raises:
+        JudgeUnavailableError: Requests fail although they were repeated.
+        JudgeError: Requests are refused, or answers are never yes or no.
+    """
+    problem = judgment.problem
+    if problem is None or problem.kind == "not_in_table":
+        run.answered += 1
+        run.failed_in_a_row = run.unusable_in_a_row = 0
+        return
+    where = f"item {pair.item_id!r} with {pair.keyphrase!r}: {problem.detail}"
+    kept = f"{run.answered:,} judgments of this run are kept, the same command goes on from there"
+    if problem.kind == "malformed_answer":
+        run.failed_in_a_row = 0
+        run.unusable_in_a_row += 1
+        if run.unusable_in_a_row >= _UNUSABLE_IN_A_ROW:
+            raise JudgeError(
+                f"the judge said neither yes nor no of {run.unusable_in_a_row} pairs in a row, last of {where}; "
+                f"a model that thinks aloud needs that turned off (judge_request); {kept}"
+            )
+        return
+    run.failed_in_a_row += 1
+    if (proven or run.answered or run.malformed) and run.failed_in_a_row < _FAILURES_IN_A_ROW:
+        return
+    kind = JudgeUnavailableError if problem.kind == "unreachable" else JudgeError
+    raise kind(f"the judge gave no answer for {where}; {kept}")
+
+
+def _advance(progress: Progress | None) -> None:
+    if progress is not None:
+        progress(1)

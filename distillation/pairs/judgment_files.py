@@ -1,0 +1,135 @@
+"""The files that judging leaves behind: judgments, pairs without a label, rows that were no pairs."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from keydistill.distillation.pairs.judgment_cache import JudgmentCache
+from keydistill.distillation.pairs.pairs import PAIR_SCHEMA, read_pairs
+from keydistill.encoders.judge import Judge, Pair, Problem
+from keydistill.tables import RejectLog, open_table
+
+JUDGMENT_SCHEMA = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("keyphrase", pa.string(), nullable=False),
+        pa.field("site", pa.string()),
+        pa.field("label", pa.bool_(), nullable=False),
+        pa.field("probability", pa.float32()),
+        pa.field("judge", pa.string(), nullable=False),
+        pa.field("prompt_version", pa.string(), nullable=False),
+    ]
+)
+# A file of pairs again, so that it can be judged later.
+UNLABELLED_SCHEMA = pa.schema(
+    [
+        *PAIR_SCHEMA,
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string()),
+    ]
+)
+EXTENSIONS = (".csv", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Rows of each file; see `JudgingSummary`."""
+
+    rejected: int
+    labelled: int
+    yes: int
+    unlabelled: int
+    unjudged: int
+    unlabelled_file: Path | None
+    rejects_file: Path | None
+
+
+def pairs_of(tables: Iterable[pa.Table]) -> Iterator[Pair]:
+    """The rows of tables by `PAIR_SCHEMA`, one by one."""
+    for table in tables:
+        columns = (table[name].to_pylist() for name in ("item_id", "keyphrase", "title", "category_path", "site"))
+        for row in zip(*columns, strict=True):
+            yield Pair(*row)
+
+
+def write_judgments(
+    judge: Judge,
+    files: Sequence[Path],
+    out: Path,
+    *,
+    cache: JudgmentCache,
+    items: Path | None,
+    problems: Mapping[bytes, Problem],
+) -> Written:
+    """Write the judgments that the cache has of all pairs, in the order of the files; see `judge_pairs`.
+
+    Args:
+        judge: Whose judgments.
+        files: Pairs.
+        out: By `JUDGMENT_SCHEMA`.
+        cache: Has the judgments.
+        items: File of titles.
+        problems: Why pairs have no judgment; a pair that has neither is beyond the budget.
+    """
+    labelled = yes = unlabelled = unjudged = 0
+    unlabelled_file = out.with_name(out.name + ".unlabelled.parquet")
+    rejects_file = out.with_name(out.name + ".rejects.parquet")
+    rejects_draft = rejects_file.with_name(f".{rejects_file.name}.{os.getpid()}")
+    try:
+        with (
+            open_table(out, JUDGMENT_SCHEMA) as write,
+            open_table(unlabelled_file, UNLABELLED_SCHEMA) as write_unlabelled,
+            RejectLog(rejects_draft) as rejects,
+        ):
+            for table in read_pairs(files, items, rejects):
+                rows: list[dict[str, Any]] = []
+                others: list[dict[str, Any]] = []
+                for pair, row in zip(pairs_of([table]), table.to_pylist(), strict=True):
+                    key = judge.key(pair)
+                    found = cache.get(key)
+                    if found is not None:
+                        yes += found[0]
+                        rows.append(_judgment_row(judge, pair, *found))
+                    elif key in problems:
+                        unlabelled += 1
+                        problem = problems[key]
+                        others.append({**row, "reason": problem.kind, "detail": problem.detail})
+                    else:
+                        unjudged += 1
+                        others.append({**row, "reason": "budget", "detail": None})
+                labelled += len(rows)
+                write(rows)
+                write_unlabelled(others)
+        if rejects.count:
+            rejects_draft.replace(rejects_file)
+        else:
+            rejects_file.unlink(missing_ok=True)
+    finally:
+        rejects_draft.unlink(missing_ok=True)
+    if not unlabelled + unjudged:
+        unlabelled_file.unlink()
+    return Written(
+        rejected=rejects.count,
+        labelled=labelled,
+        yes=yes,
+        unlabelled=unlabelled,
+        unjudged=unjudged,
+        unlabelled_file=unlabelled_file if unlabelled + unjudged else None,
+        rejects_file=rejects_file if rejects.count else None,
+    )
+
+
+def _judgment_row(judge: Judge, pair: Pair, label: bool, probability: float | None) -> dict[str, Any]:
+    return {
+        "item_id": pair.item_id,
+        "keyphrase": pair.keyphrase,
+        "site": pair.site,
+        "label": label,
+        "probability": probability,
+        "judge": judge.name,
+        "prompt_version": judge.prompt_version,
+    }

@@ -1,0 +1,235 @@
+"""Chooses the pairs that are worth an opinion: of millions times millions, those that teach a student something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from keydistill.distillation.evaluation import Corpus, sample_items
+from keydistill.distillation.pairs.batches import first_per_group
+from keydistill.distillation.pairs.pairs import PAIR_SCHEMA
+from keydistill.encoders import Assistant, Progress, Student, nearest
+
+# Of a pair that several strata choose, the first one gets it.
+STRATA = ("listed", "student_top", "near_miss", "clicked", "disagreement", "random")
+MINED_SCHEMA = PAIR_SCHEMA.append(pa.field("stratum", pa.string(), nullable=False))
+
+Keys = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class MiningRecipe:
+    """How many pairs of which kind; all but `items` and the two of lists are per item.
+
+    Attributes:
+        items: Items to sample; None takes all.
+        student_top: The student's nearest keyphrases: what it would recommend now, right or wrong.
+        near_miss: Keyphrases of the item's own leaf category behind those, down to rank `depth`: the closer, the more
+            likely. Of an item or inventory without categories, of all.
+        clicked: Clicked pairs.
+        disagreement: Pairs on which clicks or search and the assistant disagree, the strongest first.
+        random: Any keyphrases: they are mostly irrelevant, and say where zero is.
+        lists: Keyphrases that get a list of items, as a search engine shows one: a sample of those that the student
+            recommends to some item. The other strata compare the keyphrases of an item; a list compares items, and
+            lists together say which keyphrases are easily satisfied.
+        listed: The nearest items of each list.
+        depth: Last rank of a near miss.
+        seed: Of all samples.
+    """
+
+    items: int | None = None
+    student_top: int = 10
+    near_miss: int = 6
+    clicked: int = 4
+    disagreement: int = 4
+    random: int = 2
+    lists: int = 0
+    listed: int = 8
+    depth: int = 200
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """Chosen pairs, by `MINED_SCHEMA`, no pair twice; and how many each stratum gave."""
+
+    pairs: pa.Table
+    strata: Mapping[str, int]
+
+
+def mine(
+    student: Student,
+    items: pa.Table,
+    inventory: pa.Table,
+    recipe: MiningRecipe | None = None,
+    *,
+    clicks: pa.Table | None = None,
+    search_relevance: pa.Table | None = None,
+    assistant: Assistant | None = None,
+    progress: Progress | None = None,
+) -> Mined:
+    """Choose pairs of sampled items.
+
+    Args:
+        student: The live one: what it finds is what needs an opinion most.
+        items: By `keydistill.distillation.signals.ITEMS`.
+        inventory: `keyphrase`, normalised, and optionally `category_ids` (with all ancestors) and `site`.
+        recipe: How many of which kind; None is the default one.
+        clicks: By `keydistill.distillation.signals.CORRECTED_CLICKS`.
+        search_relevance: By `keydistill.distillation.signals.SEARCH_RELEVANCE`.
+        assistant: The one in use; without it nobody can disagree with it.
+        progress: Called with the number of texts embedded and pairs scored.
+
+    Raises:
+        InputError: A column is missing, or there are no items or keyphrases.
+    """
+    recipe = recipe or MiningRecipe()
+    rng = np.random.default_rng(recipe.seed)
+    items = sample_items(items, recipe.items, recipe.seed)
+    by_category = "category_ids" in inventory.column_names
+    corpus = Corpus(items, inventory, match_category="leaf" if by_category else "none")
+    anywhere = Corpus(items, inventory) if by_category else corpus
+    item_vectors = student.embed_items(corpus.titles, corpus.item_categories, progress)
+    vectors = student.embed_keyphrases(corpus.texts, progress)[corpus.text_of]
+
+    top, _ = nearest(item_vectors, vectors, recipe.student_top, anywhere.allowed if anywhere.is_filtered else None)
+    behind, _ = nearest(item_vectors, vectors, recipe.depth, corpus.allowed if corpus.is_filtered else None)
+    positive = None if clicks is None else clicks.filter(clicks["positive"])
+    chosen = {
+        "student_top": _keys(corpus, top),
+        "near_miss": _keys(corpus, _near_misses(behind, top, recipe.near_miss, rng)),
+        "clicked": _sampled(_known(corpus, positive), len(corpus.texts), recipe.clicked, rng),
+        "disagreement": _disagreements(corpus, positive, search_relevance, assistant, recipe, progress),
+        "random": _random(anywhere, recipe.random, rng),
+    }
+    if recipe.lists:
+        # Drawn last, so that the other samples are those of a recipe without lists.
+        chosen["listed"] = _listed(anywhere, item_vectors, vectors, top, recipe, rng)
+    return _table(corpus, chosen)
+
+
+def _keys(corpus: Corpus, rows: NDArray[np.int64]) -> Keys:
+    """Keys of the pairs of each item with some inventory rows, shape (n, k); -1 is no row."""
+    numbers = np.repeat(np.arange(len(rows))[:, None], rows.shape[1], axis=1)
+    present = rows >= 0
+    return corpus.keys(numbers[present], corpus.text_of[rows[present]])
+
+
+def _near_misses(
+    behind: NDArray[np.int64], top: NDArray[np.int64], wanted: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Some of each item's `behind` that are not among its `top`; a rank r has a weight of 1 / r."""
+    open_to_choice = behind >= 0
+    for column in range(top.shape[1]):
+        open_to_choice &= behind != top[:, column : column + 1]
+    # The largest of log(u) / weight is a weighted sample without replacement (Efraimidis and Spirakis, IPL 2006).
+    ranks = np.cumsum(open_to_choice, axis=1).clip(min=1)
+    draw = np.where(open_to_choice, np.log(rng.random(behind.shape)) * ranks, -np.inf)
+    places = np.argsort(-draw, axis=1)[:, :wanted]
+    rows = np.where(np.isneginf(np.take_along_axis(draw, places, 1)), -1, np.take_along_axis(behind, places, 1))
+    return np.asarray(rows, dtype=np.int64)
+
+
+def _listed(
+    corpus: Corpus,
+    item_vectors: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    top: NDArray[np.int64],
+    recipe: MiningRecipe,
+    rng: np.random.Generator,
+) -> Keys:
+    """Keys of the nearest items of some inventory rows that the student recommends."""
+    rows = rng.permutation(np.unique(top[top >= 0]))[: recipe.lists]
+    items, _ = nearest(vectors[rows], item_vectors, recipe.listed)
+    present = items >= 0
+    of_item, of_row = items[present], np.repeat(rows[:, None], items.shape[1], axis=1)[present]
+    if corpus.is_filtered:
+        allowed = np.array([corpus.allowed(item, item + 1)[0, row] for item, row in zip(of_item, of_row, strict=True)])
+        of_item, of_row = of_item[allowed], of_row[allowed]
+    return corpus.keys(of_item, corpus.text_of[of_row])
+
+
+def _random(corpus: Corpus, wanted: int, rng: np.random.Generator) -> Keys:
+    """Keys of random inventory rows that each item may get."""
+    rows = rng.integers(0, len(corpus), (len(corpus.item_ids), wanted))
+    if corpus.is_filtered:
+        for item in range(len(rows)):
+            allowed = np.flatnonzero(corpus.allowed(item, item + 1)[0])
+            rows[item] = allowed[rng.integers(0, len(allowed), wanted)] if len(allowed) else -1
+    return _keys(corpus, rows)
+
+
+def _known(corpus: Corpus, table: pa.Table | None) -> Keys:
+    return np.empty(0, dtype=np.int64) if table is None else corpus.pair_table(table).keys
+
+
+def _sampled(keys: Keys, texts: int, wanted: int, rng: np.random.Generator) -> Keys:
+    """At most `wanted` keys of each item."""
+    shuffled = rng.permutation(keys)
+    return _first_per_item(shuffled, texts, wanted)
+
+
+def _first_per_item(keys: Keys, texts: int, wanted: int) -> Keys:
+    return keys[first_per_group(keys // texts, wanted)]
+
+
+def _disagreements(
+    corpus: Corpus,
+    positive: pa.Table | None,
+    search_relevance: pa.Table | None,
+    assistant: Assistant | None,
+    recipe: MiningRecipe,
+    progress: Progress | None,
+) -> Keys:
+    """Pairs of which a signal says one thing and the assistant the other, the largest differences first."""
+    if assistant is None or not recipe.disagreement:
+        return np.empty(0, dtype=np.int64)
+    says: dict[int, float] = {}
+    if search_relevance is not None:
+        # A score alone says neither yes nor no.
+        search_relevance = search_relevance.filter(pc.is_valid(search_relevance["passed"]))
+        table = corpus.pair_table(search_relevance)
+        passed = search_relevance["passed"].to_pylist()
+        says.update({int(key): float(passed[row]) for key, row in zip(table.keys, table.rows, strict=True)})
+    # A click says more than the filter.
+    says.update(dict.fromkeys(_known(corpus, positive).tolist(), 1.0))
+    if not says:
+        return np.empty(0, dtype=np.int64)
+    keys = np.fromiter(says, np.int64, len(says))
+    of_item, of_text = keys // len(corpus.texts), keys % len(corpus.texts)
+    scores = assistant.score(
+        [corpus.titles[item] for item in of_item],
+        [corpus.texts[text] for text in of_text],
+        [corpus.item_categories[item] for item in of_item],
+        progress,
+    )
+    difference = np.abs(scores - np.fromiter(says.values(), np.float32, len(says)))
+    strongest = np.argsort(-difference, kind="stable")
+    strongest = strongest[difference[strongest] > 0.5]
+    return _first_per_item(keys[strongest], len(corpus.texts), recipe.disagreement)
+
+
+def _table(corpus: Corpus, chosen: Mapping[str, Keys]) -> Mined:
+    strata = [name for name in STRATA if name in chosen]
+    keys = np.concatenate([chosen[name] for name in strata])
+    stratum = np.repeat(np.arange(len(strata)), [len(chosen[name]) for name in strata])
+    unique, first = np.unique(keys, return_index=True)
+    of_item, of_text, stratum = unique // len(corpus.texts), unique % len(corpus.texts), stratum[first]
+    pairs = pa.table(
+        {
+            "item_id": pa.array(corpus.item_ids).take(of_item),
+            "keyphrase": pa.array(corpus.texts).take(of_text),
+            "site": corpus.sites.take(of_item),
+            "title": pa.array(corpus.titles).take(of_item),
+            "category_path": pa.array(corpus.item_categories, pa.string()).take(of_item),
+            "stratum": pa.array(strata).take(stratum),
+        },
+        schema=MINED_SCHEMA,
+    )
+    counts = np.bincount(stratum, minlength=len(strata))
+    return Mined(pairs, dict(zip(strata, counts.tolist(), strict=True)))

@@ -1,0 +1,220 @@
+"""Scores of the assistant for files of pairs: streamed, and taken up again where a killed process left off."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from keydistill.distillation.pairs.pairs import PAIR_SCHEMA, read_pairs
+from keydistill.encoders import Assistant, Scores
+from keydistill.errors import InputChangedError, InputError
+from keydistill.files import file_sha256, work_folder
+from keydistill.tables import RejectLog, check_output, open_table
+
+SCORE_SCHEMA = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("keyphrase", pa.string(), nullable=False),
+        pa.field("site", pa.string()),
+        pa.field("score", pa.float32(), nullable=False),
+        pa.field("assistant", pa.string(), nullable=False),
+    ]
+)
+# Pairs that are sorted by length among each other, and that a killed process loses at the most.
+CHUNK_PAIRS = 50_000
+_SAMPLE_PAIRS = 512
+_WARMING_PAIRS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringSummary:
+    """What `score_pairs` did.
+
+    Attributes:
+        pairs: Rows of the output.
+        computed: Pairs that were put to the assistant; equal ones of a chunk count once.
+        reused: Rows that an earlier, interrupted attempt had scored.
+        rejected: Rows that were no pairs.
+        mean_score: Over all pairs; 0 without any.
+        rejects_file: Where the rejected rows are, None where there were none.
+    """
+
+    pairs: int
+    computed: int
+    reused: int
+    rejected: int
+    mean_score: float
+    rejects_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringPlan:
+    """What `score_pairs` would do.
+
+    Attributes:
+        pairs: Rows of the output.
+        rejected: Rows that are no pairs.
+        pairs_per_second: Measured on some pairs just now.
+        seconds: About how long all of them would take.
+    """
+
+    pairs: int
+    rejected: int
+    pairs_per_second: float
+    seconds: float
+
+
+def plan_scoring(assistant: Assistant, files: Sequence[Path], *, items: Path | None = None) -> ScoringPlan:
+    """What `score_pairs` would do with these; changes nothing. Raises what that one would."""
+    rejects = RejectLog()
+    pairs, sample = 0, PAIR_SCHEMA.empty_table()
+    for table in read_pairs(files, items, rejects):
+        pairs += len(table)
+        if len(sample) < _SAMPLE_PAIRS:
+            sample = pa.concat_tables([sample, table]).slice(0, _SAMPLE_PAIRS)
+    columns = [sample[name].to_pylist() for name in ("title", "keyphrase", "category_path")]
+    # The first call pays for what is allocated and compiled once.
+    assistant.score(*(column[:_WARMING_PAIRS] for column in columns))
+    began = time.perf_counter()
+    assistant.score(*columns)
+    rate = len(sample) / max(time.perf_counter() - began, 1e-9)
+    return ScoringPlan(pairs, rejects.count, rate, pairs / rate if pairs else 0.0)
+
+
+def score_pairs(
+    assistant: Assistant,
+    files: Sequence[Path],
+    out: Path,
+    *,
+    items: Path | None = None,
+    chunk_pairs: int = CHUNK_PAIRS,
+    progress: Callable[[int], None] | None = None,
+) -> ScoringSummary:
+    """Score every pair; memory does not grow with the files.
+
+    Finished chunks wait in a folder beside `out`. When the process is killed, the same call reads the files again and
+    scores only the chunks that are not there; another assistant or changed files begin anew.
+
+    Args:
+        assistant: Scores.
+        files: Pairs; see `keydistill.distillation.pairs.pairs.read_pairs`.
+        out: CSV, JSONL or Parquet file with the columns of `SCORE_SCHEMA`, in the order of the pairs; it appears when
+            it is complete. Rows that were no pairs go to a `.rejects.parquet` beside it.
+        items: A file with the titles of the items.
+        chunk_pairs: Pairs per chunk.
+        progress: Called with the number of pairs done, often.
+
+    Raises:
+        InputError: A file cannot be read, or `out` has an unknown extension.
+        InputChangedError: A file changed while it was being read.
+        StorageError: Another process is writing the same output.
+    """
+    inputs = [*files, *([items] if items is not None else [])]
+    key = {
+        "assistant": assistant.version,
+        "bf16": assistant.bf16,
+        "chunk_pairs": chunk_pairs,
+        "inputs": _digests(inputs),
+    }
+    rejects_path = out.with_name(out.name + ".rejects.parquet")
+    check_output(out)
+    with work_folder(out, "scoring", key) as work:
+        with RejectLog(work / "rejects.parquet") as rejects:
+            parts = _Parts(assistant, work, progress)
+            for number, chunk in enumerate(_rechunked(read_pairs(files, items, rejects), chunk_pairs)):
+                parts.add(number, chunk)
+        # The chunks of an earlier attempt and of this one must be of the same files.
+        if _digests(inputs) != key["inputs"]:
+            raise InputChangedError(f"{', '.join(map(str, inputs))}: a file changed while it was being read; run again")
+        total = 0.0
+        with open_table(out, SCORE_SCHEMA) as write:
+            for part in parts.files:
+                table = pq.read_table(part)
+                total += float(table["score"].to_numpy().astype(np.float64).sum())
+                write(table.append_column("assistant", pa.array([assistant.version] * len(table))).to_pylist())
+        if rejects.count:
+            os.replace(work / "rejects.parquet", rejects_path)
+        else:
+            rejects_path.unlink(missing_ok=True)
+    return ScoringSummary(
+        pairs=parts.pairs,
+        computed=parts.computed,
+        reused=parts.reused,
+        rejected=rejects.count,
+        mean_score=total / parts.pairs if parts.pairs else 0.0,
+        rejects_file=rejects_path if rejects.count else None,
+    )
+
+
+class _Parts:
+    """Scored chunks, a file each."""
+
+    def __init__(self, assistant: Assistant, folder: Path, progress: Callable[[int], None] | None) -> None:
+        self.files: list[Path] = []
+        self.pairs = self.computed = self.reused = 0
+        self._assistant = assistant
+        self._folder = folder
+        self._progress = progress
+
+    def add(self, number: int, chunk: pa.Table) -> None:
+        """Score a chunk unless that was done before."""
+        part = self._folder / f"part-{number:06}.parquet"
+        self.files.append(part)
+        self.pairs += len(chunk)
+        if part.is_file():
+            self.reused += len(chunk)
+            self._advance(len(chunk))
+        else:
+            scores = self._scores(chunk)
+            table = chunk.select(["item_id", "keyphrase", "site"]).append_column("score", pa.array(scores))
+            draft = part.with_suffix(".draft")
+            with draft.open("wb") as file:
+                pq.write_table(table, file, compression="zstd")
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(part)
+
+    def _scores(self, chunk: pa.Table) -> Scores:
+        """Scores of a chunk; what the assistant reads of equal pairs is equal, and read once."""
+        columns = [chunk[name].to_pylist() for name in ("title", "keyphrase", "category_path")]
+        distinct: dict[tuple[str, str, str | None], int] = {}
+        places = [distinct.setdefault(pair, len(distinct)) for pair in zip(*columns, strict=True)]
+        titles, keyphrases, categories = zip(*distinct, strict=True)
+        self.computed += len(distinct)
+        scores: Scores = self._assistant.score(titles, keyphrases, categories, self._advance)[places]
+        self._advance(len(chunk) - len(distinct))
+        return scores
+
+    def _advance(self, count: int) -> None:
+        if self._progress is not None:
+            self._progress(count)
+
+
+def _rechunked(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of exactly so many, but for the last."""
+    waiting: list[pa.Table] = []
+    held = 0
+    for table in tables:
+        waiting.append(table)
+        held += len(table)
+        while held >= rows:
+            joined = pa.concat_tables(waiting)
+            yield joined.slice(0, rows)
+            waiting = [joined.slice(rows)]
+            held -= rows
+    if held:
+        yield pa.concat_tables(waiting)
+
+
+def _digests(files: Sequence[Path]) -> list[str]:
+    try:
+        return [file_sha256(file) for file in files]
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}; check the name") from None

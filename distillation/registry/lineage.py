@@ -1,0 +1,196 @@
+"""Where a model came from: enough to make it again, and to say what differs between two."""
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from keydistill.errors import InputError
+from keydistill.files import file_sha256
+from keydistill.tables import open_source, read_rows, total_rows
+
+# Packages whose version can change what training or scoring computes.
+_PACKAGES = (
+    "keydistill",
+    "torch",
+    "sentence-transformers",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "accelerate",
+    "numpy",
+    "pyarrow",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file that a model was made from.
+
+    Attributes:
+        role: What it was used as: "clicks", "judgments", "inventory", ...
+        path: As it was named then; says where to look, identifies nothing.
+        sha256: Of its bytes.
+        rows: Rows of the table, None where it is none.
+    """
+
+    role: str
+    path: str
+    sha256: str
+    rows: int | None = None
+
+    @classmethod
+    def of(cls, role: str, path: Path) -> Self:
+        """Read a file: its hash, and its rows if it is a table.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        try:
+            digest = file_sha256(path)
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}; the lineage needs its hash") from None
+        return cls(role, str(path), digest, _rows(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a model was made from.
+
+    Attributes:
+        inputs: Every file that was read.
+        settings: Everything that was chosen, fit for JSON and without secrets.
+        seed: Of all random choices, None where there were none.
+        parent: Version that it continues, such as "student/20261123-ab12cd34ef56".
+        packages: Package to version, "python" among them.
+    """
+
+    inputs: tuple[InputFile, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    parent: str | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def collect(
+        cls,
+        inputs: Mapping[str, Path | Sequence[Path]],
+        settings: Mapping[str, Any],
+        *,
+        seed: int | None = None,
+        parent: str | None = None,
+    ) -> Self:
+        """The lineage of what is made here and now: hashes the files, asks for the versions of the packages.
+
+        Args:
+            inputs: Role to file or files.
+            settings: Everything that was chosen.
+            seed: Of all random choices.
+            parent: Version that is continued.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+        files = [
+            InputFile.of(role, path)
+            for role, paths in inputs.items()
+            for path in ([paths] if isinstance(paths, Path) else paths)
+        ]
+        return cls(tuple(files), dict(settings), seed, parent, package_versions())
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        """What `as_dict` gave."""
+        return cls(**{**found, "inputs": tuple(InputFile(**file) for file in found["inputs"])})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, fit for JSON."""
+        return {
+            "inputs": [asdict(file) for file in self.inputs],
+            "settings": dict(self.settings),
+            "seed": self.seed,
+            "parent": self.parent,
+            "packages": dict(self.packages),
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """What makes it this lineage and no other: everything but the names of the files."""
+        whole = self.as_dict()
+        for file in whole["inputs"]:
+            del file["path"]
+        return whole
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A value that two lineages do not share; None where one of them does not have it."""
+
+    name: str
+    a: Any
+    b: Any
+
+
+def difference(a: Lineage, b: Lineage) -> list[Change]:
+    """The values in which two lineages differ, in the order in which they first come.
+
+    >>> difference(Lineage(seed=1, settings={"epochs": 2}), Lineage(seed=1, settings={"epochs": 3}))
+    [Change(name='settings.epochs', a=2, b=3)]
+    """
+    ours, theirs = _flat(a), _flat(b)
+    return [
+        Change(name, ours.get(name), theirs.get(name))
+        for name in dict.fromkeys([*ours, *theirs])
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a model depends on; without those that are not installed."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted names.
+
+    >>> flattened({"recall": {"10": 0.7}, "items": 3})
+    {'recall.10': 0.7, 'items': 3}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flattened(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _flat(lineage: Lineage) -> dict[str, Any]:
+    roles: dict[str, int] = {}
+    inputs: dict[str, Any] = {}
+    for file in lineage.inputs:
+        number = roles[file.role] = roles.get(file.role, 0) + 1
+        name = file.role if number == 1 else f"{file.role} {number}"
+        inputs[name] = {"sha256": file.sha256, "rows": file.rows}
+    rest = {name: value for name, value in lineage.identity().items() if name != "inputs"}
+    return flattened({"inputs": inputs, **rest})
+
+
+def _rows(path: Path) -> int | None:
+    known = total_rows([path])
+    if known is not None:
+        return known
+    try:
+        with open_source(path) as source, closing(read_rows(source, known=(), required=())) as batches:
+            return sum(len(batch.rows) + len(batch.malformed) for batch in batches)
+    except InputError:
+        # No table, such as a prompt template; its hash says all.
+        return None

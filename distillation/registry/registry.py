@@ -1,0 +1,277 @@
+"""The registry of models: versions of students and assistants that are never changed once they are there.
+
+    ROOT/student/20261123-ab12cd34ef56/    the model's files, read-only, and beside them
+        README.md        model card
+        lineage.json     what it was made from
+        metrics.json     how good it was measured to be
+        manifest.json    SHA-256 of every other file
+    ROOT/student/promoted.json             which version is promoted, and every promotion before
+    ROOT/student/.draft-...                a version that is being written
+
+A version's name is the day (UTC) on which it was published and the beginning of the hash of its content and lineage.
+"""
+
+import getpass
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from keydistill.distillation.registry.draft import copy_model, draft_folder, kind_lock, write_sheets
+from keydistill.distillation.registry.lineage import Lineage
+from keydistill.distillation.registry.version import KINDS, MANIFEST, Kind, ModelVersion, version_digest
+from keydistill.errors import ModelError, ModelNotFoundError
+from keydistill.files import replace_json, sync
+from keydistill.settings import Settings
+
+PROMOTED = "promoted"
+
+_HASH_CHARS = 12
+# What a folder must hold to be a model of its kind.
+_NEEDED: Mapping[Kind, str] = {"student": "modules.json", "assistant": "config.json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One move of the pointer to the promoted version; `previous` is None for the first."""
+
+    version: str
+    previous: str | None
+    at: str
+    by: str
+    reason: str
+
+
+class Registry:
+    """Versions of models in a folder; any number of processes may use it at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().absolute()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The registry that the settings name."""
+        return cls(settings.registry or settings.home / "models")
+
+    def publish(
+        self, kind: Kind, folder: Path, *, lineage: Lineage, metrics: Mapping[str, Any], parent: str | None = None
+    ) -> ModelVersion:
+        """Copy a model into the registry; it is there as a whole when this returns, and not at all before.
+
+        Args:
+            kind: "student" or "assistant".
+            folder: What `save_pretrained` wrote; it stays as it is. The registry writes a README.md of its own.
+            lineage: What the model was made from.
+            metrics: How good it is; mappings nested as you like, fit for JSON.
+            parent: Version that it continues, where the lineage does not say it.
+
+        Returns:
+            The new version, or the one that is there already with the same content and lineage.
+
+        Raises:
+            ModelError: The folder holds no model of that kind, or something is not fit for JSON.
+            ModelChangedError: The same version is there already, and damaged.
+        """
+        self._check_kind(kind)
+        if not (folder / _NEEDED[kind]).is_file():
+            raise ModelError(f"{folder} holds no {kind}: it has no {_NEEDED[kind]}; name the folder of a trained model")
+        if parent is not None:
+            lineage = replace(lineage, parent=parent)
+        # As they will be read back, with lists for tuples.
+        lineage = Lineage.from_dict(_json_copy(lineage.as_dict(), "lineage"))
+        metrics = _json_copy(metrics, "metrics")
+        with draft_folder(self.root / kind) as draft:
+            files = copy_model(folder, draft)
+            digest = version_digest(kind, files, lineage)
+            now = datetime.now(UTC)
+            name = f"{now:%Y%m%d}-{digest[:_HASH_CHARS]}"
+            target = self.root / kind / name
+            write_sheets(draft, ModelVersion(kind, name, target, _stamp(now), digest, files, 0, lineage, metrics))
+            with kind_lock(self.root / kind):
+                there = self._with_digest(kind, digest)
+                if there is None:
+                    os.rename(draft, target)
+                    sync(target.parent)
+        if there is not None:
+            there.verify()
+        return there or ModelVersion.read(kind, target)
+
+    def versions(self, kind: Kind | None = None) -> list[ModelVersion]:
+        """All versions, students first, each kind from the oldest day to the newest."""
+        return [
+            ModelVersion.read(each, self.root / each / name)
+            for each in KINDS
+            if kind in (None, each)
+            for name in self._names(each)
+        ]
+
+    def get(self, name: str, kind: Kind | None = None) -> ModelVersion:
+        """A version by its name.
+
+        Args:
+            name: "student/20261123-ab12cd34ef56", also without the kind; the beginning of the name, or of its hash, if
+                only one version begins so; or "student/promoted".
+            kind: The kind where the name does not say it.
+
+        Raises:
+            ModelNotFoundError: There is none, or several.
+        """
+        prefix, _, rest = name.rpartition("/")
+        if prefix:
+            self._check_kind(prefix)
+        kinds = [each for each in KINDS if prefix in ("", each) and kind in (None, each)]
+        if rest == PROMOTED and len(kinds) == 1:
+            return self._promoted(kinds[0])
+        beginning = [
+            (each, version)
+            for each in kinds
+            for version in self._names(each)
+            if rest and (version.startswith(rest) or version.partition("-")[2].startswith(rest))
+        ]
+        fitting = [found for found in beginning if found[1] == rest] or beginning
+        if len(fitting) != 1:
+            found = f"{len(fitting)} begin with it" if fitting else "there is none"
+            raise ModelNotFoundError(
+                f"version {name!r} in {self.root}: {found}; `keydistill models list` shows them all"
+            )
+        each, version = fitting[0]
+        return ModelVersion.read(each, self.root / each / version)
+
+    def promoted(self, kind: Kind) -> ModelVersion | None:
+        """The promoted version, None where there is none yet.
+
+        Raises:
+            ModelNotFoundError: The one that was promoted is no longer there.
+        """
+        name = self.promoted_name(kind)
+        return None if name is None else self.get(name, kind)
+
+    def promoted_name(self, kind: Kind) -> str | None:
+        """The name of the promoted version, whether it is still there or not; None where there is none yet."""
+        history = self.history(kind)
+        return history[-1].version if history else None
+
+    def history(self, kind: Kind) -> list[Promotion]:
+        """Every promotion, the oldest first.
+
+        Raises:
+            ModelError: The file that keeps them is damaged.
+        """
+        self._check_kind(kind)
+        path = self._pointer(kind)
+        try:
+            return [Promotion(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["history"]]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{path} is damaged ({error}); remove it and promote a version again") from None
+
+    def promote(self, version: ModelVersion, *, reason: str = "", by: str | None = None) -> Promotion:
+        """Make a version the promoted one of its kind; its files are verified first.
+
+        Args:
+            version: A version of this registry.
+            reason: Why, for the history.
+            by: Who, for the history; the user of this process if not given.
+
+        Returns:
+            The promotion; the earlier one where the version is promoted already, which changes nothing.
+
+        Raises:
+            ModelChangedError: Its files are not those that were published.
+        """
+        version.verify()
+        with kind_lock(self.root / version.kind):
+            history = self.history(version.kind)
+            if history and history[-1].version == version.name:
+                return history[-1]
+            promotion = Promotion(
+                version=version.name,
+                previous=history[-1].version if history else None,
+                at=_stamp(datetime.now(UTC)),
+                by=by or _user(),
+                reason=reason,
+            )
+            entries = [asdict(entry) for entry in (*history, promotion)]
+            replace_json(self._pointer(version.kind), {"version": version.name, "history": entries})
+        return promotion
+
+    def _promoted(self, kind: Kind) -> ModelVersion:
+        found = self.promoted(kind)
+        if found is None:
+            raise ModelNotFoundError(
+                f"no {kind} is promoted in {self.root}; `keydistill models promote VERSION` promotes one, "
+                "`keydistill models list` shows them all"
+            )
+        return found
+
+    def _check_kind(self, kind: str) -> None:
+        if kind not in KINDS:
+            raise ModelNotFoundError(f"there are no models of the kind {kind!r}; expected one of {', '.join(KINDS)}")
+
+    def _pointer(self, kind: Kind) -> Path:
+        return self.root / kind / f"{PROMOTED}.json"
+
+    def _names(self, kind: Kind) -> list[str]:
+        return sorted(path.parent.name for path in (self.root / kind).glob(f"[!.]*/{MANIFEST}"))
+
+    def _with_digest(self, kind: Kind, digest: str) -> ModelVersion | None:
+        for name in self._names(kind):
+            if name.endswith(digest[:_HASH_CHARS]):
+                found = ModelVersion.read(kind, self.root / kind / name)
+                if found.digest == digest:
+                    return found
+        return None
+
+
+def resolve_student(settings: Settings) -> str:
+    """What `Student.load` should load for the setting `student`: a version's folder, or the setting as it is.
+
+    Raises:
+        ModelNotFoundError: It names a version that the registry does not have.
+    """
+    return resolve_model(settings, "student", settings.student)
+
+
+def resolve_assistant(settings: Settings) -> str | None:
+    """What `Assistant.load` should load for the setting `assistant`; None where it is not set.
+
+    Raises:
+        ModelNotFoundError: It names a version that the registry does not have.
+    """
+    return None if settings.assistant is None else resolve_model(settings, "assistant", settings.assistant)
+
+
+def resolve_model(settings: Settings, kind: Kind, source: str) -> str:
+    """The folder of what `source` names, if that is "promoted" or a version; a folder or model name as it is.
+
+    Raises:
+        ModelNotFoundError: It names a version that the registry does not have.
+    """
+    if Path(source).expanduser().is_dir():
+        return source
+    if source == PROMOTED or source.startswith(f"{kind}/"):
+        return str(Registry.of(settings).get(source, kind).folder)
+    return source
+
+
+def _json_copy(value: Any, what: str) -> Any:
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"the {what} of a model must be fit for JSON: {error}") from None
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # No account and no environment variable says it, as in some containers.
+        return f"uid {os.getuid()}"

@@ -1,0 +1,134 @@
+"""A version in the registry: what it knows of itself, and how it is told from any other."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from keydistill.distillation.registry.lineage import Lineage
+from keydistill.errors import ModelChangedError
+from keydistill.files import file_sha256
+
+Kind = Literal["student", "assistant"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+CARD, LINEAGE, METRICS, MANIFEST = "README.md", "lineage.json", "metrics.json", "manifest.json"
+# What the registry adds to a model's own files.
+SHEETS = frozenset({CARD, LINEAGE, METRICS, MANIFEST})
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A published version.
+
+    Attributes:
+        kind: "student" or "assistant".
+        name: Day and hash, such as "20261123-ab12cd34ef56".
+        folder: Where its files are; fit for `Student.load`.
+        created_at: When it was published, UTC.
+        digest: SHA-256 over the model's own files and the lineage.
+        files: File to SHA-256, the manifest left out.
+        bytes: Size of these files together.
+        lineage: What it was made from.
+        metrics: How good it was measured to be.
+    """
+
+    kind: Kind
+    name: str
+    folder: Path
+    created_at: str
+    digest: str
+    files: Mapping[str, str]
+    bytes: int
+    lineage: Lineage
+    metrics: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, kind: Kind, folder: Path) -> "ModelVersion":
+        """The version in a folder; trusts the hashes that stand there, which `verify` compares.
+
+        Raises:
+            ModelChangedError: What the registry wrote there is damaged.
+        """
+        try:
+            manifest, lineage, metrics = (
+                json.loads((folder / sheet).read_text(encoding="utf-8")) for sheet in (MANIFEST, LINEAGE, METRICS)
+            )
+            return cls(
+                kind=kind,
+                name=folder.name,
+                folder=folder,
+                created_at=manifest["created_at"],
+                digest=manifest["digest"],
+                files=manifest["files"],
+                bytes=manifest["bytes"],
+                lineage=Lineage.from_dict(lineage),
+                metrics=metrics,
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelChangedError(f"{folder} is damaged ({error}); {_CURE}") from None
+
+    @property
+    def full_name(self) -> str:
+        """Kind and name, as settings and commands take it."""
+        return f"{self.kind}/{self.name}"
+
+    def verify(self) -> None:
+        """Compare every file with what was published.
+
+        Raises:
+            ModelChangedError: A file was changed, removed or added; the message names it.
+        """
+        present = {file_name(path, self.folder) for path in regular_files(self.folder)} - {MANIFEST}
+        for name in sorted(present | set(self.files)):
+            if name not in present:
+                problem = "is missing"
+            elif name not in self.files:
+                problem = "was added"
+            elif file_sha256(self.folder / name) != self.files[name]:
+                problem = "was changed"
+            else:
+                continue
+            raise ModelChangedError(
+                f"{self.folder / name} {problem} after {self.full_name} was published; do not use it: {_CURE}"
+            )
+        contents = {name: digest for name, digest in self.files.items() if name not in SHEETS}
+        if version_digest(self.kind, contents, self.lineage) != self.digest:
+            raise ModelChangedError(
+                f"{self.folder / MANIFEST} was changed after {self.full_name} was published; do not use it: {_CURE}"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, fit for JSON."""
+        return {
+            "version": self.full_name,
+            "kind": self.kind,
+            "folder": str(self.folder),
+            "created_at": self.created_at,
+            "digest": self.digest,
+            "bytes": self.bytes,
+            "files": dict(self.files),
+            "metrics": dict(self.metrics),
+            "lineage": self.lineage.as_dict(),
+        }
+
+
+_CURE = "remove this folder and publish the model again"
+
+
+def version_digest(kind: Kind, files: Mapping[str, str], lineage: Lineage) -> str:
+    """SHA-256 (hex) over what makes a version that version: the hashes of its model files, and its lineage."""
+    identity = {"kind": kind, "files": dict(files), "lineage": lineage.identity()}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def regular_files(folder: Path) -> list[Path]:
+    """All files below a folder, in the order of their names."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def file_name(path: Path, folder: Path) -> str:
+    """A file's name as it stands in a manifest: relative, with slashes."""
+    return path.relative_to(folder).as_posix()

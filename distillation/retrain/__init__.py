@@ -1,0 +1,14 @@
+"""A retrain: mine, judge, train the assistant, score, train the student, evaluate, register."""
+
+from keydistill.distillation.retrain.retrain import STAGES, Retrain, RetrainInputs, RetrainRecipe, RetrainResult
+from keydistill.distillation.retrain.stages import StageResult, digest_of
+
+__all__ = [
+    "STAGES",
+    "Retrain",
+    "RetrainInputs",
+    "RetrainRecipe",
+    "RetrainResult",
+    "StageResult",
+    "digest_of",
+]

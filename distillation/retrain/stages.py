@@ -1,0 +1,99 @@
+"""Steps of a long run, each with a folder of its own: done once, and again only if what it depends on has changed."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keydistill.files import replace_json
+
+_RECORD = "stage.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage gave.
+
+    Attributes:
+        name: Of the stage.
+        folder: Where its output is.
+        digest: Hash of all that it depends on; what comes after depends on it.
+        result: What it reported, fit for JSON.
+        seconds: How long it took, when it was done.
+        skipped: It was there already.
+    """
+
+    name: str
+    folder: Path
+    digest: str
+    result: dict[str, Any]
+    seconds: float
+    skipped: bool
+
+
+class Stages:
+    """The stages of one run, in a folder.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     stages = Stages(Path(folder))
+    ...     done = [stages.run("count", {"to": to}, lambda out: {"sum": 1}).skipped for to in (3, 3, 4)]
+    >>> done
+    [False, True, False]
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def is_done(self, name: str, depends_on: Mapping[str, Any]) -> bool:
+        """Whether the output of a stage is there and still holds."""
+        record = self._record(name)
+        return record is not None and record["digest"] == digest_of(name, depends_on)
+
+    def run(self, name: str, depends_on: Mapping[str, Any], make: Callable[[Path], dict[str, Any]]) -> StageResult:
+        """Do a stage, or take what it gave before.
+
+        What an attempt that was interrupted left in the folder is still there when `make` is called again, unless it
+        was made from something else.
+
+        Args:
+            name: Of the stage and its folder.
+            depends_on: All that decides the output, fit for JSON: settings, hashes of files, digests of stages before.
+            make: Called with the folder; what it returns is the result.
+        """
+        out = self.folder / name
+        digest = digest_of(name, depends_on)
+        record = self._record(name)
+        if record is not None and record["digest"] == digest:
+            return StageResult(name, out, digest, record["result"], record["seconds"], skipped=True)
+        started = out / "started.json"
+        if out.exists() and _read(started) != digest:
+            shutil.rmtree(out)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _RECORD).unlink(missing_ok=True)
+        replace_json(started, digest)
+        began = time.monotonic()
+        result = make(out)
+        seconds = time.monotonic() - began
+        replace_json(out / _RECORD, {"digest": digest, "seconds": seconds, "result": result})
+        return StageResult(name, out, digest, result, seconds, skipped=False)
+
+    def _record(self, name: str) -> dict[str, Any] | None:
+        record = _read(self.folder / name / _RECORD)
+        return record if isinstance(record, dict) else None
+
+
+def digest_of(name: str, depends_on: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over a stage's name and what it depends on."""
+    return hashlib.sha256(json.dumps([name, depends_on], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None

@@ -1,0 +1,124 @@
+"""What a student learns from: tables of pairs, one per task."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Task = Literal["clicks", "search_relevance", "judgments", "assistant", "approved"]
+# Pairs of these are right, and nothing more is known of them.
+POSITIVE_TASKS: tuple[Task, ...] = ("clicks", "approved")
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """n item-keyphrase pairs, by number.
+
+    Attributes:
+        items: Number of the item of each pair, shape (n,).
+        keyphrases: Number of the keyphrase of each pair, shape (n,).
+        scores: What is known of each pair, shape (n,); empty where the pairs are positives and nothing more is known.
+    """
+
+    items: NDArray[np.int64]
+    keyphrases: NDArray[np.int64]
+    scores: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def chosen(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> "Pairs":
+        """Some of the pairs, by place or by a flag per pair."""
+        return Pairs(self.items[which], self.keyphrases[which], self.scores[which] if len(self.scores) else self.scores)
+
+    def positives(self) -> "Pairs":
+        """The same without scores."""
+        return Pairs(self.items, self.keyphrases)
+
+    def of_items(self, kept: NDArray[np.bool_]) -> "Pairs":
+        """The pairs whose item is kept; `kept` has a value per item."""
+        return self.chosen(kept[self.items])
+
+
+@dataclass(frozen=True, slots=True)
+class StudentData:
+    """Everything that a training needs; a task without pairs is left out.
+
+    Attributes:
+        titles: Of each item.
+        categories: Of each item, a path or None.
+        texts: Of each keyphrase.
+        clicks: Positives: clicked pairs, corrected for position (`keydistill.distillation.signals`).
+        search_relevance: Pairs with the search engine's score.
+        judgments: Pairs with the judge's probability or a grade, taught directly.
+        assistant: Pairs with the assistant's score.
+        approved: Positives that need no click: pairs that the assistant is sure of.
+        held_out: Pairs with the assistant's or judge's score, of other items: they decide when training stops.
+        relevant: Further pairs that are no negatives: the assistant or the judge calls them relevant.
+        rejected: Pairs that are near and wrong all the same, as the assistant says: hard negatives of the positives.
+    """
+
+    titles: Sequence[str]
+    categories: Sequence[str | None]
+    texts: Sequence[str]
+    clicks: Pairs | None = None
+    search_relevance: Pairs | None = None
+    judgments: Pairs | None = None
+    assistant: Pairs | None = None
+    approved: Pairs | None = None
+    held_out: Pairs | None = None
+    relevant: Pairs | None = None
+    rejected: Pairs | None = None
+
+    def tasks(self) -> "dict[Task, Pairs | None]":
+        """Task to its pairs."""
+        return {
+            "clicks": self.clicks,
+            "search_relevance": self.search_relevance,
+            "judgments": self.judgments,
+            "assistant": self.assistant,
+            "approved": self.approved,
+        }
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over all that is in it."""
+        digest = hashlib.sha256(json.dumps([[*self.titles], [*self.categories], [*self.texts]]).encode())
+        for name in (*self.tasks(), "held_out", "relevant", "rejected"):
+            pairs: Pairs | None = getattr(self, name)
+            digest.update(f"{name} {0 if pairs is None else len(pairs)}".encode())
+            if pairs is not None:
+                for column in (pairs.items, pairs.keyphrases, pairs.scores):
+                    digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()
+
+    def clicks_alone(self) -> "StudentData":
+        """What a student would learn that had nothing but clicks; what is held out stays, so that both compare."""
+        return StudentData(self.titles, self.categories, self.texts, clicks=self.clicks, held_out=self.held_out)
+
+    def hard_negatives(self, positives: Pairs, wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Rejected keyphrases for the item of each positive pair, shape (positives, wanted or 0).
+
+        An item that has fewer gets those of other items too: they are negatives as good as any of the batch.
+        """
+        rejected = self.rejected
+        if rejected is None or not len(rejected):
+            return np.empty((len(positives), 0), dtype=np.int64)
+        order = np.argsort(rejected.items, kind="stable")
+        starts, ends = (
+            np.searchsorted(rejected.items[order], positives.items, side=side) for side in ("left", "right")
+        )
+        draws = rng.random((len(positives), wanted))
+        own = order[np.minimum(starts[:, None] + (draws * (ends - starts)[:, None]).astype(np.int64), len(order) - 1)]
+        others = rng.integers(0, len(rejected), draws.shape)
+        return rejected.keyphrases[np.where((ends > starts)[:, None], own, others)]
+
+    def known(self) -> NDArray[np.int64]:
+        """Pairs that are no negatives: clicked, approved and relevant ones; shape (n, 2)."""
+        parts = [pairs for pairs in (self.clicks, self.approved, self.relevant) if pairs is not None]
+        if not parts:
+            return np.empty((0, 2), dtype=np.int64)
+        return np.concatenate([np.stack([pairs.items, pairs.keyphrases], axis=1) for pairs in parts])

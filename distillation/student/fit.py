@@ -1,0 +1,245 @@
+"""One training of a student: a model, a loss per task, the held-out pairs that decide which checkpoint is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keydistill.distillation.student.data import POSITIVE_TASKS, Pairs, StudentData, Task
+from keydistill.distillation.student.metrics import ndcgs
+from keydistill.distillation.student.recipe import DistillationLoss, StudentRecipe
+from keydistill.distillation.student.rotation import rotate
+from keydistill.distillation.student.token_table import token_table
+from keydistill.distillation.student.towers import embedded, table_of, transformer_of, with_table
+from keydistill.distillation.training import set_dropout, training_attention
+from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, ItemText, find_model
+from keydistill.errors import TrainingError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer
+    from torch import nn
+
+    from keydistill.distillation.student.trainer import HeldOut
+    from keydistill.distillation.training.run import Outcome
+
+# Items, and as many keyphrases, that the principal axes are found by, and the scales of int8.
+_SAMPLE = 2_048
+
+
+def starting_model(data: StudentData, recipe: StudentRecipe) -> SentenceTransformer:
+    """The model that a training begins with: the base, cut, turned and with a table as the recipe says.
+
+    Raises:
+        TrainingError: The base does not fit the recipe.
+        StudentError: It cannot be found or loaded.
+    """
+    texts = _Texts.of(data, recipe)
+    model = base_model(recipe)
+    if recipe.rotated:
+        rotate(model, *texts.sample(_SAMPLE, recipe.seed))
+    if recipe.shape == "static" and table_of(model) is None:
+        # Of the model as it is turned and cut: so its rows stand where the items do.
+        model = with_table(model, token_table(model, data.texts))
+    return model
+
+
+def fit_student(
+    data: StudentData,
+    recipe: StudentRecipe,
+    start: Path,
+    checkpoints: Path,
+    *,
+    progress: Callable[[int], None] | None = None,
+    on_start: Callable[[int], None] | None = None,
+) -> tuple[SentenceTransformer, Outcome]:
+    """Train a model, or go on from the last checkpoint; it ends with the weights of the best one.
+
+    Args:
+        data: Pairs per task.
+        recipe: How to train.
+        start: Folder of what `starting_model` gave.
+        checkpoints: Folder for them.
+        progress: Called with 1 after each step.
+        on_start: Called with the number of steps that are left.
+
+    Raises:
+        TrainingError: The training diverges.
+    """
+    from keydistill.distillation.student.trainer import Trainer
+
+    texts = _Texts.of(data, recipe)
+    model = base_model(replace(recipe, base=str(start)))
+    tasks = learned_tasks(data, recipe)
+    trainer = Trainer(
+        model,
+        {name: _dataset(data, texts, recipe, name, pairs) for name, pairs in tasks.items()},
+        {name: _loss(model, data, recipe, name) for name in tasks},
+        recipe,
+        checkpoints=checkpoints,
+        held_out=held_out_scores(data, recipe),
+        progress=progress,
+        on_start=on_start,
+    )
+    outcome = trainer.run()
+    _check_finite(model)
+    return model, outcome
+
+
+def sample_texts(data: StudentData, recipe: StudentRecipe) -> list[str]:
+    """Some thousand of the texts that a student reads, items and keyphrases."""
+    return [text for texts in _Texts.of(data, recipe).sample(_SAMPLE, recipe.seed) for text in texts]
+
+
+def learned_tasks(data: StudentData, recipe: StudentRecipe) -> dict[Task, Pairs]:
+    """The tasks that there are pairs for, and that count."""
+    return {
+        name: pairs
+        for name, pairs in data.tasks().items()
+        if pairs is not None and len(pairs) and recipe.weights.get(name, 0) > 0
+    }
+
+
+def base_model(recipe: StudentRecipe) -> SentenceTransformer:
+    """The base with as many layers as the recipe keeps; seeds torch.
+
+    Raises:
+        TrainingError: It has fewer layers, or a table for keyphrases that the recipe's shape has no place for.
+        StudentError: It cannot be found.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers import set_seed
+
+    set_seed(recipe.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = SentenceTransformer(
+        str(find_model(recipe.base)), device=device, local_files_only=True, model_kwargs=training_attention()
+    )
+    if table_of(model) is not None and recipe.shape != "static":
+        raise TrainingError(
+            f"{recipe.base} reads keyphrases with a table, which shape {recipe.shape} does not; expected another base, "
+            "or shape static"
+        )
+    set_dropout(model, recipe.dropout)
+    if recipe.kept_layers is not None:
+        cut_layers(model, recipe.kept_layers)
+    if recipe.frozen_embeddings:
+        transformer_of(model).get_input_embeddings().weight.requires_grad_(False)
+    return model
+
+
+def cut_layers(model: SentenceTransformer, layers: int) -> None:
+    """Keep some layers of a BERT, evenly spread from the first to the last.
+
+    The first reads what the word embeddings say and no other layer does: of six layers the first, third and last learn
+    more than the second, fourth and last.
+
+    Raises:
+        TrainingError: It has fewer.
+    """
+    from torch import nn
+
+    transformer = transformer_of(model)
+    full = len(transformer.encoder.layer)
+    if not 1 <= layers <= full:
+        raise TrainingError(f"cannot keep {layers} layers of a base that has {full}; expected 1 to {full}")
+    kept = np.linspace(0, full - 1, layers).round().astype(int)
+    transformer.encoder.layer = nn.ModuleList(transformer.encoder.layer[index] for index in kept)
+    transformer.config.num_hidden_layers = layers
+
+
+def _check_finite(model: nn.Module) -> None:
+    if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
+        raise TrainingError("the training diverged: weights are not finite; choose a lower learning rate")
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """What the student reads, by number."""
+
+    items: NDArray[np.object_]
+    keyphrases: NDArray[np.object_]
+
+    @classmethod
+    def of(cls, data: StudentData, recipe: StudentRecipe) -> _Texts:
+        """Those of the data, items by the recipe's template."""
+        items = ItemText(recipe.item_text).render_all(data.titles, data.categories)
+        return cls(np.array(items, dtype=object), np.array(data.texts, dtype=object))
+
+    def sample(self, wanted: int, seed: int) -> tuple[list[str], list[str]]:
+        """At most so many items and as many keyphrases, at random."""
+        rng = np.random.default_rng(seed)
+        items, keyphrases = (texts[rng.permutation(len(texts))[:wanted]] for texts in (self.items, self.keyphrases))
+        return items.tolist(), keyphrases.tolist()
+
+
+def _dataset(data: StudentData, texts: _Texts, recipe: StudentRecipe, name: Task, pairs: Pairs) -> Dataset:
+    from datasets import Dataset
+
+    columns: dict[str, Any] = {
+        "item": texts.items[pairs.items].tolist(),
+        "keyphrase": texts.keyphrases[pairs.keyphrases].tolist(),
+    }
+    if name in POSITIVE_TASKS:
+        negatives = data.hard_negatives(pairs, recipe.hard_negatives, np.random.default_rng(recipe.seed))
+        for place, column in enumerate(negatives.T):
+            columns[f"negative_{place}"] = texts.keyphrases[column].tolist()
+        columns["label"] = np.column_stack([pairs.items, pairs.keyphrases, negatives])
+    else:
+        columns["score"] = pairs.scores
+    return Dataset.from_dict(columns)
+
+
+def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, name: Task) -> nn.Module:
+    from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
+
+    from keydistill.distillation import losses
+
+    distillation: Mapping[DistillationLoss, Callable[[], nn.Module]] = {
+        "pearson": lambda: losses.PearsonLoss(model),
+        "margin_mse": lambda: losses.MarginMSELoss(model),
+        "cosent": lambda: losses.CoSENTLoss(model, recipe.scale),
+        "kl": lambda: losses.KLLoss(model, recipe.scale),
+    }
+
+    def in_batch() -> nn.Module:
+        return losses.InBatchLoss(model, losses.KnownPairs(data.known(), len(data.texts)), recipe.scale)
+
+    makers: Mapping[Task, Callable[[], nn.Module]] = {
+        "clicks": in_batch,
+        "approved": in_batch,
+        "search_relevance": lambda: losses.CoSENTLoss(model, recipe.scale),
+        "judgments": lambda: losses.CoSENTLoss(model, recipe.scale),
+        "assistant": distillation[recipe.distillation_loss],
+    }
+    loss = makers[name]()
+    full = model.get_embedding_dimension() or 0
+    dimensions = sorted({full, *(size for size in recipe.dimensions if size < full)}, reverse=True)
+    share = recipe.weights[name] / len(dimensions)
+    return losses.WeightedLoss(MatryoshkaLoss(model, loss, dimensions), share)
+
+
+def held_out_scores(data: StudentData, recipe: StudentRecipe) -> HeldOut | None:
+    """What gives a model's nDCG@10 of each held-out item; None where there is nothing to score by."""
+    pairs = data.held_out
+    if pairs is None or not len(ndcgs(pairs.items, pairs.scores, pairs.scores)):
+        # No pairs, or no item with a right and a further one: every ranking of these is as good.
+        return None
+    texts = _Texts.of(data, recipe)
+    items, item_of = np.unique(pairs.items, return_inverse=True)
+    keyphrases, keyphrase_of = np.unique(pairs.keyphrases, return_inverse=True)
+    columns = (texts.items[items].tolist(), ITEM_ROUTE), (texts.keyphrases[keyphrases].tolist(), KEYPHRASE_ROUTE)
+
+    def ndcg(model: SentenceTransformer) -> NDArray[np.float64]:
+        """nDCG@10 of the model's ranking of each held-out item's keyphrases, shape (items,)."""
+        found = [embedded(model, column, route) for column, route in columns]
+        cosines = (found[0][item_of] * found[1][keyphrase_of]).sum(axis=1)
+        return ndcgs(item_of, cosines, pairs.scores, k=10)
+
+    return ndcg

@@ -1,0 +1,149 @@
+"""How a student is trained: everything that is chosen, and which choices can be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from keydistill.distillation.student.data import Task
+from keydistill.encoders import ItemText
+from keydistill.errors import TrainingError
+
+DistillationLoss = Literal["pearson", "margin_mse", "cosent", "kl"]
+Shape = Literal["six", "three", "static"]
+
+_LOSSES = " or ".join(get_args(DistillationLoss))
+_THREE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StudentRecipe:
+    """How a student is trained.
+
+    Attributes:
+        base: What it starts from: a folder or a model name.
+        shape: "six" is all layers of the base for items and keyphrases, "three" three of them, "static" a transformer
+            for items and a table of token vectors for keyphrases.
+        layers: Transformer layers to keep, evenly spread over those of the base; None leaves it to the shape, and
+            keeps them all but with "three".
+        item_text: Template of what it reads of an item (`encoders.ItemText`).
+        dimensions: Matryoshka dimensions that are trained, the greatest first; those above the base's are left out.
+        distillation_loss: For the assistant's scores.
+        weights: What the loss of each task counts.
+        clicks_share: What the student's weights have of a second student's that learned from clicks alone, where there
+            is more to learn from; 0 trains no second one. Between the two lie students that are often better than
+            either (`keydistill.distillation.student.averaging`).
+        epochs: Passes over all pairs; None is 2, and 4 for shape "static": a row of its table learns from few of them.
+        batch_size: Pairs per step.
+        learning_rate: At its peak, after a tenth of the steps; then it falls to 0 linearly. None is 1e-4, and 2e-4 for
+            three layers or fewer, which have further to go.
+        table_learning_rate: The same for the table of token vectors of shape "static": a row has a gradient only in
+            the steps whose batches have its token, and there are no layers above it to wait for.
+        scale: Inverse temperature of in-batch negatives and rankings.
+        hard_negatives: Keyphrases per positive pair, besides those of the batch, that the assistant rejects for its
+            item.
+        rotated: Whether vectors are turned onto their principal axes before training
+            (`keydistill.distillation.student.rotation`): it changes no cosine, and the first dimensions hold most of
+            what the vectors say.
+        dropout: Of the base's layers. Learning from scores needs none, and drawing the masks takes a seventh of a step
+            on CPU.
+        frozen_embeddings: Whether the word embeddings stay as they are: half of the parameters, most of whose words a
+            training never sees; without their gradients a step is a tenth shorter.
+        int8: Whether the weights of linear layers are rounded at the end, so that the student can be computed in int8
+            (`keydistill.distillation.student.rounding`). Of shape "static" they are not: its table is no matter of
+            arithmetic.
+        seed: Of everything that is random.
+        patience: Evaluations without a better held-out score after which training stops.
+        evaluations: How often the held-out score is taken, over the whole training.
+        precision: "auto" is bf16 where the machine is faster in it, else fp32.
+    """
+
+    base: str = "sentence-transformers/all-MiniLM-L6-v2"
+    shape: Shape = "six"
+    layers: int | None = None
+    item_text: str = "{leaf}: {title}"
+    dimensions: tuple[int, ...] = (384, 256, 128, 64)
+    distillation_loss: DistillationLoss = "pearson"
+    weights: Mapping[Task, float] = field(
+        default_factory=lambda: {
+            "clicks": 1.0,
+            "search_relevance": 0.1,
+            "judgments": 1.0,
+            "assistant": 0.3,
+            "approved": 1.0,
+        }
+    )
+    clicks_share: float = 0.3
+    epochs: float | None = None
+    batch_size: int = 64
+    learning_rate: float | None = None
+    table_learning_rate: float = 5e-4
+    scale: float = 20.0
+    hard_negatives: int = 4
+    rotated: bool = True
+    dropout: float = 0.0
+    frozen_embeddings: bool = True
+    int8: bool = True
+    seed: int = 0
+    patience: int = 3
+    evaluations: int = 4
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse choices that no training can follow.
+
+        Raises:
+            TrainingError: One is out of its range, or unknown.
+            StudentError: The template is malformed.
+        """
+        ItemText(self.item_text)
+        for name, fits, expected in (
+            ("shape", self.shape in get_args(Shape), " or ".join(get_args(Shape))),
+            ("layers", self.layers is None or self.layers >= 1, "a number from 1 up, or None for all"),
+            (
+                "layers",
+                self.shape != "three" or self.layers in (None, _THREE),
+                f"{_THREE}, or none given, with shape three",
+            ),
+            ("dimensions", all(size >= 1 for size in self.dimensions), "numbers from 1 up"),
+            ("distillation_loss", self.distillation_loss in get_args(DistillationLoss), _LOSSES),
+            (
+                "weights",
+                all(task in get_args(Task) and 0 <= weight < math.inf for task, weight in self.weights.items()),
+                f"numbers from 0 up for {', '.join(get_args(Task))}",
+            ),
+            ("clicks_share", 0 <= self.clicks_share < 1, "a number from 0 up, below 1"),
+            ("epochs", self.epochs is None or 0 < self.epochs < math.inf, "a number above 0"),
+            ("batch_size", self.batch_size >= 1, "a number from 1 up"),
+            ("learning_rate", self.learning_rate is None or 0 < self.learning_rate < math.inf, "a number above 0"),
+            ("table_learning_rate", 0 < self.table_learning_rate < math.inf, "a number above 0"),
+            ("scale", 0 < self.scale < math.inf, "a number above 0"),
+            ("hard_negatives", self.hard_negatives >= 0, "a number from 0 up"),
+            ("dropout", 0 <= self.dropout < 1, "a number from 0 up, below 1"),
+            ("patience", self.patience >= 1, "a number from 1 up"),
+            ("evaluations", self.evaluations >= 1, "a number from 1 up"),
+            ("precision", self.precision in ("auto", "fp32", "bf16"), "auto, fp32 or bf16"),
+        ):
+            if not fits:
+                raise TrainingError(f"{name} is {getattr(self, name)}; expected {expected}")
+
+    @property
+    def kept_layers(self) -> int | None:
+        """Transformer layers to keep; None keeps them all."""
+        return _THREE if self.shape == "three" else self.layers
+
+    @property
+    def passes(self) -> float:
+        """Passes over all pairs, as many as were chosen or as the shape needs."""
+        if self.epochs is not None:
+            return self.epochs
+        return 4.0 if self.shape == "static" else 2.0
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate, the one that was chosen or the one for so many layers."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 2e-4 if self.kept_layers is not None and self.kept_layers <= _THREE else 1e-4

@@ -1,0 +1,168 @@
+"""Tables of signals and scores as numbered pairs, ready for a student's training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from keydistill.distillation.assistant import APPROVED, REJECTED, Verdicts
+from keydistill.distillation.pairs import first_per_group
+from keydistill.distillation.student.data import Pairs, StudentData
+
+# From this probability on a pair is called relevant.
+RELEVANT = 0.5
+
+
+def student_data(
+    items: pa.Table,
+    *,
+    clicks: pa.Table | None = None,
+    search_relevance: pa.Table | None = None,
+    judgments: pa.Table | None = None,
+    scores: pa.Table | None = None,
+    near_misses: pa.Table | None = None,
+    verdicts: Verdicts | None = None,
+    held_out: float = 0.05,
+    searched_per_item: int = 4,
+    seed: int = 0,
+) -> StudentData:
+    """Number items and keyphrases, and hold out some items.
+
+    Pairs of unknown items are left out: there is no title to learn from. An item is known by its site and id.
+
+    Args:
+        items: By `keydistill.distillation.signals.ITEMS`.
+        clicks: By `keydistill.distillation.signals.CORRECTED_CLICKS`; the positive ones are used.
+        search_relevance: By `keydistill.distillation.signals.SEARCH_RELEVANCE`; the score, or what it passed.
+        judgments: By `keydistill.distillation.signals.JUDGMENTS`, to be taught directly: the probability, otherwise
+            the grade or the label.
+        scores: By `distillation.SCORE_SCHEMA`: the assistant's.
+        near_misses: `item_id`, `keyphrase` and `site`: pairs that are near, and that nobody calls relevant. They are
+            hard negatives, except those that an assistant to be trusted has scored: of these it is the judge.
+        verdicts: Which of the assistant's verdicts are to be trusted; None trusts all of them.
+        held_out: Share of the items whose scores (without scores: judgments) decide when training stops; nothing of
+            theirs is learned.
+        searched_per_item: Pairs of the search engine per item, a random choice: it has an opinion on so many that they
+            would drown everything else.
+        seed: Decides which items and pairs.
+    """
+    given = {
+        "clicks": clicks,
+        "search_relevance": search_relevance,
+        "judgments": judgments,
+        "scores": scores,
+        "near_misses": near_misses,
+    }
+    tables = {name: table for name, table in given.items() if table is not None and len(table)}
+    texts = pc.unique(
+        pa.chunked_array([chunk for table in tables.values() for chunk in table["keyphrase"].chunks], pa.string())
+    )
+    if "clicks" in tables:
+        tables["clicks"] = tables["clicks"].filter(tables["clicks"]["positive"])
+
+    def numbered(name: str, values: pa.ChunkedArray | None) -> Pairs | None:
+        """The pairs of a table whose item is known, and whose value is."""
+        if name not in tables:
+            return None
+        item = _numbers(_places(tables[name], items))
+        text = _numbers(pc.index_in(tables[name]["keyphrase"], value_set=texts))
+        worth = np.empty(0, np.float32) if values is None else values.to_numpy().astype(np.float32)
+        kept = (item >= 0) & (~np.isnan(worth) if len(worth) else True)
+        return Pairs(item[kept], text[kept], worth[kept] if len(worth) else worth)
+
+    searched = numbered("search_relevance", _searched(tables.get("search_relevance")))
+    data = StudentData(
+        titles=items["title"].to_pylist(),
+        categories=items["category_path"].to_pylist(),
+        texts=texts.to_pylist(),
+        clicks=numbered("clicks", None),
+        search_relevance=None if searched is None else _few_per_item(searched, searched_per_item, seed),
+        judgments=numbered("judgments", _judged(tables.get("judgments"))),
+        assistant=numbered("scores", tables["scores"]["score"] if "scores" in tables else None),
+    )
+    data = _with_verdicts(data, numbered("near_misses", None), verdicts or Verdicts())
+    return _with_held_out(data, held_out, seed)
+
+
+def _few_per_item(pairs: Pairs, wanted: int, seed: int) -> Pairs:
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    return pairs.chosen(np.sort(order[first_per_group(pairs.items[order], wanted)]))
+
+
+def _places(table: pa.Table, items: pa.Table) -> pa.ChunkedArray:
+    """Row in `items` of the item of each pair, null where there is none.
+
+    Sites may have equal ids: of these the pair's own site decides; the first one counts where the pair names no site,
+    or the items none.
+    """
+    anywhere = pc.index_in(table["item_id"], value_set=items["item_id"].combine_chunks())
+    if "site" not in table.column_names or "site" not in items.column_names:
+        return anywhere
+    # Null where the site is.
+    of_pair, of_item = (pc.binary_join_element_wise(each["site"], each["item_id"], "\n") for each in (table, items))
+    return pc.coalesce(pc.index_in(of_pair, value_set=of_item.combine_chunks(), skip_nulls=True), anywhere)
+
+
+def _numbers(found: pa.ChunkedArray) -> NDArray[np.int64]:
+    return np.asarray(pc.fill_null(found.cast(pa.int64()), -1).to_numpy())
+
+
+def _searched(table: pa.Table | None) -> pa.ChunkedArray | None:
+    if table is None:
+        return None
+    return pc.coalesce(table["score"].cast(pa.float32()), table["passed"].cast(pa.float32()))
+
+
+def _judged(table: pa.Table | None) -> pa.ChunkedArray | None:
+    if table is None:
+        return None
+    graded = pc.divide(table["grade"].cast(pa.float32()), pa.scalar(3, pa.float32()))
+    return pc.coalesce(table["probability"].cast(pa.float32()), graded, table["label"].cast(pa.float32()))
+
+
+def _with_verdicts(data: StudentData, near_misses: Pairs | None, verdicts: Verdicts) -> StudentData:
+    """What judge and assistant call relevant is no negative; what the assistant is sure of teaches most."""
+    scored = data.assistant
+    said = [data.judgments]
+    if scored is not None and verdicts.approved:
+        data = replace(data, approved=scored.chosen(scored.scores >= APPROVED).positives())
+        said.append(scored)
+    if scored is not None and verdicts.rejected:
+        data = replace(data, rejected=scored.chosen(scored.scores <= REJECTED).positives())
+    known = [pairs.chosen(pairs.scores >= RELEVANT).positives() for pairs in said if pairs is not None]
+    if known:
+        data = replace(data, relevant=_together(known))
+    if near_misses is None:
+        return data
+    # What is known to be right is no miss, nor what an assistant that is to be trusted was asked and did not reject.
+    asked = [scored] if scored is not None and verdicts.rejected else []
+    settled = np.concatenate([data.known(), *(np.stack([pairs.items, pairs.keyphrases], axis=1) for pairs in asked)])
+    missed = ~np.isin(
+        near_misses.items * len(data.texts) + near_misses.keyphrases, settled[:, 0] * len(data.texts) + settled[:, 1]
+    )
+    parts = [near_misses.chosen(missed)] if data.rejected is None else [data.rejected, near_misses.chosen(missed)]
+    return replace(data, rejected=_together(parts))
+
+
+def _together(parts: list[Pairs]) -> Pairs:
+    return Pairs(np.concatenate([part.items for part in parts]), np.concatenate([part.keyphrases for part in parts]))
+
+
+def _with_held_out(data: StudentData, share: float, seed: int) -> StudentData:
+    measured = data.assistant if data.assistant is not None else data.judgments
+    if measured is None or not len(measured) or share <= 0:
+        return data
+    with_pairs = np.unique(measured.items)
+    chosen = np.random.default_rng(seed).permutation(with_pairs)[: max(1, round(share * len(with_pairs)))]
+    held = np.zeros(len(data.titles), dtype=bool)
+    held[chosen] = True
+    learned = {
+        name: pairs.of_items(~held)
+        for name in (*data.tasks(), "rejected")
+        if (pairs := getattr(data, name)) is not None
+    }
+    return replace(data, **learned, held_out=measured.of_items(held))

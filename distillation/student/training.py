@@ -1,0 +1,283 @@
+"""Trains a student multi-task: clicks, search relevance, judgments and the assistant's scores, each with its loss.
+
+Source: arXiv 2508.03628, section on multi-task training of the bi-encoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keydistill.distillation.student.averaging import average_students
+from keydistill.distillation.student.data import Pairs, StudentData
+from keydistill.distillation.student.fit import (
+    fit_student,
+    held_out_scores,
+    learned_tasks,
+    sample_texts,
+    starting_model,
+)
+from keydistill.distillation.student.recipe import StudentRecipe
+from keydistill.encoders import write_model_file
+from keydistill.errors import TrainingError
+from keydistill.files import replace_json, sync, sync_folder, work_folder
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from keydistill.distillation.student.trainer import HeldOut
+
+Progress = Callable[[int], None]
+OnStart = Callable[[str, int], None]
+
+# The trainings of a student, as `on_start` is told.
+_ALL, _CLICKS = "all tasks", "clicks alone"
+# Fewer steps on clicks leave a student that has learned nothing: its weights would only thin out the other's.
+_LEAST_STEPS = 10
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedStudent:
+    """What a training gave.
+
+    Attributes:
+        folder: Of the student.
+        steps: Optimiser steps that were made.
+        pairs: Pairs per task.
+        held_out_ndcg: nDCG@10 of the student on the held-out pairs; None without held-out pairs.
+        clicks_share: What the weights have of a second student that learned from clicks alone; 0 where there is none.
+        int8: Whether its weights are on the grid of int8.
+        history: What was logged: step, loss per task, held-out score. The steps of the second student count on.
+    """
+
+    folder: Path
+    steps: int
+    pairs: dict[str, int]
+    held_out_ndcg: float | None
+    clicks_share: float
+    int8: bool
+    history: list[dict[str, float]]
+
+    def metrics(self) -> dict[str, Any]:
+        """What a registry keeps of it."""
+        return {
+            "steps": self.steps,
+            "pairs": self.pairs,
+            "held_out_ndcg@10": self.held_out_ndcg,
+            "clicks_share": self.clicks_share,
+            "int8": self.int8,
+        }
+
+
+def train_student(
+    data: StudentData,
+    out: Path,
+    recipe: StudentRecipe | None = None,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    on_start: OnStart | None = None,
+) -> TrainedStudent:
+    """Train a student and write it to a folder, which appears only when it is complete.
+
+    Where it learns from clicks and from something else, a second student learns from the clicks alone, from the same
+    start and without hard negatives or masks of judge and assistant, and the weights are averaged
+    (`StudentRecipe.clicks_share`). The first student is kept as it is where the average ranks the held-out pairs
+    clearly worse (by two standard errors), where the second one diverges, and where there are too few clicks for it.
+
+    At the end its linear weights are rounded, so that it can be computed in int8 (`StudentRecipe.int8`), unless that
+    ranks the held-out pairs clearly worse.
+
+    Interrupted, it leaves its checkpoints in a folder beside `out`, and the same call goes on from the last one.
+
+    Args:
+        data: Pairs per task.
+        out: Where the student goes; must not exist.
+        recipe: How to train; None is the default one.
+        threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
+        progress: Called with 1 after each step.
+        on_start: Called with the name of a training and the number of its steps that are left.
+
+    Raises:
+        TrainingError: There is nothing to learn from, the training diverges, or `out` exists.
+        StudentError: The base cannot be found or loaded.
+        StorageError: Another process is training into the same folder.
+    """
+    recipe = recipe or StudentRecipe()
+    tasks = learned_tasks(data, recipe)
+    if not tasks:
+        raise TrainingError("there are no pairs to train a student with; give clicks, judgments or scores")
+    if out.exists():
+        raise TrainingError(f"{out} exists already; name another folder, or remove it")
+
+    import torch
+
+    from keydistill.distillation.training.run import quiet_libraries
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    key = {"digest": student_training_digest(data, recipe)}
+    with quiet_libraries(), work_folder(out, "training", key) as work:
+        trainings = _Trainings(recipe, work, progress, on_start)
+        done, alone = trainings.trained(_ALL, data), None
+        held_out = held_out_scores(data, recipe)
+        score, share, steps, log = _scores(done.folder, held_out), 0.0, done.steps, done.log
+        draft = work / "draft"
+        # What an attempt left that failed here; what is trained stays until the work folder goes.
+        shutil.rmtree(draft, ignore_errors=True)
+        if recipe.clicks_share > 0 and len(tasks) > 1 and _steps(tasks.get("clicks"), recipe) >= _LEAST_STEPS:
+            alone = trainings.trained_or_none(_CLICKS, data.clicks_alone())
+        if alone is not None:
+            log = [*log, *({**entry, "step": entry["step"] + steps} for entry in alone.log)]
+            steps += alone.steps
+            average_students(done.folder, alone.folder, recipe.clicks_share, draft)
+            found = _scores(draft, held_out)
+            if _clearly_worse(found, score):
+                shutil.rmtree(draft)
+            else:
+                score, share = found, recipe.clicks_share
+        if not share:
+            shutil.copytree(done.folder, draft)
+        int8 = False
+        if recipe.int8 and recipe.shape != "static":
+            int8, score = _rounded(draft, sample_texts(data, recipe), held_out, score)
+        sync_folder(draft)
+        draft.rename(out)
+        sync(out.parent)
+    return TrainedStudent(
+        folder=out,
+        steps=steps,
+        pairs={name: len(pairs) for name, pairs in tasks.items()},
+        held_out_ndcg=None if score is None else float(score.mean()),
+        clicks_share=share,
+        int8=int8,
+        history=log,
+    )
+
+
+def student_training_digest(data: StudentData, recipe: StudentRecipe) -> str:
+    """SHA-256 (hex) over all that decides what a training gives."""
+    return hashlib.sha256(json.dumps([asdict(recipe), data.digest()]).encode()).hexdigest()
+
+
+def save_student(model: SentenceTransformer, folder: Path, item_text: str) -> None:
+    """Write a student with the template of its items."""
+    model.save_pretrained(str(folder), create_model_card=False)
+    write_model_file(folder, item_text=item_text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A training that is done: folder of the model, steps that were made, and what was logged."""
+
+    folder: Path
+    steps: int
+    log: list[dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Trainings:
+    """Trainings from one start. What is done stays in the work folder: a model, and beside it a record."""
+
+    recipe: StudentRecipe
+    work: Path
+    progress: Progress | None
+    on_start: OnStart | None
+
+    def trained(self, name: str, data: StudentData) -> _Done:
+        """Train, go on, or take what was trained before."""
+        short = name.replace(" ", "-")
+        folder, record, checkpoints = (self.work / place for place in (short, f"{short}.json", f"checkpoints/{short}"))
+        if not record.is_file():
+            model, outcome = fit_student(
+                data,
+                self.recipe,
+                self._start(data),
+                checkpoints,
+                progress=self.progress,
+                on_start=None if self.on_start is None else partial(self.on_start, name),
+            )
+            # What an attempt left that failed here.
+            shutil.rmtree(folder, ignore_errors=True)
+            save_student(model, folder, self.recipe.item_text)
+            sync_folder(folder)
+            replace_json(record, {"steps": outcome.steps, "log": outcome.log})
+            # With the optimiser's moments they are several times the model.
+            shutil.rmtree(checkpoints)
+        return _Done(folder, **json.loads(record.read_text(encoding="utf-8")))
+
+    def trained_or_none(self, name: str, data: StudentData) -> _Done | None:
+        """The same, None where the training diverges: what was trained before it is worth something all the same."""
+        try:
+            return self.trained(name, data)
+        except TrainingError as error:
+            _log.warning("the student is not averaged with one of %s: %s", name, error)
+            return None
+
+    def _start(self, data: StudentData) -> Path:
+        """Written once: another machine that goes on might turn the axes otherwise, and then nothing can be averaged.
+
+        It depends on the texts alone, not on the pairs.
+        """
+        start, draft = self.work / "start", self.work / "start.draft"
+        if not start.exists():
+            shutil.rmtree(draft, ignore_errors=True)
+            save_student(starting_model(data, self.recipe), draft, self.recipe.item_text)
+            sync_folder(draft)
+            draft.rename(start)
+        return start
+
+
+def _steps(clicks: Pairs | None, recipe: StudentRecipe) -> float:
+    return 0.0 if clicks is None else math.ceil(len(clicks) / recipe.batch_size) * recipe.passes
+
+
+def _scores(student: Path, held_out: HeldOut | None) -> NDArray[np.float64] | None:
+    """The score of each held-out item by a student as it lies in its folder, in fp32; shape (items,)."""
+    if held_out is None:
+        return None
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return held_out(SentenceTransformer(str(student), device=device, local_files_only=True))
+
+
+def _rounded(
+    draft: Path, texts: list[str], held_out: HeldOut | None, score: NDArray[np.float64] | None
+) -> tuple[bool, NDArray[np.float64] | None]:
+    """Round a student's weights where that costs nothing that can be seen; whether it was done, and the score then."""
+    from keydistill.distillation.student.rounding import round_student
+
+    before = draft.with_name("before-rounding")
+    shutil.rmtree(before, ignore_errors=True)
+    shutil.copytree(draft, before)
+    if round_student(draft, texts):
+        found = _scores(draft, held_out)
+        if not _clearly_worse(found, score):
+            return True, found
+        _log.warning("the student's weights stay as they are, not rounded for int8: it would rank clearly worse")
+        shutil.rmtree(draft)
+        before.rename(draft)
+    return False, score
+
+
+def _clearly_worse(found: NDArray[np.float64] | None, than: NDArray[np.float64] | None) -> bool:
+    """Whether the mean difference of paired scores is below zero by more than two of its standard errors."""
+    if found is None or than is None:
+        return False
+    less = found - than
+    error = less.std(ddof=1) / math.sqrt(len(less)) if len(less) > 1 else 0.0
+    return bool(less.mean() < -2 * error)

@@ -1,0 +1,178 @@
+"""`int8_bert.c` from Python: the compiled library, its structures, and what it needs of the CPU."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, Structure, c_float, c_int, c_long, c_void_p
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keydistill.encoders.runtime.cpu import cpu_name
+from keydistill.encoders.runtime.native.layout import Packed
+from keydistill.errors import RuntimeUnavailableError, StudentError
+from keydistill.files import file_sha256
+
+_MODULE = "keydistill.encoders.runtime._int8_bert"
+# Of what int8_bert.c says there: a library that was compiled from another source would read wild pointers.
+_INTERFACE = 1
+# The linear layers of a layer.
+_PRODUCTS = ("qkv", "mixed", "inner", "outer")
+
+
+# The structures of int8_bert.c, field by field.
+class _Linear(Structure):
+    _fields_ = [(name, c_long) for name in ("inputs", "outputs", "group")] + [
+        (name, c_void_p) for name in ("levels", "offsets", "steps", "bias")
+    ]
+
+
+class _Layer(Structure):
+    _fields_ = [(name, _Linear) for name in _PRODUCTS] + [
+        (name, c_void_p)
+        for name in (
+            *("qkv_scales", "inner_scales", "outer_scales"),
+            *("first_weight", "first_bias", "second_weight", "second_bias"),
+        )
+    ]
+
+
+class _Dense(Structure):
+    _fields_ = [("inputs", c_long), ("outputs", c_long), ("weights", c_void_p), ("bias", c_void_p)]
+
+
+class _Bert(Structure):
+    _fields_ = [
+        *((name, c_long) for name in ("width", "inner", "heads", "layer_count")),
+        ("epsilon", c_float),
+        *((name, c_void_p) for name in ("words", "places", "weight", "bias")),
+        ("layers", POINTER(_Layer)),
+    ]
+
+
+def int8_kernels_version() -> str:
+    """Which kernels are used here: their interface, and a hash of what was compiled.
+
+    Raises:
+        RuntimeUnavailableError: They were not compiled, cannot be loaded, or the CPU lacks what they need.
+    """
+    return _library()[1]
+
+
+class Int8Bert:
+    """A student's arithmetic; threads may share one.
+
+    Attributes:
+        vocabulary: Number of tokens that it knows.
+        longest: Most tokens per text.
+    """
+
+    def __init__(self, packed: Packed) -> None:
+        """Take weights as they lie; they are kept alive, and not copied.
+
+        Raises:
+            RuntimeUnavailableError: See `int8_kernels_version`.
+        """
+        self._library, _ = _library()
+        self._packed = packed
+        whole, layers = packed[0], packed["layers"][0]
+        self.vocabulary, width = whole["words"].shape
+        self.longest = len(whole["places"])
+        self._normalizes = bool(whole["normalizes"])
+        # Held here: `_bert` has their address.
+        self._layers = (_Layer * len(layers))(*(_layer(layer) for layer in layers))
+        self._bert = _Bert(
+            width=width,
+            inner=layers.dtype["outer_scales"].shape[0],
+            heads=int(whole["heads"]),
+            layer_count=len(layers),
+            epsilon=float(whole["epsilon"]),
+            layers=self._layers,
+            **{name: _address(whole[name]) for name in ("words", "places", "weight", "bias")},
+        )
+        self._denses = [_dense(whole[name]) for name in packed.dtype.names or () if name.startswith("dense")]
+
+    def vectors(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Sentence vectors, shape (n, full dimension), of tokens, shape (n, length). The interpreter's lock is free.
+
+        Raises:
+            StudentError: The student has no such token, or no text of that length.
+        """
+        tokens = np.ascontiguousarray(tokens, dtype=np.int64)
+        texts, length = tokens.shape
+        # It would read beyond the table.
+        if texts and not (0 < length <= self.longest and tokens.min() >= 0 and tokens.max() < self.vocabulary):
+            raise StudentError(
+                f"texts of {length} tokens up to {tokens.max(initial=0)} for a student with {self.longest} places and "
+                f"{self.vocabulary} words; its tokenizer and its weights do not belong together, copy it again"
+            )
+        found = np.empty((texts, self._bert.width), dtype=np.float32)
+        if texts and self._library.int8_bert_pooled(self._bert, _address(tokens), texts, length, _address(found)):
+            raise MemoryError("no memory for a batch of texts")
+        for dense in self._denses:
+            behind = np.empty((texts, dense.outputs), dtype=np.float32)
+            self._library.int8_bert_dense(dense, _address(found), texts, _address(behind))
+            found = behind
+        if self._normalizes:
+            found /= np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-12)
+        return found
+
+
+@cache
+def _library() -> tuple[Any, str]:
+    """The compiled library, and its version."""
+    found = find_spec(_MODULE)
+    if found is None or found.origin is None:
+        raise RuntimeUnavailableError(
+            "keydistill was installed without its int8 kernels, for want of a C compiler; install gcc and then "
+            "keydistill again"
+        )
+    try:
+        library = ctypes.CDLL(found.origin)
+        is_ours = library.int8_bert_interface() == _INTERFACE
+        digest = file_sha256(Path(found.origin))
+    except (OSError, AttributeError) as error:
+        raise RuntimeUnavailableError(
+            f"the int8 kernels cannot be loaded ({error}); install keydistill again"
+        ) from error
+    if not is_ours:
+        raise RuntimeUnavailableError(
+            f"the int8 kernels in {found.origin} were compiled for another version of keydistill; install it again"
+        )
+    if not library.int8_bert_supported():
+        raise RuntimeUnavailableError(f"the CPU ({cpu_name()}) has no AVX-512 VNNI, which the int8 kernels need")
+    library.int8_bert_pooled.restype = c_int
+    library.int8_bert_pooled.argtypes = (POINTER(_Bert), c_void_p, c_long, c_long, c_void_p)
+    library.int8_bert_dense.restype = None
+    library.int8_bert_dense.argtypes = (POINTER(_Dense), c_void_p, c_long, c_void_p)
+    return library, f"{_INTERFACE}.{digest[:8]}"
+
+
+def _layer(layer: Any) -> _Layer:
+    return _Layer(
+        **{name: _linear(layer[name]) for name in _PRODUCTS},
+        **{name: _address(layer[name]) for name in layer.dtype.names if name not in _PRODUCTS},
+    )
+
+
+def _linear(linear: Any) -> _Linear:
+    inputs, groups = 4 * linear["levels"].shape[1], len(linear["offsets"])
+    return _Linear(
+        inputs=inputs,
+        outputs=len(linear["steps"]),
+        group=inputs // groups,
+        **{name: _address(linear[name]) for name in ("levels", "offsets", "steps", "bias")},
+    )
+
+
+def _dense(dense: Any) -> _Dense:
+    inputs, outputs = dense["weights"].shape
+    return _Dense(inputs, outputs, _address(dense["weights"]), _address(dense["bias"]))
+
+
+def _address(array: Any) -> int:
+    return int(array.ctypes.data)

@@ -1,0 +1,21 @@
+"""What is live, and changing it: swap, roll back, catch up with accepted syncs, prune."""
+
+from keydistill.ingest.aliases.changes import AliasChanges, content_lease
+from keydistill.ingest.aliases.history import AliasHistory
+from keydistill.ingest.aliases.journal import last_number, missing_sync
+from keydistill.ingest.aliases.lease import alone, patiently
+from keydistill.ingest.aliases.pruning import PrunePlan, Pruning
+from keydistill.ingest.aliases.records import went_live
+
+__all__ = [
+    "AliasChanges",
+    "AliasHistory",
+    "PrunePlan",
+    "Pruning",
+    "alone",
+    "content_lease",
+    "last_number",
+    "missing_sync",
+    "patiently",
+    "went_live",
+]

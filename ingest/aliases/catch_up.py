@@ -1,0 +1,122 @@
+"""Bringing a collection to an accepted state of the inventory, with the student that built it."""
+
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from keydistill.errors import CollectionNotFoundError, VerificationError
+from keydistill.ingest.collection import RowVectors, payloads
+from keydistill.ingest.snapshot import RunSources, Snapshot, SnapshotChanges, compare
+from keydistill.progress import Progress
+from keydistill.retrieval import SEARCH_KEY
+from keydistill.runs import Lease, ReindexRun, SyncRun
+from keydistill.settings import Settings
+from keydistill.vectorstore import Engine, PointBatch
+
+
+class CatchUp:
+    """Applies an accepted sync to a collection; killed at any point, it is begun again and comes to the same."""
+
+    def __init__(self, settings: Settings, engine: Engine, sources: RunSources, progress: Progress) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._sources = sources
+        self._progress = progress
+
+    def apply(self, run: ReindexRun, sync: SyncRun, lease: Lease) -> tuple[str, dict[str, Any]]:
+        """Bring the collection of a run to the snapshot of a sync.
+
+        Where the engine changes collections in place, readers see new and changed keyphrases as they are written, and
+        removed ones go last. Where ready collections never change, a copy is changed and the collection stays as it is.
+
+        Args:
+            run: Whose collection it is.
+            sync: The accepted sync.
+            lease: On the content of the collection; nothing is written without it.
+
+        Returns:
+            Name of the collection that has the changes, and what they were.
+
+        Raises:
+            StudentMismatchError: The student that built the collection is not there any more.
+            VerificationError: The result has another number of points than the snapshot.
+            LeaseLostError: Another process goes on with it.
+        """
+        metadata = self._engine.info(run.collection).metadata
+        new = self._sources.snapshot(sync.id)
+        begun: list[str] = list(metadata.get("applying") or [])
+        held = metadata.get("snapshot_run", run.id)
+        old = [self._sources.snapshot(run_id) for run_id in dict.fromkeys([held, *begun])]
+        with compare(old, new, self._settings.home / "tmp", self._settings.memory_mb) as changes:
+            # Before the first change: whoever goes on after us must know what may be there in part.
+            applying = list(dict.fromkeys([*begun, sync.id]))
+            if self._engine.changes_in_place:
+                target = run.collection
+                lease.check()
+                self._engine.set_metadata(target, {"applying": applying})
+            else:
+                target = f"{run.alias}-{run.id}-{sync.journal}"
+                if self._is_complete(target, sync):
+                    # Tuned since it was copied, perhaps.
+                    self._engine.set_metadata(target, {SEARCH_KEY: metadata.get(SEARCH_KEY)})
+                    return target, asdict(changes.counts)
+                self._drop(target)
+                self._engine.copy(run.collection, target, {**metadata, "applying": applying})
+            vectors = RowVectors(
+                self._engine,
+                run.collection,
+                partial(self._sources.student_of, run),
+                run.student_version,
+                run.dimension,
+            )
+            self._write(target, changes, vectors, lease)
+            self._engine.finish(target)
+            self._expect_count(target, new)
+            lease.check()
+            self._engine.set_metadata(target, self._caught_up(sync, new))
+            return target, {**asdict(changes.counts), "embedded": vectors.embedded}
+
+    def _write(self, target: str, changes: SnapshotChanges, vectors: RowVectors, lease: Lease) -> None:
+        counts = changes.counts
+        self._progress.start("apply changes", counts.added + counts.changed, "keyphrases")
+        step = self._settings.upsert_batch
+        for rows in changes.written():
+            found = vectors.of(rows, self._progress.advance)
+            ids: list[str] = rows.column("point_id").to_pylist()
+            fields = payloads(rows)
+            for start in range(0, len(rows), step):
+                window = slice(start, start + step)
+                lease.check()
+                self._engine.upsert(target, PointBatch(ids[window], found[window], fields[window]))
+        for gone in changes.removed():
+            lease.check()
+            self._engine.delete(target, gone)
+
+    def _expect_count(self, target: str, snapshot: Snapshot) -> None:
+        points = self._engine.count(target)
+        if points != snapshot.summary.rows:
+            raise VerificationError(
+                f"collection {target} has {points:,} points after the sync, its snapshot has {snapshot.summary.rows:,} "
+                "rows; build it anew with `keydistill reindex`"
+            )
+
+    def _is_complete(self, target: str, sync: SyncRun) -> bool:
+        with suppress(CollectionNotFoundError):
+            info = self._engine.info(target)
+            return info.state == "ready" and info.metadata.get("snapshot_run") == sync.id
+        return False
+
+    def _drop(self, target: str) -> None:
+        """What a killed process left of the copy."""
+        with suppress(CollectionNotFoundError):
+            self._engine.drop(target)
+
+    def _caught_up(self, sync: SyncRun, snapshot: Snapshot) -> dict[str, Any]:
+        return {
+            "snapshot": snapshot.summary.digest,
+            "snapshot_run": sync.id,
+            "journal": sync.journal,
+            "rows": snapshot.summary.rows,
+            "applying": None,
+        }

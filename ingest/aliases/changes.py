@@ -1,0 +1,259 @@
+"""Changing what is live: swap, roll back, and bring to an accepted state of the inventory.
+
+Each change of an alias is a compare-and-set under a lease, and goes into the log. A collection is put live only when it
+holds every accepted sync: what is accepted is not lost, whichever collection takes over.
+"""
+
+from contextlib import suppress
+from typing import Any
+
+from keydistill.encoders import StudentFiles
+from keydistill.errors import (
+    CollectionNotFoundError,
+    CollectionStateError,
+    RunStateError,
+    StudentError,
+    StudentMismatchError,
+)
+from keydistill.ingest.aliases.catch_up import CatchUp
+from keydistill.ingest.aliases.history import AliasHistory
+from keydistill.ingest.aliases.journal import missing_sync
+from keydistill.ingest.aliases.lease import alone, patiently
+from keydistill.ingest.aliases.records import AliasRecords
+from keydistill.ingest.snapshot import RunSources
+from keydistill.progress import NoProgress, Progress
+from keydistill.runs import Action, AliasChange, Lease, ReindexRun, RunStore, SyncRun, reindex_of
+from keydistill.settings import Settings
+from keydistill.vectorstore import CollectionInfo, Engine
+
+
+class AliasChanges:
+    """The one place that moves an alias."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        store: RunStore,
+        *,
+        sources: RunSources | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Say what is changed.
+
+        Args:
+            settings: Of the alias.
+            engine: Has collections and aliases.
+            store: Has the runs, the leases and the log.
+            sources: Where students and snapshots are, for syncs to apply; None takes what the records say.
+            progress: Told how far a sync is applied.
+        """
+        self._settings = settings
+        self._engine = engine
+        self._store = store
+        self._records = AliasRecords(engine, store)
+        sources = sources or RunSources(settings, store)
+        self._catch_up = CatchUp(settings, engine, sources, progress or NoProgress())
+
+    def swap_as_planned(self, run: ReindexRun, build: Lease) -> bool:
+        """The last step of a run: the alias names its collection, if it still names what the run saw when it was made.
+
+        It names it already, and only the line in the log may be missing, where a process was killed right after it.
+
+        Returns:
+            Whether it was done. It is not where a sync was accepted that the collection does not hold: bring it up and
+            ask again.
+
+        Raises:
+            AliasChangedError: Somebody else swapped it; nothing was changed.
+            LeaseLostError: The build's lease ran out; nothing was changed.
+        """
+        with alone(self._store, run.alias, run.id) as lease:
+
+            def guard() -> None:
+                lease.check()
+                build.check()
+
+            run = self._made_good(run, lease)
+            present = self._engine.aliases().get(run.alias)
+            if present != run.collection:
+                if self._missing(run) is not None:
+                    return False
+                # A sync may have put a changed copy in the place of what the run saw.
+                expected = self._successor(run.previous_target, present)
+                self._engine.swap_alias(run.alias, run.collection, expected, guard)
+                self._records.settle(run, lease, "swap", present, None, run.started_by)
+            return True
+
+    def swap(self, run_id: str, why: str | None = None, *, force: bool = False) -> ReindexRun:
+        """Put the collection of a run live that was built with `--no-swap`.
+
+        Args:
+            run_id: The run, or the beginning of its id.
+            why: For the log.
+            force: Also one that the gate refused, for the reason `why`; never one that was not verified.
+
+        Raises:
+            RunStateError: The run is not ready, or there is no reason.
+            AliasChangedError: Somebody swapped the alias at the same time.
+        """
+        run = reindex_of(self._store.load(run_id))
+        with alone(self._store, run.alias, run.id) as lease:
+            run = self._made_good(run, lease)
+        reason = (why or "").strip()
+        if force and not reason:
+            raise RunStateError(f"run {run.id} can be forced only for a reason, which is kept; give --why REASON")
+        if force and run.state == "failed":
+            # Ready first: whoever dies in between leaves a run that can be swapped in.
+            run = reindex_of(self._store.update(run.id, lambda now: _forced(reindex_of(now), reason)))
+        if run.state != "ready":
+            raise RunStateError(
+                f"run {run.id} is {run.state}; only one that is ready can be swapped in"
+                + (", a retired one by `keydistill collections rollback --to`" if run.state == "retired" else "")
+                + (f"; see `keydistill gate {run.id}`" if run.failed_in == "gating" else "")
+            )
+        return self._put_live(run, "swap", why)
+
+    def rollback(self, to: str | None = None, why: str | None = None) -> ReindexRun:
+        """Put an earlier collection of the alias live again.
+
+        Args:
+            to: Its name; None takes the one that was live before.
+            why: For the log.
+
+        Raises:
+            CollectionNotFoundError: There is none to go back to.
+            StudentMismatchError: The student that built it is not there any more.
+            RunStateError: It was never live.
+        """
+        alias = self._settings.alias
+        with alone(self._store, alias, "rollback") as lease:
+            self._records.make_good(alias, lease)
+        history = AliasHistory(self._engine, self._store, alias)
+        if to is None:
+            to = next(iter(history.candidates()), None)
+            if to is None:
+                raise CollectionNotFoundError(
+                    f"alias {alias!r} has no earlier collection to go back to; `keydistill collections list` shows all"
+                )
+        if to not in self._engine.collections():
+            raise CollectionNotFoundError(f"collection {to!r} is not there, or was pruned; see `collections history`")
+        run = history.owner_of(to)
+        if run is None or run.alias != alias:
+            raise RunStateError(f"collection {to!r} was built by no run of alias {alias!r}")
+        if run.collection != to:
+            raise RunStateError(
+                f"collection {to!r} is what {run.collection!r} was before a sync changed it; roll back to that one"
+            )
+        if run.state == "live":
+            raise RunStateError(f"collection {to!r} is live already")
+        if run.state != "retired":
+            raise RunStateError(f"run {run.id}, which built {to!r}, is {run.state} and was never live")
+        self._check_student(self._engine.info(to))
+        return self._put_live(run, "rollback", why)
+
+    def bring_up(self, run: ReindexRun) -> tuple[ReindexRun, dict[str, Any]]:
+        """Apply the last accepted sync to the collection of a run, if it does not hold it yet.
+
+        Returns:
+            The run, whose collection may be a changed copy now, and what was changed, if anything was missing.
+
+        Raises:
+            RunBusyError: Another process is applying a sync to it, and does not end.
+            StudentMismatchError: The student that built it is not there any more.
+        """
+        done: dict[str, Any] = {}
+        while True:
+            # A process may have died after the alias named a changed copy: then that is the run's collection.
+            with alone(self._store, run.alias, run.id) as lease:
+                run = self._made_good(run, lease)
+            if self._missing(run) is None:
+                return run, done
+            with patiently(self._store, content_lease(run), run.id) as lease:
+                run = reindex_of(self._store.load(run.id))
+                sync = self._missing(run)  # somebody else may have applied it while we waited
+                if sync is not None:
+                    target, done = self._catch_up.apply(run, sync, lease)
+                    run = self._adopt(run, target, sync)
+
+    def _made_good(self, run: ReindexRun, lease: Lease) -> ReindexRun:
+        """The run as it is on record, once that says what the alias says."""
+        self._records.make_good(run.alias, lease)
+        return reindex_of(self._store.load(run.id))
+
+    def _missing(self, run: ReindexRun) -> SyncRun | None:
+        return missing_sync(self._store, run.alias, self._engine.info(run.collection).metadata)
+
+    def _successor(self, seen: str | None, present: str | None) -> str | None:
+        """What must be behind the alias where a run saw `seen`: that, or the copy that a sync put in its place."""
+        if seen is None or present is None or seen == present:
+            return seen
+        owner = AliasHistory(self._engine, self._store, self._settings.alias).owner_of(seen)
+        return present if owner is not None and owner.collection == present else seen
+
+    def _adopt(self, run: ReindexRun, target: str, sync: SyncRun) -> ReindexRun:
+        """Put the changed copy in the place of the run's collection."""
+        before = run.collection
+        if target == before:
+            return run
+        with alone(self._store, run.alias, sync.id) as lease:
+            self._records.make_good(run.alias, lease)
+            is_live = self._engine.aliases().get(run.alias) == before
+            if is_live:
+                self._engine.swap_alias(run.alias, target, before, lease.check)
+                change = AliasChange.made("sync", run.alias, before, target, why=f"sync {sync.id}", run=run.id)
+                self._store.note(change)
+            adopted = reindex_of(self._store.update(run.id, lambda now: now.changed(collection=target), lease))
+        if not is_live and adopted.state not in ("live", "retired"):
+            # Nobody has read it yet. What was once live stays for its readers until it is pruned.
+            with suppress(CollectionNotFoundError):
+                self._engine.drop(before)
+        return adopted
+
+    def _put_live(self, run: ReindexRun, action: Action, why: str | None) -> ReindexRun:
+        while True:
+            run, _ = self.bring_up(run)
+            with alone(self._store, run.alias, run.id) as lease:
+                run = self._made_good(run, lease)
+                if self._missing(run) is not None:
+                    continue  # accepted in between
+                before = self._engine.aliases().get(run.alias)
+                if before != run.collection:
+                    self._engine.swap_alias(run.alias, run.collection, before, lease.check)
+                    self._records.settle(run, lease, action, before, why)
+                return self._records.put_live(run, lease)
+
+    def _check_student(self, info: CollectionInfo) -> None:
+        """A reader loads the student that built a collection: it must be there still."""
+        expected, source = info.metadata.get("student_version"), str(info.metadata.get("student"))
+        try:
+            found = StudentFiles.find(source, dimension=info.dimension).version
+        except StudentError as error:
+            raise StudentMismatchError(f"collection {info.name} cannot be read any more: {error}") from None
+        if found != expected:
+            raise StudentMismatchError(
+                f"collection {info.name} was built by student {expected}, {source} is {found} now; put the old one back"
+            )
+        if info.state != "ready":
+            raise CollectionStateError(f"collection {info.name} is {info.state}")
+
+
+def content_lease(run: ReindexRun) -> str:
+    """Name of the lease on what a run's collection holds, once it is built."""
+    return f"content:{run.id}"
+
+
+def _forced(run: ReindexRun, reason: str) -> ReindexRun:
+    """The run ready, although the gate refused it.
+
+    Raises:
+        RunStateError: It was not the gate that refused it, after it was verified.
+    """
+    refused = run.state == "failed" and run.failed_in == "gating" and run.gate.get("verdict") == "refused"
+    if not (refused and run.report):
+        where = f"failed while {run.failed_in}" if run.failed_in else run.state
+        raise RunStateError(
+            f"run {run.id} {where}, and it was not the gate that refused it; only a verified collection can be forced: "
+            f"`keydistill reindex --resume {run.id}`"
+        )
+    return run.moved("ready", forced=reason, error=None, failed_in=None)

@@ -1,0 +1,87 @@
+"""What stood behind an alias before, and which run each collection belongs to."""
+
+from functools import cached_property
+
+from keydistill.runs import Action, AliasChange, ReindexRun, RunStore
+from keydistill.vectorstore import Engine
+
+_KILLED = "whoever did it was killed before this line"
+
+
+class AliasHistory:
+    """The audit log of one alias, read together with the runs as they are when they are first asked for.
+
+    Make one per question: it reads all records, once.
+    """
+
+    def __init__(self, engine: Engine, store: RunStore, alias: str) -> None:
+        self._engine = engine
+        self._store = store
+        self._alias = alias
+
+    def changes(self) -> list[AliasChange]:
+        """Lines of the log, the latest first; one that a killed process could not write stands among them."""
+        written = self.written()
+        missing = self.missing(written)
+        return written if missing is None else [missing, *written]
+
+    def written(self) -> list[AliasChange]:
+        """Lines that are in the log, the latest first."""
+        return [change for change in reversed(self._store.history()) if change.alias == self._alias]
+
+    def missing(self, written: list[AliasChange]) -> AliasChange | None:
+        """The line that the log lacks, as of now, where it does not say how the alias came to name what it names."""
+        named = self._engine.aliases().get(self._alias)
+        before = next((change.after for change in written if change.action != "prune"), None)
+        if named is None or named == before:
+            return None
+        run, former = self.owner_of(named), None if before is None else self.owner_of(before)
+        action: Action = "swap"
+        if run is not None and former is not None and run.id == former.id:
+            action = "sync"
+        elif any(change.after == named for change in written) or (run is not None and run.state == "retired"):
+            action = "rollback"
+        return AliasChange.made(
+            action,
+            self._alias,
+            before,
+            named,
+            why=_KILLED,
+            run=None if run is None else run.id,
+            by=run.started_by if run is not None and action == "swap" else "unknown",
+        )
+
+    def left(self) -> dict[str, str]:
+        """Collections that the alias named and no longer names, to when it last left them; the latest first."""
+        found: dict[str, str] = {}
+        for change in self.changes():
+            if change.action != "prune" and change.before is not None:
+                found.setdefault(change.before, change.at)
+        found.pop(self._engine.aliases().get(self._alias, ""), None)
+        return found
+
+    def candidates(self) -> list[str]:
+        """The collections to roll back to, of those that are there; the latest first.
+
+        A collection that a sync replaced is none; the one that took its place is, also if it was never live itself.
+        """
+        live, there = self._engine.aliases().get(self._alias), set(self._engine.collections())
+        present = None if live is None else self.owner_of(live)
+        found: dict[str, None] = {}
+        for name in self.left():
+            run = self.owner_of(name)
+            if run is not None and (present is None or run.id != present.id):
+                found.setdefault(run.collection)
+        return [name for name in found if name in there]
+
+    def owner_of(self, collection: str) -> ReindexRun | None:
+        """The run that built a collection, or the one that it was copied from for a sync."""
+        for run in self._reindexes:
+            built = f"{run.alias}-{run.id}"
+            if collection in (run.collection, built) or collection.startswith(f"{built}-"):
+                return run
+        return None
+
+    @cached_property
+    def _reindexes(self) -> list[ReindexRun]:
+        return [run for run in self._store.all() if isinstance(run, ReindexRun)]

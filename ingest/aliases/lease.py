@@ -1,0 +1,41 @@
+"""Waiting for a lease that others hold for a request or two."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from keydistill.errors import RunBusyError
+from keydistill.runs import Lease, RunStore
+
+_PATIENCE_SECONDS = 30.0
+
+
+@contextmanager
+def alone(store: RunStore, alias: str, run_id: str) -> Iterator[Lease]:
+    """Be the one that changes an alias; a change that is under way is waited for.
+
+    Raises:
+        RunBusyError: It does not end.
+    """
+    with patiently(store, f"alias:{alias}", run_id) as lease:
+        yield lease
+
+
+@contextmanager
+def patiently(store: RunStore, name: str, run_id: str) -> Iterator[Lease]:
+    """A lease that is waited for.
+
+    Raises:
+        RunBusyError: Its holder does not let go.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    with ExitStack() as held:
+        while True:
+            try:
+                lease = held.enter_context(store.lease(name, run_id))
+                break
+            except RunBusyError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+        yield lease

@@ -1,0 +1,124 @@
+"""Dropping collections that nothing needs any more, and the snapshots that only they needed."""
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from keydistill.errors import CollectionNotFoundError, RunBusyError
+from keydistill.ingest.aliases.changes import content_lease
+from keydistill.ingest.aliases.history import AliasHistory
+from keydistill.ingest.aliases.journal import accepted_syncs
+from keydistill.ingest.aliases.lease import alone
+from keydistill.ingest.aliases.records import AliasRecords
+from keydistill.runs import AliasChange, ReindexRun, RunStore, SyncRun
+from keydistill.settings import Settings
+from keydistill.vectorstore import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class PrunePlan:
+    """What a prune drops and what it keeps, each with the reason.
+
+    Attributes:
+        drop: Names of collections, oldest first.
+        keep: Name of a collection to why it stays.
+    """
+
+    drop: tuple[str, ...]
+    keep: dict[str, str]
+
+
+class Pruning:
+    """The one place that drops a collection which was ever live."""
+
+    def __init__(self, settings: Settings, engine: Engine, store: RunStore) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._store = store
+
+    def plan(self, keep: int = 1) -> PrunePlan:
+        """What `prune` would do.
+
+        Args:
+            keep: How many of the collections that were live before stay for a rollback.
+        """
+        return self._plan(self._history(), keep)
+
+    def _plan(self, history: AliasHistory, keep: int) -> PrunePlan:
+        named = {target: alias for alias, target in self._engine.aliases().items()}
+        left = history.left()
+        for_rollback = history.candidates()[:keep]
+        drop: list[str] = []
+        kept: dict[str, str] = {}
+        for name in self._engine.collections():
+            run = history.owner_of(name)
+            reason = f"alias {named[name]} names it" if name in named else self._needed(name, run, left, for_rollback)
+            if reason is None:
+                drop.append(name)
+            else:
+                kept[name] = reason
+        return PrunePlan(tuple(sorted(drop)), kept)
+
+    def prune(self, keep: int = 1, why: str | None = None, by: str | None = None) -> PrunePlan:
+        """Drop the collections of the alias that nothing needs, and snapshots on this machine that none needs then.
+
+        Returns:
+            What was dropped and kept.
+
+        Raises:
+            RunBusyError: A swap is under way.
+        """
+        alias = self._settings.alias
+        with alone(self._store, alias, "prune") as lease:
+            AliasRecords(self._engine, self._store).make_good(alias, lease)
+            history = self._history()
+            plan = self._plan(history, keep)
+            for name in plan.drop:
+                run = history.owner_of(name)
+                assert run is not None
+                try:
+                    # Whoever brings a collection up has a copy of it that nothing names yet.
+                    with self._store.lease(content_lease(run), "prune"):
+                        lease.check()
+                        self._engine.drop(name)
+                except RunBusyError:
+                    continue
+                self._store.note(AliasChange.made("prune", alias, name, None, why=why, run=run.id, by=by))
+            self._drop_snapshots()
+        return plan
+
+    def _history(self) -> AliasHistory:
+        return AliasHistory(self._engine, self._store, self._settings.alias)
+
+    def _needed(self, name: str, run: ReindexRun | None, left: dict[str, str], for_rollback: list[str]) -> str | None:
+        """Why a collection that no alias names stays, or None."""
+        if run is None:
+            return "no run of ours built it"
+        if run.alias != self._settings.alias:
+            return f"it belongs to alias {run.alias}"
+        if self._store.holder(content_lease(run)) is not None:
+            return f"a sync is being applied to what run {run.id} built"
+        replaced = name != run.collection
+        if not replaced and run.state not in ("retired", "cancelled", "live"):
+            return f"run {run.id} is {run.state}; cancel it to let go of it"
+        if name in for_rollback:
+            return "kept for a rollback"
+        grace = datetime.now(UTC) - timedelta(seconds=self._settings.grace_seconds)
+        since = max(left.get(name, ""), "" if replaced else run.updated_at)
+        if since > grace.isoformat(timespec="seconds"):
+            return f"used until {since}; readers may hold it for grace_seconds ({self._settings.grace_seconds:g})"
+        return None
+
+    def _drop_snapshots(self) -> None:
+        """Snapshots stay that a collection was built from or is to be brought to, and those of work under way."""
+        needed: set[str] = set()
+        for name in self._engine.collections():
+            with suppress(CollectionNotFoundError):
+                metadata = self._engine.info(name).metadata
+                needed.update([str(metadata.get("snapshot_run")), *(metadata.get("applying") or [])])
+        needed.update(sync.id for sync in accepted_syncs(self._store, self._settings.alias)[-1:])
+        for run in self._store.all():
+            of_alias = isinstance(run, ReindexRun | SyncRun) and run.alias == self._settings.alias
+            if of_alias and run.id not in needed and run.is_over:
+                shutil.rmtree(self._store.folder(run.id) / "snapshot", ignore_errors=True)

@@ -1,0 +1,106 @@
+"""Do filters count what they should? The engine's exact counts against the same counts of the snapshot.
+
+An engine answers filters from payload indexes, which can lack points that the collection holds: then retrieval by id
+finds every point, and a filter silently loses some.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from keydistill.ingest.filters import SHAPES
+from keydistill.ingest.snapshot import SnapshotProfile
+from keydistill.vectorstore import Condition, Equals, Filter, Payload, Range, keyphrase_filter
+
+# Rows that filters are made of.
+SAMPLE_ROWS = 64
+_FILTERS_PER_SHAPE = 6
+# The most frequent categories and sites: together they cover nearly every row that has one.
+_WIDEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFilter:
+    """A filter and the shape that it is of."""
+
+    shape: str
+    filter: Filter
+
+
+def filters_to_count(
+    profile: SnapshotProfile, indexes: Mapping[str, str], payloads: Sequence[Payload]
+) -> list[NamedFilter]:
+    """Filters of every shape that serving uses, of the widest values, and of the other indexed fields.
+
+    Args:
+        profile: Of the snapshot.
+        indexes: Indexed payload fields to their types.
+        payloads: Of some rows, for the values of fields that only some inventories have.
+    """
+    found: dict[Filter, str] = {}
+    for shape in SHAPES:
+        made = [shape.filter(query, profile.median_volume) for query in profile.queries()]
+        distinct = [filter for filter in dict.fromkeys(made) if filter]
+        for filter in distinct[:_FILTERS_PER_SHAPE]:
+            found.setdefault(filter, shape.name)
+    for category, _ in profile.categories.most_common(_WIDEST):
+        found.setdefault(keyphrase_filter(category=category), "category")
+    for site, _ in profile.sites.most_common(_WIDEST):
+        found.setdefault(keyphrase_filter(site=site), "site")
+    if profile.least_volume is not None:
+        found[keyphrase_filter(min_search_volume=profile.least_volume)] = "volume"
+    for field in sorted(set(indexes) - {"category_ids", "site", "search_volume"}):
+        values = [value for each in payloads if isinstance(value := each.get(field), (str, int))]
+        for value in list(dict.fromkeys(values))[:_FILTERS_PER_SHAPE]:
+            found[Filter((Equals(field, value),))] = field
+    return [NamedFilter(shape, filter) for filter, shape in found.items()]
+
+
+def passing(rows: pa.Table, payloads: Sequence[Payload], filters: Sequence[NamedFilter]) -> NDArray[np.int64]:
+    """How many of a part's rows pass each filter, shape (filters,).
+
+    Args:
+        rows: By `PART_SCHEMA`.
+        payloads: The payload of each row.
+        filters: Of `filters_to_count`.
+    """
+    masks: dict[Condition, NDArray[np.bool_]] = {}
+    counts = np.empty(len(filters), dtype=np.int64)
+    for place, named in enumerate(filters):
+        passes = np.ones(len(rows), dtype=bool)
+        for condition in named.filter.must:
+            if condition not in masks:
+                masks[condition] = _mask(rows, payloads, condition)
+            passes &= masks[condition]
+        counts[place] = passes.sum()
+    return counts
+
+
+def _mask(rows: pa.Table, payloads: Sequence[Payload], condition: Condition) -> NDArray[np.bool_]:
+    if isinstance(condition, Range) and condition.field == "search_volume" and condition.gte is not None:
+        return _bools(pc.greater_equal(rows["search_volume"], condition.gte))
+    if isinstance(condition, Equals) and condition.field == "category_ids":
+        lists = rows["category_ids"].combine_chunks()
+        hits = _bools(pc.equal(pc.list_flatten(lists), condition.value))
+        mask = np.zeros(len(rows), dtype=bool)
+        mask[pc.list_parent_indices(lists).to_numpy()[hits]] = True
+        return mask
+    if isinstance(condition, Equals) and condition.field == "site":
+        return _bools(pc.equal(rows["site"], condition.value))
+    if isinstance(condition, Equals):
+        return np.fromiter((_has(each.get(condition.field), condition.value) for each in payloads), bool, len(rows))
+    raise ValueError(f"no count is known for the condition {condition}")
+
+
+def _has(stored: object, value: object) -> bool:
+    """As the engine matches: a list by one of its elements, and no bool by a number."""
+    values = stored if isinstance(stored, list) else [stored]
+    return any(each == value and isinstance(each, bool) == isinstance(value, bool) for each in values)
+
+
+def _bools(column: pa.ChunkedArray | pa.Array) -> NDArray[np.bool_]:
+    return np.asarray(pc.fill_null(column, False).to_numpy(zero_copy_only=False), dtype=bool)

@@ -1,0 +1,79 @@
+"""Vectors of snapshot rows: those that the same student has embedded before, and new ones for the rest."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+
+from keydistill.encoders import Progress, Student, Vectors
+from keydistill.errors import CollectionNotFoundError
+from keydistill.vectorstore import Engine
+
+
+class RowVectors:
+    """Takes the vector of a text from a collection of the same student where it is there, and embeds it otherwise.
+
+    Attributes:
+        reused: Vectors that were taken so far.
+        embedded: Texts that were embedded so far.
+    """
+
+    def __init__(
+        self, engine: Engine, donor: str | None, student: Callable[[], Student], student_version: str, dimension: int
+    ) -> None:
+        """Say where vectors may come from; the student is loaded only if it is needed.
+
+        Args:
+            engine: Has the donor.
+            donor: A collection that the same student built, or None.
+            student: Loads it.
+            student_version: Its version. A donor of another one is not looked at.
+            dimension: Length of its vectors.
+        """
+        self.reused = self.embedded = 0
+        self._engine = engine
+        self._student = student
+        self._dimension = dimension
+        self._donor = donor if donor is not None and _is_of(engine, donor, student_version) else None
+
+    def of(self, rows: pa.Table, progress: Progress | None = None) -> Vectors:
+        """Vectors of rows by `PART_SCHEMA`, shape (rows, dimension)."""
+        vectors = np.empty((len(rows), self._dimension), dtype=np.float32)
+        known = self._fill(vectors, rows)
+        new = np.flatnonzero(~known)
+        if progress is not None and len(new) < len(rows):
+            progress(len(rows) - len(new))
+        if len(new):
+            texts = rows.column("keyphrase").take(pa.array(new)).to_pylist()
+            vectors[new] = self._student().embed_keyphrases(texts, progress)
+        self.reused += len(rows) - len(new)
+        self.embedded += len(new)
+        return vectors
+
+    def _fill(self, vectors: Vectors, rows: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Put the donor's vectors in their places; where there were any."""
+        known = np.zeros(len(rows), dtype=np.bool_)
+        if self._donor is None:
+            return known
+        ids: list[str] = rows.column("point_id").to_pylist()
+        hashes: list[str] = rows.column("text_hash").to_pylist()
+        try:
+            stored = self._engine.retrieve(self._donor, ids, with_vectors=True)
+        except CollectionNotFoundError:
+            self._donor = None  # pruned meanwhile: it was a help, nothing more
+            return known
+        places = {id: place for place, id in enumerate(ids)}
+        for record in stored:
+            place = places[record.id]
+            if record.vector is not None and record.payload.get("text_hash") == hashes[place]:
+                vectors[place] = record.vector
+                known[place] = True
+        return known
+
+
+def _is_of(engine: Engine, collection: str, student_version: str) -> bool:
+    try:
+        info = engine.info(collection)
+    except CollectionNotFoundError:
+        return False
+    return info.state == "ready" and info.metadata.get("student_version") == student_version

@@ -1,0 +1,165 @@
+"""Is a built collection what its snapshot says? Asked before an alias may name it.
+
+Every row is looked for: a collection that lacks one in a hundred, or one, is found for certain. That takes a few
+seconds per 100,000 rows; what would take longer (embedding again) is done on a sample.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from keydistill.encoders import Student
+from keydistill.encoders.runtime import INT8_TOLERANCE
+from keydistill.errors import VerificationError
+from keydistill.ingest.collection.filter_counts import SAMPLE_ROWS, filters_to_count, passing
+from keydistill.ingest.collection.points import PAYLOAD_INDEXES, payloads
+from keydistill.ingest.snapshot import Snapshot, profile
+from keydistill.runs import ReindexRun
+from keydistill.vectorstore import CollectionInfo, Engine, Payload, Record
+
+# What readers, syncs and rebuilds read in a collection's metadata.
+METADATA_KEYS = (
+    "run",
+    "student",
+    "student_version",
+    "snapshot",
+    "snapshot_run",
+    "journal",
+    "rows",
+    "payload_indexes",
+    "created_at",
+)
+
+# Ids of one request: bounded, however large a part is.
+_WINDOW = 5_000
+# Cosine distance between a stored vector and the same text embedded again, perhaps by another runtime: a few texts of a
+# large inventory are some times further off than the sample that runtimes are compared on. Other texts are hundreds.
+_TOLERANCE = 5 * INT8_TOLERANCE
+_WHAT_TO_DO = "the alias was not touched; start the reindex again"
+
+
+def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student) -> dict[str, Any]:
+    """Compare the run's collection with its snapshot.
+
+    State, metadata, payload indexes and the exact count; every row of every part, by its id, with its payload; exact
+    counts of filters of every shape that serving uses; and the vectors of a sample of rows, embedded again.
+
+    Returns:
+        What was checked, for the run's report.
+
+    Raises:
+        VerificationError: The first difference found.
+    """
+    info = engine.info(run.collection)
+    # An engine calls a collection ready once its optimisers had nothing left to do.
+    _expect(run, "state", info.state, "ready")
+    _expect(run, "dimension", info.dimension, run.dimension)
+    _check_metadata(run, info, snapshot)
+    indexes = {**PAYLOAD_INDEXES, **run.settings.get("payload_indexes", {})}
+    _check_indexes(run, info, indexes)
+    _expect(run, "points", info.points, snapshot.summary.rows)
+
+    found = profile(snapshot, SAMPLE_ROWS)
+    named = filters_to_count(found, indexes, _first_payloads(snapshot))
+    expected = np.zeros(len(named), dtype=np.int64)
+    for part, rows in snapshot.tables():
+        fields = payloads(rows)
+        _check_rows(run, engine, rows, fields, part.number)
+        expected += passing(rows, fields, named)
+    for each, count in zip(named, expected.tolist(), strict=True):
+        counted = engine.count(run.collection, each.filter)
+        if counted != count:
+            raise VerificationError(
+                f"collection {run.collection}: filter counts differ: {counted} points pass the {each.shape} filter "
+                f"{_shown(each.filter.must)}, its snapshot says {count}; {_WHAT_TO_DO}"
+            )
+    again = [(row["point_id"], row["keyphrase"]) for row in found.sample]
+    distance = _largest_distance(run, engine, student, again)
+    if distance > _TOLERANCE:
+        raise VerificationError(
+            f"collection {run.collection}: a stored vector is {distance:.2g} (cosine distance) away from its text "
+            f"embedded again, at most {_TOLERANCE:.2g} is allowed; {_WHAT_TO_DO}"
+        )
+    return {
+        "points": info.points,
+        "parts": len(snapshot.parts),
+        "rows_read_back": snapshot.summary.rows,
+        "filters_counted": len(named),
+        "rows_embedded_again": len(again),
+        "largest_cosine_distance": distance,
+        "payload_indexes": sorted(info.payload_indexes),
+        "disk_bytes": info.disk_bytes,
+    }
+
+
+def _expect(run: ReindexRun, what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise VerificationError(
+            f"collection {run.collection} has {what} {found}, its snapshot says {expected}; {_WHAT_TO_DO}"
+        )
+
+
+def _check_metadata(run: ReindexRun, info: CollectionInfo, snapshot: Snapshot) -> None:
+    lacking = [key for key in METADATA_KEYS if info.metadata.get(key) is None]
+    if lacking:
+        raise VerificationError(f"collection {run.collection} lacks the metadata {lacking}; {_WHAT_TO_DO}")
+    _expect(run, "run", info.metadata["run"], run.id)
+    _expect(run, "student version", info.metadata["student_version"], run.student_version)
+    _expect(run, "snapshot", info.metadata["snapshot"], snapshot.summary.digest)
+
+
+def _check_indexes(run: ReindexRun, info: CollectionInfo, indexes: Mapping[str, str]) -> None:
+    missing = sorted(set(indexes) - set(info.payload_indexes))
+    if missing:
+        raise VerificationError(f"collection {run.collection} lacks payload indexes {missing}; {_WHAT_TO_DO}")
+    for field, kind in indexes.items():
+        _expect(run, f"payload index {field} of type", info.payload_indexes[field], kind)
+
+
+def _check_rows(run: ReindexRun, engine: Engine, rows: pa.Table, fields: list[Payload], part: int) -> None:
+    ids: list[str] = rows.column("point_id").to_pylist()
+    for start in range(0, len(ids), _WINDOW):
+        window = slice(start, start + _WINDOW)
+        stored = {record.id: record.payload for record in engine.retrieve(run.collection, ids[window])}
+        lost = [
+            payload["keyphrase"] for id, payload in zip(ids[window], fields[window], strict=True) if id not in stored
+        ]
+        if lost:
+            raise VerificationError(
+                f"collection {run.collection} lacks {len(lost)} rows of part {part}, {lost[0]!r} among them; "
+                f"{_WHAT_TO_DO}"
+            )
+        for id, payload in zip(ids[window], fields[window], strict=True):
+            if stored[id] != payload:
+                raise VerificationError(
+                    f"collection {run.collection}: the payload of {payload['keyphrase']!r} of part {part} differs; "
+                    f"{_WHAT_TO_DO}"
+                )
+
+
+def _first_payloads(snapshot: Snapshot) -> list[Payload]:
+    return payloads(snapshot.read(0).slice(0, SAMPLE_ROWS)) if snapshot.parts else []
+
+
+def _shown(must: tuple[object, ...]) -> str:
+    return " and ".join(map(_shown_condition, must))
+
+
+def _shown_condition(condition: object) -> str:
+    fields: Iterator[str] = (
+        f"{name} {value!r}"
+        for name in ("field", "value", "values", "gte")
+        if (value := getattr(condition, name, None)) is not None
+    )
+    return ", ".join(fields)
+
+
+def _largest_distance(run: ReindexRun, engine: Engine, student: Student, sample: list[tuple[str, str]]) -> float:
+    if not sample:
+        return 0.0
+    expected = student.embed_keyphrases([text for _, text in sample])
+    records: list[Record] = engine.retrieve(run.collection, [id for id, _ in sample], with_vectors=True)
+    stored = np.stack([record.vector for record in records if record.vector is not None])
+    return float((1.0 - (expected * stored).sum(axis=1)).max())

@@ -1,0 +1,101 @@
+"""The filters that serving uses, as shapes: what is true of one shape need not be true of another.
+
+An index may answer one shape well and another badly: recall under a filter depends on the share of points that pass it.
+So verification and gate ask about each.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from keydistill.tables import PATH_SEPARATOR
+from keydistill.vectorstore import Filter, keyphrase_filter
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a seller's item asks for.
+
+    Attributes:
+        id: Of the item, or of the point whose keyphrase stands in for one.
+        text: The title, or that keyphrase.
+        site: Marketplace site.
+        leaf: Id of its leaf category.
+        parent: Id of the category above.
+    """
+
+    id: str
+    text: str
+    site: str | None = None
+    leaf: str | None = None
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Which conditions a filter has."""
+
+    name: str
+    site: bool = False
+    category: Literal["none", "leaf", "parent"] = "none"
+    volume: bool = False
+
+    def filter(self, query: Query, min_volume: int | None) -> Filter | None:
+        """The filter of this shape for a query; None where the query has not all that it asks for.
+
+        >>> Shape("site", site=True).filter(Query("1", "red shoes", site="US"), None)
+        Filter(must=(Equals(field='site', value='US'),))
+        >>> Shape("leaf category", category="leaf").filter(Query("1", "red shoes"), None) is None
+        True
+        """
+        category = {"none": None, "leaf": query.leaf, "parent": query.parent}[self.category]
+        lacking = (
+            (self.site and query.site is None)
+            or (self.category != "none" and category is None)
+            or (self.volume and min_volume is None)
+        )
+        if lacking:
+            return None
+        return keyphrase_filter(
+            category=category,
+            site=query.site if self.site else None,
+            min_search_volume=min_volume if self.volume else None,
+        )
+
+
+SHAPES = (
+    Shape("no filter"),
+    Shape("site", site=True),
+    Shape("leaf category", category="leaf"),
+    Shape("parent category", category="parent"),
+    Shape("site and category", site=True, category="leaf"),
+    Shape("category and volume", category="leaf", volume=True),
+)
+
+
+def leaf_and_parent(categories: list[str], rows: Mapping[str, int]) -> tuple[str | None, str | None]:
+    """The leaf category and the one above it, of a keyphrase's categories with all their ancestors.
+
+    Ids need not say who is whose parent; a descendant never has more rows than its ancestor.
+
+    Args:
+        categories: Of one keyphrase.
+        rows: Category to the number of keyphrases that have it.
+
+    >>> leaf_and_parent(["A", "A > B", "A > B > C"], {"A": 9, "A > B": 4, "A > B > C": 4})
+    ('A > B > C', 'A > B')
+    >>> leaf_and_parent(["1", "12"], {"1": 9, "12": 4})
+    ('12', '1')
+    """
+    if not categories:
+        return None, None
+    leaf, *others = sorted(categories, key=lambda id: (rows[id], -len(id), id))
+    above = parent_path(leaf)
+    if above in others:
+        return leaf, above
+    return leaf, next((id for id in others if rows[id] > rows[leaf]), None)
+
+
+def parent_path(category: str | None) -> str | None:
+    """The category above a path; None for a root, and for an id that is no path."""
+    return (category or "").rpartition(PATH_SEPARATOR)[0] or None

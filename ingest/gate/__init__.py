@@ -1,0 +1,15 @@
+"""The gate: is a verified collection at least as good as the live one? Asked before the alias may name it."""
+
+from keydistill.ingest.gate.gate import Gate
+from keydistill.ingest.gate.items import GateItems, gate_items
+from keydistill.ingest.gate.measures import embedded
+from keydistill.ingest.gate.report import GateReport, Row
+
+__all__ = [
+    "Gate",
+    "GateItems",
+    "GateReport",
+    "Row",
+    "embedded",
+    "gate_items",
+]

@@ -1,0 +1,72 @@
+"""What the gate asks for: a fixed sample of the items of `gate_items`, or keyphrases that stand in for them."""
+
+import hashlib
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from keydistill.ingest.filters import Query, parent_path, spread
+from keydistill.ingest.snapshot import Snapshot, SnapshotProfile, profile
+from keydistill.retrieval import Item, read_items
+from keydistill.settings import Settings
+from keydistill.tables import RejectLog
+
+# Keyphrases that are read besides those that stand in for items: the pool of the check on the dimension.
+_POOL_ROWS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class GateItems:
+    """What is asked for, and with what the answers are compared.
+
+    Attributes:
+        queries: In a fixed order.
+        from_file: They are items; otherwise keyphrases stand in for them, and their own text is no answer.
+        about: Sentence for the report.
+        min_volume: Least search volume in filters: the median of the inventory's.
+        pool: Keyphrases of the inventory, chosen by a fixed seed.
+        profile: Of the snapshot.
+    """
+
+    queries: tuple[Query, ...]
+    from_file: bool
+    about: str
+    min_volume: int | None
+    pool: tuple[str, ...]
+    profile: SnapshotProfile
+
+
+def gate_items(settings: Settings, snapshot: Snapshot) -> GateItems:
+    """The same items for the same file or snapshot, whatever the order of the file.
+
+    Raises:
+        InputError: The file of items cannot be read.
+    """
+    found = profile(snapshot, max(settings.gate_sample, _POOL_ROWS))
+    pool = tuple(dict.fromkeys(row["keyphrase"] for row in found.sample))
+    if settings.gate_items is None:
+        queries = tuple(spread(found.queries(), settings.gate_sample))
+        about = (
+            f"{len(queries):,} keyphrases of the inventory stand in for items: setting gate_items names no file of "
+            "items; their own text does not count as an answer"
+        )
+        return GateItems(queries, False, about, found.median_volume, pool, found)
+    rejects = RejectLog()
+    sampled = heapq.nsmallest(settings.gate_sample, _items(settings.gate_items, rejects), key=_place)
+    queries = tuple(
+        Query(item.item_id, item.title, item.site, item.category, parent_path(item.category)) for item in sampled
+    )
+    refused = f", {rejects.count:,} rows of which were no items" if rejects.count else ""
+    about = f"{len(queries):,} items of {settings.gate_items}{refused}"
+    return GateItems(queries, True, about, found.median_volume, pool, found)
+
+
+def _items(file: Path, rejects: RejectLog) -> Iterator[Item]:
+    for batch in read_items([file], rejects):
+        yield from batch
+
+
+def _place(item: Item) -> tuple[str, str]:
+    # By chance that follows from the id alone: another order of the file, or more items, moves few of them.
+    return hashlib.sha256(item.item_id.encode()).hexdigest(), item.item_id

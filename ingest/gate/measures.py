@@ -1,0 +1,171 @@
+"""What is measured of one side of the gate: a collection, asked with the student that built it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from keydistill.encoders import Student, Vectors
+from keydistill.ingest.filters import SHAPES, K, Query, Shape, shares_found, spread
+from keydistill.ingest.gate.items import GateItems
+from keydistill.vectorstore import Engine, Filter, Hit, SearchParams, keyphrase_filter
+
+# Other sites have the same text, too: fetched beyond K where the query's own text is left out.
+_SPARE = 6
+# Exact search compares with every point; so many queries per shape know recall to one in a hundred.
+_RECALL_QUERIES = 100
+_TIMED_QUERIES = 100
+_REPEATS = 5
+
+# Filters of `keydistill recommend`: what it asks for as it is, and with --match-category leaf.
+LISTS: Mapping[str, Callable[[Query], Filter | None]] = {
+    "as recommended": lambda query: keyphrase_filter(site=query.site),
+    "in the leaf category": lambda query: (
+        keyphrase_filter(site=query.site, category=query.leaf) if query.leaf is not None else None
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A collection and its student, loaded; `dimension` is of the collection's vectors."""
+
+    collection: str
+    student: Student
+
+    @property
+    def dimension(self) -> int:
+        """Of its vectors."""
+        return self.student.dimension
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """Share of queries with fewer than K results, and of those for which the collection holds no K."""
+
+    share: float
+    unavoidable: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one side answered.
+
+    Attributes:
+        lists: K hits per query, filtered by its site, its own text left out.
+        short: List of `LISTS` to its share of short answers; without those that no query asks for.
+        recall: Shape to recall@K against exact search; without those that no query has.
+        p99_ms: Of single queries, in milliseconds, once per repeat.
+    """
+
+    lists: tuple[tuple[Hit, ...], ...]
+    short: Mapping[str, Short]
+    recall: Mapping[str, float]
+    p99_ms: tuple[float, ...]
+
+
+def measure(
+    engine: Engine, sides: Sequence[Side], items: GateItems, params: SearchParams, advance: Callable[[int], None]
+) -> list[Measured]:
+    """Ask every side the same; their latencies alternate, so that a busy machine slows all.
+
+    Args:
+        engine: Has the collections.
+        sides: Candidate and, where there is one, live.
+        items: What is asked for.
+        params: How serving searches.
+        advance: Called with the number of queries answered.
+    """
+    vectors = [embedded(side.student, items.queries) for side in sides]
+    for side, vector in zip(sides, vectors, strict=True):
+        _p99_ms(engine, side, vector[:1], items.queries[:1], params)  # the first query opens the collection
+    times: list[list[float]] = [[] for _ in sides]
+    for _ in range(_REPEATS):
+        for place, side in enumerate(sides):
+            times[place].append(_p99_ms(engine, side, vectors[place], items.queries, params))
+            advance(min(_TIMED_QUERIES, len(items.queries)))
+    found = []
+    for side, vector, p99_ms in zip(sides, vectors, times, strict=True):
+        lists, short = _lists(engine, side, vector, items, params)
+        advance(len(items.queries))
+        recall = {}
+        for shape in SHAPES:
+            measured = _recall(engine, side, vector, items, shape, params)
+            if measured is not None:
+                recall[shape.name] = measured
+            advance(min(_RECALL_QUERIES, len(items.queries)))
+        found.append(Measured(lists, short, recall, tuple(p99_ms)))
+    return found
+
+
+def steps(sides: int, queries: int) -> int:
+    """Queries that `measure` answers, for a progress bar."""
+    timed, exact = min(_TIMED_QUERIES, queries), min(_RECALL_QUERIES, queries)
+    return sides * (_REPEATS * timed + queries + len(SHAPES) * exact)
+
+
+def embedded(student: Student, queries: Sequence[Query]) -> Vectors:
+    """The queries as the student embeds items, shape (n, dimension)."""
+    return student.embed_items([query.text for query in queries], [query.leaf for query in queries])
+
+
+def _lists(
+    engine: Engine, side: Side, vectors: Vectors, items: GateItems, params: SearchParams
+) -> tuple[tuple[tuple[Hit, ...], ...], dict[str, Short]]:
+    lists: tuple[tuple[Hit, ...], ...] = ()
+    short: dict[str, Short] = {}
+    counts: dict[Filter, int] = {}
+    for name, filter_of in LISTS.items():
+        filters = [filter_of(query) for query in items.queries]
+        asked = [place for place, filter in enumerate(filters) if filter is not None]
+        if not asked:
+            continue
+        used = [filter for filter in filters if filter is not None]
+        for filter in dict.fromkeys(used):
+            if filter not in counts:
+                counts[filter] = engine.count(side.collection, filter)
+        limit = K if items.from_file else K + _SPARE
+        hits = engine.query_batch(side.collection, vectors[asked], limit, used, params)
+        short[name] = Short(
+            float(np.mean([len(each) < K for each in hits])), float(np.mean([counts[filter] < K for filter in used]))
+        )
+        if not lists:
+            lists = tuple(
+                _without_own(items.queries[place], each, items.from_file)
+                for place, each in zip(asked, hits, strict=True)
+            )
+    return lists, short
+
+
+def _without_own(query: Query, hits: Sequence[Hit], from_file: bool) -> tuple[Hit, ...]:
+    return tuple(hit for hit in hits if from_file or hit.payload.get("keyphrase") != query.text)[:K]
+
+
+def _recall(
+    engine: Engine, side: Side, vectors: Vectors, items: GateItems, shape: Shape, params: SearchParams
+) -> float | None:
+    """Share of what exact search finds; None where no query has what the shape filters by."""
+    asked = [
+        (place, filter)
+        for place, query in enumerate(items.queries)
+        if (filter := shape.filter(query, items.min_volume)) is not None
+    ]
+    asked = spread(asked, _RECALL_QUERIES)
+    if not asked:
+        return None
+    places, filters = [place for place, _ in asked], [filter for _, filter in asked]
+    exact = engine.query_batch(side.collection, vectors[places], K, filters, SearchParams(exact=True))
+    found = engine.query_batch(side.collection, vectors[places], K, filters, params)
+    shares = shares_found(exact, found)
+    # Where nothing passes a filter, nothing can be missed.
+    return float(shares.mean()) if len(shares) else 1.0
+
+
+def _p99_ms(engine: Engine, side: Side, vectors: Vectors, queries: Sequence[Query], params: SearchParams) -> float:
+    took = [0.0]
+    for vector, query in zip(vectors[:_TIMED_QUERIES], queries[:_TIMED_QUERIES], strict=True):
+        began = time.perf_counter()
+        engine.query(side.collection, vector, K, keyphrase_filter(site=query.site), params)
+        took.append(1_000 * (time.perf_counter() - began))
+    return float(np.quantile(took, 0.99))

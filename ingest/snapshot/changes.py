@@ -1,0 +1,120 @@
+"""What must be changed in a collection to bring it from one snapshot to another: a join of their Parquet parts.
+
+The index is not looked at, so that an inventory in which nothing changed costs one pass over two sets of columns.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from keydistill.ingest.inventory import BATCH_ROWS, sorting_database
+from keydistill.ingest.snapshot.parts import PART_SCHEMA
+from keydistill.ingest.snapshot.snapshot import Snapshot
+
+# Everything of a row that a point keeps; `tokens` only decides the order.
+_KEPT = ("keyphrase", "site", "category_ids", "search_volume", "language", "payload")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeCounts:
+    """Rows by what becomes of them.
+
+    Attributes:
+        added: Of the new snapshot, and not in the old one.
+        changed: In both, with other fields; their texts are the same, for the text is part of a row's identity.
+        removed: Of the old snapshot only.
+        unchanged: The same in both.
+    """
+
+    added: int
+    changed: int
+    removed: int
+    unchanged: int
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.added or self.changed or self.removed)
+
+
+class SnapshotChanges:
+    """An open comparison; `compare` makes one."""
+
+    def __init__(self, database: duckdb.DuckDBPyConnection, counts: ChangeCounts) -> None:
+        self.counts = counts
+        self._database = database
+
+    def written(self) -> Iterator[pa.Table]:
+        """Rows of the new snapshot that must be written, by `PART_SCHEMA`, shortest texts first."""
+        names = ", ".join(f"new_rows.{name}" for name in PART_SCHEMA.names)
+        query = f"SELECT {names} FROM new_rows SEMI JOIN written USING (point_id) ORDER BY tokens, keyphrase, site"
+        with self._database.sql(query).to_arrow_reader(BATCH_ROWS) as reader:
+            for batch in reader:
+                yield pa.Table.from_batches([batch]).cast(PART_SCHEMA)
+
+    def removed(self) -> Iterator[list[str]]:
+        """Ids of points that must go, in lists of some thousands."""
+        with self._database.sql("SELECT point_id FROM removed ORDER BY point_id").to_arrow_reader(BATCH_ROWS) as reader:
+            for batch in reader:
+                yield batch.column(0).to_pylist()
+
+
+@contextmanager
+def compare(old: Sequence[Snapshot], new: Snapshot, work: Path, memory_mb: int) -> Iterator[SnapshotChanges]:
+    """Compare a new snapshot with the one that a collection was built from.
+
+    Args:
+        old: The snapshot that the collection is known to hold, then those that were begun to be applied to it and may
+            be there in part. A row is left alone only if it is the same in all of them.
+        new: What the collection is to hold.
+        work: Folder for what does not fit into memory.
+        memory_mb: How much memory the join may take.
+
+    Raises:
+        StorageError: The disk is full.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=".changes-", dir=work) as spill,
+        sorting_database(Path(spill), memory_mb) as database,
+    ):
+        _view(database, "new_rows", new)
+        for number, snapshot in enumerate(old):
+            _view(database, f"old_{number}", snapshot)
+        numbers = range(len(old))
+        database.execute(
+            "CREATE TEMP TABLE written AS " + " UNION ".join(_must_be_written(f"old_{number}") for number in numbers)
+        )
+        any_old = " UNION ".join(f"SELECT point_id FROM old_{number}" for number in numbers)
+        database.execute(f"CREATE TEMP TABLE removed AS FROM ({any_old}) ANTI JOIN new_rows USING (point_id)")
+        yield SnapshotChanges(database, _counts(database, new.summary.rows))
+
+
+def _must_be_written(old: str) -> str:
+    differs = " OR ".join(f"new_rows.{name} IS DISTINCT FROM {old}.{name}" for name in _KEPT)
+    return (
+        f"SELECT new_rows.point_id FROM new_rows LEFT JOIN {old} USING (point_id) "
+        f"WHERE {old}.point_id IS NULL OR {differs}"
+    )
+
+
+def _view(database: duckdb.DuckDBPyConnection, name: str, snapshot: Snapshot) -> None:
+    # The file names are ours; a quote in the folder's is doubled, as SQL wants it.
+    files = ", ".join("'" + str(part.path).replace("'", "''") + "'" for part in snapshot.parts)
+    database.execute(f"CREATE TEMP VIEW {name} AS FROM read_parquet([{files}])")
+
+
+def _counts(database: duckdb.DuckDBPyConnection, rows: int) -> ChangeCounts:
+    def count(query: str) -> int:
+        ((found,),) = database.execute(query).fetchall()
+        return int(found)
+
+    added = count("SELECT count(*) FROM written ANTI JOIN old_0 USING (point_id)")
+    written = count("SELECT count(*) FROM written")
+    removed = count("SELECT count(*) FROM removed")
+    return ChangeCounts(added=added, changed=written - added, removed=removed, unchanged=rows - written)

@@ -1,0 +1,348 @@
+"""The steps of a reindex: what is done in each state of a run, whichever process does it.
+
+A step can be killed at any point and begun again: the snapshot appears whole or not at all, points are written by id,
+and a part counts as done only once all its points are durable. So a run that is taken up repeats at most the parts that
+were in flight.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from keydistill.encoders import Student, StudentFiles, Vectors
+from keydistill.errors import CollectionExistsError, CollectionNotFoundError, GateRefusedError, InputError, StorageError
+from keydistill.ingest.aliases import AliasChanges, last_number, went_live
+from keydistill.ingest.collection import (
+    RowVectors,
+    check_space,
+    collection_spec,
+    in_turn,
+    index_settings,
+    payloads,
+    verify,
+)
+from keydistill.ingest.gate import Gate
+from keydistill.ingest.snapshot import RunSources, Snapshot, SnapshotSettings, build_snapshot, linked, would_be_the_same
+from keydistill.progress import NoProgress, Progress, counted_rows
+from keydistill.retrieval import SEARCH_KEY
+from keydistill.runs import (
+    Executor,
+    Lease,
+    ReindexRun,
+    RunStore,
+    State,
+    new_run_id,
+    now,
+    present_user,
+    record,
+    reindex_of,
+)
+from keydistill.settings import Settings
+from keydistill.vectorstore import Engine, PointBatch
+
+# Settings that decide what a run builds: they are those of whoever ordered it, wherever it is carried out.
+_DECIDING = (
+    "part_rows",
+    "max_reject_share",
+    "max_keyphrase_chars",
+    "payload_indexes",
+    "quantization",
+    "hnsw_m",
+    "hnsw_ef_construct",
+    "reuse_vectors",
+)
+
+# Rows whose vectors are computed before the engine gets them: fewer would make too small batches of equal length.
+_WINDOW_ROWS = 4_096
+
+Changes = Mapping[str, Any]
+
+
+class ReindexSteps:
+    """Makes the record of a reindex, and does its steps one at a time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        store: RunStore,
+        progress: Progress | None = None,
+        *,
+        sources: RunSources | None = None,
+    ) -> None:
+        """Say where things are; nothing is loaded yet.
+
+        Args:
+            settings: In force where the steps are done; those that decide the result come from the run.
+            engine: Takes the collection.
+            store: Has the run's record.
+            progress: Told about the steps.
+            sources: Where students and snapshots are on this machine; None takes what the records say.
+        """
+        self._sources = sources or RunSources(settings, store)
+        self._settings = settings
+        self._engine = engine
+        self._store = store
+        self._progress = progress or NoProgress()
+        self._vectors: tuple[str, RowVectors] | None = None
+        self._changes = AliasChanges(settings, engine, store, sources=self._sources, progress=self._progress)
+
+    def new_run(
+        self,
+        files: Sequence[Path],
+        *,
+        categories: Path | None = None,
+        swap: bool = True,
+        executor: Executor = "local",
+        started_by: str | None = None,
+    ) -> ReindexRun:
+        """The record of a run that is not begun, and in no store yet.
+
+        Raises:
+            StudentError: The student cannot be found.
+        """
+        settings = self._settings
+        student = StudentFiles.find(settings.student, dimension=settings.dimension)
+        run_id = new_run_id()
+        made = now()
+        return ReindexRun(
+            id=run_id,
+            kind="reindex",
+            state="planned",
+            created_at=made,
+            updated_at=made,
+            executor=executor,
+            started_by=started_by or present_user(),
+            files=tuple(str(file.absolute()) for file in files),
+            categories=None if categories is None else str(categories.absolute()),
+            student=student.source,
+            student_version=student.version,
+            dimension=student.dimension,
+            settings={name: getattr(settings, name) for name in _DECIDING},
+            alias=settings.alias,
+            collection=f"{settings.alias}-{run_id}",
+            previous_target=self._engine.aliases().get(settings.alias),
+            swap=swap,
+        )
+
+    def advance(self, run: ReindexRun, lease: Lease) -> ReindexRun:
+        """Do what the run's state asks for and move it on. A run that is building must have all its parts.
+
+        Raises:
+            LeaseLostError: Somebody else works on the run.
+            RunStateError: It was cancelled, or failed elsewhere.
+            KeydistillError: The step failed; the record is as it was.
+        """
+        steps: Mapping[State, Callable[[ReindexRun, Lease], tuple[State, Changes]]] = {
+            "planned": self._begin,
+            "snapshot": self._take_snapshot,
+            "building": self._optimise,
+            "verifying": self._verify,
+            "gating": self._gate,
+            "ready": self._swap,
+        }
+        began = time.monotonic()
+        state, changes = steps[run.state](run, lease)
+        seconds = time.monotonic() - began
+        if state == "live":
+            # The alias names it. Whoever changed the alias after us may have put that on record already.
+            return reindex_of(
+                self._store.update(run.id, lambda now: went_live(reindex_of(now)).timed(run.state, seconds), lease)
+            )
+        return record(self._store, run, lambda now: now.moved(state, **changes).timed(run.state, seconds), lease)
+
+    def embed_parts(
+        self,
+        run: ReindexRun,
+        numbers: Iterable[int],
+        lease: Lease,
+        recorded: Callable[[ReindexRun], None] | None = None,
+    ) -> ReindexRun:
+        """Embed parts, write their points, and record of each that it is done once all its points are durable.
+
+        Args:
+            run: Is building.
+            numbers: The parts, in the order in which they are done.
+            lease: Of the run or the part.
+            recorded: Told the run after each part, on another thread.
+
+        Returns:
+            The run as it was recorded last.
+
+        Raises:
+            LeaseLostError: Somebody else works on it.
+            RunStateError: The run was cancelled, or failed elsewhere.
+            KeydistillError: It failed; writing a part again is writing it once.
+        """
+        snapshot = self._sources.snapshot(run.id)
+        vectors = self._vectors_of(run)
+        latest, began = run, time.monotonic()
+
+        def write(number: int, window: pa.Table, found: Vectors, is_last: bool) -> None:
+            nonlocal latest, began
+            self._write(run, window, found, lease)
+            if not is_last:
+                return
+            began, seconds = time.monotonic(), time.monotonic() - began
+            latest = record(self._store, run, lambda now: now.with_part(number).timed("embedding", seconds), lease)
+            if recorded is not None:
+                recorded(latest)
+
+        # While the engine takes the points of one window, the vectors of the next are computed, be it of the next part.
+        with in_turn(write) as put:
+            for number in numbers:
+                rows = snapshot.read(number)
+                for start in range(0, len(rows), _WINDOW_ROWS):
+                    window = rows.slice(start, _WINDOW_ROWS)
+                    found = vectors.of(window, self._progress.advance)
+                    put(number, window, found, start + _WINDOW_ROWS >= len(rows))
+        return latest
+
+    def rows_of(self, run: ReindexRun, parts: Sequence[int]) -> int:
+        """Rows of these parts together."""
+        snapshot = self._sources.snapshot(run.id)
+        return sum(snapshot.parts[number].rows for number in parts)
+
+    def student_of(self, run: ReindexRun) -> Student:
+        """The run's student, loaded.
+
+        Raises:
+            StudentMismatchError: It is no longer the one that the run began with.
+        """
+        return self._sources.student_of(run)
+
+    def _begin(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        # Only now nobody else can swap the alias: when the run was ordered, another one may have been about to.
+        return "snapshot", {
+            "previous_target": self._engine.aliases().get(run.alias),
+            "journal": last_number(self._store, run.alias),
+        }
+
+    def _vectors_of(self, run: ReindexRun) -> RowVectors:
+        """Where the run's vectors come from: what is live, if the same student built it, and the student."""
+        if self._vectors is None or self._vectors[0] != run.id:
+            student = partial(self.student_of, run)
+            donor = run.previous_target if self._of(run).reuse_vectors else None
+            found = RowVectors(self._engine, donor, student, run.student_version, run.dimension)
+            self._vectors = run.id, found
+        return self._vectors[1]
+
+    def _write(self, run: ReindexRun, rows: pa.Table, vectors: Vectors, lease: Lease) -> None:
+        ids: list[str] = rows.column("point_id").to_pylist()
+        fields = payloads(rows)
+        for start in range(0, len(ids), self._settings.upsert_batch):
+            # A process that slept through the end of its lease must not write over what came after.
+            lease.check()
+            some = slice(start, start + self._settings.upsert_batch)
+            self._engine.upsert(run.collection, PointBatch(ids[some], vectors[some], fields[some]))
+
+    def _take_snapshot(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        folder = self._store.folder(run.id) / "snapshot"
+        snapshot = Snapshot.open(folder) if folder.exists() else self._built(run, folder)
+        self._sources.publish_snapshot(run.id)
+        spec = collection_spec(run.dimension, self._of(run))
+        if self._settings.engine == "embedded":
+            check_space(self._settings.home, snapshot.summary.rows, spec)
+        metadata = {
+            "run": run.id,
+            "student": run.student,
+            "student_version": run.student_version,
+            "snapshot": snapshot.summary.digest,
+            "snapshot_run": run.id,
+            "journal": run.journal,
+            "rows": snapshot.summary.rows,
+            "payload_indexes": sorted(spec.payload_indexes),
+            "index": index_settings(spec),
+            "created_at": now(),
+        }
+        size = {"rows": snapshot.summary.rows, "parts": len(snapshot.parts)}
+        lease.check()
+        try:
+            twin = self._twin(run, metadata)
+            if twin is not None and run.previous_target is not None:
+                self._engine.copy(run.previous_target, run.collection, twin)
+                return "building", {**size, "parts_done": tuple(range(len(snapshot.parts)))}
+            self._engine.create(run.collection, spec, metadata)
+        except CollectionExistsError:
+            # Made by this very run before it was killed; anybody else's has another name and another run.
+            if self._engine.info(run.collection).metadata.get("run") != run.id:
+                raise
+        return "building", size
+
+    def _built(self, run: ReindexRun, folder: Path) -> Snapshot:
+        settings = SnapshotSettings.of(self._of(run))
+        known = self._snapshot_of_live(run)
+        if known is not None and would_be_the_same(known, run.files, run.categories, settings):
+            return linked(known, folder)
+        return build_snapshot(
+            [Path(file) for file in run.files],
+            folder,
+            settings,
+            self._sources.files_of(run).count_tokens,
+            categories=None if run.categories is None else Path(run.categories),
+            progress=counted_rows(self._progress),
+        )
+
+    def _snapshot_of_live(self, run: ReindexRun) -> Snapshot | None:
+        """What the live collection holds, if the same student built it: its tokens are counted alike."""
+        live = self._taken_over(run)
+        try:
+            return None if live is None else self._sources.snapshot(str(live.get("snapshot_run")))
+        except (InputError, StorageError):
+            return None  # pruned meanwhile, or on another machine: it was a help, nothing more
+
+    def _twin(self, run: ReindexRun, metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Metadata of a copy of the live collection, if this run would build the same: nothing is done again then."""
+        live = None if self._engine.changes_in_place else self._taken_over(run)
+        if live is None or any(live.get(name) != metadata[name] for name in ("snapshot", "index")):
+            return None
+        # The same points in the same index: what was tuned holds.
+        return {**metadata, **{key: live[key] for key in (SEARCH_KEY,) if key in live}}
+
+    def _taken_over(self, run: ReindexRun) -> Mapping[str, Any] | None:
+        """Metadata of the live collection, if the run may take over what the same student has built there."""
+        if run.previous_target is None or not self._of(run).reuse_vectors:
+            return None
+        try:
+            live = self._engine.info(run.previous_target).metadata
+        except CollectionNotFoundError:
+            return None
+        same = live.get("student_version") == run.student_version and not live.get("applying")
+        return live if same else None
+
+    def _optimise(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        if run.missing_parts:
+            raise ValueError(f"run {run.id} lacks parts {run.missing_parts[:5]}...")
+        self._progress.start("optimise", None, "")
+        self._engine.finish(run.collection)
+        return "verifying", {}
+
+    def _verify(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        self._progress.start("verify", None, "")
+        return "gating", {"report": verify(run, self._sources.snapshot(run.id), self._engine, self.student_of(run))}
+
+    def _gate(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        run, _ = self._changes.bring_up(run)
+        if run.gate.get("verdict") == "passed":
+            # Sent back from its swap for a sync, whose changes are not gated in the live collection either. Asking all
+            # again would take longer than the next sync, and the run would never go live where syncs follow closely.
+            return "ready", {}
+        report = Gate(self._settings, self._engine, self._store, self._sources, self._progress).report(run)
+        found = report.as_dict()
+        if report.refused:
+            # Not with the move, which a refusal does not make.
+            record(self._store, run, lambda now: now.changed(gate=found), lease)
+            raise GateRefusedError(report.refusal(run.id))
+        return "ready", {"gate": found}
+
+    def _swap(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        lease.check()
+        # Back to the gate where a sync was accepted meanwhile: its changes are applied there.
+        return ("live" if self._changes.swap_as_planned(run, lease) else "gating"), {}
+
+    def _of(self, run: ReindexRun) -> Settings:
+        return self._settings.model_copy(update=dict(run.settings))

@@ -1,0 +1,191 @@
+"""The cheapest search settings that find enough, for one shape of filter.
+
+Recall decides what is allowed, latency what is chosen. Settings are tried from the cheapest up: a ladder of `ef` per
+oversampling, with and without ACORN, each climbed to its first rung that finds enough. A later ladder costs more at the
+same rung, so that it is only climbed to the rung below.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keydistill.vectorstore import SearchParams
+
+EFS = (32, 64, 128, 256, 512)
+OVERSAMPLINGS = (1.0, 2.0, 3.0, 4.0)
+EXACT = SearchParams(exact=True)
+# Of a group of queries, below which its mean says too little to refuse by.
+_LEAST_IN_GROUP = 30
+# Where each query finds the same as on the two rungs below, more candidates find no more.
+_EQUAL_RUNGS = 3
+# Normal quantile of a one-sided 95% interval.
+_Z = 1.645
+_REPEATS = 5
+# Slower ones, by the seconds that all queries took together, are not timed one by one.
+_WORTH_TIMING = 3.0
+# Medians that are so near each other are taken for equal. Of what is not surely slower than the fastest, what finds
+# more is chosen, but exact search, which gets slower with every further point, last.
+_AS_FAST = 1.03
+
+Floats = NDArray[np.float64]
+
+
+class Measuring(Protocol):
+    """What is asked of a shape's queries; see `Trial`."""
+
+    groups: list[str]
+    exact_seconds: float
+
+    def shares(self, params: SearchParams) -> tuple[Floats, float]:
+        """The share that each query finds of its exact list, and the seconds that all took together."""
+
+    def milliseconds(self, params: SearchParams) -> Floats:
+        """Latency of single queries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What settings were measured to do.
+
+    Attributes:
+        params: The settings.
+        recall: Mean recall@10 against exact search.
+        recall_low: Lower end of its one-sided 95% interval, by the normal approximation.
+        p50_ms: Median of single queries; of several passes, which alternate with those of other settings, the median.
+        p99_ms: 99th percentile; of the passes the least, because whatever else the machine does only adds.
+    """
+
+    params: SearchParams
+    recall: float
+    recall_low: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen, what it is compared with, and how much was tried.
+
+    Attributes:
+        before: The settings of now.
+        chosen: The cheapest that find enough.
+        reached: Something besides exact search finds enough.
+        tried: Settings whose recall was measured.
+    """
+
+    before: Figures
+    chosen: Figures
+    reached: bool
+    tried: int
+
+
+def choose(trial: Measuring, target: float, before: SearchParams, *, filtered: bool, quantized: bool) -> Choice:
+    """Measure and choose.
+
+    Args:
+        trial: Of the shape.
+        target: Least recall@10; see `finds_enough`.
+        before: Settings of now, measured for comparison, and chosen if nothing is cheaper.
+        filtered: The shape restricts something; without a filter ACORN is no other search.
+        quantized: The collection has quantized vectors; without, oversampling does nothing.
+    """
+    tried: dict[SearchParams, tuple[Floats, float]] = {before: trial.shares(before)}
+    found = list(_climbed(trial, target, tried, filtered, quantized))
+    if finds_enough(tried[before][0], trial.groups, target) and before not in found:
+        found.append(before)
+    seconds = {params: tried[params][1] for params in found}
+    tried[EXACT] = np.ones(len(trial.groups)), trial.exact_seconds
+    seconds[EXACT] = trial.exact_seconds
+    bound = _WORTH_TIMING * min(seconds.values())
+    allowed = [params for params, took in seconds.items() if took <= bound]
+    times = _timed(trial, list(dict.fromkeys([before, *allowed])))
+    figures = {params: _figures(params, tried[params][0], passes) for params, passes in times.items()}
+    fastest = min(allowed, key=lambda params: figures[params].p50_ms)
+    chosen = max(
+        (figures[params] for params in allowed if not _surely_slower(times[params], times[fastest])),
+        key=lambda each: (not each.params.exact, each.recall, -each.p50_ms),
+    )
+    return Choice(figures[before], chosen, bool(found), len(tried) - 1)
+
+
+def finds_enough(shares: Floats, groups: Sequence[str], target: float) -> bool:
+    """Whether recall is surely the target: the lower end of its interval is, and so is the mean of every group.
+
+    >>> finds_enough(np.ones(60), ["leaf"] * 60, 0.98)
+    True
+    >>> finds_enough(np.r_[np.ones(570), np.full(30, 0.7)], ["leaf"] * 570 + ["above"] * 30, 0.98)
+    False
+    """
+    if lower_bound(shares) < target:
+        return False
+    names = np.array(groups)
+    return all(
+        shares[names == name].mean() >= target for name in set(groups) if (names == name).sum() >= _LEAST_IN_GROUP
+    )
+
+
+def lower_bound(shares: Floats) -> float:
+    """Lower end of the one-sided 95% interval of the mean.
+
+    >>> lower_bound(np.ones(50)), round(lower_bound(np.array([0.9, 1.0] * 50)), 4)
+    (1.0, 0.9417)
+    """
+    if len(shares) < 2:
+        return 0.0
+    return max(0.0, float(shares.mean() - _Z * shares.std(ddof=1) / math.sqrt(len(shares))))
+
+
+def _climbed(
+    trial: Measuring,
+    target: float,
+    tried: dict[SearchParams, tuple[Floats, float]],
+    filtered: bool,
+    quantized: bool,
+) -> Iterator[SearchParams]:
+    """The first rung of each ladder that finds enough."""
+    rungs = len(EFS)
+    for acorn in (False, True) if filtered else (False,):
+        for oversampling in OVERSAMPLINGS if quantized else OVERSAMPLINGS[:1]:
+            below: list[Floats] = []
+            for rung, ef in enumerate(EFS[:rungs]):
+                params = SearchParams(ef=ef, oversampling=oversampling, acorn=acorn)
+                if params not in tried:
+                    tried[params] = trial.shares(params)
+                shares = tried[params][0]
+                if finds_enough(shares, trial.groups, target):
+                    yield params
+                    rungs = rung
+                    break
+                below.append(shares)
+                if len(below) >= _EQUAL_RUNGS and all(np.array_equal(shares, each) for each in below[-_EQUAL_RUNGS:]):
+                    break
+
+
+def _timed(trial: Measuring, settings: list[SearchParams]) -> dict[SearchParams, list[Floats]]:
+    """Passes over the queries, in turn and each time beginning with another one: a busy machine slows all alike."""
+    times: dict[SearchParams, list[Floats]] = {params: [] for params in settings}
+    for repeat in range(_REPEATS):
+        first = repeat % len(settings)
+        for params in settings[first:] + settings[:first]:
+            times[params].append(trial.milliseconds(params))
+    return times
+
+
+def _surely_slower(passes: Sequence[Floats], fastest: Sequence[Floats]) -> bool:
+    """Whether the median was greater in every pass, and by more than what counts as equal over all of them."""
+    medians, least = (np.array([np.median(each) for each in one]) for one in (passes, fastest))
+    return bool((medians > least).all() and np.median(medians) > np.median(least) * _AS_FAST)
+
+
+def _figures(params: SearchParams, shares: Floats, passes: Sequence[Floats]) -> Figures:
+    return Figures(
+        params,
+        recall=float(shares.mean()),
+        recall_low=lower_bound(shares),
+        p50_ms=float(np.median([np.median(each) for each in passes])),
+        p99_ms=float(min(np.quantile(each, 0.99) for each in passes)),
+    )

@@ -1,0 +1,74 @@
+"""What tuning asks: every shape of filter that `keyphrase_filter` makes, with filters that items really have."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from keydistill.ingest.filters import Query, spread
+from keydistill.ingest.gate import GateItems
+from keydistill.retrieval import filter_shape
+from keydistill.tables import PATH_SEPARATOR
+from keydistill.vectorstore import Filter, keyphrase_filter
+
+# Of each group of a shape's queries.
+_MOST_PER_GROUP = 200
+# Least search volumes that are asked for, as quantiles: half of the keyphrases pass, and a tenth.
+_VOLUMES = (0.5, 0.9)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query of one shape.
+
+    Attributes:
+        row: Of the vector.
+        filter: The filter.
+        group: Which of the shape's queries it is like: those of a leaf category and those of one above it, and those
+            of each least volume, are told apart, because the mean over all could hide that some of them find little.
+    """
+
+    row: int
+    filter: Filter | None
+    group: str
+
+
+def queries_by_shape(items: GateItems) -> dict[str, list[Asked]]:
+    """Shape to its queries; shapes with few conditions first.
+
+    Args:
+        items: Row n of the vectors is query n of these.
+    """
+    volumes = _least_volumes(items)
+    found: dict[str, dict[str, list[Asked]]] = {}
+    for row, query in enumerate(items.queries):
+        for filter, group in _filters(query, volumes):
+            groups = found.setdefault(filter_shape(filter), {})
+            groups.setdefault(group, []).append(Asked(row, filter, group))
+    return {
+        shape: [asked for group in found[shape].values() for asked in spread(group, _MOST_PER_GROUP)]
+        for shape in sorted(found, key=lambda shape: (shape.count(" + "), shape))
+    }
+
+
+def _filters(query: Query, volumes: list[int]) -> Iterator[tuple[Filter, str]]:
+    levels: list[tuple[str | None, str]] = [(None, "")]
+    if query.leaf is not None:
+        levels += [(query.leaf, "leaf"), *((category, "above") for category in _above(query))]
+    for category, level in levels:
+        for site in [None] if query.site is None else [None, query.site]:
+            for volume in [None, *volumes]:
+                group = f"{level} volume {volume}" if volume is not None else level
+                yield keyphrase_filter(category=category, site=site, min_search_volume=volume), group
+
+
+def _above(query: Query) -> list[str]:
+    """Every category above the leaf that is known."""
+    names = (query.leaf or "").split(PATH_SEPARATOR)
+    above = [PATH_SEPARATOR.join(names[:depth]) for depth in range(1, len(names))]
+    return above or [category for category in [query.parent] if category is not None]
+
+
+def _least_volumes(items: GateItems) -> list[int]:
+    known = [row["search_volume"] for row in items.profile.sample if row["search_volume"] is not None]
+    return sorted({int(value) for value in np.quantile(known, _VOLUMES)}) if known else []

@@ -1,0 +1,187 @@
+"""`keydistill tune`: search settings for each shape of filter, measured on a collection and kept in its metadata."""
+
+import time
+from pathlib import Path
+
+from keydistill.encoders import Student, Vectors
+from keydistill.errors import CollectionStateError, InputError, RunBusyError, RunError, StudentMismatchError
+from keydistill.ingest.aliases import AliasHistory, content_lease, patiently
+from keydistill.ingest.gate import embedded, gate_items
+from keydistill.ingest.snapshot import RunSources
+from keydistill.ingest.tuning.choice import choose
+from keydistill.ingest.tuning.queries import Asked, queries_by_shape
+from keydistill.ingest.tuning.report import ShapeReport, TuningReport
+from keydistill.ingest.tuning.trial import Trial
+from keydistill.progress import NoProgress, Progress
+from keydistill.retrieval import NO_FILTER, SEARCH_KEY, live_collection
+from keydistill.runs import ReindexRun, RunStore, now, reindex_of
+from keydistill.settings import Settings
+from keydistill.vectorstore import CollectionInfo, Engine, SearchParams
+
+# With fewer a shape is not tuned: the mean over their queries says too little.
+LEAST_ITEMS = 50
+# A sync of millions of keyphrases holds the lease for that long.
+_PATIENCE_SECONDS = 1_800.0
+
+
+class Tuner:
+    """Measures a collection, and writes what came of it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        store: RunStore,
+        *,
+        sources: RunSources | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Say where things are.
+
+        Args:
+            settings: Of the alias; `search_ef` and `search_oversampling` are what shapes are searched with that are not
+                tuned, and what is compared with.
+            engine: Has the collection.
+            store: Has the runs and leases.
+            sources: Where students and snapshots are; None takes what the records say.
+            progress: Told about the steps.
+        """
+        self._settings, self._engine, self._store = settings, engine, store
+        self._sources = sources or RunSources(settings, store)
+        self._progress = progress or NoProgress()
+
+    def measure(
+        self,
+        collection: str | None = None,
+        *,
+        items: Path | None = None,
+        target: float = 0.98,
+        queries: int = 500,
+    ) -> TuningReport:
+        """Find settings for every shape; changes nothing.
+
+        Args:
+            collection: Its name, or an alias of it; None takes what is live.
+            items: File of items to ask with; None takes `gate_items`, and without one keyphrases of the inventory.
+            target: Least recall@10 of every shape.
+            queries: Items that are asked for, at the most.
+
+        Raises:
+            CollectionNotFoundError: There is no such collection, or nothing is live.
+            CollectionStateError: It is still building.
+            RunError: No run on record built it.
+            StudentError: The student that built it cannot be found any more.
+            InputError: The file of items cannot be read, or there are too few queries for any shape.
+        """
+        began = time.monotonic()
+        self._progress.start("tune: load", None, "")
+        info = self._info(collection)
+        if info.state != "ready":
+            raise CollectionStateError(f"collection {info.name} is {info.state}, expected a ready one; resume its run")
+        owner = self._owner(info.name)
+        student = self._student(owner, info)
+        snapshot = self._sources.snapshot(str(info.metadata.get("snapshot_run", owner.id)))
+        changed = {"gate_sample": queries, "gate_items": items or self._settings.gate_items}
+        asked_for = gate_items(self._settings.model_copy(update=changed), snapshot)
+        vectors = embedded(student, asked_for.queries)
+        asked = queries_by_shape(asked_for)
+        shapes, too_few = self._shapes(info, vectors, asked, target)
+        if not shapes:
+            raise InputError(
+                f"collection {info.name} cannot be tuned: no shape of filter is asked for by {LEAST_ITEMS} of "
+                f"{asked_for.about}; give more items with --items, or leave it to search_ef and search_oversampling"
+            )
+        return TuningReport(
+            collection=info.name,
+            student_version=student.version,
+            target=target,
+            measured_at=now(),
+            items=asked_for.about,
+            seconds=round(time.monotonic() - began, 3),
+            shapes=tuple(shapes),
+            too_few=too_few,
+        )
+
+    def write(self, report: TuningReport) -> str:
+        """Put what was found into the metadata of the collection that was measured.
+
+        A sync that is under way is waited for. Where it put a changed copy in the collection's place, the copy gets it:
+        what was found holds for a few keyphrases more, too.
+
+        Returns:
+            Name of the collection that has it.
+
+        Raises:
+            CollectionNotFoundError: The collection is gone.
+            RunBusyError: The sync does not end.
+        """
+        return self._set(report.collection, report.tuned.as_dict())
+
+    def forget(self, collection: str | None = None) -> str:
+        """Take a collection's tuned settings back; the settings decide again. See `write`."""
+        return self._set(self._info(collection).name, None)
+
+    def _info(self, collection: str | None) -> CollectionInfo:
+        return live_collection(self._settings, self._engine) if collection is None else self._engine.info(collection)
+
+    def _set(self, collection: str, value: dict[str, object] | None) -> str:
+        owner = self._owner(collection)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                # Under the lease of syncs: one that copies the collection would leave behind what is written meanwhile.
+                with patiently(self._store, content_lease(owner), owner.id) as lease:
+                    target = self._present(owner)
+                    lease.check()
+                    self._engine.set_metadata(target, {SEARCH_KEY: value})
+                    return target
+            except RunBusyError:
+                if time.monotonic() > deadline:
+                    raise
+
+    def _present(self, owner: ReindexRun) -> str:
+        """What a run's collection is now. A sync that was killed may have moved the alias, and not the record."""
+        live = self._engine.aliases().get(owner.alias)
+        of_live = None if live is None else self._history().owner_of(live)
+        if live is not None and of_live is not None and of_live.id == owner.id:
+            return live
+        return reindex_of(self._store.load(owner.id)).collection
+
+    def _owner(self, collection: str) -> ReindexRun:
+        owner = self._history().owner_of(collection)
+        if owner is None:
+            raise RunError(
+                f"collection {collection} was built by no run that is on record here; build one with "
+                "`keydistill reindex INVENTORY`, which can be tuned"
+            )
+        return owner
+
+    def _history(self) -> AliasHistory:
+        return AliasHistory(self._engine, self._store, self._settings.alias)
+
+    def _student(self, owner: ReindexRun, info: CollectionInfo) -> Student:
+        student = self._sources.student_of(owner)
+        if student.version != info.metadata.get("student_version"):
+            raise StudentMismatchError(
+                f"collection {info.name} says that student {info.metadata.get('student_version')} built it, its run "
+                f"says {student.version}; build it anew with `keydistill reindex INVENTORY`"
+            )
+        return student
+
+    def _shapes(
+        self, info: CollectionInfo, vectors: Vectors, asked: dict[str, list[Asked]], target: float
+    ) -> tuple[list[ShapeReport], dict[str, int]]:
+        before = SearchParams(ef=self._settings.search_ef, oversampling=self._settings.search_oversampling)
+        quantized = info.metadata.get("index", {}).get("quantization") != "none"
+        found: list[ShapeReport] = []
+        too_few: dict[str, int] = {}
+        self._progress.start("tune: measure", len(asked), "shapes")
+        for shape, queries in asked.items():
+            trial = Trial(self._engine, info.name, vectors, queries)
+            if trial.items < LEAST_ITEMS:
+                too_few[shape] = trial.items
+            else:
+                choice = choose(trial, target, before, filtered=shape != NO_FILTER, quantized=quantized)
+                found.append(ShapeReport(shape, len(trial.groups), trial.passing(), choice))
+            self._progress.advance(1)
+        return found, too_few

@@ -1,0 +1,78 @@
+"""What a worker process keeps open: settings, store, engine, the student. One per process, made after the fork.
+
+torch hangs in a child if its parent has used it (https://github.com/pytorch/pytorch/issues/17199), connections must not
+be shared, and a process of the pool has four seconds to start: so everything is opened when it is first needed.
+"""
+
+import os
+from functools import cached_property
+
+from keydistill.execution.sources import shared_sources
+from keydistill.ingest.snapshot import RunSources
+from keydistill.ingest.steps import ReindexSteps, SyncSteps
+from keydistill.runs import RecordedProgress, RedisRunStore, ReindexRun, SyncRun, open_store
+from keydistill.settings import Settings, load_settings
+from keydistill.vectorstore import Engine
+
+
+class WorkerProcess:
+    """Opened parts of a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.pid = os.getpid()
+
+    @cached_property
+    def store(self) -> RedisRunStore:
+        """Runs and leases."""
+        store = open_store(self.settings)
+        assert isinstance(store, RedisRunStore)
+        return store
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The Qdrant server."""
+        from keydistill.vectorstore import open_engine
+
+        return open_engine(self.settings)
+
+    @cached_property
+    def sources(self) -> RunSources:
+        """Students and snapshots, from this machine or the shared storage; the student is kept from part to part."""
+        return shared_sources(self.settings, self.store)
+
+    @cached_property
+    def embedding(self) -> ReindexSteps:
+        """Steps of a worker that embeds."""
+        return ReindexSteps(self.settings, self.engine, self.store, sources=self.sources)
+
+    def steps(self, run: ReindexRun) -> ReindexSteps:
+        """Steps that tell the run's record how far they are."""
+        return ReindexSteps(
+            self.settings,
+            self.engine,
+            self.store,
+            RecordedProgress(self.store, run.id),
+            sources=self.sources,
+        )
+
+    def sync_steps(self, run: SyncRun) -> SyncSteps:
+        """Steps of a sync, which tell its record how far they are; the student is that of `embedding`."""
+        return SyncSteps(
+            self.settings.model_copy(update={"alias": run.alias}),
+            self.engine,
+            self.store,
+            RecordedProgress(self.store, run.id),
+            sources=self.sources,
+        )
+
+
+_present: WorkerProcess | None = None
+
+
+def worker_process() -> WorkerProcess:
+    """That of this process."""
+    global _present
+    if _present is None or _present.pid != os.getpid():
+        _present = WorkerProcess(load_settings())
+    return _present

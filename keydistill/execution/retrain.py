@@ -1,0 +1,285 @@
+"""A retrain as a run: its record, its lease, and who carries out which stages."""
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+from keydistill.distillation.registry import Registry, resolve_assistant, resolve_student
+from keydistill.distillation.retrain import STAGES, Retrain, RetrainResult, StageResult
+from keydistill.errors import (
+    KeydistillError,
+    LeaseLostError,
+    RedisUnavailableError,
+    RunBusyError,
+    RunError,
+    RunNotFoundError,
+    RunStateError,
+)
+from keydistill.execution.judge_choice import judge_of
+from keydistill.execution.retrain_order import RetrainOrder
+from keydistill.files import file_lock
+from keydistill.progress import Progress
+from keydistill.runs import (
+    Executor,
+    Lease,
+    RecordedProgress,
+    RedisRunStore,
+    RetrainRun,
+    Run,
+    RunStore,
+    new_run_id,
+    now,
+    present_user,
+)
+from keydistill.settings import Settings
+
+Warn = Callable[[str], object]
+
+# A stage takes hours; whoever was cancelled, or slept through the end of its lease, is to stop sooner.
+_SECONDS_BETWEEN_LOOKS = 2.0
+_SECONDS_AFTER_A_FAILURE = 30.0
+# The record is not ours to change then: it was cancelled, another process goes on with it, or it cannot be reached.
+_NOT_A_FAILURE = (RunStateError, RunBusyError, LeaseLostError, RunNotFoundError, RedisUnavailableError)
+
+
+def new_retrain(
+    settings: Settings, order: RetrainOrder, *, executor: Executor = "local", started_by: str | None = None
+) -> RetrainRun:
+    """The record of a retrain that is not begun, and in no store yet.
+
+    Raises:
+        InputError: A file or folder is missing.
+        SettingsError: There is no judge, or several.
+        TrainingError: The recipe cannot be followed.
+        ModelNotFoundError: The present student or assistant is in no registry.
+    """
+    order = order.with_judge_of(settings).absolute()
+    order.check(settings)
+    made = now()
+    return RetrainRun(
+        id=new_run_id(),
+        kind="retrain",
+        state="planned",
+        created_at=made,
+        updated_at=made,
+        executor=executor,
+        started_by=started_by or present_user(),
+        order=order.model_dump(mode="json"),
+        present_student=resolve_student(settings),
+        present_assistant=resolve_assistant(settings),
+    )
+
+
+def next_stage(run: Run) -> str:
+    """The first stage that is not done; "register" after all of them."""
+    done = retrain_of(run).stages_done
+    return next((stage for stage in STAGES if stage not in done), "register")
+
+
+def retrain_of(run: Run) -> RetrainRun:
+    """A record that must be that of a retrain.
+
+    Raises:
+        RunStateError: It is of another kind.
+    """
+    if not isinstance(run, RetrainRun):
+        raise RunStateError(f"run {run.id} is a {run.kind}; go on with it by `keydistill {run.kind} --resume {run.id}`")
+    return run
+
+
+class Retrainer:
+    """Carries retrains out.
+
+    Attributes:
+        run: The run at hand, as it was last recorded.
+        result: What came of it, once it is done.
+    """
+
+    def __init__(self, settings: Settings, store: RunStore, progress: Progress, warn: Warn) -> None:
+        """Open nothing yet; `warn` is told of the run that is made, and of rows that cannot be used."""
+        self._settings = settings
+        self._store = store
+        self._progress = progress
+        self._warn = warn
+        self.run: RetrainRun | None = None
+        self.result: RetrainResult | None = None
+
+    def start(self, order: RetrainOrder) -> RetrainRun:
+        """Make a run and carry it out; see `resume` for what it returns and raises."""
+        run = new_retrain(self._settings, order)
+        with self._store.lease(run.lease_name, run.id) as lease:
+            self._store.add(run)
+            # Whoever is killed must know what to resume.
+            self._warn(f"retrain {run.id}")
+            return self.carry_out(run, lease)
+
+    def resume(self, run_id: str) -> RetrainRun:
+        """Take up a retrain that was interrupted or failed, and carry it to its end.
+
+        Raises:
+            RunStateError: It is over.
+            RunBusyError: Another process is working on it.
+            KeydistillError: A stage failed; the record says why.
+        """
+        run = retrain_of(self._store.load(run_id))
+        with self._store.lease(run.lease_name, run.id) as lease, self._alone_in(self._folder(run)):
+            if isinstance(self._store, RedisRunStore):
+                self._store.restore(run.id)
+            # Ours from now on: workers must not take it up when this process is interrupted.
+            reopened = self._store.update(run.id, lambda now: now.reopened().changed(executor="local"), lease)
+            return self._carry_out(retrain_of(reopened), lease, STAGES)
+
+    def carry_out(self, run: RetrainRun, lease: Lease, only: Collection[str] = STAGES) -> RetrainRun:
+        """Do the stages in `only`, as far as they come one after the other; see `resume`."""
+        with self._alone_in(self._folder(run)):
+            return self._carry_out(run, lease, only)
+
+    def _carry_out(self, run: RetrainRun, lease: Lease, only: Collection[str]) -> RetrainRun:
+        self.run = run
+        try:
+            if run.state == "planned":
+                self._update(lambda now: now.moved("training"), lease)
+            guard = self._guard(lease)
+            progress = _WatchedProgress(self._progress, RecordedProgress(self._store, run.id), guard)
+            work = self._work(run)
+            self._forget_stages(work, lease)
+            self.result = work.run(progress, only=only, guard=guard, on_stage=lambda stage: self._record(stage, lease))
+            if self.result is not None:
+                guard()
+                self._finish(run, self.result, lease)
+        except KeyboardInterrupt:
+            raise  # resumable as it is
+        except _NOT_A_FAILURE:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            # Not where the lease was lost meanwhile: then it is the record of another process's work.
+            with suppress(OSError, RunError):
+                self._store.update(run.id, lambda now: now.failed(reason), lease)
+            if isinstance(error, KeydistillError):
+                raise type(error)(
+                    f"run {run.id} failed: {reason}; mend it, then `keydistill retrain --resume {run.id}`"
+                ) from error
+            raise
+        return self.run
+
+    def plan(self, order: RetrainOrder, run: RetrainRun | None = None) -> dict[str, bool]:
+        """Stage to whether its output is there already; changes nothing."""
+        return self._work(run or new_retrain(self._settings, order)).plan()
+
+    def _work(self, run: RetrainRun) -> Retrain:
+        order = RetrainOrder.of(run.order)
+        self._progress.start("read", None, "")
+        return Retrain(
+            self._folder(run),
+            order.inputs(self._settings, self._warn),
+            judge_of(self._settings, order.model_dump()),
+            Registry.of(self._settings),
+            student=run.present_student,
+            assistant=run.present_assistant,
+            recipe=order.recipe(),
+            cache=self._settings.home / "judgments.sqlite",
+            threads=self._settings.threads,
+        )
+
+    def _folder(self, run: RetrainRun) -> Path:
+        return self._settings.home / "retrains" / run.id
+
+    def _guard(self, lease: Lease) -> Callable[[], None]:
+        def guard() -> None:
+            lease.check()
+            state = self._store.load(lease.run_id).state
+            if state != "training":
+                raise RunStateError(f"run {lease.run_id} is {state}: it stops here; what is done is kept")
+
+        return guard
+
+    def _forget_stages(self, work: Retrain, lease: Lease) -> None:
+        """Take out of the record what must be done again, since an input or a setting changed after it was done."""
+        assert self.run is not None
+        there = work.plan()
+        if any(not there[name] for name in self.run.stages_done):
+            self._update(
+                lambda run: run.changed(stages_done=tuple(name for name in run.stages_done if there[name])), lease
+            )
+
+    def _record(self, stage: StageResult, lease: Lease) -> None:
+        def done(run: RetrainRun) -> RetrainRun:
+            # One that was only found to be there ends no attempt: else two workers that do not agree on what must be
+            # done again would send the run to and fro for ever.
+            attempts = {name: count for name, count in run.attempts.items() if name != stage.name or stage.skipped}
+            return run.changed(
+                stages_done=tuple(dict.fromkeys((*run.stages_done, stage.name))),
+                timings={**run.timings, stage.name: round(stage.seconds, 3)},
+                results={**run.results, stage.name: stage.result},
+                attempts=attempts,
+            )
+
+        self._update(done, lease)
+
+    def _finish(self, run: RetrainRun, result: RetrainResult, lease: Lease) -> None:
+        if RetrainOrder.of(run.order).promote:
+            for version in (result.assistant, result.student):
+                Registry.of(self._settings).promote(version, reason=f"retrain {run.id}")
+        self._update(
+            lambda now: now.moved(
+                "done",
+                student=result.student.full_name,
+                assistant=result.assistant.full_name,
+                report=str(result.report),
+                attempts={},
+            ),
+            lease,
+        )
+
+    def _update(self, change: Callable[[RetrainRun], RetrainRun], lease: Lease) -> None:
+        assert self.run is not None
+        changed = self._store.update(self.run.id, lambda run: change(cast(RetrainRun, run)), lease)
+        self.run = cast(RetrainRun, changed)
+
+    @contextmanager
+    def _alone_in(self, folder: Path) -> Iterator[None]:
+        """A lease may run out while its process is only paused: two must not write the same files."""
+        lock = folder / ".lock"
+        try:
+            with file_lock(lock, blocking=False):
+                yield
+        except BlockingIOError:
+            raise RunBusyError(f"another process still works in {folder}; wait for it, or end it") from None
+
+
+class _WatchedProgress:
+    """Progress that is shown and recorded; every few seconds it looks whether the work should go on.
+
+    What the look raises goes through the stage as Ctrl-C would: checkpoints and judgments are kept.
+    """
+
+    def __init__(self, shown: Progress, recorded: Progress, look: Callable[[], None]) -> None:
+        self._told = (shown, recorded)
+        self._look = look
+        self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        """See `Progress.start`."""
+        for told in self._told:
+            told.start(step, total, unit)
+        self._look_now_and_then()
+
+    def advance(self, count: int) -> None:
+        """See `Progress.advance`."""
+        for told in self._told:
+            told.advance(count)
+        self._look_now_and_then()
+
+    def _look_now_and_then(self) -> None:
+        if time.monotonic() < self._next_look:
+            return
+        pause = _SECONDS_BETWEEN_LOOKS
+        try:
+            self._look()
+        except RedisUnavailableError:
+            # Training goes on while Redis is away; before the next stage it must be there.
+            pause = _SECONDS_AFTER_A_FAILURE
+        self._next_look = time.monotonic() + pause

@@ -1,0 +1,155 @@
+"""What a retrain is asked to do: checked, kept in the run's record, and turned into inputs, recipe and judge."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from keydistill.errors import InputError
+from keydistill.execution.judge_choice import check_judge
+from keydistill.execution.order import Order
+from keydistill.settings import Settings
+
+if TYPE_CHECKING:
+    from keydistill.distillation.retrain import RetrainInputs, RetrainRecipe
+    from keydistill.distillation.signals import SignalFiles
+
+
+class RetrainOrder(Order):
+    """The options of `keydistill retrain`; None leaves a choice to the recipe. Keys of judges stay in the settings."""
+
+    kind: ClassVar[str] = "retrain"
+
+    signals: Path
+    inventory: tuple[Path, ...] = ()
+    labels: Path | None = None
+    local: Path | None = None
+    simulation: Path | None = None
+    endpoint: str | None = None
+    model: str | None = None
+    prompt: Path | None = None
+    judged_pairs: int | None = Field(default=None, ge=1)
+    budget_tokens: int | None = Field(default=None, ge=0)
+    mined_items: int | None = Field(default=None, ge=1)
+    assistant_size: str | None = None
+    assistant_epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    shape: Literal["six", "three", "static"] | None = None
+    layers: int | None = Field(default=None, ge=1)
+    epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    distillation_loss: Literal["pearson", "margin_mse", "cosent", "kl"] | None = None
+    clicks_share: float | None = Field(default=None, ge=0, lt=1)
+    int8: bool | None = None
+    seed: int = 0
+    promote: bool = False
+
+    def absolute(self) -> Self:
+        """The same order, to be carried out from any folder."""
+        paths = {
+            name: value.absolute() for name in type(self).model_fields if isinstance(value := getattr(self, name), Path)
+        }
+        return self.model_copy(update={**paths, "inventory": tuple(path.absolute() for path in self.inventory)})
+
+    def with_judge_of(self, settings: Settings) -> Self:
+        """The same order with the judge of the settings where it names none: it is the same one for all who work on it.
+
+        A stage is done again where another judge is asked for, and the machines' settings may differ.
+        """
+        if self.labels or self.simulation:
+            return self
+        chosen: dict[str, Any] = {"prompt": self.prompt or settings.judge_prompt}
+        if not self.local:
+            chosen |= {"endpoint": self.endpoint or settings.judge_url, "model": self.model or settings.judge_model}
+        return self.model_copy(update=chosen)
+
+    def check(self, settings: Settings) -> None:
+        """See that the files are there and the names are known, before there is a run.
+
+        Raises:
+            InputError: A file or folder is missing.
+            SettingsError: There is no judge, or several, or one that cannot be.
+            TrainingError: The recipe cannot be followed, as with an assistant of unknown size.
+        """
+        self.recipe()
+        self.files()
+        for path in (*self.inventory, self.labels, self.local, self.simulation, self.prompt):
+            if path is not None and not path.exists():
+                raise InputError(f"{path} is not there; name a file or folder that the workers of queue train can read")
+        check_judge(settings, self.model_dump())
+
+    def files(self) -> "SignalFiles":
+        """The files of the signals.
+
+        Raises:
+            InputError: The folder is missing, or has no items.
+        """
+        from keydistill.distillation.signals import SignalFiles
+
+        if not self.signals.is_dir():
+            raise InputError(f"{self.signals} is no folder; name one that `keydistill signals import` wrote")
+        found = SignalFiles.of_folder(self.signals)
+        if not found.items:
+            raise InputError(f"{self.signals} has no items.parquet; a student reads titles: add the items")
+        return found
+
+    def recipe(self) -> "RetrainRecipe":
+        """How it goes."""
+        from keydistill.distillation.retrain import RetrainRecipe
+
+        base = RetrainRecipe(seed=self.seed)
+        given = {name: value for name, value in self.model_dump().items() if value is not None}
+
+        def chosen(**names: str) -> dict[str, Any]:
+            return {field: given[option] for field, option in names.items() if option in given}
+
+        return replace(
+            base,
+            mining=replace(base.mining, **chosen(items="mined_items", seed="seed")),
+            assistant=replace(base.assistant, **chosen(size="assistant_size", epochs="assistant_epochs", seed="seed")),
+            student=replace(
+                base.student,
+                **chosen(
+                    shape="shape",
+                    layers="layers",
+                    epochs="epochs",
+                    distillation_loss="distillation_loss",
+                    clicks_share="clicks_share",
+                    int8="int8",
+                    seed="seed",
+                ),
+            ),
+            **chosen(judged_pairs="judged_pairs", budget_tokens="budget_tokens"),
+        )
+
+    def inputs(self, settings: Settings, warn: Callable[[str], object]) -> "RetrainInputs":
+        """What is learnt from; `warn` is told of rows that cannot be used.
+
+        Raises:
+            InputError: A file cannot be read, or too many of its rows cannot be used.
+        """
+        from keydistill.distillation.retrain import RetrainInputs
+        from keydistill.distillation.signals import load_clicks, load_items, load_judgments, load_search_relevance
+        from keydistill.ingest.snapshot import read_inventory, read_table
+
+        found = self.files()
+        keyphrases = [*self.inventory] or [self.signals / "inventory.parquet"]
+        loaders = {"clicks": load_clicks, "search_relevance": load_search_relevance, "judgments": load_judgments}
+        files = {name: [*getattr(found, name)] for name in loaders}
+        return RetrainInputs(
+            items=read_table("items", found.items, settings, load_items, warn),
+            inventory=read_inventory(keyphrases, settings),
+            **{
+                name: read_table(
+                    name.replace("_", " "),
+                    paths,
+                    settings,
+                    partial(loaders[name], max_keyphrase_chars=settings.max_keyphrase_chars),
+                    warn,
+                )
+                for name, paths in files.items()
+                if paths
+            },
+            files={"items": [*found.items], "inventory": keyphrases, **files},
+        )

@@ -1,0 +1,83 @@
+"""The folder beside an output in which unfinished work waits to be taken up again."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from keydistill.errors import StorageError
+from keydistill.files.disk import replace_json
+
+_KEY = "key.json"
+_LOCK = "lock"
+
+
+@contextmanager
+def work_folder(out: Path, purpose: str, key: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder `.OUT.PURPOSE` beside `out` for this process alone.
+
+    What an earlier attempt left in it is there if that one had the same key, and is removed otherwise. The folder goes
+    when the block ends well or has left nothing in it, and stays when it does not or when the process is killed.
+
+    Args:
+        out: What the work will become.
+        purpose: Ends the folder's name.
+        key: All that decides the result, fit for JSON.
+
+    Raises:
+        StorageError: Another process is at work on the same output.
+    """
+    folder = out.with_name(f".{out.name}.{purpose}")
+    with _held(folder, out):
+        if _read_key(folder) != json.loads(json.dumps(key)):
+            for left in folder.iterdir():
+                if left.name != _LOCK:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            replace_json(folder / _KEY, key)
+        try:
+            yield folder
+        except BaseException:
+            if {left.name for left in folder.iterdir()} == {_KEY, _LOCK}:
+                shutil.rmtree(folder)
+            raise
+        # First, so that nobody who is killed here leaves half of the work to be taken for all of it.
+        (folder / _KEY).unlink()
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _held(folder: Path, out: Path) -> Iterator[None]:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise StorageError(f"another process is at work on {out}; wait for it, or name another output") from None
+        # Who held it before may have removed the folder between our two steps; then we hold the lock of nothing.
+        try:
+            same = os.path.samestat(os.fstat(handle), os.stat(folder / _LOCK))
+        except FileNotFoundError:
+            same = False
+        if same:
+            break
+        os.close(handle)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _read_key(folder: Path) -> Any:
+    try:
+        return json.loads((folder / _KEY).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None

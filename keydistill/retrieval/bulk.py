@@ -1,0 +1,95 @@
+"""Recommendations for a whole file of items."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from keydistill.retrieval.items import Item, read_items
+from keydistill.retrieval.output import SCHEMA, rows_of
+from keydistill.retrieval.retriever import Retriever
+from keydistill.tables import PATH_SEPARATOR, RejectLog, open_table
+from keydistill.vectorstore import Filter, keyphrase_filter
+
+MatchCategory = Literal["none", "leaf", "parent"]
+
+# Items per forward pass and batched query.
+_BATCH_ITEMS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class BulkSummary:
+    """What `recommend_file` did; `short` counts items that got fewer keyphrases than asked for."""
+
+    items: int
+    rejected: int
+    recommendations: int
+    short: int
+    rejects_file: Path | None
+
+
+def item_filter(item: Item, *, match_category: MatchCategory = "none", min_search_volume: int | None = None) -> Filter:
+    """The filter for one item: its site, and its category or that one's parent, where it has them."""
+    category = item.category if match_category != "none" else None
+    if category is not None and match_category == "parent":
+        category = category.rpartition(PATH_SEPARATOR)[0] or category
+    return keyphrase_filter(category=category, site=item.site, min_search_volume=min_search_volume)
+
+
+def recommend_file(
+    retriever: Retriever,
+    files: Sequence[Path],
+    out: Path,
+    *,
+    limit: int = 10,
+    match_category: MatchCategory = "none",
+    min_search_volume: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> BulkSummary:
+    """Read items, recommend, write; memory does not grow with the files.
+
+    Args:
+        retriever: The live collection with its student.
+        files: Items; see `read_items`.
+        out: CSV, JSONL or Parquet file. Rows that were no items go to a `.rejects.parquet` beside it.
+        limit: Keyphrases per item at the most.
+        match_category: Whether a keyphrase must belong to the item's leaf category or to its parent.
+        min_search_volume: Least search volume.
+        progress: Called with the number of items done.
+
+    Raises:
+        InputError: A file cannot be read, or `out` has an unknown extension.
+    """
+    items = recommendations = short = 0
+    rejects_path = out.with_name(out.name + ".rejects.parquet")
+    draft = rejects_path.with_name(f".{rejects_path.name}.{os.getpid()}")
+    try:
+        with open_table(out, SCHEMA) as write, RejectLog(draft) as rejects:
+            for batch in _rebatched(read_items(files, rejects)):
+                filters = [
+                    item_filter(item, match_category=match_category, min_search_volume=min_search_volume)
+                    for item in batch
+                ]
+                found = retriever.recommend(
+                    [item.title for item in batch], limit, filters, categories=[item.category for item in batch]
+                )
+                write(rows_of(batch, found))
+                items += len(batch)
+                recommendations += sum(map(len, found))
+                short += sum(len(hits) < limit for hits in found)
+                if progress is not None:
+                    progress(len(batch))
+        if rejects.count:
+            draft.replace(rejects_path)
+        else:
+            rejects_path.unlink(missing_ok=True)
+    finally:
+        draft.unlink(missing_ok=True)
+    return BulkSummary(items, rejects.count, recommendations, short, rejects_path if rejects.count else None)
+
+
+def _rebatched(batches: Iterable[list[Item]]) -> Iterator[list[Item]]:
+    for batch in batches:
+        for start in range(0, len(batch), _BATCH_ITEMS):
+            yield batch[start : start + _BATCH_ITEMS]

@@ -1,0 +1,303 @@
+"""Retrieval that follows the alias: student and collection change as one, under load, and no query notices."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Self, TypeVar
+
+from keydistill.errors import CollectionNotFoundError, KeydistillError, VectorStoreError
+from keydistill.retrieval.answers import Answer, LiveStatus, ReadyQuery
+from keydistill.retrieval.failures import Failures, TooSoonError
+from keydistill.retrieval.generation import (
+    Generation,
+    QueryVector,
+    Recommendation,
+    StudentLoader,
+    alias_target,
+    search_params,
+    student_loader,
+)
+from keydistill.retrieval.holds import Holds
+from keydistill.retrieval.tuned_search import tuned_params
+from keydistill.settings import Settings
+from keydistill.vectorstore import Engine, Filter, Hit, SearchParams
+
+_log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+# Generations that one query tries: each was deleted while it asked, so there is no grace time to speak of.
+_TRIES = 10
+
+
+class LiveRetriever:
+    """Finds keyphrases with whatever generation the alias names, for services that run for long.
+
+    A thread looks at the alias every `poll_seconds`, and a query that finds its collection deleted has it looked at
+    at once. The next student is loaded, and its collection asked once, beside the generation that answers; then they
+    change places. Queries that are in flight end on the generation that they began with, and when the last has ended,
+    that student's memory and what is open of its collection are let go of. While the next generation cannot be loaded,
+    the present one goes on and `status` says why.
+
+    Threads share one. Processes do not: open it after a fork, in the process that uses it. The engine stays the
+    caller's, who closes it after the retriever.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        alias: str,
+        load_student: StudentLoader,
+        *,
+        params: SearchParams | None = None,
+        untuned: SearchParams | None = None,
+        poll_seconds: float = 1.0,
+    ) -> None:
+        """Load the generation that the alias names, and begin to watch the alias.
+
+        Args:
+            engine: Where the collections are.
+            alias: The name behind which the live collection stands.
+            load_student: Loads a student; called in the thread that watches, too.
+            params: How hard all queries look; None takes what was tuned, see `Generation.of`.
+            untuned: How hard queries look whose shape of filter was not tuned.
+            poll_seconds: How often to look at the alias.
+
+        Raises:
+            CollectionNotFoundError: Nothing is live yet.
+            StudentError: The student cannot be found any more, or is another one now.
+        """
+        self._engine, self._alias, self._load_student = engine, alias, load_student
+        self._params, self._untuned = params, untuned
+        self._poll_seconds = poll_seconds
+        self._pid = os.getpid()
+        self._wake = threading.Event()
+        self._closing = False
+        # Held by whoever looks at the alias and loads; it guards what follows.
+        self._looking = threading.Lock()
+        self._failures = Failures(alias, poll_seconds)
+        self._trying: str | None = None
+        self._holds = Holds(self._loaded(self._ask_alias(), []), self._wake.set)
+        self._since, self._changes = datetime.now(UTC), 0
+        self._watcher = threading.Thread(target=self._watch, name=f"keydistill-alias-{alias}", daemon=True)
+        self._watcher.start()
+
+    @classmethod
+    def open(cls, settings: Settings, engine: Engine) -> Self:
+        """The retriever that the settings ask for; see `LiveRetriever` for the errors."""
+        return cls(
+            engine,
+            settings.alias,
+            student_loader(settings),
+            untuned=search_params(settings),
+            poll_seconds=settings.alias_poll_seconds,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def recommend(
+        self,
+        titles: Sequence[str],
+        limit: int = 10,
+        filters: Sequence[Filter | None] | None = None,
+        *,
+        categories: Sequence[str | None] | None = None,
+    ) -> Answer[Recommendation]:
+        """The `limit` keyphrases nearest to each title, all by one generation; see `Generation.recommend`.
+
+        Raises:
+            CollectionNotFoundError: The collection is gone, and what the alias names now cannot be loaded.
+            EngineUnavailableError: The server does not answer.
+        """
+        return self._asked(lambda generation: generation.recommend(titles, limit, filters, categories=categories))
+
+    def embed(self, titles: Sequence[str], categories: Sequence[str | None] | None = None) -> list[QueryVector]:
+        """Query vectors by the student of now; see `Generation.embed`."""
+        with self.generation() as generation:
+            return generation.embed(titles, categories)
+
+    def query(
+        self, vectors: Sequence[QueryVector], limit: int = 10, filters: Sequence[Filter | None] | None = None
+    ) -> Answer[Hit]:
+        """The points nearest to each vector; see `Generation.query`.
+
+        Raises:
+            StudentMismatchError: The student has changed since the vectors were embedded; embed the items again.
+            CollectionNotFoundError: The collection is gone, and what the alias names now cannot be loaded.
+        """
+        return self._asked(lambda generation: generation.query(vectors, limit, filters))
+
+    def ready_query(self, title: str, category: str | None = None) -> ReadyQuery:
+        """Collection, student version and vector for a service that asks Qdrant itself; see docs/serving.md."""
+        return self.ready_queries([title], [category])[0]
+
+    def ready_queries(self, titles: Sequence[str], categories: Sequence[str | None] | None = None) -> list[ReadyQuery]:
+        """`ready_query` for n items, all of one generation."""
+        with self.generation() as generation:
+            return [
+                ReadyQuery(generation.collection, query.student_version, query.vector)
+                for query in generation.embed(titles, categories)
+            ]
+
+    def generation(self) -> AbstractContextManager[Generation]:
+        """The generation of now, for a block that needs one and the same throughout; it ends what it began.
+
+        Raises:
+            VectorStoreError: The retriever is closed, or was opened before a fork.
+        """
+        if os.getpid() != self._pid:
+            raise VectorStoreError(
+                f"this retriever was opened by process {self._pid}, before a fork; open one in each process that asks"
+            )
+        return self._holds.using()
+
+    def refresh(self) -> None:
+        """Look at the alias now, and return when what it names answers, with the search settings tuned for it by now.
+
+        Raises:
+            KeydistillError: It cannot be loaded; what answered before goes on.
+        """
+        with self._looking:
+            self._look()
+            self._take_tuning()
+
+    def status(self) -> LiveStatus:
+        """How it is; never waits for a load or the server."""
+        present, *ending = self._holds.all()
+        return LiveStatus(
+            alias=self._alias,
+            collection=present.collection,
+            student_version=present.student_version,
+            since=self._since,
+            named=self._named,
+            changes=self._changes,
+            failure=self._failures.text,
+            failures=self._failures.count,
+            in_flight=self._holds.in_flight(),
+            ending=tuple(generation.collection for generation in ending),
+        )
+
+    def close(self, wait_seconds: float = 60.0) -> None:
+        """Refuse new queries, end those in flight, end the thread. Closing twice does nothing.
+
+        Args:
+            wait_seconds: What takes longer, such as a request to a server that does not answer, is not waited for; a
+                warning says so, and it ends by itself.
+        """
+        self._closing = True
+        if os.getpid() != self._pid:
+            return
+        self._wake.set()
+        ended = self._holds.close(wait_seconds)
+        self._watcher.join(wait_seconds)
+        if not ended or self._watcher.is_alive():
+            _log.warning("alias %s: closed, but after %.0f s something is still under way", self._alias, wait_seconds)
+
+    def _asked(self, ask: Callable[[Generation], list[list[_Result]]]) -> Answer[_Result]:
+        """Ask the generation of now; if its collection is deleted, the one that has come after it."""
+        tries = 0
+        while True:
+            with self.generation() as generation:
+                collection, student_version = generation.collection, generation.student_version
+                try:
+                    return Answer(collection, student_version, ask(generation))
+                except CollectionNotFoundError:
+                    tries += 1
+                    if tries == _TRIES or not self._has_left(collection):
+                        raise
+
+    def _has_left(self, collection: str) -> bool:
+        """Whether another collection answers than this one, which is gone."""
+        with self._looking:
+            try:
+                # While this one waited, somebody else may have looked.
+                if self._holds.current.collection == collection:
+                    self._look()
+                return self._holds.current.collection != collection
+            except KeydistillError as failure:
+                raise CollectionNotFoundError(
+                    f"collection {collection} is gone, and what came after it does not answer: {failure}"
+                ) from failure
+
+    def _watch(self) -> None:
+        while not self._closing:
+            self._wake.wait(self._poll_seconds)
+            self._wake.clear()
+            self._holds.let_go()
+            with self._looking:
+                try:
+                    if not self._closing:
+                        self._look()
+                except Exception:
+                    # `_look` has noted and logged it. Whatever it was, it is tried again, and what answered goes on.
+                    continue
+
+    def _look(self) -> None:
+        """Look at the alias and follow it; only under `_looking`."""
+        held = self._holds.all()
+        self._trying = None
+        try:
+            target = self._ask_alias()
+            if target != held[0].collection:
+                self._failures.raise_if_too_soon(target)
+                self._change_over(held[0], self._loaded(target, held))
+        except TooSoonError as error:
+            raise error.again from None
+        except Exception as error:
+            self._failures.note(self._trying, error)
+            raise
+        self._failures.forget()
+
+    def _ask_alias(self) -> str:
+        self._named = alias_target(self._engine, self._alias)
+        return self._named
+
+    def _loaded(self, target: str, held: Sequence[Generation]) -> Generation:
+        """The generation of `target`, its student one of those `held` if possible, asked once."""
+        while True:
+            self._trying = target
+            try:
+                return next((known for known in held if known.collection == target), None) or self._new(target, held)
+            except CollectionNotFoundError:
+                # Deleted while it was loaded? Then the alias names another one.
+                if (named := self._ask_alias()) == target:
+                    raise
+                target = named
+
+    def _new(self, target: str, held: Sequence[Generation]) -> Generation:
+        students = [known.student for known in held]
+        try:
+            generation = Generation.load(
+                *(self._engine, target, self._load_student),
+                params=self._params,
+                untuned=self._untuned,
+                loaded=students,
+            )
+            # What the first query pays for, such as opening the collection, no query of a caller shall.
+            generation.query(generation.embed(["warm-up"]), 1)
+        except BaseException:
+            self._engine.release(target)
+            raise
+        return generation
+
+    def _take_tuning(self) -> None:
+        """Search as the collection's metadata say now: it may have been tuned since it was loaded."""
+        present = self._holds.current
+        if self._params is None and (tuned := tuned_params(self._engine.info(present.collection))) != present.tuned:
+            self._holds.put(replace(present, tuned=tuned))
+
+    def _change_over(self, before: Generation, after: Generation) -> None:
+        self._holds.put(after)
+        if before is not after:
+            self._since, self._changes = datetime.now(UTC), self._changes + 1
+            _log.info(
+                "alias %s: %s by student %s answers now, before it %s by %s",
+                *(self._alias, after.collection, after.student_version, before.collection, before.student_version),
+            )

@@ -1,0 +1,65 @@
+"""From an item's title to the keyphrases it should be advertised on, by one generation from start to end."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from keydistill.encoders import Student
+from keydistill.retrieval.generation import Generation, Recommendation, alias_target
+from keydistill.settings import Settings
+from keydistill.vectorstore import CollectionInfo, Engine, Filter, SearchParams
+
+
+class Retriever:
+    """Queries the generation that was live when it was opened; swaps do not reach it (`LiveRetriever` follows them)."""
+
+    def __init__(self, engine: Engine, collection: str, student: Student, params: SearchParams | None = None) -> None:
+        """Bind a collection and a student.
+
+        Raises:
+            StudentMismatchError: Another student built the collection.
+        """
+        self.generation = Generation.of(engine, engine.info(collection), student, params)
+
+    @classmethod
+    def open(cls, settings: Settings, engine: Engine) -> Self:
+        """The retriever of the live collection, its student loaded; see `Generation.live` for the errors."""
+        retriever = cls.__new__(cls)
+        retriever.generation = Generation.live(settings, engine)
+        return retriever
+
+    @property
+    def collection(self) -> str:
+        """The collection's own name."""
+        return self.generation.collection
+
+    @property
+    def student(self) -> Student:
+        """The student, loaded."""
+        return self.generation.student
+
+    def recommend(
+        self,
+        titles: Sequence[str],
+        limit: int = 10,
+        filters: Sequence[Filter | None] | None = None,
+        *,
+        categories: Sequence[str | None] | None = None,
+    ) -> list[list[Recommendation]]:
+        """The `limit` keyphrases nearest to each title, best first.
+
+        Args:
+            titles: n item titles.
+            limit: Most keyphrases per item; fewer come back where fewer pass the filter.
+            filters: A filter per title, or None for none at all.
+            categories: The leaf category of each item as a path, where it is known: some students read it.
+        """
+        return self.generation.recommend(titles, limit, filters, categories=categories)
+
+
+def live_collection(settings: Settings, engine: Engine) -> CollectionInfo:
+    """What stands behind the alias.
+
+    Raises:
+        CollectionNotFoundError: Nothing does.
+    """
+    return engine.info(alias_target(engine, settings.alias))

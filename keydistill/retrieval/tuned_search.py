@@ -1,0 +1,201 @@
+"""Search settings that were measured for a collection, per shape of filter, as its metadata keep them.
+
+`keydistill tune` writes them (`keydistill.ingest.tuning.tuner`), a generation reads them. What cannot be read is
+ignored with a warning: it decides how fast an answer comes, not whether.
+"""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+from keydistill.retrieval.filter_shapes import filter_shape
+from keydistill.vectorstore import CollectionInfo, Filter, SearchParams
+
+_log = logging.getLogger(__name__)
+
+# Key of a collection's metadata.
+SEARCH_KEY = "search"
+# Length of the lists that are measured.
+TUNED_LIMIT = 10
+_FORMAT = 1
+_GREATEST_EF, _GREATEST_OVERSAMPLING = 10_000, 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class TunedShape:
+    """What was chosen for one shape, and what it was measured to do.
+
+    Attributes:
+        params: How hard a query of this shape looks.
+        recall: Mean recall@10 against exact search.
+        recall_low: Lower end of its one-sided 95% interval.
+        p50_ms: Median latency of single queries in milliseconds.
+        p99_ms: Their 99th percentile.
+        queries: How many were asked.
+        passing: Points that pass such a filter, the median.
+    """
+
+    params: SearchParams
+    recall: float
+    recall_low: float
+    p50_ms: float
+    p99_ms: float
+    queries: int
+    passing: int
+
+
+@dataclass(frozen=True, slots=True)
+class TunedSearch:
+    """All shapes of a collection.
+
+    Attributes:
+        student_version: Of the student that built the collection; for another one's vectors nothing here holds.
+        target: The recall@10 that every shape was to keep.
+        measured_at: When, ISO 8601.
+        shapes: Shape of `filter_shape` to what was chosen.
+    """
+
+    student_version: str
+    target: float
+    measured_at: str
+    shapes: Mapping[str, TunedShape]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for the metadata."""
+        shapes = {}
+        for name, shape in self.shapes.items():
+            values = {**asdict(shape.params), **asdict(shape)}
+            del values["params"]
+            shapes[name] = {key: _rounded(value) for key, value in values.items()}
+        return {
+            "format": _FORMAT,
+            "student_version": self.student_version,
+            "target": self.target,
+            "measured_at": self.measured_at,
+            "shapes": shapes,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """The inverse of `as_dict`.
+
+        Raises:
+            ValueError: It is nothing that `as_dict` gave.
+        """
+        try:
+            if values["format"] != _FORMAT:
+                raise ValueError(f"format {values['format']!r}, expected {_FORMAT}")
+            return cls(
+                str(values["student_version"]),
+                float(values["target"]),
+                str(values["measured_at"]),
+                {str(name): _shape(shape) for name, shape in values["shapes"].items()},
+            )
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from None
+
+    @classmethod
+    def of(cls, info: CollectionInfo) -> Self | None:
+        """What a collection's metadata say; None where it was not tuned, or what they say is of no use."""
+        values = info.metadata.get(SEARCH_KEY)
+        if values is None:
+            return None
+        try:
+            tuned = cls.from_dict(values)
+        except ValueError as error:
+            reason = str(error)
+        else:
+            if tuned.student_version == info.metadata.get("student_version"):
+                return tuned
+            reason = f"measured with student {tuned.student_version}"
+        _log.warning(
+            "collection %s: its tuned search settings are ignored (%s), those of the settings are used; "
+            "run `keydistill tune --collection %s`",
+            *(info.name, reason, info.name),
+        )
+        return None
+
+
+def tuned_params(info: CollectionInfo) -> dict[str, SearchParams]:
+    """Shape to params, empty where the collection was not tuned."""
+    tuned = TunedSearch.of(info)
+    return {} if tuned is None else {name: shape.params for name, shape in tuned.shapes.items()}
+
+
+def params_for(shape: str, limit: int, tuned: Mapping[str, SearchParams], untuned: SearchParams) -> SearchParams:
+    """How hard a query looks.
+
+    A list longer than those that were measured is searched no less thoroughly than if nothing had been tuned.
+
+    >>> tuned = {"site": SearchParams(ef=32, oversampling=3.0)}
+    >>> params_for("site", 10, tuned, SearchParams()).ef, params_for("site", 50, tuned, SearchParams()).ef
+    (32, 128)
+    """
+    params = tuned.get(shape)
+    if params is None:
+        return untuned
+    if limit <= TUNED_LIMIT or params.exact:
+        return params
+    return replace(params, ef=max(params.ef, untuned.ef), oversampling=max(params.oversampling, untuned.oversampling))
+
+
+def searched_alike(
+    filters: Sequence[Filter | None], limit: int, tuned: Mapping[str, SearchParams], untuned: SearchParams
+) -> dict[SearchParams, list[int]]:
+    """Places of the queries that look equally hard: those of one shape, and those of shapes with equal settings."""
+    of_shape: dict[str, SearchParams] = {}
+    alike: dict[SearchParams, list[int]] = {}
+    for place, filter in enumerate(filters):
+        shape = filter_shape(filter)
+        if shape not in of_shape:
+            of_shape[shape] = params_for(shape, limit, tuned, untuned)
+        alike.setdefault(of_shape[shape], []).append(place)
+    return alike
+
+
+def _shape(values: Any) -> TunedShape:
+    params = SearchParams(
+        ef=_whole(values, "ef"),
+        oversampling=_number(values, "oversampling"),
+        exact=_flag(values, "exact"),
+        acorn=_flag(values, "acorn"),
+    )
+    if not (1 <= params.ef <= _GREATEST_EF and 1 <= params.oversampling <= _GREATEST_OVERSAMPLING):
+        raise ValueError(f"settings out of bounds: {params}")
+    return TunedShape(
+        params,
+        recall=_number(values, "recall"),
+        recall_low=_number(values, "recall_low"),
+        p50_ms=_number(values, "p50_ms"),
+        p99_ms=_number(values, "p99_ms"),
+        queries=_whole(values, "queries"),
+        passing=_whole(values, "passing"),
+    )
+
+
+def _rounded(value: object) -> object:
+    return round(value, 5) if isinstance(value, float) else value
+
+
+def _number(values: Any, name: str) -> float:
+    value = values[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}, expected a number")
+    return float(value)
+
+
+def _whole(values: Any, name: str) -> int:
+    # A server that was asked by gRPC may have kept a whole number as a float.
+    value = _number(values, name)
+    if value != int(value):
+        raise ValueError(f"{name} is {value!r}, expected a whole number")
+    return int(value)
+
+
+def _flag(values: Any, name: str) -> bool:
+    value = values[name]
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}, expected true or false")
+    return value

@@ -1,0 +1,169 @@
+"""Runs of one machine: a folder per run, and leases that are locks of the kernel.
+
+home/runs/ID/run.json      the record, replaced atomically
+home/runs/ID/snapshot/     what a reindex works from
+home/history.jsonl         the audit log
+home/locks/NAME.lock       held by the process that has the lease; the kernel lets go of it when that dies
+home/locks/NAME.holder     for which run, and the last token
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from keydistill.errors import RunError, RunNotFoundError, RunStateError
+from keydistill.files import file_lock, replace_json
+from keydistill.runs.history import AliasChange
+from keydistill.runs.record import Run, run_from_dict
+from keydistill.runs.store import Change, Lease, busy, whole_id
+
+_log = logging.getLogger(__name__)
+# Whoever asks for the holder of a lease holds its lock for a moment himself.
+_PATIENCE_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class FileLease:
+    """A lease that ends with the process at the latest."""
+
+    name: str
+    run_id: str
+    token: int
+
+    def check(self) -> None:
+        """Return: nobody takes a lock of the kernel away."""
+
+
+class FileRunStore:
+    """Run records in the folder `home`."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def folder(self, run_id: str) -> Path:
+        """See `RunStore.folder`."""
+        return self._home / "runs" / run_id
+
+    def add(self, run: Run) -> Run:
+        """See `RunStore.add`."""
+        with self._locked(run.id):
+            if self._record(run.id).exists():
+                raise RunStateError(f"there is a run {run.id} already; choose another id")
+            return self._write(run)
+
+    def load(self, run_id: str) -> Run:
+        """See `RunStore.load`."""
+        return self._read(run_id if self._record(run_id).is_file() else whole_id(run_id, self._ids()))
+
+    def all(self) -> list[Run]:
+        """See `RunStore.all`."""
+        found: list[Run] = []
+        for run_id in sorted(self._ids(), reverse=True):
+            # One that cannot be read must not hide the others, nor stop the work on them.
+            try:
+                found.append(self._read(run_id))
+            except RunNotFoundError:
+                continue  # deleted meanwhile
+            except RunError as error:
+                _log.warning("%s", error)
+        return found
+
+    def restore(self, run_id: str) -> None:
+        """See `RunStore.restore`; here there is one record, and no copy."""
+
+    def update(self, run_id: str, change: Change, lease: Lease | None = None) -> Run:
+        """See `RunStore.update`."""
+        if not self._record(run_id).is_file():
+            raise RunNotFoundError(f"run {run_id!r}: there is none; `keydistill runs list` shows them all")
+        with self._locked(run_id):
+            if lease is not None:
+                lease.check()
+            return self._write(change(self._read(run_id)))
+
+    @contextmanager
+    def lease(self, name: str, run_id: str) -> Iterator[Lease]:
+        """See `RunStore.lease`."""
+        lock = self._home / "locks" / f"{quote(name, safe='')}.lock"
+        holder = lock.with_suffix(".holder")
+        with ExitStack() as held:
+            try:
+                held.enter_context(file_lock(lock, blocking=False, patience=_PATIENCE_SECONDS))
+            except BlockingIOError:
+                raise busy(name, _holder(holder).get("run", "another run"), run_id) from None
+            token = _holder(holder).get("token", 0) + 1
+            replace_json(holder, {"run": run_id, "token": token})
+            yield FileLease(name, run_id, token)
+
+    def holder(self, name: str) -> str | None:
+        """See `RunStore.holder`."""
+        lock = self._home / "locks" / f"{quote(name, safe='')}.lock"
+        if not lock.exists():
+            return None
+        try:
+            with file_lock(lock, blocking=False):
+                return None
+        except BlockingIOError:
+            found = _holder(lock.with_suffix(".holder")).get("run")
+            return found if isinstance(found, str) else None
+
+    def give_up(self, name: str, run_id: str) -> None:
+        """See `RunStore.give_up`; here a lease is held by a process or by nobody."""
+
+    def note(self, change: AliasChange) -> None:
+        """See `RunStore.note`."""
+        with file_lock(self._home / "locks" / "history.lock"), (self._home / "history.jsonl").open("ab+") as file:
+            # A line that a crash cut off must not take the next one with it.
+            if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
+                file.write(b"\n")
+            file.write(json.dumps(change.as_dict()).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def history(self) -> list[AliasChange]:
+        """See `RunStore.history`."""
+        try:
+            lines = (self._home / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in lines:
+            with suppress(ValueError, TypeError):
+                found.append(AliasChange.from_dict(json.loads(line)))
+        return found
+
+    def _read(self, run_id: str) -> Run:
+        try:
+            return run_from_dict(json.loads(self._record(run_id).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise RunNotFoundError(f"run {run_id!r}: there is none; `keydistill runs list` shows them all") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{self._record(run_id)} is no run record ({error}); delete its folder") from None
+
+    def _write(self, run: Run) -> Run:
+        replace_json(self._record(run.id), run.as_dict())
+        return run
+
+    @contextmanager
+    def _locked(self, run_id: str) -> Iterator[None]:
+        with file_lock(self.folder(run_id) / ".lock"):
+            yield
+
+    def _record(self, run_id: str) -> Path:
+        return self.folder(run_id) / "run.json"
+
+    def _ids(self) -> list[str]:
+        return [record.parent.name for record in (self._home / "runs").glob("*/run.json")]
+
+
+def _holder(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,67 @@
+"""What an alias named when, and who changed it: the audit log."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from keydistill.runs.record import now, present_user
+
+Action = Literal["swap", "rollback", "sync", "prune"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasChange:
+    """One line of the log, written right after the change; who next changes the alias adds a line that is missing.
+
+    Attributes:
+        at: When, UTC.
+        by: Who, as USER@HOST, or which schedule.
+        action: What was done.
+        alias: The alias that was changed, or that the dropped collection belonged to.
+        before: What it named; of a prune, the collection that was dropped.
+        after: What it names now; of a prune, None.
+        why: The reason that was given, or None.
+        run: The run whose collection `after` (of a prune: `before`) is.
+    """
+
+    at: str
+    by: str
+    action: Action
+    alias: str
+    before: str | None
+    after: str | None
+    why: str | None
+    run: str | None
+
+    @classmethod
+    def made(
+        cls,
+        action: Action,
+        alias: str,
+        before: str | None,
+        after: str | None,
+        *,
+        why: str | None = None,
+        run: str | None = None,
+        by: str | None = None,
+    ) -> Self:
+        """A change that was made just now."""
+        return cls(
+            at=now(),
+            by=by or present_user(),
+            action=action,
+            alias=alias,
+            before=before,
+            after=after,
+            why=why,
+            run=run,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `as_dict`."""
+        return cls(**values)

@@ -1,0 +1,332 @@
+"""The record of a run: everything that long work knows about itself, and the moves it may make."""
+
+import getpass
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
+
+from keydistill.errors import RunError, RunStateError
+
+State = Literal[
+    "planned",
+    "snapshot",
+    "building",
+    "verifying",
+    "gating",
+    "ready",
+    "live",
+    "retired",
+    "training",
+    "applying",
+    "done",
+    "failed",
+    "cancelled",
+]
+Executor = Literal["local", "celery"]
+
+# The one table of allowed moves. A failed run may take up again the state it failed in.
+ALLOWED_MOVES: Mapping[State, frozenset[State]] = {
+    "planned": frozenset({"snapshot", "training", "failed", "cancelled"}),
+    "snapshot": frozenset({"building", "applying", "done", "failed", "cancelled"}),
+    # A reindex.
+    "building": frozenset({"verifying", "failed", "cancelled"}),
+    "verifying": frozenset({"gating", "failed", "cancelled"}),
+    "gating": frozenset({"ready", "failed", "cancelled"}),
+    # Back, where a sync was accepted meanwhile: its changes come first.
+    "ready": frozenset({"gating", "live", "failed", "cancelled"}),
+    "live": frozenset({"retired"}),
+    "retired": frozenset({"live"}),
+    # A retrain.
+    "training": frozenset({"done", "failed", "cancelled"}),
+    # A sync. Never cancelled: what was accepted is not lost, every collection catches up with it.
+    "applying": frozenset({"done", "failed"}),
+    "done": frozenset(),
+    # All.
+    "failed": frozenset(
+        {"planned", "snapshot", "building", "verifying", "gating", "ready", "training", "applying", "cancelled"}
+    ),
+    "cancelled": frozenset(),
+}
+
+
+# Runs in these states can be resumed, or are being worked on.
+OPEN_STATES: frozenset[State] = frozenset(
+    {"planned", "snapshot", "building", "verifying", "gating", "training", "applying", "failed"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """How far a step is: `done` of `total` (None: nobody knows) in `unit`, since `began_at`."""
+
+    step: str
+    total: int | None
+    unit: str
+    done: int
+    began_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run. Never changed: a move makes a new record that replaces the old one in the store.
+
+    Attributes:
+        id: Starts with the time it was made, so that ids sort by age.
+        kind: What is done; says which class the record is of.
+        executor: Whether one process does it all, or Celery workers do.
+        started_by: Who, as USER@HOST, or which schedule.
+        failed_in: The state in which it failed.
+        error: Why it failed, one line.
+        timings: Seconds per step, summed over resumptions.
+        progress: How far the present step is.
+        attempts: State or part to how often a worker took it up; those that ended are taken out.
+    """
+
+    id: str
+    kind: str
+    state: State
+    created_at: str
+    updated_at: str
+    executor: Executor = "local"
+    started_by: str | None = None
+    failed_in: State | None = None
+    error: str | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    progress: StepProgress | None = None
+    attempts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def lease_name(self) -> str:
+        """What only one run at a time may hold."""
+        raise NotImplementedError
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is left to do, also not by resuming."""
+        return self.state in ("live", "retired", "done", "cancelled")
+
+    def moved(self, state: State, **changes: Any) -> Self:
+        """This run in another state.
+
+        Raises:
+            RunStateError: The table has no such move.
+        """
+        if state not in ALLOWED_MOVES[self.state]:
+            allowed = ", ".join(sorted(ALLOWED_MOVES[self.state])) or "nothing"
+            raise RunStateError(f"run {self.id} is {self.state} and cannot become {state}; allowed: {allowed}")
+        attempts = {name: count for name, count in self.attempts.items() if name != self.state}
+        return self.changed(state=state, **{"progress": None, "attempts": attempts, **changes})
+
+    def failed(self, error: object) -> Self:
+        """This run failed in its present state."""
+        return self.moved("failed", failed_in=self.state, error=" ".join(str(error).split()))
+
+    def reopened(self) -> Self:
+        """A failed run in the state that it failed in, any other as it is.
+
+        Raises:
+            RunStateError: There is nothing left to do.
+        """
+        if self.is_over:
+            raise RunStateError(f"run {self.id} is {self.state}: there is nothing to resume")
+        if self.state != "failed":
+            return self
+        if self.failed_in is None:
+            raise RunError(f"run {self.id} does not say in which state it failed; start a new one")
+        return self.moved(self.failed_in, error=None, failed_in=None, attempts={})
+
+    def changed(self, **changes: Any) -> Self:
+        """This run with other values and a new `updated_at`."""
+        return replace(self, updated_at=now(), **changes)
+
+    def timed(self, step: str, seconds: float) -> Self:
+        """This run with seconds added to a step's time."""
+        return self.changed(timings={**self.timings, step: round(self.timings.get(step, 0.0) + seconds, 3)})
+
+    def attempted(self, what: str) -> Self:
+        """This run with one more attempt at a state or part."""
+        return self.changed(attempts={**self.attempts, what: self.attempts.get(what, 0) + 1})
+
+    def not_attempted(self, what: str) -> Self:
+        """This run with one attempt less: it was not the work's fault that it did not end."""
+        left = {**self.attempts, what: self.attempts.get(what, 0) - 1}
+        return self.changed(attempts={name: count for name, count in left.items() if count > 0})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReindexRun(Run):
+    """A run that builds a collection.
+
+    Attributes:
+        files: Inventory files, absolute paths.
+        categories: File of the category tree, if one was given.
+        student: What the student is loaded from.
+        student_version: The version it must turn out to be.
+        settings: Those settings that decide the result; they go before the ones of whoever works on the run.
+        alias: Behind which the collection is to stand.
+        collection: The collection that this run builds; where ready collections never change (embedded engine), the
+            copy that took its place when a sync changed it last.
+        previous_target: What the alias named when the run was begun; the swap happens only if it still does.
+        swap: Whether to swap once the collection is verified.
+        rows, parts: Size of the snapshot; 0 until there is one.
+        parts_done: Numbers of the parts whose every point is in the collection.
+        parts_redone: How often a part was begun that a worker had begun before.
+        report: What the verification found.
+        gate: What the gate found (`keydistill.ingest.gate.gate`), once it was asked.
+        forced: Why the collection may be swapped in although the gate refused it.
+        journal: The last sync of the alias that was accepted when this run read its inventory; 0 for none. Later ones
+            are applied to the collection before it is put live.
+    """
+
+    files: tuple[str, ...]
+    categories: str | None
+    student: str
+    student_version: str
+    dimension: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    alias: str
+    collection: str
+    previous_target: str | None
+    swap: bool
+    rows: int = 0
+    parts: int = 0
+    parts_done: tuple[int, ...] = ()
+    parts_redone: int = 0
+    report: Mapping[str, Any] = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
+    forced: str | None = None
+    journal: int = 0
+
+    @property
+    def lease_name(self) -> str:
+        """One build per alias."""
+        return f"build:{self.alias}"
+
+    @property
+    def is_over(self) -> bool:
+        """Also when it is ready and not to be swapped."""
+        # Not super(): a class with slots is made anew by the decorator, and the cell of super() is of the old one.
+        return Run.is_over.fget(self) or (self.state == "ready" and not self.swap)  # type: ignore[attr-defined]
+
+    @property
+    def missing_parts(self) -> list[int]:
+        """Parts that are not done, in order."""
+        return sorted(set(range(self.parts)) - set(self.parts_done))
+
+    def with_part(self, number: int) -> Self:
+        """This run with one more part done; a part that is done twice counts once."""
+        attempts = {name: count for name, count in self.attempts.items() if name != part_name(number)}
+        return self.changed(parts_done=tuple(sorted({*self.parts_done, number})), attempts=attempts)
+
+    def with_part_begun(self, number: int) -> Self:
+        """This run with one more attempt at a part."""
+        begun = self.attempted(part_name(number))
+        return begun.changed(parts_redone=self.parts_redone + (begun.attempts[part_name(number)] > 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncRun(Run):
+    """A run that brings the collections of an alias to a new state of the inventory.
+
+    Attributes:
+        files: Inventory files, absolute paths.
+        categories: File of the category tree, if one was given.
+        settings: Those settings that decide the result.
+        alias: Whose collections are changed.
+        max_removed_share: Share of the live rows above which removals fail the run before anything is changed.
+        journal: Its number among the accepted syncs of the alias, from 1 on; 0 until its snapshot was accepted.
+        rows: Size of the snapshot.
+        changes: Collection to the changes that were made in it.
+    """
+
+    files: tuple[str, ...]
+    categories: str | None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    alias: str
+    max_removed_share: float
+    journal: int = 0
+    rows: int = 0
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lease_name(self) -> str:
+        """One sync per alias."""
+        return f"sync:{self.alias}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainRun(Run):
+    """A run that trains an assistant and a student.
+
+    Attributes:
+        order: What was asked for, as `keydistill.execution.retrain_order.RetrainOrder` reads it.
+        present_student, present_assistant: What pairs are mined with and the new student is compared with.
+        stages_done: Stages whose output is there.
+        student, assistant: The new versions, once registered.
+        report: Folder of the evaluation's report.
+        results: Stage to what it reported.
+    """
+
+    order: Mapping[str, Any]
+    present_student: str
+    present_assistant: str | None = None
+    stages_done: tuple[str, ...] = ()
+    student: str | None = None
+    assistant: str | None = None
+    report: str | None = None
+    results: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lease_name(self) -> str:
+        """One retrain at a time."""
+        return "retrain"
+
+
+KINDS: Mapping[str, type[Run]] = {"reindex": ReindexRun, "sync": SyncRun, "retrain": RetrainRun}
+
+
+def run_from_dict(values: Mapping[str, Any]) -> Run:
+    """The inverse of `Run.as_dict`, also after a trip through JSON.
+
+    Raises:
+        ValueError: It is the record of no kind of run.
+    """
+    kind = KINDS.get(values.get("kind", ""))
+    if kind is None:
+        raise ValueError(f"kind {values.get('kind')!r}")
+    lists = {each.name for each in fields(kind) if str(each.type).startswith("tuple")}
+    found: dict[str, Any] = {name: tuple(value) if name in lists else value for name, value in values.items()}
+    if found.get("progress") is not None:
+        found["progress"] = StepProgress(**found["progress"])
+    return kind(**found)
+
+
+def part_name(number: int) -> str:
+    """What a part is called among the attempts and the leases."""
+    return f"part {number}"
+
+
+def new_run_id() -> str:
+    """An id such as `20261123-184502-3f9a1c`: the time in UTC, and chance for those made in the same second."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def present_user() -> str:
+    """USER@HOST of this process."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

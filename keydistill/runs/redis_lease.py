@@ -1,0 +1,124 @@
+"""Leases in Redis: the scripts that take, renew and give them back, and the lease that a process holds."""
+
+import json
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from redis import Redis
+
+from keydistill.errors import LeaseLostError, RedisUnavailableError
+
+PREFIX = "keydistill:"
+
+# KEYS lease, token; ARGV run, owner, milliseconds. Gives the new token, or the holder's record. Without an owner the
+# lease is reserved: the run holds it, and a process of that run may take it over at once. An owner that finds itself is
+# one whose first answer got lost.
+ACQUIRE = """
+local held = redis.call('GET', KEYS[1])
+if held then
+  local lease = cjson.decode(held)
+  if lease.run ~= ARGV[1] or (lease.owner ~= '' and lease.owner ~= ARGV[2]) then return held end
+end
+local token = redis.call('INCR', KEYS[2])
+redis.call('SET', KEYS[1], cjson.encode({run = ARGV[1], owner = ARGV[2], token = token}), 'PX', ARGV[3])
+return token
+"""
+# KEYS lease; ARGV owner, milliseconds. Gives 1 where it was ours.
+RENEW = """
+local held = redis.call('GET', KEYS[1])
+if not held or cjson.decode(held).owner ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+# KEYS lease; ARGV owner, milliseconds to leave it to the run for (0: nobody holds it any more).
+RELEASE = """
+local held = redis.call('GET', KEYS[1])
+if not held then return 0 end
+local lease = cjson.decode(held)
+if lease.owner ~= ARGV[1] then return 0 end
+if ARGV[2] == '0' then return redis.call('DEL', KEYS[1]) end
+lease.owner = ''
+redis.call('SET', KEYS[1], cjson.encode(lease), 'PX', ARGV[2])
+return 1
+"""
+# KEYS lease; ARGV run. Only where no process holds it.
+GIVE_UP = """
+local held = redis.call('GET', KEYS[1])
+if not held then return 0 end
+local lease = cjson.decode(held)
+if lease.run ~= ARGV[1] or lease.owner ~= '' then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+
+class LeaseStore(Protocol):
+    """What a lease asks of the store that gave it."""
+
+    lease_seconds: float
+
+    def call(self, work: Callable[[Redis], Any]) -> Any:
+        """Do something with Redis."""
+
+    def renew(self, lease: "RedisLease") -> bool:
+        """Make a lease last `lease_seconds` from now; false where it is lost."""
+
+    def release(self, lease: "RedisLease", seconds: float) -> None:
+        """Leave a lease to its run for so long; 0 gives it back."""
+
+
+class RedisLease:
+    """A lease that expires unless its thread renews it."""
+
+    def __init__(self, store: LeaseStore, name: str, run_id: str, owner: str, token: int) -> None:
+        self.name = name
+        self.run_id = run_id
+        self.token = token
+        self.owner = owner
+        self.key = lease_key(name)
+        self._store = store
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease {name}", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """See `Lease.check`."""
+        held = self._store.call(lambda redis: redis.get(self.key))
+        if held is None or json.loads(held)["owner"] != self.owner:
+            raise self.lost()
+
+    def lost(self) -> LeaseLostError:
+        """What to raise where it is no longer held."""
+        return LeaseLostError(
+            f"this process no longer holds the lease on {self.name!r} (token {self.token}): it stood still for longer "
+            f"than the lease lasts; whoever holds it now goes on with run {self.run_id}"
+        )
+
+    def leave_to_run(self, seconds: float) -> None:
+        """Let go of it so that only a process of the same run can take it, for so long."""
+        self._stop()
+        self._store.release(self, seconds)
+
+    def release(self) -> None:
+        """Let go of it; does nothing where it is not held any more."""
+        self._stop()
+        # It expires by itself where Redis is gone.
+        with suppress(RedisUnavailableError):
+            self._store.release(self, 0)
+
+    def _stop(self) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _renew(self) -> None:
+        while not self._end.wait(self._store.lease_seconds / 3):
+            try:
+                if not self._store.renew(self):
+                    return
+            except RedisUnavailableError:
+                continue  # it may be back before the lease ends; whoever writes checks
+
+
+def lease_key(name: str) -> str:
+    """Where a lease is kept."""
+    return f"{PREFIX}lease:{name}"

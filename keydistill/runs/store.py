@@ -1,0 +1,133 @@
+"""What every store of runs does: one protocol, two implementations with the same tests.
+
+A lease says who may work: a run holds it, through one process at a time. Its token grows with every holder, so that a
+process that slept through the end of its lease is found out (a fencing token: Kleppmann, "How to do distributed
+locking", 2016).
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from keydistill.errors import RunBusyError, RunNotFoundError
+from keydistill.runs.history import AliasChange
+from keydistill.runs.record import Run
+
+Change = Callable[[Run], Run]
+
+
+class Lease(Protocol):
+    """Held by this process for a run."""
+
+    @property
+    def name(self) -> str:
+        """Of what is held."""
+
+    @property
+    def run_id(self) -> str:
+        """For which run."""
+
+    @property
+    def token(self) -> int:
+        """Greater than that of every holder before."""
+
+    def check(self) -> None:
+        """Return if it is still held.
+
+        Raises:
+            LeaseLostError: It ran out, and somebody else may hold it.
+        """
+
+
+class RunStore(Protocol):
+    """A place for run records and leases.
+
+    Every method raises RedisUnavailableError where the store is behind a server that cannot be reached.
+    """
+
+    def add(self, run: Run) -> Run:
+        """Put a new run into the store; when this returns it survives a crash of the process.
+
+        Raises:
+            RunStateError: There is one of that id already.
+        """
+
+    def load(self, run_id: str) -> Run:
+        """Read a record; a prefix of the id will do if it fits one run only.
+
+        Raises:
+            RunNotFoundError: No run has that id, or several begin like it.
+        """
+
+    def all(self) -> list[Run]:
+        """All runs, newest first; of one that cannot be read only the log tells."""
+
+    def restore(self, run_id: str) -> None:
+        """Put the copy of a run that the store has lost back into it; does nothing for one that is there."""
+
+    def update(self, run_id: str, change: Change, lease: Lease | None = None) -> Run:
+        """Change a record in one step: `change` is given the present record and may be called more than once.
+
+        Args:
+            run_id: The whole id.
+            change: Returns the new record; what it raises is passed on and nothing is changed.
+            lease: Nothing is changed unless it is still held.
+
+        Returns:
+            The new record.
+
+        Raises:
+            RunNotFoundError: There is none of that id.
+            LeaseLostError: The lease ran out.
+        """
+
+    def lease(self, name: str, run_id: str) -> AbstractContextManager[Lease]:
+        """Hold a lease while the block runs; it is renewed all the time and given back at the end.
+
+        Raises:
+            RunBusyError: Another run holds it, or another process for the same run; the message names the run.
+        """
+
+    def holder(self, name: str) -> str | None:
+        """Id of the run that holds a lease."""
+
+    def give_up(self, name: str, run_id: str) -> None:
+        """Let go of a lease that is kept for a run which no process works on; of any other it does nothing."""
+
+    def note(self, change: AliasChange) -> None:
+        """Add a line to the audit log; when this returns it survives a crash of the process."""
+
+    def history(self) -> list[AliasChange]:
+        """The audit log, oldest line first."""
+
+    def folder(self, run_id: str) -> Path:
+        """This machine's folder of a run's files."""
+
+
+def whole_id(prefix: str, ids: Iterable[str]) -> str:
+    """The one id that is, or begins with, `prefix`.
+
+    Raises:
+        RunNotFoundError: There is none, or there are several.
+    """
+    found = [run_id for run_id in ids if run_id.startswith(prefix)]
+    if prefix in found:
+        return prefix
+    if len(found) != 1 or not prefix:
+        said = f"{len(found)} runs begin with it" if found else "there is none"
+        raise RunNotFoundError(f"run {prefix!r}: {said}; `keydistill runs list` shows them all")
+    return found[0]
+
+
+def busy(name: str, holder: str, run_id: str) -> RunBusyError:
+    """What to tell the one who came second."""
+    if holder == run_id:
+        return RunBusyError(
+            f"another process is working on run {run_id}; follow it with `keydistill runs watch {run_id}`"
+        )
+    doing = f"is building for alias {name.partition(':')[2]!r}" if name.startswith("build:") else f"holds {name!r}"
+    return RunBusyError(
+        f"run {holder} {doing}; wait for it (`keydistill runs watch {holder}`) or stop it "
+        f"(`keydistill runs cancel {holder}`)"
+    )

@@ -1,0 +1,288 @@
+"""The one settings object. Later wins: defaults, TOML file, environment (`KEYDISTILL_...`), command-line options.
+
+The TOML file is the one that `KEYDISTILL_CONFIG` names, otherwise `keydistill.toml` in the working directory.
+`keydistill settings` prints what is in force, secrets masked.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from keydistill.errors import SettingsError
+
+
+class Schedule(BaseModel):
+    """A run that starts by itself.
+
+    Attributes:
+        cron: Minute, hour, day of month, month, day of week, as in "0 3 * * 0".
+        task: What is started.
+        kwargs: What it is asked to do: the options of the command, with underscores.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cron: str
+    task: Literal["reindex", "sync", "retrain", "prune"]
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("cron")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        from celery.schedules import ParseException, crontab
+
+        try:
+            crontab.from_string(value)
+        except (ValueError, ParseException) as error:
+            raise ValueError(
+                f"{value!r} is no cron expression ({error}); expected five fields, as in '0 3 * * 0'"
+            ) from None
+        return value
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and its meaning; `load_settings` makes one."""
+
+    # An empty variable, as compose files pass on what is not set, counts as not set.
+    model_config = SettingsConfigDict(env_prefix="KEYDISTILL_", env_ignore_empty=True, extra="forbid", frozen=True)
+
+    home: Path = Field(
+        default=Path("~/.local/share/keydistill"),
+        description="folder of runs, snapshots and embedded collections",
+    )
+    alias: str = Field(default="keyphrases", min_length=1, description="name behind which the live collection stands")
+
+    student: str = Field(
+        default="sentence-transformers/all-MiniLM-L6-v2",
+        description='student to build with: a folder, a model name, "promoted", or a version ("student/20261123")',
+    )
+    assistant: str | None = Field(
+        default=None,
+        description='assistant to score with: a folder, "promoted", or a version ("assistant/20261123")',
+    )
+    registry: Path | None = Field(
+        default=None, description="folder of the registry of models; unset: `models` in `home`"
+    )
+    dimension: int | None = Field(
+        default=None, ge=1, description="Matryoshka dimension to keep; unset: all of the student's"
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="threads for the student's arithmetic; unset: one per core"
+    )
+
+    runtime: Literal[
+        "auto", "torch", "torch-fp16", "openvino-fp32", "openvino-bf16", "openvino-int8", "native-int8"
+    ] = Field(
+        default="torch",
+        description="what computes vectors of builds and queries; auto: torch on a GPU, otherwise what is fastest here",
+    )
+
+    judge_url: str | None = Field(
+        default=None, description="address of the judge's chat endpoint, as in http://localhost:8000/v1"
+    )
+    judge_model: str | None = Field(default=None, description="name of the judge's model at that endpoint")
+    judge_api_key: SecretStr | None = Field(default=None, description="API key of that endpoint")
+    judge_prompt: Path | None = Field(
+        default=None, description="prompt template of the judge, a TOML file; unset: the one that comes along"
+    )
+    judge_concurrency: int = Field(default=8, ge=1, le=1_024, description="requests to the judge in flight at once")
+    judge_requests_per_minute: float | None = Field(default=None, gt=0, description="rate limit; unset: none")
+    judge_tokens_per_minute: float | None = Field(
+        default=None, gt=0, description="rate limit in tokens in and out, as estimated beforehand; unset: none"
+    )
+    judge_timeout_seconds: float = Field(default=60, gt=0, description="time limit of one request to the judge")
+    judge_connect_seconds: float = Field(default=10, gt=0, description="time limit of connecting to the judge")
+    judge_retries: int = Field(
+        default=6, ge=0, le=100, description="times a request to the judge is repeated that failed for a passing reason"
+    )
+    judge_backoff_seconds: float = Field(
+        default=0.5, ge=0, description="mean pause before the first repetition; it doubles with each"
+    )
+    judge_request: dict[str, Any] = Field(
+        default_factory=dict,
+        description='fields added to the body of requests to the judge; null drops one, as in {"top_logprobs": null}',
+    )
+
+    engine: Literal["embedded", "server"] = Field(
+        default="embedded", description="Qdrant Edge in a folder of `home`, or a Qdrant server"
+    )
+    qdrant_url: str = Field(
+        default="http://localhost:6333", description="REST address of the server; https turns TLS on"
+    )
+    qdrant_api_key: SecretStr | None = Field(default=None, description="API key of the server")
+    qdrant_prefer_grpc: bool = Field(default=False, description="speak gRPC where the client can")
+    qdrant_grpc_port: int = Field(default=6334, ge=1, le=65535, description="gRPC port of the server")
+    qdrant_timeout_seconds: int = Field(default=60, ge=1, description="time limit of one request")
+    qdrant_retries: int = Field(
+        default=4, ge=0, description="times a request is repeated that failed for a passing reason"
+    )
+
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Redis of runs, leases and queued tasks, redis://HOST:6379/0; unset: runs are files in `home`",
+    )
+    executor: Literal["local", "celery"] = Field(
+        default="local", description="who does the work: the process that was started, or Celery workers"
+    )
+    shared: str | None = Field(
+        default=None,
+        description="folder or fsspec URL through which workers on several machines share snapshots and students; "
+        "unset: `home`",
+    )
+    lease_seconds: float = Field(
+        default=60, ge=0.5, description="how long a process may stand still before another takes its run over"
+    )
+    grace_seconds: float = Field(
+        default=3_600,
+        ge=0,
+        description="how long a collection stays after the alias left it: readers may hold it",
+    )
+    alias_poll_seconds: float = Field(
+        default=1.0, gt=0, description="how often a service looks whether the alias names another collection"
+    )
+    part_attempts: int = Field(
+        default=5, ge=1, description="times that workers take up a part or step before its run fails"
+    )
+    part_seconds: int = Field(default=3_600, ge=1, description="longest time that a part may take a worker")
+    watchdog_seconds: float = Field(
+        default=60, ge=0.5, description="how often the watchdog looks for work that nobody does"
+    )
+
+    schedules: dict[str, Schedule] = Field(
+        default_factory=dict, description="runs that start by themselves: name to cron, task and kwargs"
+    )
+    schedule_timezone: str = Field(default="UTC", description="time zone of the schedules, as in Europe/Berlin")
+
+    part_rows: int = Field(default=10_000, ge=1, description="rows per snapshot part: the unit of resuming")
+    max_reject_share: float = Field(
+        default=0.05, ge=0, le=1, description="share of rejected rows above which a run fails"
+    )
+    max_removed_share: float = Field(
+        default=0.2, ge=0, le=1, description="share of the live keyphrases above which a sync that removes them fails"
+    )
+    max_keyphrase_chars: int = Field(default=200, ge=1, description="a longer keyphrase is rejected, in characters")
+    memory_mb: int = Field(
+        default=512, ge=64, description="memory that sorting a snapshot may take before it spills to disk"
+    )
+
+    payload_indexes: dict[str, Literal["keyword", "integer", "float", "bool"]] = Field(
+        default_factory=dict, description="further payload fields to index for filters, and their types"
+    )
+    reuse_vectors: bool = Field(
+        default=True, description="take the vectors of texts that the live collection has from there, if of one student"
+    )
+    upsert_batch: int = Field(default=1_000, ge=1, le=10_000, description="points per write")
+    quantization: Literal["int8", "none"] = Field(default="int8", description="how vectors are kept in memory")
+    hnsw_m: int = Field(default=16, ge=4, le=128, description="edges per node of the HNSW graph")
+    hnsw_ef_construct: int = Field(
+        default=128, ge=8, le=2048, description="candidates per insertion into the HNSW graph"
+    )
+    search_ef: int = Field(
+        default=128, ge=1, le=10_000, description="candidates per query, where `keydistill tune` found no better"
+    )
+    search_oversampling: float = Field(
+        default=2.0,
+        ge=1,
+        le=100,
+        description="quantized candidates fetched per result, then rescored; where `keydistill tune` found no better",
+    )
+
+    gate_items: Path | None = Field(
+        default=None,
+        description="file of items that the gate asks with; unset: keyphrases of the inventory stand in for them",
+    )
+    gate_sample: int = Field(default=500, ge=1, le=100_000, description="items that the gate asks with, at the most")
+    gate_tolerance: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="how much smaller the share of relevant keyphrases may be than the live one",
+    )
+    gate_min_relevant: float = Field(
+        default=0.05, ge=0, le=1, description="least share of relevant keyphrases where nothing is live"
+    )
+    gate_min_recall: float = Field(
+        default=0.95, ge=0, le=1, description="least recall@10 of the index against exact search, under every filter"
+    )
+    gate_max_short: float = Field(
+        default=0.05, ge=0, le=1, description="how much greater the share of items with fewer than 10 results may be"
+    )
+    gate_min_coverage: float = Field(
+        default=0.5, ge=0, description="least number of different keyphrases recommended, as a share of the live one"
+    )
+    gate_max_latency_ratio: float = Field(
+        default=3.0, gt=0, description="most p99 latency, as a multiple of the live one"
+    )
+    gate_latency_floor_ms: float = Field(
+        default=100.0, ge=0, description="p99 latency that is always good enough, in milliseconds"
+    )
+    gate_max_drift: float = Field(
+        default=0.5, ge=0, le=2, description="how far the mean score of the best keyphrase may move"
+    )
+    gate_min_dimension_overlap: float = Field(
+        default=0.85, ge=0, le=1, description="least share of neighbours that a cut to fewer dimensions keeps"
+    )
+
+    @property
+    def runtime_cache(self) -> Path:
+        """Folder of students that were exported for a runtime."""
+        return self.home / "cache" / "runtimes"
+
+    @field_validator("schedule_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"{value!r} is no time zone; expected a name such as Europe/Berlin") from None
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options, then environment, then the TOML file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+
+def _config_file() -> Path | None:
+    named = os.environ.get("KEYDISTILL_CONFIG")
+    if named:
+        if not Path(named).is_file():
+            raise SettingsError(f"KEYDISTILL_CONFIG names {named}, which is no file; correct or unset it")
+        return Path(named)
+    default = Path("keydistill.toml")
+    return default if default.is_file() else None
+
+
+def load_settings(**options: Any) -> Settings:
+    """The settings in force; options that are None do not count.
+
+    Raises:
+        SettingsError: A value is malformed or a name is unknown. The message never shows the value of a secret.
+    """
+    try:
+        loaded = Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"setting {name!r}: {first['msg']}; see `keydistill settings` for names and values"
+        ) from None
+    except ValueError as error:
+        raise SettingsError(f"the settings file cannot be read: {error}; expected TOML") from None
+    return loaded.model_copy(update={"home": loaded.home.expanduser().absolute()})

@@ -1,0 +1,31 @@
+"""The words of the simulated marketplace: goods, brands, and what can be said of them."""
+
+from keydistill.simulation.wording.catalogue import (
+    ABSENT,
+    ATTRIBUTES,
+    FIT,
+    MOST_CONSTRAINTS,
+    OWN,
+    SLOT,
+    SLOTS,
+    Catalogue,
+    Choice,
+    CompiledProduct,
+    Values,
+    compile_catalogue,
+)
+
+__all__ = [
+    "ABSENT",
+    "ATTRIBUTES",
+    "FIT",
+    "MOST_CONSTRAINTS",
+    "OWN",
+    "SLOT",
+    "SLOTS",
+    "Catalogue",
+    "Choice",
+    "CompiledProduct",
+    "Values",
+    "compile_catalogue",
+]

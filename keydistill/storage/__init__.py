@@ -1,0 +1,11 @@
+"""What machines share: folders behind a path or URL, and students that another machine made."""
+
+from keydistill.storage.shared import SharedStorage, shared_storage
+from keydistill.storage.students import local_student, share_student
+
+__all__ = [
+    "SharedStorage",
+    "local_student",
+    "share_student",
+    "shared_storage",
+]

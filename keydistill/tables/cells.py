@@ -1,0 +1,178 @@
+"""What one cell may hold: text, ids, labels, numbers, yes and no. None stands for a cell that is empty and may be."""
+
+import math
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from keydistill.tables.normalization import normalize_keyphrase, normalize_label
+from keydistill.tables.rejects import Reason, RejectedValueError
+
+MAX_LABEL_CHARS = 200
+_MAX_INT64 = (1 << 63) - 1
+
+_WHOLE_NUMBER = re.compile(r"([0-9]{1,19})(?:\.0*)?")
+_SPELLINGS: Mapping[str, bool] = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "0", "0.0"), False),
+}
+_TYPE_NAMES = {bool: "true or false", int: "a number", float: "a number", dict: "an object", list: "a list"}
+
+
+def keyphrase_cell(value: object, max_chars: int) -> str:
+    """A normalised keyphrase.
+
+    Raises:
+        RejectedValueError: It is empty, no text, damaged, or longer than `max_chars`.
+    """
+    if not isinstance(value, str) and not is_missing(value):
+        raise RejectedValueError(Reason.NOT_TEXT, f"is {type_name(value)}; expected text")
+    keyphrase = normalize_keyphrase(value) if isinstance(value, str) else ""
+    if not keyphrase:
+        raise RejectedValueError(Reason.EMPTY, "is empty")
+    if len(keyphrase) > max_chars:
+        raise RejectedValueError(
+            Reason.TOO_LONG, f"has {len(keyphrase):,} characters; at most {max_chars:,} are allowed"
+        )
+    return keyphrase
+
+
+def label_cell(value: object) -> str | None:
+    """A site, language or other short name.
+
+    Raises:
+        RejectedValueError: It is neither text nor a whole number, damaged, or too long.
+    """
+    if isinstance(value, str):
+        return _text_label(value)
+    if is_missing(value):
+        return None
+    # Sites are often numbers, and pandas turns whole numbers into floats as soon as one is missing.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise RejectedValueError(Reason.NOT_TEXT, f"is {type_name(value)}; expected text")
+
+
+@lru_cache(4_096)
+def _text_label(value: str) -> str | None:
+    label = normalize_label(value)
+    if len(label) > MAX_LABEL_CHARS:
+        raise RejectedValueError(
+            Reason.TOO_LONG, f"has {len(label):,} characters; at most {MAX_LABEL_CHARS} are allowed"
+        )
+    return label or None
+
+
+def text_cell(value: object) -> str:
+    """A text that must be there, such as a title; white space is collapsed, everything else stays.
+
+    Raises:
+        RejectedValueError: It is empty, neither text nor a whole number, or not UTF-8.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if is_missing(value) or value == "":
+        raise RejectedValueError(Reason.EMPTY, "is empty; expected text")
+    if not isinstance(value, str):
+        raise RejectedValueError(Reason.NOT_TEXT, f"is {type(value).__name__}; expected text")
+    if not value.isprintable() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise RejectedValueError(Reason.BAD_ENCODING, "is not valid UTF-8")
+    text = " ".join(value.split())
+    if not text:
+        raise RejectedValueError(Reason.EMPTY, "is only white space; expected text")
+    return text
+
+
+def id_cell(value: object) -> str:
+    """The id of an item or query; a whole number that became a float on its way is a whole number.
+
+    Raises:
+        RejectedValueError: It is empty, neither text nor a whole number, or not UTF-8.
+
+    >>> id_cell(12.0), id_cell(" B07 ")
+    ('12', 'B07')
+    """
+    return text_cell(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def count_cell(value: object, minimum: int = 0) -> int | None:
+    """A whole number from `minimum` up.
+
+    Raises:
+        RejectedValueError: It is something else.
+
+    >>> count_cell(" 12 "), count_cell(3.0), count_cell("")
+    (12, 3, None)
+    """
+    number: int | None = None
+    if isinstance(value, str):
+        if not value.strip():
+            return None
+        matched = _WHOLE_NUMBER.fullmatch(value.strip())
+        number = int(matched[1]) if matched else None
+    elif is_missing(value):
+        return None
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, float) and value.is_integer():
+        number = int(value)
+    if number is None or not minimum <= number <= _MAX_INT64:
+        raise RejectedValueError(
+            Reason.BAD_NUMBER, f"is no whole number from {minimum} up; write 1200, without separators or signs"
+        )
+    return number
+
+
+def number_cell(value: object, low: float = -math.inf, high: float = math.inf) -> float | None:
+    """A finite number from `low` to `high`.
+
+    Raises:
+        RejectedValueError: It is something else.
+
+    >>> number_cell("0.25"), number_cell(None)
+    (0.25, None)
+    """
+    if is_missing(value) or (isinstance(value, str) and not value.strip()):
+        return None
+    number = math.nan
+    # float() also takes "1_000" and digits of other scripts, which nobody means.
+    if (isinstance(value, str) and value.isascii() and "_" not in value) or isinstance(value, (int, float)):
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+    if not (math.isfinite(number) and low <= number <= high):
+        limits = "" if low == -math.inf else f" from {low:g} to {high:g}" if high < math.inf else f" from {low:g} up"
+        raise RejectedValueError(Reason.BAD_NUMBER, f"is no number{limits}; write 0.5, with a point")
+    return number
+
+
+def yes_no_cell(value: object) -> bool | None:
+    """Yes or no, in one of the usual spellings.
+
+    Raises:
+        RejectedValueError: It is something else.
+
+    >>> yes_no_cell("Yes"), yes_no_cell(0), yes_no_cell(" ")
+    (True, False, None)
+    """
+    if isinstance(value, bool):
+        return value
+    if is_missing(value) or (isinstance(value, str) and not value.strip()):
+        return None
+    found = _SPELLINGS.get(str(value).strip().lower()) if isinstance(value, (str, int, float)) else None
+    if found is None:
+        raise RejectedValueError(Reason.BAD_LABEL, "is neither yes nor no; write true or false, yes or no, 1 or 0")
+    return found
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell holds nothing: None, or the NaN that pandas puts there."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def type_name(value: object) -> str:
+    """The kind of a value, as a person says it."""
+    return _TYPE_NAMES.get(type(value), type(value).__name__)

@@ -1,0 +1,92 @@
+"""Tables that we give others: CSV, JSONL or Parquet, each visible only once it is complete."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from keydistill.errors import InputError
+
+Row = Mapping[str, Any]
+Write = Callable[[Sequence[Row]], None]
+
+# Stands between the values of a list in a CSV cell; the readers split there.
+LIST_SEPARATOR = "|"
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that `open_table` would refuse: for those who open it only after much work.
+
+    Raises:
+        InputError: The extension is none of .csv, .jsonl, .parquet.
+    """
+    if path.suffix not in _WRITERS:
+        raise InputError(f"{path} has an unknown extension; expected one of {', '.join(_WRITERS)}")
+
+
+@contextmanager
+def open_table(path: Path, schema: pa.Schema) -> Iterator[Write]:
+    """A function that writes rows to `path`; the file replaces an older one when the block ends without an error.
+
+    Args:
+        path: Its extension decides the format.
+        schema: Columns, in their order; a row has a value for each.
+
+    Raises:
+        InputError: The extension is none of .csv, .jsonl, .parquet.
+    """
+    check_output(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        with _WRITERS[path.suffix](draft, schema) as write:
+            yield write
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _csv(path: Path, schema: pa.Schema) -> Iterator[Write]:
+    lists = [field.name for field in schema if pa.types.is_list(field.type)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, schema.names)
+        writer.writeheader()
+
+        def write(rows: Sequence[Row]) -> None:
+            writer.writerows({**row, **{name: LIST_SEPARATOR.join(row[name] or ()) for name in lists}} for row in rows)
+
+        yield write
+
+
+@contextmanager
+def _jsonl(path: Path, schema: pa.Schema) -> Iterator[Write]:
+    with path.open("w", encoding="utf-8") as file:
+
+        def write(rows: Sequence[Row]) -> None:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+        yield write
+
+
+@contextmanager
+def _parquet(path: Path, schema: pa.Schema) -> Iterator[Write]:
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+
+        def write(rows: Sequence[Row]) -> None:
+            writer.write_table(pa.Table.from_pylist(list(rows), schema=schema))
+
+        yield write
+
+
+_WRITERS: Mapping[str, Callable[[Path, pa.Schema], AbstractContextManager[Write]]] = {
+    ".csv": _csv,
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+}

@@ -1,0 +1,109 @@
+"""Parquet, in batches, also where text was stored as bytes or is not valid UTF-8."""
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from keydistill.errors import InputError
+from keydistill.tables.raw_batch import BATCH_ROWS, Header, RawBatch
+from keydistill.tables.sources import Source
+
+# Stands for a value whose bytes are not UTF-8, as `surrogateescape` would have made it.
+_UNDECODABLE = "\udcff"
+
+
+def read_parquet(source: Source, header: Header) -> Iterator[RawBatch]:
+    """Rows of a Parquet file; dates and times come as ISO text."""
+    # Without `pre_buffer` and with a buffer, pages are streamed instead of whole column chunks.
+    parquet = pq.ParquetFile(source.stream, pre_buffer=False, buffer_size=1 << 20)
+    schema = parquet.schema_arrow
+    header.check(source, schema.names)
+    names = schema.names if header.extras else [name for name in schema.names if name in header.known]
+    for column in schema:
+        if header.extras and not _is_supported(column.type):
+            raise InputError(
+                f"{source.path}: column {column.name!r} has the type {column.type}; expected text, numbers, booleans, "
+                "dates, or lists of them; convert or drop it"
+            )
+    if "keyphrase" in header.required and not _is_text(schema.field("keyphrase").type):
+        found = schema.field("keyphrase").type
+        raise InputError(f"{source.path}: column 'keyphrase' has the type {found}; expected text")
+    others = [name for name in names if name not in header.known]
+    first = 1
+    # Arrow's threads and a Python file can abort or hang the interpreter when it exits
+    # (https://github.com/apache/arrow/issues/50482).
+    for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=names, use_threads=False):
+        found = {name: _values(batch.column(name)) for name in names}
+        absent: list[object] = [None] * batch.num_rows
+        columns = {name: found.get(name, absent) for name in header.known}
+        extras = None
+        if others:
+            cells = zip(*(found[name] for name in others), strict=True)
+            extras = [dict(zip(others, row, strict=True)) for row in cells]
+        yield RawBatch(range(first, first + batch.num_rows), None, columns, extras)
+        first += batch.num_rows
+
+
+def _values(array: pa.Array) -> Sequence[object]:
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        array = array.dictionary_decode()
+        kind = array.type
+    if pa.types.is_temporal(kind):
+        array = array.cast(pa.string())
+    elif pa.types.is_decimal(kind):
+        array = array.cast(pa.float64())
+    elif pa.types.is_large_binary(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        values: list[bytes | None] = array.to_pylist()
+        return [None if value is None else value.decode(errors="surrogateescape") for value in values]
+    try:
+        found: list[object] = array.to_pylist()
+    except UnicodeDecodeError:
+        found = [_value(array[position]) for position in range(len(array))]
+    return found
+
+
+def _value(scalar: pa.Scalar) -> object:
+    try:
+        value: object = scalar.as_py()
+    except UnicodeDecodeError:
+        return _UNDECODABLE
+    return value
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_string_view,
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_null,
+    )
+    return any(test(kind) for test in tests)
+
+
+def _is_supported(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        element = kind.value_type
+        return not pa.types.is_temporal(element) and _is_scalar(element)
+    return _is_scalar(kind)
+
+
+def _is_scalar(kind: pa.DataType) -> bool:
+    if pa.types.is_duration(kind) or pa.types.is_interval(kind):
+        return False
+    tests = (
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_boolean,
+        pa.types.is_decimal,
+        pa.types.is_temporal,
+        pa.types.is_fixed_size_binary,
+    )
+    return _is_text(kind) or any(test(kind) for test in tests)

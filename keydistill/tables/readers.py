@@ -1,0 +1,63 @@
+"""Rows of CSV, JSONL and Parquet files, in batches of columns, each with its row number.
+
+A row that cannot be taken apart is handed on as malformed; an error is raised only where the rest of a file cannot be
+trusted. Memory is bounded by the batch, whatever the file holds.
+"""
+
+import gzip
+import zlib
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+
+import pyarrow as pa
+
+from keydistill.errors import InputError
+from keydistill.tables.parquet_reader import read_parquet
+from keydistill.tables.raw_batch import Header, RawBatch
+from keydistill.tables.sources import Kind, Source
+from keydistill.tables.text_readers import read_csv, read_jsonl
+
+Reader = Callable[[Source, Header], Iterator[RawBatch]]
+
+_READERS: Mapping[Kind, Reader] = {
+    "csv": read_csv,
+    "tsv": read_csv,
+    "jsonl": read_jsonl,
+    "parquet": read_parquet,
+}
+
+
+def read_rows(
+    source: Source,
+    *,
+    known: Sequence[str],
+    required: Sequence[str],
+    forbidden: Sequence[str] = (),
+    extras: bool = True,
+) -> Generator[RawBatch, None, None]:
+    """All rows of an open file; when this is exhausted the file did not change in the meantime.
+
+    Close it (`contextlib.closing`) before the file.
+
+    Args:
+        source: From `open_source`.
+        known: Columns that become `RawBatch.columns`; all others become `RawBatch.extras`.
+        required: Columns without which the file is useless.
+        forbidden: Names that no column may have.
+        extras: Whether the other columns are wanted. Without them they are not even decoded, so that they may be of any
+            type, and the known ones may be nested.
+
+    Raises:
+        InputError: The file is truncated or damaged, or its columns are not as they should be.
+        InputChangedError: It changed while it was being read.
+    """
+    try:
+        yield from _READERS[source.kind](source, Header(known, required, forbidden, extras))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        source.check_unchanged()
+        raise InputError(f"{source.path}: its gzip data is truncated or damaged ({error}); copy it again") from None
+    except (pa.ArrowException, OSError) as error:
+        # A file that shrinks under the reader shows up as damage first.
+        source.check_unchanged()
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{source.path} is truncated or damaged ({reason}); copy it again") from None
+    source.check_unchanged()

@@ -1,0 +1,60 @@
+"""Files as tables of valid rows."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from keydistill.tables.raw_batch import RawBatch
+from keydistill.tables.readers import read_rows
+from keydistill.tables.rejects import RejectLog
+from keydistill.tables.row_problems import RowProblems
+from keydistill.tables.sources import open_source, total_rows
+
+Columns = Mapping[str, Sequence[Any]]
+Validate = Callable[[RawBatch, RowProblems], Columns]
+
+
+def read_valid(
+    files: Sequence[Path],
+    schema: pa.Schema,
+    validate: Validate,
+    rejects: RejectLog,
+    *,
+    required: Sequence[str],
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Iterator[pa.Table]:
+    """Tables of the rows that are valid; every other row is a reject.
+
+    Args:
+        files: CSV, JSONL or Parquet, read in this order.
+        schema: Of the tables; its columns are what is looked for in the files.
+        validate: Makes columns of a batch's cells, and notes the rows with a problem.
+        rejects: Takes those rows.
+        required: Columns that a file must have.
+        progress: Called after each batch with the rows read so far and the rows there are (None: not known).
+
+    Raises:
+        InputError: A file is damaged or lacks a column.
+    """
+    total = total_rows([Path(file) for file in files]) if progress is not None else None
+    done = 0
+    for file in map(Path, files):
+        with (
+            open_source(file) as source,
+            closing(read_rows(source, known=schema.names, required=required, extras=False)) as batches,
+        ):
+            for batch in batches:
+                problems = RowProblems(batch, str(file))
+                columns = validate(batch, problems)
+                kept = problems.settle(rejects)
+                if kept is not None:
+                    columns = {name: [values[place] for place in kept] for name, values in columns.items()}
+                table = pa.table(columns, schema=schema)
+                if len(table):
+                    yield table
+                done += len(batch.rows) + len(batch.malformed)
+                if progress is not None:
+                    progress(done, total)

@@ -1,0 +1,7 @@
+"""The embedded engine: Qdrant Edge, Qdrant's own engine in a folder, nothing to start."""
+
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
+
+__all__ = [
+    "EmbeddedEngine",
+]

@@ -1,0 +1,170 @@
+"""The embedded engine's catalogue: which collections there are, and which one each alias names.
+
+It is one JSON file. A writer replaces it atomically while it holds a file lock, a reader reads it without one, so that
+a swap of an alias is seen whole or not at all, and a process that dies in the middle changes nothing.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from keydistill.errors import (
+    AliasChangedError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    CollectionStateError,
+    VectorStoreError,
+)
+from keydistill.files import file_lock, replace_json
+from keydistill.vectorstore.engine import CollectionSpec
+
+# Inode, time of change in ns, size: another file, or one that was written to, has another.
+_Signature = tuple[int, int, int]
+_NO_FILE: _Signature = (0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionEntry:
+    """One collection as the catalogue knows it."""
+
+    state: Literal["building", "ready"]
+    spec: CollectionSpec
+    metadata: dict[str, Any]
+
+
+@dataclass(slots=True)
+class CatalogContents:
+    """The whole catalogue; changed only inside `Catalog.change`."""
+
+    collections: dict[str, CollectionEntry] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+
+    def resolve(self, name: str) -> tuple[str, CollectionEntry]:
+        """The collection that a name or alias stands for.
+
+        Raises:
+            CollectionNotFoundError: There is none.
+        """
+        name = self.aliases.get(name, name)
+        return name, self.entry(name)
+
+    def entry(self, name: str) -> CollectionEntry:
+        """The collection of this name, which is no alias.
+
+        Raises:
+            CollectionNotFoundError: There is none.
+        """
+        entry = self.collections.get(name)
+        if entry is None:
+            known = ", ".join(sorted([*self.collections, *self.aliases])) or "none"
+            raise CollectionNotFoundError(
+                f"no collection or alias {name!r}; there are: {known}; build one with `keydistill reindex`"
+            )
+        return entry
+
+    def require_free(self, name: str) -> None:
+        """Raise unless a new collection may have this name.
+
+        Raises:
+            VectorStoreError: No folder can be called so.
+            CollectionExistsError: A collection or alias has it.
+        """
+        if not name or name.startswith(".") or "/" in name:
+            raise VectorStoreError(f"collection name {name!r} cannot be a folder name; choose another")
+        if name in self.collections or name in self.aliases:
+            raise CollectionExistsError(f"collection or alias {name!r} exists already; choose another name")
+
+    def remove(self, name: str) -> None:
+        """Forget a collection; see `Engine.drop`."""
+        self.entry(name)
+        for alias, target in self.aliases.items():
+            if target == name:
+                raise CollectionStateError(
+                    f"collection {name!r} is live behind alias {alias!r}; swap the alias before deleting it"
+                )
+        del self.collections[name]
+
+    def swap_alias(self, alias: str, target: str, expected: str | None, guard: Callable[[], None] | None) -> None:
+        """Have an alias name another collection; see `Engine.swap_alias`."""
+        if self.entry(target).state != "ready":
+            raise CollectionStateError(f"collection {target!r} is still building; finish it before an alias names it")
+        if alias in self.collections:
+            raise CollectionExistsError(f"{alias!r} is a collection and cannot be an alias too; rename one")
+        present = self.aliases.get(alias)
+        if present != expected:
+            raise AliasChangedError(
+                f"alias {alias!r} names {present!r}, expected {expected!r}: somebody else swapped it; "
+                "look at `keydistill collections list`, then start again"
+            )
+        if guard is not None:
+            guard()
+        self.aliases[alias] = target
+
+
+class Catalog:
+    """The catalogue file `catalog.json` in the folder `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / "catalog.json"
+        self._lock = root / "catalog.lock"
+        self._known: tuple[_Signature, CatalogContents] | None = None
+
+    def read(self) -> CatalogContents:
+        """The present contents. Callers must not change them.
+
+        Raises:
+            VectorStoreError: The file is not a catalogue.
+        """
+        # Looked at once: threads share it.
+        known = self._known
+        signature, contents = self._load(known)
+        if known is None or known[1] is not contents:
+            self._known = (signature, contents)
+        return contents
+
+    def _load(self, known: tuple[_Signature, CatalogContents] | None) -> tuple[_Signature, CatalogContents]:
+        """What the file holds, parsed unless it is still the `known` one."""
+        try:
+            # Opened before it is asked for its identity: the path may name another file a moment later.
+            with self._path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                signature = (status.st_ino, status.st_mtime_ns, status.st_size)
+                if known is not None and known[0] == signature:
+                    return known
+                return signature, _parse(json.load(file))
+        except FileNotFoundError:
+            return _NO_FILE, CatalogContents()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise VectorStoreError(
+                f"{self._path} is not a catalogue of collections ({error}); restore it from a backup"
+            ) from None
+
+    @contextmanager
+    def change(self) -> Iterator[CatalogContents]:
+        """Hold the lock, change what is yielded, and have it replace the file when the block ends without an error."""
+        with file_lock(self._lock):
+            # Parsed anew: other threads go on reading the contents that they share.
+            _, contents = self._load(None)
+            yield contents
+            replace_json(self._path, _plain(contents))
+
+
+def _plain(contents: CatalogContents) -> dict[str, Any]:
+    return {
+        "collections": {name: asdict(entry) for name, entry in contents.collections.items()},
+        "aliases": contents.aliases,
+    }
+
+
+def _parse(data: dict[str, Any]) -> CatalogContents:
+    return CatalogContents(
+        collections={
+            name: CollectionEntry(entry["state"], CollectionSpec(**entry["spec"]), entry["metadata"])
+            for name, entry in data["collections"].items()
+        },
+        aliases=data["aliases"],
+    )

@@ -1,0 +1,273 @@
+"""The embedded engine: Qdrant Edge, Qdrant's own engine in a folder, nothing to start.
+
+    root/catalog.json          collections, their metadata, aliases
+    root/collections/NAME/     one edge shard
+    root/views/...             what readers of this machine have open
+
+While a collection builds, one process writes to it, through a write-ahead log. Once it is ready its folder never
+changes again; readers open views of it (`edge_view`), and changes go into a copy (`edge_copy`).
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import qdrant_edge as edge
+
+from keydistill.errors import CollectionNotFoundError, CollectionStateError, VectorStoreError
+from keydistill.files import sync
+from keydistill.vectorstore.edge import translation as translate
+from keydistill.vectorstore.edge.catalog import Catalog, CollectionEntry
+from keydistill.vectorstore.edge.copy import copied_folder, remove_abandoned_copy
+from keydistill.vectorstore.edge.optimize import optimize_in_child
+from keydistill.vectorstore.edge.shards import Shards, translated
+from keydistill.vectorstore.edge.view import LOG
+from keydistill.vectorstore.engine import (
+    CollectionInfo,
+    CollectionSpec,
+    Hit,
+    Payload,
+    PointBatch,
+    Record,
+    SearchParams,
+    Vectors,
+)
+from keydistill.vectorstore.filters import Filter
+
+_SCROLL_PAGE = 1_000
+
+
+class EmbeddedEngine:
+    """`Engine` on a folder. Threads may share one; after a fork a process opens its own files again."""
+
+    changes_in_place: ClassVar[bool] = False
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._catalog = Catalog(root)
+        self._shards = Shards(root, self._catalog)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._root)!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def create(self, name: str, spec: CollectionSpec, metadata: Mapping[str, Any]) -> None:
+        """See `Engine.create`."""
+        with self._catalog.change() as contents:
+            contents.require_free(name)
+            remove_abandoned_copy(self._shards.folders)
+            self._shards.remove_nameless(contents.collections)
+            folder = self._shards.folder(name)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with translated(f"creating {name!r}"):
+                shard = edge.EdgeShard.create(str(folder), translate.shard_config(spec))
+                for field, kind in spec.payload_indexes.items():
+                    shard.update(translate.field_index(field, kind))
+            self._shards.adopt(name, shard)
+            contents.collections[name] = CollectionEntry("building", spec, dict(metadata))
+
+    def copy(self, source: str, target: str, metadata: Mapping[str, Any]) -> None:
+        """See `Engine.copy`. The catalogue is not locked while files are copied; copies wait for each other."""
+        source, entry = self._catalog.read().resolve(source)
+        if entry.state != "ready":
+            raise CollectionStateError(f"collection {source!r} is still building; finish it before it is copied")
+        self._catalog.read().require_free(target)
+        try:
+            with copied_folder(self._shards.folder(source)) as (copy, is_whole), self._catalog.change() as contents:
+                contents.require_free(target)
+                contents.entry(source)
+                if not is_whole():
+                    raise CollectionNotFoundError(
+                        f"collection {source!r} was deleted while it was copied, and another made; start again"
+                    )
+                if not (copy / LOG).is_dir():
+                    raise VectorStoreError(
+                        f"collection {source!r} has no folder {LOG!r}, so its copy would ignore changes; "
+                        "build it anew with `keydistill reindex`"
+                    )
+                self._shards.remove_nameless(contents.collections)
+                folder = self._shards.folder(target)
+                copy.rename(folder)
+                sync(folder.parent)
+                # Open here still, if another process deleted a collection of that name.
+                self._shards.close_writer(target)
+                self._shards.release(target)
+                contents.collections[target] = CollectionEntry("building", entry.spec, dict(metadata))
+        except OSError as error:
+            self._catalog.read().resolve(source)  # deleted while it was copied?
+            raise VectorStoreError(
+                f"copying {source!r} to {target!r}: {error.strerror}; check free disk space, then start again"
+            ) from error
+
+    def set_metadata(self, name: str, changes: Mapping[str, Any]) -> None:
+        """See `Engine.set_metadata`."""
+        with self._catalog.change() as contents:
+            entry = contents.entry(name)
+            removed = {key for key, value in changes.items() if value is None}
+            metadata = {key: value for key, value in {**entry.metadata, **changes}.items() if key not in removed}
+            contents.collections[name] = replace(entry, metadata=metadata)
+
+    def upsert(self, name: str, points: PointBatch) -> None:
+        """See `Engine.upsert`."""
+        if not len(points):
+            return
+        dimension = self._catalog.read().resolve(name)[1].spec.dimension
+        if points.vectors.ndim != 2 or points.vectors.shape[1] != dimension:
+            raise VectorStoreError(
+                f"vectors of shape {points.vectors.shape} do not fit {name!r}; expected (n, {dimension})"
+            )
+        if not np.isfinite(points.vectors).all():
+            raise VectorStoreError(f"vectors for {name!r} hold values that are not finite; nothing was written")
+        rows = translate.points(points)
+        with translated(f"writing to {name!r}"):
+            self._shards.writer(name).update(edge.UpdateOperation.upsert_points(rows))
+            self._shards.wrote(name, len(points))
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """See `Engine.delete`."""
+        with translated(f"deleting from {name!r}"):
+            self._shards.writer(name).update(edge.UpdateOperation.delete_points(translate.point_ids(list(ids))))
+
+    def set_payload(self, name: str, ids: Sequence[str], payload: Payload) -> None:
+        """See `Engine.set_payload`."""
+        with translated(f"writing payload to {name!r}"):
+            operation = edge.UpdateOperation.set_payload_by_filter(translate.having_ids(list(ids)), payload)
+            self._shards.writer(name).update(operation)
+
+    def finish(self, name: str) -> None:
+        """See `Engine.finish`; afterwards the collection's folder never changes again."""
+        name, entry = self._catalog.read().resolve(name)
+        if entry.state == "ready":
+            return
+        self._shards.close_writer(name)
+        optimize_in_child(self._shards.folder(name))
+        with self._catalog.change() as contents:
+            # The entry of now: its metadata may have been changed meanwhile.
+            contents.collections[name] = replace(contents.entry(name), state="ready")
+
+    def query(
+        self,
+        name: str,
+        vector: Vectors,
+        limit: int,
+        filter: Filter | None = None,
+        params: SearchParams | None = None,
+    ) -> list[Hit]:
+        """See `Engine.query`."""
+        return self.query_batch(name, vector[None, :], limit, [filter], params)[0]
+
+    def query_batch(
+        self,
+        name: str,
+        vectors: Vectors,
+        limit: int,
+        filters: Sequence[Filter | None] | None = None,
+        params: SearchParams | None = None,
+    ) -> list[list[Hit]]:
+        """See `Engine.query_batch`."""
+        if not np.isfinite(vectors).all():
+            raise VectorStoreError(f"query vectors for {name!r} hold values that are not finite; embed them again")
+        params = params or SearchParams()
+        filters = filters if filters is not None else [None] * len(vectors)
+        requests = [
+            translate.query_request(vector, limit, filter, params)
+            for vector, filter in zip(vectors, filters, strict=True)
+        ]
+        with self._shards.reading(f"querying {name!r}", name) as shard:
+            found = shard.query_batch(edge.QueryBatchRequest(requests))
+        return [[translate.hit(point) for point in points] for points in found]
+
+    def count(self, name: str, filter: Filter | None = None) -> int:
+        """See `Engine.count`."""
+        request = edge.CountRequest(exact=True, filter=translate.edge_filter(filter))
+        with self._shards.reading(f"counting {name!r}", name) as shard:
+            return shard.count(request)
+
+    def scroll(self, name: str, filter: Filter | None = None, *, with_vectors: bool = False) -> Iterator[Record]:
+        """See `Engine.scroll`."""
+        offset: edge.PointId | None = None
+        while True:
+            request = edge.ScrollRequest(
+                offset=offset,
+                limit=_SCROLL_PAGE,
+                filter=translate.edge_filter(filter),
+                with_payload=True,
+                with_vector=with_vectors,
+            )
+            with self._shards.reading(f"scrolling {name!r}", name) as shard:
+                page, offset = shard.scroll(request)
+            yield from map(translate.record, page)
+            if offset is None:
+                return
+
+    def retrieve(self, name: str, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
+        """See `Engine.retrieve`."""
+        asked = translate.point_ids(list(ids))
+        with self._shards.reading(f"reading points of {name!r}", name) as shard:
+            points = shard.retrieve(asked, with_payload=True, with_vector=with_vectors)
+        found = {str(point.id): point for point in points}
+        return [translate.record(found[id]) for id in ids if id in found]
+
+    def info(self, name: str) -> CollectionInfo:
+        """See `Engine.info`."""
+        name, entry = self._catalog.read().resolve(name)
+        with self._shards.reading(f"describing {name!r}", name) as shard:
+            indexes = translate.field_types(shard.info())
+        return CollectionInfo(
+            name=name,
+            state=entry.state,
+            dimension=entry.spec.dimension,
+            points=self.count(name),
+            payload_indexes=indexes,
+            metadata=entry.metadata,
+            disk_bytes=_disk_bytes(self._shards.folder(name)),
+        )
+
+    def collections(self) -> list[str]:
+        """See `Engine.collections`."""
+        return sorted(self._catalog.read().collections)
+
+    def release(self, name: str) -> None:
+        """See `Engine.release`; the view's folder is deleted with it."""
+        self._shards.release(name)
+
+    def drop(self, name: str) -> None:
+        """See `Engine.drop`. Views that readers have open go on answering."""
+        with self._catalog.change() as contents:
+            contents.remove(name)
+            self._shards.close_writer(name)
+            self._shards.release(name)
+        # Last, so that a process that dies here leaves a folder without a name, not a name without a folder. The next
+        # collection that is made clears it away.
+        shutil.rmtree(self._shards.folder(name), ignore_errors=True)
+
+    def aliases(self) -> dict[str, str]:
+        """See `Engine.aliases`."""
+        return dict(self._catalog.read().aliases)
+
+    def swap_alias(
+        self, alias: str, target: str, expected: str | None, guard: Callable[[], None] | None = None
+    ) -> None:
+        """See `Engine.swap_alias`; the comparison and the change happen under one lock."""
+        with self._catalog.change() as contents:
+            contents.swap_alias(alias, target, expected, guard)
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._shards.close()
+
+
+def _disk_bytes(folder: Path) -> int:
+    """Bytes that the folder takes on disk; its files are sparse. Zero if it was deleted meanwhile."""
+    try:
+        return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+    except FileNotFoundError:
+        return 0

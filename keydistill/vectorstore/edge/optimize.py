@@ -1,0 +1,61 @@
+"""Optimise one embedded shard: `python -m keydistill.vectorstore.edge.optimize FOLDER`.
+
+`EdgeShard.optimize` keeps the interpreter lock for minutes, so it gets a process in which nothing else waits for it.
+Killing that process loses nothing: the next start finds the shard as it was.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import qdrant_edge
+
+from keydistill.errors import VectorStoreError
+
+_PR_SET_PDEATHSIG = 1
+
+
+def optimize_in_child(folder: Path) -> None:
+    """Optimise the closed shard in `folder` in a child process and wait for it; the child dies with the caller.
+
+    Raises:
+        VectorStoreError: The child failed; the message has its last line.
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-m", "keydistill.vectorstore.edge.optimize", str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        # Its own session, so that Ctrl-C reaches us alone: the child could not react to it anyway.
+        start_new_session=True,
+    )
+    try:
+        _, output = child.communicate()
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+    if child.returncode != 0:
+        lines = output.strip().splitlines() or [f"exit status {child.returncode}"]
+        raise VectorStoreError(
+            f"optimising {folder.name} failed: {lines[-1]}; check free disk space and memory, then resume the run"
+        )
+
+
+def _optimize(folder: str) -> None:
+    if sys.platform == "linux":
+        # A caller that is killed cannot stop us, and we would go on holding the shard.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    shard = qdrant_edge.EdgeShard.load(folder)
+    shard.optimize()
+    shard.flush()
+    shard.close()
+
+
+if __name__ == "__main__":
+    _optimize(sys.argv[1])

@@ -1,0 +1,194 @@
+"""The shards of embedded collections that one engine has open, for writing or for reading."""
+
+import os
+import shutil
+import threading
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import qdrant_edge
+
+from keydistill.errors import CollectionNotFoundError, CollectionStateError, VectorStoreError
+from keydistill.vectorstore.edge.catalog import Catalog
+from keydistill.vectorstore.edge.view import View, Views
+
+# Points after which a shard is flushed: until then its log grows.
+_FLUSH_AFTER = 50_000
+# A shard that is written to keeps all it wrote mapped until it is closed. Opening it again reads something of every
+# point; where a part of them must be new, that adds up to a few microseconds a point however many there come to be.
+_REOPEN_AFTER_SHARE = 0.5
+
+
+@dataclass(slots=True)
+class _Writer:
+    """A shard that is open for writing.
+
+    Attributes:
+        shard: The shard.
+        found: Points that it had when it was opened.
+        written: Points that were written since.
+        unflushed: Of these, those after the last flush.
+    """
+
+    shard: qdrant_edge.EdgeShard
+    found: int = 0
+    written: int = 0
+    unflushed: int = 0
+
+
+class Shards:
+    """Opens collections when they are first asked for: one that builds itself, of a ready one a view.
+
+    Threads may share it. After a fork a process opens its own files again.
+    """
+
+    def __init__(self, root: Path, catalog: Catalog) -> None:
+        self._root = root
+        self._catalog = catalog
+        self._mutex = threading.RLock()
+        self._forget()
+
+    @property
+    def folders(self) -> Path:
+        """Where the folders of collections are."""
+        return self._root / "collections"
+
+    def folder(self, name: str) -> Path:
+        """A collection's folder."""
+        return self.folders / name
+
+    def remove_nameless(self, names: Container[str]) -> None:
+        """Delete what processes left that died while they made or dropped a collection; call it under the lock.
+
+        Args:
+            names: The collections that there are.
+        """
+        for folder in self.folders.glob("[!.]*"):
+            if folder.is_dir() and folder.name not in names:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def reading(self, doing: str, name: str) -> Iterator[qdrant_edge.EdgeShard]:
+        """The shard that answers for a name or alias, open until the block ends; errors tell what was being done."""
+        name, entry = self._catalog.read().resolve(name)
+        if entry.state == "building":
+            with translated(doing):
+                yield self.writer(name)
+            return
+        with self._mutex:
+            self._reopen_after_fork()
+            views = self._views
+        try:
+            with translated(doing), views.using(name, lambda: self._open_view(name)) as view:
+                yield view.shard
+        except OSError as error:
+            raise VectorStoreError(f"{doing}: {error.strerror}; check free disk space") from error
+
+    def _open_view(self, name: str) -> View:
+        try:
+            view = View(self._root / "views", self.folder(name))
+        except Exception:
+            self._catalog.read().entry(name)  # deleted meanwhile? Then that is what is wrong
+            raise
+        try:
+            # The catalogue forgets a collection before its files go: if it knows it still, the view has all of them.
+            self._catalog.read().entry(name)
+        except CollectionNotFoundError:
+            view.close()
+            raise
+        return view
+
+    def writer(self, name: str) -> qdrant_edge.EdgeShard:
+        """The shard of a collection that builds.
+
+        Raises:
+            CollectionNotFoundError: There is none of that name or alias.
+            CollectionStateError: It is ready, or another process writes to it.
+        """
+        name, entry = self._catalog.read().resolve(name)
+        if entry.state == "ready":
+            raise CollectionStateError(
+                f"collection {name!r} is ready and embedded collections never change then; build a new one"
+            )
+        with self._mutex:
+            self._reopen_after_fork()
+            if name not in self._writers:
+                with translated(f"opening {name!r} for writing"):
+                    shard = qdrant_edge.EdgeShard.load(str(self.folder(name)))
+                    self._writers[name] = _Writer(shard, shard.info().points_count)
+            return self._writers[name].shard
+
+    def adopt(self, name: str, shard: qdrant_edge.EdgeShard) -> None:
+        """Keep the shard of a collection that was just made, to write to."""
+        with self._mutex:
+            self._reopen_after_fork()
+            self._writers[name] = _Writer(shard)
+
+    def wrote(self, name: str, points: int) -> None:
+        """Take note of so many points that were written through `writer`.
+
+        Now and then the shard is flushed, or closed, to be opened again when needed.
+        """
+        with self._mutex:
+            writer = self._writers.get(name)
+            if writer is None:
+                return  # another thread closed it meanwhile
+            writer.written += points
+            writer.unflushed += points
+            if writer.unflushed >= _FLUSH_AFTER:
+                if writer.written >= writer.found * _REOPEN_AFTER_SHARE:
+                    self.close_writer(name)
+                else:
+                    writer.shard.flush()
+                    writer.unflushed = 0
+
+    def close_writer(self, name: str) -> None:
+        """Close the shard that a collection is written through, if it is open."""
+        with self._mutex:
+            if name in self._writers:
+                self._writers.pop(name).shard.close()
+
+    def release(self, name: str) -> None:
+        """Let go of a ready collection's view, whose folder is deleted with it."""
+        with self._mutex:
+            self._reopen_after_fork()
+            views = self._views
+        views.release(name)
+
+    def close(self) -> None:
+        """Close all that is open."""
+        with self._mutex:
+            if os.getpid() == self._pid:
+                for writer in self._writers.values():
+                    writer.shard.close()
+                self._views.close()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._pid = os.getpid()
+        self._writers: dict[str, _Writer] = {}
+        self._views = Views()
+
+    def _reopen_after_fork(self) -> None:
+        # A shard that was opened before a fork hangs the child at its first query.
+        if os.getpid() != self._pid:
+            self._forget()
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn the engine's bare exceptions into ours, with what was being done."""
+    try:
+        yield
+    except Exception as error:
+        # qdrant_edge raises plain Exception for everything; a subclass is ours or a defect.
+        if type(error) is not Exception:
+            raise
+        reason = " ".join(str(error).split())
+        if "WouldBlock" in reason:
+            raise CollectionStateError(
+                f"{doing}: another process has it open for writing; wait for it or stop it"
+            ) from None
+        raise VectorStoreError(f"{doing}: {reason}") from error

@@ -1,0 +1,181 @@
+"""Read-only views of a ready embedded collection.
+
+An edge shard can be opened once at a time, and opening it rewrites small files in its folder. So each reader opens a
+*view*: a folder of its own in which the large, write-once files are hard links and the small ones copies. A view costs
+milliseconds and a few megabytes, shares its pages with all other views in the page cache, and outlives the deletion
+of its collection.
+"""
+
+import fcntl
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import qdrant_edge
+
+from keydistill.files import file_lock
+from keydistill.vectorstore.edge.sparse_files import copy_contents
+
+# The write-ahead log. A ready collection keeps it for its copies: operations are numbered by it, and an operation with
+# a smaller number than the segments have seen is taken for done and ignored.
+LOG = "wal"
+# Views that stay open although nobody uses them, for the next query. A process that lives long meets a new collection
+# with every sync, and whatever is open keeps memory, and the disk of collections that were dropped.
+_IDLE_VIEWS = 4
+# Written when points are, or when the optimizer makes a segment, and so never through a view; everything else may be
+# written when a shard is opened or closed.
+_WRITTEN_WITH_POINTS = (
+    "matrix.dat",
+    "chunk_*.mmap",
+    "quantized.data",
+    "links_compressed.bin",
+    "graph.bin",
+    "page_*.dat",
+    "values_to_points.bin",
+    "point_to_values.bin",
+    "data.bin",
+)
+
+
+class View:
+    """An open view; `shard` answers queries until `close`, which deletes the view's folder."""
+
+    def __init__(self, views: Path, collection: Path) -> None:
+        self._folder, self._owner = _claim_folder(views, collection.name)
+        try:
+            _link_or_copy(collection, self._folder / "shard")
+            self.shard = qdrant_edge.EdgeShard.load(str(self._folder / "shard"))
+        except BaseException:
+            self._give_up_folder()
+            raise
+
+    def close(self) -> None:
+        """Close the shard and delete the folder."""
+        self.shard.close()
+        self._give_up_folder()
+
+    def _give_up_folder(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._owner)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A collection's place among the open views: its view, once somebody asked for it, and how many use it now."""
+
+    opening: threading.Lock = field(default_factory=threading.Lock)
+    view: View | None = None
+    users: int = 0
+    let_go: bool = False
+    last_used: int = 0
+
+
+class Views:
+    """The open views of one engine, one per collection; threads share them.
+
+    A view that is let go of while threads use it is closed by the last of them: a closed shard answers nobody. Of views
+    that nobody uses only the last few stay open.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._slots: dict[str, _Slot] = {}
+        self._uses = 0
+
+    @contextmanager
+    def using(self, name: str, open_view: Callable[[], View]) -> Iterator[View]:
+        """The view of a collection, which `open_view` opens if it is not; it stays open until the block ends."""
+        with self._mutex:
+            slot = self._slots.setdefault(name, _Slot())
+            slot.users += 1
+        try:
+            # Not under the mutex: opening a large collection takes a while, and queries of the others go on.
+            with slot.opening:
+                if slot.view is None:
+                    slot.view = open_view()
+            yield slot.view
+        finally:
+            with self._mutex:
+                slot.users -= 1
+                self._uses += 1
+                slot.last_used = self._uses
+                over = self._taken_out_if_too_many()
+                if slot.let_go and not slot.users:
+                    over.append(slot)
+            for unused in over:
+                _close(unused)
+
+    def release(self, name: str) -> None:
+        """Let go of a collection's view; who asks afterwards gets a new one. Without a view it does nothing."""
+        with self._mutex:
+            slot = self._slots.pop(name, None)
+            if slot is None:
+                return
+            slot.let_go = True
+            unused = not slot.users
+        if unused:
+            _close(slot)
+
+    def _taken_out_if_too_many(self) -> list[_Slot]:
+        idle = sorted(((slot.last_used, name) for name, slot in self._slots.items() if not slot.users), reverse=True)
+        return [self._slots.pop(name) for _, name in idle[_IDLE_VIEWS:]]
+
+    def close(self) -> None:
+        """Let go of all views."""
+        for name in list(self._slots):
+            self.release(name)
+
+
+def _close(slot: _Slot) -> None:
+    if slot.view is not None:
+        slot.view.close()
+
+
+def _claim_folder(views: Path, name: str) -> tuple[Path, int]:
+    """Make a folder that is ours while we live, and remove those whose owner died."""
+    views.mkdir(parents=True, exist_ok=True)
+    with file_lock(views / ".lock"):
+        for stale in views.iterdir():
+            if stale.is_dir():
+                _remove_if_abandoned(stale)
+        folder = views / f"{name}-{uuid.uuid4().hex[:12]}"
+        folder.mkdir()
+        owner = os.open(folder / "owner", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        return folder, owner
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    try:
+        with file_lock(folder / "owner", blocking=False):
+            shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        pass
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    for file in _files(source):
+        if file.relative_to(source).parts[0] == LOG:  # a view, which nobody writes to, makes one of its own
+            continue
+        copy = target / file.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if any(file.match(pattern) for pattern in _WRITTEN_WITH_POINTS):
+            try:
+                copy.hardlink_to(file)
+                continue
+            except OSError:  # a file system without hard links
+                pass
+        # What is written by a copy is written to the disk when the view is closed, while all threads wait.
+        with file.open("rb", buffering=0) as reader, copy.open("wb", buffering=0) as writer:
+            copy_contents(reader, writer)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            yield file

@@ -1,0 +1,252 @@
+"""What every vector engine does for keydistill: one protocol, two implementations.
+
+A collection is *building* from `create` or `copy` to `finish`, and *ready* afterwards. Whether the points of a ready
+collection may still change differs: callers that change them ask `Engine.changes_in_place`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keydistill.vectorstore.filters import Filter
+
+Vectors = NDArray[np.float32]
+Payload = dict[str, Any]
+FieldType = Literal["keyword", "integer", "float", "bool"]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSpec:
+    """How a collection is stored and indexed.
+
+    Attributes:
+        dimension: Length of its vectors, which are L2-normalised; the distance is the dot product.
+        payload_indexes: Field name to type. They are made before the first point, or HNSW gets no edges for filters
+            (https://qdrant.tech/documentation/concepts/indexing/#filterable-index).
+        quantization: "int8" keeps scalar-quantized vectors in memory beside the originals, which rescore the result.
+        hnsw_m: Edges per node.
+        hnsw_ef_construct: Candidates considered per insertion.
+    """
+
+    dimension: int
+    payload_indexes: Mapping[str, FieldType] = field(default_factory=dict)
+    quantization: Literal["int8", "none"] = "int8"
+    hnsw_m: int = 16
+    hnsw_ef_construct: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class PointBatch:
+    """Points in columns: `ids` (UUID texts), `vectors` of shape (n, dimension), `payloads`, all n long."""
+
+    ids: Sequence[str]
+    vectors: Vectors
+    payloads: Sequence[Payload]
+
+    def __post_init__(self) -> None:
+        if not len(self.ids) == len(self.vectors) == len(self.payloads):
+            raise ValueError(
+                f"a batch has {len(self.ids)} ids, {len(self.vectors)} vectors and {len(self.payloads)} payloads; "
+                "all three must be equally many"
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored point; `vector` is None unless it was asked for."""
+
+    id: str
+    payload: Payload
+    vector: Vectors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A point that a query found; `score` is the cosine similarity."""
+
+    id: str
+    score: float
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParams:
+    """How hard a query looks.
+
+    Attributes:
+        ef: Candidates that HNSW keeps; more finds more and takes longer.
+        oversampling: With quantization, how many times `limit` are fetched before rescoring by the originals.
+        exact: Compare with every point that passes the filter; the reference for recall.
+        acorn: Under a filter that few points pass (by Qdrant's default at most 40%), look at neighbours of neighbours
+            too where a neighbour does not pass it. Finds more under several conditions at once, and takes longer;
+            servers before 1.16 do not know it and search without
+            (https://qdrant.tech/documentation/concepts/indexing/#the-acorn-search-algorithm).
+    """
+
+    ef: int = 128
+    oversampling: float = 2.0
+    exact: bool = False
+    acorn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What an engine says of a collection; `points` is exact."""
+
+    name: str
+    state: Literal["building", "ready"]
+    dimension: int
+    points: int
+    payload_indexes: Mapping[str, FieldType]
+    metadata: Mapping[str, Any]
+    disk_bytes: int | None = None
+
+
+class Engine(Protocol):
+    """A place for collections and the aliases that name them. `name` takes a collection, or an alias where it reads.
+
+    Every method raises CollectionNotFoundError for a name that there is not, and VectorStoreError for vectors of a
+    wrong dimension or with values that are not finite, and for ids that are no UUIDs.
+    """
+
+    @property
+    def changes_in_place(self) -> bool:
+        """Whether points of a ready collection can be written: on a server yes, where `copy` is refused.
+
+        The embedded engine's never change: `copy` the collection, change the copy, `finish` it and swap the alias.
+        """
+
+    def create(self, name: str, spec: CollectionSpec, metadata: Mapping[str, Any]) -> None:
+        """Make an empty collection in bulk-load settings, its payload indexes first.
+
+        Raises:
+            CollectionExistsError: A collection or alias has that name.
+        """
+
+    def copy(self, source: str, target: str, metadata: Mapping[str, Any]) -> None:
+        """Make a building collection `target` with the points, spec and indexes of the ready collection `source`.
+
+        The copy may be changed at will and shares nothing with its source. A process that dies in here leaves no
+        collection `target`.
+
+        Args:
+            source: The collection, or an alias of it.
+            target: The new collection's name.
+            metadata: The new collection's metadata; the source's is not taken over.
+
+        Raises:
+            CollectionNotFoundError: There is no `source`, or it was deleted meanwhile.
+            CollectionStateError: `source` is still building.
+            CollectionExistsError: A collection or alias is called `target`.
+            VectorStoreError: The engine changes collections in place (see `changes_in_place`) and copies none.
+        """
+
+    def set_metadata(self, name: str, changes: Mapping[str, Any]) -> None:
+        """Set these keys of a collection's metadata, all or none, and leave the others alone.
+
+        A value replaces the whole former one; None removes the key, and deeper within a value it is stored. Works while
+        the collection builds and when it is ready. `name` is a collection, not an alias. When this returns, the change
+        survives the death of the process.
+        """
+
+    def upsert(self, name: str, points: PointBatch) -> None:
+        """Write points; when this returns they survive the death of the process. Writing twice is writing once."""
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """Remove points; ids that are not there are ignored."""
+
+    def set_payload(self, name: str, ids: Sequence[str], payload: Payload) -> None:
+        """Set these payload fields on the points and leave their other fields and vectors alone.
+
+        Ids that are not there are ignored.
+        """
+
+    def finish(self, name: str) -> None:
+        """End the bulk load: serving settings, optimise, return when the collection is ready. May take minutes.
+
+        Of a collection that is ready it does nothing.
+        """
+
+    def query(
+        self,
+        name: str,
+        vector: Vectors,
+        limit: int,
+        filter: Filter | None = None,
+        params: SearchParams | None = None,
+    ) -> list[Hit]:
+        """The `limit` points most similar to `vector` of shape (dimension,), best first."""
+
+    def query_batch(
+        self,
+        name: str,
+        vectors: Vectors,
+        limit: int,
+        filters: Sequence[Filter | None] | None = None,
+        params: SearchParams | None = None,
+    ) -> list[list[Hit]]:
+        """`query` for each row of `vectors` (n, dimension), with a filter per row where `filters` is given."""
+
+    def count(self, name: str, filter: Filter | None = None) -> int:
+        """Exact number of points that pass the filter."""
+
+    def scroll(self, name: str, filter: Filter | None = None, *, with_vectors: bool = False) -> Iterator[Record]:
+        """Every point that passes the filter, in order of id, fetched in pages."""
+
+    def retrieve(self, name: str, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
+        """The points of these ids that exist, in the order asked for."""
+
+    def info(self, name: str) -> CollectionInfo:
+        """State, exact count, indexes, metadata; for an alias those of its collection, under that one's own name.
+
+        Raises:
+            CollectionNotFoundError: There is none of that name.
+        """
+
+    def collections(self) -> list[str]:
+        """Names of all collections, sorted."""
+
+    def release(self, name: str) -> None:
+        """Let go of what readers here hold open of a collection; it opens again when asked. Others do not notice.
+
+        Calls that are under way in other threads end well, and then it is let go of. Of a collection that is not open,
+        that builds or that is gone it does nothing. `name` is a collection, not an alias.
+        """
+
+    def drop(self, name: str) -> None:
+        """Delete a collection and its points.
+
+        Raises:
+            CollectionStateError: An alias names it.
+            CollectionNotFoundError: There is none of that name.
+        """
+
+    def aliases(self) -> dict[str, str]:
+        """Alias to the collection that it names."""
+
+    def swap_alias(
+        self, alias: str, target: str, expected: str | None, guard: Callable[[], None] | None = None
+    ) -> None:
+        """Make `alias` name `target`, in one atomic step, if it still names `expected` (None: nothing yet).
+
+        Args:
+            alias: The name to change.
+            target: The collection that it is to name.
+            expected: The collection that it must name until then.
+            guard: Called right before the change, when all else was found to be right; what it raises prevents it.
+
+        Raises:
+            AliasChangedError: It names something else.
+            CollectionNotFoundError: `target` does not exist.
+            CollectionStateError: `target` is still building.
+            CollectionExistsError: A collection has the alias's name.
+        """
+
+    def close(self) -> None:
+        """Let go of files and connections. Closing twice does nothing."""

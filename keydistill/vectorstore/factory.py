@@ -1,0 +1,26 @@
+"""The engine that the settings ask for."""
+
+from keydistill.settings import Settings
+from keydistill.vectorstore.engine import Engine
+
+
+def open_engine(settings: Settings) -> Engine:
+    """Open the embedded engine in `settings.home`, or connect to the server.
+
+    Raises:
+        EngineUnavailableError: The server does not answer.
+    """
+    if settings.engine == "embedded":
+        from keydistill.vectorstore.edge import EmbeddedEngine
+
+        return EmbeddedEngine(settings.home)
+    from keydistill.vectorstore.server import ServerEngine
+
+    return ServerEngine(
+        settings.qdrant_url,
+        api_key=settings.qdrant_api_key,
+        prefer_grpc=settings.qdrant_prefer_grpc,
+        grpc_port=settings.qdrant_grpc_port,
+        timeout_seconds=settings.qdrant_timeout_seconds,
+        retries=settings.qdrant_retries,
+    )

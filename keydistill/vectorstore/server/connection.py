@@ -1,0 +1,224 @@
+"""The connection to a Qdrant server: address, key, version, and requests that are repeated where that helps."""
+
+import base64
+import logging
+import re
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from pydantic import SecretStr
+from qdrant_client import QdrantClient, models
+
+from keydistill.errors import CollectionNotFoundError, SettingsError, VectorStoreError
+from keydistill.vectorstore.engine import CollectionSpec
+from keydistill.vectorstore.server.calls import Caller, UnconfirmedWriteError
+from keydistill.vectorstore.server.translation import field_schema
+from keydistill.vectorstore.server.wait import Progress, wait_until_optimized
+
+_log = logging.getLogger(__name__)
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+# Collection metadata came with 1.16 (https://github.com/qdrant/landing_page/pull/1986), the report on running
+# optimisations with 1.17 (https://api.qdrant.tech/v-1-17-x/api-reference/collections/get-optimizations).
+_OLDEST_SERVER = (1, 16)
+_REPORTS_OPTIMIZATIONS = (1, 17)
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class Connection:
+    """A client, how its calls are repeated, and what server is at the other end."""
+
+    def __init__(self, client: QdrantClient, address: str, *, retries: int, backoff_seconds: float) -> None:
+        self.client = client
+        self.address = address
+        self._caller = Caller(address, retries=retries, backoff_seconds=backoff_seconds)
+        self._version: tuple[int, int] | None = None
+        self._closed = False
+
+    def call(
+        self,
+        doing: str,
+        function: Callable[_Arguments, _Result],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> _Result:
+        """`function(*args, **kwargs)`, repeated where that helps; see `Caller`. The first call asks for the version."""
+        if self._closed:
+            raise VectorStoreError(f"{doing}: the connection to {self.address} is closed; open the engine again")
+        if self._version is None:
+            self._version = self._supported_version()
+        return self._caller(doing, lambda: function(*args, **kwargs))
+
+    def write(
+        self,
+        doing: str,
+        function: Callable[_Arguments, models.UpdateResult],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> None:
+        """`call` for a write that has to be readable afterwards."""
+
+        def confirmed() -> None:
+            if function(*args, **kwargs).status != models.UpdateStatus.COMPLETED:
+                raise UnconfirmedWriteError
+
+        self.call(doing, confirmed)
+
+    def collections(self) -> list[str]:
+        """Names of all collections, sorted."""
+        found = self.call("listing collections", self.client.get_collections)
+        return sorted(collection.name for collection in found.collections)
+
+    def require_collection(self, name: str) -> None:
+        """Raise unless a collection, not an alias, has that name.
+
+        Raises:
+            CollectionNotFoundError: There is none.
+        """
+        known = self.collections()
+        if name not in known:
+            there = ", ".join(known) or "none"
+            raise CollectionNotFoundError(f"no collection {name!r} on Qdrant at {self.address}; there are: {there}")
+
+    def describe(self, name: str) -> models.CollectionInfo:
+        """What the server says of a collection, or of the one that an alias names.
+
+        Raises:
+            CollectionNotFoundError: There is none.
+        """
+        try:
+            return self.call(f"describing {name!r}", self.client.get_collection, name)
+        except CollectionNotFoundError:
+            raise CollectionNotFoundError(
+                f"no collection or alias {name!r} on Qdrant at {self.address}; `keydistill collections list` shows "
+                "what there is"
+            ) from None
+
+    def make_indexes(self, name: str, spec: CollectionSpec) -> None:
+        """Make the payload indexes of a spec; those that are there already stay."""
+        for field, kind in spec.payload_indexes.items():
+            self.write(
+                f"indexing field {field!r} of {name!r}",
+                self.client.create_payload_index,
+                name,
+                field_name=field,
+                field_schema=field_schema(kind),
+                wait=True,
+            )
+
+    def update(self, name: str, **change: Any) -> None:
+        """Change a collection's settings or metadata."""
+        self.call(f"changing settings of {name!r}", self.client.update_collection, name, **change)
+
+    def wait_until_optimized(self, name: str, stall_seconds: float) -> None:
+        """Return when the server is done with optimising; see `server_wait`."""
+        # An update that changes nothing is enough to start what the server holds back.
+        idle = models.OptimizersConfigDiff()
+        wait_until_optimized(
+            name,
+            lambda: self._progress(name),
+            lambda: self.update(name, optimizers_config=idle),
+            stall_seconds=stall_seconds,
+        )
+
+    def _progress(self, name: str) -> Progress:
+        info, report = self.describe(name), self._optimizations(name)
+        complaint = info.optimizer_status
+        return Progress(
+            status=info.status.value,
+            pending=len(report.running) + report.summary.queued_optimizations if report else 0,
+            error=complaint.error if isinstance(complaint, models.OptimizersStatusOneOf1) else None,
+            marks=(
+                info.segments_count,
+                info.indexed_vectors_count,
+                report.model_dump_json() if report else None,
+            ),
+        )
+
+    def close(self) -> None:
+        """Close the client; closing twice does nothing."""
+        if not self._closed:
+            self._closed = True
+            self.client.close()
+
+    def _optimizations(self, name: str) -> models.OptimizationsResponse | None:
+        if self._version is None or self._version < _REPORTS_OPTIMIZATIONS:
+            return None
+        try:
+            return self.call(f"optimising {name!r}", self.client.get_optimizations, name)
+        except NotImplementedError:  # the client's local mode
+            return None
+
+    def _supported_version(self) -> tuple[int, int]:
+        found = self._caller("asking for the server's version", self.client.info).version
+        numbers = re.match(r"v?(\d+)\.(\d+)", found)
+        if numbers is None:
+            raise VectorStoreError(f"Qdrant at {self.address} calls itself version {found!r}; expected X.Y.Z")
+        version = (int(numbers[1]), int(numbers[2]))
+        if version < _OLDEST_SERVER:
+            raise VectorStoreError(
+                f"Qdrant at {self.address} has version {found}, which keeps no collection metadata; upgrade it to "
+                f"{_OLDEST_SERVER[0]}.{_OLDEST_SERVER[1]} or later"
+            )
+        return version
+
+
+def connect(
+    url: str,
+    *,
+    api_key: SecretStr | None,
+    prefer_grpc: bool,
+    grpc_port: int,
+    timeout_seconds: int,
+    retries: int,
+    backoff_seconds: float,
+) -> Connection:
+    """Prepare a connection; nothing is sent before the first call.
+
+    Raises:
+        SettingsError: The address cannot be one.
+    """
+    address = shown_address(url)
+    try:
+        client = QdrantClient(
+            url=url,
+            prefer_grpc=prefer_grpc,
+            grpc_port=grpc_port,
+            timeout=timeout_seconds,
+            headers=_headers(url, api_key),
+            # The client's own check runs in a thread and only warns; ours asks once and says what is wrong.
+            check_compatibility=False,
+        )
+    except ValueError as error:
+        raise SettingsError(
+            f"setting 'qdrant_url': {address!r} is no address ({error}); expected http://HOST:PORT or https://..."
+        ) from None
+    if api_key is not None and urlsplit(address).scheme == "http" and urlsplit(address).hostname not in _LOOPBACK:
+        _log.warning("the API key travels unencrypted to %s; use an https address", address)
+    return Connection(client, address, retries=retries, backoff_seconds=backoff_seconds)
+
+
+def shown_address(url: str) -> str:
+    """The address without user, password and query, for messages.
+
+    >>> shown_address("https://ann:secret@search.example:6333/qdrant?key=1")
+    'https://search.example:6333/qdrant'
+    """
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+
+
+def _headers(url: str, api_key: SecretStr | None) -> dict[str, str]:
+    """What proves who we are, for REST and gRPC alike."""
+    headers: dict[str, str] = {}
+    if api_key is not None:
+        # As a header, because the `api_key` argument warns on every http address, the local one included.
+        headers["api-key"] = api_key.get_secret_value()
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.username is not None:
+        # The client drops `user:password@`; a proxy before the server may want it.
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+    return headers

@@ -1,0 +1,73 @@
+"""Waiting for a Qdrant server to optimise a collection, for as long as something moves."""
+
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from keydistill.errors import EngineUnavailableError, VectorStoreError
+
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 2.0
+# Optimisers start a moment after the settings change; a single green light may be from before that.
+_GREEN_LOOKS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the optimisation is.
+
+    Attributes:
+        status: "green" (done), "yellow" (at work), "grey" (would have work, was not told to start) or "red" (failed).
+        pending: Optimisations that run or wait to.
+        error: What the optimisers complain about.
+        marks: Anything that changes as the work goes on.
+    """
+
+    status: str
+    pending: int = 0
+    error: str | None = None
+    marks: Hashable = None
+
+
+def wait_until_optimized(
+    name: str, look: Callable[[], Progress], nudge: Callable[[], None], *, stall_seconds: float
+) -> None:
+    """Return when the collection is green and nothing is pending.
+
+    Args:
+        name: The collection, for messages.
+        look: Asks the server how far it is.
+        nudge: Starts optimisers that wait to be told, which they do after a restart of the server
+            (https://qdrant.tech/documentation/manage-data/collections/#grey-collection-status).
+        stall_seconds: How long nothing at all may change. Large collections take hours, so the whole has no limit.
+
+    Raises:
+        EngineUnavailableError: Nothing changed for `stall_seconds`.
+        VectorStoreError: The optimisation failed.
+    """
+    pause, greens, nudged_at = _FIRST_PAUSE_SECONDS, 0, None
+    seen, moved_at = look(), time.monotonic()
+    while True:
+        if seen.error is not None or seen.status == "red":
+            raise VectorStoreError(
+                f"optimising {name!r} failed: {seen.error or 'status red'}; look at the server's log and disk, then "
+                "resume the run"
+            )
+        greens = greens + 1 if seen.status == "green" and not seen.pending else 0
+        if greens == _GREEN_LOOKS:
+            return
+        now = time.monotonic()
+        if now - moved_at > stall_seconds:
+            raise EngineUnavailableError(
+                f"optimising {name!r} stands still: status {seen.status}, {seen.pending} pending, no change for "
+                f"{stall_seconds:.0f} s; look at the server's log and load, then resume the run"
+            )
+        if seen.status == "grey" and (nudged_at is None or now - nudged_at > 10 * _LONGEST_PAUSE_SECONDS):
+            nudge()
+            nudged_at = now
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        latest = look()
+        if latest != seen:
+            moved_at = time.monotonic()
+        seen = latest
