@@ -18,12 +18,12 @@ from tests.support.tiny_models import make_tiny_static_student, make_tiny_studen
 # They take a minute or more each. Two processes share the files: what takes long begins first, that both end together.
 _LONGEST = (
     "tests/workers/test_faults.py",
-    "tests/distillation/test_train_student.py",
+    "tests/distillation/student/test_training.py",
     "tests/workers/test_operations.py",
-    "tests/ingest/test_sync.py",
-    "tests/ingest/test_reindex.py",
+    "tests/execution/test_sync.py",
+    "tests/execution/test_reindex.py",
     "tests/vectorstore/test_engine_contract.py",
-    "tests/ingest/test_gate.py",
+    "tests/ingest/gate/test_gate.py",
 )
 
 # Importing these asks for a Redis; tests start them as processes that have one.

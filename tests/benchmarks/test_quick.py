@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.places import ROOT
+
 # `esci` needs data that is not ours to give on; `swap_under_load` has tests of its own.
 BENCHMARKS = ["ablation", "build", "embedding", "million", "soak", "sync", "workers"]
 

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from keydistill.cli.main import COMMANDS, cli
+from tests.support.places import ROOT
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = ROOT / "docs"
 
 
 def every_command(command: click.Command = cli, path: tuple[str, ...] = ("keydistill",)):

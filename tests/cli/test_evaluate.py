@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from keydistill.distillation.registry import Lineage, Registry
+from tests.support.places import ROOT
 
 ITEMS = (
     "item_id,title,category_path,site\n"
@@ -72,7 +73,7 @@ def test_the_same_command_writes_the_same_bytes_in_another_process(files, tiny_f
         "HOME": str(tmp_path),
         "OMP_NUM_THREADS": "1",
         "PATH": "",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(ROOT),
     }
     for hash_seed in ("1", "2"):
         subprocess.run(

@@ -10,8 +10,9 @@ import pytest
 from keydistill.retrieval import SEARCH_KEY
 from tests.cli.conftest import Command
 from tests.support.inventories import write_inventory
+from tests.support.places import ROOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "tuning.md"
+PAGE = ROOT / "docs" / "tuning.md"
 _LINES = re.findall(r"^\$ (keydistill .*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 COMMANDS = [shlex.split(line)[1:] for line in _LINES]
 

@@ -1,15 +1,15 @@
 """The code of docs/serving.md does what the page says."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient
 
 from tests.retrieval.conftest import TITLES, World
+from tests.support.places import ROOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
+PAGE = ROOT / "docs" / "serving.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 

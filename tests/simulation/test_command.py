@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from keydistill.cli.simulate import simulate
 from keydistill.errors import InputError
 from keydistill.simulation import MarketplaceSettings
+from tests.support.places import ROOT
 
 SMALL = ["--items", "40", "--keyphrases", "120", "--leaf-categories", "5"]
 
@@ -28,7 +29,7 @@ def test_every_knob_is_an_option_with_help_and_the_same_default() -> None:
 
 
 def test_every_knob_is_documented_with_its_default() -> None:
-    text = Path(__file__).parents[2].joinpath("docs", "simulation.md").read_text(encoding="utf-8")
+    text = ROOT.joinpath("docs", "simulation.md").read_text(encoding="utf-8")
     for knob in fields(MarketplaceSettings):
         option = "--site" if knob.name == "sites" else "--" + knob.name.replace("_", "-")
         default = {"sites": "US", "leaf_categories": "all"}.get(knob.name, f"{knob.default}")
@@ -74,4 +75,4 @@ def test_importing_the_command_imports_no_simulation() -> None:
         "import sys, keydistill.cli.simulate\n"
         "sys.exit(any(name.startswith(('keydistill.simulation', 'numpy')) for name in sys.modules))"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -16,8 +16,8 @@ from keydistill.simulation import keyphrases as keyphrases_module
 from keydistill.simulation import marketplace as marketplace_module
 from keydistill.simulation.tables import SCHEMAS
 from keydistill.simulation.wording.catalogue import SLOT, compile_catalogue
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 TINY = MarketplaceSettings(items=40, keyphrases=120, leaf_categories=5, seed=1)
 
 

@@ -15,9 +15,8 @@ from keydistill.runs.redis_store import RedisRunStore
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.front_process import FrontProcess
+from tests.support.places import ROOT
 from tests.support.redis_server import RedisServer
-
-_ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -36,7 +35,7 @@ class Member:
                 self.process = subprocess.Popen(
                     self.command,
                     env=self.environment,
-                    cwd=_ROOT,
+                    cwd=ROOT,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -106,7 +105,7 @@ class Cluster:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("KEYDISTILL_")},
             **{f"KEYDISTILL_{name.upper()}": str(value) for name, value in self._values.items()},
-            "PYTHONPATH": str(_ROOT),
+            "PYTHONPATH": str(ROOT),
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
         }
@@ -137,7 +136,7 @@ class Cluster:
         return subprocess.run(
             [sys.executable, "-m", "keydistill.cli.main", *map(str, arguments)],
             env=self.environment,
-            cwd=_ROOT,
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=120,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.request import Request, urlopen
 
-_ROOT = Path(__file__).parents[2]
+from tests.support.places import ROOT
 
 
 class FrontProcess:
@@ -27,7 +27,7 @@ class FrontProcess:
                 *(sys.executable, "-m", "tests.support.rest_front", "--folder", str(self.folder)),
                 *("--port", str(self._port), "--end-with-stdin", *self._options),
             ],
-            cwd=_ROOT,
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

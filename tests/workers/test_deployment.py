@@ -20,8 +20,8 @@ from packaging.utils import canonicalize_name
 
 from keydistill.workers.celery_config import QUEUES, celery_config
 from tests.support.cluster import Cluster
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 WORKERS = [*QUEUES, "beat"]

@@ -15,9 +15,8 @@ from keydistill.runs import ReindexRun
 from keydistill.settings import load_settings
 from keydistill.workers import orders
 from tests.support.cluster import Cluster
+from tests.support.places import ROOT
 from tests.workers.conftest import PART_ROWS, Content, assert_same, content
-
-ROOT = Path(__file__).parents[2]
 
 
 def celery(cluster: Cluster, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -17,8 +17,8 @@ from keydistill.distillation.pairs.judgment_files import JUDGMENT_SCHEMA
 from keydistill.encoders.judge import ChatJudge, ChatSettings, Judgment, LabelTable, PromptTemplate
 from keydistill.errors import InputError, JudgeError, JudgeUnavailableError, StorageError
 from tests.support.chat_server import ChatServer
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 PROMPT = PromptTemplate.load()
 
 

@@ -30,6 +30,7 @@ from keydistill.vectorstore.server import engine as server
 from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.corpus import DIMENSION, SPEC, make_corpus, point_id, unit_vectors
 from tests.support.front_process import FrontProcess
+from tests.support.places import ROOT
 
 KEY = "key-that-nobody-may-see"
 QUICK: dict[str, Any] = {"backoff_seconds": 0.01}
@@ -125,7 +126,7 @@ class TestAddress:
 
     def test_package_does_not_load_the_client(self) -> None:
         code = "import sys, vectorstore; sys.exit('qdrant_client' in sys.modules or 'qdrant_edge' in sys.modules)"
-        root = Path(__file__).parents[2]
+        root = ROOT
         assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
@@ -292,7 +293,7 @@ class TestRequests:
 
     def test_several_processes_at_once(self, faulty: FrontProcess, engine: ServerEngine, name: str) -> None:
         engine.create(name, SPEC, {})
-        root = Path(__file__).parents[2]
+        root = ROOT
         code = (
             "import sys; from tests.support.corpus import *\n"
             "from keydistill.vectorstore.server.engine import ServerEngine\n"

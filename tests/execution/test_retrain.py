@@ -30,10 +30,9 @@ from keydistill.runs import RetrainRun, RunStore, open_store
 from keydistill.runs.recorded_progress import RecordedProgress
 from keydistill.runs.redis_store import RedisRunStore
 from keydistill.settings import Settings, load_settings
+from tests.support.places import ROOT
 from tests.support.redis_server import RedisServer
 from tests.support.retrains import small_market, small_models
-
-_ROOT = Path(__file__).parents[2]
 
 
 class Told:
@@ -326,7 +325,7 @@ class TestChild:
     def child(self, settings: Settings, run_id: str, queue: str) -> subprocess.Popen[str]:
         environment = {
             **os.environ,
-            "PYTHONPATH": str(_ROOT),
+            "PYTHONPATH": str(ROOT),
             "KEYDISTILL_HOME": str(settings.home),
             "KEYDISTILL_STUDENT": settings.student,
             "KEYDISTILL_LEASE_SECONDS": "2",

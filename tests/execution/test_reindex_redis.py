@@ -20,6 +20,7 @@ from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.cluster import Cluster
 from tests.support.inventories import write_inventory
+from tests.support.places import ROOT
 from tests.support.redis_server import RedisServer
 
 ROWS = 240
@@ -222,7 +223,7 @@ def command(cluster: Cluster, *arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "keydistill.cli.main", *map(str, arguments)],
         env=cluster.environment,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

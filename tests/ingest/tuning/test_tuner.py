@@ -17,8 +17,8 @@ from keydistill.ingest.tuning.queries import queries_by_shape
 from keydistill.retrieval import SEARCH_KEY, Generation, TunedSearch, filter_shape
 from keydistill.runs import SyncRun
 from keydistill.vectorstore import CollectionSpec, SearchParams, keyphrase_filter
-from tests.ingest.gate_bench import Bench, only_loads, open_bench
 from tests.support.front_process import FrontProcess
+from tests.support.gate_bench import Bench, only_loads, open_bench
 from tests.support.inventories import write_inventory
 
 DEFAULT = SearchParams()

@@ -19,9 +19,9 @@ from keydistill.ingest.snapshot.snapshot import Snapshot
 from keydistill.ingest.steps import ReindexSteps
 from keydistill.progress import NoProgress
 from keydistill.settings import load_settings
-from tests.ingest.gate_bench import Bench, losing, only_loads, open_bench, report_of
 from tests.support.catalogue import category_of, write_catalogue, write_items
 from tests.support.front_process import FrontProcess
+from tests.support.gate_bench import Bench, losing, only_loads, open_bench, report_of
 from tests.support.inventories import write_inventory
 from tests.support.redis_server import RedisServer
 from tests.support.tiny_models import make_tiny_student

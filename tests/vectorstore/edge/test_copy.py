@@ -22,6 +22,7 @@ from keydistill.vectorstore.edge import copy as edge_copy
 from keydistill.vectorstore.edge import engine as edge
 from keydistill.vectorstore.edge import sparse_files
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
+from tests.support.places import ROOT
 
 DIMENSION = 16
 
@@ -134,7 +135,7 @@ def test_a_process_that_dies_leaves_no_collection(
     engine: EmbeddedEngine, root: Path, collections: Path, moment: str, again: str
 ) -> None:
     code = DIE.format(patch=MOMENTS[moment])
-    died = subprocess.run([sys.executable, "-c", code, str(root)], check=False, cwd=Path(__file__).parents[2])
+    died = subprocess.run([sys.executable, "-c", code, str(root)], check=False, cwd=ROOT)
     assert died.returncode == -signal.SIGKILL
     assert engine.collections() == ["a"]
     assert not nothing_left(engine, collections)

@@ -20,8 +20,9 @@ from keydistill.distillation.signals.importers import (
 )
 from keydistill.errors import InputError, TooManyRejectsError
 from keydistill.files.disk import file_sha256
+from tests.support.places import ROOT
 
-DOCS = Path(__file__).parents[2] / "docs" / "signals.md"
+DOCS = ROOT / "docs" / "signals.md"
 
 
 def jsonl(path: Path, *rows: dict) -> Path:

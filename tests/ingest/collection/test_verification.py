@@ -14,8 +14,8 @@ from keydistill.ingest.snapshot.profiles import profile
 from keydistill.ingest.snapshot.snapshot import Snapshot
 from keydistill.vectorstore import Equals, Filter, PointBatch
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
-from tests.ingest.gate_bench import Bench, losing, only_loads, open_bench
 from tests.support.front_process import FrontProcess
+from tests.support.gate_bench import Bench, losing, only_loads, open_bench
 from tests.support.inventories import write_inventory
 
 ROWS = 300
