@@ -4,9 +4,11 @@ import re
 
 import pytest
 
+from tests.cli.conftest import Command
+
 
 @pytest.mark.slow
-def test_the_demo_shows_that_distilling_helps(keydistill, monkeypatch):
+def test_the_demo_shows_that_distilling_helps(keydistill: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     # Not the tiny one: what it shows is about real weights.
     monkeypatch.delenv("KEYDISTILL_STUDENT")
     shown = keydistill("demo")

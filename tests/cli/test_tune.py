@@ -18,7 +18,7 @@ COMMANDS = [shlex.split(line)[1:] for line in _LINES]
 
 
 @pytest.fixture
-def tunable(keydistill: Command, tmp_path: Path, monkeypatch) -> Command:
+def tunable(keydistill: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command, with 60 keyphrases live, and as many items; nothing is timed for long."""
     monkeypatch.setattr("keydistill.ingest.tuning.choice._REPEATS", 1)
     monkeypatch.setattr("keydistill.ingest.tuning.trial._TIMED_QUERIES", 2)
@@ -33,7 +33,7 @@ def search_of(command: Command) -> dict | None:
     return collection["metadata"].get(SEARCH_KEY)
 
 
-def test_the_commands_of_the_page(tunable):
+def test_the_commands_of_the_page(tunable: Command) -> None:
     assert [command[0] for command in COMMANDS] == ["tune"] * 3
     dry, real, forget = COMMANDS
     result = tunable(*dry)
@@ -64,7 +64,7 @@ def test_the_commands_of_the_page(tunable):
     assert search_of(tunable) is None
 
 
-def test_what_is_wrong_is_one_line(live):
+def test_what_is_wrong_is_one_line(live: Command) -> None:
     for options, error, status in (
         ([], "cannot be tuned: no shape of filter is asked for by 50 of 5 keyphrases", 1),
         (["--collection", "nowhere"], "no collection or alias 'nowhere'", 1),

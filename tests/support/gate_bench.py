@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from keydistill.encoders import Student
 from keydistill.execution import Reindexer
 from keydistill.ingest.gate import GateReport
@@ -55,7 +57,7 @@ def report_of(run: ReindexRun) -> GateReport:
     return GateReport.from_dict(run.gate)
 
 
-def only_loads(monkeypatch, *students: Student) -> None:
+def only_loads(monkeypatch: pytest.MonkeyPatch, *students: Student) -> None:
     """Students come from memory: loading them again would take longer than the tests."""
     by_source: dict[tuple[str, int], Student] = {(student.source, student.dimension): student for student in students}
     load = Student.load

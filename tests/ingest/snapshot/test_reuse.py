@@ -42,7 +42,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path, tiny_folder, tiny_student, monkeypatch) -> Bench:
+def bench(tmp_path: Path, tiny_folder: Path, tiny_student: Student, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(Student, "load", lambda *_, **__: tiny_student)
     return Bench(tmp_path, str(tiny_folder), monkeypatch)
 
@@ -51,7 +51,7 @@ def content(snapshot: Snapshot) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in snapshot.folder.iterdir()}
 
 
-def test_the_same_file_is_taken_over(bench):
+def test_the_same_file_is_taken_over(bench: Bench) -> None:
     first, second = bench.reindex(), bench.reindex()
     assert bench.made == 1
     assert content(first) == content(second)
@@ -61,7 +61,7 @@ def test_the_same_file_is_taken_over(bench):
     assert bench.made == 1
 
 
-def test_what_would_be_another_snapshot_is_made(bench):
+def test_what_would_be_another_snapshot_is_made(bench: Bench) -> None:
     first = bench.reindex()
     assert len(bench.reindex(part_rows=30).parts) == 2
     assert bench.made == 2
@@ -74,7 +74,7 @@ def test_what_would_be_another_snapshot_is_made(bench):
     assert bench.made == 4
 
 
-def test_one_that_was_pruned_is_made_again(bench):
+def test_one_that_was_pruned_is_made_again(bench: Bench) -> None:
     first = bench.reindex()
     (first.folder / "manifest.json").unlink()
     assert bench.reindex().summary.digest == first.summary.digest

@@ -1,22 +1,34 @@
 """`keydistill tune`: the cheapest settings that find enough are chosen, kept with the collection, and survive syncs."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from keydistill.encoders import Student
 from keydistill.errors import CollectionNotFoundError, CollectionStateError, InputError, RunError
 from keydistill.execution import Syncer
 from keydistill.ingest.filters.shapes import SHAPES, Query
+from keydistill.ingest.gate import GateItems
 from keydistill.ingest.tuning import Tuner, TuningReport
-from keydistill.ingest.tuning.choice import EFS, EXACT, choose
-from keydistill.ingest.tuning.queries import queries_by_shape
+from keydistill.ingest.tuning.choice import EFS, EXACT, Choice, Floats, choose
+from keydistill.ingest.tuning.queries import Asked, queries_by_shape
 from keydistill.retrieval import SEARCH_KEY, Generation, TunedSearch, filter_shape
 from keydistill.runs import SyncRun
-from keydistill.vectorstore import CollectionSpec, SearchParams, keyphrase_filter
+from keydistill.vectorstore import (
+    CollectionSpec,
+    Engine,
+    Filter,
+    Hit,
+    PointBatch,
+    SearchParams,
+    Vectors,
+    keyphrase_filter,
+)
 from tests.support.front_process import FrontProcess
 from tests.support.gate_bench import Bench, only_loads, open_bench
 from tests.support.inventories import write_inventory
@@ -40,26 +52,26 @@ class Fake:
     def exact_seconds(self) -> float:
         return self.cost(EXACT)
 
-    def shares(self, params: SearchParams):
+    def shares(self, params: SearchParams) -> tuple[Floats, float]:
         self.asked.append(params)
         return np.full(len(self.groups), self.recall(params)), self.cost(params)
 
-    def milliseconds(self, params: SearchParams):
+    def milliseconds(self, params: SearchParams) -> Floats:
         return np.full(20, self.cost(params))
 
 
-def chosen(fake: Fake, target: float = 0.98, *, filtered: bool = True, quantized: bool = True):
+def chosen(fake: Fake, target: float = 0.98, *, filtered: bool = True, quantized: bool = True) -> Choice:
     return choose(fake, target, DEFAULT, filtered=filtered, quantized=quantized)
 
 
-def test_more_candidates_where_few_find_too_little():
+def test_more_candidates_where_few_find_too_little() -> None:
     choice = chosen(Fake(lambda params: 0.99 if params.ef >= 256 else 0.9 + params.ef / 10_000))
     assert (choice.chosen.params.ef, choice.chosen.recall) == (256, pytest.approx(0.99))
     assert (choice.before.params, choice.before.recall) == (DEFAULT, pytest.approx(0.9128))
     assert choice.reached
 
 
-def test_fewer_candidates_where_few_find_enough():
+def test_fewer_candidates_where_few_find_enough() -> None:
     fake = Fake(lambda params: 1.0)
     choice = chosen(fake)
     assert choice.chosen.params == SearchParams(ef=EFS[0], oversampling=1.0)
@@ -68,13 +80,13 @@ def test_fewer_candidates_where_few_find_enough():
     assert choice.tried == 2
 
 
-def test_more_oversampling_where_quantized_vectors_confuse():
+def test_more_oversampling_where_quantized_vectors_confuse() -> None:
     choice = chosen(Fake(lambda params: 0.99 if params.oversampling >= 3 else 0.9))
     assert (choice.chosen.params.ef, choice.chosen.params.oversampling) == (EFS[0], 3.0)
     assert chosen(Fake(lambda params: 0.9), quantized=False).tried == 1 + 2 * 3
 
 
-def test_acorn_where_the_graph_falls_apart():
+def test_acorn_where_the_graph_falls_apart() -> None:
     fake = Fake(lambda params: 0.99 if params.acorn and params.ef >= 64 else 0.7)
     assert chosen(fake).chosen.params == SearchParams(ef=64, oversampling=1.0, acorn=True)
     unfiltered = Fake(fake.recall)
@@ -82,7 +94,7 @@ def test_acorn_where_the_graph_falls_apart():
     assert not any(params.acorn for params in unfiltered.asked)
 
 
-def test_exact_where_nothing_finds_enough():
+def test_exact_where_nothing_finds_enough() -> None:
     choice = chosen(Fake(lambda params: 0.97))
     assert choice.chosen.params == EXACT
     assert (choice.chosen.recall, choice.chosen.p50_ms, choice.reached) == (1.0, 40.0, False)
@@ -90,7 +102,7 @@ def test_exact_where_nothing_finds_enough():
     assert choice.tried == 1 + 2 * 4 * 3 - 1
 
 
-def test_exact_where_it_is_surely_cheaper():
+def test_exact_where_it_is_surely_cheaper() -> None:
     def costing(exact: float) -> Fake:
         return Fake(lambda params: 1.0, lambda params: exact if params.exact else 1.0)
 
@@ -98,7 +110,7 @@ def test_exact_where_it_is_surely_cheaper():
     assert chosen(costing(0.98)).chosen.params != EXACT
 
 
-def test_latency_decides_and_not_the_order_of_the_grid():
+def test_latency_decides_and_not_the_order_of_the_grid() -> None:
     fake = Fake(
         lambda params: 0.99 if params.ef * params.oversampling >= 128 else 0.9,
         lambda params: 40.0 if params.exact else params.ef / 100 + params.oversampling / 10,
@@ -106,9 +118,9 @@ def test_latency_decides_and_not_the_order_of_the_grid():
     assert chosen(fake).chosen.params == SearchParams(ef=32, oversampling=4.0)
 
 
-def test_no_group_of_queries_is_traded_for_another():
+def test_no_group_of_queries_is_traded_for_another() -> None:
     class Uneven(Fake):
-        def shares(self, params):
+        def shares(self, params: SearchParams) -> tuple[Floats, float]:
             shares, cost = super().shares(params)
             if params.ef < 512:
                 shares[[group == "above" for group in self.groups]] = 0.97 + params.ef / 100_000
@@ -119,9 +131,9 @@ def test_no_group_of_queries_is_traded_for_another():
     assert chosen(Uneven(lambda params: 1.0, groups=["leaf"] * 980 + ["above"] * 20)).chosen.params.ef == EFS[0]
 
 
-def test_a_mean_that_may_be_luck_is_not_enough():
+def test_a_mean_that_may_be_luck_is_not_enough() -> None:
     class Spread(Fake):
-        def shares(self, params):
+        def shares(self, params: SearchParams) -> tuple[Floats, float]:
             shares, cost = super().shares(params)
             if params.ef < 512:
                 shares[::50] = 0.1 + params.ef / 10_000  # mean 0.982, of which nobody can be sure
@@ -133,7 +145,7 @@ def test_a_mean_that_may_be_luck_is_not_enough():
     assert choice.chosen.params.ef == 512
 
 
-def test_every_shape_of_serving_is_asked_for():
+def test_every_shape_of_serving_is_asked_for() -> None:
     query = Query("1", "shoes", "us", "A > B > C", "A > B")
     volumes = [{"search_volume": volume} for volume in range(0, 101)]
     items = SimpleNamespace(queries=[query] * 3, profile=SimpleNamespace(sample=volumes))
@@ -150,18 +162,25 @@ def test_every_shape_of_serving_is_asked_for():
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory) -> Iterator[FrontProcess]:
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
     with FrontProcess(tmp_path_factory.mktemp("front")) as process:
         yield process
 
 
 @pytest.fixture(params=["embedded", "server"])
-def kind(request) -> str:
+def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
-def bench(kind, tmp_path, front, tiny_folder, tiny_student, monkeypatch) -> Iterator[Bench]:
+def bench(
+    kind: str,
+    tmp_path: Path,
+    front: FrontProcess,
+    tiny_folder: Path,
+    tiny_student: Student,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Bench]:
     only_loads(monkeypatch, tiny_student)
     # What is timed decides nothing below.
     monkeypatch.setattr("keydistill.ingest.tuning.choice._REPEATS", 1)
@@ -177,7 +196,7 @@ embedded_only = pytest.mark.parametrize("kind", ["embedded"], indirect=True)
 
 
 @pytest.fixture
-def inventory(tmp_path):
+def inventory(tmp_path: Path) -> Path:
     return write_inventory(tmp_path / "inventory.csv", ROWS)
 
 
@@ -189,25 +208,34 @@ def kept(bench: Bench) -> TunedSearch | None:
     return TunedSearch.of(bench.engine.info(bench.settings.alias))
 
 
-def only_ask(monkeypatch, *shapes: str) -> None:
-    def asked(items):
+def only_ask(monkeypatch: pytest.MonkeyPatch, *shapes: str) -> None:
+    def asked(items: GateItems) -> dict[str, list[Asked]]:
         found = queries_by_shape(items)
         return {shape: found[shape] for shape in shapes}
 
     monkeypatch.setattr("keydistill.ingest.tuning.tuner.queries_by_shape", asked)
 
 
-def sync(bench: Bench, path, rows: int) -> SyncRun:
+def sync(bench: Bench, path: Path, rows: int) -> SyncRun:
     return Syncer(bench.settings, bench.engine).start([write_inventory(path, rows)])
 
 
-def test_a_shape_that_finds_too_little_is_tuned_up(bench, inventory, monkeypatch):
+def test_a_shape_that_finds_too_little_is_tuned_up(
+    bench: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = bench.build(inventory)
     engine = type(bench.engine)
     query_batch = engine.query_batch
     seen: list[SearchParams] = []
 
-    def holey(self, name, vectors, limit, filters=None, params=None):
+    def holey(
+        self: Engine,
+        name: str,
+        vectors: Vectors,
+        limit: int,
+        filters: Sequence[Filter | None] | None = None,
+        params: SearchParams | None = None,
+    ) -> list[list[Hit]]:
         hits = query_batch(self, name, vectors, limit, filters, params)
         seen.append(params)
         if params.exact or params.ef >= 64:
@@ -245,20 +273,22 @@ def test_a_shape_that_finds_too_little_is_tuned_up(bench, inventory, monkeypatch
 
 
 @pytest.fixture
-def report(bench, inventory, monkeypatch) -> TuningReport:
+def report(bench: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch) -> TuningReport:
     """Of a live collection, of one shape."""
     bench.build(inventory)
     only_ask(monkeypatch, SHAPE)
     return tuner(bench).measure(queries=60)
 
 
-def test_syncs_and_tuning_lose_nothing_of_each_other(bench, report, tmp_path, monkeypatch):
+def test_syncs_and_tuning_lose_nothing_of_each_other(
+    bench: Bench, report: TuningReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A sync is waited for: a copy that is being changed would not have what is written to its source meanwhile."""
     engine = type(bench.engine)
     upsert = engine.upsert
     threads: list[threading.Thread] = []
 
-    def meanwhile(self, name, points):
+    def meanwhile(self: Engine, name: str, points: PointBatch) -> None:
         if not threads:
             threads.append(threading.Thread(target=tuner(bench).write, args=[report]))
             threads[0].start()
@@ -293,8 +323,10 @@ class KilledError(BaseException):
 
 
 @embedded_only
-def test_a_sync_that_died_before_its_copy_went_live(bench, report, tmp_path, monkeypatch):
-    def killed(*_):
+def test_a_sync_that_died_before_its_copy_went_live(
+    bench: Bench, report: TuningReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_) -> None:
         raise KilledError
 
     syncer = Syncer(bench.settings, bench.engine)
@@ -311,7 +343,9 @@ def test_a_sync_that_died_before_its_copy_went_live(bench, report, tmp_path, mon
 
 
 @embedded_only
-def test_a_rebuild_of_the_same_keeps_it_and_another_does_not(bench, report, inventory, tmp_path):
+def test_a_rebuild_of_the_same_keeps_it_and_another_does_not(
+    bench: Bench, report: TuningReport, inventory: Path, tmp_path: Path
+) -> None:
     tuner(bench).write(report)
     expected = kept(bench)
     assert bench.build(inventory).collection == bench.live != report.collection
@@ -321,7 +355,7 @@ def test_a_rebuild_of_the_same_keeps_it_and_another_does_not(bench, report, inve
 
 
 @embedded_only
-def test_what_cannot_be_tuned(bench, tmp_path):
+def test_what_cannot_be_tuned(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(CollectionNotFoundError, match="names no collection yet"):
         tuner(bench).measure()
     bench.engine.create("foreign", CollectionSpec(4), {})
