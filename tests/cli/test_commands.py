@@ -23,7 +23,9 @@ def every_command(
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
-            yield from every_command(command.get_command(context, name), (*path, name))
+            subcommand = command.get_command(context, name)
+            assert subcommand is not None
+            yield from every_command(subcommand, (*path, name))
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,9 @@ def test_the_reference_is_what_the_commands_say() -> None:
 def test_summaries_begin_as_the_commands_own_help() -> None:
     context = click.Context(cli)
     for name, (_, summary) in COMMANDS.items():
-        assert cli.get_command(context, name).help.strip(), name
+        command = cli.get_command(context, name)
+        assert command is not None
+        assert (command.help or "").strip(), name
         assert summary.endswith("."), name
 
 

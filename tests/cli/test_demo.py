@@ -14,7 +14,7 @@ def test_the_demo_shows_that_distilling_helps(keydistill: Command, monkeypatch: 
     shown = keydistill("demo")
     assert shown.status == 0, shown.err
     precision = {
-        name: float(re.search(rf"^{name} +\d+ +(\S+)", shown.out, re.MULTILINE)[1])
+        name: float(re.findall(rf"^{name} +\d+ +(\S+)", shown.out, re.MULTILINE)[0])
         for name in ("untrained", "clicks alone", "distilled")
     }
     assert precision["untrained"] < precision["clicks alone"] < precision["distilled"]

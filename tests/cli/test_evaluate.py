@@ -34,7 +34,9 @@ def files(tmp_path: Path, inventory: Path) -> list[object]:
     return ["--items", "items.csv", "--inventory", inventory, "--labels", "labels.csv"]
 
 
-def test_evaluate_prints_figures_and_who_judged(keydistill: Command, files: list[object], tiny_folder: Path) -> None:
+def test_evaluate_prints_figures_and_who_judged(
+    keydistill: Command, files: list[str | Path], tiny_folder: Path
+) -> None:
     result = keydistill("evaluate", tiny_folder, *files)
     assert (result.status, result.err) == (0, "")
     assert "Labels (a table) decide" in result.out
@@ -45,7 +47,7 @@ def test_evaluate_prints_figures_and_who_judged(keydistill: Command, files: list
 
 
 def test_evaluate_as_json_with_everything(
-    keydistill: Command, files: list[object], tiny_folder: Path, tmp_path: Path
+    keydistill: Command, files: list[str | Path], tiny_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "search.csv").write_text(
         "item_id,keyphrase,score\n1,red running shoes,0.9\n1,blue running shoes,0.1\n", encoding="utf-8"
@@ -70,7 +72,7 @@ def test_evaluate_as_json_with_everything(
 
 
 def test_the_same_command_writes_the_same_bytes_in_another_process(
-    files: list[object], tiny_folder: Path, tmp_path: Path
+    files: list[str | Path], tiny_folder: Path, tmp_path: Path
 ) -> None:
     reports = []
     environment = {
@@ -94,7 +96,7 @@ def test_the_same_command_writes_the_same_bytes_in_another_process(
 
 
 def test_a_version_of_the_registry_is_evaluated(
-    keydistill: Command, files: list[object], tiny_folder: Path, tmp_path: Path
+    keydistill: Command, files: list[str | Path], tiny_folder: Path, tmp_path: Path
 ) -> None:
     registry = Registry(tmp_path / "home" / "models")
     version = registry.publish("student", tiny_folder, lineage=Lineage(), metrics={})
@@ -105,7 +107,7 @@ def test_a_version_of_the_registry_is_evaluated(
 
 
 def test_rows_that_cannot_be_used_are_told_and_too_many_are_an_error(
-    keydistill: Command, files: list[object], tiny_folder: Path, tmp_path: Path
+    keydistill: Command, files: list[str | Path], tiny_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "items.csv").write_text(ITEMS + ",no id,,US\n", encoding="utf-8")
     refused = keydistill("evaluate", tiny_folder, *files)
@@ -132,7 +134,7 @@ def test_rows_that_cannot_be_used_are_told_and_too_many_are_an_error(
     ],
 )
 def test_what_cannot_be_done_is_said(
-    keydistill: Command, files: list[object], tiny_folder: Path, options: list[str], message: str
+    keydistill: Command, files: list[str | Path], tiny_folder: Path, options: list[str], message: str
 ) -> None:
     result = keydistill("evaluate", tiny_folder, *files[:4], *options)
     assert result.status != 0

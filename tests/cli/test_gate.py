@@ -19,7 +19,7 @@ def refused(live: Command, inventory: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert ": different keyphrases; the alias was not touched; see `keydistill gate " in result.err
     # Of two runs of one second either may be first.
     (run,) = [run for run in json.loads(live("runs", "list", "--json").out) if run["state"] == "failed"]
-    return run["id"]
+    return str(run["id"])
 
 
 def test_what_was_let_through_is_shown(live: Command) -> None:

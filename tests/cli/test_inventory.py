@@ -83,8 +83,8 @@ def test_a_parquet_file_leaves_no_thread_that_aborts_the_exit(tmp_path: Path) ->
         import sys, pyarrow as pa, pyarrow.parquet as pq
         from pathlib import Path
         from unittest import mock
-        from ingest import check_inventory
-        from settings import load_settings
+        from keydistill.ingest.inventory import check_inventory
+        from keydistill.settings import load_settings
         path = Path(sys.argv[1])
         pq.write_table(pa.table({"keyphrase": ["a"]}), path)
         real = pq.ParquetFile.iter_batches

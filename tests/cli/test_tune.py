@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,9 +29,10 @@ def tunable(keydistill: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return keydistill
 
 
-def search_of(command: Command) -> dict | None:
+def search_of(command: Command) -> dict[str, Any] | None:
     (collection,) = json.loads(command("collections", "list", "--json").out)
-    return collection["metadata"].get(SEARCH_KEY)
+    search: dict[str, Any] | None = collection["metadata"].get(SEARCH_KEY)
+    return search
 
 
 def test_the_commands_of_the_page(tunable: Command) -> None:
@@ -55,6 +57,7 @@ def test_the_commands_of_the_page(tunable: Command) -> None:
     assert written.status == 0
     report = json.loads(written.out)
     kept = search_of(tunable)
+    assert kept is not None
     assert kept["shapes"].keys() == {shape["shape"] for shape in report["shapes"]}
     assert kept["shapes"].keys() >= {"no filter", "category_ids level 3 + search_volume range + site"}
     assert (report["written_to"], report["target"], kept["target"]) == (report["collection"], 0.98, 0.98)

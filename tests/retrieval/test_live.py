@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from keydistill.encoders import Student
 from keydistill.errors import (
     CollectionNotFoundError,
     EngineUnavailableError,
@@ -21,9 +22,8 @@ from keydistill.errors import (
     StudentMismatchError,
     VectorStoreError,
 )
-from keydistill.retrieval import Answer, LiveRetriever, Recommendation
+from keydistill.retrieval import Answer, Generation, LiveRetriever, Recommendation
 from keydistill.retrieval.generation import student_loader
-from keydistill.retrieval.live import Generation
 from keydistill.settings import load_settings
 from keydistill.storage import SharedStorage, share_student
 from keydistill.vectorstore import Engine
@@ -176,7 +176,7 @@ def test_gone_without_a_successor(world: World) -> None:
     doomed = world.build("a")
     world.swap(doomed)
     with world.open(poll_seconds=3_600) as retriever:
-        world.swap(world.build("b", folder="/nowhere/student"))
+        world.swap(world.build("b", folder=Path("/nowhere/student")))
         world.engine.drop(doomed)
         with pytest.raises(CollectionNotFoundError, match="nowhere") as caught:
             retriever.recommend(TITLES[:1])
@@ -202,7 +202,12 @@ def test_the_same_student_is_not_loaded_again(world: World) -> None:
 def test_what_is_in_flight_ends_on_the_old_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     released: list[str] = []
     release = world.engine.release
-    monkeypatch.setattr(world.engine, "release", lambda name: (released.append(name), release(name)))
+
+    def noted(name: str) -> None:
+        released.append(name)
+        release(name)
+
+    monkeypatch.setattr(world.engine, "release", noted)
     right = expected(world, "a", "b")
     a, b = world.names["a"], world.names["b"]
     with world.open() as retriever:
@@ -320,9 +325,13 @@ def test_the_engine_is_away(world: World, monkeypatch: pytest.MonkeyPatch, caplo
         until(lambda: retriever.status().failure is None)
 
 
+def defective(source: str, dimension: int, version: str) -> Student:
+    raise ZeroDivisionError
+
+
 def test_a_defect_does_not_end_the_watch(world: World, caplog: pytest.LogCaptureFixture) -> None:
     with world.open() as retriever:
-        good, retriever._load_student = retriever._load_student, lambda source, dimension, version: 1 / 0
+        good, retriever._load_student = retriever._load_student, defective
         world.swap("b")
         until(lambda: retriever.status().failures > 0)
         # Counted first, told a moment later.
@@ -343,6 +352,7 @@ def test_a_student_that_another_machine_shares(world: World, tmp_path: Path) -> 
         world.swap(collection)
         until(lambda: "not on this machine" in (retriever.status().failure or ""))
         assert retriever.recommend(TITLES[:1]).collection == world.names["a"]
+        assert settings.shared is not None
         share_student(SharedStorage(settings.shared, tmp_path), student.source, student.version)
         follows(retriever, collection)
         found = retriever.recommend(TITLES, 5).found

@@ -13,6 +13,7 @@ from keydistill.retrieval import SEARCH_KEY, Generation, TunedSearch, TunedShape
 from keydistill.vectorstore import (
     AnyOf,
     CollectionInfo,
+    Engine,
     Equals,
     Filter,
     Hit,
@@ -44,7 +45,7 @@ def info_of(metadata: dict[str, Any]) -> CollectionInfo:
 class Watched:
     """The engine, and the settings of what was asked of it."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.asked: list[tuple[int, SearchParams | None]] = []
 

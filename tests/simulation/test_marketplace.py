@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -167,7 +168,7 @@ def test_stages_are_told_in_order(tmp_path: Path) -> None:
         ({"sites": ("US", "US")}, "sites is"),
     ],
 )
-def test_bad_settings_are_refused(knobs: dict[str, object], message: str) -> None:
+def test_bad_settings_are_refused(knobs: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         MarketplaceSettings(**knobs)
     assert message in str(caught.value)

@@ -19,7 +19,7 @@ def rate_by_position(market: Written, low: int, high: int) -> float:
         if low <= row["position"] <= high and (row["item_id"], row["keyphrase"]) in truth
     ]
     assert len(shown) > 100
-    return sum(row["clicks"] for row in shown) / sum(row["impressions"] for row in shown)
+    return float(sum(row["clicks"] for row in shown) / sum(row["impressions"] for row in shown))
 
 
 def test_only_pairs_that_the_filter_passed_get_clicks_or_impressions(market: Written) -> None:

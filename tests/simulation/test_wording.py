@@ -155,7 +155,7 @@ def test_word_overlap_is_measurably_wrong(market: Written) -> None:
     truth = read_truth(market.folder / "truth.parquet")
     texts = [row["keyphrase"] for row in market.rows("inventory")]
     items = market.rows("items")[:300]
-    judged = {item["item_id"]: truth.get(item["item_id"], frozenset()) for item in items}
+    judged: dict[str, set[str]] = {item["item_id"]: truth.get(item["item_id"], set()) for item in items}
     numbers: dict[str, int] = {}
     bags = [[numbers.setdefault(word, len(numbers)) for word in dict.fromkeys(words(text))] for text in texts]
     seen = np.bincount([number for bag in bags for number in bag], minlength=len(numbers))

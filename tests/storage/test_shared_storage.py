@@ -77,7 +77,7 @@ def test_killed_in_the_middle(folder: Path, tmp_path: Path, step: str) -> None:
 import os, signal
 from pathlib import Path
 from fsspec.implementations.local import LocalFileSystem
-from storage import SharedStorage
+from keydistill.storage import SharedStorage
 original = LocalFileSystem.{step[:3]}_file
 def once(self, a, b, **options):
     if "sub" in a:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ class Bench:
     engine: Engine
     settings: Settings
 
-    def build(self, inventory: Path, *, swap: bool = True, **settings: object) -> ReindexRun:
+    def build(self, inventory: Path, *, swap: bool = True, **settings: Any) -> ReindexRun:
         """A reindex with other settings."""
         return Reindexer(self.settings.model_copy(update=settings), self.engine).start([inventory], swap=swap)
 
@@ -62,7 +63,7 @@ def only_loads(monkeypatch: pytest.MonkeyPatch, *students: Student) -> None:
     by_source: dict[tuple[str, int], Student] = {(student.source, student.dimension): student for student in students}
     load = Student.load
 
-    def loaded(source: str, *, dimension: int | None = None, **options: object) -> Student:
+    def loaded(source: str, *, dimension: int | None = None, **options: Any) -> Student:
         for (known, size), student in by_source.items():
             if known == source and dimension in (None, size):
                 return student

@@ -10,7 +10,7 @@ from keydistill.encoders import Student
 from keydistill.errors import CollectionNotFoundError, CollectionStateError, RunStateError, StudentMismatchError
 from keydistill.execution import Reindexer
 from keydistill.ingest.aliases import AliasChanges, Pruning
-from keydistill.runs import AliasChange, ReindexRun, RunStore, open_store
+from keydistill.runs import AliasChange, ReindexRun, RunStore, open_store, reindex_of
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.inventories import write_inventory
@@ -55,7 +55,11 @@ def changes(settings: Settings, engine: EmbeddedEngine) -> AliasChanges:
 
 
 def states(settings: Settings) -> dict[str, str]:
-    return {run.collection: run.state for run in open_store(settings).all()}
+    return {run.collection: run.state for run in reindexes(settings)}
+
+
+def reindexes(settings: Settings) -> list[ReindexRun]:
+    return [reindex_of(run) for run in open_store(settings).all()]
 
 
 def test_a_run_that_was_not_to_be_swapped_is_swapped_in(
@@ -175,7 +179,7 @@ def test_killed_between_the_swap_and_its_line_in_the_log(
     with pytest.raises(Killed):
         build()
     monkeypatch.undo()
-    (run,) = open_store(settings).all()
+    (run,) = reindexes(settings)
     assert engine.aliases() == {"keyphrases": run.collection}
     assert open_store(settings).history() == []
     assert Reindexer(settings, engine).resume(run.id).state == "live"
@@ -198,7 +202,7 @@ def test_a_run_killed_right_after_its_swap_is_not_swapped_in_again(
     store_type = type(open_store(settings))
     original = getattr(store_type, when)
 
-    def killing(self, *args):
+    def killing(self: RunStore, *args: object) -> object:
         # From the moment on when the alias has moved.
         if engine.aliases()["keyphrases"] != first.collection:
             raise Killed
@@ -208,7 +212,7 @@ def test_a_run_killed_right_after_its_swap_is_not_swapped_in_again(
     with pytest.raises(Killed):
         build()
     monkeypatch.setattr(store_type, when, original)
-    second = next(run for run in open_store(settings).all() if run.id != first.id)
+    second = next(run for run in reindexes(settings) if run.id != first.id)
     assert (second.state, engine.aliases()["keyphrases"]) == ("ready", second.collection)
     # Somebody sees that it is bad before anybody takes the run up again.
     assert changes.rollback(why="worse").id == first.id

@@ -10,7 +10,7 @@ from keydistill.encoders import Student
 from keydistill.execution import Reindexer, Syncer
 from keydistill.ingest.aliases import AliasChanges, Pruning
 from keydistill.ingest.aliases.history import AliasHistory
-from keydistill.runs import open_store
+from keydistill.runs import open_store, reindex_of
 from keydistill.runs.file_store import FileRunStore
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
@@ -81,9 +81,9 @@ def test_a_swap_names_what_a_sync_had_put_live_meanwhile(
     first = Reindexer(settings, engine).start(inventory(0))
     second = Reindexer(settings, engine, Syncing(settings, engine, inventory(1))).start(inventory(0))
     store = open_store(settings)
-    synced = store.load(first.id).collection
+    synced = reindex_of(store.load(first.id)).collection
     assert synced != first.collection
-    now = store.load(second.id).collection
+    now = reindex_of(store.load(second.id)).collection
     assert moves(history) == [
         ("swap", None, first.collection),
         ("sync", first.collection, synced),
@@ -108,10 +108,11 @@ def test_killed_right_after_the_swap_it_resumes_to_the_same_line(
     with pytest.raises(Killed):
         reindexer.start(inventory(0))
     killed()
-    synced = open_store(settings).load(first.id).collection
+    synced = reindex_of(open_store(settings).load(first.id)).collection
     live = engine.aliases()[settings.alias]
     assert moves(history)[-1] == ("swap", synced, live)
     assert history().candidates() == [synced]
+    assert reindexer.run is not None
     Reindexer(settings, engine).resume(reindexer.run.id)
     last = history().written()[0]
     assert (last.before, last.after) == (synced, live)
@@ -163,7 +164,7 @@ def test_a_rollback_killed_once_it_has_caught_up_can_be_repeated(
     with pytest.raises(Killed):
         AliasChanges(settings, engine, store).rollback()
     monkeypatch.setattr(EmbeddedEngine, "swap_alias", original)
-    copy = store.load(first.id).collection
+    copy = reindex_of(store.load(first.id)).collection
     assert copy != first.collection
     assert history().candidates() == [copy]
     assert Pruning(settings, engine, store).plan().keep[copy] == "kept for a rollback"
@@ -187,6 +188,7 @@ def test_a_sync_killed_before_its_line_leaves_readers_their_grace_time(
     live = engine.aliases()[settings.alias]
     assert moves(history)[-1] == ("sync", first.collection, live)
     assert "used until" in Pruning(settings, engine, store).plan(keep=0).keep[first.collection]
+    assert syncer.run is not None
     Syncer(settings, engine).resume(syncer.run.id)
     assert history().candidates() == []
     third = Reindexer(settings, engine).start(inventory(1))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from qdrant_edge import EdgeShard
 
 import keydistill.ingest.gate.measures
 import keydistill.vectorstore.edge.engine
@@ -58,7 +59,7 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 
 def _optimize(folder: Path) -> None:
-    shard = keydistill.vectorstore.edge.engine.edge.EdgeShard.load(str(folder))
+    shard = EdgeShard.load(str(folder))
     shard.optimize()
     shard.flush()
     shard.close()

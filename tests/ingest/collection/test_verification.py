@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from keydistill.encoders import Student
@@ -178,7 +179,5 @@ def test_a_bool_is_no_number() -> None:
     assert passing(rows, fields, named).tolist() == [1, 1]
 
 
-def profile_rows():
-    import pyarrow as pa
-
+def profile_rows() -> tuple[pa.Table, list[dict[str, object]]]:
     return pa.table({"site": ["US", "US"]}), [{"new": True}, {"new": [1, 2]}]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from keydistill.ingest.snapshot import RunSources
 from keydistill.ingest.snapshot.snapshot import Snapshot
 from keydistill.ingest.steps import ReindexSteps
 from keydistill.progress import NoProgress
+from keydistill.runs import reindex_of
 from keydistill.settings import load_settings
 from keydistill.vectorstore import Engine, Filter, Hit, PointBatch, SearchParams, Vectors
 from tests.support.catalogue import category_of, write_catalogue, write_items
@@ -137,6 +139,8 @@ def test_a_student_with_shuffled_weights_is_refused(bench: Bench, catalogue: Pat
     # Its vectors lie so close together that int8 may confuse them, too.
     assert all(name.startswith("recall@10") for name in report.failed[1:])
     (row,) = [row for row in report.rows if row.name == "same category@10"]
+    assert row.value is not None
+    assert row.live is not None
     assert row.value < 0.5 * row.live
     assert "no assistant judges" in row.note
 
@@ -145,7 +149,7 @@ def test_an_assistant_refuses_a_student_with_shuffled_weights(
     bench: Bench, catalogue: Path, shuffled: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Assistant, "load", lambda *_, **__: CategoryReferee())
-    judging = {"gate_items": write_items(tmp_path / "items.csv"), "assistant": str(tmp_path)}
+    judging: dict[str, Any] = {"gate_items": write_items(tmp_path / "items.csv"), "assistant": str(tmp_path)}
     report = refused(bench, lambda: bench.build(catalogue, student=shuffled.source, **judging))
     assert report.failed[0] == "relevant@10"
     assert "same category@10" not in report.failed
@@ -161,7 +165,9 @@ def test_a_truncated_dimension_is_refused(bench: Bench, catalogue: Path, student
     rows = {row.name: row for row in report.rows}
     assert (rows["dimension"].value, rows["dimension"].live) == (CUT, student.dimension)
     assert rows["dimension"].note == "cut from the student's 384; changed from 384"
-    assert rows["kept of the full dimension@10"].value < 0.85
+    kept = rows["kept of the full dimension@10"].value
+    assert kept is not None
+    assert kept < 0.85
 
 
 def test_one_in_a_hundred_points_missing_never_reaches_the_gate(
@@ -199,6 +205,7 @@ def test_an_index_that_answers_one_filter_badly_is_refused(
         hits = query_batch(self, name, vectors, limit, filters, params)
         if params is not None and params.exact:
             return hits
+        assert filters is not None
         asked = [{condition.field for condition in filter.must} if filter else set() for filter in filters]
         return [each[:1] + each[5:] if fields == of else each for of, each in zip(asked, hits, strict=True)]
 
@@ -242,15 +249,15 @@ def test_a_first_build_that_an_assistant_finds_nothing_relevant_in_is_refused(
             categories: Sequence[str | None] | None = None,
             progress: object = None,
         ) -> Scores:
-            return np.zeros(len(titles))
+            return np.zeros(len(titles), dtype=np.float32)
 
     monkeypatch.setattr(Assistant, "load", lambda *_, **__: Never())
-    judging = {"gate_items": write_items(tmp_path / "items.csv"), "assistant": str(tmp_path)}
+    judging: dict[str, Any] = {"gate_items": write_items(tmp_path / "items.csv"), "assistant": str(tmp_path)}
     assert refused(tiny, lambda: tiny.build(inventory, **judging)).failed == ("relevant@10",)
 
 
 def test_a_real_assistant_judges(tiny: Bench, inventory: Path, tmp_path: Path, tiny_assistant_folder: Path) -> None:
-    judging = {
+    judging: dict[str, Any] = {
         "gate_items": write_items(tmp_path / "items.csv"),
         "assistant": str(tiny_assistant_folder),
         "gate_min_relevant": 0,
@@ -400,23 +407,25 @@ def test_a_worker_that_is_refused_ends_the_run_and_does_not_try_again(
         steps = ReindexSteps(settings, process.engine, process.store)
         run = steps.new_run([inventory], executor="celery")
         process.store.add(run)
-        waiting: list[tuple[str, ...]] = [("keydistill.advance", run.id, "control")]
+        waiting: list[tuple[str, tuple[Any, ...], str]] = [("keydistill.advance", (run.id,), "control")]
         sent = 0
 
-        def send(task: str, *arguments: object, queue: str) -> None:
-            waiting.append((task, *arguments, queue))
+        def send(task: str, *arguments: Any, queue: str) -> None:
+            waiting.append((task, arguments, queue))
 
         while waiting:
-            task, *arguments, queue = waiting.pop(0)
+            task, arguments, queue = waiting.pop(0)
             sent += 1
             if task == "keydistill.advance":
-                advance(process, *arguments, queue, send)
+                (run_id,) = arguments
+                advance(process, run_id, queue, send)
             else:
-                embed_part(process, *arguments, send)
-        ended = process.store.load(run.id)
+                run_id, part = arguments
+                embed_part(process, run_id, part, send)
+        ended = reindex_of(process.store.load(run.id))
         assert (ended.state, ended.failed_in, ended.gate["verdict"]) == ("failed", "gating", "refused")
         assert report_of(ended).failed == ("different keyphrases",)
-        assert "the gate refused collection" in ended.error
+        assert "the gate refused collection" in (ended.error or "")
         assert process.store.holder(run.lease_name) is None
         assert sent < 8
         process.engine.close()

@@ -20,7 +20,7 @@ class Limits:
     memory_mb: int = 64
 
 
-def check(*files: Path, progress: Callable[[int, int | None], object] | None = None) -> InventoryReport:
+def check(*files: Path, progress: Callable[[int, int | None], None] | None = None) -> InventoryReport:
     return check_inventory(files, Limits(), progress=progress)
 
 

@@ -1,6 +1,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,10 @@ from keydistill.ingest.snapshot.changes import ChangeCounts, SnapshotChanges, co
 
 SETTINGS = SnapshotSettings(part_rows=7, max_reject_share=0.5, max_keyphrase_chars=200, memory_mb=64)
 
+Row = dict[str, Any]
 
-def snapshot(folder: Path, rows: list[dict]) -> Snapshot:
+
+def snapshot(folder: Path, rows: list[Row]) -> Snapshot:
     folder.mkdir(parents=True)
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -37,7 +40,7 @@ def applied(before: dict[str, str], changes: SnapshotChanges) -> dict[str, str]:
     return after
 
 
-def row(number: int, **fields) -> dict:
+def row(number: int, **fields: object) -> Row:
     return {"keyphrase": f"phrase number {number}", "site": "US", "search_volume": number, **fields}
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from keydistill.errors import InputChangedError, StorageError
-from keydistill.ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot, snapshot
+from keydistill.ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
 from keydistill.ingest.snapshot.parts import PartWriter
 
 SETTINGS = SnapshotSettings(part_rows=1_000, max_reject_share=0.05, max_keyphrase_chars=200, memory_mb=64)
@@ -34,7 +34,7 @@ def inventory(tmp_path: Path) -> Path:
     return path
 
 
-def build(inventory: Path, out: Path, **options) -> Snapshot:
+def build(inventory: Path, out: Path, **options: Any) -> Snapshot:
     return build_snapshot([inventory], out, SETTINGS, count_tokens, **options)
 
 
@@ -80,7 +80,7 @@ def test_an_interruption_leaves_nothing(
     ],
 )
 def test_a_full_disk_is_one_line_and_leaves_nothing(
-    inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, details, message: str
+    inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, details: tuple[object, ...], message: str
 ) -> None:
     monkeypatch.setattr(PartWriter, "_write_part", failing_at(3, OSError, *details))
     with pytest.raises(StorageError, match=message) as raised:
@@ -102,8 +102,7 @@ def test_a_write_limit_of_the_system(inventory: Path, tmp_path: Path) -> None:
     code = f"""
         import resource, signal, sys
         from pathlib import Path
-        from errors import StorageError
-        from ingest import SnapshotSettings, build_snapshot
+        from keydistill.ingest.snapshot import SnapshotSettings, build_snapshot
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
         build_snapshot([Path({str(inventory)!r})], Path({str(tmp_path / "out")!r}),
@@ -116,7 +115,7 @@ def test_a_write_limit_of_the_system(inventory: Path, tmp_path: Path) -> None:
 
 
 def test_an_input_that_changes_leaves_nothing(inventory: Path, tmp_path: Path) -> None:
-    def change(*_) -> None:
+    def change(*_: object) -> None:
         os.utime(inventory, ns=(1, 1))
 
     with pytest.raises(InputChangedError):
@@ -127,7 +126,7 @@ def test_an_input_that_changes_leaves_nothing(inventory: Path, tmp_path: Path) -
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from ingest import SnapshotSettings, build_snapshot, parts, snapshot
+    from keydistill.ingest.snapshot import SnapshotSettings, build_snapshot, parts, snapshot
 
     place, inventory, out = sys.argv[1:]
     seen = 0
@@ -135,7 +134,7 @@ KILLED = """
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def count_tokens(texts: Sequence[str]) -> list[int]:
+    def count_tokens(texts):
         if place == "reading":
             die()
         return [len(text.split()) + 2 for text in texts]
@@ -208,7 +207,7 @@ def test_a_manifest_is_the_last_file(inventory: Path, tmp_path: Path, monkeypatc
         original(source, target)
 
     original = os.replace
-    monkeypatch.setattr(snapshot.os, "replace", replace)
+    monkeypatch.setattr(os, "replace", replace)
     built = build(inventory, tmp_path / "out")
     assert len(seen) == 1
     assert "manifest.json" not in seen[0]

@@ -1,12 +1,14 @@
 """A reindex of the files that the live collection was built from does not read them row by row again."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keydistill.encoders import Student
 from keydistill.execution import Reindexer
-from keydistill.ingest.snapshot import Snapshot
+from keydistill.ingest.snapshot import Snapshot, build_snapshot
+from keydistill.ingest.steps import reindex as reindex_steps
 from keydistill.settings import load_settings
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.inventories import write_inventory
@@ -22,17 +24,14 @@ class Bench:
         self.inventory = write_inventory(tmp_path / "inventory.csv", ROWS)
         self.made = 0
         self._student = student
-        from keydistill.ingest.steps import reindex as reindex_steps
 
-        build = reindex_steps.build_snapshot
-
-        def counted(*arguments, **named):
+        def counted(*arguments: Any, **options: Any) -> Snapshot:
             self.made += 1
-            return build(*arguments, **named)
+            return build_snapshot(*arguments, **options)
 
         monkeypatch.setattr(reindex_steps, "build_snapshot", counted)
 
-    def reindex(self, **settings) -> Snapshot:
+    def reindex(self, **settings: Any) -> Snapshot:
         chosen = load_settings(home=self.home, student=self._student, **{"part_rows": 20, **settings})
         with EmbeddedEngine(self.home) as engine:
             run = Reindexer(chosen, engine).start([self.inventory])

@@ -3,6 +3,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,16 @@ def count_tokens(texts: Sequence[str]) -> list[int]:
     return [len(text.split()) + 2 for text in texts]
 
 
-def with_(**changes) -> SnapshotSettings:
-    return SnapshotSettings(**{name: getattr(SETTINGS, name) for name in SETTINGS.__slots__} | changes)
-
-
 def jsonl(path: Path, rows: Iterable[object]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
-def build(out: Path, *files: Path, limits: SnapshotSettings = SETTINGS, **options) -> Snapshot:
+def build(out: Path, *files: Path, limits: SnapshotSettings = SETTINGS, **options: Any) -> Snapshot:
     return build_snapshot(files, out, limits, count_tokens, **options)
 
 
-def rows_of(snapshot: Snapshot) -> list[dict]:
+def rows_of(snapshot: Snapshot) -> list[Row]:
     return [row for _, table in snapshot.tables() for row in table.to_pylist()]
 
 
@@ -48,7 +45,7 @@ def content(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-def some_rows(count: int, seed: int = 0) -> list[dict]:
+def some_rows(count: int, seed: int = 0) -> list[Row]:
     rng = random.Random(seed)
     words = ["red", "Blue", "shoes", "case", "iphone 15", "café", "LAMP"]
     return [
@@ -108,7 +105,7 @@ def test_only_a_keyphrase_is_needed(tmp_path: Path) -> None:
 
 
 def test_all_formats_make_the_same_rows(tmp_path: Path) -> None:
-    rows = [
+    rows: list[Row] = [
         {"keyphrase": "a b", "site": "US", "category_ids": "1|2", "search_volume": 3, "brand": "é"},
         {"keyphrase": "c", "site": None, "category_ids": None, "search_volume": None, "brand": None},
     ]
@@ -145,7 +142,7 @@ def test_parts_are_full_and_sorted(tmp_path: Path) -> None:
     assert keys == sorted(keys)
     assert (snapshot.summary.rows, snapshot.summary.texts) == (3_400, 1_700)
     assert [part.number for part, _ in snapshot.tables(2)] == [2, 3]
-    exact = build(tmp_path / "exact", tmp_path / "a.jsonl", limits=with_(part_rows=1_700))
+    exact = build(tmp_path / "exact", tmp_path / "a.jsonl", limits=replace(SETTINGS, part_rows=1_700))
     assert [part.rows for part in exact.parts] == [1_700, 1_700]
     assert exact.summary.digest == snapshot.summary.digest
 
@@ -175,7 +172,7 @@ def test_rows_of_one_keyphrase_merge_across_batches(tmp_path: Path) -> None:
     assert snapshot.summary.rows_merged == count - 1
 
 
-def merged_by_hand(rows: list[dict]) -> dict:
+def merged_by_hand(rows: list[Row]) -> Row:
     def rank(row: Row) -> tuple[int, bool, str, bool, str]:
         text = json.dumps({"b": row["b"]}, separators=(",", ":")) if row["b"] is not None else None
         volume = -1 if row["search_volume"] is None else row["search_volume"]
@@ -212,7 +209,7 @@ def test_merging_keeps_the_row_with_the_largest_volume(
 ) -> None:
     folder = tmp_path_factory.mktemp("merge")
     snapshot = build(folder / "out", jsonl(folder / "a.jsonl", rows))
-    groups: dict[tuple, list[dict]] = {}
+    groups: dict[tuple[str | None, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["site"] or None, row["keyphrase"].strip().lower()), []).append(row)
     found = {(row["site"], row["keyphrase"]): row for row in rows_of(snapshot)}
@@ -227,6 +224,7 @@ def test_a_tree_gives_ancestors(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [{"keyphrase": "a", "category_ids": [3], "category_path": "X > Y"}])
     snapshot = build(tmp_path / "out", path, categories=tmp_path / "tree.csv")
     assert rows_of(snapshot)[0]["category_ids"] == ["1", "2", "3", "X", "X > Y"]
+    assert snapshot.summary.categories is not None
     assert snapshot.summary.categories.path.endswith("tree.csv")
 
 
@@ -257,14 +255,14 @@ def test_too_many_rejects_leave_only_the_rejects(tmp_path: Path) -> None:
     assert str(kept) in str(error.value)
     assert list(out.parent.iterdir()) == [kept]
     assert pq.read_table(kept).num_rows == 6
-    build(out, path, limits=with_(max_reject_share=0.06))
+    build(out, path, limits=replace(SETTINGS, max_reject_share=0.06))
     assert list(out.parent.iterdir()) == [out]
 
 
 def test_all_rows_rejected_is_no_snapshot_whatever_the_threshold(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [{"keyphrase": ""}])
     with pytest.raises(TooManyRejectsError, match="all 1 rows were rejected; mostly: empty 1; all of them"):
-        build(tmp_path / "out", path, limits=with_(max_reject_share=1.0))
+        build(tmp_path / "out", path, limits=replace(SETTINGS, max_reject_share=1.0))
 
 
 def test_opening_finds_what_was_built(tmp_path: Path) -> None:

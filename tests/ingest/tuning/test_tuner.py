@@ -1,10 +1,11 @@
 """`keydistill tune`: the cheapest settings that find enough are chosen, kept with the collection, and survive syncs."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from keydistill.ingest.tuning.queries import Asked, queries_by_shape
 from keydistill.retrieval import SEARCH_KEY, Generation, TunedSearch, filter_shape
 from keydistill.runs import SyncRun
 from keydistill.vectorstore import (
+    CollectionInfo,
     CollectionSpec,
     Engine,
     Filter,
@@ -48,9 +50,10 @@ class Fake:
     groups: list[str] = field(default_factory=lambda: ["leaf"] * 60 + ["above"] * 40)
     asked: list[SearchParams] = field(default_factory=list)
 
-    @property
-    def exact_seconds(self) -> float:
-        return self.cost(EXACT)
+    exact_seconds: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.exact_seconds = self.cost(EXACT)
 
     def shares(self, params: SearchParams) -> tuple[Floats, float]:
         self.asked.append(params)
@@ -66,8 +69,10 @@ def chosen(fake: Fake, target: float = 0.98, *, filtered: bool = True, quantized
 
 def test_more_candidates_where_few_find_too_little() -> None:
     choice = chosen(Fake(lambda params: 0.99 if params.ef >= 256 else 0.9 + params.ef / 10_000))
-    assert (choice.chosen.params.ef, choice.chosen.recall) == (256, pytest.approx(0.99))
-    assert (choice.before.params, choice.before.recall) == (DEFAULT, pytest.approx(0.9128))
+    assert choice.chosen.params.ef == 256
+    assert choice.chosen.recall == pytest.approx(0.99)
+    assert choice.before.params == DEFAULT
+    assert choice.before.recall == pytest.approx(0.9128)
     assert choice.reached
 
 
@@ -145,11 +150,16 @@ def test_a_mean_that_may_be_luck_is_not_enough() -> None:
     assert choice.chosen.params.ef == 512
 
 
+def items_of(queries: list[Query], rows: Sequence[Mapping[str, int | None]]) -> GateItems:
+    """As much of them as shapes are made of."""
+    profile = SimpleNamespace(sample=rows)
+    return cast(GateItems, SimpleNamespace(queries=queries, profile=profile))
+
+
 def test_every_shape_of_serving_is_asked_for() -> None:
     query = Query("1", "shoes", "us", "A > B > C", "A > B")
     volumes = [{"search_volume": volume} for volume in range(0, 101)]
-    items = SimpleNamespace(queries=[query] * 3, profile=SimpleNamespace(sample=volumes))
-    asked = queries_by_shape(items)
+    asked = queries_by_shape(items_of([query] * 3, volumes))
     assert set(asked) >= {filter_shape(shape.filter(query, 10)) for shape in SHAPES}
     assert len(asked) == 4 * 2 * 2
     assert {each.group for each in asked["category_ids level 2 + search_volume range"]} == {
@@ -157,7 +167,7 @@ def test_every_shape_of_serving_is_asked_for() -> None:
         "above volume 90",
     }
     assert {each.group for each in asked["category_ids level 3"]} == {"leaf"}
-    bare = SimpleNamespace(queries=[Query("1", "x")], profile=SimpleNamespace(sample=[{"search_volume": None}]))
+    bare = items_of([Query("1", "x")], [{"search_volume": None}])
     assert list(queries_by_shape(bare)) == ["no filter"]
 
 
@@ -169,7 +179,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
 
 @pytest.fixture(params=["embedded", "server"])
 def kind(request: pytest.FixtureRequest) -> str:
-    return request.param
+    return str(request.param)
 
 
 @pytest.fixture
@@ -208,6 +218,11 @@ def kept(bench: Bench) -> TunedSearch | None:
     return TunedSearch.of(bench.engine.info(bench.settings.alias))
 
 
+def live_info(bench: Bench) -> CollectionInfo:
+    assert bench.live is not None
+    return bench.engine.info(bench.live)
+
+
 def only_ask(monkeypatch: pytest.MonkeyPatch, *shapes: str) -> None:
     def asked(items: GateItems) -> dict[str, list[Asked]]:
         found = queries_by_shape(items)
@@ -237,6 +252,8 @@ def test_a_shape_that_finds_too_little_is_tuned_up(
         params: SearchParams | None = None,
     ) -> list[list[Hit]]:
         hits = query_batch(self, name, vectors, limit, filters, params)
+        assert params is not None
+        assert filters is not None
         seen.append(params)
         if params.exact or params.ef >= 64:
             return hits
@@ -260,7 +277,7 @@ def test_a_shape_that_finds_too_little_is_tuned_up(
 
     assert tuner(bench).write(report) == run.collection
     assert kept(bench) == TunedSearch.from_dict(report.tuned.as_dict())
-    assert kept(bench).shapes.keys() == found.keys()
+    assert report.tuned.shapes.keys() == found.keys()
     generation = Generation.live(bench.settings, bench.engine)
     seen.clear()
     wanted = keyphrase_filter(category="Root > Branch 1", min_search_volume=10)
@@ -300,7 +317,7 @@ def test_syncs_and_tuning_lose_nothing_of_each_other(
         patch.setattr(engine, "upsert", meanwhile)
         run = sync(bench, tmp_path / "a.csv", ROWS + 10)
     threads[0].join(20)
-    metadata = bench.engine.info(bench.live).metadata
+    metadata = live_info(bench).metadata
     assert (metadata["snapshot_run"], metadata["journal"], "applying" in metadata) == (run.id, 1, False)
     assert kept(bench) == TunedSearch.from_dict(report.tuned.as_dict())
 
@@ -308,7 +325,7 @@ def test_syncs_and_tuning_lose_nothing_of_each_other(
     before, expected = bench.live, kept(bench)
     run = sync(bench, tmp_path / "b.csv", ROWS + 20)
     assert (bench.live == before) == bench.engine.changes_in_place
-    assert bench.engine.info(bench.live).metadata["snapshot_run"] == run.id
+    assert live_info(bench).metadata["snapshot_run"] == run.id
     assert kept(bench) == expected
 
     # And what was measured before a sync is written to what is there after it.
@@ -326,7 +343,7 @@ class KilledError(BaseException):
 def test_a_sync_that_died_before_its_copy_went_live(
     bench: Bench, report: TuningReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_) -> None:
+    def killed(*_: object) -> None:
         raise KilledError
 
     syncer = Syncer(bench.settings, bench.engine)
@@ -337,6 +354,7 @@ def test_a_sync_that_died_before_its_copy_went_live(
             syncer.start([new])
     before = bench.live
     assert tuner(bench).write(report) == before
+    assert syncer.run is not None
     Syncer(bench.settings, bench.engine).resume(syncer.run.id)
     assert bench.live != before
     assert kept(bench) == TunedSearch.from_dict(report.tuned.as_dict())

@@ -2,13 +2,12 @@
 
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.queues import Queue
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -55,11 +54,12 @@ def ready(engine: EmbeddedEngine, name: str, count: int = 50) -> None:
 
 def test_a_ready_collection_refuses_writes(engine: EmbeddedEngine) -> None:
     ready(engine, "a")
-    for write in (
+    writes: list[Callable[[], None]] = [
         lambda: engine.upsert("a", points(0, 1)),
         lambda: engine.delete("a", points(0, 1).ids),
         lambda: engine.set_payload("a", points(0, 1).ids, {"x": 1}),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(CollectionStateError, match="never change"):
             write()
     assert engine.count("a") == 50
@@ -177,7 +177,7 @@ def view_folders(root: Path) -> list[Path]:
     return [view for view in (root / "views").iterdir() if view.is_dir()]
 
 
-def write_forever(root: Path, acknowledged: Synchronized[int]) -> None:
+def write_forever(root: Path, acknowledged: "Synchronized[int]") -> None:
     engine = EmbeddedEngine(root)
     for batch in range(10_000):
         engine.upsert("a", points(batch * 20, 20))
@@ -194,7 +194,7 @@ def test_no_acknowledged_point_is_lost_when_the_writer_is_killed(root: Path) -> 
     while acknowledged.value < 500:
         assert writer.is_alive()
         time.sleep(0.01)
-    os.kill(writer.pid, signal.SIGKILL)
+    writer.kill()
     writer.join()
     with EmbeddedEngine(root) as engine:
         stored = {record.id for record in engine.scroll("a")}
@@ -251,7 +251,8 @@ def test_a_folder_that_no_catalogue_names_is_no_obstacle(engine: EmbeddedEngine,
 def test_a_folder_of_a_drop_that_was_killed_goes_with_the_next_collection(
     engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ready(engine, "one"), ready(engine, "two")
+    ready(engine, "one")
+    ready(engine, "two")
     with monkeypatch.context() as killed:
         killed.setattr("keydistill.vectorstore.edge.engine.shutil.rmtree", lambda *_, **__: None)
         engine.drop("one")
