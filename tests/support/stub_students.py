@@ -1,7 +1,7 @@
 """Students without a model: a vector is chance that follows from the student's name and the text."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +33,20 @@ class StubStudent:
     def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([len(text.split()) for text in texts], dtype=np.int32)
 
-    def embed_keyphrases(self, keyphrases: Sequence[str], progress=None) -> np.ndarray:
+    def embed_keyphrases(
+        self, keyphrases: Sequence[str], progress: Callable[[int], object] | None = None
+    ) -> np.ndarray:
         if progress is not None:
             progress(len(keyphrases))
         rows = [self._vector(text) for text in keyphrases]
         return np.array(rows, dtype=np.float32).reshape(len(rows), self.dimension)
 
-    def embed_items(self, titles: Sequence[str], categories=None, progress=None) -> np.ndarray:
+    def embed_items(
+        self,
+        titles: Sequence[str],
+        categories: Sequence[str | None] | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> np.ndarray:
         return self.embed_keyphrases(titles, progress)
 
     def _vector(self, text: str) -> np.ndarray:

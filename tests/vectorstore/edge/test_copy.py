@@ -22,6 +22,7 @@ from keydistill.vectorstore.edge import copy as edge_copy
 from keydistill.vectorstore.edge import engine as edge
 from keydistill.vectorstore.edge import sparse_files
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
+from keydistill.vectorstore.edge.optimize import optimize_in_child
 from tests.support.places import ROOT
 
 DIMENSION = 16
@@ -119,7 +120,10 @@ def test_no_acknowledged_change_is_lost_when_the_writer_is_killed(engine: Embedd
     assert [record.payload["seed"] for record in engine.scroll("a")] == [0] * 50
 
 
-DIE = "import os, sys; from pathlib import Path; from vectorstore import edge, edge_copy\n{patch}\n" + (
+DIE = (
+    "import os, sys; from pathlib import Path\n"
+    "from keydistill.vectorstore.edge import copy as edge_copy, engine as edge\n"
+    "{patch}\n"
     "with edge.EmbeddedEngine(Path(sys.argv[1])) as engine: engine.copy('a', 'b', {{}})"
 )
 MOMENTS = {
@@ -289,7 +293,7 @@ def test_metadata_that_changes_during_finish(
     engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.copy("a", "b", {"old": 1})
-    optimize = edge.optimize_in_child
+    optimize = optimize_in_child
 
     def slow(folder: Path) -> None:
         optimize(folder)
