@@ -1,7 +1,9 @@
 """The pages hang together: every page is linked, and links, anchors and names of tests lead somewhere."""
 
+import ast
 import re
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,14 @@ def test_files_of_the_repository_that_a_page_names_exist(page: Path) -> None:
     rooms = "benchmarks|cli|distillation|docs|encoders|ingest|keydistill|tests|workers"
     for named in re.findall(rf"`((?:{rooms})/[\w./-]+)`", without_code(page)):
         assert (ROOT / named).exists(), f"there is no {named}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_python_of_the_pages_imports_what_there_is(page: Path) -> None:
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        for statement in ast.walk(ast.parse(block)):
+            if not isinstance(statement, ast.ImportFrom) or not (statement.module or "").startswith("keydistill."):
+                continue
+            module = import_module(statement.module or "")
+            for name in statement.names:
+                assert hasattr(module, name.name), f"{statement.module} has no {name.name}"
