@@ -6,16 +6,17 @@ import pytest
 
 from keydistill.cli import demo as demo_module
 from keydistill.errors import TrainingError
+from tests.cli.conftest import Command
 
 
 @pytest.mark.slow
-def test_the_demo_shows_that_distilling_helps(keydistill, monkeypatch):
+def test_the_demo_shows_that_distilling_helps(keydistill: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     # Not the tiny one: what it shows is about real weights.
     monkeypatch.delenv("KEYDISTILL_STUDENT")
     shown = keydistill("demo")
     assert shown.status == 0, shown.err
     precision = {
-        name: float(re.search(rf"^{name} +\d+ +(\S+)", shown.out, re.MULTILINE)[1])
+        name: float(re.findall(rf"^{name} +\d+ +(\S+)", shown.out, re.MULTILINE)[0])
         for name in ("untrained", "clicks alone", "distilled")
     }
     assert precision["untrained"] < precision["clicks alone"] < precision["distilled"]
@@ -23,7 +24,9 @@ def test_the_demo_shows_that_distilling_helps(keydistill, monkeypatch):
     assert shown.out.count("$ keydistill") == 9
 
 
-def test_the_untrained_students_lists_are_shown_before_any_training(keydistill, monkeypatch):
+def test_the_untrained_students_lists_are_shown_before_any_training(
+    keydistill: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_training(*_: object) -> str:
         raise TrainingError("the demo got as far as training")
 
@@ -31,13 +34,7 @@ def test_the_untrained_students_lists_are_shown_before_any_training(keydistill, 
     shown = keydistill("demo", "--items", 50, "--keyphrases", 500)
     assert shown.status == 1
     assert "the demo got as far as training" in shown.err
-    assert re.findall(r"^\$ keydistill (?:--home \S+ )?(\w+)", shown.out, re.MULTILINE) == [
-        "simulate",
-        "reindex",
-        "recommend",
-    ]
-    lists = shown.out.split("\nuntrained\n")[1:]
-    assert len(lists) == 2
-    for each in lists:
-        shown_keyphrases = re.match(r"(?:(?:right|WRONG)  \S.*\n)*", each)[0].splitlines()
-        assert len(shown_keyphrases) == 10
+    commands = re.findall(r"^\$ keydistill (?:--home \S+ )?(\w+)", shown.out, re.MULTILINE)
+    assert commands == ["simulate", "reindex", "recommend"]
+    tables = re.findall(r"^untrained\n((?:(?:right|WRONG)  \S.*\n)+)", shown.out, re.MULTILINE)
+    assert [len(table.splitlines()) for table in tables] == [10, 10]
