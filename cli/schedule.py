@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 @click.group()
 def schedule() -> None:
-    """See and pause runs that start by themselves. They stand in the settings under `schedules`."""
+    """See and pause runs that start by themselves. The setting `schedules` defines them."""
 
 
 @schedule.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_schedules(ctx: click.Context, as_json: bool) -> None:
-    """All schedules: when they fire next, and what they did last."""
+    """List all schedules: when each fires next, and what it did last."""
     from keydistill.workers import schedules
 
     settings = settings_of(ctx)
     store = _store(settings)
-    found = []
+    rows = []
     for name, planned in settings.schedules.items():
         fired = schedules.last_fired(store, name)
         (following,) = schedules.next_times(settings, name, 1)
-        found.append(
+        rows.append(
             {
                 "schedule": name,
                 "task": planned.task,
@@ -43,8 +43,8 @@ def list_schedules(ctx: click.Context, as_json: bool) -> None:
             }
         )
     if as_json:
-        print_json(found)
-    elif not found:
+        print_json(rows)
+    elif not rows:
         click.echo("no schedules; docs/schedules.md says how to make one")
     else:
         print_table(
@@ -54,17 +54,17 @@ def list_schedules(ctx: click.Context, as_json: bool) -> None:
                     *(row["schedule"], row["task"], row["cron"], row["next"] or "paused"),
                     *(row["fired"] or "never", row["run"] or "-", row["said"] or "-"),
                 )
-                for row in found
+                for row in rows
             ],
         )
 
 
 @schedule.command("next")
-@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="How many times.")
+@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="Number of times to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def next_fires(ctx: click.Context, count: int, as_json: bool) -> None:
-    """When schedules fire next, the earliest first; also those that are paused."""
+    """Show when schedules fire next, the earliest first, including those that are paused."""
     from keydistill.workers import next_times
 
     settings = settings_of(ctx)
@@ -79,7 +79,7 @@ def next_fires(ctx: click.Context, count: int, as_json: bool) -> None:
 @click.argument("name")
 @click.pass_context
 def pause_schedule(ctx: click.Context, name: str) -> None:
-    """Let the schedule NAME start nothing until it is resumed. A run that goes on is not touched."""
+    """Keep the schedule NAME from starting runs until it is resumed. A run under way is not touched."""
     from keydistill.workers import schedules
 
     settings = settings_of(ctx)
