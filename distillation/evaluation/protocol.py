@@ -11,8 +11,8 @@ from keydistill.distillation.evaluation.corpus import Corpus, MatchCategory
 from keydistill.distillation.evaluation.estimates import estimates_of
 from keydistill.distillation.evaluation.judges import RelevanceJudge
 from keydistill.distillation.evaluation.label_measures import LabelledPairs, pair_measures, rank_measures
+from keydistill.distillation.evaluation.list_judging import ListJudging, SearchFilter
 from keydistill.distillation.evaluation.measures import Measure, Verdicts, coverage, list_measures
-from keydistill.distillation.evaluation.outcome import SearchFilter, Trial
 from keydistill.distillation.evaluation.result import (
     Category,
     Estimates,
@@ -116,8 +116,8 @@ def evaluate(
             size: reranked(lists, corpus, reranker, told.advance).first(max(cutoffs))
             for size, lists in lists_at.items()
         }
-    trial = Trial(corpus, judge, search_filter, exclude)
-    trial.ask(list(lists_at.values()), told.advance, told.start)
+    judging = ListJudging(corpus, judge, search_filter, exclude)
+    judging.ask(list(lists_at.values()), told.advance, told.start)
     pairs = None if labels is None else LabelledPairs.of(labels, corpus)
 
     told.start("measure", len(sizes), "dimensions")
@@ -126,7 +126,7 @@ def evaluate(
     for size in reversed(sizes):
         # Cut once more: the vectors of all dimensions together would take twice the memory.
         cut, lists = embedded.cut(size), lists_at[size]
-        verdicts = trial.verdicts(lists)
+        verdicts = judging.verdicts(lists)
         measures = list_measures(
             lists,
             verdicts,

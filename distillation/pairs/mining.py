@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from keydistill.distillation.evaluation import Corpus, sample_items
-from keydistill.distillation.pairs.batches import first_per_group
+from keydistill.distillation.pairs.groups import first_per_group
 from keydistill.distillation.pairs.pairs import PAIR_SCHEMA
 from keydistill.encoders import Assistant, Progress, Student, nearest
 

@@ -125,7 +125,7 @@ class Lineage:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LineageDifference:
     """A value that two lineages do not share; None where one of them does not have it."""
 
     name: str
@@ -133,15 +133,15 @@ class Change:
     b: Any
 
 
-def difference(a: Lineage, b: Lineage) -> list[Change]:
+def differences(a: Lineage, b: Lineage) -> list[LineageDifference]:
     """The values in which two lineages differ, in the order in which they first come.
 
-    >>> difference(Lineage(seed=1, settings={"epochs": 2}), Lineage(seed=1, settings={"epochs": 3}))
-    [Change(name='settings.epochs', a=2, b=3)]
+    >>> differences(Lineage(seed=1, settings={"epochs": 2}), Lineage(seed=1, settings={"epochs": 3}))
+    [LineageDifference(name='settings.epochs', a=2, b=3)]
     """
     ours, theirs = _flat(a), _flat(b)
     return [
-        Change(name, ours.get(name), theirs.get(name))
+        LineageDifference(name, ours.get(name), theirs.get(name))
         for name in dict.fromkeys([*ours, *theirs])
         if ours.get(name) != theirs.get(name)
     ]

@@ -345,7 +345,7 @@ class Retrain:
             self._inputs.items,
             clicks=self._clicks,
             search_relevance=self._inputs.search_relevance,
-            scores=pq.read_table(self._folder("score", "scores.parquet")),
+            assistant=pq.read_table(self._folder("score", "scores.parquet")),
             near_misses=self._near_misses(),
             verdicts=Verdicts.of(assistant_metrics(self._folder("assistant", "model"))),
             seed=self._recipe.seed,
@@ -358,7 +358,7 @@ class Retrain:
             progress=progress.advance,
             on_start=lambda training, steps: progress.start(f"student {training}", steps, "steps"),
         )
-        return trained.metrics()
+        return trained.as_dict()
 
     def _evaluate(self, out: Path, progress: Progress) -> dict[str, Any]:
         from keydistill.distillation.evaluation import AssistantJudge, evaluate, sample_items, write_report

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from keydistill.distillation.pairs import places_within
 
 
-def ndcgs(groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], k: int = 10) -> NDArray[np.float64]:
+def ndcg_per_group(
+    groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], k: int = 10
+) -> NDArray[np.float64]:
     """nDCG@k of groups (Järvelin and Kekäläinen, TOIS 2002; gains as given, discount log2(rank + 1)).
 
     Args:
@@ -20,13 +22,14 @@ def ndcgs(groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], 
     Returns:
         One for each group that has a gain and more than one pair, in the order of their numbers.
 
-    >>> ndcgs(np.array([0, 0, 1, 1]), np.array([2, 1, 2, 1]), np.array([1, 0, 0, 1])).round(4).tolist()  # 1, 1/log2(3)
+    >>> groups, scores, gains = np.array([0, 0, 1, 1]), np.array([2, 1, 2, 1]), np.array([1, 0, 0, 1])
+    >>> ndcg_per_group(groups, scores, gains).round(4).tolist()  # 1 and 1 / log2(3)
     [1.0, 0.6309]
     """
     ideal = _dcg(groups, gains, gains, k)
-    found = _dcg(groups, scores, gains, k)
+    reached = _dcg(groups, scores, gains, k)
     counted = (ideal > 0) & (np.bincount(groups) > 1)
-    return found[counted] / ideal[counted]
+    return reached[counted] / ideal[counted]
 
 
 def favouring_later(scores: NDArray[np.float64], progress: float) -> float:

@@ -10,19 +10,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from keydistill.distillation import ASSISTANT_SIZES, assistant_size
 from keydistill.distillation.assistant import (
     AssistantRecipe,
     LabelledPairs,
     Verdicts,
     assistant_metrics,
     judged_pairs,
-    plan_training,
+    plan_assistant_training,
     train_assistant,
 )
+from keydistill.distillation.assistant.base import base_model
+from keydistill.distillation.assistant.batches import length_batches
 from keydistill.distillation.assistant.data import split
-from keydistill.distillation.assistant.length_batches import shuffled_length_batches
-from keydistill.distillation.assistant.metrics import measure
-from keydistill.distillation.assistant.sizes import ASSISTANT_SIZES, assistant_size, new_assistant
+from keydistill.distillation.assistant.metrics import held_out_metrics
 from keydistill.encoders import Assistant
 from keydistill.errors import StorageError, TrainingError
 from keydistill.files.work_folders import work_folder
@@ -143,8 +144,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from transformers import TrainerCallback
-from distillation import train_assistant
-from distillation.training_run import Steps
+from keydistill.distillation.assistant import train_assistant
+from keydistill.distillation.training.run import Steps
 from tests_of_training import longer_recipe_of, made_pairs
 
 def die(self, args, state, control, **_):
@@ -226,7 +227,7 @@ def test_a_training_that_diverges_says_so(recipe, tmp_path):
     with pytest.raises(TrainingError, match="the training diverged; choose a lower learning rate"):
         train_assistant(made_pairs(), tmp_path / "out", replace(recipe, learning_rate=1e30))
     with pytest.raises(TrainingError, match="1 of 4 held-out pairs"):
-        measure(np.array([1, np.nan, 0, 2]), np.array([True, False, True, False]), seed=0)
+        held_out_metrics(np.array([1, np.nan, 0, 2]), np.array([True, False, True, False]), seed=0)
 
 
 def test_warm_up_pairs_are_learned_before(recipe, tmp_path):
@@ -283,7 +284,7 @@ def test_an_existing_folder_is_left_alone(recipe, tmp_path):
 
 def test_a_plan_changes_nothing(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    plan = plan_training(made_pairs(), recipe, warm_up=made_pairs(64, seed=5))
+    plan = plan_assistant_training(made_pairs(), recipe, warm_up=made_pairs(64, seed=5))
     assert plan.training + plan.held_out == 240
     assert 0 < plan.warm_up <= 64
     assert plan.seconds > 0
@@ -321,7 +322,7 @@ def test_judgments_find_their_items_by_site():
 @pytest.mark.parametrize("size", [size.name for size in ASSISTANT_SIZES])
 def test_every_size_is_what_it_says(size):
     chosen = assistant_size(size)
-    model = new_assistant(chosen, "sentence-transformers/all-MiniLM-L6-v2", layers=None, max_length=64, seed=0).model
+    model = base_model(AssistantRecipe(size=size, max_length=64)).model
     assert model.config.num_hidden_layers == chosen.layers == len(model.base_model.encoder.layer)
     assert model.config.hidden_size == (chosen.hidden_size or 384)
     assert model.config.num_labels == 1
@@ -331,9 +332,9 @@ def test_sizes_and_layers_that_there_are_not(tiny_folder):
     with pytest.raises(TrainingError, match="expected one of minilm-6, minilm-3, bert-mini"):
         assistant_size("bert-huge")
     with pytest.raises(TrainingError, match="cannot keep 2 layers of a base that has 1"):
-        new_assistant(assistant_size("minilm-3"), str(tiny_folder), layers=2, max_length=64, seed=0)
+        base_model(AssistantRecipe(size="minilm-3", base=str(tiny_folder), layers=2))
     with pytest.raises(TrainingError, match="reads 512 tokens at the most, asked for 513"):
-        new_assistant(assistant_size("minilm-3"), str(tiny_folder), layers=1, max_length=513, seed=0)
+        base_model(AssistantRecipe(size="minilm-3", base=str(tiny_folder), layers=1, max_length=513))
 
 
 @pytest.mark.parametrize(
@@ -352,7 +353,7 @@ def test_choices_that_cannot_be_are_refused(choice, expected):
 def test_length_batches_hold_every_text_once_and_waste_little():
     rng = np.random.default_rng(0)
     lengths = rng.integers(2, 60, size=3_000)
-    batches = list(shuffled_length_batches(lengths, 32, rng))
+    batches = list(length_batches(lengths, 32, rng))
     assert sorted(np.concatenate(batches).tolist()) == list(range(3_000))
     padded = sum(len(batch) * lengths[batch].max() for batch in batches)
     assert padded < 1.05 * lengths.sum()

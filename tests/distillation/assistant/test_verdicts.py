@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keydistill.distillation.assistant import Verdicts, assistant_metrics
-from keydistill.distillation.assistant.metrics import measure
+from keydistill.distillation.assistant.metrics import held_out_metrics
 from keydistill.distillation.assistant.verdicts import verdicts_right
 
 
@@ -33,7 +33,7 @@ def test_an_assistant_that_never_approves_or_rejects_is_not_trusted():
 def test_an_assistant_that_calls_everything_relevant_is_not_trusted_though_most_is():
     labels = np.arange(1_000) % 4 > 0
     logits = np.random.default_rng(0).normal(loc=1.0, scale=0.1, size=1_000)
-    metrics = measure(logits, labels, seed=0)
+    metrics = held_out_metrics(logits, labels, seed=0)
     assert metrics.precision > 0.7
     assert Verdicts.of(metrics.as_dict()) == Verdicts(approved=False, rejected=False)
 

@@ -13,7 +13,7 @@ from keydistill.distillation.registry import (
     InputFile,
     Lineage,
     Registry,
-    difference,
+    differences,
     resolve_assistant,
     resolve_student,
 )
@@ -294,10 +294,10 @@ def test_a_lineage_knows_its_files(tmp_path):
     assert Lineage.from_dict(json.loads(json.dumps(lineage.as_dict()))) == lineage
     moved = tmp_path / "elsewhere.csv"
     os.rename(clicks, moved)
-    assert difference(lineage, Lineage.collect({"clicks": moved, "prompt": prompt}, {"epochs": 1}, seed=3)) == []
+    assert differences(lineage, Lineage.collect({"clicks": moved, "prompt": prompt}, {"epochs": 1}, seed=3)) == []
     moved.write_text("item_id,keyphrase\n1,a\n", encoding="utf-8")
     changed = Lineage.collect({"clicks": moved}, {"epochs": 1}, seed=4, parent="student/x")
-    assert [(change.name, change.b) for change in difference(lineage, changed) if "sha256" not in change.name] == [
+    assert [(change.name, change.b) for change in differences(lineage, changed) if "sha256" not in change.name] == [
         ("inputs.clicks.rows", 1),
         ("seed", 4),
         ("parent", "student/x"),

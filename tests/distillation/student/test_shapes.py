@@ -10,7 +10,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from keydistill.distillation.student import Pairs, StudentData, StudentRecipe, average_students, train_student
-from keydistill.distillation.student.fit import cut_layers
+from keydistill.distillation.student.base import cut_layers
 from keydistill.distillation.student.rotation import rotate
 from keydistill.distillation.student.token_table import token_table, token_weights
 from keydistill.distillation.student.towers import embedded, plain_tokenizer, table_of, transformer_of, with_table

@@ -34,7 +34,7 @@ def test_a_pair_is_of_the_item_of_its_own_site():
         ("3", "e", "FR", 0.9),
         ("4", "f", "US", 0.9),
     )
-    data = student_data(items, scores=scores, held_out=0)
+    data = student_data(items, assistant=scores, held_out=0)
     found = [
         (data.titles[item], data.texts[text])
         for item, text in zip(data.assistant.items, data.assistant.keyphrases, strict=True)
@@ -45,7 +45,7 @@ def test_a_pair_is_of_the_item_of_its_own_site():
 def test_scores_say_what_is_positive_and_what_is_a_hard_negative():
     items = items_of(("1", "shoe", None))
     scores = scores_of(*(("1", f"{score}", None, score) for score in (0.1, 0.2, 0.3, 0.5, 0.6, 0.9)))
-    data = student_data(items, scores=scores, held_out=0)
+    data = student_data(items, assistant=scores, held_out=0)
 
     def texts(name: str) -> set[str]:
         return {data.texts[text] for text in getattr(data, name).keyphrases}
@@ -59,7 +59,7 @@ def test_scores_say_what_is_positive_and_what_is_a_hard_negative():
 def test_verdicts_that_are_not_to_be_trusted_are_scores_only():
     items = items_of(("1", "shoe", None))
     scores = scores_of(*(("1", f"{score}", None, score) for score in (0.1, 0.3, 0.9)))
-    data = student_data(items, scores=scores, verdicts=Verdicts(approved=False, rejected=False), held_out=0)
+    data = student_data(items, assistant=scores, verdicts=Verdicts(approved=False, rejected=False), held_out=0)
     assert len(data.assistant) == 3
     assert data.approved is None
     assert data.rejected is None
@@ -74,7 +74,7 @@ def test_near_misses_are_hard_negatives_unless_a_trusted_assistant_was_asked():
         {"item_id": ["1", "1", "1", "1", "2"], "keyphrase": ["shoe", "boot", "shoe laces", "trainer", "lamp"]}
     )
     scores = scores_of(("1", "sandal", None, 0.1), ("1", "trainer", None, 0.3))
-    given = {"clicks": clicks, "judgments": judgments, "scores": scores}
+    given = {"clicks": clicks, "judgments": judgments, "assistant": scores}
 
     def rejected(*, trusted: bool) -> list[str]:
         verdicts = Verdicts(rejected=trusted)
@@ -94,7 +94,7 @@ def test_nothing_of_a_held_out_item_is_learned():
     search = pa.Table.from_pylist(
         [{"item_id": f"{number}", "keyphrase": "shoe", "score": 0.5} for number in range(20)], schema=SEARCH_RELEVANCE
     )
-    data = student_data(items, scores=scores, search_relevance=search, held_out=0.2)
+    data = student_data(items, assistant=scores, search_relevance=search, held_out=0.2)
     held = np.unique(data.held_out.items)
     assert len(held) == 4
     assert len(data.held_out) == 40
@@ -104,6 +104,6 @@ def test_nothing_of_a_held_out_item_is_learned():
 
 
 def test_tables_without_rows_give_no_pairs():
-    data = student_data(items_of(("1", "shoe", None)), scores=scores_of(("1", "a", None, 0.5)).slice(0, 0))
+    data = student_data(items_of(("1", "shoe", None)), assistant=scores_of(("1", "a", None, 0.5)).slice(0, 0))
     assert data.texts == []
     assert not any(data.tasks().values())

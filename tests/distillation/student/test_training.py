@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 
 from keydistill.distillation.student import Pairs, StudentData, StudentRecipe, average_students, train_student
 from keydistill.distillation.student.fit import sample_texts
-from keydistill.distillation.student.metrics import ndcgs
+from keydistill.distillation.student.metrics import ndcg_per_group
 from keydistill.distillation.student.rotation import rotate
 from keydistill.distillation.student.rounding import round_student
 from keydistill.distillation.training import run as training_run
@@ -56,7 +56,7 @@ def ndcg_of(student: Student, data: StudentData) -> float:
     cosines = (
         student.embed_items(TITLES, data.categories)[held.items] * student.embed_keyphrases(TEXTS)[held.keyphrases]
     ).sum(axis=1)
-    return float(ndcgs(held.items, cosines, held.scores).mean())
+    return float(ndcg_per_group(held.items, cosines, held.scores).mean())
 
 
 def randomise(folder: Path) -> bool:
@@ -108,8 +108,8 @@ def weights(folder: Path) -> dict[str, bytes]:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from distillation import train_student
-from distillation.training_run import Steps
+from keydistill.distillation.student import train_student
+from keydistill.distillation.training.run import Steps
 from tests_of_training import made_data, recipe_of
 
 def die(self, args, state, control, **_):
@@ -203,7 +203,7 @@ def test_the_weights_of_a_student_of_clicks_alone_are_averaged_in(data, averaged
     expected = average_students(*(end.folder for end in ends), 0.25, tmp_path / "average")
     assert weights(found.folder) == weights(expected)
     assert weights(found.folder) != weights(ends[0].folder)
-    assert found.clicks_share == found.metrics()["clicks_share"] == 0.25
+    assert found.clicks_share == found.as_dict()["clicks_share"] == 0.25
     assert found.steps == first + 12
     steps = [entry["step"] for entry in found.history]
     assert steps == sorted(steps)
@@ -298,7 +298,7 @@ def test_the_weights_are_rounded_for_int8_at_the_end(data, averaged, share, tmp_
     recipe = replace(averaged, clicks_share=share, int8=True)
     found = train_student(data, tmp_path / "student", recipe)
     assert found.int8
-    assert found.metrics()["int8"]
+    assert found.as_dict()["int8"]
     expected = train_student(data, tmp_path / "plain", replace(recipe, int8=False)).folder
     assert not (expected / INT8_SCALES).exists()
     assert round_student(expected, sample_texts(data, recipe))

@@ -50,7 +50,7 @@ class SearchFilter:
         return np.where(np.isnan(numbers), np.nan, numbers >= self.threshold).astype(np.float32)
 
 
-class Trial:
+class ListJudging:
     """The steps between retrieval and figures, for any number of lists over one corpus; no pair is judged twice."""
 
     def __init__(

@@ -24,7 +24,7 @@ Progress = Callable[[int], None]
 Reader = Callable[[Source], Generator[RawBatch, None, None]]
 
 
-class Intake:
+class ImportReader:
     """Reads the files of an import and counts what happens to their rows.
 
     Attributes:
