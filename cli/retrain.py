@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     help="File of keyphrases.  [default: inventory.parquet in SIGNALS]",
 )
 @judge_options
-@click.option("--judged-pairs", type=click.IntRange(1), help="Most pairs to put to the judge.")
+@click.option("--judged-pairs", type=click.IntRange(1), help="Most mined pairs to put to the judge.")
 @click.option("--budget-tokens", type=click.IntRange(0), help="Most tokens for the judge.")
 @click.option("--mined-items", type=click.IntRange(1), help="Number of items to mine pairs of.  [default: all]")
 @click.option("--assistant-size", help=SIZES_HELP)
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 @click.option("--promote", is_flag=True, help="Make the new student and assistant the ones that are used from now on.")
 @click.option("--resume", metavar="RUN", help="Take up an interrupted or failed retrain instead of starting one.")
 @executor_options
-@click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def retrain(

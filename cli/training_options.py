@@ -9,7 +9,7 @@ from keydistill.distillation.losses import DISTILLATION_LOSSES, LOSS_NAMES
 
 
 def _described(choices: Iterable[tuple[str, str]]) -> str:
-    return "; ".join(f"{name}: {description}" for name, description in choices)
+    return ", ".join(f"{name} ({description})" for name, description in choices)
 
 
 shape_option = click.option(

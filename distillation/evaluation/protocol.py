@@ -1,7 +1,7 @@
 """The offline evaluation of arXiv 2508.03628: retrieve, remove what is known, filter like search, have it judged."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,28 +25,11 @@ from keydistill.distillation.evaluation.result import (
 from keydistill.distillation.evaluation.retrieval import Lists, embed, reranked, retrieve
 from keydistill.encoders import Student
 from keydistill.errors import InputError
+from keydistill.progress import NoProgress, Progress
 
 CUTOFFS = (1, 5, 10, 50)
 _BINS = 40
 _SAMPLES = 8
-
-
-class Progress(Protocol):
-    """Told about each step."""
-
-    def start(self, step: str, total: int | None, unit: str) -> None:
-        """A step begins; `total` is None where nobody knows it."""
-
-    def advance(self, count: int) -> None:
-        """So many more units of the present step are done."""
-
-
-class _NoProgress:
-    def start(self, step: str, total: int | None, unit: str) -> None:
-        pass
-
-    def advance(self, count: int) -> None:
-        pass
 
 
 def evaluate(
@@ -98,7 +81,7 @@ def evaluate(
     sizes = sorted({student.dimension, *_checked("dimensions", dimensions or [student.dimension])}, reverse=True)
     if sizes[0] > student.dimension:
         raise InputError(f"dimension {sizes[0]} was asked for; student {student.version} has {student.dimension}")
-    told = progress or _NoProgress()
+    told = progress or NoProgress()
     texts = None if labels is None else _keyphrases(labels)
     corpus = Corpus(items, inventory, further_texts=texts, match_category=match_category)
 

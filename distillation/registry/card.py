@@ -10,8 +10,8 @@ _USE = {
     "assistant": "scores how relevant a keyphrase is to an item (cross-encoder)",
 }
 _LOAD = {
-    "student": 'from encoders import Student\n\nstudent = Student.load("<this folder>")',
-    "assistant": 'from encoders import Assistant\n\nassistant = Assistant.load("<this folder>")',
+    "student": 'from keydistill.encoders import Student\n\nstudent = Student.load("<this folder>")',
+    "assistant": 'from keydistill.encoders import Assistant\n\nassistant = Assistant.load("<this folder>")',
 }
 
 

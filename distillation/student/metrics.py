@@ -52,6 +52,20 @@ def favouring_later(scores: NDArray[np.float64], progress: float) -> float:
     return float(scores.mean() + 2 * progress * error)
 
 
+def clearly_worse(scores: NDArray[np.float64] | None, than: NDArray[np.float64] | None) -> bool:
+    """Whether the mean difference of paired scores is below zero by more than two of its standard errors.
+
+    >>> before = np.array([0.5, 0.7, 0.6])
+    >>> clearly_worse(before - 0.1, before), clearly_worse(before + 0.1, before), clearly_worse(before, None)
+    (True, False, False)
+    """
+    if scores is None or than is None:
+        return False
+    differences = scores - than
+    error = differences.std(ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else 0.0
+    return bool(differences.mean() < -2 * error)
+
+
 def _dcg(groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], k: int) -> NDArray[np.float64]:
     order = np.lexsort((-scores, groups))
     ordered = groups[order]

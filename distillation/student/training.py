@@ -28,6 +28,7 @@ from keydistill.distillation.student.fit import (
     sample_texts,
     starting_model,
 )
+from keydistill.distillation.student.metrics import clearly_worse
 from keydistill.distillation.student.recipe import StudentRecipe
 from keydistill.encoders import write_model_file
 from keydistill.errors import TrainingError
@@ -157,7 +158,7 @@ def train_student(
             steps += clicks_alone.steps
             average_students(first.folder, clicks_alone.folder, recipe.clicks_share, draft)
             averaged_score = _scores(draft, held_out)
-            if _clearly_worse(averaged_score, score):
+            if clearly_worse(averaged_score, score):
                 shutil.rmtree(draft)
             else:
                 score, share = averaged_score, recipe.clicks_share
@@ -287,18 +288,9 @@ def _rounded(
     shutil.copytree(draft, before)
     if round_student(draft, texts):
         rounded_score = _scores(draft, held_out)
-        if not _clearly_worse(rounded_score, score):
+        if not clearly_worse(rounded_score, score):
             return True, rounded_score
         _log.warning("the student's weights stay as they are, not rounded for int8: it would rank clearly worse")
         shutil.rmtree(draft)
         before.rename(draft)
     return False, score
-
-
-def _clearly_worse(scores: NDArray[np.float64] | None, than: NDArray[np.float64] | None) -> bool:
-    """Whether the mean difference of paired scores is below zero by more than two of its standard errors."""
-    if scores is None or than is None:
-        return False
-    differences = scores - than
-    error = differences.std(ddof=1) / math.sqrt(len(differences)) if len(differences) > 1 else 0.0
-    return bool(differences.mean() < -2 * error)

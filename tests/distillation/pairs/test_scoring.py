@@ -100,8 +100,8 @@ def test_rows_that_are_no_pairs_are_kept_apart(assistant, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from distillation import score_pairs
-from encoders import Assistant
+from keydistill.distillation.pairs import score_pairs
+from keydistill.encoders import Assistant
 
 done = 0
 def progress(count):

@@ -202,7 +202,7 @@ def test_what_is_no_model_is_refused(registry, folder, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from distillation import Lineage, Registry, registry
+from keydistill.distillation.registry import Lineage, Registry, registry
 real = registry.os.rename
 def rename(source, target):
     os.kill(os.getpid(), signal.SIGKILL)
