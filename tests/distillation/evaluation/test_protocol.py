@@ -50,7 +50,7 @@ class ScoresByTable:
         self._scores = scores
         self.asked: list[tuple[str, str, str | None]] = []
 
-    def score(self, titles, keyphrases, categories=None, progress=None) -> np.ndarray:
+    def score(self, titles: Any, keyphrases: Any, categories: Any = None, progress: Any = None) -> np.ndarray:
         self.asked += zip(titles, keyphrases, categories, strict=True)
         return np.array([self._scores[pair] for pair in zip(titles, keyphrases, strict=True)], np.float32)
 
@@ -119,7 +119,7 @@ def values(evaluation: Evaluation) -> dict[str, float | None]:
     return {name: estimate.value for name, estimate in evaluation.estimates.items()}
 
 
-def test_lists_are_those_of_the_items_site():
+def test_lists_are_those_of_the_items_site() -> None:
     evaluation = run(k=[5])
     lists = {sample.item_id: [line.keyphrase for line in sample.lines] for sample in evaluation.samples}
     assert lists == {
@@ -138,13 +138,13 @@ def test_lists_are_those_of_the_items_site():
         ("parent", {"s": ["red shoe", "blue shoe"], "p": ["mobile", "case"]}),
     ],
 )
-def test_lists_may_be_those_of_the_items_category(match, expected):
+def test_lists_may_be_those_of_the_items_category(match: Any, expected: Any) -> None:
     evaluation = run(match_category=match)
     assert {sample.item_id: [line.keyphrase for line in sample.lines] for sample in evaluation.samples} == expected
     assert evaluation.counts["recommended"] == sum(map(len, expected.values()))
 
 
-def test_a_pair_without_a_label_counts_in_no_proportion():
+def test_a_pair_without_a_label_counts_in_no_proportion() -> None:
     found = values(run())
     # s: yes, no, yes; p: yes, unknown, unknown
     assert found["relevant@1"] == 1
@@ -154,19 +154,19 @@ def test_a_pair_without_a_label_counts_in_no_proportion():
     assert found["new_relevant@3"] == pytest.approx(3 / 2)
 
 
-def test_complete_labels_make_the_rest_irrelevant():
+def test_complete_labels_make_the_rest_irrelevant() -> None:
     found = values(run(judge=LabelJudge(LABELS, complete=True)))
     assert found["relevant@3"] == pytest.approx(3 / 6)
     assert found["judged@3"] == 1
 
 
-def test_true_pairs_need_no_column_of_labels():
+def test_true_pairs_need_no_column_of_labels() -> None:
     truth = LABELS.filter(LABELS["label"]).drop_columns("label")
     judge = LabelJudge(truth, complete=True)
     assert values(run(judge=judge))["relevant@3"] == pytest.approx(3 / 6)
 
 
-def test_what_other_sources_have_is_removed_and_not_refilled():
+def test_what_other_sources_have_is_removed_and_not_refilled() -> None:
     known = pairs(("s", "red shoe"), ("s", "case"), ("p", "nothing"), names=("item_id", "keyphrase"))
     evaluation = run(exclude=known)
     found = values(evaluation)
@@ -179,7 +179,7 @@ def test_what_other_sources_have_is_removed_and_not_refilled():
     assert "already_known@1" not in values(run())
 
 
-def test_the_search_filter_takes_its_share():
+def test_the_search_filter_takes_its_share() -> None:
     table = pairs(
         ("s", "red shoe", False),
         ("s", "boot", True),
@@ -200,7 +200,7 @@ def test_the_search_filter_takes_its_share():
     assert [line.verdict for line in dropped.samples[0].lines] == ["rejected", "unknown to search", "relevant"]
 
 
-def test_the_search_filter_may_go_by_a_threshold():
+def test_the_search_filter_may_go_by_a_threshold() -> None:
     table = pairs(
         ("s", "red shoe", 0.4), ("s", "boot", 0.6), ("p", "case", None), names=("item_id", "keyphrase", "score")
     )
@@ -211,7 +211,7 @@ def test_the_search_filter_may_go_by_a_threshold():
         run(search_filter=SearchFilter(table))
 
 
-def test_head_coverage_and_words():
+def test_head_coverage_and_words() -> None:
     found = values(run())
     assert run().counts["head_keyphrases"] == 1  # 50 of 100 searches
     assert found["head@1"] == 1 / 2
@@ -221,7 +221,7 @@ def test_head_coverage_and_words():
     assert found["distinct_words@3"] == pytest.approx((4 + 3) / (5 + 3))  # red blue shoe boot; mobile case boot
 
 
-def test_diversity_is_one_less_the_mean_cosine():
+def test_diversity_is_one_less_the_mean_cosine() -> None:
     found = values(run())
     s = np.cos(np.radians([5, 10, 15])).mean()  # red-blue, blue-boot, red-boot
     p = np.cos(np.radians([14, 50, 64])).mean()
@@ -229,7 +229,7 @@ def test_diversity_is_one_less_the_mean_cosine():
     assert "diversity@1" not in found
 
 
-def test_labels_give_recall_precision_and_ndcg():
+def test_labels_give_recall_precision_and_ndcg() -> None:
     graded = pairs(
         ("s", "red shoe", True, 3),
         ("s", "boot", True, 2),
@@ -250,7 +250,7 @@ def test_labels_give_recall_precision_and_ndcg():
     assert found["ndcg@3"] == pytest.approx((s + discount[1]) / 2)
 
 
-def test_auc_is_that_of_the_labelled_pairs():
+def test_auc_is_that_of_the_labelled_pairs() -> None:
     rng = np.random.default_rng(0)
     texts = [f"text {number}" for number in range(30)]
     titles = [f"title {number}" for number in range(40)]
@@ -284,14 +284,14 @@ def test_auc_is_that_of_the_labelled_pairs():
     assert low < found["auc"] < high
 
 
-def test_a_mean_over_hardly_any_groups_is_not_given():
+def test_a_mean_over_hardly_any_groups_is_not_given() -> None:
     found = values(run(labels=LABELS))
     assert found["auc"] is not None
     # Only item s has both a relevant and an irrelevant keyphrase.
     assert "auc_per_item" not in found
 
 
-def test_auc_with_ties_and_lonely_classes_is_that_of_scikit_learn():
+def test_auc_with_ties_and_lonely_classes_is_that_of_scikit_learn() -> None:
     rng = np.random.default_rng(1)
     groups = rng.integers(0, 12, 300)
     scores = rng.integers(0, 5, 300) / 4
@@ -309,7 +309,7 @@ def test_auc_with_ties_and_lonely_classes_is_that_of_scikit_learn():
         assert auc == pytest.approx(roc_auc_score(relevant, scores, sample_weight=row[units]))
 
 
-def test_the_assistant_is_asked_once_per_pair_also_at_several_dimensions():
+def test_the_assistant_is_asked_once_per_pair_also_at_several_dimensions() -> None:
     scores = {
         (title, keyphrase): 0.9 if (title == "shoe") == ("shoe" in keyphrase or keyphrase == "boot") else 0.2
         for title in ("shoe", "phone")
@@ -328,7 +328,7 @@ def test_the_assistant_is_asked_once_per_pair_also_at_several_dimensions():
     assert evaluation.dimensions[1]["relevant@3"].value == pytest.approx(3 / 6)
 
 
-def test_categories_are_those_of_the_first_level():
+def test_categories_are_those_of_the_first_level() -> None:
     evaluation = run()
     assert [(each.name, each.items) for each in evaluation.categories] == [("Electronics", 1), ("Fashion", 1)]
     assert evaluation.categories[1].estimates["relevant@3"].value == pytest.approx(2 / 3)
@@ -336,7 +336,7 @@ def test_categories_are_those_of_the_first_level():
     assert [each.name for each in plain.categories] == ["(no category)"]
 
 
-def test_intervals_are_those_of_a_plain_bootstrap():
+def test_intervals_are_those_of_a_plain_bootstrap() -> None:
     rng = np.random.default_rng(5)
     over, under = rng.integers(0, 5, 80).astype(float), rng.integers(1, 9, 80).astype(float)
     found = ratios(np.stack([over], 1), np.stack([under], 1), seed=9, resamples=400)[:, 0]
@@ -369,7 +369,7 @@ def noisy(noise: float, seed: int = 0) -> Evaluation:
     )
 
 
-def test_a_comparison_is_paired():
+def test_a_comparison_is_paired() -> None:
     good, same, bad = noisy(1.6), noisy(1.6), noisy(2.2)
     none = compare(good, same).differences["recall@5"]
     assert (none.difference, none.low, none.high, none.below_zero) == (0, 0, 0, 0)
@@ -385,7 +385,7 @@ def test_a_comparison_is_paired():
     assert worse.high - worse.low < spread
 
 
-def test_means_of_several_seeds_have_intervals_over_items():
+def test_means_of_several_seeds_have_intervals_over_items() -> None:
     runs = [noisy(1.6), noisy(2.2)]
     mean = mean_estimates(runs)["recall@5"]
     assert mean.value == pytest.approx(np.mean([values(run)["recall@5"] for run in runs]))
@@ -399,7 +399,7 @@ def test_means_of_several_seeds_have_intervals_over_items():
         compare_means(runs, runs[:1])
 
 
-def test_an_assistant_may_put_the_lists_in_order():
+def test_an_assistant_may_put_the_lists_in_order() -> None:
     right = {("shoe", "boot"): 0.9, ("shoe", "blue shoe"): 0.8, ("phone", "case"): 0.7}
     scores = {
         (title, keyphrase): right.get((title, keyphrase), 0.1)
@@ -428,12 +428,12 @@ def test_an_assistant_may_put_the_lists_in_order():
         ({"seed": 1}, "seeds"),
     ],
 )
-def test_only_what_was_measured_alike_is_compared(other, what):
+def test_only_what_was_measured_alike_is_compared(other: Any, what: Any) -> None:
     with pytest.raises(InputError, match=f"different {what}"):
         compare(run(), run(**other))
 
 
-def test_json_and_back_changes_nothing():
+def test_json_and_back_changes_nothing() -> None:
     evaluation = run(
         labels=LABELS,
         dimensions=[1],
@@ -470,13 +470,13 @@ def test_json_and_back_changes_nothing():
         ({"resamples": 0}, "resamples"),
     ],
 )
-def test_what_cannot_be_evaluated_is_said_in_one_line(options, message):
+def test_what_cannot_be_evaluated_is_said_in_one_line(options: Any, message: str) -> None:
     with pytest.raises(InputError, match=message) as raised:
         run(**options)
     assert "\n" not in str(raised.value)
 
 
-def test_items_without_any_keyphrase_and_labels_without_any_item():
+def test_items_without_any_keyphrase_and_labels_without_any_item() -> None:
     lonely = ITEMS.set_column(3, "site", pa.array(["FR", "US"]))
     evaluation = run(items=lonely, labels=pairs(("x", "boot", True)))
     assert evaluation.counts["labels_of_other_items"] == 1
@@ -488,7 +488,7 @@ def test_items_without_any_keyphrase_and_labels_without_any_item():
     json.dumps(evaluation.as_dict(), allow_nan=False)
 
 
-def test_a_sample_of_items_keeps_their_order_and_follows_the_seed():
+def test_a_sample_of_items_keeps_their_order_and_follows_the_seed() -> None:
     items = pa.table({"item_id": [f"{n:03}" for n in range(200)]})
     sample = sample_items(items, 20, seed=4)["item_id"].to_pylist()
     assert sample == sorted(set(sample))

@@ -84,7 +84,7 @@ def test_texts_that_are_embedded_once_have_the_vectors_of_plain_encoding() -> No
     torch.testing.assert_close(vectors[row_of], expected)
     assert len(once.calls) > 1
     assert sum(len(call["input_ids"]) for call in once.calls) == 60
-    assert sum(call["input_ids"].numel() for call in once.calls) < 0.5 * features["input_ids"].numel()
+    assert sum(call["input_ids"].numel() for call in once.calls) < 0.6 * features["input_ids"].numel()
 
     weights = torch.arange(80 * 5).reshape(80, 5).float().sin()
     torch.testing.assert_close(

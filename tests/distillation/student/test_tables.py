@@ -24,7 +24,7 @@ def scores_of(*rows: tuple[str, str, str | None, float]) -> pa.Table:
     )
 
 
-def test_a_pair_is_of_the_item_of_its_own_site():
+def test_a_pair_is_of_the_item_of_its_own_site() -> None:
     items = items_of(("1", "shoe of US", "US"), ("1", "Schuh", "DE"), ("2", "lamp", None), ("3", "cable", "US"))
     scores = scores_of(
         ("1", "a", "DE", 0.9),
@@ -42,7 +42,7 @@ def test_a_pair_is_of_the_item_of_its_own_site():
     assert found == [("Schuh", "a"), ("shoe of US", "b"), ("shoe of US", "c"), ("lamp", "d"), ("cable", "e")]
 
 
-def test_scores_say_what_is_positive_and_what_is_a_hard_negative():
+def test_scores_say_what_is_positive_and_what_is_a_hard_negative() -> None:
     items = items_of(("1", "shoe", None))
     scores = scores_of(*(("1", f"{score}", None, score) for score in (0.1, 0.2, 0.3, 0.5, 0.6, 0.9)))
     data = student_data(items, assistant=scores, held_out=0)
@@ -56,7 +56,7 @@ def test_scores_say_what_is_positive_and_what_is_a_hard_negative():
     assert texts("assistant") == {"0.1", "0.2", "0.3", "0.5", "0.6", "0.9"}
 
 
-def test_verdicts_that_are_not_to_be_trusted_are_scores_only():
+def test_verdicts_that_are_not_to_be_trusted_are_scores_only() -> None:
     items = items_of(("1", "shoe", None))
     scores = scores_of(*(("1", f"{score}", None, score) for score in (0.1, 0.3, 0.9)))
     data = student_data(items, assistant=scores, verdicts=Verdicts(approved=False, rejected=False), held_out=0)
@@ -66,7 +66,7 @@ def test_verdicts_that_are_not_to_be_trusted_are_scores_only():
     assert data.known().tolist() == []
 
 
-def test_near_misses_are_hard_negatives_unless_a_trusted_assistant_was_asked():
+def test_near_misses_are_hard_negatives_unless_a_trusted_assistant_was_asked() -> None:
     items = items_of(("1", "shoe", None))
     clicks = pa.table({"item_id": ["1"], "keyphrase": ["shoe"], "positive": [True]})
     judgments = pa.Table.from_pylist([{"item_id": "1", "keyphrase": "boot", "label": True}], schema=JUDGMENTS)
@@ -86,7 +86,7 @@ def test_near_misses_are_hard_negatives_unless_a_trusted_assistant_was_asked():
     assert rejected(trusted=True) == ["sandal", "shoe laces"]
 
 
-def test_nothing_of_a_held_out_item_is_learned():
+def test_nothing_of_a_held_out_item_is_learned() -> None:
     items = items_of(*((f"{number}", f"shoe {number}", None) for number in range(20)))
     scores = scores_of(
         *((f"{number}", f"shoe {other}", None, other / 10) for number in range(20) for other in range(10))
@@ -103,7 +103,7 @@ def test_nothing_of_a_held_out_item_is_learned():
         assert not np.isin(pairs.items, held).any()
 
 
-def test_tables_without_rows_give_no_pairs():
+def test_tables_without_rows_give_no_pairs() -> None:
     data = student_data(items_of(("1", "shoe", None)), assistant=scores_of(("1", "a", None, 0.5)).slice(0, 0))
     assert data.texts == []
     assert not any(data.tasks().values())
