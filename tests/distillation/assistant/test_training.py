@@ -28,6 +28,7 @@ from keydistill.distillation.assistant.metrics import held_out_metrics
 from keydistill.encoders import Assistant
 from keydistill.errors import StorageError, TrainingError
 from keydistill.files.work_folders import work_folder
+from tests.support.present import present
 
 PRODUCTS = ["shoes", "phone", "lamp", "cable", "boots", "chair", "watch", "guitar"]
 
@@ -259,7 +260,7 @@ def test_held_out_pairs_share_no_keyphrase() -> None:
     pairs = made_pairs()
     parts = split(pairs, 0.25, seed=3, warm_up=made_pairs(200, seed=1))
     assert not set(parts.training.keyphrases) & set(parts.held_out.keyphrases)
-    assert not set(parts.warm_up.keyphrases) & set(parts.held_out.keyphrases)
+    assert not set(present(parts.warm_up).keyphrases) & set(parts.held_out.keyphrases)
     assert len(parts.training) + len(parts.held_out) == len(pairs)
     assert 60 <= len(parts.held_out) <= 64
     assert parts.held_out.keyphrases == split(pairs, 0.25, seed=3).held_out.keyphrases
@@ -335,7 +336,7 @@ def test_judgments_find_their_items_by_site() -> None:
 @pytest.mark.parametrize("size", [size.name for size in ASSISTANT_SIZES])
 def test_every_size_is_what_it_says(size: str) -> None:
     chosen = assistant_size(size)
-    model = base_model(AssistantRecipe(size=size, max_length=64)).model
+    model: Any = base_model(AssistantRecipe(size=size, max_length=64)).model
     assert model.config.num_hidden_layers == chosen.layers == len(model.base_model.encoder.layer)
     assert model.config.hidden_size == (chosen.hidden_size or 384)
     assert model.config.num_labels == 1

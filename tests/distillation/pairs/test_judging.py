@@ -20,6 +20,7 @@ from keydistill.encoders.judge import ChatJudge, ChatSettings, Judgment, LabelTa
 from keydistill.errors import InputError, JudgeError, JudgeUnavailableError, StorageError
 from tests.support.chat_server import ChatServer
 from tests.support.places import ROOT
+from tests.support.present import present
 
 PROMPT = PromptTemplate.load()
 
@@ -31,7 +32,7 @@ def server() -> Iterator[ChatServer]:
 
 
 def judge_of(server: ChatServer, **options: object) -> ChatJudge:
-    settings = {"url": server.url, "model": "m", "backoff_seconds": 0.001, "retries": 2, **options}
+    settings: dict[str, Any] = {"url": server.url, "model": "m", "backoff_seconds": 0.001, "retries": 2, **options}
     return ChatJudge(ChatSettings(**settings), PROMPT)
 
 
@@ -107,10 +108,10 @@ def test_malformed_answers_end_in_the_file_of_the_unlabelled(
     assert (row["item_id"], row["reason"]) == ("i1", "malformed_answer")
     assert "i1" not in pq.read_table(out)["item_id"].to_pylist()
     # It is a file of pairs: judged on its own, and then nothing is left over.
-    later = judge_pairs(judge, [summary.unlabelled_file], tmp_path / "rest.parquet", cache=cache)
+    later = judge_pairs(judge, [present(summary.unlabelled_file)], tmp_path / "rest.parquet", cache=cache)
     assert (later.labelled, later.asked) == (1, 1)
     assert judge_pairs(judge, [pairs], out, cache=cache).labelled == 6
-    assert not summary.unlabelled_file.exists()
+    assert not present(summary.unlabelled_file).exists()
 
 
 def test_a_budget_of_pairs_stops_cleanly_and_goes_on_later(
@@ -263,13 +264,13 @@ def test_a_killed_process_loses_what_was_in_flight_and_no_more(
             # Until all 20 are kept and 4 more hang.
             while process.poll() is None and (sum(cache.counts().values()) < 20 or server.in_flight < 4):
                 time.sleep(0.02)
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, present(process.stderr).read()
         process.send_signal(sign)
         assert process.wait(timeout=30) != 0
     finally:
         process.kill()
         process.wait()
-        process.stderr.close()
+        present(process.stderr).close()
     in_flight = set(server.asked[20:])
     assert len(in_flight) == 4
     assert not (tmp_path / "out.parquet").exists()

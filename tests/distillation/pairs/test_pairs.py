@@ -18,7 +18,7 @@ ROWS = [
 ]
 
 
-def write(path: Path, rows: list[dict]) -> Path:
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
     elif path.suffix == ".csv":
@@ -31,7 +31,7 @@ def write(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def rows_of(*files: Path, **options: object) -> tuple[list[dict], list[tuple]]:
+def rows_of(*files: Path, **options: Any) -> tuple[list[dict[str, Any]], list[tuple[int, str | None, str]]]:
     with RejectLog() as rejects:
         tables = list(read_pairs(files, rejects=rejects, **options))
     assert all(table.schema.equals(PAIR_SCHEMA) for table in tables)

@@ -147,7 +147,9 @@ class Counting(Assistant):
 
 @pytest.fixture
 def counting(tiny_assistant_folder: Path) -> Counting:
-    return Counting.load(str(tiny_assistant_folder), device="cpu")
+    loaded = Counting.load(str(tiny_assistant_folder), device="cpu")
+    assert isinstance(loaded, Counting)
+    return loaded
 
 
 def test_a_killed_scoring_scores_no_finished_chunk_again(

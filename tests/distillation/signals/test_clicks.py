@@ -14,6 +14,7 @@ from keydistill.distillation.signals import (
 )
 from keydistill.distillation.signals.prior import GammaPrior
 from keydistill.errors import InputError
+from tests.support.present import present
 
 
 def log(
@@ -78,19 +79,19 @@ def test_where_the_ranking_is_good_propensity_beats_the_average_of_the_position(
 
 @pytest.mark.parametrize("eta", [0.4, 1.0, 1.5])
 @pytest.mark.parametrize("ranking", [0.0, 2.0])
-def test_eta_from_pairs_that_moved_is_right_however_good_the_ranking_is(eta: Any, ranking: Any) -> None:
+def test_eta_from_pairs_that_moved_is_right_however_good_the_ranking_is(eta: float, ranking: float) -> None:
     clicks, _ = log(eta, ranking=ranking)
-    found = estimate_eta(clicks)
+    found = present(estimate_eta(clicks))
     assert found.level == "pair"
     assert found.standard_error < 0.05
     assert found.eta == pytest.approx(eta, abs=4 * found.standard_error)
 
 
 def test_eta_without_moves_is_an_upper_bound_and_says_so() -> None:
-    found = estimate_eta(log(1.0, weeks=1, ranking=2.0)[0])
+    found = present(estimate_eta(log(1.0, weeks=1, ranking=2.0)[0]))
     assert found.level == "keyphrase"
     assert found.eta > 1.2
-    assert estimate_eta(log(1.0, weeks=1)[0]).eta == pytest.approx(1.0, abs=0.1)
+    assert present(estimate_eta(log(1.0, weeks=1)[0])).eta == pytest.approx(1.0, abs=0.1)
 
 
 def test_eta_that_the_log_does_not_tell() -> None:

@@ -26,20 +26,20 @@ from tests.support.places import ROOT
 DOCS = ROOT / "docs" / "signals.md"
 
 
-def jsonl(path: Path, *rows: dict) -> Path:
+def jsonl(path: Path, *rows: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
-def parquet(path: Path, *rows: dict) -> Path:
+def parquet(path: Path, *rows: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(list(rows)), path)
     return path
 
 
-def rows(folder: Path, table: str) -> list[dict]:
-    return pq.read_table(folder / f"{table}.parquet").to_pylist()
+def rows(folder: Path, table: str) -> list[dict[str, Any]]:
+    return list(pq.read_table(folder / f"{table}.parquet").to_pylist())
 
 
 def shown(folder: Path) -> dict[tuple[str, str, int | None], tuple[int, int]]:
@@ -49,11 +49,11 @@ def shown(folder: Path) -> dict[tuple[str, str, int | None], tuple[int, int]]:
     }
 
 
-def query(query_id: str, words: str | None, *hits: str) -> dict:
+def query(query_id: str, words: str | None, *hits: str) -> dict[str, Any]:
     return {"query_id": query_id, "user_query": words, "query_response_hit_ids": list(hits)}
 
 
-def event(action: str, query_id: str | None, item: str, ordinal: int | None = None, **more: Any) -> dict:
+def event(action: str, query_id: str | None, item: str, ordinal: int | None = None, **more: Any) -> dict[str, Any]:
     position = {} if ordinal is None else {"position": {"ordinal": ordinal}}
     return {
         "action_name": action,
@@ -68,7 +68,7 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def ubi(tmp_path: Path, *logged: dict, share: float = 1.0, **options: Any) -> Path:
+def ubi(tmp_path: Path, *logged: dict[str, Any], share: float = 1.0, **options: Any) -> Path:
     out = tmp_path / "ubi"
     target = ImportTarget(out, force=True, max_reject_share=share)
     import_ubi([jsonl(tmp_path / "log.jsonl", *logged)], target, options=UbiOptions(**options))

@@ -1,7 +1,7 @@
 import csv
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from keydistill.tables import RejectLog
 PAIR = {"item_id": "1", "keyphrase": "red shoes"}
 
 
-def written(path: Path, rows: list[dict]) -> Path:
+def written(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     if path.name.endswith(".parquet"):
         pq.write_table(pa.Table.from_pylist(rows), path)
     elif ".jsonl" in path.name:
@@ -43,7 +43,7 @@ def written(path: Path, rows: list[dict]) -> Path:
 
 
 def loaded(
-    load: Any, tmp_path: Path, rows: list[dict], extension: str = "jsonl", **options: Any
+    load: Any, tmp_path: Path, rows: Sequence[Any], extension: str = "jsonl", **options: Any
 ) -> tuple[pa.Table, list[tuple[int, str | None, str]]]:
     """What a reader makes of rows, and (row, column, reason) of what it refuses."""
     with RejectLog() as rejects:

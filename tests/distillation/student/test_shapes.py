@@ -18,6 +18,7 @@ from keydistill.distillation.student.towers import embedded, plain_tokenizer, ta
 from keydistill.distillation.training.run import Steps
 from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, Student
 from keydistill.errors import TrainingError
+from tests.support.present import present
 from tests.support.student_data import TEXTS, TITLES, little_data, made_data, weights
 
 
@@ -103,7 +104,7 @@ def test_a_table_starts_with_what_the_model_says_of_each_token(tiny_folder: Path
     model = SentenceTransformer(str(tiny_folder), device="cpu")
     tokenizer = plain_tokenizer(model)
     table = token_table(model, ["shoe", "red shoe"]).numpy()
-    shoe, red, blue = (tokenizer.token_to_id(token) for token in ("shoe", "red", "blue"))
+    shoe, red, blue = (present(tokenizer.token_to_id(token)) for token in ("shoe", "red", "blue"))
     found = table[[shoe, red, blue]]
     np.testing.assert_allclose(
         np.linalg.norm(found, axis=1), token_weights(["shoe", "red shoe"], tokenizer)[[shoe, red, blue]], atol=1e-6
@@ -121,14 +122,14 @@ def test_a_rotation_turns_both_sides_alike(static_folder: Path) -> None:
     def cosines() -> np.ndarray:
         return embedded(model, TITLES, ITEM_ROUTE) @ embedded(model, TEXTS, KEYPHRASE_ROUTE).T
 
-    before, table = cosines(), table_of(model).weight.detach().clone()
+    before, table = cosines(), present(table_of(model)).weight.detach().clone()
     rotate(model, TITLES, TEXTS)
     np.testing.assert_allclose(cosines(), before, atol=1e-5)
-    assert not np.allclose(table_of(model).weight.detach(), table)
+    assert not np.allclose(present(table_of(model)).weight.detach(), table)
     # It has been turned: not again.
-    turned = table_of(model).weight.detach().clone()
+    turned = present(table_of(model)).weight.detach().clone()
     rotate(model, TITLES, TEXTS)
-    np.testing.assert_array_equal(table_of(model).weight.detach(), turned)
+    np.testing.assert_array_equal(present(table_of(model)).weight.detach(), turned)
 
 
 @pytest.mark.parametrize(("layers", "kept"), [(1, [0]), (2, [0, 5]), (3, [0, 2, 5]), (6, [0, 1, 2, 3, 4, 5])])

@@ -4,6 +4,7 @@ import pyarrow as pa
 from keydistill.distillation.assistant import Verdicts
 from keydistill.distillation.signals import ITEMS, JUDGMENTS, SEARCH_RELEVANCE
 from keydistill.distillation.student import student_data
+from tests.support.present import present
 
 
 def items_of(*rows: tuple[str, str, str | None]) -> pa.Table:
@@ -37,7 +38,7 @@ def test_a_pair_is_of_the_item_of_its_own_site() -> None:
     data = student_data(items, assistant=scores, held_out=0)
     found = [
         (data.titles[item], data.texts[text])
-        for item, text in zip(data.assistant.items, data.assistant.keyphrases, strict=True)
+        for item, text in zip(present(data.assistant).items, present(data.assistant).keyphrases, strict=True)
     ]
     assert found == [("Schuh", "a"), ("shoe of US", "b"), ("shoe of US", "c"), ("lamp", "d"), ("cable", "e")]
 
@@ -60,7 +61,7 @@ def test_verdicts_that_are_not_to_be_trusted_are_scores_only() -> None:
     items = items_of(("1", "shoe", None))
     scores = scores_of(*(("1", f"{score}", None, score) for score in (0.1, 0.3, 0.9)))
     data = student_data(items, assistant=scores, verdicts=Verdicts(approved=False, rejected=False), held_out=0)
-    assert len(data.assistant) == 3
+    assert len(present(data.assistant)) == 3
     assert data.approved is None
     assert data.rejected is None
     assert data.known().tolist() == []
@@ -79,7 +80,7 @@ def test_near_misses_are_hard_negatives_unless_a_trusted_assistant_was_asked() -
     def rejected(*, trusted: bool) -> list[str]:
         verdicts = Verdicts(rejected=trusted)
         data = student_data(items, **given, near_misses=near, verdicts=verdicts, held_out=0)
-        return [data.texts[text] for text in data.rejected.keyphrases]
+        return [data.texts[text] for text in present(data.rejected).keyphrases]
 
     # What was clicked or judged right is no miss.
     assert rejected(trusted=False) == ["shoe laces", "trainer"]
@@ -95,10 +96,10 @@ def test_nothing_of_a_held_out_item_is_learned() -> None:
         [{"item_id": f"{number}", "keyphrase": "shoe", "score": 0.5} for number in range(20)], schema=SEARCH_RELEVANCE
     )
     data = student_data(items, assistant=scores, search_relevance=search, held_out=0.2)
-    held = np.unique(data.held_out.items)
+    held = np.unique(present(data.held_out).items)
     assert len(held) == 4
-    assert len(data.held_out) == 40
-    for pairs in (data.assistant, data.approved, data.rejected, data.search_relevance):
+    assert len(present(data.held_out)) == 40
+    for pairs in map(present, (data.assistant, data.approved, data.rejected, data.search_relevance)):
         assert len(pairs)
         assert not np.isin(pairs.items, held).any()
 

@@ -195,7 +195,8 @@ def test_a_second_training_that_diverges_does_not_cost_the_first(
 def test_one_training_is_enough_without_clicks_with_few_or_with_nothing_else(
     data: StudentData, averaged: StudentRecipe, tasks: set[str], epochs: float, tmp_path: Path
 ) -> None:
-    data = replace(data, **{name: None for name in data.tasks() if name not in tasks})
+    left_out: dict[str, Any] = {name: None for name in data.tasks() if name not in tasks}
+    data = replace(data, **left_out)
     started: list[tuple[str, int]] = []
     found = train_student(
         data,
