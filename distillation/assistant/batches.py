@@ -15,9 +15,9 @@ def length_batches(
     """Random batches whose texts are of similar length, in random order.
 
     Args:
-        lengths: Of each text, in any unit.
+        lengths: Length of each text, in any unit.
         batch_size: Texts per batch; one batch may have fewer.
-        rng: Decides.
+        rng: Source of the random order.
 
     Yields:
         Indices into `lengths`; over all batches each index comes once.

@@ -119,7 +119,7 @@ def seconds_per_step(
     """How long a training step takes here, measured on some of the pairs; the model's weights stay as they are."""
     loss = BinaryCrossEntropyLoss(model)
     model.train()
-    took = []
+    seconds = []
     rng = np.random.default_rng(0)
     for _ in range(_TIMED_STEPS + 1):
         part = pairs.take(rng.permutation(len(pairs))[:batch_size])
@@ -130,10 +130,10 @@ def seconds_per_step(
                 torch.from_numpy(part.targets).to(model.device),
             )
         value.backward()
-        took.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - began)
     model.zero_grad()
     # The first one pays for what is allocated and compiled once.
-    return float(np.median(took[1:]))
+    return float(np.median(seconds[1:]))
 
 
 class _HeldOut(BaseEvaluator):

@@ -69,9 +69,9 @@ def evaluate(
         reranker: Puts the student's lists in order, and scores the labelled pairs in its place: an assistant shows what
             a student that learns from it can reach at the most.
         rerank_depth: Keyphrases of each item that the reranker puts in order.
-        seed: Of the bootstrap and of the choice of sample items.
-        resamples: Of the bootstrap.
-        progress: Told about each step.
+        seed: Seed of the bootstrap and of the choice of sample items.
+        resamples: Resamples of the bootstrap.
+        progress: Is told about each step.
 
     Raises:
         InputError: A table lacks a column, has no rows or an item twice, or an argument is out of range.
@@ -202,7 +202,7 @@ def _counts(
 def _categories(corpus: Corpus, measures: Mapping[str, Measure], seed: int, resamples: int) -> tuple[Category, ...]:
     groups = np.array(corpus.groups)
     names, sizes = np.unique(groups, return_counts=True)
-    found = []
+    categories = []
     for name, size in sorted(zip(names.tolist(), sizes.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0])):
         inside = groups == name
         part = {
@@ -210,8 +210,8 @@ def _categories(corpus: Corpus, measures: Mapping[str, Measure], seed: int, resa
             for measured, measure in measures.items()
             if measure.unit == "item"
         }
-        found.append(Category(name, size, estimates_of(part, None, size, seed, resamples)))
-    return tuple(found)
+        categories.append(Category(name, size, estimates_of(part, None, size, seed, resamples)))
+    return tuple(categories)
 
 
 def _histogram(lists: Lists, verdicts: Verdicts, scored: ScoredPairs | None) -> Histogram | None:

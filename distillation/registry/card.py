@@ -22,7 +22,7 @@ def model_card(full_name: str, created_at: str, lineage: Lineage, metrics: Mappi
         full_name: Kind and name, "student/20261123-ab12cd34ef56".
         created_at: When it was published.
         lineage: What it was made from.
-        metrics: How good it is.
+        metrics: What was measured of it.
     """
     kind = full_name.partition("/")[0]
     sections = [

@@ -65,7 +65,7 @@ class Registry:
             kind: "student" or "assistant".
             folder: What `save_pretrained` wrote; it stays as it is. The registry writes a README.md of its own.
             lineage: What the model was made from.
-            metrics: How good it is; mappings nested as you like, fit for JSON.
+            metrics: What was measured of it; mappings nested as you like, fit for JSON.
             parent: Version that it continues, where the lineage does not say it.
 
         Returns:
@@ -131,11 +131,11 @@ class Registry:
             for version in self._names(each)
             if rest and (version.startswith(rest) or version.partition("-")[2].startswith(rest))
         ]
-        fitting = [found for found in beginning if found[1] == rest] or beginning
+        fitting = [each for each in beginning if each[1] == rest] or beginning
         if len(fitting) != 1:
-            found = f"{len(fitting)} begin with it" if fitting else "there is none"
+            problem = f"{len(fitting)} begin with it" if fitting else "there is none"
             raise ModelNotFoundError(
-                f"version {name!r} in {self.root}: {found}; `keydistill models list` shows them all"
+                f"version {name!r} in {self.root}: {problem}; `keydistill models list` shows them all"
             )
         each, version = fitting[0]
         return ModelVersion.read(each, self.root / each / version)
@@ -223,9 +223,9 @@ class Registry:
     def _with_digest(self, kind: ModelKind, digest: str) -> ModelVersion | None:
         for name in self._names(kind):
             if name.endswith(digest[:_HASH_CHARS]):
-                found = ModelVersion.read(kind, self.root / kind / name)
-                if found.digest == digest:
-                    return found
+                version = ModelVersion.read(kind, self.root / kind / name)
+                if version.digest == digest:
+                    return version
         return None
 
 

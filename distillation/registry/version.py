@@ -32,7 +32,7 @@ class ModelVersion:
         files: File to SHA-256, the manifest left out.
         bytes: Size of these files together.
         lineage: What it was made from.
-        metrics: How good it was measured to be.
+        metrics: What was measured of it.
     """
 
     kind: ModelKind

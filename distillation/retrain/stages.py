@@ -62,7 +62,7 @@ class Stages:
 
         Args:
             name: Name of the stage and of its folder.
-            depends_on: All that decides the output, fit for JSON: settings, hashes of files, digests of stages before.
+            depends_on: Everything that decides the output, fit for JSON: settings, hashes of files, earlier digests.
             make: Does the stage, called with its folder; what it returns is the result.
         """
         out = self.folder / name

@@ -62,8 +62,8 @@ class ImportSummary:
 
     Attributes:
         out: The folder; None after a dry run.
-        format: Where it comes from: "ubi", "esci", ...
-        options: Of the importer.
+        format: Name of the format: "ubi", "esci", ...
+        options: The importer's options.
         sources: The files that were read.
         rows_read: Rows in them.
         rows: Table to its number of rows.

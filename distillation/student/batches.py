@@ -17,7 +17,7 @@ def grouped_batches(
         groups: The group of each row, say its item.
         batch_size: Rows per batch; the last one may have fewer.
         per_group: Most rows of one chunk of a group; a larger group gives several chunks, in different batches mostly.
-        rng: Decides which rows make a chunk, and the order of chunks.
+        rng: Source of the random chunks and of their order.
 
     Yields:
         Row numbers; over all batches each comes once.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from keydistill.distillation.student.trainer import HeldOut
     from keydistill.distillation.training.run import Outcome
 
-# Items, and as many keyphrases, that the principal axes are found by, and the scales of int8.
+# Number of items, and of keyphrases, that decide the principal axes and the scales of int8.
 _SAMPLE = 2_048
 
 
@@ -64,7 +64,7 @@ def fit_student(
         data: Pairs per task.
         recipe: How to train.
         start: Folder of what `starting_model` gave.
-        checkpoints: Folder for them.
+        checkpoints: Folder for the checkpoints.
         progress: Called with 1 after each step.
         on_start: Called with the number of steps that are left.
 
@@ -112,14 +112,14 @@ def _check_finite(model: nn.Module) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """What the student reads, by number."""
+    """The texts that the student reads, by number."""
 
     items: NDArray[np.object_]
     keyphrases: NDArray[np.object_]
 
     @classmethod
     def of(cls, data: StudentData, recipe: StudentRecipe) -> _Texts:
-        """Those of the data, items by the recipe's template."""
+        """The texts of the data, items by the recipe's template."""
         items = ItemText(recipe.item_text).render_all(data.titles, data.categories)
         return cls(np.array(items, dtype=object), np.array(data.texts, dtype=object))
 
@@ -165,7 +165,7 @@ def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, 
 
 
 def held_out_scores(data: StudentData, recipe: StudentRecipe) -> HeldOut | None:
-    """What gives a model's nDCG@10 of each held-out item; None where there is nothing to score by."""
+    """A function that gives a model's nDCG@10 of each held-out item; None where there is nothing to score by."""
     pairs = data.held_out
     if pairs is None or not len(ndcg_per_group(pairs.items, pairs.scores, pairs.scores)):
         # No pairs, or no item with a right and a further one: every ranking of these is as good.
@@ -177,8 +177,8 @@ def held_out_scores(data: StudentData, recipe: StudentRecipe) -> HeldOut | None:
 
     def ndcg(model: SentenceTransformer) -> NDArray[np.float64]:
         """nDCG@10 of the model's ranking of each held-out item's keyphrases, shape (items,)."""
-        found = [embedded(model, column, route) for column, route in columns]
-        cosines = (found[0][item_of] * found[1][keyphrase_of]).sum(axis=1)
+        vectors = [embedded(model, column, route) for column, route in columns]
+        cosines = (vectors[0][item_of] * vectors[1][keyphrase_of]).sum(axis=1)
         return ndcg_per_group(item_of, cosines, pairs.scores, k=10)
 
     return ndcg

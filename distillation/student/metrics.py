@@ -15,8 +15,8 @@ def ndcg_per_group(
 
     Args:
         groups: The group of each pair, say its item; shape (n,).
-        scores: What ranks the pairs within a group, shape (n,).
-        gains: What a pair is worth, not negative, shape (n,).
+        scores: Scores that rank the pairs within a group, shape (n,).
+        gains: Gain of each pair, not negative, shape (n,).
         k: Cut-off.
 
     Returns:
@@ -33,13 +33,13 @@ def ndcg_per_group(
 
 
 def favouring_later(scores: NDArray[np.float64], progress: float) -> float:
-    """What a checkpoint is worth: its mean score, and up to two standard errors of it on top for how late it is.
+    """The worth of a checkpoint: its mean score, and up to two standard errors of it for how late it is.
 
-    A few held-out items cannot tell checkpoints apart that are about as good. Then the later one is it, whose learning
-    rate has fallen lower. What is clearly worse stays so.
+    A few held-out items cannot tell checkpoints apart that are about as good. Then the later one is kept, whose
+    learning rate has fallen lower. A checkpoint that is clearly worse stays so.
 
     Args:
-        scores: Of each held-out item, shape (n,).
+        scores: Score of each held-out item, shape (n,).
         progress: Share of the training that is done, from 0 to 1.
 
     >>> spread = np.array([0.9, 1.0, 1.0, 0.9])

@@ -94,19 +94,19 @@ def import_esci(
 
 def _files(sources: Sequence[Path]) -> dict[Path, Role]:
     """Every file with its role; those of items last, because the last row of an item counts."""
-    found: dict[Path, Role] = {}
+    roles: dict[Path, Role] = {}
     for source in sources:
         if not source.is_dir():
             role = _role(source)
             if role is None:
                 raise InputError(f"{source} has none of ESCI's columns (query, product_id, esci_label, ...)")
-            found[source] = role
+            roles[source] = role
             continue
         for path in sorted(source.glob("*.parquet")):
             role = _role(path)
             if role is not None:
-                found[path] = role
-    return dict(sorted(found.items(), key=lambda one: one[1] == "items"))
+                roles[path] = role
+    return dict(sorted(roles.items(), key=lambda one: one[1] == "items"))
 
 
 def _role(path: Path) -> Role | None:

@@ -130,8 +130,8 @@ _WORDLESS = f"SELECT count(*) FROM events SEMI JOIN queries USING (query_id) ANT
 
 def _reject_strays(database: duckdb.DuckDBPyConnection, reader: ImportReader) -> None:
     detail = "is the id of no query that could be used; import the log of queries as well"
-    found = database.execute(_STRAYS)
-    while rows := found.fetchmany(10_000):
+    strays = database.execute(_STRAYS)
+    while rows := strays.fetchmany(10_000):
         for source, row, line, query_id in rows:
             reader.rejects.add(Reject(source, row, line, "query_id", Reason.UNKNOWN_REFERENCE, detail, query_id))
 

@@ -117,10 +117,10 @@ class LogRows:
         self.events.append({"query_id": query, "item_id": item, "place": ordinal, "clicked": clicked, **where})
 
     def _keyphrase(self, row: Mapping[str, Any]) -> str:
-        found: str = self._cell(
+        words: str = self._cell(
             row, "user_query", lambda value: keyphrase_cell(value, self._reader.max_keyphrase_chars)
         )
-        return found
+        return words
 
     def _cell(self, row: Mapping[str, Any], column: str, parse: Any) -> Any:
         self._column = column

@@ -64,8 +64,8 @@ def import_wands(
         for rows in reader.rows(folder / "query.csv", asked, kind="tsv"):
             queries.update(zip(rows["query_id"], rows["query"], strict=True))
             # A class is a name without its ancestors; the category is where most products of that class are.
-            found = [paths[name].most_common(1)[0][0] if name in paths else None for name in rows["query_class"]]
-            data.add_keyphrases([(site, keyphrase) for keyphrase in rows["query"]], found)
+            categories = [paths[name].most_common(1)[0][0] if name in paths else None for name in rows["query_class"]]
+            data.add_keyphrases([(site, keyphrase) for keyphrase in rows["query"]], categories)
         judged: dict[str, Parse] = {
             "query_id": lambda value: query_of(queries, value),
             "product_id": id_cell,
