@@ -1,7 +1,7 @@
 """The offline evaluation of arXiv 2508.03628: retrieve, remove what is known, filter like search, have it judged."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +11,8 @@ from keydistill.distillation.evaluation.corpus import Corpus, MatchCategory
 from keydistill.distillation.evaluation.estimates import estimates_of
 from keydistill.distillation.evaluation.judges import RelevanceJudge
 from keydistill.distillation.evaluation.label_measures import LabelledPairs, pair_measures, rank_measures
+from keydistill.distillation.evaluation.list_judging import ListJudging, SearchFilter
 from keydistill.distillation.evaluation.measures import Measure, Verdicts, coverage, list_measures
-from keydistill.distillation.evaluation.outcome import SearchFilter, Trial
 from keydistill.distillation.evaluation.result import (
     Category,
     Estimates,
@@ -25,28 +25,11 @@ from keydistill.distillation.evaluation.result import (
 from keydistill.distillation.evaluation.retrieval import Lists, embed, reranked, retrieve
 from keydistill.encoders import Student
 from keydistill.errors import InputError
+from keydistill.progress import NoProgress, Progress
 
 CUTOFFS = (1, 5, 10, 50)
 _BINS = 40
 _SAMPLES = 8
-
-
-class Progress(Protocol):
-    """Told about each step."""
-
-    def start(self, step: str, total: int | None, unit: str) -> None:
-        """A step begins; `total` is None where nobody knows it."""
-
-    def advance(self, count: int) -> None:
-        """So many more units of the present step are done."""
-
-
-class _NoProgress:
-    def start(self, step: str, total: int | None, unit: str) -> None:
-        pass
-
-    def advance(self, count: int) -> None:
-        pass
 
 
 def evaluate(
@@ -86,9 +69,9 @@ def evaluate(
         reranker: Puts the student's lists in order, and scores the labelled pairs in its place: an assistant shows what
             a student that learns from it can reach at the most.
         rerank_depth: Keyphrases of each item that the reranker puts in order.
-        seed: Of the bootstrap and of the choice of sample items.
-        resamples: Of the bootstrap.
-        progress: Told about each step.
+        seed: Seed of the bootstrap and of the choice of sample items.
+        resamples: Resamples of the bootstrap.
+        progress: Is told about each step.
 
     Raises:
         InputError: A table lacks a column, has no rows or an item twice, or an argument is out of range.
@@ -98,7 +81,7 @@ def evaluate(
     sizes = sorted({student.dimension, *_checked("dimensions", dimensions or [student.dimension])}, reverse=True)
     if sizes[0] > student.dimension:
         raise InputError(f"dimension {sizes[0]} was asked for; student {student.version} has {student.dimension}")
-    told = progress or _NoProgress()
+    told = progress or NoProgress()
     texts = None if labels is None else _keyphrases(labels)
     corpus = Corpus(items, inventory, further_texts=texts, match_category=match_category)
 
@@ -116,8 +99,8 @@ def evaluate(
             size: reranked(lists, corpus, reranker, told.advance).first(max(cutoffs))
             for size, lists in lists_at.items()
         }
-    trial = Trial(corpus, judge, search_filter, exclude)
-    trial.ask(list(lists_at.values()), told.advance, told.start)
+    judging = ListJudging(corpus, judge, search_filter, exclude)
+    judging.ask(list(lists_at.values()), told.advance, told.start)
     pairs = None if labels is None else LabelledPairs.of(labels, corpus)
 
     told.start("measure", len(sizes), "dimensions")
@@ -126,7 +109,7 @@ def evaluate(
     for size in reversed(sizes):
         # Cut once more: the vectors of all dimensions together would take twice the memory.
         cut, lists = embedded.cut(size), lists_at[size]
-        verdicts = trial.verdicts(lists)
+        verdicts = judging.verdicts(lists)
         measures = list_measures(
             lists,
             verdicts,
@@ -219,7 +202,7 @@ def _counts(
 def _categories(corpus: Corpus, measures: Mapping[str, Measure], seed: int, resamples: int) -> tuple[Category, ...]:
     groups = np.array(corpus.groups)
     names, sizes = np.unique(groups, return_counts=True)
-    found = []
+    categories = []
     for name, size in sorted(zip(names.tolist(), sizes.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0])):
         inside = groups == name
         part = {
@@ -227,8 +210,8 @@ def _categories(corpus: Corpus, measures: Mapping[str, Measure], seed: int, resa
             for measured, measure in measures.items()
             if measure.unit == "item"
         }
-        found.append(Category(name, size, estimates_of(part, None, size, seed, resamples)))
-    return tuple(found)
+        categories.append(Category(name, size, estimates_of(part, None, size, seed, resamples)))
+    return tuple(categories)
 
 
 def _histogram(lists: Lists, verdicts: Verdicts, scored: ScoredPairs | None) -> Histogram | None:
