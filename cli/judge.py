@@ -99,7 +99,7 @@ def judge(
             items=items,
             budget_pairs=budget_pairs,
             budget_tokens=budget_tokens,
-            progress=bars.advance,
+            progress=bars,
         )
         found = None if people is None else agreement_of_file(out, people)
         bars.close()
@@ -136,7 +136,7 @@ def _plan(
     asked = judge_of(settings, choice)
     bars.start("count", total_rows([*pairs]), "pairs")
     with _cache_of(settings, choice, cache, dry_run=True) as known:
-        plan = plan_judging(asked, pairs, cache=known, items=items, progress=bars.advance)
+        plan = plan_judging(asked, pairs, cache=known, items=items, progress=bars)
     bars.close()
     return plan, f"{asked.name}, prompt {asked.prompt_version}"
 

@@ -52,7 +52,7 @@ def recommend(
             limit=limit,
             match_category=match_category,
             min_search_volume=min_volume,
-            progress=progress.advance,
+            progress=progress,
         )
         progress.close()
     if as_json:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +21,11 @@ from keydistill.distillation.assistant.sizes import assistant_size, new_assistan
 from keydistill.encoders import Assistant, Calibration, ItemText, write_model_file
 from keydistill.errors import TrainingError
 from keydistill.files import sync, sync_folder, work_folder
+from keydistill.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
-OnStart = Callable[[str, int], None]
-Progress = Callable[[int], None]
 
 METRICS_FILE = "metrics.json"
 
@@ -88,8 +86,7 @@ def train_assistant(
     *,
     warm_up: LabelledPairs | None = None,
     threads: int | None = None,
-    progress: Progress | None = None,
-    on_start: OnStart | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> TrainedAssistant:
     """Train an assistant and write it to a folder, which appears only when it is complete.
 
@@ -101,8 +98,7 @@ def train_assistant(
         recipe: How to train; None is the default one.
         warm_up: Pairs for a stage before: many and less trusted, say from clicks.
         threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
-        progress: Called with 1 after each step.
-        on_start: Called with the name of a stage and its number of steps.
+        progress: Told of each stage, and advanced by 1 after each step of the training.
 
     Raises:
         TrainingError: There are too few pairs, or `out` exists.
@@ -122,7 +118,7 @@ def train_assistant(
 
     with quiet_libraries(), work_folder(out, "training", {"digest": training_digest(pairs, recipe, warm_up)}) as work:
         model = _new_model(recipe)
-        history = _run_stages(model, parts, recipe, work, progress, on_start)
+        history = _run_stages(model, parts, recipe, work, progress)
         trained = _finish(model, parts, recipe, work / "assistant", history)
         os.rename(trained.folder, out)
         sync(out.parent)
@@ -186,13 +182,9 @@ def _run_stages(
     parts: Split,
     recipe: AssistantRecipe,
     work: Path,
-    progress: Progress | None,
-    on_start: OnStart | None,
+    progress: Progress,
 ) -> list[dict[str, float]]:
     from keydistill.distillation.assistant.trainer import Fit
-
-    def started(stage: str) -> Progress | None:
-        return None if on_start is None else lambda steps: on_start(stage, steps)
 
     if parts.warm_up is not None and len(parts.warm_up) and recipe.warm_up_epochs > 0:
         Fit(
@@ -201,8 +193,8 @@ def _run_stages(
             recipe,
             epochs=recipe.warm_up_epochs,
             folder=work / "warm-up",
+            name="warm-up",
             progress=progress,
-            on_start=started("warm-up"),
         ).run()
     return Fit(
         model,
@@ -211,8 +203,8 @@ def _run_stages(
         epochs=recipe.epochs,
         folder=work / "training",
         held_out=parts.held_out,
+        name="training",
         progress=progress,
-        on_start=started("training"),
     ).run()
 
 

@@ -6,7 +6,7 @@ from keydistill.distillation.evaluation.estimates import Comparison, compare, co
 from keydistill.distillation.evaluation.judges import AssistantJudge, JudgeInfo, LabelJudge, RelevanceJudge
 from keydistill.distillation.evaluation.measures import ABOUT, About, Measure
 from keydistill.distillation.evaluation.outcome import SearchFilter
-from keydistill.distillation.evaluation.protocol import CUTOFFS, Progress, evaluate
+from keydistill.distillation.evaluation.protocol import CUTOFFS, evaluate
 from keydistill.distillation.evaluation.report import check_report_folder, read_evaluation, write_report
 from keydistill.distillation.evaluation.result import Evaluation
 
@@ -25,7 +25,6 @@ __all__ = [
     "LabelJudge",
     "MatchCategory",
     "Measure",
-    "Progress",
     "RelevanceJudge",
     "SearchFilter",
     "check_report_folder",

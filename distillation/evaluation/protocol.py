@@ -1,7 +1,7 @@
 """The offline evaluation of arXiv 2508.03628: retrieve, remove what is known, filter like search, have it judged."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,28 +25,11 @@ from keydistill.distillation.evaluation.result import (
 from keydistill.distillation.evaluation.retrieval import Lists, embed, reranked, retrieve
 from keydistill.encoders import Student
 from keydistill.errors import InputError
+from keydistill.progress import NO_PROGRESS, Progress
 
 CUTOFFS = (1, 5, 10, 50)
 _BINS = 40
 _SAMPLES = 8
-
-
-class Progress(Protocol):
-    """Told about each step."""
-
-    def start(self, step: str, total: int | None, unit: str) -> None:
-        """A step begins; `total` is None where nobody knows it."""
-
-    def advance(self, count: int) -> None:
-        """So many more units of the present step are done."""
-
-
-class _NoProgress:
-    def start(self, step: str, total: int | None, unit: str) -> None:
-        pass
-
-    def advance(self, count: int) -> None:
-        pass
 
 
 def evaluate(
@@ -65,7 +48,7 @@ def evaluate(
     rerank_depth: int = 50,
     seed: int = 0,
     resamples: int = RESAMPLES,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Evaluation:
     """Measure what a student recommends.
 
@@ -98,29 +81,27 @@ def evaluate(
     sizes = sorted({student.dimension, *_checked("dimensions", dimensions or [student.dimension])}, reverse=True)
     if sizes[0] > student.dimension:
         raise InputError(f"dimension {sizes[0]} was asked for; student {student.version} has {student.dimension}")
-    told = progress or _NoProgress()
     texts = None if labels is None else _keyphrases(labels)
     corpus = Corpus(items, inventory, further_texts=texts, match_category=match_category)
 
-    told.start("embed", len(corpus.titles) + len(corpus.texts), "texts")
-    embedded = embed(student, corpus, told.advance)
-    told.start("retrieve", len(sizes), "dimensions")
+    progress.start("embed", len(corpus.titles) + len(corpus.texts), "texts")
+    embedded = embed(student, corpus, progress)
+    progress.start("retrieve", len(sizes), "dimensions")
     lists_at: dict[int, Lists] = {}
     depth = max(cutoffs) if reranker is None else max(*cutoffs, rerank_depth)
     for size in sizes:
         lists_at[size] = retrieve(embedded.cut(size), corpus, depth)
-        told.advance(1)
+        progress.advance(1)
     if reranker is not None:
-        told.start("rerank", sum(int((lists.texts >= 0).sum()) for lists in lists_at.values()), "pairs")
+        progress.start("rerank", sum(int((lists.texts >= 0).sum()) for lists in lists_at.values()), "pairs")
         lists_at = {
-            size: reranked(lists, corpus, reranker, told.advance).first(max(cutoffs))
-            for size, lists in lists_at.items()
+            size: reranked(lists, corpus, reranker, progress).first(max(cutoffs)) for size, lists in lists_at.items()
         }
     trial = Trial(corpus, judge, search_filter, exclude)
-    trial.ask(list(lists_at.values()), told.advance, told.start)
+    trial.ask(list(lists_at.values()), progress)
     pairs = None if labels is None else LabelledPairs.of(labels, corpus)
 
-    told.start("measure", len(sizes), "dimensions")
+    progress.start("measure", len(sizes), "dimensions")
     figures: dict[int, Estimates] = {}
     # The student's own dimension last: what is kept of it is what the result shows.
     for size in reversed(sizes):
@@ -148,7 +129,7 @@ def evaluate(
             **estimates_of(measures, scored, len(corpus.titles), seed, resamples),
             **{f"coverage@{cutoff}": Estimate(coverage(lists, corpus, cutoff)) for cutoff in cutoffs},
         }
-        told.advance(1)
+        progress.advance(1)
     return Evaluation(
         student=student.version,
         dimension=student.dimension,

@@ -32,10 +32,10 @@ from keydistill.distillation.signals import JUDGMENTS, correct_clicks, load_judg
 from keydistill.distillation.student import StudentRecipe, student_data, train_student
 from keydistill.encoders import Assistant, Student
 from keydistill.errors import TrainingError
+from keydistill.progress import NamedProgress, Progress
 from keydistill.tables import RejectLog
 
 if TYPE_CHECKING:
-    from keydistill.distillation.evaluation import Progress
     from keydistill.distillation.registry import ModelVersion
     from keydistill.encoders.judge import Judge
 
@@ -271,7 +271,7 @@ class Retrain:
             clicks=self._clicks,
             search_relevance=self._inputs.search_relevance,
             assistant=assistant,
-            progress=progress.advance,
+            progress=progress,
         )
         pq.write_table(found.pairs, out / "pairs.parquet", compression="zstd")
         chosen = _spread(found.pairs, self._recipe.judged_pairs, self._recipe.seed)
@@ -287,7 +287,7 @@ class Retrain:
                 out / "judgments.parquet",
                 cache=cache,
                 budget_tokens=self._recipe.budget_tokens,
-                progress=progress.advance,
+                progress=progress,
             )
         return {
             "labelled": summary.labelled,
@@ -316,8 +316,7 @@ class Retrain:
             _cleared(out / "model"),
             self._recipe.assistant,
             threads=self._threads,
-            progress=progress.advance,
-            on_start=lambda stage, steps: progress.start(f"assistant {stage}", steps, "steps"),
+            progress=NamedProgress("assistant", progress),
         )
         return trained.as_dict()
 
@@ -325,7 +324,7 @@ class Retrain:
         pairs = self._folder("mine", "pairs.parquet")
         progress.start("score", pq.read_metadata(pairs).num_rows, "pairs")
         assistant = self._new_assistant()
-        summary = score_pairs(assistant, [pairs], out / "scores.parquet", progress=progress.advance)
+        summary = score_pairs(assistant, [pairs], out / "scores.parquet", progress=progress)
         return {"pairs": summary.pairs, "mean_score": summary.mean_score}
 
     def _near_misses(self) -> pa.Table:
@@ -355,8 +354,7 @@ class Retrain:
             _cleared(out / "model"),
             self._recipe.student,
             threads=self._threads,
-            progress=progress.advance,
-            on_start=lambda training, steps: progress.start(f"student {training}", steps, "steps"),
+            progress=NamedProgress("student", progress),
         )
         return trained.metrics()
 

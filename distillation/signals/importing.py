@@ -20,11 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from keydistill.distillation.signals.intake import Intake, Progress
+from keydistill.distillation.signals.intake import Intake
 from keydistill.distillation.signals.readers import MAX_KEYPHRASE_CHARS
 from keydistill.distillation.signals.schemas import INVENTORY
 from keydistill.errors import InputError, TooManyRejectsError
 from keydistill.files import FolderKind, complete_folder
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import Reject, RejectedValueError, RejectLog, SourceRecord, label_cell
 
 FOLDER = FolderKind("signals folder", "signals.json")
@@ -45,7 +46,7 @@ class ImportTarget:
         dry_run: Read everything, write nothing.
         max_reject_share: Share of rejected rows above which nothing is written.
         max_keyphrase_chars: A longer keyphrase is rejected.
-        progress: Called with the number of rows that were read since the last call.
+        progress: Advanced by the number of rows read.
     """
 
     out: Path
@@ -53,7 +54,7 @@ class ImportTarget:
     dry_run: bool = False
     max_reject_share: float = 0.05
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS
-    progress: Progress | None = None
+    progress: Progress = NO_PROGRESS
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from keydistill.distillation.student.towers import embedded, table_of, transform
 from keydistill.distillation.training import set_dropout, training_attention
 from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, ItemText, find_model
 from keydistill.errors import TrainingError
+from keydistill.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,8 +56,8 @@ def fit_student(
     start: Path,
     checkpoints: Path,
     *,
-    progress: Callable[[int], None] | None = None,
-    on_start: Callable[[int], None] | None = None,
+    name: str = "training",
+    progress: Progress = NO_PROGRESS,
 ) -> tuple[SentenceTransformer, Outcome]:
     """Train a model, or go on from the last checkpoint; it ends with the weights of the best one.
 
@@ -65,8 +66,8 @@ def fit_student(
         recipe: How to train.
         start: Folder of what `starting_model` gave.
         checkpoints: Folder for them.
-        progress: Called with 1 after each step.
-        on_start: Called with the number of steps that are left.
+        name: What this training is called in `progress`.
+        progress: Told of the steps that are left, and advanced by 1 after each.
 
     Raises:
         TrainingError: The training diverges.
@@ -83,8 +84,8 @@ def fit_student(
         recipe,
         checkpoints=checkpoints,
         held_out=held_out_scores(data, recipe),
+        name=name,
         progress=progress,
-        on_start=on_start,
     )
     outcome = trainer.run()
     _check_finite(model)

@@ -82,7 +82,7 @@ class CatchUp:
         self._progress.start("apply changes", counts.added + counts.changed, "keyphrases")
         step = self._settings.upsert_batch
         for rows in changes.written():
-            found = vectors.of(rows, self._progress.advance)
+            found = vectors.of(rows, self._progress)
             ids: list[str] = rows.column("point_id").to_pylist()
             fields = payloads(rows)
             for start in range(0, len(rows), step):

@@ -21,7 +21,7 @@ from keydistill.ingest.aliases.journal import missing_sync
 from keydistill.ingest.aliases.lease import alone, patiently
 from keydistill.ingest.aliases.records import AliasRecords
 from keydistill.ingest.snapshot import RunSources
-from keydistill.progress import NoProgress, Progress
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import Action, AliasChange, Lease, ReindexRun, RunStore, SyncRun, reindex_of
 from keydistill.settings import Settings
 from keydistill.vectorstore import CollectionInfo, Engine
@@ -37,7 +37,7 @@ class AliasChanges:
         store: RunStore,
         *,
         sources: RunSources | None = None,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> None:
         """Say what is changed.
 
@@ -53,7 +53,7 @@ class AliasChanges:
         self._store = store
         self._records = AliasRecords(engine, store)
         sources = sources or RunSources(settings, store)
-        self._catch_up = CatchUp(settings, engine, sources, progress or NoProgress())
+        self._catch_up = CatchUp(settings, engine, sources, progress)
 
     def swap_as_planned(self, run: ReindexRun, build: Lease) -> bool:
         """The last step of a run: the alias names its collection, if it still names what the run saw when it was made.

@@ -59,7 +59,7 @@ class Gate:
         sides = [side] if live is None else [side, live]
         params = SearchParams(ef=self._settings.search_ef, oversampling=self._settings.search_oversampling)
         self._progress.start("gate: ask", steps(len(sides), len(items.queries)), "queries")
-        measured = measure(self._engine, sides, items, params, self._progress.advance)
+        measured = measure(self._engine, sides, items, params, self._progress)
         evidence = Evidence(
             settings=self._settings,
             items=items,
@@ -147,7 +147,7 @@ class Gate:
                 [query.text for query in asked],
                 [keyphrase for _, keyphrase in pairs],
                 [query.leaf for query in asked],
-                self._progress.advance,
+                self._progress,
             )
             >= _RELEVANT
         )

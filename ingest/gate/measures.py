@@ -9,6 +9,7 @@ import numpy as np
 from keydistill.encoders import Student, Vectors
 from keydistill.ingest.filters import SHAPES, K, Query, Shape, shares_found, spread
 from keydistill.ingest.gate.items import GateItems
+from keydistill.progress import Progress
 from keydistill.vectorstore import Engine, Filter, Hit, SearchParams, keyphrase_filter
 
 # Other sites have the same text, too: fetched beyond K where the query's own text is left out.
@@ -66,7 +67,7 @@ class Measured:
 
 
 def measure(
-    engine: Engine, sides: Sequence[Side], items: GateItems, params: SearchParams, advance: Callable[[int], None]
+    engine: Engine, sides: Sequence[Side], items: GateItems, params: SearchParams, progress: Progress
 ) -> list[Measured]:
     """Ask every side the same; their latencies alternate, so that a busy machine slows all.
 
@@ -75,7 +76,7 @@ def measure(
         sides: Candidate and, where there is one, live.
         items: What is asked for.
         params: How serving searches.
-        advance: Called with the number of queries answered.
+        progress: Advanced by the number of queries answered.
     """
     vectors = [embedded(side.student, items.queries) for side in sides]
     for side, vector in zip(sides, vectors, strict=True):
@@ -84,17 +85,17 @@ def measure(
     for _ in range(_REPEATS):
         for place, side in enumerate(sides):
             times[place].append(_p99_ms(engine, side, vectors[place], items.queries, params))
-            advance(min(_TIMED_QUERIES, len(items.queries)))
+            progress.advance(min(_TIMED_QUERIES, len(items.queries)))
     found = []
     for side, vector, p99_ms in zip(sides, vectors, times, strict=True):
         lists, short = _lists(engine, side, vector, items, params)
-        advance(len(items.queries))
+        progress.advance(len(items.queries))
         recall = {}
         for shape in SHAPES:
             measured = _recall(engine, side, vector, items, shape, params)
             if measured is not None:
                 recall[shape.name] = measured
-            advance(min(_RECALL_QUERIES, len(items.queries)))
+            progress.advance(min(_RECALL_QUERIES, len(items.queries)))
         found.append(Measured(lists, short, recall, tuple(p99_ms)))
     return found
 

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 
 from keydistill.errors import InputError, TooManyRejectsError
 from keydistill.files import folder_written_whole, storage_errors
-from keydistill.ingest.inventory import STAGED_SCHEMA, Intake, Progress, merged_rows, sorted_rows, sorting_database
+from keydistill.ingest.inventory import STAGED_SCHEMA, Intake, merged_rows, sorted_rows, sorting_database
 from keydistill.ingest.snapshot.parts import Part, PartWriter
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.settings import Settings
 from keydistill.tables import RejectLog, SourceRecord
 
@@ -175,7 +176,7 @@ def build_snapshot(
     *,
     categories: Path | None = None,
     token_counter: str = "unnamed",
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Snapshot:
     """Read an inventory and write its snapshot to the folder `out`, which must not exist or be empty.
 
@@ -189,7 +190,7 @@ def build_snapshot(
         count_tokens: Normalised keyphrases to their numbers of tokens, special tokens included.
         categories: File of the category tree, if `category_ids` are to get their ancestors.
         token_counter: Name of the tokenizer, for the summary.
-        progress: Called with the rows read so far and the rows there are (None: not known).
+        progress: Told of the step "snapshot", and advanced by the rows read.
 
     Raises:
         TooManyRejectsError: `max_reject_share` was exceeded. All rejects are then in `<out>.rejects.parquet`.
@@ -209,6 +210,7 @@ def build_snapshot(
                 hash_sources=True,
                 progress=progress,
             )
+            progress.start("snapshot", None, "rows")
             with pq.ParquetWriter(work / "staged.parquet", STAGED_SCHEMA, compression="lz4") as staged:
                 for rows in intake.rows():
                     staged.write_table(_with_tokens(rows, count_tokens))

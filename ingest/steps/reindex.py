@@ -27,7 +27,7 @@ from keydistill.ingest.collection import (
 )
 from keydistill.ingest.gate import Gate
 from keydistill.ingest.snapshot import RunSources, Snapshot, SnapshotSettings, build_snapshot, linked, would_be_the_same
-from keydistill.progress import NoProgress, Progress, counted_rows
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.retrieval import SEARCH_KEY
 from keydistill.runs import (
     Executor,
@@ -70,7 +70,7 @@ class ReindexSteps:
         settings: Settings,
         engine: Engine,
         store: RunStore,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
         *,
         sources: RunSources | None = None,
     ) -> None:
@@ -87,7 +87,7 @@ class ReindexSteps:
         self._settings = settings
         self._engine = engine
         self._store = store
-        self._progress = progress or NoProgress()
+        self._progress = progress
         self._vectors: tuple[str, RowVectors] | None = None
         self._changes = AliasChanges(settings, engine, store, sources=self._sources, progress=self._progress)
 
@@ -198,7 +198,7 @@ class ReindexSteps:
                 rows = snapshot.read(number)
                 for start in range(0, len(rows), _WINDOW_ROWS):
                     window = rows.slice(start, _WINDOW_ROWS)
-                    found = vectors.of(window, self._progress.advance)
+                    found = vectors.of(window, self._progress)
                     put(number, window, found, start + _WINDOW_ROWS >= len(rows))
         return latest
 
@@ -284,7 +284,7 @@ class ReindexSteps:
             settings,
             self._sources.files_of(run).count_tokens,
             categories=None if run.categories is None else Path(run.categories),
-            progress=counted_rows(self._progress),
+            progress=self._progress,
         )
 
     def _snapshot_of_live(self, run: ReindexRun) -> Snapshot | None:

@@ -24,7 +24,7 @@ from keydistill.ingest.snapshot import (
     compare,
     of_the_same_files,
 )
-from keydistill.progress import NoProgress, Progress, counted_rows
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import Executor, Lease, ReindexRun, RunStore, State, SyncRun, new_run_id, now, present_user, record
 from keydistill.settings import Settings
 from keydistill.vectorstore import Engine
@@ -55,7 +55,7 @@ class SyncSteps:
         settings: Settings,
         engine: Engine,
         store: RunStore,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
         *,
         sources: RunSources | None = None,
     ) -> None:
@@ -63,7 +63,7 @@ class SyncSteps:
         self._settings = settings
         self._engine = engine
         self._store = store
-        self._progress = progress or NoProgress()
+        self._progress = progress
         self._sources = sources or RunSources(settings, store)
         self._changes = AliasChanges(settings, engine, store, sources=self._sources, progress=self._progress)
 
@@ -224,7 +224,7 @@ class SyncSteps:
             SnapshotSettings.of(self._settings.model_copy(update=dict(run.settings))),
             self._sources.files_of(owner).count_tokens,
             categories=None if run.categories is None else Path(run.categories),
-            progress=counted_rows(self._progress),
+            progress=self._progress,
         )
 
 

@@ -12,7 +12,7 @@ from keydistill.ingest.tuning.choice import choose
 from keydistill.ingest.tuning.queries import Asked, queries_by_shape
 from keydistill.ingest.tuning.report import ShapeReport, TuningReport
 from keydistill.ingest.tuning.trial import Trial
-from keydistill.progress import NoProgress, Progress
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.retrieval import NO_FILTER, SEARCH_KEY, live_collection
 from keydistill.runs import ReindexRun, RunStore, now, reindex_of
 from keydistill.settings import Settings
@@ -34,7 +34,7 @@ class Tuner:
         store: RunStore,
         *,
         sources: RunSources | None = None,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> None:
         """Say where things are.
 
@@ -48,7 +48,7 @@ class Tuner:
         """
         self._settings, self._engine, self._store = settings, engine, store
         self._sources = sources or RunSources(settings, store)
-        self._progress = progress or NoProgress()
+        self._progress = progress
 
     def measure(
         self,

@@ -6,7 +6,7 @@ from pathlib import Path
 from keydistill.execution.local import LocalWork
 from keydistill.ingest.snapshot import RunSources
 from keydistill.ingest.steps import ReindexSteps
-from keydistill.progress import NoProgress, Progress
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import Lease, ReindexRun, open_store, reindex_of
 from keydistill.settings import Settings
 from keydistill.vectorstore import Engine
@@ -19,11 +19,11 @@ class Reindexer(LocalWork[ReindexRun]):
         self,
         settings: Settings,
         engine: Engine,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
         sources: RunSources | None = None,
     ) -> None:
         super().__init__(open_store(settings))
-        self._progress = progress or NoProgress()
+        self._progress = progress
         self._steps = ReindexSteps(settings, engine, self._store, self._progress, sources=sources)
 
     def start(self, files: Sequence[Path], *, categories: Path | None = None, swap: bool = True) -> ReindexRun:

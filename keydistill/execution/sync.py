@@ -6,7 +6,7 @@ from pathlib import Path
 from keydistill.execution.local import LocalWork
 from keydistill.ingest.snapshot import RunSources
 from keydistill.ingest.steps import SyncPlan, SyncSteps
-from keydistill.progress import Progress
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import Lease, SyncRun, open_store, sync_of
 from keydistill.settings import Settings
 from keydistill.vectorstore import Engine
@@ -19,7 +19,7 @@ class Syncer(LocalWork[SyncRun]):
         self,
         settings: Settings,
         engine: Engine,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
         sources: RunSources | None = None,
     ) -> None:
         super().__init__(open_store(settings))

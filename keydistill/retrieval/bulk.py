@@ -1,11 +1,12 @@
 """Recommendations for a whole file of items."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.retrieval.items import Item, read_items
 from keydistill.retrieval.output import SCHEMA, rows_of
 from keydistill.retrieval.retriever import Retriever
@@ -45,7 +46,7 @@ def recommend_file(
     limit: int = 10,
     match_category: MatchCategory = "none",
     min_search_volume: int | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> BulkSummary:
     """Read items, recommend, write; memory does not grow with the files.
 
@@ -56,7 +57,7 @@ def recommend_file(
         limit: Keyphrases per item at the most.
         match_category: Whether a keyphrase must belong to the item's leaf category or to its parent.
         min_search_volume: Least search volume.
-        progress: Called with the number of items done.
+        progress: Advanced by the number of items done.
 
     Raises:
         InputError: A file cannot be read, or `out` has an unknown extension.
@@ -78,8 +79,7 @@ def recommend_file(
                 items += len(batch)
                 recommendations += sum(map(len, found))
                 short += sum(len(hits) < limit for hits in found)
-                if progress is not None:
-                    progress(len(batch))
+                progress.advance(len(batch))
         if rejects.count:
             draft.replace(rejects_path)
         else:

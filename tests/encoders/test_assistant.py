@@ -9,6 +9,7 @@ import pytest
 
 from keydistill.encoders import Assistant, Calibration, assistant_version, write_model_file
 from keydistill.errors import AssistantError
+from tests.support.heard_progress import HeardProgress
 
 TITLES = [
     "Acme X1 headphones black over ear wireless",
@@ -95,10 +96,10 @@ def test_a_keyphrase_that_fills_everything_leaves_room_for_the_item(assistant):
 
 
 def test_progress_reaches_the_number_of_pairs(assistant):
-    seen: list[int] = []
-    assistant.score(TITLES, KEYPHRASES, progress=seen.append)
-    assert sum(seen) == 5
-    assert len(seen) > 1
+    progress = HeardProgress()
+    assistant.score(TITLES, KEYPHRASES, progress=progress)
+    assert sum(progress.counts) == 5
+    assert len(progress.counts) > 1
 
 
 def test_bf16_is_close(tiny_assistant_folder, assistant):

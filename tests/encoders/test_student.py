@@ -7,6 +7,7 @@ import pytest
 
 from keydistill.encoders import Student, equal_length_batches, find_model, student_version
 from keydistill.errors import StudentError
+from tests.support.heard_progress import HeardProgress
 
 TEXTS = [
     "red running shoes",
@@ -49,10 +50,10 @@ def test_a_text_longer_than_the_student_reads_is_cut(student):
 
 
 def test_progress_reaches_the_number_of_texts(student):
-    seen = []
-    student.embed_keyphrases(TEXTS, seen.append)
-    assert sum(seen) == len(TEXTS)
-    assert len(seen) > 1
+    progress = HeardProgress()
+    student.embed_keyphrases(TEXTS, progress)
+    assert sum(progress.counts) == len(TEXTS)
+    assert len(progress.counts) > 1
 
 
 def test_a_matryoshka_dimension_is_a_normalised_prefix(student):

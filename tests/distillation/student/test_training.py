@@ -23,6 +23,7 @@ from keydistill.distillation.training.run import Steps
 from keydistill.encoders import Student
 from keydistill.encoders.int8_grid import INT8_SCALES
 from keydistill.errors import StudentError, TrainingError
+from tests.support.heard_progress import HeardProgress
 from tests.support.student_data import TEXTS, TITLES, made_data
 
 
@@ -141,10 +142,10 @@ def test_a_killed_training_goes_on_to_the_same_student(data, recipe, tmp_path):
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
 
-    started: list[tuple[str, int]] = []
-    resumed = train_student(data, out, recipe, on_start=lambda *training: started.append(training))
+    progress = HeardProgress()
+    resumed = train_student(data, out, recipe, progress=progress)
     whole = train_student(data, tmp_path / "whole", recipe)
-    assert started == [("all tasks", 34 - 16)]
+    assert progress.totals == [("all tasks", 34 - 16)]
     assert weights(resumed.folder) == weights(whole.folder)
     assert resumed.held_out_ndcg == whole.held_out_ndcg
     # A task that had no batch since the beginning is not logged, one that had none of late as 0: that depends on where
@@ -157,11 +158,9 @@ def test_a_killed_training_goes_on_to_the_same_student(data, recipe, tmp_path):
 
 def test_another_recipe_begins_anew(data, recipe, tmp_path):
     killed(tmp_path / "killed", recipe, tmp_path)
-    started: list[tuple[str, int]] = []
-    train_student(
-        data, tmp_path / "killed", replace(recipe, scale=10.0), on_start=lambda *training: started.append(training)
-    )
-    assert started == [("all tasks", 34)]
+    progress = HeardProgress()
+    train_student(data, tmp_path / "killed", replace(recipe, scale=10.0), progress=progress)
+    assert progress.totals == [("all tasks", 34)]
 
 
 def test_a_training_that_fails_after_its_last_step_is_not_done_again(data, recipe, tmp_path, monkeypatch):
@@ -176,9 +175,9 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(data, recip
         patched.setattr(sys.modules["keydistill.distillation.student.training"], "replace_json", full)
         with pytest.raises(OSError, match="No space left"):
             train_student(data, tmp_path / "failed", recipe)
-    started: list[tuple[str, int]] = []
-    again = train_student(data, tmp_path / "failed", recipe, on_start=lambda *training: started.append(training))
-    assert started == []
+    progress = HeardProgress()
+    again = train_student(data, tmp_path / "failed", recipe, progress=progress)
+    assert progress.totals == []
     whole = train_student(data, tmp_path / "whole", recipe)
     assert whole.steps < 102
     assert weights(again.folder) == weights(whole.folder)
@@ -196,10 +195,10 @@ def test_the_weights_of_a_student_of_clicks_alone_are_averaged_in(data, averaged
     ends = [
         train_student(part, tmp_path / name, single) for name, part in (("all", data), ("clicks", data.clicks_alone()))
     ]
-    started: list[tuple[str, int]] = []
-    found = train_student(data, tmp_path / "student", averaged, on_start=lambda *training: started.append(training))
+    progress = HeardProgress()
+    found = train_student(data, tmp_path / "student", averaged, progress=progress)
     first = ends[0].steps
-    assert started == [("all tasks", first), ("clicks alone", 12)]
+    assert progress.totals == [("all tasks", first), ("clicks alone", 12)]
     expected = average_students(*(end.folder for end in ends), 0.25, tmp_path / "average")
     assert weights(found.folder) == weights(expected)
     assert weights(found.folder) != weights(ends[0].folder)
@@ -236,10 +235,10 @@ def test_what_was_stopped_on_the_way_to_an_average_is_not_done_again(data, avera
             patched.setattr(Steps, "on_step_end", stop)
         with pytest.raises((KeyboardInterrupt, OSError)):
             train_student(data, tmp_path / "stopped", averaged)
-    started: list[tuple[str, int]] = []
-    resumed = train_student(data, tmp_path / "stopped", averaged, on_start=lambda *training: started.append(training))
+    progress = HeardProgress()
+    resumed = train_student(data, tmp_path / "stopped", averaged, progress=progress)
     left = {"in the second training": [("clicks alone", 12 - 3)], "between them": [("clicks alone", 12)]}
-    assert started == left.get(where, [])
+    assert progress.totals == left.get(where, [])
     whole = train_student(data, tmp_path / "whole", averaged)
     assert weights(resumed.folder) == weights(whole.folder)
     assert replace(resumed, folder=whole.folder, history=[]) == replace(whole, history=[])
@@ -282,14 +281,14 @@ def test_a_second_training_that_diverges_does_not_cost_the_first(data, averaged,
 )
 def test_one_training_is_enough_without_clicks_with_few_or_with_nothing_else(data, averaged, tasks, epochs, tmp_path):
     data = replace(data, **{name: None for name in data.tasks() if name not in tasks})
-    started: list[tuple[str, int]] = []
+    progress = HeardProgress()
     found = train_student(
         data,
         tmp_path / "student",
         replace(averaged, epochs=epochs),
-        on_start=lambda *training: started.append(training),
+        progress=progress,
     )
-    assert [name for name, _ in started] == ["all tasks"]
+    assert [name for name, _ in progress.totals] == ["all tasks"]
     assert found.clicks_share == 0
 
 
@@ -330,9 +329,9 @@ def test_a_disk_that_is_full_while_weights_are_rounded_costs_no_training(data, a
         patched.setattr("keydistill.distillation.student.rounding.round_student", full)
         with pytest.raises(OSError, match="No space left"):
             train_student(data, tmp_path / "student", recipe)
-    started: list[tuple[str, int]] = []
-    again = train_student(data, tmp_path / "student", recipe, on_start=lambda *training: started.append(training))
-    assert started == []
+    progress = HeardProgress()
+    again = train_student(data, tmp_path / "student", recipe, progress=progress)
+    assert progress.totals == []
     assert weights(again.folder) == weights(train_student(data, tmp_path / "whole", recipe).folder)
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from keydistill.errors import InputChangedError, InputError
 from keydistill.ingest.inventory import check_inventory
+from keydistill.progress import NO_PROGRESS
+from tests.support.heard_progress import HeardProgress
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Limits:
     memory_mb: int = 64
 
 
-def check(*files: Path, progress=None):
+def check(*files: Path, progress=NO_PROGRESS):
     return check_inventory(files, Limits(), progress=progress)
 
 
@@ -181,13 +183,13 @@ def test_a_file_that_changes_under_the_reader(tmp_path, parquet, change, suffix)
 
     changed = threading.Event()
 
-    def progress(rows: int, total: int | None) -> None:
+    def change_once() -> None:
         if not changed.is_set():
             changed.set()
             change(path)
 
     with pytest.raises(InputChangedError, match="changed while it was being read"):
-        check(path, progress=progress)
+        check(path, progress=HeardProgress(change_once))
 
 
 def test_nothing_is_left_behind(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from keydistill.ingest.inventory import BATCH_ROWS, point_id, text_hash
 from keydistill.ingest.snapshot import PART_SCHEMA, Snapshot, SnapshotSettings, build_snapshot
 from keydistill.settings import load_settings
 from keydistill.tables import REJECT_SCHEMA
+from tests.support.heard_progress import HeardProgress
 
 SETTINGS = SnapshotSettings(part_rows=1_000, max_reject_share=0.05, max_keyphrase_chars=200, memory_mb=64)
 
@@ -338,7 +339,7 @@ def test_a_token_counter_must_count_every_text(tmp_path):
 
 
 def test_progress(tmp_path):
-    seen = []
+    progress = HeardProgress()
     path = jsonl(tmp_path / "a.jsonl", some_rows(100))
-    build(tmp_path / "out", path, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(100, None)]
+    build(tmp_path / "out", path, progress=progress)
+    assert (progress.steps, progress.counts) == ([("snapshot", None, "rows")], [100])
