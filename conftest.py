@@ -72,8 +72,10 @@ def tiny_assistant_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("assistants") / "tiny"
     base = find_model("sentence-transformers/all-MiniLM-L6-v2")
     AutoTokenizer.from_pretrained(str(base), local_files_only=True).save_pretrained(folder)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = BertConfig(**sizes, num_labels=1, max_position_embeddings=512, initializer_range=0.3)
+    config = BertConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, initializer_range=0.3
+    )
+    config.num_labels = 1
     BertForSequenceClassification(config).save_pretrained(folder)
     write_model_file(folder, item_text="{leaf}: {title}", temperature=2.0, bias=-0.25)
     return folder

@@ -113,9 +113,8 @@ def main() -> None:
             if CLICKS in rows and FULL in rows:
                 averaged = folder / "students" / "averaged"
                 shutil.rmtree(averaged, ignore_errors=True)
-                average_students(
-                    *(folder / "students" / row.name for row in (FULL, CLICKS)), _SHARE_OF_CLICKS, averaged
-                )
+                full, clicks = (folder / "students" / row.name for row in (FULL, CLICKS))
+                average_students(full, clicks, _SHARE_OF_CLICKS, averaged)
                 _note(found, AVERAGED, _measured(task, Student.load(str(averaged))), 0.0)
                 _print(task, found)
     _print_verdicts(task, found)

@@ -52,7 +52,8 @@ def moves(log: Log, live: str | None) -> list[Move]:
     A mover that was killed before it could note that it had moved the alias had moved it, if the next one found it so.
     """
     events = [event for event in log.events() if event["what"] in ("moving", "moved")]
-    certain, open_ends = [], []
+    certain: list[Move] = []
+    open_ends: list[Move] = []
     for place, event in enumerate(events):
         if event["what"] == "moved":
             continue

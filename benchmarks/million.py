@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,7 @@ def embedding(student: Student, folder: Path, count: int) -> dict[str, Any]:
     ours, peer = [], []
     for _ in range(3):
         ours.append(rate_of(student.embed_keyphrases, texts))
-        peer.append(
-            max(rate_of(lambda given, size=size: encoder.encode(given, batch_size=size), texts) for size in (64, 128))
-        )
+        peer.append(max(rate_of(partial(encoder.encode, batch_size=size), texts) for size in (64, 128)))
     ratios = [ours / peer for ours, peer in zip(ours, peer, strict=True)]
     return {"ours": report.spread(ours), "encode": report.spread(peer), "ratio": report.spread(ratios)}
 

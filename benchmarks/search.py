@@ -143,7 +143,7 @@ def _peers(engine: Engine, generation: Generation, folder: Path) -> dict[str, An
     built = time.perf_counter() - began
     recall = 0.0
     for expansion in _EXPANSIONS:
-        index.expansion_search = expansion
+        index.expansion_search = expansion  # type: ignore[misc]  # its stubs lack the setter
         recall = float(
             np.mean([_same(index.search(query, K).keys, row) for query, row in zip(queries, best, strict=True)])
         )

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ LOAD = Load(
 # Seconds on a machine that is idle, minutes on one that is not.
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("engine", ["embedded", pytest.param("server", marks=pytest.mark.slow)])
-def test_no_reader_notices_a_swap(engine):
+def test_no_reader_notices_a_swap(engine: str) -> None:
     figures, examples = swap_under_load(replace(LOAD, engine=engine))
     wrong = {name: figures[name] for name in ("errors", "empty_answers", "mixed_answers", "failed_syncs")}
     assert not any(wrong.values()), (wrong, examples)
@@ -36,12 +37,12 @@ def test_no_reader_notices_a_swap(engine):
 
 
 @pytest.fixture(scope="module")
-def right(tiny_student, tmp_path_factory) -> RightAnswers:
+def right(tiny_student: Student, tmp_path_factory: pytest.TempPathFactory) -> RightAnswers:
     other = Student.load(str(make_tiny_student(tmp_path_factory.mktemp("students") / "other", seed=1)), device="cpu")
     return RightAnswers([tiny_student, other], Inventories(60), titles(4))
 
 
-def answered(student: Student, version: int, title: int):
+def answered(student: Student, version: int, title: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """What brute force finds, written anew."""
     inventory = Inventories(60)
     texts = [text for text, held in zip(inventory.texts(), inventory.holds(version), strict=True) if held]
@@ -50,7 +51,7 @@ def answered(student: Student, version: int, title: int):
     return tuple(texts[place] for place in best), tuple(float(scores[place]) for place in best)
 
 
-def test_only_the_exact_answer_counts_as_right(right, tiny_student):
+def test_only_the_exact_answer_counts_as_right(right: RightAnswers, tiny_student: Student) -> None:
     version = tiny_student.version
     keyphrases, scores = answered(tiny_student, 3, 0)
     assert right.is_right(version, 0, (keyphrases, scores), [3])
@@ -64,7 +65,7 @@ def test_only_the_exact_answer_counts_as_right(right, tiny_student):
     assert not right.is_right(version, 0, (keyphrases, scores), [20])
 
 
-def test_versions_of_the_inventory_differ_within_what_a_sync_may_remove(tmp_path):
+def test_versions_of_the_inventory_differ_within_what_a_sync_may_remove(tmp_path: Path) -> None:
     inventory = Inventories(60)
     for version in range(45):
         before, after = inventory.holds(version), inventory.holds(version + 1)
@@ -75,7 +76,7 @@ def test_versions_of_the_inventory_differ_within_what_a_sync_may_remove(tmp_path
     assert [row["search_volume"] for row in rows] == np.flatnonzero(inventory.holds(2)).tolist()
 
 
-def test_moves_that_a_killed_process_could_not_note(tmp_path):
+def test_moves_that_a_killed_process_could_not_note(tmp_path: Path) -> None:
     log = Log(tmp_path)
 
     def note(what: str, by: str, before: str | None, after: str) -> None:

@@ -19,7 +19,9 @@ Command = Callable[..., Result]
 
 
 @pytest.fixture
-def keydistill(tmp_path: Path, tiny_folder: Path, monkeypatch, capsys) -> Command:
+def keydistill(
+    tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
     """The command as a shell would call it, in a home of its own and with the tiny student."""
     monkeypatch.setenv("KEYDISTILL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KEYDISTILL_STUDENT", str(tiny_folder))

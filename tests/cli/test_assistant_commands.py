@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from keydistill.encoders import Assistant
+from tests.cli.conftest import Command
 
 
 @pytest.fixture
-def signals(tmp_path) -> tuple[Path, Path]:
+def signals(tmp_path: Path) -> tuple[Path, Path]:
     """Judgments and items; what is cheap is not relevant."""
     rng = np.random.default_rng(0)
     products = ["shoes", "phone", "lamp", "cable"]
@@ -30,11 +31,13 @@ def signals(tmp_path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def options(tiny_folder) -> list[object]:
+def options(tiny_folder: Path) -> list[object]:
     return ["--base", tiny_folder, "--layers", 1, "--epochs", 1, "--held-out", 0.3, "--batch-size", 16]
 
 
-def test_train_publishes_and_score_uses_it(keydistill, signals, options, tmp_path):
+def test_train_publishes_and_score_uses_it(
+    keydistill: Command, signals: tuple[Path, Path], options: list[object], tmp_path: Path
+) -> None:
     judgments, items = signals
     result = keydistill("train", "assistant", judgments, "--items", items, *options, "--json")
     assert result.status == 0, result.err
@@ -55,7 +58,9 @@ def test_train_publishes_and_score_uses_it(keydistill, signals, options, tmp_pat
     assert set(pq.read_table(out)["assistant"].to_pylist()) == {version}
 
 
-def test_train_into_a_folder_prints_a_table(keydistill, signals, options, tmp_path):
+def test_train_into_a_folder_prints_a_table(
+    keydistill: Command, signals: tuple[Path, Path], options: list[object], tmp_path: Path
+) -> None:
     judgments, items = signals
     out = tmp_path / "assistant"
     result = keydistill("train", "assistant", judgments, "--items", items, "--out", out, *options)
@@ -68,7 +73,9 @@ def test_train_into_a_folder_prints_a_table(keydistill, signals, options, tmp_pa
     assert again.err == f"error: {out} exists already; name another folder, or remove it\n"
 
 
-def test_dry_runs_change_nothing(keydistill, signals, options, tmp_path, tiny_assistant_folder):
+def test_dry_runs_change_nothing(
+    keydistill: Command, signals: tuple[Path, Path], options: list[object], tmp_path: Path, tiny_assistant_folder: Path
+) -> None:
     judgments, items = signals
     before = sorted(tmp_path.rglob("*"))
     result = keydistill("train", "assistant", judgments, "--items", items, *options, "--dry-run")
@@ -84,7 +91,9 @@ def test_dry_runs_change_nothing(keydistill, signals, options, tmp_path, tiny_as
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_judgments_of_unknown_items(keydistill, signals, options, tmp_path):
+def test_judgments_of_unknown_items(
+    keydistill: Command, signals: tuple[Path, Path], options: list[object], tmp_path: Path
+) -> None:
     judgments, items = signals
     with judgments.open("a") as file:
         file.write("nobody,fine shoes,yes\n")
@@ -99,13 +108,13 @@ def test_judgments_of_unknown_items(keydistill, signals, options, tmp_path):
     assert len(result.err.splitlines()) == 1
 
 
-def test_scoring_without_an_assistant_is_one_line(keydistill, signals):
+def test_scoring_without_an_assistant_is_one_line(keydistill: Command, signals: tuple[Path, Path]) -> None:
     result = keydistill("score", signals[0], "--items", signals[1], "--out", "scores.csv")
     assert result.status == 2
     assert result.err == "error: no assistant was named; give --assistant, or set KEYDISTILL_ASSISTANT\n"
 
 
-def test_an_assistant_that_there_is_not_is_one_line(keydistill, signals):
+def test_an_assistant_that_there_is_not_is_one_line(keydistill: Command, signals: tuple[Path, Path]) -> None:
     result = keydistill("score", signals[0], "--items", signals[1], "--out", "scores.csv", "--assistant", "assistant/1")
     assert result.status == 1
     assert len(result.err.splitlines()) == 1
@@ -114,7 +123,7 @@ def test_an_assistant_that_there_is_not_is_one_line(keydistill, signals):
     assert len(result.err.splitlines()) == 1
 
 
-def test_help_of_training_imports_no_torch():
+def test_help_of_training_imports_no_torch() -> None:
     code = (
         "import sys\nimport click\nfrom keydistill.cli.train import train\n"
         "for name in train.commands: train.commands[name].get_help(click.Context(train.commands[name]))\n"

@@ -2,6 +2,7 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -9,23 +10,28 @@ import pyarrow.parquet as pq
 import pytest
 
 from keydistill.cli.main import COMMANDS, cli
+from tests.cli.conftest import Command
 from tests.support.places import ROOT
 
 DOCS = ROOT / "docs"
 
 
-def every_command(command: click.Command = cli, path: tuple[str, ...] = ("keydistill",)):
+def every_command(
+    command: click.Command = cli, path: tuple[str, ...] = ("keydistill",)
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     yield path, command
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
-            yield from every_command(command.get_command(context, name), (*path, name))
+            subcommand = command.get_command(context, name)
+            assert subcommand is not None
+            yield from every_command(subcommand, (*path, name))
 
 
 @pytest.mark.parametrize(
     ("path", "command"), list(every_command()), ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
 )
-def test_every_command_and_option_has_help(path, command):
+def test_every_command_and_option_has_help(path: tuple[str, ...], command: click.Command) -> None:
     assert command.help
     context = click.Context(command)
     for parameter in command.get_params(context):
@@ -33,7 +39,7 @@ def test_every_command_and_option_has_help(path, command):
             assert parameter.help, f"{' '.join(path)} {parameter.opts}"
 
 
-def test_the_reference_is_what_the_commands_say():
+def test_the_reference_is_what_the_commands_say() -> None:
     # In a process of its own: click keeps the help option of a command as its first caller asked for it.
     made = subprocess.run(
         [sys.executable, "-m", "keydistill.cli.reference"], check=True, capture_output=True, text=True
@@ -41,14 +47,16 @@ def test_the_reference_is_what_the_commands_say():
     assert (DOCS / "cli.md").read_text(encoding="utf-8") == made, "run `make docs`"
 
 
-def test_summaries_begin_as_the_commands_own_help():
+def test_summaries_begin_as_the_commands_own_help() -> None:
     context = click.Context(cli)
     for name, (_, summary) in COMMANDS.items():
-        assert cli.get_command(context, name).help.strip(), name
+        command = cli.get_command(context, name)
+        assert command is not None
+        assert (command.help or "").strip(), name
         assert summary.endswith("."), name
 
 
-def test_importing_the_command_line_is_cheap():
+def test_importing_the_command_line_is_cheap() -> None:
     code = (
         "import sys; import keydistill.cli.main\n"
         "heavy = {'torch', 'transformers', 'sentence_transformers', 'duckdb', 'pyarrow', 'qdrant_client'}\n"
@@ -58,7 +66,7 @@ def test_importing_the_command_line_is_cheap():
     assert done.returncode == 0, done.stderr
 
 
-def test_reindex_says_what_it_did(keydistill, inventory):
+def test_reindex_says_what_it_did(keydistill: Command, inventory: Path) -> None:
     result = keydistill("reindex", inventory)
     assert result.status == 0
     assert "5 in 1 parts" in result.out
@@ -66,7 +74,7 @@ def test_reindex_says_what_it_did(keydistill, inventory):
     assert result.err == ""
 
 
-def test_reindex_as_json_is_the_run_record(keydistill, inventory):
+def test_reindex_as_json_is_the_run_record(keydistill: Command, inventory: Path) -> None:
     run = json.loads(keydistill("reindex", inventory, "--json").out)
     assert run["state"] == "live"
     assert run["rows"] == 5
@@ -74,7 +82,7 @@ def test_reindex_as_json_is_the_run_record(keydistill, inventory):
     assert json.loads(keydistill("runs", "list", "--json").out) == [run]
 
 
-def test_a_dry_run_changes_nothing(keydistill, inventory, tmp_path):
+def test_a_dry_run_changes_nothing(keydistill: Command, inventory: Path, tmp_path: Path) -> None:
     result = keydistill("reindex", inventory, "--dry-run")
     assert result.status == 0
     assert "5 in 1 parts, 1 equal ones merged" in result.out
@@ -86,7 +94,7 @@ def test_a_dry_run_changes_nothing(keydistill, inventory, tmp_path):
     assert not (tmp_path / "home").exists()
 
 
-def test_search_finds_and_filters(live):
+def test_search_finds_and_filters(live: Command) -> None:
     hits = json.loads(live("search", "iphone 13", "--json", "--limit", 1).out)
     assert hits[0]["keyphrase"] == "iphone 13"
     assert hits[0]["score"] == pytest.approx(1, abs=1e-4)
@@ -104,14 +112,14 @@ def test_search_finds_and_filters(live):
     assert len(found()) == 5
 
 
-def test_search_prints_a_table(live):
+def test_search_prints_a_table(live: Command) -> None:
     result = live("search", "iphone 13", "--limit", 2)
     header, first, _ = result.out.splitlines()
     assert header.split() == ["score", "keyphrase", "search", "volume", "category"]
     assert first.split()[:3] == ["1.000", "iphone", "13"]
 
 
-def test_search_that_finds_nothing_says_so(live):
+def test_search_that_finds_nothing_says_so(live: Command) -> None:
     result = live("search", "x", "--category", "Nowhere")
     assert (result.status, result.out) == (0, "")
     assert "no keyphrase passes the filter" in result.err
@@ -126,7 +134,7 @@ ITEMS = [
 
 
 @pytest.fixture
-def items(tmp_path) -> Path:
+def items(tmp_path: Path) -> Path:
     path = tmp_path / "items.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ITEMS[0])
@@ -149,7 +157,7 @@ def keyphrases(path: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("extension", ["csv", "jsonl", "parquet"])
-def test_recommend_writes_every_format(live, items, tmp_path, extension):
+def test_recommend_writes_every_format(live: Command, items: Path, tmp_path: Path, extension: str) -> None:
     out = tmp_path / f"found.{extension}"
     result = live("recommend", items, "--out", out, "--limit", 3)
     assert result.status == 0
@@ -167,19 +175,21 @@ def test_recommend_writes_every_format(live, items, tmp_path, extension):
 @pytest.mark.parametrize(
     ("match", "expected"), [("leaf", {"iphone 13 case"}), ("parent", {"iphone 13 case", "iphone 13"})]
 )
-def test_recommend_within_the_items_category(live, items, tmp_path, match, expected):
+def test_recommend_within_the_items_category(
+    live: Command, items: Path, tmp_path: Path, match: str, expected: set[str]
+) -> None:
     out = tmp_path / "found.jsonl"
     assert live("recommend", items, "--out", out, "--match-category", match).status == 0
     assert set(keyphrases(out)["2"]) == expected
 
 
-def test_recommend_agrees_with_search(live, items, tmp_path):
+def test_recommend_agrees_with_search(live: Command, items: Path, tmp_path: Path) -> None:
     live("recommend", items, "--out", tmp_path / "found.csv", "--limit", 4)
     searched = json.loads(live("search", "Red running shoes", "--site", "US", "--limit", 4, "--json").out)
     assert keyphrases(tmp_path / "found.csv")["1"] == [hit["keyphrase"] for hit in searched]
 
 
-def test_a_failed_recommend_leaves_the_older_file(live, items, tmp_path):
+def test_a_failed_recommend_leaves_the_older_file(live: Command, items: Path, tmp_path: Path) -> None:
     out = tmp_path / "found.csv"
     live("recommend", items, "--out", out)
     before = out.read_bytes()
@@ -193,7 +203,7 @@ def test_a_failed_recommend_leaves_the_older_file(live, items, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir() if file.name.startswith(".")) == []
 
 
-def test_collections_and_status_say_what_is_live(live):
+def test_collections_and_status_say_what_is_live(live: Command) -> None:
     (collection,) = json.loads(live("collections", "list", "--json").out)
     status = json.loads(live("status", "--json").out)
     assert collection["alias"] == "keyphrases"
@@ -204,7 +214,7 @@ def test_collections_and_status_say_what_is_live(live):
     assert collection["name"] in live("status").out
 
 
-def test_before_the_first_reindex_everything_says_what_to_do(keydistill):
+def test_before_the_first_reindex_everything_says_what_to_do(keydistill: Command) -> None:
     for command in ("runs list", "collections list", "status"):
         result = keydistill(*command.split())
         assert result.status == 0
@@ -232,7 +242,7 @@ def test_before_the_first_reindex_everything_says_what_to_do(keydistill):
         ("inventory check nowhere.csv", 1, "nowhere.csv does not exist"),
     ],
 )
-def test_mistakes_are_one_line(keydistill, arguments, status, message):
+def test_mistakes_are_one_line(keydistill: Command, arguments: str, status: int, message: str) -> None:
     result = keydistill(*arguments.split())
     assert result.status == status
     assert message in result.err
@@ -240,13 +250,13 @@ def test_mistakes_are_one_line(keydistill, arguments, status, message):
     assert "Traceback" not in result.err
 
 
-def test_a_usage_error_points_to_help(keydistill):
+def test_a_usage_error_points_to_help(keydistill: Command) -> None:
     result = keydistill("search")
     assert result.status == 2
     assert "Missing argument 'TITLE'" in result.err
 
 
-def test_settings_mask_secrets(keydistill, monkeypatch):
+def test_settings_mask_secrets(keydistill: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEYDISTILL_QDRANT_API_KEY", "very-secret")
     for result in (keydistill("settings"), keydistill("settings", "--json")):
         assert result.status == 0
@@ -254,14 +264,16 @@ def test_settings_mask_secrets(keydistill, monkeypatch):
         assert "**********" in result.out
 
 
-def test_settings_come_from_file_environment_and_options_in_that_order(keydistill, tmp_path, monkeypatch):
+def test_settings_come_from_file_environment_and_options_in_that_order(
+    keydistill: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "keydistill.toml").write_text('alias = "file"\nsearch_ef = 33\npart_rows = 44\n')
     monkeypatch.setenv("KEYDISTILL_PART_ROWS", "55")
     found = json.loads(keydistill("--alias", "option", "settings", "--json").out)
     assert (found["alias"], found["search_ef"], found["part_rows"]) == ("option", 33, 55)
 
 
-def test_a_malformed_settings_file_is_one_line(keydistill, tmp_path):
+def test_a_malformed_settings_file_is_one_line(keydistill: Command, tmp_path: Path) -> None:
     (tmp_path / "keydistill.toml").write_text("alias = \n")
     result = keydistill("settings")
     assert result.status == 2
@@ -272,14 +284,14 @@ def test_a_malformed_settings_file_is_one_line(keydistill, tmp_path):
     assert "alais" in result.err
 
 
-def test_a_secret_in_a_malformed_setting_is_not_shown(keydistill, tmp_path):
+def test_a_secret_in_a_malformed_setting_is_not_shown(keydistill: Command, tmp_path: Path) -> None:
     (tmp_path / "keydistill.toml").write_text('qdrant_api_key = ["very-secret"]\n')
     result = keydistill("settings")
     assert result.status == 2
     assert "very-secret" not in result.err
 
 
-def test_debug_shows_the_traceback(keydistill, monkeypatch):
+def test_debug_shows_the_traceback(keydistill: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     from keydistill.errors import KeydistillError
 
     monkeypatch.setattr(sys, "argv", ["keydistill", "--debug", "search", "x"])
@@ -289,7 +301,7 @@ def test_debug_shows_the_traceback(keydistill, monkeypatch):
         main()
 
 
-def test_a_reader_that_goes_away_is_no_error():
+def test_a_reader_that_goes_away_is_no_error() -> None:
     done = subprocess.run(
         f"{sys.executable} -m keydistill.cli.main settings | head -1",
         shell=True,

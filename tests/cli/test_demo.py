@@ -4,15 +4,17 @@ import re
 
 import pytest
 
+from tests.cli.conftest import Command
+
 
 @pytest.mark.slow
-def test_the_demo_shows_that_distilling_helps(keydistill, monkeypatch):
+def test_the_demo_shows_that_distilling_helps(keydistill: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     # Not the tiny one: what it shows is about real weights.
     monkeypatch.delenv("KEYDISTILL_STUDENT")
     shown = keydistill("demo")
     assert shown.status == 0, shown.err
     precision = {
-        name: float(re.search(rf"^{name} +\d+ +(\S+)", shown.out, re.MULTILINE)[1])
+        name: float(re.findall(rf"^{name} +\d+ +(\S+)", shown.out, re.MULTILINE)[0])
         for name in ("untrained", "clicks alone", "distilled")
     }
     assert precision["untrained"] < precision["clicks alone"] < precision["distilled"]

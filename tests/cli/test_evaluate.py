@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from keydistill.distillation.registry import Lineage, Registry
+from tests.cli.conftest import Command
 from tests.support.places import ROOT
 
 ITEMS = (
@@ -33,7 +34,9 @@ def files(tmp_path: Path, inventory: Path) -> list[object]:
     return ["--items", "items.csv", "--inventory", inventory, "--labels", "labels.csv"]
 
 
-def test_evaluate_prints_figures_and_who_judged(keydistill, files, tiny_folder):
+def test_evaluate_prints_figures_and_who_judged(
+    keydistill: Command, files: list[str | Path], tiny_folder: Path
+) -> None:
     result = keydistill("evaluate", tiny_folder, *files)
     assert (result.status, result.err) == (0, "")
     assert "Labels (a table) decide" in result.out
@@ -43,7 +46,9 @@ def test_evaluate_prints_figures_and_who_judged(keydistill, files, tiny_folder):
     assert "coverage@10" in figures
 
 
-def test_evaluate_as_json_with_everything(keydistill, files, tiny_folder, tmp_path):
+def test_evaluate_as_json_with_everything(
+    keydistill: Command, files: list[str | Path], tiny_folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "search.csv").write_text(
         "item_id,keyphrase,score\n1,red running shoes,0.9\n1,blue running shoes,0.1\n", encoding="utf-8"
     )
@@ -66,7 +71,9 @@ def test_evaluate_as_json_with_everything(keydistill, files, tiny_folder, tmp_pa
     assert (tmp_path / "report" / "against.json").is_file()
 
 
-def test_the_same_command_writes_the_same_bytes_in_another_process(files, tiny_folder, tmp_path):
+def test_the_same_command_writes_the_same_bytes_in_another_process(
+    files: list[str | Path], tiny_folder: Path, tmp_path: Path
+) -> None:
     reports = []
     environment = {
         "HF_HUB_OFFLINE": "1",
@@ -88,7 +95,9 @@ def test_the_same_command_writes_the_same_bytes_in_another_process(files, tiny_f
     assert set(reports[0]) == {"index.html", "evaluation.json"}
 
 
-def test_a_version_of_the_registry_is_evaluated(keydistill, files, tiny_folder, tmp_path):
+def test_a_version_of_the_registry_is_evaluated(
+    keydistill: Command, files: list[str | Path], tiny_folder: Path, tmp_path: Path
+) -> None:
     registry = Registry(tmp_path / "home" / "models")
     version = registry.publish("student", tiny_folder, lineage=Lineage(), metrics={})
     registry.promote(version)
@@ -97,7 +106,9 @@ def test_a_version_of_the_registry_is_evaluated(keydistill, files, tiny_folder, 
     assert found["against"]["student"] == found["student"]
 
 
-def test_rows_that_cannot_be_used_are_told_and_too_many_are_an_error(keydistill, files, tiny_folder, tmp_path):
+def test_rows_that_cannot_be_used_are_told_and_too_many_are_an_error(
+    keydistill: Command, files: list[str | Path], tiny_folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "items.csv").write_text(ITEMS + ",no id,,US\n", encoding="utf-8")
     refused = keydistill("evaluate", tiny_folder, *files)
     assert refused.status == 1
@@ -122,7 +133,9 @@ def test_rows_that_cannot_be_used_are_told_and_too_many_are_an_error(keydistill,
         (["--labels", "labels.csv", "--report", "."], "holds no evaluation.json"),
     ],
 )
-def test_what_cannot_be_done_is_said(keydistill, files, tiny_folder, options, message):
+def test_what_cannot_be_done_is_said(
+    keydistill: Command, files: list[str | Path], tiny_folder: Path, options: list[str], message: str
+) -> None:
     result = keydistill("evaluate", tiny_folder, *files[:4], *options)
     assert result.status != 0
     assert message in result.err

@@ -1,12 +1,15 @@
 """`keydistill gate`, and overruling it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import Command
+
 
 @pytest.fixture
-def refused(live, inventory, monkeypatch) -> str:
+def refused(live: Command, inventory: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The id of a run that the gate refused."""
     monkeypatch.setenv("KEYDISTILL_GATE_MIN_COVERAGE", "2")
     result = live("reindex", inventory)
@@ -16,10 +19,10 @@ def refused(live, inventory, monkeypatch) -> str:
     assert ": different keyphrases; the alias was not touched; see `keydistill gate " in result.err
     # Of two runs of one second either may be first.
     (run,) = [run for run in json.loads(live("runs", "list", "--json").out) if run["state"] == "failed"]
-    return run["id"]
+    return str(run["id"])
 
 
-def test_what_was_let_through_is_shown(live):
+def test_what_was_let_through_is_shown(live: Command) -> None:
     (run,) = json.loads(live("runs", "list", "--json").out)
     result = live("gate", run["id"])
     assert result.status == 0
@@ -32,7 +35,7 @@ def test_what_was_let_through_is_shown(live):
     assert f"passed; see keydistill gate {run['id']}" in live("runs", "show", run["id"]).out
 
 
-def test_a_refusal_is_shown_and_overruled_with_a_reason(live, refused):
+def test_a_refusal_is_shown_and_overruled_with_a_reason(live: Command, refused: str) -> None:
     result = live("gate", refused)
     assert result.status == 1
     assert "gate         refused: different keyphrases" in result.out
@@ -46,7 +49,7 @@ def test_a_refusal_is_shown_and_overruled_with_a_reason(live, refused):
     assert (history[0]["action"], history[0]["why"], history[0]["run"]) == ("swap", "meant so", refused)
 
 
-def test_a_run_that_was_not_before_the_gate_says_so(keydistill, tmp_path):
+def test_a_run_that_was_not_before_the_gate_says_so(keydistill: Command, tmp_path: Path) -> None:
     bad = tmp_path / "bad.csv"
     bad.write_text('keyphrase\n"\x01"\n', encoding="utf-8")
     assert keydistill("reindex", bad).status == 1

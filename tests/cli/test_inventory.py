@@ -4,24 +4,24 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from keydistill.cli.inventory import inventory
 from keydistill.errors import InputError
 
 
 @pytest.fixture
-def file(tmp_path) -> Path:
+def file(tmp_path: Path) -> Path:
     path = tmp_path / "a.csv"
     path.write_text('keyphrase,category_path,search_volume\nRed Shoes,A > B,3\nred shoes,,4\nlamp,,"1,200"\nblue,,1\n')
     return path
 
 
-def run(*args: object):
+def run(*args: object) -> Result:
     return CliRunner().invoke(inventory, ["check", *map(str, args)])
 
 
-def test_a_report_for_people(file):
+def test_a_report_for_people(file: Path) -> None:
     result = run(file, "--max-reject-share", "0.25")
     assert result.exit_code == 0
     text = " ".join(result.stdout.split())
@@ -33,13 +33,13 @@ def test_a_report_for_people(file):
     assert result.stderr == ""
 
 
-def test_the_status_says_that_a_run_would_fail(file):
+def test_the_status_says_that_a_run_would_fail(file: Path) -> None:
     result = run(file)
     assert result.exit_code == 1
     assert "FAILS: 25.00% of the rows are rejected and max_reject_share allows 5.00%" in result.stdout
 
 
-def test_json(file):
+def test_json(file: Path) -> None:
     result = run(file, "--json", "--max-reject-share", "0.25")
     found = json.loads(result.stdout)
     assert (found["rows_read"], found["rows"], found["passes"]) == (4, 2, True)
@@ -47,14 +47,14 @@ def test_json(file):
     assert run(file, "--json").exit_code == 1
 
 
-def test_a_tree(file, tmp_path):
+def test_a_tree(file: Path, tmp_path: Path) -> None:
     tree = tmp_path / "tree.csv"
     tree.write_text("category_id,parent_id\n1,1\n")
     result = run(file, "--categories", tree)
     assert isinstance(result.exception, InputError)
 
 
-def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "keydistill.cli.main", "inventory", "check", str(tmp_path / "none.csv")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -62,13 +62,13 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
     assert done.stderr == f"error: {tmp_path / 'none.csv'} does not exist; check the name\n"
 
 
-def test_the_status_reaches_the_shell(file):
+def test_the_status_reaches_the_shell(file: Path) -> None:
     command = [sys.executable, "-m", "keydistill.cli.main", "inventory", "check", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_importing_the_command_imports_nothing_heavy():
+def test_importing_the_command_imports_nothing_heavy() -> None:
     code = (
         "import sys, keydistill.cli.inventory\n"
         "print({'pyarrow', 'duckdb', 'numpy', 'rich', 'torch'} & set(sys.modules))"
@@ -77,14 +77,14 @@ def test_importing_the_command_imports_nothing_heavy():
     assert done.stdout == "set()\n"
 
 
-def test_a_parquet_file_leaves_no_thread_that_aborts_the_exit(tmp_path):
+def test_a_parquet_file_leaves_no_thread_that_aborts_the_exit(tmp_path: Path) -> None:
     # Arrow's threads did, in one of ten runs or so: https://github.com/apache/arrow/issues/50482
     code = """
         import sys, pyarrow as pa, pyarrow.parquet as pq
         from pathlib import Path
         from unittest import mock
-        from ingest import check_inventory
-        from settings import load_settings
+        from keydistill.ingest.inventory import check_inventory
+        from keydistill.settings import load_settings
         path = Path(sys.argv[1])
         pq.write_table(pa.table({"keyphrase": ["a"]}), path)
         real = pq.ParquetFile.iter_batches

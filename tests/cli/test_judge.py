@@ -1,11 +1,13 @@
 import json
 import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from keydistill.encoders.judge import PromptTemplate
+from tests.cli.conftest import Command
 from tests.support.chat_server import ChatServer, completion
 
 PAIRS = [
@@ -17,22 +19,22 @@ PAIRS = [
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[ChatServer]:
     with ChatServer() as running:
         yield running
 
 
-def write(path: Path, rows: list[dict]) -> Path:
+def write(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
 @pytest.fixture
-def pairs(tmp_path) -> Path:
+def pairs(tmp_path: Path) -> Path:
     return write(tmp_path / "pairs.jsonl", PAIRS)
 
 
-def test_judges_a_file_at_an_endpoint(keydistill, server, pairs, tmp_path):
+def test_judges_a_file_at_an_endpoint(keydistill: Command, server: ChatServer, pairs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.parquet"
     result = keydistill("judge", pairs, "--out", out, "--endpoint", server.url, "--model", "m")
     assert (result.status, result.err) == (0, "")
@@ -44,7 +46,9 @@ def test_judges_a_file_at_an_endpoint(keydistill, server, pairs, tmp_path):
     assert len(server.asked) == 4
 
 
-def test_settings_say_where_the_judge_is(keydistill, server, pairs, tmp_path, monkeypatch):
+def test_settings_say_where_the_judge_is(
+    keydistill: Command, server: ChatServer, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prompt = tmp_path / "mine.toml"
     prompt.write_text(
         'name = "mine"\nsystem = "S"\nuser = "Listing: {item}\\nKeyphrase: {keyphrase}"\nreminder = "R"\n'
@@ -68,7 +72,9 @@ def test_settings_say_where_the_judge_is(keydistill, server, pairs, tmp_path, mo
     assert "very-secret" not in result.out + result.err
 
 
-def test_a_dry_run_asks_nobody_and_leaves_nothing(keydistill, server, pairs, tmp_path):
+def test_a_dry_run_asks_nobody_and_leaves_nothing(
+    keydistill: Command, server: ChatServer, pairs: Path, tmp_path: Path
+) -> None:
     options = ("--endpoint", server.url, "--model", "m", "--dry-run", "--price-per-million-input", 1_000)
     result = keydistill("judge", pairs, *options)
     assert result.status == 0
@@ -85,7 +91,9 @@ def test_a_dry_run_asks_nobody_and_leaves_nothing(keydistill, server, pairs, tmp
     assert (plan["new"], plan["cached"], len(server.asked)) == (3, 1, 1)
 
 
-def test_what_has_no_label_is_said_on_stderr(keydistill, server, pairs, tmp_path):
+def test_what_has_no_label_is_said_on_stderr(
+    keydistill: Command, server: ChatServer, pairs: Path, tmp_path: Path
+) -> None:
     server.answer = lambda title, keyphrase: completion("I think so")
     out = tmp_path / "out.csv"
     result = keydistill("judge", pairs, "--out", out, "--endpoint", server.url, "--model", "m", "--budget-pairs", 3)
@@ -96,7 +104,7 @@ def test_what_has_no_label_is_said_on_stderr(keydistill, server, pairs, tmp_path
     assert f"1 pairs are beyond the budget; see {out}.unlabelled.parquet" in result.err
 
 
-def test_titles_come_from_an_items_file(keydistill, server, tmp_path):
+def test_titles_come_from_an_items_file(keydistill: Command, server: ChatServer, tmp_path: Path) -> None:
     pairs = write(
         tmp_path / "p.jsonl", [{"item_id": "1", "keyphrase": "red shoes"}, {"item_id": "9", "keyphrase": "x"}]
     )
@@ -121,7 +129,7 @@ HUMAN = [
 ]
 
 
-def test_agreement_with_people(keydistill, server, pairs, tmp_path):
+def test_agreement_with_people(keydistill: Command, server: ChatServer, pairs: Path, tmp_path: Path) -> None:
     human = write(tmp_path / "human.jsonl", HUMAN)
     options = ("--out", tmp_path / "out.csv", "--endpoint", server.url, "--model", "m", "--human", human)
     result = keydistill("judge", pairs, *options)
@@ -135,7 +143,7 @@ def test_agreement_with_people(keydistill, server, pairs, tmp_path):
     assert [(one["low"], one["pairs"]) for one in found["calibration"]] == [(0.2, 1), (0.9, 3)]
 
 
-def test_labels_are_a_judge(keydistill, pairs, tmp_path):
+def test_labels_are_a_judge(keydistill: Command, pairs: Path, tmp_path: Path) -> None:
     human = write(tmp_path / "human.jsonl", HUMAN[:3])
     out = tmp_path / "out.parquet"
     result = keydistill("judge", pairs, "--out", out, "--labels", human)
@@ -171,7 +179,7 @@ def test_labels_are_a_judge(keydistill, pairs, tmp_path):
         ("--endpoint http://127.0.0.1:1/v1 --model m --out o.csv --concurrency 0", 2, "judge_concurrency"),
     ],
 )
-def test_mistakes_are_one_line(keydistill, pairs, options, status, message):
+def test_mistakes_are_one_line(keydistill: Command, pairs: Path, options: str, status: int, message: str) -> None:
     result = keydistill("judge", pairs, *options.split())
     assert result.status == status
     assert message in result.err
@@ -179,7 +187,7 @@ def test_mistakes_are_one_line(keydistill, pairs, options, status, message):
     assert not Path("o.csv").exists()
 
 
-def test_the_cache_is_where_it_is_named(keydistill, server, pairs, tmp_path):
+def test_the_cache_is_where_it_is_named(keydistill: Command, server: ChatServer, pairs: Path, tmp_path: Path) -> None:
     cache = tmp_path / "elsewhere" / "c.sqlite"
     keydistill("judge", pairs, "--out", "o.csv", "--endpoint", server.url, "--model", "m", "--cache", cache)
     with sqlite3.connect(cache) as database:

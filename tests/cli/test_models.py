@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from keydistill.distillation.registry import Lineage, Registry
+from keydistill.distillation.registry import Lineage, ModelVersion, Registry
+from tests.cli.conftest import Command
 
 
 @pytest.fixture
@@ -13,7 +14,7 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def versions(registry, tiny_folder):
+def versions(registry: Registry, tiny_folder: Path) -> list[ModelVersion]:
     lineages = [Lineage(settings={"epochs": epochs}, seed=1) for epochs in (1, 2)]
     return [
         registry.publish("student", tiny_folder, lineage=lineage, metrics={"recall@10": figure, "note": "x"})
@@ -21,7 +22,7 @@ def versions(registry, tiny_folder):
     ]
 
 
-def test_an_empty_registry_says_how_to_fill_it(keydistill):
+def test_an_empty_registry_says_how_to_fill_it(keydistill: Command) -> None:
     result = keydistill("models", "list")
     assert result.status == 0
     assert "training publishes them" in result.out
@@ -29,7 +30,7 @@ def test_an_empty_registry_says_how_to_fill_it(keydistill):
     assert "no models" in keydistill("models", "verify").out
 
 
-def test_list_and_show(keydistill, versions, registry):
+def test_list_and_show(keydistill: Command, versions: list[ModelVersion], registry: Registry) -> None:
     registry.promote(versions[1], reason="better", by="ann")
     lines = keydistill("models", "list").out.splitlines()
     assert lines[0].split()[:3] == ["version", "promoted", "published"]
@@ -49,7 +50,7 @@ def test_list_and_show(keydistill, versions, registry):
     assert json.loads(keydistill("models", "show", versions[0].digest[:8], "--json").out)["metrics"]["recall@10"] == 0.5
 
 
-def test_compare_shows_metrics_and_what_differs(keydistill, versions):
+def test_compare_shows_metrics_and_what_differs(keydistill: Command, versions: list[ModelVersion]) -> None:
     names = [version.full_name for version in versions]
     out = keydistill("models", "compare", *names).out
     assert [line.split() for line in out.splitlines() if line.startswith("recall@10")] == [
@@ -62,7 +63,7 @@ def test_compare_shows_metrics_and_what_differs(keydistill, versions):
     assert "made from the same" in keydistill("models", "compare", names[0], names[0]).out
 
 
-def test_promote_and_its_dry_run(keydistill, versions, registry):
+def test_promote_and_its_dry_run(keydistill: Command, versions: list[ModelVersion], registry: Registry) -> None:
     result = keydistill("models", "promote", versions[0].name, "--dry-run")
     assert f"nothing -> {versions[0].name}" in result.out
     assert "nothing was changed" in result.out
@@ -79,7 +80,7 @@ def test_promote_and_its_dry_run(keydistill, versions, registry):
     }
 
 
-def test_verify_names_the_file(keydistill, versions):
+def test_verify_names_the_file(keydistill: Command, versions: list[ModelVersion]) -> None:
     assert keydistill("models", "verify").out.count("ok  student/") == 2
     weights = versions[0].folder / "model.safetensors"
     weights.chmod(0o644)
@@ -91,13 +92,15 @@ def test_verify_names_the_file(keydistill, versions):
     assert keydistill("models", "promote", versions[0].name, "--dry-run").status == 1
 
 
-def test_what_is_not_there_is_one_line(keydistill):
+def test_what_is_not_there_is_one_line(keydistill: Command) -> None:
     result = keydistill("models", "show", "student/nothing")
     assert (result.status, result.out) == (1, "")
     assert "there is none; `keydistill models list`" in result.err
 
 
-def test_reindex_builds_with_what_is_promoted_and_search_follows(keydistill, versions, registry, inventory):
+def test_reindex_builds_with_what_is_promoted_and_search_follows(
+    keydistill: Command, versions: list[ModelVersion], registry: Registry, inventory: Path
+) -> None:
     missing = keydistill("reindex", inventory, "--student", "promoted")
     assert missing.status == 1
     assert "no student is promoted" in missing.err

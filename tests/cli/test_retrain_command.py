@@ -5,20 +5,21 @@ import pytest
 
 from keydistill.distillation.retrain.retrain import STAGES
 from keydistill.simulation import SimulatedJudge
+from tests.cli.conftest import Command
 from tests.support.retrains import small_market, small_models
 
 
 @pytest.fixture(scope="module")
-def market(tmp_path_factory) -> Path:
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_market(tmp_path_factory.mktemp("market") / "market")
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch, tiny_folder) -> None:
+def small(monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> None:
     small_models(monkeypatch, tiny_folder)
 
 
-def stop(monkeypatch, error: BaseException) -> None:
+def stop(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """The judge ends the next retrain."""
 
     def raise_it(*_: object) -> None:
@@ -27,7 +28,7 @@ def stop(monkeypatch, error: BaseException) -> None:
     monkeypatch.setattr(SimulatedJudge, "judge_many", raise_it)
 
 
-def test_a_retrain_from_signals_to_a_promoted_student(keydistill, market):
+def test_a_retrain_from_signals_to_a_promoted_student(keydistill: Command, market: Path) -> None:
     dry = keydistill("retrain", market, "--simulation", market, "--dry-run")
     assert dry.status == 0, dry.err
     assert dry.out.count("to do") == 6
@@ -47,7 +48,9 @@ def test_a_retrain_from_signals_to_a_promoted_student(keydistill, market):
 
 
 @pytest.mark.parametrize("stopped", [KeyboardInterrupt(), MemoryError("too much")])
-def test_one_that_was_stopped_goes_on_as_it_was_ordered(keydistill, market, monkeypatch, stopped):
+def test_one_that_was_stopped_goes_on_as_it_was_ordered(
+    keydistill: Command, market: Path, monkeypatch: pytest.MonkeyPatch, stopped: KeyboardInterrupt | MemoryError
+) -> None:
     with monkeypatch.context() as patched:
         stop(patched, stopped)
         if isinstance(stopped, KeyboardInterrupt):
@@ -84,7 +87,7 @@ def test_one_that_was_stopped_goes_on_as_it_was_ordered(keydistill, market, monk
         (("{market}", "--simulation", "{market}", "--executor", "celery"), "redis_url is not set"),
     ],
 )
-def test_what_is_refused(keydistill, market, arguments, said):
+def test_what_is_refused(keydistill: Command, market: Path, arguments: tuple[str, ...], said: str) -> None:
     result = keydistill("retrain", *(argument.format(market=market) for argument in arguments))
     assert result.status in (1, 2)
     assert result.err.startswith("error: ")
@@ -93,7 +96,7 @@ def test_what_is_refused(keydistill, market, arguments, said):
     assert json.loads(keydistill("runs", "list", "--json").out) == []
 
 
-def test_a_reindex_is_not_resumed_as_a_retrain(keydistill, live):
+def test_a_reindex_is_not_resumed_as_a_retrain(keydistill: Command, live: Command) -> None:
     (run,) = json.loads(keydistill("runs", "list", "--json").out)
     result = keydistill("retrain", "--resume", run["id"])
     assert f"run {run['id']} is a reindex; go on with it by `keydistill reindex --resume {run['id']}`" in result.err

@@ -6,6 +6,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.cli.conftest import Command
+
 CLICKS = (
     "item_id,keyphrase,position,impressions,clicks\n"
     "1,desk,1,1000,200\n1,desk,2,1000,100\n2,desk,3,10,11\n9,lamp,1,50,5\n"
@@ -13,13 +15,13 @@ CLICKS = (
 
 
 @pytest.fixture
-def files(tmp_path) -> Path:
+def files(tmp_path: Path) -> Path:
     (tmp_path / "clicks.csv").write_text(CLICKS)
     (tmp_path / "items.csv").write_text("item_id,title\n1,Desk\n2,Lamp\n")
     return tmp_path
 
 
-def test_check_prints_counts_rejects_and_positions(keydistill, files):
+def test_check_prints_counts_rejects_and_positions(keydistill: Command, files: Path) -> None:
     result = keydistill(
         "signals", "check", "--clicks", "clicks.csv", "--items", "items.csv", "--max-reject-share", "0.3"
     )
@@ -32,7 +34,7 @@ def test_check_prints_counts_rejects_and_positions(keydistill, files):
     assert result.err == ""
 
 
-def test_check_fails_above_the_share_and_says_so_as_json(keydistill, files):
+def test_check_fails_above_the_share_and_says_so_as_json(keydistill: Command, files: Path) -> None:
     result = keydistill("signals", "check", "--clicks", "clicks.csv")
     assert result.status == 1
     assert "FAILS: more than 5.00% of the rows are rejected in clicks." in result.out
@@ -54,7 +56,7 @@ def test_check_fails_above_the_share_and_says_so_as_json(keydistill, files):
         ("signals import ubi clicks.csv --out o", 1, "4 of 4 rows were rejected (100.00%)"),
     ],
 )
-def test_mistakes_are_said(keydistill, files, arguments, status, message):
+def test_mistakes_are_said(keydistill: Command, files: Path, arguments: str, status: int, message: str) -> None:
     result = keydistill(*arguments.split())
     assert result.status == status
     assert message in result.err
@@ -62,7 +64,7 @@ def test_mistakes_are_said(keydistill, files, arguments, status, message):
     assert not (files / "o").exists()
 
 
-def test_import_then_check_the_folder(keydistill, tmp_path):
+def test_import_then_check_the_folder(keydistill: Command, tmp_path: Path) -> None:
     log = [
         {"query_id": "q1", "user_query": "desk", "query_response_hit_ids": ["1", "2"]},
         {"action_name": "click", "query_id": "q1", "event_attributes": {"object": {"object_id": "2", "name": "Oak"}}},
@@ -82,7 +84,7 @@ def test_import_then_check_the_folder(keydistill, tmp_path):
     assert pq.read_table(tmp_path / "out" / "clicks.parquet")["clicks"].to_pylist() == [0, 1]
 
 
-def test_help_imports_nothing_heavy():
+def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, keydistill.cli.signals\n"
         "print({'pyarrow', 'duckdb', 'numpy', 'rich', 'torch', 'distillation'} & set(sys.modules))"
@@ -91,7 +93,7 @@ def test_help_imports_nothing_heavy():
     assert done.stdout == "set()\n"
 
 
-def test_checking_never_imports_torch():
+def test_checking_never_imports_torch() -> None:
     code = "import sys, keydistill.distillation.signals; print({'torch', 'transformers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from keydistill.encoders import Student
+from tests.cli.conftest import Command
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def options(tmp_path: Path, tiny_folder: Path) -> list[object]:
     return ["--items", items, "--scores", scores, "--base", tiny_folder, "--epochs", 1, "--held-out", 0.2]
 
 
-def test_a_student_is_published_or_written(keydistill, options, tmp_path):
+def test_a_student_is_published_or_written(keydistill: Command, options: list[object], tmp_path: Path) -> None:
     result = keydistill("train", "student", *options, "--json")
     assert result.status == 0, result.err
     assert result.err == ""
@@ -48,7 +49,9 @@ def test_a_student_is_published_or_written(keydistill, options, tmp_path):
     )
 
 
-def test_an_interrupted_training_goes_on(keydistill, options, tmp_path, monkeypatch):
+def test_an_interrupted_training_goes_on(
+    keydistill: Command, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -63,7 +66,7 @@ def test_an_interrupted_training_goes_on(keydistill, options, tmp_path, monkeypa
     assert list((tmp_path / "home" / "training").iterdir()) == []
 
 
-def test_a_student_of_clicks_alone_is_averaged_in(keydistill, options, tmp_path):
+def test_a_student_of_clicks_alone_is_averaged_in(keydistill: Command, options: list[object], tmp_path: Path) -> None:
     clicks = tmp_path / "clicks.csv"
     clicks.write_text(
         "item_id,keyphrase,position,impressions,clicks\n"
@@ -84,7 +87,7 @@ def test_a_student_of_clicks_alone_is_averaged_in(keydistill, options, tmp_path)
     assert "int8              weights are rounded for it" in both.out
 
 
-def test_a_dry_run_changes_nothing(keydistill, options, tmp_path):
+def test_a_dry_run_changes_nothing(keydistill: Command, options: list[object], tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     result = keydistill("train", "student", *options, "--dry-run")
     assert result.status == 0, result.err
@@ -94,7 +97,9 @@ def test_a_dry_run_changes_nothing(keydistill, options, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_keyphrases_may_be_as_long_as_the_setting_says(keydistill, options, tmp_path, monkeypatch):
+def test_keyphrases_may_be_as_long_as_the_setting_says(
+    keydistill: Command, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with (tmp_path / "scores.csv").open("a", encoding="utf-8") as file:
         file.write(f"1,{'shoe ' * 50},0.9\n")
     assert "1 rows of the scores" in keydistill("train", "student", *options, "--dry-run").err
@@ -111,13 +116,15 @@ def test_keyphrases_may_be_as_long_as_the_setting_says(keydistill, options, tmp_
         ("clicks=nan", "numbers are not negative"),
     ],
 )
-def test_weights_that_cannot_be(keydistill, options, given, message):
+def test_weights_that_cannot_be(keydistill: Command, options: list[object], given: str, message: str) -> None:
     result = keydistill("train", "student", *options, "--weight", given)
     assert result.status == 2
     assert message in result.err
 
 
-def test_a_static_student_from_its_training_to_its_recommendations(keydistill, options, static_folder, tmp_path):
+def test_a_static_student_from_its_training_to_its_recommendations(
+    keydistill: Command, options: list[object], static_folder: Path, tmp_path: Path
+) -> None:
     base = options.index("--base") + 1
     options[base] = static_folder
     trained = json.loads(keydistill("train", "student", *options, "--shape", "static", "--json").out)
@@ -151,13 +158,15 @@ def test_a_static_student_from_its_training_to_its_recommendations(keydistill, o
         (("--shape", "three", "--layers", 2), "layers is 2; expected 3, or none given, with shape three"),
     ],
 )
-def test_shapes_that_cannot_be(keydistill, options, given, message):
+def test_shapes_that_cannot_be(
+    keydistill: Command, options: list[object], given: tuple[str, str] | tuple[str, str, str, int], message: str
+) -> None:
     result = keydistill("train", "student", *options, *given)
     assert result.status != 0
     assert message in result.err
 
 
-def test_a_retrain_is_ordered_with_a_shape():
+def test_a_retrain_is_ordered_with_a_shape() -> None:
     from keydistill.execution.retrain_order import RetrainOrder
 
     order = {"signals": Path("signals"), "shape": "static", "clicks_share": 0.1, "int8": False}

@@ -1,10 +1,13 @@
 import json
+from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import Command
+
 
 @pytest.fixture
-def today(inventory, tmp_path):
+def today(inventory: Path, tmp_path: Path) -> Path:
     """One keyphrase more, one with another volume."""
     text = inventory.read_text(encoding="utf-8").replace(
         "iphone 13,Electronics > Phones,9000", "iphone 13,Electronics > Phones,9001"
@@ -14,7 +17,7 @@ def today(inventory, tmp_path):
     return path
 
 
-def test_a_plan_then_the_sync_then_nothing_to_do(live, today):
+def test_a_plan_then_the_sync_then_nothing_to_do(live: Command, today: Path) -> None:
     plan = live("sync", today, "--dry-run")
     assert "added        1, to be embedded\n  changed      1, in" in plan.out
     assert plan.out.endswith("dry run: nothing was changed\n")
@@ -38,7 +41,9 @@ def test_a_plan_then_the_sync_then_nothing_to_do(live, today):
     assert [line["action"] for line in history] == ["sync", "swap"]
 
 
-def test_what_is_live_stays_reachable_and_what_was_replaced_goes(live, today, monkeypatch):
+def test_what_is_live_stays_reachable_and_what_was_replaced_goes(
+    live: Command, today: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KEYDISTILL_GRACE_SECONDS", "0")
     before = live("status").out
     live("sync", today)
@@ -48,7 +53,7 @@ def test_what_is_live_stays_reachable_and_what_was_replaced_goes(live, today, mo
     assert live("search", "iphone").status == 0
 
 
-def test_a_short_file_is_refused_in_one_line(live, tmp_path):
+def test_a_short_file_is_refused_in_one_line(live: Command, tmp_path: Path) -> None:
     short = tmp_path / "short.csv"
     short.write_text("keyphrase\nusb c cable\n", encoding="utf-8")
     refused = live("sync", short)
@@ -58,7 +63,7 @@ def test_a_short_file_is_refused_in_one_line(live, tmp_path):
     assert live("sync", short, "--max-removed-share", "1").status == 0
 
 
-def test_bad_calls_are_one_line(keydistill, live, inventory):
+def test_bad_calls_are_one_line(keydistill: Command, live: Command, inventory: Path) -> None:
     for arguments, said in [
         ((), "give inventory files to start a sync, or --resume RUN"),
         ((inventory, "--resume", "x"), "not both"),
@@ -73,7 +78,7 @@ def test_bad_calls_are_one_line(keydistill, live, inventory):
         assert said in found.err
 
 
-def test_nothing_is_live_yet(keydistill, inventory):
+def test_nothing_is_live_yet(keydistill: Command, inventory: Path) -> None:
     refused = keydistill("sync", inventory)
     assert refused.status == 1
     assert "nothing to sync; build one with `keydistill reindex INVENTORY`" in refused.err

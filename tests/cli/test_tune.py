@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ COMMANDS = [shlex.split(line)[1:] for line in _LINES]
 
 
 @pytest.fixture
-def tunable(keydistill: Command, tmp_path: Path, monkeypatch) -> Command:
+def tunable(keydistill: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command, with 60 keyphrases live, and as many items; nothing is timed for long."""
     monkeypatch.setattr("keydistill.ingest.tuning.choice._REPEATS", 1)
     monkeypatch.setattr("keydistill.ingest.tuning.trial._TIMED_QUERIES", 2)
@@ -28,12 +29,13 @@ def tunable(keydistill: Command, tmp_path: Path, monkeypatch) -> Command:
     return keydistill
 
 
-def search_of(command: Command) -> dict | None:
+def search_of(command: Command) -> dict[str, Any] | None:
     (collection,) = json.loads(command("collections", "list", "--json").out)
-    return collection["metadata"].get(SEARCH_KEY)
+    search: dict[str, Any] | None = collection["metadata"].get(SEARCH_KEY)
+    return search
 
 
-def test_the_commands_of_the_page(tunable):
+def test_the_commands_of_the_page(tunable: Command) -> None:
     assert [command[0] for command in COMMANDS] == ["tune"] * 3
     dry, real, forget = COMMANDS
     result = tunable(*dry)
@@ -55,6 +57,7 @@ def test_the_commands_of_the_page(tunable):
     assert written.status == 0
     report = json.loads(written.out)
     kept = search_of(tunable)
+    assert kept is not None
     assert kept["shapes"].keys() == {shape["shape"] for shape in report["shapes"]}
     assert kept["shapes"].keys() >= {"no filter", "category_ids level 3 + search_volume range + site"}
     assert (report["written_to"], report["target"], kept["target"]) == (report["collection"], 0.98, 0.98)
@@ -64,7 +67,7 @@ def test_the_commands_of_the_page(tunable):
     assert search_of(tunable) is None
 
 
-def test_what_is_wrong_is_one_line(live):
+def test_what_is_wrong_is_one_line(live: Command) -> None:
     for options, error, status in (
         ([], "cannot be tuned: no shape of filter is asked for by 50 of 5 keyphrases", 1),
         (["--collection", "nowhere"], "no collection or alias 'nowhere'", 1),

@@ -1,6 +1,7 @@
 """A collection and its student, bound together."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,16 +16,16 @@ def is_one_line(error: BaseException) -> bool:
     return "\n" not in str(error) and len(str(error)) > 20
 
 
-def test_it_is_read_from_the_metadata(world):
+def test_it_is_read_from_the_metadata(world: World) -> None:
     generation = Generation.load(world.engine, world.alias, world.loads, params=EXACT)
     student = world.students["a"]
     assert generation.collection == world.names["a"]
     assert (generation.student_version, generation.dimension) == (student.version, student.dimension)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        generation.collection = "other"
+        setattr(generation, "collection", "other")  # noqa: B010
 
 
-def test_it_finds_what_exact_search_finds(world):
+def test_it_finds_what_exact_search_finds(world: World) -> None:
     generation, student = world.of("b"), world.students["b"]
     found = generation.recommend(TITLES, 5)
     scores = student.embed_items(TITLES) @ student.embed_keyphrases(KEYPHRASES).T
@@ -34,7 +35,7 @@ def test_it_finds_what_exact_search_finds(world):
     assert Retriever(world.engine, world.names["b"], student, EXACT).recommend(TITLES, 5) == found
 
 
-def test_a_vector_of_another_student_is_refused(world):
+def test_a_vector_of_another_student_is_refused(world: World) -> None:
     a, b = world.of("a"), world.of("b")
     vectors = a.embed(TITLES)
     assert {vector.student_version for vector in vectors} == {a.student_version}
@@ -47,25 +48,25 @@ def test_a_vector_of_another_student_is_refused(world):
     with pytest.raises(StudentMismatchError, match="shape"):
         a.query([QueryVector(vectors[0].vector[:5], a.student_version)])
     with pytest.raises(dataclasses.FrozenInstanceError):
-        vectors[0].student_version = b.student_version
+        setattr(vectors[0], "student_version", b.student_version)  # noqa: B010
 
 
-def test_a_student_that_did_not_build_the_collection_is_refused(world):
+def test_a_student_that_did_not_build_the_collection_is_refused(world: World) -> None:
     with pytest.raises(StudentMismatchError, match=world.names["b"]) as refused:
         Retriever(world.engine, world.names["b"], world.students["a"])
     assert is_one_line(refused.value)
 
 
-def test_a_student_that_was_replaced_is_refused(world):
-    collection = world.build("b", folder=world.students["a"].source)
+def test_a_student_that_was_replaced_is_refused(world: World) -> None:
+    collection = world.build("b", folder=Path(world.students["a"].source))
     with pytest.raises(StudentMismatchError):
         Generation.load(world.engine, collection, world.loads)
-    gone = world.build("b", folder="/nowhere/student")
+    gone = world.build("b", folder=Path("/nowhere/student"))
     with pytest.raises(StudentError):
         Generation.load(world.engine, gone, world.loads)
 
 
-def test_loaded_students_are_used_again(world):
+def test_loaded_students_are_used_again(world: World) -> None:
     generation = Generation.load(world.engine, world.names["a2"], world.loads, loaded=world.students.values())
     assert generation.student is world.students["a"]
     assert world.loads.sources == []
@@ -80,7 +81,7 @@ def test_a_collection_that_names_no_student(world: World, metadata: dict[str, st
     assert is_one_line(refused.value)
 
 
-def test_a_collection_that_builds_is_refused(world):
+def test_a_collection_that_builds_is_refused(world: World) -> None:
     student = world.students["a"]
     name = f"building-{world.alias}"
     metadata = {"student": student.source, "student_version": student.version}
@@ -89,6 +90,6 @@ def test_a_collection_that_builds_is_refused(world):
         Generation.load(world.engine, name, world.loads)
 
 
-def test_no_collection(world):
+def test_no_collection(world: World) -> None:
     with pytest.raises(CollectionNotFoundError):
         Generation.load(world.engine, "never-there", world.loads)

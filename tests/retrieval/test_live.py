@@ -10,9 +10,11 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from keydistill.encoders import Student
 from keydistill.errors import (
     CollectionNotFoundError,
     EngineUnavailableError,
@@ -20,11 +22,11 @@ from keydistill.errors import (
     StudentMismatchError,
     VectorStoreError,
 )
-from keydistill.retrieval import Answer, LiveRetriever, Recommendation
+from keydistill.retrieval import Answer, Generation, LiveRetriever, Recommendation
 from keydistill.retrieval.generation import student_loader
-from keydistill.retrieval.live import Generation
 from keydistill.settings import load_settings
 from keydistill.storage import SharedStorage, share_student
+from keydistill.vectorstore import Engine
 from tests.retrieval.conftest import EXACT, TITLES, World
 
 READERS = 16
@@ -56,7 +58,7 @@ def expected(world: World, *names: str) -> dict[str, list[list[str]]]:
     }
 
 
-def test_the_two_students_have_nothing_in_common(world):
+def test_the_two_students_have_nothing_in_common(world: World) -> None:
     # Otherwise the tests below would not notice a mixed answer.
     a, b = world.of("a"), world.of("b")
     right = expected(world, "a", "b")
@@ -65,7 +67,7 @@ def test_the_two_students_have_nothing_in_common(world):
         assert mixed not in (right[a.collection][number], right[b.collection][number])
 
 
-def test_swaps_under_concurrent_readers(world):
+def test_swaps_under_concurrent_readers(world: World) -> None:
     world.loads.known.clear()
     right = expected(world, "a", "b", "a2")
     names = list(right)
@@ -99,7 +101,7 @@ def test_swaps_under_concurrent_readers(world):
         assert retriever.status().in_flight == 0
 
 
-def test_old_collections_dropped_under_readers(world):
+def test_old_collections_dropped_under_readers(world: World) -> None:
     """No grace time at all: each collection is dropped right after the alias left it."""
     right = expected(world, "a")
     ended = threading.Event()
@@ -131,7 +133,7 @@ def test_old_collections_dropped_under_readers(world):
         assert retriever.status().collection == extra[-1]
 
 
-def test_the_next_student_is_broken(world, tmp_path, caplog):
+def test_the_next_student_is_broken(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     broken = tmp_path / "moved"
     collection = world.build("b", folder=broken)
     right = expected(world, "a")[world.names["a"]][0]
@@ -160,7 +162,7 @@ def test_the_next_student_is_broken(world, tmp_path, caplog):
         until(lambda: retriever.status().failure is None)
 
 
-def test_the_next_student_is_not_there_yet(world, tmp_path):
+def test_the_next_student_is_not_there_yet(world: World, tmp_path: Path) -> None:
     late = tmp_path / "other"
     collection = world.build("b", folder=late)
     with world.open() as retriever:
@@ -170,11 +172,11 @@ def test_the_next_student_is_not_there_yet(world, tmp_path):
         follows(retriever, collection)
 
 
-def test_gone_without_a_successor(world):
+def test_gone_without_a_successor(world: World) -> None:
     doomed = world.build("a")
     world.swap(doomed)
     with world.open(poll_seconds=3_600) as retriever:
-        world.swap(world.build("b", folder="/nowhere/student"))
+        world.swap(world.build("b", folder=Path("/nowhere/student")))
         world.engine.drop(doomed)
         with pytest.raises(CollectionNotFoundError, match="nowhere") as caught:
             retriever.recommend(TITLES[:1])
@@ -183,7 +185,7 @@ def test_gone_without_a_successor(world):
         assert retriever.recommend(TITLES[:1]).collection == world.names["b"]
 
 
-def test_the_same_student_is_not_loaded_again(world):
+def test_the_same_student_is_not_loaded_again(world: World) -> None:
     with world.open() as retriever:
         vectors = retriever.embed(TITLES)
         world.swap("a2")
@@ -197,10 +199,15 @@ def test_the_same_student_is_not_loaded_again(world):
             retriever.query(vectors, 3)
 
 
-def test_what_is_in_flight_ends_on_the_old_one(world, monkeypatch):
+def test_what_is_in_flight_ends_on_the_old_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     released: list[str] = []
     release = world.engine.release
-    monkeypatch.setattr(world.engine, "release", lambda name: (released.append(name), release(name)))
+
+    def noted(name: str) -> None:
+        released.append(name)
+        release(name)
+
+    monkeypatch.setattr(world.engine, "release", noted)
     right = expected(world, "a", "b")
     a, b = world.names["a"], world.names["b"]
     with world.open() as retriever:
@@ -222,7 +229,7 @@ def test_what_is_in_flight_ends_on_the_old_one(world, monkeypatch):
         assert retriever.status().ending == ()
 
 
-def test_the_old_student_leaves_the_memory(world):
+def test_the_old_student_leaves_the_memory(world: World) -> None:
     world.loads.known.clear()
     with world.open() as retriever:
         with retriever.generation() as old:
@@ -238,7 +245,7 @@ def test_the_old_student_leaves_the_memory(world):
             gc.enable()
 
 
-def test_close_under_readers(world):
+def test_close_under_readers(world: World) -> None:
     retriever = world.open()
     threads = set(threading.enumerate()) - {threading.main_thread()}
     watcher = next(thread for thread in threads if world.alias in thread.name)
@@ -271,43 +278,43 @@ def test_close_under_readers(world):
             ask()
 
 
-def test_close_does_not_wait_for_ever(world, caplog):
+def test_close_does_not_wait_for_ever(world: World, caplog: pytest.LogCaptureFixture) -> None:
     retriever = world.open()
     with retriever.generation():
         retriever.close(wait_seconds=0.1)
     assert "under way" in caplog.text
 
 
-def test_nothing_is_live(world):
+def test_nothing_is_live(world: World) -> None:
     world.alias = "nobody-made-this"
     with pytest.raises(CollectionNotFoundError, match="names no collection yet"):
         world.open()
     assert not [thread for thread in threading.enumerate() if world.alias in thread.name]
 
 
-def test_dropped_while_it_was_loaded(world, monkeypatch):
+def test_dropped_while_it_was_loaded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The alias moves on, and the collection that it named goes, between the look at it and the load."""
     doomed = world.build("a")
     world.swap(doomed)
     load = Generation.load
 
-    def late(engine, target, *args, **kwargs):
+    def late(engine: Engine, target: str, *args: Any, **options: Any) -> Generation:
         if target == doomed and doomed in engine.collections():
             world.swap("b")
             engine.drop(doomed)
-        return load(engine, target, *args, **kwargs)
+        return load(engine, target, *args, **options)
 
     monkeypatch.setattr(Generation, "load", late)
     with world.open() as retriever:
         assert retriever.recommend(TITLES[:1]).collection == world.names["b"]
 
 
-def test_the_engine_is_away(world, monkeypatch, caplog):
+def test_the_engine_is_away(world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     with world.open() as retriever:
         present = world.engine.aliases
         away = EngineUnavailableError("listing aliases: no connection; check that the server runs")
 
-        def fail():
+        def fail() -> None:
             raise away
 
         monkeypatch.setattr(world.engine, "aliases", fail)
@@ -318,9 +325,13 @@ def test_the_engine_is_away(world, monkeypatch, caplog):
         until(lambda: retriever.status().failure is None)
 
 
-def test_a_defect_does_not_end_the_watch(world, caplog):
+def defective(source: str, dimension: int, version: str) -> Student:
+    raise ZeroDivisionError
+
+
+def test_a_defect_does_not_end_the_watch(world: World, caplog: pytest.LogCaptureFixture) -> None:
     with world.open() as retriever:
-        good, retriever._load_student = retriever._load_student, lambda source, dimension, version: 1 / 0
+        good, retriever._load_student = retriever._load_student, defective
         world.swap("b")
         until(lambda: retriever.status().failures > 0)
         # Counted first, told a moment later.
@@ -330,7 +341,7 @@ def test_a_defect_does_not_end_the_watch(world, caplog):
         follows(retriever, world.names["b"])
 
 
-def test_a_student_that_another_machine_shares(world, tmp_path):
+def test_a_student_that_another_machine_shares(world: World, tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path / "home", shared=str(tmp_path / "shared"), threads=1)
     student = world.students["b"]
     name = Path(student.source).name
@@ -341,13 +352,14 @@ def test_a_student_that_another_machine_shares(world, tmp_path):
         world.swap(collection)
         until(lambda: "not on this machine" in (retriever.status().failure or ""))
         assert retriever.recommend(TITLES[:1]).collection == world.names["a"]
+        assert settings.shared is not None
         share_student(SharedStorage(settings.shared, tmp_path), student.source, student.version)
         follows(retriever, collection)
         found = retriever.recommend(TITLES, 5).found
     assert [[hit.keyphrase for hit in hits] for hits in found] == expected(world, "b")[world.names["b"]]
 
 
-def test_ready_queries_belong_together(world):
+def test_ready_queries_belong_together(world: World) -> None:
     with world.open() as retriever:
         collection, student_version, vector = retriever.ready_query(TITLES[0])
         assert (collection, student_version) == (world.names["a"], world.students["a"].version)
@@ -357,7 +369,7 @@ def test_ready_queries_belong_together(world):
         assert {ready.collection for ready in many} == {collection}
 
 
-def test_a_forked_process_is_told(world, monkeypatch):
+def test_a_forked_process_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with world.open() as retriever:
         pid = os.getpid()
         monkeypatch.setattr(os, "getpid", lambda: pid + 1)

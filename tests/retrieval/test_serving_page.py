@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from qdrant_client import QdrantClient
 
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.retrieval.conftest import TITLES, World
 from tests.support.places import ROOT
 
@@ -13,8 +14,11 @@ PAGE = ROOT / "docs" / "serving.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_retriever_of_the_settings(world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_the_retriever_of_the_settings(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     if world.url is None:
+        assert isinstance(world.engine, EmbeddedEngine)
         monkeypatch.setenv("KEYDISTILL_HOME", str(world.engine._root))
     else:
         monkeypatch.setenv("KEYDISTILL_ENGINE", "server")

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,18 @@ import pytest
 
 from keydistill.ingest.filters.shapes import SHAPES, Query
 from keydistill.retrieval import SEARCH_KEY, Generation, TunedSearch, TunedShape, filter_shape
-from keydistill.vectorstore import AnyOf, CollectionInfo, Equals, Filter, Range, SearchParams, keyphrase_filter
+from keydistill.vectorstore import (
+    AnyOf,
+    CollectionInfo,
+    Engine,
+    Equals,
+    Filter,
+    Hit,
+    Range,
+    SearchParams,
+    Vectors,
+    keyphrase_filter,
+)
 from tests.retrieval.conftest import EXACT, TITLES, World
 
 LEAF = keyphrase_filter(category="Home > Lamps")
@@ -34,14 +45,21 @@ def info_of(metadata: dict[str, Any]) -> CollectionInfo:
 class Watched:
     """The engine, and the settings of what was asked of it."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.asked: list[tuple[int, SearchParams | None]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
 
-    def query_batch(self, name, vectors, limit, filters=None, params=None):
+    def query_batch(
+        self,
+        name: str,
+        vectors: Vectors,
+        limit: int,
+        filters: Sequence[Filter | None] | None = None,
+        params: SearchParams | None = None,
+    ) -> list[list[Hit]]:
         self.asked.append((len(vectors), params))
         return self.engine.query_batch(name, vectors, limit, filters, params)
 
@@ -75,21 +93,21 @@ def watched(world: World, collection: str) -> tuple[Watched, Generation]:
         (Filter((Equals("active", True), Equals("site", "us"))), "active + site"),
     ],
 )
-def test_the_shape_of_a_filter(filter, shape):
+def test_the_shape_of_a_filter(filter: Filter | None, shape: str) -> None:
     assert filter_shape(filter) == shape
 
 
-def test_the_order_of_conditions_makes_no_shape():
+def test_the_order_of_conditions_makes_no_shape() -> None:
     conditions = keyphrase_filter(category="A > B", site="us", min_search_volume=5).must
     assert len({filter_shape(Filter(tuple(order))) for order in (conditions, conditions[::-1])}) == 1
 
 
-def test_shapes_of_the_gate_are_told_apart():
+def test_shapes_of_the_gate_are_told_apart() -> None:
     query = Query("1", "shoes", "us", "A > B", "A")
     assert len({filter_shape(shape.filter(query, 10)) for shape in SHAPES}) == len(SHAPES)
 
 
-def test_what_is_written_is_read_again():
+def test_what_is_written_is_read_again() -> None:
     before = tuned("v1")
     values = json.loads(json.dumps(before.as_dict()))
     assert TunedSearch.from_dict(values) == before
@@ -99,7 +117,7 @@ def test_what_is_written_is_read_again():
     assert TunedSearch.of(info_of({"student_version": "v1", SEARCH_KEY: values})) == before
 
 
-def broken() -> Iterator[Any]:
+def broken() -> Iterator[object]:
     yield from ("yes", 7, [], {}, {"format": 1}, {"format": 2, "shapes": {}})
     for change in ({"ef": 0}, {"ef": "many"}, {"ef": None}, {"oversampling": 0.5}, {"exact": 1}, {"recall": True}):
         values = tuned("v1").as_dict()
@@ -113,7 +131,7 @@ def broken() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("values", list(broken()))
-def test_what_cannot_be_read_is_ignored_with_a_warning(values, caplog):
+def test_what_cannot_be_read_is_ignored_with_a_warning(values: object, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert TunedSearch.of(info_of({"student_version": "v1", SEARCH_KEY: values})) is None
     (line,) = caplog.messages
@@ -121,18 +139,18 @@ def test_what_cannot_be_read_is_ignored_with_a_warning(values, caplog):
     assert "keydistill tune --collection c" in line
 
 
-def test_what_was_measured_with_another_student_is_ignored(caplog):
+def test_what_was_measured_with_another_student_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
     metadata = {"student_version": "v2", SEARCH_KEY: tuned("v1").as_dict()}
     assert TunedSearch.of(info_of(metadata)) is None
     assert "measured with student v1" in caplog.text
 
 
-def test_a_collection_that_was_not_tuned_says_nothing(caplog):
+def test_a_collection_that_was_not_tuned_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert TunedSearch.of(info_of({"student_version": "v1"})) is None
     assert caplog.messages == []
 
 
-def test_each_query_is_searched_as_its_shape_asks_for(watched):
+def test_each_query_is_searched_as_its_shape_asks_for(watched: tuple[Watched, Generation]) -> None:
     engine, generation = watched
     titles = TITLES[:6]
     filters = [None, LEAF, SITE, None, Filter((Equals("brand", "x"),)), LEAF]
@@ -153,20 +171,24 @@ def test_each_query_is_searched_as_its_shape_asks_for(watched):
 
 
 @pytest.mark.parametrize("filters", [None, [None] * 3, [None, Filter(), None]])
-def test_queries_that_are_alike_are_one_request(watched, filters):
+def test_queries_that_are_alike_are_one_request(
+    watched: tuple[Watched, Generation], filters: list[Filter | None] | None
+) -> None:
     engine, generation = watched
     generation.recommend(TITLES[:3], 5, filters)
     assert engine.asked == [(3, TUNED["no filter"])]
 
 
-def test_long_lists_are_searched_no_less_than_before(watched):
+def test_long_lists_are_searched_no_less_than_before(watched: tuple[Watched, Generation]) -> None:
     engine, generation = watched
     generation.recommend(TITLES[:1], 11)
     generation.recommend(TITLES[:1], 11, [LEAF])
     assert [params for _, params in engine.asked] == [SearchParams(ef=77, oversampling=3.0), SearchParams(exact=True)]
 
 
-def test_the_caller_overrides_what_was_tuned(world, collection, watched):
+def test_the_caller_overrides_what_was_tuned(
+    world: World, collection: str, watched: tuple[Watched, Generation]
+) -> None:
     engine, generation = watched
     own = SearchParams(ef=5)
     generation.query(generation.embed(TITLES[:2]), 5, [None, LEAF], params=own)
@@ -174,14 +196,14 @@ def test_the_caller_overrides_what_was_tuned(world, collection, watched):
     assert engine.asked == [(2, own), (2, own)]
 
 
-def test_a_filter_too_few_is_refused(watched):
+def test_a_filter_too_few_is_refused(watched: tuple[Watched, Generation]) -> None:
     _, generation = watched
     for filters in ([None, LEAF], [LEAF]):
         with pytest.raises(ValueError, match=r"filters|argument"):
             generation.recommend(TITLES[:3], 5, filters)
 
 
-def test_a_broken_value_does_not_keep_a_collection_from_serving(world, caplog):
+def test_a_broken_value_does_not_keep_a_collection_from_serving(world: World, caplog: pytest.LogCaptureFixture) -> None:
     name = world.build("a")
     world.engine.set_metadata(name, {SEARCH_KEY: {"format": 1, "shapes": {"no filter": {"ef": "all"}}}})
     generation = Generation.load(world.engine, name, world.loads, untuned=EXACT)
@@ -191,7 +213,7 @@ def test_a_broken_value_does_not_keep_a_collection_from_serving(world, caplog):
     world.engine.drop(name)
 
 
-def test_a_live_retriever_takes_new_settings_on_refresh(world):
+def test_a_live_retriever_takes_new_settings_on_refresh(world: World) -> None:
     name = world.build("a")
     world.swap(name)
     with world.open(poll_seconds=3_600, params=None) as retriever:

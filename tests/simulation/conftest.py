@@ -21,7 +21,8 @@ class Written:
     folder: Path
 
     def rows(self, table: str) -> Rows:
-        return pq.read_table(self.folder / f"{table}.parquet").to_pylist()
+        rows: Rows = pq.read_table(self.folder / f"{table}.parquet").to_pylist()
+        return rows
 
     def pairs(self, table: str) -> set[tuple[str, str]]:
         found = pq.read_table(self.folder / f"{table}.parquet", columns=["item_id", "keyphrase"])

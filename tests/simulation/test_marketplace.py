@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ from keydistill.simulation import keyphrases as keyphrases_module
 from keydistill.simulation import marketplace as marketplace_module
 from keydistill.simulation.tables import SCHEMAS
 from keydistill.simulation.wording.catalogue import SLOT, compile_catalogue
+from tests.simulation.conftest import Make, Written
 from tests.support.places import ROOT
 
 TINY = MarketplaceSettings(items=40, keyphrases=120, leaf_categories=5, seed=1)
@@ -25,7 +27,7 @@ def files(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-def test_every_table_has_its_columns_and_rows(market) -> None:
+def test_every_table_has_its_columns_and_rows(market: Written) -> None:
     assert set(market.summary.rows) == set(SCHEMAS)
     assert {path.name for path in market.folder.iterdir()} == {f"{name}.parquet" for name in SCHEMAS} | {
         "simulation.json"
@@ -52,7 +54,7 @@ def _type(arrow: object) -> str:
     )
 
 
-def test_keys_are_unique_and_pairs_exist(market) -> None:
+def test_keys_are_unique_and_pairs_exist(market: Written) -> None:
     items = {row["item_id"] for row in market.rows("items")}
     keyphrases = {row["keyphrase"] for row in market.rows("inventory")}
     assert len(items) == 2_000
@@ -63,7 +65,7 @@ def test_keys_are_unique_and_pairs_exist(market) -> None:
         assert {keyphrase for _, keyphrase in pairs} <= keyphrases
 
 
-def test_manifest_says_how_it_was_made(market) -> None:
+def test_manifest_says_how_it_was_made(market: Written) -> None:
     manifest = json.loads((market.folder / "simulation.json").read_text(encoding="utf-8"))
     assert manifest["settings"]["seed"] == 3
     assert manifest["rows"] == market.summary.rows
@@ -83,12 +85,12 @@ def test_another_process_writes_the_same_bytes(tmp_path: Path, hash_seed: str) -
     assert files(tmp_path / "here") == files(tmp_path / "there")
 
 
-def test_another_seed_writes_other_tables(make) -> None:
+def test_another_seed_writes_other_tables(make: Make) -> None:
     one, other = make("one", seed=1), make("other", seed=2)
     assert all(one.summary.sha256[name] != other.summary.sha256[name] for name in SCHEMAS)
 
 
-def test_a_knob_leaves_the_tables_before_its_stage_alone(make) -> None:
+def test_a_knob_leaves_the_tables_before_its_stage_alone(make: Make) -> None:
     one, other = make("one"), make("other", position_bias=0.0, judge_false_positive_rate=0.5)
     same = {name for name in SCHEMAS if one.summary.sha256[name] == other.summary.sha256[name]}
     assert same == {"items", "inventory", "meanings", "truth", "search_relevance"}
@@ -166,7 +168,7 @@ def test_stages_are_told_in_order(tmp_path: Path) -> None:
         ({"sites": ("US", "US")}, "sites is"),
     ],
 )
-def test_bad_settings_are_refused(knobs: dict[str, object], message: str) -> None:
+def test_bad_settings_are_refused(knobs: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         MarketplaceSettings(**knobs)
     assert message in str(caught.value)
@@ -183,7 +185,7 @@ def test_more_keyphrases_than_the_catalogue_makes_are_refused_at_once(tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_running_dry_is_an_error_that_says_how_far_it_came(make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_dry_is_an_error_that_says_how_far_it_came(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyphrases_module, "word_query", lambda row, *rest: f"thing {row[SLOT['color']]}")
     with pytest.raises(
         InputError, match=r"2,000 keyphrases were asked for, but the catalogue makes about \d\d different"
@@ -191,7 +193,7 @@ def test_running_dry_is_an_error_that_says_how_far_it_came(make, monkeypatch: py
         make(keyphrases=2_000)
 
 
-def test_the_limit_is_what_the_catalogue_can_mean(make) -> None:
+def test_the_limit_is_what_the_catalogue_can_mean(make: Make) -> None:
     possible = compile_catalogue(("US",), 2).meanings()
     assert possible > 100_000
     with pytest.raises(InputError, match=f"about {possible:,} different"):

@@ -8,6 +8,7 @@ import pytest
 
 from keydistill.simulation.truth import matching_pairs
 from keydistill.simulation.wording.catalogue import ABSENT, SLOT, SLOTS
+from tests.simulation.conftest import Make, Written
 
 PLAIN = ("site", "product", "family", "brand", "line", "model", "fit_brand", "fit_line")
 TRAITS = ("color", "size", "capacity", "material", "audience", "condition", "feature")
@@ -21,21 +22,21 @@ def is_relevant(item: dict[str, Any], meaning: dict[str, Any]) -> bool:
     return meaning["fit_model"] is None or meaning["fit_model"] in item["fit_models"]
 
 
-def test_truth_is_complete_and_right_for_sampled_items(market) -> None:
+def test_truth_is_complete_and_right_for_sampled_items(market: Written) -> None:
     items, meanings, truth = market.rows("items"), market.rows("meanings"), market.pairs("truth")
     for item in random.Random(0).sample(items, 60):
         expected = {meaning["keyphrase"] for meaning in meanings if is_relevant(item, meaning)}
         assert {keyphrase for item_id, keyphrase in truth if item_id == item["item_id"]} == expected
 
 
-def test_truth_is_right_for_the_sampled_keyphrases(market) -> None:
+def test_truth_is_right_for_the_sampled_keyphrases(market: Written) -> None:
     items, meanings, truth = market.rows("items"), market.rows("meanings"), market.pairs("truth")
     for meaning in random.Random(1).sample(meanings, 150):
         expected = {item["item_id"] for item in items if is_relevant(item, meaning)}
         assert {item_id for item_id, keyphrase in truth if keyphrase == meaning["keyphrase"]} == expected
 
 
-def test_truth_respects_sites(make) -> None:
+def test_truth_respects_sites(make: Make) -> None:
     market = make(sites=("US", "UK"))
     items = {item["item_id"]: item["site"] for item in market.rows("items")}
     assert set(items.values()) == {"US", "UK"}
@@ -46,7 +47,7 @@ def test_truth_respects_sites(make) -> None:
     assert all((row["site"], row["keyphrase"]) in inventory for row in rows)
 
 
-def test_nearly_all_items_have_a_relevant_keyphrase(market) -> None:
+def test_nearly_all_items_have_a_relevant_keyphrase(market: Written) -> None:
     with_truth = {item_id for item_id, _ in market.pairs("truth")}
     assert len(with_truth) >= 0.99 * market.summary.rows["items"]
 

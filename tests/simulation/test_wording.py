@@ -13,6 +13,7 @@ from keydistill.simulation.wording.catalogue import MOST_CONSTRAINTS, SLOT, comp
 from keydistill.simulation.wording.departments import PRODUCTS
 from keydistill.simulation.wording.domains import DOMAINS
 from keydistill.simulation.wording.vocabulary import FORMS
+from tests.simulation.conftest import Make, Rows, Written
 
 
 def normal(text: str) -> str:
@@ -24,13 +25,13 @@ def words(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("sites", [("US",), ("US", "UK")])
-def test_keyphrases_are_unique_within_their_site_once_normalised(make, sites: tuple[str, ...]) -> None:
+def test_keyphrases_are_unique_within_their_site_once_normalised(make: Make, sites: tuple[str, ...]) -> None:
     rows = make(sites=sites, messy_share=0.5, keyphrases=4_000).rows("inventory")
     assert len(rows) == 4_000
     assert len({(row["site"], normal(row["keyphrase"])) for row in rows}) == 4_000
 
 
-def test_messy_share_gives_normalisation_work(make) -> None:
+def test_messy_share_gives_normalisation_work(make: Make) -> None:
     for share in (0.0, 0.5):
         rows = make(str(share), messy_share=share).rows("inventory")
         odd = np.mean([row["keyphrase"] != normal(row["keyphrase"]) for row in rows])
@@ -38,7 +39,7 @@ def test_messy_share_gives_normalisation_work(make) -> None:
         assert (odd == 0) == (share == 0)
 
 
-def test_volumes_follow_zipf_and_segments_their_ranks(market) -> None:
+def test_volumes_follow_zipf_and_segments_their_ranks(market: Written) -> None:
     rows = sorted(market.rows("inventory"), key=lambda row: -row["search_volume"])
     counts = Counter(row["segment"] for row in rows)
     assert counts == {"head": 80, "torso": 1_520, "tail": 6_400}
@@ -51,11 +52,11 @@ def test_volumes_follow_zipf_and_segments_their_ranks(market) -> None:
     assert least["head"] > least["torso"] > least["tail"] >= 1
 
 
-def test_volume_skew_zero_makes_all_alike(make) -> None:
+def test_volume_skew_zero_makes_all_alike(make: Make) -> None:
     assert len({row["search_volume"] for row in make(volume_skew=0.0).rows("inventory")}) == 1
 
 
-def test_categories_are_those_of_what_is_asked_for(market) -> None:
+def test_categories_are_those_of_what_is_asked_for(market: Written) -> None:
     leaf_of = {product.nouns[0]: product.leaf for product in PRODUCTS}
     leaves_of = defaultdict(set)
     for product in PRODUCTS:
@@ -100,7 +101,7 @@ def test_catalogue_is_as_large_as_promised() -> None:
     assert compile_catalogue(("US",)).meanings() > compile_catalogue(("US",), 3).meanings()
 
 
-def test_keyphrases_ask_for_no_more_than_the_most_constraints(market) -> None:
+def test_keyphrases_ask_for_no_more_than_the_most_constraints(market: Written) -> None:
     traits = ("color", "size", "capacity", "material", "audience", "condition", "feature")
     counts = []
     for row in market.rows("meanings"):
@@ -111,7 +112,7 @@ def test_keyphrases_ask_for_no_more_than_the_most_constraints(market) -> None:
     assert 1.0 < np.mean(counts) < 2.2
 
 
-def test_titles_are_short_and_say_what_the_item_is(market) -> None:
+def test_titles_are_short_and_say_what_the_item_is(market: Written) -> None:
     items = market.rows("items")
     assert max(len(item["title"]) for item in items) <= 80
     said = [
@@ -122,7 +123,7 @@ def test_titles_are_short_and_say_what_the_item_is(market) -> None:
     assert 0.9 < np.mean(said) < 1.0
 
 
-def test_spam_names_only_what_the_item_is_not(make) -> None:
+def test_spam_names_only_what_the_item_is_not(make: Make) -> None:
     pattern = re.compile(r"(?:not for|won't fit|doesn't fit) (.+?)(?: with | w/|$)", re.IGNORECASE)
     found = 0
     for item in make(title_spam_share=1.0, title_filler_share=0.0, title_typo_share=0.0).rows("items"):
@@ -134,14 +135,14 @@ def test_spam_names_only_what_the_item_is_not(make) -> None:
     assert not any(pattern.search(item["title"]) for item in clean)
 
 
-def test_misspellings_and_omissions_have_knobs(make) -> None:
+def test_misspellings_and_omissions_have_knobs(make: Make) -> None:
     known = {
         word for form in make("clean", misspelling_share=0.0).rows("inventory") for word in words(form["keyphrase"])
     }
     spelt = make("spelt", misspelling_share=0.0, seed=6).rows("inventory")
     misspelt = make("misspelt", misspelling_share=0.8, seed=6).rows("inventory")
 
-    def unknown(rows) -> float:
+    def unknown(rows: Rows) -> float:
         return float(np.mean([any(word not in known for word in words(row["keyphrase"])) for row in rows]))
 
     assert unknown(misspelt) > unknown(spelt) + 0.4
@@ -149,12 +150,12 @@ def test_misspellings_and_omissions_have_knobs(make) -> None:
     assert np.mean([len(item["title"]) for item in bare]) < 45
 
 
-def test_word_overlap_is_measurably_wrong(market) -> None:
+def test_word_overlap_is_measurably_wrong(market: Written) -> None:
     """BM25 over the whole inventory, and the plain share of the keyphrase's words, as retrieval baselines."""
     truth = read_truth(market.folder / "truth.parquet")
     texts = [row["keyphrase"] for row in market.rows("inventory")]
     items = market.rows("items")[:300]
-    judged = {item["item_id"]: truth.get(item["item_id"], frozenset()) for item in items}
+    judged: dict[str, set[str]] = {item["item_id"]: truth.get(item["item_id"], set()) for item in items}
     numbers: dict[str, int] = {}
     bags = [[numbers.setdefault(word, len(numbers)) for word in dict.fromkeys(words(text))] for text in texts]
     seen = np.bincount([number for bag in bags for number in bag], minlength=len(numbers))
@@ -179,5 +180,5 @@ def test_word_overlap_is_measurably_wrong(market) -> None:
         assert result.recall < 0.7 * result.best_recall, name
 
 
-def test_slots_are_the_columns_of_meanings(market) -> None:
+def test_slots_are_the_columns_of_meanings(market: Written) -> None:
     assert set(SLOT) <= set(market.rows("meanings")[0])

@@ -12,7 +12,7 @@ from keydistill.storage import SharedStorage
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
+def folder(tmp_path: Path) -> Path:
     made = tmp_path / "made"
     (made / "sub").mkdir(parents=True)
     (made / "a.txt").write_text("first")
@@ -21,7 +21,7 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.fixture(params=["path", "url", "memory"])
-def storage(request, tmp_path) -> SharedStorage:
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> SharedStorage:
     url = {"path": str(tmp_path / "shared"), "url": f"file://{tmp_path}/shared", "memory": f"memory://{tmp_path}"}
     return SharedStorage(url[request.param], tmp_path / "home")
 
@@ -30,14 +30,14 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_what_is_put_is_fetched(storage, folder, tmp_path):
+def test_what_is_put_is_fetched(storage: SharedStorage, folder: Path, tmp_path: Path) -> None:
     assert not storage.has("snapshots/x")
     storage.put_folder(folder, "snapshots/x")
     assert storage.has("snapshots/x")
     assert files(storage.fetch_folder("snapshots/x", tmp_path / "got" / "x")) == files(folder)
 
 
-def test_what_is_there_never_changes(storage, folder, tmp_path):
+def test_what_is_there_never_changes(storage: SharedStorage, folder: Path, tmp_path: Path) -> None:
     storage.put_folder(folder, "x")
     before = files(folder)
     (folder / "a.txt").write_text("other")
@@ -45,7 +45,7 @@ def test_what_is_there_never_changes(storage, folder, tmp_path):
     assert files(storage.fetch_folder("x", tmp_path / "got")) == before
 
 
-def test_two_fetch_at_once(storage, folder, tmp_path):
+def test_two_fetch_at_once(storage: SharedStorage, folder: Path, tmp_path: Path) -> None:
     storage.put_folder(folder, "x")
     threads = [threading.Thread(target=storage.fetch_folder, args=("x", tmp_path / "got")) for _ in range(4)]
     for thread in threads:
@@ -56,7 +56,7 @@ def test_two_fetch_at_once(storage, folder, tmp_path):
     assert [path.name for path in tmp_path.glob(".got*")] == []
 
 
-def test_what_is_not_whole_is_refused(folder, tmp_path):
+def test_what_is_not_whole_is_refused(folder: Path, tmp_path: Path) -> None:
     storage = SharedStorage(str(tmp_path / "shared"), tmp_path / "home")
     storage.put_folder(folder, "x")
     (tmp_path / "shared" / "x" / "a.txt").write_text("furst")
@@ -69,7 +69,7 @@ def test_what_is_not_whole_is_refused(folder, tmp_path):
 
 
 @pytest.mark.parametrize("step", ["put", "fetch"])
-def test_killed_in_the_middle(folder, tmp_path, step):
+def test_killed_in_the_middle(folder: Path, tmp_path: Path, step: str) -> None:
     storage = SharedStorage(str(tmp_path / "shared"), tmp_path / "home")
     if step == "fetch":
         storage.put_folder(folder, "x")
@@ -77,7 +77,7 @@ def test_killed_in_the_middle(folder, tmp_path, step):
 import os, signal
 from pathlib import Path
 from fsspec.implementations.local import LocalFileSystem
-from storage import SharedStorage
+from keydistill.storage import SharedStorage
 original = LocalFileSystem.{step[:3]}_file
 def once(self, a, b, **options):
     if "sub" in a:
@@ -97,7 +97,7 @@ storage.fetch_folder("x", Path({str(tmp_path / "got")!r}))
     assert [path.name for path in tmp_path.glob(".got*")] == []
 
 
-def test_errors_are_one_line_without_secrets(tmp_path):
+def test_errors_are_one_line_without_secrets(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught:
         SharedStorage("nothing://user:secret@host/bucket", tmp_path)
     assert "nothing://host/bucket cannot be reached" in str(caught.value)

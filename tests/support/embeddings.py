@@ -1,8 +1,10 @@
 """Texts to embed, and what holds of the vectors of every runtime."""
 
 import threading
+from collections.abc import Generator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keydistill.encoders import Student, StudentFiles, Vectors
 from keydistill.encoders.runtime import Runtime
@@ -17,9 +19,10 @@ def many_texts(count: int, seed: int = 0) -> list[str]:
     return [" ".join(dice.choice(_WORDS, size=dice.integers(1, 9))) + f" {number}" for number in range(count)]
 
 
-def distances(a: Vectors, b: Vectors) -> np.ndarray:
+def distances(a: Vectors, b: Vectors) -> NDArray[np.float64]:
     """Cosine distance between rows."""
-    return 1 - (a.astype(np.float64) * b).sum(axis=1)
+    similarities: NDArray[np.float64] = (a.astype(np.float64) * b).sum(axis=1)
+    return 1 - similarities
 
 
 def assert_one_vector_per_text(student: Student) -> None:
@@ -54,6 +57,7 @@ def assert_receivers_may_stop(runtime: Runtime, files: StudentFiles) -> None:
     whole = [vectors for _, vectors in runtime.run(batches)]
     stopped = runtime.run(batches)
     next(stopped)
+    assert isinstance(stopped, Generator)
     stopped.close()
     for expected, (_, found) in zip(whole, runtime.run(batches), strict=True):
         np.testing.assert_array_equal(found, expected)

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from keydistill.encoders import Student
 from keydistill.execution import Reindexer
@@ -22,7 +25,7 @@ class Bench:
     engine: Engine
     settings: Settings
 
-    def build(self, inventory: Path, *, swap: bool = True, **settings: object) -> ReindexRun:
+    def build(self, inventory: Path, *, swap: bool = True, **settings: Any) -> ReindexRun:
         """A reindex with other settings."""
         return Reindexer(self.settings.model_copy(update=settings), self.engine).start([inventory], swap=swap)
 
@@ -55,12 +58,12 @@ def report_of(run: ReindexRun) -> GateReport:
     return GateReport.from_dict(run.gate)
 
 
-def only_loads(monkeypatch, *students: Student) -> None:
+def only_loads(monkeypatch: pytest.MonkeyPatch, *students: Student) -> None:
     """Students come from memory: loading them again would take longer than the tests."""
     by_source: dict[tuple[str, int], Student] = {(student.source, student.dimension): student for student in students}
     load = Student.load
 
-    def loaded(source: str, *, dimension: int | None = None, **options: object) -> Student:
+    def loaded(source: str, *, dimension: int | None = None, **options: Any) -> Student:
         for (known, size), student in by_source.items():
             if known == source and dimension in (None, size):
                 return student

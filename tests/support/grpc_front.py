@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import Any, Self
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as wire
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
@@ -20,6 +20,7 @@ from qdrant_client.grpc.collections_service_pb2_grpc import CollectionsServicer,
 from qdrant_client.grpc.points_service_pb2_grpc import PointsServicer, add_PointsServicer_to_server
 from qdrant_client.grpc.qdrant_pb2_grpc import QdrantServicer, add_QdrantServicer_to_server
 from qdrant_client.http.exceptions import UnexpectedResponse
+from qdrant_client.models import PayloadSchemaType
 
 # https://github.com/qdrant/qdrant/blob/master/src/tonic/api/mod.rs maps the same errors the other way.
 _CODES = {
@@ -125,10 +126,10 @@ class _Points(PointsServicer):
     @_answer
     def CreateFieldIndex(self, request: Any, context: Any) -> Any:
         kinds = {
-            wire.FieldType.FieldTypeKeyword: "keyword",
-            wire.FieldType.FieldTypeInteger: "integer",
-            wire.FieldType.FieldTypeFloat: "float",
-            wire.FieldType.FieldTypeBool: "bool",
+            wire.FieldType.FieldTypeKeyword: PayloadSchemaType.KEYWORD,
+            wire.FieldType.FieldTypeInteger: PayloadSchemaType.INTEGER,
+            wire.FieldType.FieldTypeFloat: PayloadSchemaType.FLOAT,
+            wire.FieldType.FieldTypeBool: PayloadSchemaType.BOOL,
         }
         schema = kinds[request.field_type]
         return _updated(self._client.create_payload_index(request.collection_name, request.field_name, schema))
@@ -200,9 +201,9 @@ class GrpcFront:
         self._client = QdrantClient(url=rest_url, check_compatibility=False)
         unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self._server = grpc.server(ThreadPoolExecutor(4), options=unlimited)
-        add_QdrantServicer_to_server(_Root(self._client), self._server)
-        add_CollectionsServicer_to_server(_Collections(self._client), self._server)
-        add_PointsServicer_to_server(_Points(self._client), self._server)
+        add_QdrantServicer_to_server(_Root(self._client), self._server)  # type: ignore[no-untyped-call]
+        add_CollectionsServicer_to_server(_Collections(self._client), self._server)  # type: ignore[no-untyped-call]
+        add_PointsServicer_to_server(_Points(self._client), self._server)  # type: ignore[no-untyped-call]
         self.port: int = self._server.add_insecure_port("127.0.0.1:0")
         self._server.start()
 

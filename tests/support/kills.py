@@ -1,6 +1,6 @@
 """Deaths of a process, as far as one process can have them: at a call that changes something, nothing goes on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 
@@ -50,11 +50,11 @@ class Kills:
         finally:
             self._left = None
 
-    def _watched(self, kind: type, name: str):
+    def _watched(self, kind: type, name: str) -> Callable[..., object]:
         original = getattr(kind, name)
 
         @wraps(original)
-        def watched(*args, **kwargs):
+        def watched(*args: object, **kwargs: object) -> object:
             if self._left is None:
                 return original(*args, **kwargs)
             self._left -= 1

@@ -4,11 +4,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import numpy as np
 
+from keydistill.encoders import Student
 from keydistill.errors import KeydistillError
 from keydistill.execution import Reindexer, Syncer
 from keydistill.ingest.aliases import AliasChanges, Pruning
@@ -17,6 +18,7 @@ from keydistill.runs import ReindexRun, Run, SyncRun, open_store
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore import CollectionInfo, Record, SearchParams
 from keydistill.vectorstore.factory import open_engine
+from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.kills import Killed, Kills
 from tests.support.live_model import MAX_REMOVED_SHARE, points
 from tests.support.stub_students import StubStudent
@@ -133,16 +135,15 @@ class Bench:
     def reader(self) -> LiveRetriever:
         """A service that reads; opened when something is live."""
         if self._reader is None:
-            students = lambda source, dimension, version: StubStudent(source, dimension)  # noqa: E731
             self._reader = LiveRetriever(
-                self._reading, self.settings.alias, students, params=_EXACT, poll_seconds=3_600.0
+                self._reading, self.settings.alias, _student, params=_EXACT, poll_seconds=3_600.0
             )
         return self._reader
 
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()
-        if self.world.url is not None:
+        if isinstance(self.engine, ServerEngine):
             # Past the engine, which refuses to delete what is live: the front is shared.
             for name in self.collections():
                 self.engine._client.delete_collection(name)
@@ -157,3 +158,7 @@ def best_answers(student: str, inventory: str) -> list[str]:
     stub = StubStudent(student)
     scores = stub.embed_keyphrases(texts) @ stub.embed_items([TITLE])[0]
     return [texts[place] for place in np.argsort(-scores)[:LIMIT]]
+
+
+def _student(source: str, dimension: int, version: str) -> Student:
+    return cast(Student, StubStudent(source, dimension))

@@ -11,6 +11,7 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tests.support.wire import (
     not_found,
     query_of,
     record_json,
+    required_filter,
     scored_json,
     shard_config,
     vector_of,
@@ -111,7 +113,8 @@ class Collection:
     def upsert(self, body: Json) -> Json:
         if "batch" in body:
             batch = body["batch"]
-            rows = zip(batch["ids"], batch["vectors"], batch.get("payloads") or [{}] * len(batch["ids"]), strict=True)
+            payloads = batch.get("payloads") or [{}] * len(batch["ids"])
+            rows: Iterable[tuple[Any, Any, Any]] = zip(batch["ids"], batch["vectors"], payloads, strict=True)
         else:
             rows = ((point["id"], point["vector"], point.get("payload")) for point in body["points"])
         points = [edge.Point(id_of(id), vector_of(vector), payload or {}) for id, vector, payload in rows]
@@ -119,12 +122,14 @@ class Collection:
 
     def delete(self, body: Json) -> Json:
         if "filter" in body:
-            return self._update(edge.UpdateOperation.delete_points_by_filter(filter_of(body["filter"])))
+            return self._update(edge.UpdateOperation.delete_points_by_filter(required_filter(body["filter"])))
         return self._update(edge.UpdateOperation.delete_points([id_of(id) for id in body["points"]]))
 
     def set_payload(self, body: Json) -> Json:
         if body.get("filter"):
-            return self._update(edge.UpdateOperation.set_payload_by_filter(filter_of(body["filter"]), body["payload"]))
+            return self._update(
+                edge.UpdateOperation.set_payload_by_filter(required_filter(body["filter"]), body["payload"])
+            )
         return self._update(edge.UpdateOperation.set_payload([id_of(id) for id in body["points"]], body["payload"]))
 
     def query(self, body: Json) -> Json:

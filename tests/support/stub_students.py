@@ -10,7 +10,7 @@ import pytest
 
 from keydistill.encoders import Student, StudentFiles
 from keydistill.errors import StudentError
-from keydistill.progress import NO_PROGRESS
+from keydistill.progress import NO_PROGRESS, Progress
 
 STUDENTS = ("red", "blue")
 _DIMENSION = 16
@@ -34,12 +34,14 @@ class StubStudent:
     def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([len(text.split()) for text in texts], dtype=np.int32)
 
-    def embed_keyphrases(self, keyphrases: Sequence[str], progress=NO_PROGRESS) -> np.ndarray:
+    def embed_keyphrases(self, keyphrases: Sequence[str], progress: Progress = NO_PROGRESS) -> np.ndarray:
         progress.advance(len(keyphrases))
         rows = [self._vector(text) for text in keyphrases]
         return np.array(rows, dtype=np.float32).reshape(len(rows), self.dimension)
 
-    def embed_items(self, titles: Sequence[str], categories=None, progress=NO_PROGRESS) -> np.ndarray:
+    def embed_items(
+        self, titles: Sequence[str], categories: Sequence[str | None] | None = None, progress: Progress = NO_PROGRESS
+    ) -> np.ndarray:
         return self.embed_keyphrases(titles, progress)
 
     def _vector(self, text: str) -> np.ndarray:

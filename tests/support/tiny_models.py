@@ -14,13 +14,10 @@ def make_tiny_student(folder: Path, seed: int = 0, *, width: int = 32, heads: in
 
     torch.manual_seed(seed)
     shutil.copytree(find_model("sentence-transformers/all-MiniLM-L6-v2"), folder)
-    sizes = {
-        "hidden_size": width,
-        "intermediate_size": 2 * width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-    }
-    BertModel(BertConfig(**sizes)).save_pretrained(folder)
+    config = BertConfig(
+        hidden_size=width, intermediate_size=2 * width, num_hidden_layers=layers, num_attention_heads=heads
+    )
+    BertModel(config).save_pretrained(folder)
     pooling = folder / "1_Pooling" / "config.json"
     pooling.write_text(pooling.read_text().replace("384", str(width)))
     assert SentenceTransformer(str(folder)).get_embedding_dimension() == width

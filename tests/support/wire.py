@@ -58,20 +58,26 @@ def wire_id(id: Any) -> int | str:
     return id if isinstance(id, int) else str(id)
 
 
-def filter_of(body: Json) -> edge.Filter | None:
-    if body is None:
-        return None
-    unknown = set(body) - {"must", "should", "must_not"}
+_CLAUSES = ("must", "should", "must_not")
+
+
+def filter_of(body: Json | None) -> edge.Filter | None:
+    return None if body is None else required_filter(body)
+
+
+def required_filter(body: Json) -> edge.Filter:
+    unknown = set(body) - set(_CLAUSES)
     if unknown:
         raise Refusal(400, f"this front does not speak {sorted(unknown)} in filters")
-    return edge.Filter(**{kind: [_condition(item) for item in items] for kind, items in body.items() if items})
+    must, should, must_not = ([_condition(item) for item in body.get(kind) or []] or None for kind in _CLAUSES)
+    return edge.Filter(must=must, should=should, must_not=must_not)
 
 
 def _condition(body: Json) -> Any:
     if "has_id" in body:
         return edge.HasIdCondition({id_of(id) for id in body["has_id"]})
     if "must" in body or "should" in body or "must_not" in body:
-        return filter_of(body)
+        return required_filter(body)
     if body.get("range") is not None:
         bounds = {name: value for name, value in body["range"].items() if value is not None}
         return edge.FieldCondition(body["key"], range=edge.RangeFloat(**bounds))
@@ -79,7 +85,7 @@ def _condition(body: Json) -> Any:
     if "value" in match:
         value = match["value"]
         # The binding takes Python's own True for the integer 1, which no bool field equals; numpy's it knows.
-        known = np.bool_(value) if isinstance(value, bool) else value
+        known: Any = np.bool_(value) if isinstance(value, bool) else value
         return edge.FieldCondition(body["key"], match=edge.MatchValue(known))
     if "any" in match:
         return edge.FieldCondition(body["key"], match=edge.MatchAny(match["any"]))

@@ -1,6 +1,7 @@
 import sys
 import unicodedata
 import uuid
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
@@ -32,11 +33,11 @@ usable_text = st.text(
         ("", ""),
     ],
 )
-def test_ways_to_type_the_same(raw, expected):
+def test_ways_to_type_the_same(raw: str, expected: str) -> None:
     assert normalize_keyphrase(raw) == expected
 
 
-def test_labels_keep_their_case():
+def test_labels_keep_their_case() -> None:
     assert normalize_label("  EBAY\u00a0us ") == "EBAY us"
 
 
@@ -52,7 +53,7 @@ def test_labels_keep_their_case():
         ("caf\ufffd", Reason.BAD_ENCODING),
     ],
 )
-def test_damaged_text_is_refused(normalize, raw, reason):
+def test_damaged_text_is_refused(normalize: Callable[[str], str], raw: str, reason: Reason) -> None:
     with pytest.raises(RejectedValueError) as error:
         normalize(raw)
     assert error.value.reason is reason
@@ -62,7 +63,7 @@ def test_damaged_text_is_refused(normalize, raw, reason):
 @example("ϓ̈")
 @example("\u0345\u0300")
 @example("ﬃ\u200d\u0301İ\u0307")
-def test_normalising_twice_is_normalising_once(raw):
+def test_normalising_twice_is_normalising_once(raw: str) -> None:
     for normalize in (normalize_keyphrase, normalize_label):
         once = normalize(raw)
         assert normalize(once) == once
@@ -70,7 +71,7 @@ def test_normalising_twice_is_normalising_once(raw):
         assert once == " ".join(once.split())
 
 
-def test_every_character_settles():
+def test_every_character_settles() -> None:
     for code in range(sys.maxunicode + 1):
         if code == 0xFFFD or unicodedata.category(chr(code)) in ("Cc", "Cs"):
             continue
@@ -79,12 +80,12 @@ def test_every_character_settles():
 
 
 @given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"])))
-def test_ascii_takes_a_short_cut_to_the_same_result(raw):
+def test_ascii_takes_a_short_cut_to_the_same_result(raw: str) -> None:
     assert normalize_keyphrase(raw) == normalize_keyphrase(raw + "é").removesuffix("é").strip()
 
 
 @given(st.none() | st.text(), st.text())
-def test_point_ids_are_uuid5(site, keyphrase):
+def test_point_ids_are_uuid5(site: str | None, keyphrase: str) -> None:
     try:
         f"{site}{keyphrase}".encode()
     except UnicodeEncodeError:
@@ -92,13 +93,13 @@ def test_point_ids_are_uuid5(site, keyphrase):
     assert point_id(site, keyphrase) == str(uuid.uuid5(NAMESPACE, (site or "") + "\x1f" + keyphrase))
 
 
-def test_point_ids_do_not_change():
+def test_point_ids_do_not_change() -> None:
     # Stored collections hold them.
     assert point_id(None, "red shoes") == "3656763e-4f81-5855-9a67-2a7a5aebbf2a"
     assert point_id("US", "red shoes") == "43c47f6e-d79e-51c3-84e0-44052ae1104c"
     assert text_hash("red shoes") == "61959b3a303f52c5"
 
 
-def test_site_and_keyphrase_do_not_run_into_each_other():
+def test_site_and_keyphrase_do_not_run_into_each_other() -> None:
     assert point_id("a", "b c") != point_id("a b", "c")
     assert point_id(None, "a b") != point_id("a", "b")

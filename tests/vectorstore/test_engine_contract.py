@@ -471,6 +471,8 @@ def site(value: str) -> Filter:
 
 
 def same(one: Record, other: Record) -> bool:
+    assert one.vector is not None
+    assert other.vector is not None
     return (one.id, one.payload) == (other.id, other.payload) and np.array_equal(one.vector, other.vector)
 
 

@@ -1,6 +1,7 @@
 """Swap, roll back, prune, and the log of it."""
 
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,21 +10,23 @@ from keydistill.encoders import Student
 from keydistill.errors import CollectionNotFoundError, CollectionStateError, RunStateError, StudentMismatchError
 from keydistill.execution import Reindexer
 from keydistill.ingest.aliases import AliasChanges, Pruning
-from keydistill.runs import open_store
+from keydistill.runs import AliasChange, ReindexRun, RunStore, open_store, reindex_of
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.inventories import write_inventory
 from tests.support.redis_server import RedisServer
 
+Build = Callable[..., ReindexRun]
+
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with RedisServer(tmp_path_factory.mktemp("redis")) as running:
         yield running
 
 
 @pytest.fixture(params=["file", "redis"])
-def settings(request, tmp_path, tiny_folder, server) -> Settings:
+def settings(request: pytest.FixtureRequest, tmp_path: Path, tiny_folder: Path, server: RedisServer) -> Settings:
     here = {"home": tmp_path / "home", "student": str(tiny_folder), "grace_seconds": 0}
     if request.param == "file":
         return load_settings(**here)
@@ -32,28 +35,36 @@ def settings(request, tmp_path, tiny_folder, server) -> Settings:
 
 
 @pytest.fixture
-def engine(settings):
+def engine(settings: Settings) -> Iterator[EmbeddedEngine]:
     with EmbeddedEngine(settings.home) as engine:
         yield engine
 
 
 @pytest.fixture
-def build(settings, engine, tiny_student, tmp_path, monkeypatch):
+def build(
+    settings: Settings, engine: EmbeddedEngine, tiny_student: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Build:
     monkeypatch.setattr(Student, "load", lambda *_, **__: tiny_student)
     inventory = write_inventory(tmp_path / "inventory.csv", 30)
     return lambda **options: Reindexer(settings, engine).start([inventory], **options)
 
 
 @pytest.fixture
-def changes(settings, engine) -> AliasChanges:
+def changes(settings: Settings, engine: EmbeddedEngine) -> AliasChanges:
     return AliasChanges(settings, engine, open_store(settings))
 
 
 def states(settings: Settings) -> dict[str, str]:
-    return {run.collection: run.state for run in open_store(settings).all()}
+    return {run.collection: run.state for run in reindexes(settings)}
 
 
-def test_a_run_that_was_not_to_be_swapped_is_swapped_in(build, changes, engine, settings):
+def reindexes(settings: Settings) -> list[ReindexRun]:
+    return [reindex_of(run) for run in open_store(settings).all()]
+
+
+def test_a_run_that_was_not_to_be_swapped_is_swapped_in(
+    build: Build, changes: AliasChanges, engine: EmbeddedEngine, settings: Settings
+) -> None:
     first, second = build(), build(swap=False)
     assert changes.swap(second.id, "looks good").state == "live"
     assert engine.aliases() == {"keyphrases": second.collection}
@@ -64,7 +75,9 @@ def test_a_run_that_was_not_to_be_swapped_is_swapped_in(build, changes, engine, 
         changes.swap(first.id)
 
 
-def test_rollback_goes_to_what_was_live_before_and_back(build, changes, engine, settings):
+def test_rollback_goes_to_what_was_live_before_and_back(
+    build: Build, changes: AliasChanges, engine: EmbeddedEngine, settings: Settings
+) -> None:
     first, second, third = build(), build(), build()
     assert changes.rollback(why="worse").collection == second.collection
     assert engine.aliases() == {"keyphrases": second.collection}
@@ -73,7 +86,7 @@ def test_rollback_goes_to_what_was_live_before_and_back(build, changes, engine, 
     assert states(settings) == {first.collection: "live", second.collection: "retired", third.collection: "retired"}
 
 
-def test_the_history_says_who_when_from_to_and_why(build, changes, settings):
+def test_the_history_says_who_when_from_to_and_why(build: Build, changes: AliasChanges, settings: Settings) -> None:
     first, second = build(), build()
     changes.rollback(why="worse")
     history = open_store(settings).history()
@@ -85,7 +98,9 @@ def test_the_history_says_who_when_from_to_and_why(build, changes, settings):
     assert all("@" in each.by and each.at and each.run for each in history)
 
 
-def test_no_rollback_to_what_cannot_be_read(build, changes, engine, settings, tiny_folder, tmp_path):
+def test_no_rollback_to_what_cannot_be_read(
+    build: Build, changes: AliasChanges, engine: EmbeddedEngine, settings: Settings, tiny_folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(CollectionNotFoundError, match="no earlier collection to go back to"):
         changes.rollback()
     first = build()
@@ -111,7 +126,9 @@ def test_no_rollback_to_what_cannot_be_read(build, changes, engine, settings, ti
     assert engine.aliases() == {"keyphrases": second.collection}
 
 
-def test_prune_keeps_what_is_needed(build, changes, engine, settings):
+def test_prune_keeps_what_is_needed(
+    build: Build, changes: AliasChanges, engine: EmbeddedEngine, settings: Settings
+) -> None:
     runs = [build() for _ in range(4)]
     ready = build(swap=False)
     elsewhere = Reindexer(settings.model_copy(update={"alias": "other"}), engine).start(
@@ -137,7 +154,7 @@ def test_prune_keeps_what_is_needed(build, changes, engine, settings):
         changes.rollback(runs[0].collection)
 
 
-def test_grace_time_protects_from_every_prune(build, engine, settings):
+def test_grace_time_protects_from_every_prune(build: Build, engine: EmbeddedEngine, settings: Settings) -> None:
     first, second = build(), build()
     patient = Pruning(settings.model_copy(update={"grace_seconds": 3_600}), engine, open_store(settings))
     plan = patient.prune(keep=0)
@@ -147,20 +164,22 @@ def test_grace_time_protects_from_every_prune(build, engine, settings):
         engine.drop(second.collection)
 
 
-def test_killed_between_the_swap_and_its_line_in_the_log(build, settings, engine, monkeypatch):
+def test_killed_between_the_swap_and_its_line_in_the_log(
+    build: Build, settings: Settings, engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Killed(BaseException):
         pass
 
     store_type = type(open_store(settings))
 
-    def killed(self, change):
+    def killed(self: RunStore, change: AliasChange) -> None:
         raise Killed
 
     monkeypatch.setattr(store_type, "note", killed)
     with pytest.raises(Killed):
         build()
     monkeypatch.undo()
-    (run,) = open_store(settings).all()
+    (run,) = reindexes(settings)
     assert engine.aliases() == {"keyphrases": run.collection}
     assert open_store(settings).history() == []
     assert Reindexer(settings, engine).resume(run.id).state == "live"
@@ -168,7 +187,14 @@ def test_killed_between_the_swap_and_its_line_in_the_log(build, settings, engine
 
 
 @pytest.mark.parametrize("when", ["note", "update"])
-def test_a_run_killed_right_after_its_swap_is_not_swapped_in_again(build, changes, engine, settings, monkeypatch, when):
+def test_a_run_killed_right_after_its_swap_is_not_swapped_in_again(
+    build: Build,
+    changes: AliasChanges,
+    engine: EmbeddedEngine,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+) -> None:
     class Killed(BaseException):
         pass
 
@@ -176,7 +202,7 @@ def test_a_run_killed_right_after_its_swap_is_not_swapped_in_again(build, change
     store_type = type(open_store(settings))
     original = getattr(store_type, when)
 
-    def killing(self, *args):
+    def killing(self: RunStore, *args: object) -> object:
         # From the moment on when the alias has moved.
         if engine.aliases()["keyphrases"] != first.collection:
             raise Killed
@@ -186,7 +212,7 @@ def test_a_run_killed_right_after_its_swap_is_not_swapped_in_again(build, change
     with pytest.raises(Killed):
         build()
     monkeypatch.setattr(store_type, when, original)
-    second = next(run for run in open_store(settings).all() if run.id != first.id)
+    second = next(run for run in reindexes(settings) if run.id != first.id)
     assert (second.state, engine.aliases()["keyphrases"]) == ("ready", second.collection)
     # Somebody sees that it is bad before anybody takes the run up again.
     assert changes.rollback(why="worse").id == first.id
@@ -201,7 +227,9 @@ def test_a_run_killed_right_after_its_swap_is_not_swapped_in_again(build, change
     ]
 
 
-def test_what_is_gone_does_not_count_among_those_that_prune_keeps(build, changes, engine, settings):
+def test_what_is_gone_does_not_count_among_those_that_prune_keeps(
+    build: Build, changes: AliasChanges, engine: EmbeddedEngine, settings: Settings
+) -> None:
     first, second, third = build(), build(), build()
     changes.rollback(first.collection)
     engine.drop(third.collection)
@@ -210,7 +238,9 @@ def test_what_is_gone_does_not_count_among_those_that_prune_keeps(build, changes
     assert changes.rollback().id == second.id
 
 
-def test_a_rollback_while_a_build_goes_on_is_not_undone_by_it(build, changes, engine):
+def test_a_rollback_while_a_build_goes_on_is_not_undone_by_it(
+    build: Build, changes: AliasChanges, engine: EmbeddedEngine
+) -> None:
     first = build()
     build()
     third = build(swap=False)

@@ -1,7 +1,7 @@
 """The log of an alias while syncs move it too, and after processes that were killed before they could write it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +10,13 @@ from keydistill.encoders import Student
 from keydistill.execution import Reindexer, Syncer
 from keydistill.ingest.aliases import AliasChanges, Pruning
 from keydistill.ingest.aliases.history import AliasHistory
-from keydistill.runs import open_store
+from keydistill.runs import open_store, reindex_of
 from keydistill.runs.file_store import FileRunStore
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
+
+OpenHistory = Callable[[], AliasHistory]
+WriteInventory = Callable[[int], list[Path]]
 
 
 class Killed(BaseException):
@@ -21,28 +24,28 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def settings(tmp_path, tiny_folder) -> Settings:
+def settings(tmp_path: Path, tiny_folder: Path) -> Settings:
     return load_settings(home=tmp_path / "home", student=str(tiny_folder))
 
 
 @pytest.fixture
-def engine(settings) -> Iterator[EmbeddedEngine]:
+def engine(settings: Settings) -> Iterator[EmbeddedEngine]:
     with EmbeddedEngine(settings.home) as engine:
         yield engine
 
 
 @pytest.fixture(autouse=True)
-def one_student(tiny_student, monkeypatch):
+def one_student(tiny_student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Student, "load", lambda *_, **__: tiny_student)
 
 
 @pytest.fixture
-def history(settings, engine):
+def history(settings: Settings, engine: EmbeddedEngine) -> OpenHistory:
     return lambda: AliasHistory(engine, open_store(settings), settings.alias)
 
 
 @pytest.fixture
-def inventory(tmp_path):
+def inventory(tmp_path: Path) -> WriteInventory:
     def write(first: int) -> list[Path]:
         path = tmp_path / f"from-{first}.jsonl"
         rows = [{"keyphrase": f"phrase {number}"} for number in range(first, first + 30)]
@@ -55,30 +58,32 @@ def inventory(tmp_path):
 class Syncing:
     """Progress during which a sync goes through, while a collection is verified."""
 
-    def __init__(self, settings, engine, files) -> None:
+    def __init__(self, settings: Settings, engine: EmbeddedEngine, files: list[Path]) -> None:
         self.sync = Syncer(settings, engine)
         self.files = files
 
-    def start(self, step, total, unit):
+    def start(self, step: str, total: int | None, unit: str) -> None:
         if step == "verify" and self.sync.run is None:
             self.sync.start(self.files)
 
-    def advance(self, count):
+    def advance(self, count: int) -> None:
         pass
 
 
-def moves(history) -> list[tuple[str, str | None, str | None]]:
+def moves(history: OpenHistory) -> list[tuple[str, str | None, str | None]]:
     """Oldest first."""
     return [(change.action, change.before, change.after) for change in reversed(history().changes())]
 
 
-def test_a_swap_names_what_a_sync_had_put_live_meanwhile(settings, engine, inventory, history):
+def test_a_swap_names_what_a_sync_had_put_live_meanwhile(
+    settings: Settings, engine: EmbeddedEngine, inventory: WriteInventory, history: OpenHistory
+) -> None:
     first = Reindexer(settings, engine).start(inventory(0))
     second = Reindexer(settings, engine, Syncing(settings, engine, inventory(1))).start(inventory(0))
     store = open_store(settings)
-    synced = store.load(first.id).collection
+    synced = reindex_of(store.load(first.id)).collection
     assert synced != first.collection
-    now = store.load(second.id).collection
+    now = reindex_of(store.load(second.id)).collection
     assert moves(history) == [
         ("swap", None, first.collection),
         ("sync", first.collection, synced),
@@ -90,24 +95,37 @@ def test_a_swap_names_what_a_sync_had_put_live_meanwhile(settings, engine, inven
     assert AliasChanges(settings, engine, store).rollback().collection == synced
 
 
-def test_killed_right_after_the_swap_it_resumes_to_the_same_line(settings, engine, inventory, history, monkeypatch):
+def test_killed_right_after_the_swap_it_resumes_to_the_same_line(
+    settings: Settings,
+    engine: EmbeddedEngine,
+    inventory: WriteInventory,
+    history: OpenHistory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     first = Reindexer(settings, engine).start(inventory(0))
     reindexer = Reindexer(settings, engine, Syncing(settings, engine, inventory(1)))
     killed = _killed_after(monkeypatch, "note", 2)
     with pytest.raises(Killed):
         reindexer.start(inventory(0))
     killed()
-    synced = open_store(settings).load(first.id).collection
+    synced = reindex_of(open_store(settings).load(first.id)).collection
     live = engine.aliases()[settings.alias]
     assert moves(history)[-1] == ("swap", synced, live)
     assert history().candidates() == [synced]
+    assert reindexer.run is not None
     Reindexer(settings, engine).resume(reindexer.run.id)
     last = history().written()[0]
     assert (last.before, last.after) == (synced, live)
     assert len(history().written()) == 3
 
 
-def test_a_rollback_killed_before_its_line_can_be_rolled_back(settings, engine, inventory, history, monkeypatch):
+def test_a_rollback_killed_before_its_line_can_be_rolled_back(
+    settings: Settings,
+    engine: EmbeddedEngine,
+    inventory: WriteInventory,
+    history: OpenHistory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     first = Reindexer(settings, engine).start(inventory(0))
     second = Reindexer(settings, engine).start(inventory(0))
     store = open_store(settings)
@@ -126,21 +144,27 @@ def test_a_rollback_killed_before_its_line_can_be_rolled_back(settings, engine, 
     assert {run.id: run.state for run in store.all()} == {first.id: "retired", second.id: "live"}
 
 
-def test_a_rollback_killed_once_it_has_caught_up_can_be_repeated(settings, engine, inventory, history, monkeypatch):
+def test_a_rollback_killed_once_it_has_caught_up_can_be_repeated(
+    settings: Settings,
+    engine: EmbeddedEngine,
+    inventory: WriteInventory,
+    history: OpenHistory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     first = Reindexer(settings, engine).start(inventory(0))
     Reindexer(settings, engine).start(inventory(0))
     Syncer(settings, engine).start(inventory(1))
     store = open_store(settings)
     original = EmbeddedEngine.swap_alias
 
-    def killing(self, *_):
+    def killing(self: EmbeddedEngine, *_: object) -> None:
         raise Killed
 
     monkeypatch.setattr(EmbeddedEngine, "swap_alias", killing)
     with pytest.raises(Killed):
         AliasChanges(settings, engine, store).rollback()
     monkeypatch.setattr(EmbeddedEngine, "swap_alias", original)
-    copy = store.load(first.id).collection
+    copy = reindex_of(store.load(first.id)).collection
     assert copy != first.collection
     assert history().candidates() == [copy]
     assert Pruning(settings, engine, store).plan().keep[copy] == "kept for a rollback"
@@ -148,8 +172,12 @@ def test_a_rollback_killed_once_it_has_caught_up_can_be_repeated(settings, engin
 
 
 def test_a_sync_killed_before_its_line_leaves_readers_their_grace_time(
-    settings, engine, inventory, history, monkeypatch
-):
+    settings: Settings,
+    engine: EmbeddedEngine,
+    inventory: WriteInventory,
+    history: OpenHistory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     first = Reindexer(settings, engine).start(inventory(0))
     killed = _killed_after(monkeypatch, "note", 1)
     syncer = Syncer(settings, engine)
@@ -160,6 +188,7 @@ def test_a_sync_killed_before_its_line_leaves_readers_their_grace_time(
     live = engine.aliases()[settings.alias]
     assert moves(history)[-1] == ("sync", first.collection, live)
     assert "used until" in Pruning(settings, engine, store).plan(keep=0).keep[first.collection]
+    assert syncer.run is not None
     Syncer(settings, engine).resume(syncer.run.id)
     assert history().candidates() == []
     third = Reindexer(settings, engine).start(inventory(1))
@@ -167,12 +196,12 @@ def test_a_sync_killed_before_its_line_leaves_readers_their_grace_time(
     assert len(history().written()) == 3
 
 
-def _killed_after(monkeypatch, method: str, calls: int):
+def _killed_after(monkeypatch: pytest.MonkeyPatch, method: str, calls: int) -> Callable[[], None]:
     """Kill the process before the store does `method` for so manieth time; returns what ends that."""
     original = getattr(FileRunStore, method)
     left = [calls]
 
-    def killing(self, *args):
+    def killing(self: FileRunStore, *args: object) -> object:
         left[0] -= 1
         if not left[0]:
             raise Killed

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from qdrant_edge import EdgeShard
 
 import keydistill.ingest.gate.measures
 import keydistill.vectorstore.edge.engine
@@ -37,13 +39,13 @@ _LONG = settings(
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory) -> Iterator[FrontProcess]:
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
     with FrontProcess(tmp_path_factory.mktemp("front"), "--optimize-delay", "0") as process:
         yield process
 
 
 @pytest.fixture(params=["embedded", "server"])
-def machine(request, tmp_path, monkeypatch) -> type[LiveMachine]:
+def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[LiveMachine]:
     stub_students.install(monkeypatch)
     # In this process: thirty points are optimised in less time than a process takes to start.
     monkeypatch.setattr(keydistill.vectorstore.edge.engine, "optimize_in_child", _optimize)
@@ -56,18 +58,18 @@ def machine(request, tmp_path, monkeypatch) -> type[LiveMachine]:
     return type("Machine", (LiveMachine,), {"world": world})
 
 
-def _optimize(folder) -> None:
-    shard = keydistill.vectorstore.edge.engine.edge.EdgeShard.load(str(folder))
+def _optimize(folder: Path) -> None:
+    shard = EdgeShard.load(str(folder))
     shard.optimize()
     shard.flush()
     shard.close()
 
 
-def test_whatever_happens_in_whatever_order(machine):
+def test_whatever_happens_in_whatever_order(machine: type[LiveMachine]) -> None:
     run_state_machine_as_test(machine, settings=_QUICK)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(0)
-def test_whatever_happens_for_long(machine):
+def test_whatever_happens_for_long(machine: type[LiveMachine]) -> None:
     run_state_machine_as_test(machine, settings=_LONG)

@@ -1,7 +1,10 @@
 """Verification: what a collection lacks is found, whatever it is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from keydistill.encoders import Student
@@ -12,7 +15,7 @@ from keydistill.ingest.collection.points import PAYLOAD_INDEXES, payloads
 from keydistill.ingest.collection.verification import METADATA_KEYS, verify
 from keydistill.ingest.snapshot.profiles import profile
 from keydistill.ingest.snapshot.snapshot import Snapshot
-from keydistill.vectorstore import Equals, Filter, PointBatch
+from keydistill.vectorstore import CollectionSpec, Engine, Equals, Filter, PointBatch
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.front_process import FrontProcess
 from tests.support.gate_bench import Bench, losing, only_loads, open_bench
@@ -22,36 +25,46 @@ ROWS = 300
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory) -> Iterator[FrontProcess]:
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
     with FrontProcess(tmp_path_factory.mktemp("front")) as process:
         yield process
 
 
 @pytest.fixture(params=["embedded", "server"])
-def bench(request, tmp_path, front, tiny_folder, tiny_student, monkeypatch) -> Iterator[Bench]:
+def bench(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    front: FrontProcess,
+    tiny_folder: Path,
+    tiny_student: Student,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Bench]:
     only_loads(monkeypatch, tiny_student)
     with open_bench(request.param, tmp_path / "home", front.url, str(tiny_folder)) as opened:
         yield opened
 
 
 @pytest.fixture
-def inventory(tmp_path):
+def inventory(tmp_path: Path) -> Path:
     return write_inventory(tmp_path / "inventory.csv", ROWS)
 
 
-def upserting(bench: Bench, monkeypatch, change) -> None:
+Change = Callable[[Engine, str, PointBatch], None]
+
+
+def upserting(bench: Bench, monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
     """Every batch is written, then damaged by `change(engine, name, points)`."""
     kind = type(bench.engine)
     upsert = kind.upsert
 
-    def damaged(self, name: str, points: PointBatch) -> None:
+    def damaged(self: Engine, name: str, points: PointBatch) -> None:
         upsert(self, name, points)
         change(self, name, points)
 
     monkeypatch.setattr(kind, "upsert", damaged)
 
 
-def test_what_is_verified_is_in_the_report(bench, inventory):
+def test_what_is_verified_is_in_the_report(bench: Bench, inventory: Path) -> None:
     report = bench.build(inventory).report
     assert report["points"] == report["rows_read_back"] == ROWS
     assert report["filters_counted"] > 20
@@ -59,7 +72,9 @@ def test_what_is_verified_is_in_the_report(bench, inventory):
 
 
 @pytest.mark.parametrize("reference", ["tiny_student", pytest.param("student", marks=pytest.mark.slow)])
-def test_what_one_runtime_built_passes_where_another_verifies(request, tmp_path, inventory, monkeypatch, reference):
+def test_what_one_runtime_built_passes_where_another_verifies(
+    request: pytest.FixtureRequest, tmp_path: Path, inventory: Path, monkeypatch: pytest.MonkeyPatch, reference: str
+) -> None:
     pytest.importorskip("openvino")
     torch_student = request.getfixturevalue(reference)
     built = Student.load(torch_student.source, runtime="openvino-bf16", cache=tmp_path / "runtimes")
@@ -72,7 +87,9 @@ def test_what_one_runtime_built_passes_where_another_verifies(request, tmp_path,
     assert report["largest_cosine_distance"] < TOLERANCE
 
 
-def test_one_in_a_hundred_points_missing_is_found(bench, inventory, monkeypatch):
+def test_one_in_a_hundred_points_missing_is_found(
+    bench: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upserting(bench, monkeypatch, lambda engine, name, points: engine.delete(name, points.ids[::100]))
     with pytest.raises(VerificationError, match=r"has points 297, its snapshot says 300"):
         bench.build(inventory)
@@ -80,21 +97,21 @@ def test_one_in_a_hundred_points_missing_is_found(bench, inventory, monkeypatch)
     assert bench.live is None
 
 
-def test_missing_points_are_found_also_where_the_count_is_right(bench, inventory, monkeypatch, tiny_student):
-    def replace(engine, name, points):
+def test_missing_points_are_found_also_where_the_count_is_right(
+    bench: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch, tiny_student: Student
+) -> None:
+    def replace(engine: Engine, name: str, points: PointBatch) -> None:
         engine.delete(name, points.ids[::100])
         strangers = [f"00000000-0000-4000-8000-{number:012}" for number in range(len(points.ids[::100]))]
-        kind.upsert.__wrapped__(engine, name, PointBatch(strangers, points.vectors[::100], points.payloads[::100]))
+        upsert(engine, name, PointBatch(strangers, points.vectors[::100], points.payloads[::100]))
 
-    kind = type(bench.engine)
-    original = kind.upsert
+    upsert = type(bench.engine).upsert
     upserting(bench, monkeypatch, replace)
-    kind.upsert.__wrapped__ = original
     with pytest.raises(VerificationError, match=r"lacks 3 rows of part 0, '.*' among them"):
         bench.build(inventory)
 
 
-def test_a_broken_filter_index_is_found(bench, inventory, monkeypatch):
+def test_a_broken_filter_index_is_found(bench: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where an index lost points: they are read by their ids with whole payloads, and no filter finds them."""
     kind = type(bench.engine)
     count = kind.count
@@ -104,7 +121,7 @@ def test_a_broken_filter_index_is_found(bench, inventory, monkeypatch):
     assert bench.live is None
 
 
-def test_an_index_of_another_type_is_found(bench, inventory, monkeypatch):
+def test_an_index_of_another_type_is_found(bench: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from keydistill.ingest.collection import points
 
     monkeypatch.setattr(points, "PAYLOAD_INDEXES", {**PAYLOAD_INDEXES, "search_volume": "keyword"})
@@ -113,12 +130,14 @@ def test_an_index_of_another_type_is_found(bench, inventory, monkeypatch):
 
 
 @pytest.mark.parametrize("key", METADATA_KEYS)
-def test_metadata_that_readers_need_is_there(key, tmp_path, tiny_folder, tiny_student, inventory, monkeypatch):
+def test_metadata_that_readers_need_is_there(
+    key: str, tmp_path: Path, tiny_folder: Path, tiny_student: Student, inventory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     only_loads(monkeypatch, tiny_student)
     with open_bench("embedded", tmp_path / "home", "", str(tiny_folder)) as bench:
         create = EmbeddedEngine.create
 
-        def forgetful(self, name, spec, metadata):
+        def forgetful(self: EmbeddedEngine, name: str, spec: CollectionSpec, metadata: Mapping[str, Any]) -> None:
             create(self, name, spec, {each: value for each, value in metadata.items() if each != key})
 
         monkeypatch.setattr(EmbeddedEngine, "create", forgetful)
@@ -126,7 +145,9 @@ def test_metadata_that_readers_need_is_there(key, tmp_path, tiny_folder, tiny_st
             bench.build(inventory)
 
 
-def test_a_collection_that_is_not_ready_is_not_verified(bench, inventory, monkeypatch, tiny_student):
+def test_a_collection_that_is_not_ready_is_not_verified(
+    bench: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch, tiny_student: Student
+) -> None:
     run = bench.build(inventory)
     snapshot = Snapshot.open(bench.store.folder(run.id) / "snapshot")
     from dataclasses import replace
@@ -137,7 +158,7 @@ def test_a_collection_that_is_not_ready_is_not_verified(bench, inventory, monkey
         verify(run, snapshot, bench.engine, tiny_student)
 
 
-def test_counts_of_the_snapshot_are_those_of_the_engine(bench, inventory):
+def test_counts_of_the_snapshot_are_those_of_the_engine(bench: Bench, inventory: Path) -> None:
     """The two ways to count agree for every shape, and for fields that only this inventory has."""
     run = bench.build(inventory, payload_indexes={"brand": "keyword"})
     snapshot = Snapshot.open(bench.store.folder(run.id) / "snapshot")
@@ -152,13 +173,11 @@ def test_counts_of_the_snapshot_are_those_of_the_engine(bench, inventory):
     assert min(counted) > 0
 
 
-def test_a_bool_is_no_number():
+def test_a_bool_is_no_number() -> None:
     rows, fields = profile_rows()
     named = [NamedFilter("new", Filter((Equals("new", value),))) for value in (True, 1)]
     assert passing(rows, fields, named).tolist() == [1, 1]
 
 
-def profile_rows():
-    import pyarrow as pa
-
+def profile_rows() -> tuple[pa.Table, list[dict[str, object]]]:
     return pa.table({"site": ["US", "US"]}), [{"new": True}, {"new": [1, 2]}]

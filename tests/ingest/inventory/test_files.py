@@ -1,6 +1,7 @@
 import gzip
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from keydistill.errors import InputChangedError, InputError
-from keydistill.ingest.inventory import check_inventory
-from keydistill.progress import NO_PROGRESS
+from keydistill.ingest.inventory import InventoryReport, check_inventory
+from keydistill.progress import NO_PROGRESS, Progress
 from tests.support.heard_progress import HeardProgress
 
 
@@ -21,7 +22,7 @@ class Limits:
     memory_mb: int = 64
 
 
-def check(*files: Path, progress=NO_PROGRESS):
+def check(*files: Path, progress: Progress = NO_PROGRESS) -> InventoryReport:
     return check_inventory(files, Limits(), progress=progress)
 
 
@@ -33,7 +34,7 @@ def refuses(path: Path, message: str) -> None:
 
 
 @pytest.fixture
-def parquet(tmp_path) -> Path:
+def parquet(tmp_path: Path) -> Path:
     path = tmp_path / "inventory.parquet"
     pq.write_table(
         pa.table({"keyphrase": [f"keyphrase number {n}" for n in range(50_000)]}), path, row_group_size=10_000
@@ -73,13 +74,13 @@ def parquet(tmp_path) -> Path:
         ("a.csv.zst", b"x", "unknown extension"),
     ],
 )
-def test_a_file_that_is_not_what_it_should_be(tmp_path, name, content, message):
+def test_a_file_that_is_not_what_it_should_be(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     refuses(path, message)
 
 
-def test_no_such_file(tmp_path):
+def test_no_such_file(tmp_path: Path) -> None:
     refuses(tmp_path / "a.csv", "does not exist")
     (tmp_path / "b.csv").mkdir()
     refuses(tmp_path / "b.csv", "is a folder")
@@ -92,7 +93,7 @@ def test_no_such_file(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(tmp_path):
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("keyphrase\na\n")
     path.chmod(0)
@@ -100,7 +101,7 @@ def test_a_file_that_may_not_be_read(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.999])
-def test_a_truncated_file(tmp_path, parquet, kept):
+def test_a_truncated_file(tmp_path: Path, parquet: Path, kept: float) -> None:
     whole = parquet.read_bytes()
     parquet.write_bytes(whole[: int(len(whole) * kept)])
     refuses(parquet, "truncated or damaged")
@@ -110,7 +111,7 @@ def test_a_truncated_file(tmp_path, parquet, kept):
     refuses(path, "gzip data is truncated or damaged")
 
 
-def test_a_damaged_parquet_page(parquet):
+def test_a_damaged_parquet_page(parquet: Path) -> None:
     whole = bytearray(parquet.read_bytes())
     middle = len(whole) // 2
     whole[middle : middle + 2_000] = b"\xff" * 2_000
@@ -129,19 +130,19 @@ def test_a_damaged_parquet_page(parquet):
         ({"other": pa.array(["a"])}, "no column 'keyphrase'; found: other"),
     ],
 )
-def test_parquet_columns_that_cannot_be_used(tmp_path, column, message):
+def test_parquet_columns_that_cannot_be_used(tmp_path: Path, column: dict[str, pa.Array], message: str) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table(column), path)
     refuses(path, message)
 
 
-def test_the_same_parquet_column_twice(tmp_path):
+def test_the_same_parquet_column_twice(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["keyphrase", "keyphrase"]), path)
     refuses(path, "column 'keyphrase' more than once")
 
 
-def test_gzip_reads_the_same(tmp_path):
+def test_gzip_reads_the_same(tmp_path: Path) -> None:
     text = b"keyphrase,site\nred shoes,US\nblue,\n"
     (tmp_path / "a.csv").write_bytes(text)
     # Two members, as `cat a.gz b.gz` makes them.
@@ -174,7 +175,9 @@ def rewrite(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [append, truncate, replace, rewrite, Path.unlink])
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "jsonl", "parquet"])
-def test_a_file_that_changes_under_the_reader(tmp_path, parquet, change, suffix):
+def test_a_file_that_changes_under_the_reader(
+    tmp_path: Path, parquet: Path, change: Callable[[Path], object], suffix: str
+) -> None:
     path = tmp_path / f"inventory.{suffix}"
     if suffix != "parquet":
         form = '{{"keyphrase": "keyphrase number {}"}}\n' if suffix == "jsonl" else "keyphrase number {}\n"
@@ -192,7 +195,7 @@ def test_a_file_that_changes_under_the_reader(tmp_path, parquet, change, suffix)
         check(path, progress=HeardProgress(change_once))
 
 
-def test_nothing_is_left_behind(tmp_path, monkeypatch):
+def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))

@@ -1,17 +1,20 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keydistill.ingest.collection.points import payloads
 from keydistill.ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
-from keydistill.ingest.snapshot.changes import ChangeCounts, compare
+from keydistill.ingest.snapshot.changes import ChangeCounts, SnapshotChanges, compare
 
 SETTINGS = SnapshotSettings(part_rows=7, max_reject_share=0.5, max_keyphrase_chars=200, memory_mb=64)
 
+Row = dict[str, Any]
 
-def snapshot(folder: Path, rows: list[dict]) -> Snapshot:
+
+def snapshot(folder: Path, rows: list[Row]) -> Snapshot:
     folder.mkdir(parents=True)
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -26,7 +29,7 @@ def content(snapshot: Snapshot) -> dict[str, str]:
     return found
 
 
-def applied(before: dict[str, str], changes) -> dict[str, str]:
+def applied(before: dict[str, str], changes: SnapshotChanges) -> dict[str, str]:
     after = dict(before)
     for rows in changes.written():
         ids = rows.column("point_id").to_pylist()
@@ -37,11 +40,11 @@ def applied(before: dict[str, str], changes) -> dict[str, str]:
     return after
 
 
-def row(number: int, **fields) -> dict:
+def row(number: int, **fields: object) -> Row:
     return {"keyphrase": f"phrase number {number}", "site": "US", "search_volume": number, **fields}
 
 
-def test_counts_say_what_becomes_of_each_row(tmp_path):
+def test_counts_say_what_becomes_of_each_row(tmp_path: Path) -> None:
     old = snapshot(tmp_path / "old", [row(number) for number in range(20)])
     new = snapshot(
         tmp_path / "new",
@@ -62,7 +65,7 @@ def test_counts_say_what_becomes_of_each_row(tmp_path):
         assert applied(content(old), changes) == content(new)
 
 
-def test_the_same_rows_in_another_order_are_no_change(tmp_path):
+def test_the_same_rows_in_another_order_are_no_change(tmp_path: Path) -> None:
     rows = [row(number) for number in range(30)]
     old = snapshot(tmp_path / "old", rows)
     random.Random(0).shuffle(rows)
@@ -75,7 +78,9 @@ def test_the_same_rows_in_another_order_are_no_change(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_collection_that_holds_some_of_each_of_several_snapshots_comes_to_the_last_one(tmp_path, seed):
+def test_a_collection_that_holds_some_of_each_of_several_snapshots_comes_to_the_last_one(
+    tmp_path: Path, seed: int
+) -> None:
     chance = random.Random(seed)
 
     def some(name: str) -> Snapshot:
@@ -94,7 +99,7 @@ def test_a_collection_that_holds_some_of_each_of_several_snapshots_comes_to_the_
         assert applied(half, changes) == content(third)
 
 
-def test_a_folder_with_a_quote_in_its_name(tmp_path):
+def test_a_folder_with_a_quote_in_its_name(tmp_path: Path) -> None:
     old = snapshot(tmp_path / "it's old", [row(1)])
     with compare([old], snapshot(tmp_path / "new", [row(2)]), tmp_path / "work", 64) as changes:
         assert (changes.counts.added, changes.counts.removed) == (1, 1)

@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from keydistill.errors import InputChangedError, StorageError
-from keydistill.ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot, snapshot
+from keydistill.ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
 from keydistill.ingest.snapshot.parts import PartWriter
 from tests.support.heard_progress import HeardProgress
 
@@ -22,18 +24,18 @@ SETTINGS = SnapshotSettings(part_rows=1_000, max_reject_share=0.05, max_keyphras
 ROWS = 20_000
 
 
-def count_tokens(texts):
+def count_tokens(texts: Sequence[str]) -> list[int]:
     return [len(text.split()) + 2 for text in texts]
 
 
 @pytest.fixture
-def inventory(tmp_path) -> Path:
+def inventory(tmp_path: Path) -> Path:
     path = tmp_path / "inventory.csv"
     path.write_text("keyphrase\n" + "".join(f"keyphrase number {n}\n" for n in range(ROWS)))
     return path
 
 
-def build(inventory: Path, out: Path, **options) -> Snapshot:
+def build(inventory: Path, out: Path, **options: Any) -> Snapshot:
     return build_snapshot([inventory], out, SETTINGS, count_tokens, **options)
 
 
@@ -45,22 +47,24 @@ class Stop(BaseException):
     """As Ctrl-C comes: not an `Exception`."""
 
 
-def failing_at(call: int, kind: type[BaseException], *details):
+def failing_at(call: int, kind: type[BaseException], *details: object) -> Callable[..., object]:
     calls = 0
 
-    def fail(*args, **kwargs):
+    def fail(*arguments: Any) -> object:
         nonlocal calls
         calls += 1
         if calls == call:
             raise kind(*details)
-        return original(*args, **kwargs)
+        return original(*arguments)
 
     original = PartWriter._write_part
     return fail
 
 
 @pytest.mark.parametrize("call", [1, 7])
-def test_an_interruption_leaves_nothing(inventory, tmp_path, monkeypatch, call):
+def test_an_interruption_leaves_nothing(
+    inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
     monkeypatch.setattr(PartWriter, "_write_part", failing_at(call, Stop))
     with pytest.raises(Stop):
         build(inventory, tmp_path / "out")
@@ -76,7 +80,9 @@ def test_an_interruption_leaves_nothing(inventory, tmp_path, monkeypatch, call):
         ((errno.EROFS, "Read-only file system"), "cannot be written"),
     ],
 )
-def test_a_full_disk_is_one_line_and_leaves_nothing(inventory, tmp_path, monkeypatch, details, message):
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, details: tuple[object, ...], message: str
+) -> None:
     monkeypatch.setattr(PartWriter, "_write_part", failing_at(3, OSError, *details))
     with pytest.raises(StorageError, match=message) as raised:
         build(inventory, tmp_path / "out")
@@ -84,19 +90,20 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(inventory, tmp_path, monkeyp
     assert beside(inventory) == []
 
 
-def test_a_defect_is_not_taken_for_a_full_disk(inventory, tmp_path, monkeypatch):
+def test_a_defect_is_not_taken_for_a_full_disk(
+    inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(PartWriter, "_write_part", failing_at(1, OSError, errno.EIO, "Input/output error"))
     with pytest.raises(OSError, match="Input/output"):
         build(inventory, tmp_path / "out")
 
 
-def test_a_write_limit_of_the_system(inventory, tmp_path):
+def test_a_write_limit_of_the_system(inventory: Path, tmp_path: Path) -> None:
     # The one way to run out of room for real without a file system of one's own.
     code = f"""
         import resource, signal, sys
         from pathlib import Path
-        from errors import StorageError
-        from ingest import SnapshotSettings, build_snapshot
+        from keydistill.ingest.snapshot import SnapshotSettings, build_snapshot
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
         build_snapshot([Path({str(inventory)!r})], Path({str(tmp_path / "out")!r}),
@@ -108,8 +115,8 @@ def test_a_write_limit_of_the_system(inventory, tmp_path):
     assert beside(inventory) == []
 
 
-def test_an_input_that_changes_leaves_nothing(inventory, tmp_path):
-    def change():
+def test_an_input_that_changes_leaves_nothing(inventory: Path, tmp_path: Path) -> None:
+    def change() -> None:
         os.utime(inventory, ns=(1, 1))
 
     with pytest.raises(InputChangedError):
@@ -120,7 +127,7 @@ def test_an_input_that_changes_leaves_nothing(inventory, tmp_path):
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from ingest import SnapshotSettings, build_snapshot, parts, snapshot
+    from keydistill.ingest.snapshot import SnapshotSettings, build_snapshot, parts, snapshot
 
     place, inventory, out = sys.argv[1:]
     seen = 0
@@ -150,7 +157,7 @@ KILLED = """
 
 
 @pytest.mark.parametrize("place", ["reading", "writing", "manifest", "rename"])
-def test_a_killed_build_is_made_again(inventory, tmp_path, place):
+def test_a_killed_build_is_made_again(inventory: Path, tmp_path: Path, place: str) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-c", textwrap.dedent(KILLED), place, str(inventory), str(out)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
@@ -165,7 +172,7 @@ def test_a_killed_build_is_made_again(inventory, tmp_path, place):
     assert fresh.parts[3].sha256 == built.parts[3].sha256
 
 
-def test_two_builds_of_one_snapshot_do_not_mix(inventory, tmp_path):
+def test_two_builds_of_one_snapshot_do_not_mix(inventory: Path, tmp_path: Path) -> None:
     partial = tmp_path / ".out.partial"
     partial.mkdir()
     (partial / "theirs").touch()
@@ -180,7 +187,7 @@ def test_two_builds_of_one_snapshot_do_not_mix(inventory, tmp_path):
     build(inventory, tmp_path / "out")
 
 
-def test_more_rows_than_the_memory_of_the_sort(tmp_path):
+def test_more_rows_than_the_memory_of_the_sort(tmp_path: Path) -> None:
     # 64 MB sort 76 MB of text, through the spill folder.
     path = tmp_path / "big.parquet"
     words = [f"{n:x}" * 20 for n in range(4_000)]
@@ -193,15 +200,15 @@ def test_more_rows_than_the_memory_of_the_sort(tmp_path):
     assert built.summary.rows == 400_000
 
 
-def test_a_manifest_is_the_last_file(inventory, tmp_path, monkeypatch):
+def test_a_manifest_is_the_last_file(inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def replace(source, target):
+    def replace(source: Path, target: Path) -> None:
         seen.append(sorted(path.name for path in Path(target).parent.iterdir()))
         original(source, target)
 
     original = os.replace
-    monkeypatch.setattr(snapshot.os, "replace", replace)
+    monkeypatch.setattr(os, "replace", replace)
     built = build(inventory, tmp_path / "out")
     assert len(seen) == 1
     assert "manifest.json" not in seen[0]

@@ -1,12 +1,14 @@
 """A reindex of the files that the live collection was built from does not read them row by row again."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keydistill.encoders import Student
 from keydistill.execution import Reindexer
-from keydistill.ingest.snapshot import Snapshot
+from keydistill.ingest.snapshot import Snapshot, build_snapshot
+from keydistill.ingest.steps import reindex as reindex_steps
 from keydistill.settings import load_settings
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.inventories import write_inventory
@@ -22,17 +24,14 @@ class Bench:
         self.inventory = write_inventory(tmp_path / "inventory.csv", ROWS)
         self.made = 0
         self._student = student
-        from keydistill.ingest.steps import reindex as reindex_steps
 
-        build = reindex_steps.build_snapshot
-
-        def counted(*arguments, **named):
+        def counted(*arguments: Any, **options: Any) -> Snapshot:
             self.made += 1
-            return build(*arguments, **named)
+            return build_snapshot(*arguments, **options)
 
         monkeypatch.setattr(reindex_steps, "build_snapshot", counted)
 
-    def reindex(self, **settings) -> Snapshot:
+    def reindex(self, **settings: Any) -> Snapshot:
         chosen = load_settings(home=self.home, student=self._student, **{"part_rows": 20, **settings})
         with EmbeddedEngine(self.home) as engine:
             run = Reindexer(chosen, engine).start([self.inventory])
@@ -42,7 +41,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path, tiny_folder, tiny_student, monkeypatch) -> Bench:
+def bench(tmp_path: Path, tiny_folder: Path, tiny_student: Student, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(Student, "load", lambda *_, **__: tiny_student)
     return Bench(tmp_path, str(tiny_folder), monkeypatch)
 
@@ -51,7 +50,7 @@ def content(snapshot: Snapshot) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in snapshot.folder.iterdir()}
 
 
-def test_the_same_file_is_taken_over(bench):
+def test_the_same_file_is_taken_over(bench: Bench) -> None:
     first, second = bench.reindex(), bench.reindex()
     assert bench.made == 1
     assert content(first) == content(second)
@@ -61,7 +60,7 @@ def test_the_same_file_is_taken_over(bench):
     assert bench.made == 1
 
 
-def test_what_would_be_another_snapshot_is_made(bench):
+def test_what_would_be_another_snapshot_is_made(bench: Bench) -> None:
     first = bench.reindex()
     assert len(bench.reindex(part_rows=30).parts) == 2
     assert bench.made == 2
@@ -74,7 +73,7 @@ def test_what_would_be_another_snapshot_is_made(bench):
     assert bench.made == 4
 
 
-def test_one_that_was_pruned_is_made_again(bench):
+def test_one_that_was_pruned_is_made_again(bench: Bench) -> None:
     first = bench.reindex()
     (first.folder / "manifest.json").unlink()
     assert bench.reindex().summary.digest == first.summary.digest

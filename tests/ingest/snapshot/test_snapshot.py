@@ -2,7 +2,10 @@ import csv
 import hashlib
 import json
 import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,27 +21,24 @@ from keydistill.tables import REJECT_SCHEMA
 from tests.support.heard_progress import HeardProgress
 
 SETTINGS = SnapshotSettings(part_rows=1_000, max_reject_share=0.05, max_keyphrase_chars=200, memory_mb=64)
+Row = dict[str, Any]
 
 
-def count_tokens(texts):
+def count_tokens(texts: Sequence[str]) -> list[int]:
     assert len(set(texts)) == len(texts)
     return [len(text.split()) + 2 for text in texts]
 
 
-def with_(**changes) -> SnapshotSettings:
-    return SnapshotSettings(**{name: getattr(SETTINGS, name) for name in SETTINGS.__slots__} | changes)
-
-
-def jsonl(path: Path, rows) -> Path:
+def jsonl(path: Path, rows: Iterable[object]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
-def build(out: Path, *files: Path, limits: SnapshotSettings = SETTINGS, **options) -> Snapshot:
+def build(out: Path, *files: Path, limits: SnapshotSettings = SETTINGS, **options: Any) -> Snapshot:
     return build_snapshot(files, out, limits, count_tokens, **options)
 
 
-def rows_of(snapshot: Snapshot) -> list[dict]:
+def rows_of(snapshot: Snapshot) -> list[Row]:
     return [row for _, table in snapshot.tables() for row in table.to_pylist()]
 
 
@@ -46,7 +46,7 @@ def content(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-def some_rows(count: int, seed: int = 0) -> list[dict]:
+def some_rows(count: int, seed: int = 0) -> list[Row]:
     rng = random.Random(seed)
     words = ["red", "Blue", "shoes", "case", "iphone 15", "café", "LAMP"]
     return [
@@ -62,12 +62,12 @@ def some_rows(count: int, seed: int = 0) -> list[dict]:
     ]
 
 
-def test_settings_are_taken_from_all_settings():
+def test_settings_are_taken_from_all_settings() -> None:
     loaded = load_settings(part_rows=7, memory_mb=99)
     assert SnapshotSettings.of(loaded) == SnapshotSettings(7, loaded.max_reject_share, loaded.max_keyphrase_chars, 99)
 
 
-def test_a_row_becomes_a_point(tmp_path):
+def test_a_row_becomes_a_point(tmp_path: Path) -> None:
     row = {
         "keyphrase": "Red  SHOES",
         "site": 0,
@@ -98,15 +98,15 @@ def test_a_row_becomes_a_point(tmp_path):
     assert snapshot.read(0).schema.equals(PART_SCHEMA)
 
 
-def test_only_a_keyphrase_is_needed(tmp_path):
+def test_only_a_keyphrase_is_needed(tmp_path: Path) -> None:
     snapshot = build(tmp_path / "out", jsonl(tmp_path / "a.jsonl", [{"keyphrase": "lamp"}]))
     (row,) = rows_of(snapshot)
     assert (row["category_ids"], row["site"], row["payload"], row["search_volume"]) == ([], None, None, None)
     assert snapshot.summary.without_category == 1
 
 
-def test_all_formats_make_the_same_rows(tmp_path):
-    rows = [
+def test_all_formats_make_the_same_rows(tmp_path: Path) -> None:
+    rows: list[Row] = [
         {"keyphrase": "a b", "site": "US", "category_ids": "1|2", "search_volume": 3, "brand": "é"},
         {"keyphrase": "c", "site": None, "category_ids": None, "search_volume": None, "brand": None},
     ]
@@ -134,7 +134,7 @@ def test_all_formats_make_the_same_rows(tmp_path):
     assert len(digests) == 1
 
 
-def test_parts_are_full_and_sorted(tmp_path):
+def test_parts_are_full_and_sorted(tmp_path: Path) -> None:
     rows = [{"keyphrase": f"{'w ' * (n % 5)}{n}", "site": site} for n in range(1_700) for site in ("US", "UK")]
     snapshot = build(tmp_path / "out", jsonl(tmp_path / "a.jsonl", rows))
     assert [part.rows for part in snapshot.parts] == [1_000, 1_000, 1_000, 400]
@@ -143,12 +143,12 @@ def test_parts_are_full_and_sorted(tmp_path):
     assert keys == sorted(keys)
     assert (snapshot.summary.rows, snapshot.summary.texts) == (3_400, 1_700)
     assert [part.number for part, _ in snapshot.tables(2)] == [2, 3]
-    exact = build(tmp_path / "exact", tmp_path / "a.jsonl", limits=with_(part_rows=1_700))
+    exact = build(tmp_path / "exact", tmp_path / "a.jsonl", limits=replace(SETTINGS, part_rows=1_700))
     assert [part.rows for part in exact.parts] == [1_700, 1_700]
     assert exact.summary.digest == snapshot.summary.digest
 
 
-def test_the_order_of_rows_and_files_has_no_effect(tmp_path):
+def test_the_order_of_rows_and_files_has_no_effect(tmp_path: Path) -> None:
     rows = some_rows(6_000)
     jsonl(tmp_path / "a.jsonl", rows[:3_000])
     jsonl(tmp_path / "b.jsonl", rows[3_000:])
@@ -162,7 +162,7 @@ def test_the_order_of_rows_and_files_has_no_effect(tmp_path):
     assert first.summary.rows_merged == 6_000 - first.summary.rows > 1_000
 
 
-def test_rows_of_one_keyphrase_merge_across_batches(tmp_path):
+def test_rows_of_one_keyphrase_merge_across_batches(tmp_path: Path) -> None:
     count = BATCH_ROWS * 2 + 10
     rows = [{"keyphrase": "Same ", "category_ids": [f"c{n % 50}"], "search_volume": n, "n": n} for n in range(count)]
     snapshot = build(tmp_path / "out", jsonl(tmp_path / "a.jsonl", [*rows, {"keyphrase": "other"}]))
@@ -173,8 +173,8 @@ def test_rows_of_one_keyphrase_merge_across_batches(tmp_path):
     assert snapshot.summary.rows_merged == count - 1
 
 
-def merged_by_hand(rows: list[dict]) -> dict:
-    def rank(row):
+def merged_by_hand(rows: list[Row]) -> Row:
+    def rank(row: Row) -> tuple[int, bool, str, bool, str]:
         text = json.dumps({"b": row["b"]}, separators=(",", ":")) if row["b"] is not None else None
         volume = -1 if row["search_volume"] is None else row["search_volume"]
         return -volume, row["language"] is None, row["language"] or "", text is None, text or ""
@@ -205,10 +205,12 @@ def merged_by_hand(rows: list[dict]) -> dict:
         max_size=12,
     )
 )
-def test_merging_keeps_the_row_with_the_largest_volume(tmp_path_factory, rows):
+def test_merging_keeps_the_row_with_the_largest_volume(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Row]
+) -> None:
     folder = tmp_path_factory.mktemp("merge")
     snapshot = build(folder / "out", jsonl(folder / "a.jsonl", rows))
-    groups: dict[tuple, list[dict]] = {}
+    groups: dict[tuple[str | None, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["site"] or None, row["keyphrase"].strip().lower()), []).append(row)
     found = {(row["site"], row["keyphrase"]): row for row in rows_of(snapshot)}
@@ -218,15 +220,16 @@ def test_merging_keeps_the_row_with_the_largest_volume(tmp_path_factory, rows):
         assert {name: found[key][name] for name in expected} == expected
 
 
-def test_a_tree_gives_ancestors(tmp_path):
+def test_a_tree_gives_ancestors(tmp_path: Path) -> None:
     (tmp_path / "tree.csv").write_text("category_id,parent_id\n3,2\n1,\n2,1\n9,\n")
     path = jsonl(tmp_path / "a.jsonl", [{"keyphrase": "a", "category_ids": [3], "category_path": "X > Y"}])
     snapshot = build(tmp_path / "out", path, categories=tmp_path / "tree.csv")
     assert rows_of(snapshot)[0]["category_ids"] == ["1", "2", "3", "X", "X > Y"]
+    assert snapshot.summary.categories is not None
     assert snapshot.summary.categories.path.endswith("tree.csv")
 
 
-def test_rejects_are_kept_with_the_snapshot(tmp_path):
+def test_rejects_are_kept_with_the_snapshot(tmp_path: Path) -> None:
     rows = [{"keyphrase": f"k {n}"} for n in range(98)]
     path = jsonl(tmp_path / "a.jsonl", [*rows, {"keyphrase": " "}, {"keyphrase": "\x00" * 300}])
     snapshot = build(tmp_path / "out", path)
@@ -242,7 +245,7 @@ def test_rejects_are_kept_with_the_snapshot(tmp_path):
     assert pq.read_table(build(tmp_path / "clean", jsonl(tmp_path / "b.jsonl", rows)).rejects).num_rows == 0
 
 
-def test_too_many_rejects_leave_only_the_rejects(tmp_path):
+def test_too_many_rejects_leave_only_the_rejects(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [{"keyphrase": f"k {n}"} for n in range(94)] + [{"keyphrase": ""}] * 6)
     out = tmp_path / "runs" / "out"
     with pytest.raises(TooManyRejectsError) as error:
@@ -253,17 +256,17 @@ def test_too_many_rejects_leave_only_the_rejects(tmp_path):
     assert str(kept) in str(error.value)
     assert list(out.parent.iterdir()) == [kept]
     assert pq.read_table(kept).num_rows == 6
-    build(out, path, limits=with_(max_reject_share=0.06))
+    build(out, path, limits=replace(SETTINGS, max_reject_share=0.06))
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_all_rows_rejected_is_no_snapshot_whatever_the_threshold(tmp_path):
+def test_all_rows_rejected_is_no_snapshot_whatever_the_threshold(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [{"keyphrase": ""}])
     with pytest.raises(TooManyRejectsError, match="all 1 rows were rejected; mostly: empty 1; all of them"):
-        build(tmp_path / "out", path, limits=with_(max_reject_share=1.0))
+        build(tmp_path / "out", path, limits=replace(SETTINGS, max_reject_share=1.0))
 
 
-def test_opening_finds_what_was_built(tmp_path):
+def test_opening_finds_what_was_built(tmp_path: Path) -> None:
     built = build(tmp_path / "out", jsonl(tmp_path / "a.jsonl", some_rows(2_500)), token_counter="words")
     opened = Snapshot.open(tmp_path / "out")
     assert opened == built
@@ -277,11 +280,11 @@ def test_opening_finds_what_was_built(tmp_path):
 
 
 @pytest.fixture
-def complete(tmp_path) -> Path:
+def complete(tmp_path: Path) -> Path:
     return build(tmp_path / "out", jsonl(tmp_path / "a.jsonl", [{"keyphrase": "a"}, {"keyphrase": "b"}])).folder
 
 
-def edit(folder: Path, change) -> None:
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = folder / "manifest.json"
     found = json.loads(path.read_text())
     change(found)
@@ -303,13 +306,13 @@ def edit(folder: Path, change) -> None:
         (lambda folder: (folder / "part-00000.parquet").write_bytes(b"PAR1"), "has 4 bytes, not"),
     ],
 )
-def test_a_damaged_snapshot_does_not_open(complete, damage, message):
+def test_a_damaged_snapshot_does_not_open(complete: Path, damage: Callable[[Path], object], message: str) -> None:
     damage(complete)
     with pytest.raises(InputError, match=message):
         Snapshot.open(complete)
 
 
-def test_a_part_that_was_altered_is_not_read(complete):
+def test_a_part_that_was_altered_is_not_read(complete: Path) -> None:
     part = complete / "part-00000.parquet"
     content = bytearray(part.read_bytes())
     content[len(content) // 2] ^= 1
@@ -322,7 +325,7 @@ def test_a_part_that_was_altered_is_not_read(complete):
         snapshot.read(0)
 
 
-def test_a_snapshot_is_never_overwritten(complete, tmp_path):
+def test_a_snapshot_is_never_overwritten(complete: Path, tmp_path: Path) -> None:
     before = content(complete)
     with pytest.raises(StorageError, match="never overwritten"):
         build(complete, tmp_path / "a.jsonl")
@@ -331,14 +334,14 @@ def test_a_snapshot_is_never_overwritten(complete, tmp_path):
     build(tmp_path / "empty", tmp_path / "a.jsonl")
 
 
-def test_a_token_counter_must_count_every_text(tmp_path):
+def test_a_token_counter_must_count_every_text(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [{"keyphrase": "a"}, {"keyphrase": "b"}])
     with pytest.raises(ValueError, match="1 numbers for 2 texts"):
         build_snapshot([path], tmp_path / "out", SETTINGS, lambda texts: [1])
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.jsonl"]
 
 
-def test_progress(tmp_path):
+def test_progress(tmp_path: Path) -> None:
     progress = HeardProgress()
     path = jsonl(tmp_path / "a.jsonl", some_rows(100))
     build(tmp_path / "out", path, progress=progress)

@@ -1,22 +1,36 @@
 """`keydistill tune`: the cheapest settings that find enough are chosen, kept with the collection, and survive syncs."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
+from keydistill.encoders import Student
 from keydistill.errors import CollectionNotFoundError, CollectionStateError, InputError, RunError
 from keydistill.execution import Syncer
 from keydistill.ingest.filters.shapes import SHAPES, Query
+from keydistill.ingest.gate import GateItems
 from keydistill.ingest.tuning import Tuner, TuningReport
-from keydistill.ingest.tuning.choice import EFS, EXACT, choose
-from keydistill.ingest.tuning.queries import queries_by_shape
+from keydistill.ingest.tuning.choice import EFS, EXACT, Choice, Floats, choose
+from keydistill.ingest.tuning.queries import Asked, queries_by_shape
 from keydistill.retrieval import SEARCH_KEY, Generation, TunedSearch, filter_shape
 from keydistill.runs import SyncRun
-from keydistill.vectorstore import CollectionSpec, SearchParams, keyphrase_filter
+from keydistill.vectorstore import (
+    CollectionInfo,
+    CollectionSpec,
+    Engine,
+    Filter,
+    Hit,
+    PointBatch,
+    SearchParams,
+    Vectors,
+    keyphrase_filter,
+)
 from tests.support.front_process import FrontProcess
 from tests.support.gate_bench import Bench, only_loads, open_bench
 from tests.support.inventories import write_inventory
@@ -36,30 +50,33 @@ class Fake:
     groups: list[str] = field(default_factory=lambda: ["leaf"] * 60 + ["above"] * 40)
     asked: list[SearchParams] = field(default_factory=list)
 
-    @property
-    def exact_seconds(self) -> float:
-        return self.cost(EXACT)
+    exact_seconds: float = field(init=False)
 
-    def shares(self, params: SearchParams):
+    def __post_init__(self) -> None:
+        self.exact_seconds = self.cost(EXACT)
+
+    def shares(self, params: SearchParams) -> tuple[Floats, float]:
         self.asked.append(params)
         return np.full(len(self.groups), self.recall(params)), self.cost(params)
 
-    def milliseconds(self, params: SearchParams):
+    def milliseconds(self, params: SearchParams) -> Floats:
         return np.full(20, self.cost(params))
 
 
-def chosen(fake: Fake, target: float = 0.98, *, filtered: bool = True, quantized: bool = True):
+def chosen(fake: Fake, target: float = 0.98, *, filtered: bool = True, quantized: bool = True) -> Choice:
     return choose(fake, target, DEFAULT, filtered=filtered, quantized=quantized)
 
 
-def test_more_candidates_where_few_find_too_little():
+def test_more_candidates_where_few_find_too_little() -> None:
     choice = chosen(Fake(lambda params: 0.99 if params.ef >= 256 else 0.9 + params.ef / 10_000))
-    assert (choice.chosen.params.ef, choice.chosen.recall) == (256, pytest.approx(0.99))
-    assert (choice.before.params, choice.before.recall) == (DEFAULT, pytest.approx(0.9128))
+    assert choice.chosen.params.ef == 256
+    assert choice.chosen.recall == pytest.approx(0.99)
+    assert choice.before.params == DEFAULT
+    assert choice.before.recall == pytest.approx(0.9128)
     assert choice.reached
 
 
-def test_fewer_candidates_where_few_find_enough():
+def test_fewer_candidates_where_few_find_enough() -> None:
     fake = Fake(lambda params: 1.0)
     choice = chosen(fake)
     assert choice.chosen.params == SearchParams(ef=EFS[0], oversampling=1.0)
@@ -68,13 +85,13 @@ def test_fewer_candidates_where_few_find_enough():
     assert choice.tried == 2
 
 
-def test_more_oversampling_where_quantized_vectors_confuse():
+def test_more_oversampling_where_quantized_vectors_confuse() -> None:
     choice = chosen(Fake(lambda params: 0.99 if params.oversampling >= 3 else 0.9))
     assert (choice.chosen.params.ef, choice.chosen.params.oversampling) == (EFS[0], 3.0)
     assert chosen(Fake(lambda params: 0.9), quantized=False).tried == 1 + 2 * 3
 
 
-def test_acorn_where_the_graph_falls_apart():
+def test_acorn_where_the_graph_falls_apart() -> None:
     fake = Fake(lambda params: 0.99 if params.acorn and params.ef >= 64 else 0.7)
     assert chosen(fake).chosen.params == SearchParams(ef=64, oversampling=1.0, acorn=True)
     unfiltered = Fake(fake.recall)
@@ -82,7 +99,7 @@ def test_acorn_where_the_graph_falls_apart():
     assert not any(params.acorn for params in unfiltered.asked)
 
 
-def test_exact_where_nothing_finds_enough():
+def test_exact_where_nothing_finds_enough() -> None:
     choice = chosen(Fake(lambda params: 0.97))
     assert choice.chosen.params == EXACT
     assert (choice.chosen.recall, choice.chosen.p50_ms, choice.reached) == (1.0, 40.0, False)
@@ -90,7 +107,7 @@ def test_exact_where_nothing_finds_enough():
     assert choice.tried == 1 + 2 * 4 * 3 - 1
 
 
-def test_exact_where_it_is_surely_cheaper():
+def test_exact_where_it_is_surely_cheaper() -> None:
     def costing(exact: float) -> Fake:
         return Fake(lambda params: 1.0, lambda params: exact if params.exact else 1.0)
 
@@ -98,7 +115,7 @@ def test_exact_where_it_is_surely_cheaper():
     assert chosen(costing(0.98)).chosen.params != EXACT
 
 
-def test_latency_decides_and_not_the_order_of_the_grid():
+def test_latency_decides_and_not_the_order_of_the_grid() -> None:
     fake = Fake(
         lambda params: 0.99 if params.ef * params.oversampling >= 128 else 0.9,
         lambda params: 40.0 if params.exact else params.ef / 100 + params.oversampling / 10,
@@ -106,9 +123,9 @@ def test_latency_decides_and_not_the_order_of_the_grid():
     assert chosen(fake).chosen.params == SearchParams(ef=32, oversampling=4.0)
 
 
-def test_no_group_of_queries_is_traded_for_another():
+def test_no_group_of_queries_is_traded_for_another() -> None:
     class Uneven(Fake):
-        def shares(self, params):
+        def shares(self, params: SearchParams) -> tuple[Floats, float]:
             shares, cost = super().shares(params)
             if params.ef < 512:
                 shares[[group == "above" for group in self.groups]] = 0.97 + params.ef / 100_000
@@ -119,9 +136,9 @@ def test_no_group_of_queries_is_traded_for_another():
     assert chosen(Uneven(lambda params: 1.0, groups=["leaf"] * 980 + ["above"] * 20)).chosen.params.ef == EFS[0]
 
 
-def test_a_mean_that_may_be_luck_is_not_enough():
+def test_a_mean_that_may_be_luck_is_not_enough() -> None:
     class Spread(Fake):
-        def shares(self, params):
+        def shares(self, params: SearchParams) -> tuple[Floats, float]:
             shares, cost = super().shares(params)
             if params.ef < 512:
                 shares[::50] = 0.1 + params.ef / 10_000  # mean 0.982, of which nobody can be sure
@@ -133,11 +150,16 @@ def test_a_mean_that_may_be_luck_is_not_enough():
     assert choice.chosen.params.ef == 512
 
 
-def test_every_shape_of_serving_is_asked_for():
+def items_of(queries: list[Query], rows: Sequence[Mapping[str, int | None]]) -> GateItems:
+    """As much of them as shapes are made of."""
+    profile = SimpleNamespace(sample=rows)
+    return cast(GateItems, SimpleNamespace(queries=queries, profile=profile))
+
+
+def test_every_shape_of_serving_is_asked_for() -> None:
     query = Query("1", "shoes", "us", "A > B > C", "A > B")
     volumes = [{"search_volume": volume} for volume in range(0, 101)]
-    items = SimpleNamespace(queries=[query] * 3, profile=SimpleNamespace(sample=volumes))
-    asked = queries_by_shape(items)
+    asked = queries_by_shape(items_of([query] * 3, volumes))
     assert set(asked) >= {filter_shape(shape.filter(query, 10)) for shape in SHAPES}
     assert len(asked) == 4 * 2 * 2
     assert {each.group for each in asked["category_ids level 2 + search_volume range"]} == {
@@ -145,23 +167,30 @@ def test_every_shape_of_serving_is_asked_for():
         "above volume 90",
     }
     assert {each.group for each in asked["category_ids level 3"]} == {"leaf"}
-    bare = SimpleNamespace(queries=[Query("1", "x")], profile=SimpleNamespace(sample=[{"search_volume": None}]))
+    bare = items_of([Query("1", "x")], [{"search_volume": None}])
     assert list(queries_by_shape(bare)) == ["no filter"]
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory) -> Iterator[FrontProcess]:
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
     with FrontProcess(tmp_path_factory.mktemp("front")) as process:
         yield process
 
 
 @pytest.fixture(params=["embedded", "server"])
-def kind(request) -> str:
-    return request.param
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def bench(kind, tmp_path, front, tiny_folder, tiny_student, monkeypatch) -> Iterator[Bench]:
+def bench(
+    kind: str,
+    tmp_path: Path,
+    front: FrontProcess,
+    tiny_folder: Path,
+    tiny_student: Student,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Bench]:
     only_loads(monkeypatch, tiny_student)
     # What is timed decides nothing below.
     monkeypatch.setattr("keydistill.ingest.tuning.choice._REPEATS", 1)
@@ -177,7 +206,7 @@ embedded_only = pytest.mark.parametrize("kind", ["embedded"], indirect=True)
 
 
 @pytest.fixture
-def inventory(tmp_path):
+def inventory(tmp_path: Path) -> Path:
     return write_inventory(tmp_path / "inventory.csv", ROWS)
 
 
@@ -189,26 +218,42 @@ def kept(bench: Bench) -> TunedSearch | None:
     return TunedSearch.of(bench.engine.info(bench.settings.alias))
 
 
-def only_ask(monkeypatch, *shapes: str) -> None:
-    def asked(items):
+def live_info(bench: Bench) -> CollectionInfo:
+    assert bench.live is not None
+    return bench.engine.info(bench.live)
+
+
+def only_ask(monkeypatch: pytest.MonkeyPatch, *shapes: str) -> None:
+    def asked(items: GateItems) -> dict[str, list[Asked]]:
         found = queries_by_shape(items)
         return {shape: found[shape] for shape in shapes}
 
     monkeypatch.setattr("keydistill.ingest.tuning.tuner.queries_by_shape", asked)
 
 
-def sync(bench: Bench, path, rows: int) -> SyncRun:
+def sync(bench: Bench, path: Path, rows: int) -> SyncRun:
     return Syncer(bench.settings, bench.engine).start([write_inventory(path, rows)])
 
 
-def test_a_shape_that_finds_too_little_is_tuned_up(bench, inventory, monkeypatch):
+def test_a_shape_that_finds_too_little_is_tuned_up(
+    bench: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = bench.build(inventory)
     engine = type(bench.engine)
     query_batch = engine.query_batch
     seen: list[SearchParams] = []
 
-    def holey(self, name, vectors, limit, filters=None, params=None):
+    def holey(
+        self: Engine,
+        name: str,
+        vectors: Vectors,
+        limit: int,
+        filters: Sequence[Filter | None] | None = None,
+        params: SearchParams | None = None,
+    ) -> list[list[Hit]]:
         hits = query_batch(self, name, vectors, limit, filters, params)
+        assert params is not None
+        assert filters is not None
         seen.append(params)
         if params.exact or params.ef >= 64:
             return hits
@@ -232,7 +277,7 @@ def test_a_shape_that_finds_too_little_is_tuned_up(bench, inventory, monkeypatch
 
     assert tuner(bench).write(report) == run.collection
     assert kept(bench) == TunedSearch.from_dict(report.tuned.as_dict())
-    assert kept(bench).shapes.keys() == found.keys()
+    assert report.tuned.shapes.keys() == found.keys()
     generation = Generation.live(bench.settings, bench.engine)
     seen.clear()
     wanted = keyphrase_filter(category="Root > Branch 1", min_search_volume=10)
@@ -245,20 +290,22 @@ def test_a_shape_that_finds_too_little_is_tuned_up(bench, inventory, monkeypatch
 
 
 @pytest.fixture
-def report(bench, inventory, monkeypatch) -> TuningReport:
+def report(bench: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch) -> TuningReport:
     """Of a live collection, of one shape."""
     bench.build(inventory)
     only_ask(monkeypatch, SHAPE)
     return tuner(bench).measure(queries=60)
 
 
-def test_syncs_and_tuning_lose_nothing_of_each_other(bench, report, tmp_path, monkeypatch):
+def test_syncs_and_tuning_lose_nothing_of_each_other(
+    bench: Bench, report: TuningReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A sync is waited for: a copy that is being changed would not have what is written to its source meanwhile."""
     engine = type(bench.engine)
     upsert = engine.upsert
     threads: list[threading.Thread] = []
 
-    def meanwhile(self, name, points):
+    def meanwhile(self: Engine, name: str, points: PointBatch) -> None:
         if not threads:
             threads.append(threading.Thread(target=tuner(bench).write, args=[report]))
             threads[0].start()
@@ -270,7 +317,7 @@ def test_syncs_and_tuning_lose_nothing_of_each_other(bench, report, tmp_path, mo
         patch.setattr(engine, "upsert", meanwhile)
         run = sync(bench, tmp_path / "a.csv", ROWS + 10)
     threads[0].join(20)
-    metadata = bench.engine.info(bench.live).metadata
+    metadata = live_info(bench).metadata
     assert (metadata["snapshot_run"], metadata["journal"], "applying" in metadata) == (run.id, 1, False)
     assert kept(bench) == TunedSearch.from_dict(report.tuned.as_dict())
 
@@ -278,7 +325,7 @@ def test_syncs_and_tuning_lose_nothing_of_each_other(bench, report, tmp_path, mo
     before, expected = bench.live, kept(bench)
     run = sync(bench, tmp_path / "b.csv", ROWS + 20)
     assert (bench.live == before) == bench.engine.changes_in_place
-    assert bench.engine.info(bench.live).metadata["snapshot_run"] == run.id
+    assert live_info(bench).metadata["snapshot_run"] == run.id
     assert kept(bench) == expected
 
     # And what was measured before a sync is written to what is there after it.
@@ -293,8 +340,10 @@ class KilledError(BaseException):
 
 
 @embedded_only
-def test_a_sync_that_died_before_its_copy_went_live(bench, report, tmp_path, monkeypatch):
-    def killed(*_):
+def test_a_sync_that_died_before_its_copy_went_live(
+    bench: Bench, report: TuningReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
         raise KilledError
 
     syncer = Syncer(bench.settings, bench.engine)
@@ -305,13 +354,16 @@ def test_a_sync_that_died_before_its_copy_went_live(bench, report, tmp_path, mon
             syncer.start([new])
     before = bench.live
     assert tuner(bench).write(report) == before
+    assert syncer.run is not None
     Syncer(bench.settings, bench.engine).resume(syncer.run.id)
     assert bench.live != before
     assert kept(bench) == TunedSearch.from_dict(report.tuned.as_dict())
 
 
 @embedded_only
-def test_a_rebuild_of_the_same_keeps_it_and_another_does_not(bench, report, inventory, tmp_path):
+def test_a_rebuild_of_the_same_keeps_it_and_another_does_not(
+    bench: Bench, report: TuningReport, inventory: Path, tmp_path: Path
+) -> None:
     tuner(bench).write(report)
     expected = kept(bench)
     assert bench.build(inventory).collection == bench.live != report.collection
@@ -321,7 +373,7 @@ def test_a_rebuild_of_the_same_keeps_it_and_another_does_not(bench, report, inve
 
 
 @embedded_only
-def test_what_cannot_be_tuned(bench, tmp_path):
+def test_what_cannot_be_tuned(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(CollectionNotFoundError, match="names no collection yet"):
         tuner(bench).measure()
     bench.engine.create("foreign", CollectionSpec(4), {})

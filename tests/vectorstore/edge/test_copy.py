@@ -22,6 +22,7 @@ from keydistill.vectorstore.edge import copy as edge_copy
 from keydistill.vectorstore.edge import engine as edge
 from keydistill.vectorstore.edge import sparse_files
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
+from keydistill.vectorstore.edge.optimize import optimize_in_child
 from tests.support.places import ROOT
 
 DIMENSION = 16
@@ -289,7 +290,7 @@ def test_metadata_that_changes_during_finish(
     engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.copy("a", "b", {"old": 1})
-    optimize = edge.optimize_in_child
+    optimize = optimize_in_child
 
     def slow(folder: Path) -> None:
         optimize(folder)

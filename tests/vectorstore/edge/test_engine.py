@@ -2,17 +2,20 @@
 
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from multiprocessing.queues import Queue
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numpy.typing import DTypeLike
 from qdrant_edge import EdgeShard
 
 from keydistill.errors import AliasChangedError, CollectionNotFoundError, CollectionStateError, VectorStoreError
@@ -33,12 +36,12 @@ def points(first: int, count: int) -> PointBatch:
 
 
 @pytest.fixture
-def root(tmp_path) -> Path:
+def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
 @pytest.fixture
-def engine(root):
+def engine(root: Path) -> Iterator[EmbeddedEngine]:
     with EmbeddedEngine(root) as engine:
         yield engine
 
@@ -49,13 +52,14 @@ def ready(engine: EmbeddedEngine, name: str, count: int = 50) -> None:
     engine.finish(name)
 
 
-def test_a_ready_collection_refuses_writes(engine):
+def test_a_ready_collection_refuses_writes(engine: EmbeddedEngine) -> None:
     ready(engine, "a")
-    for write in (
+    writes: list[Callable[[], None]] = [
         lambda: engine.upsert("a", points(0, 1)),
         lambda: engine.delete("a", points(0, 1).ids),
         lambda: engine.set_payload("a", points(0, 1).ids, {"x": 1}),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(CollectionStateError, match="never change"):
             write()
     assert engine.count("a") == 50
@@ -65,7 +69,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_readers_do_not_change_the_folder_of_a_ready_collection(engine, root):
+def test_readers_do_not_change_the_folder_of_a_ready_collection(engine: EmbeddedEngine, root: Path) -> None:
     ready(engine, "a")
     before = content(root / "collections" / "a")
     for _ in range(2):
@@ -75,7 +79,7 @@ def test_readers_do_not_change_the_folder_of_a_ready_collection(engine, root):
     assert content(root / "collections" / "a") == before
 
 
-def test_a_view_has_hardly_a_file_of_its_own(engine, root):
+def test_a_view_has_hardly_a_file_of_its_own(engine: EmbeddedEngine, root: Path) -> None:
     """What it has written is written to the disk when it is closed, while all threads of the process wait."""
     ready(engine, "a")
     engine.count("a")
@@ -84,7 +88,7 @@ def test_a_view_has_hardly_a_file_of_its_own(engine, root):
     assert sum(512 * file.st_blocks for file in files if file.st_nlink == 1) < 1_000_000
 
 
-def test_closing_leaves_no_views(engine, root):
+def test_closing_leaves_no_views(engine: EmbeddedEngine, root: Path) -> None:
     ready(engine, "a")
     reader = EmbeddedEngine(root)
     reader.count("a")
@@ -94,7 +98,7 @@ def test_closing_leaves_no_views(engine, root):
     assert not [view for view in (root / "views").iterdir() if view.is_dir()]
 
 
-def test_views_of_dead_processes_are_removed_by_the_next_reader(engine, root):
+def test_views_of_dead_processes_are_removed_by_the_next_reader(engine: EmbeddedEngine, root: Path) -> None:
     ready(engine, "a")
     code = (
         "import os, sys; from pathlib import Path; from keydistill.vectorstore.edge.engine import EmbeddedEngine\n"
@@ -106,7 +110,7 @@ def test_views_of_dead_processes_are_removed_by_the_next_reader(engine, root):
     assert not left.exists()
 
 
-def test_a_reader_outlives_the_deletion_of_its_collection(engine, root):
+def test_a_reader_outlives_the_deletion_of_its_collection(engine: EmbeddedEngine, root: Path) -> None:
     ready(engine, "a")
     with EmbeddedEngine(root) as reader:
         expected = reader.query("a", points(0, 1).vectors[0], 5)
@@ -118,7 +122,7 @@ def test_a_reader_outlives_the_deletion_of_its_collection(engine, root):
             assert [hit(point) for point in shard.query(request)] == expected
 
 
-def test_a_view_is_closed_by_the_last_that_uses_it(engine, root):
+def test_a_view_is_closed_by_the_last_that_uses_it(engine: EmbeddedEngine, root: Path) -> None:
     ready(engine, "a")
     request = query_request(points(0, 1).vectors[0], 5, None, SearchParams())
     with engine._shards.reading("querying 'a'", "a") as first, engine._shards.reading("querying 'a'", "a") as second:
@@ -133,7 +137,7 @@ def test_a_view_is_closed_by_the_last_that_uses_it(engine, root):
     assert view_folders(root) == []
 
 
-def test_only_the_views_that_were_used_last_stay_open(engine, root):
+def test_only_the_views_that_were_used_last_stay_open(engine: EmbeddedEngine, root: Path) -> None:
     """A worker asks a new collection after every sync; what it keeps open must not grow."""
     names = [f"c{number}" for number in range(edge_view._IDLE_VIEWS + 3)]
     for name in names:
@@ -153,7 +157,9 @@ def test_only_the_views_that_were_used_last_stay_open(engine, root):
     assert view_folders(root) == []
 
 
-def test_a_collection_that_is_deleted_before_it_is_open(engine, root, monkeypatch):
+def test_a_collection_that_is_deleted_before_it_is_open(
+    engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ready(engine, "a")
     link = edge_view._link_or_copy
 
@@ -171,14 +177,14 @@ def view_folders(root: Path) -> list[Path]:
     return [view for view in (root / "views").iterdir() if view.is_dir()]
 
 
-def write_forever(root: Path, acknowledged) -> None:
+def write_forever(root: Path, acknowledged: "Synchronized[int]") -> None:
     engine = EmbeddedEngine(root)
     for batch in range(10_000):
         engine.upsert("a", points(batch * 20, 20))
         acknowledged.value = (batch + 1) * 20
 
 
-def test_no_acknowledged_point_is_lost_when_the_writer_is_killed(root):
+def test_no_acknowledged_point_is_lost_when_the_writer_is_killed(root: Path) -> None:
     with EmbeddedEngine(root) as engine:
         engine.create("a", CollectionSpec(DIMENSION), {})
     context = multiprocessing.get_context("spawn")
@@ -188,7 +194,7 @@ def test_no_acknowledged_point_is_lost_when_the_writer_is_killed(root):
     while acknowledged.value < 500:
         assert writer.is_alive()
         time.sleep(0.01)
-    os.kill(writer.pid, signal.SIGKILL)
+    writer.kill()
     writer.join()
     with EmbeddedEngine(root) as engine:
         stored = {record.id for record in engine.scroll("a")}
@@ -198,7 +204,9 @@ def test_no_acknowledged_point_is_lost_when_the_writer_is_killed(root):
         assert engine.count("a") == len(stored)
 
 
-def test_a_growing_collection_is_opened_ever_more_rarely(engine, root, monkeypatch):
+def test_a_growing_collection_is_opened_ever_more_rarely(
+    engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(edge_shards, "_FLUSH_AFTER", 10)
     opened: list[int] = []
 
@@ -216,7 +224,7 @@ def test_a_growing_collection_is_opened_ever_more_rarely(engine, root, monkeypat
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f4"])
-def test_vectors_are_stored_to_the_bit(engine, dtype):
+def test_vectors_are_stored_to_the_bit(engine: EmbeddedEngine, dtype: DTypeLike) -> None:
     batch = points(0, 7)
     engine.create("a", CollectionSpec(DIMENSION), {})
     turned = np.asfortranarray(batch.vectors).astype(dtype)
@@ -225,7 +233,7 @@ def test_vectors_are_stored_to_the_bit(engine, dtype):
         np.testing.assert_array_equal(record.vector, vector)
 
 
-def test_a_second_writer_is_refused(engine, root):
+def test_a_second_writer_is_refused(engine: EmbeddedEngine, root: Path) -> None:
     engine.create("a", CollectionSpec(DIMENSION), {})
     engine.upsert("a", points(0, 5))
     with EmbeddedEngine(root) as other, pytest.raises(CollectionStateError, match="another process has it open"):
@@ -233,15 +241,18 @@ def test_a_second_writer_is_refused(engine, root):
     assert engine.count("a") == 5
 
 
-def test_a_folder_that_no_catalogue_names_is_no_obstacle(engine, root):
+def test_a_folder_that_no_catalogue_names_is_no_obstacle(engine: EmbeddedEngine, root: Path) -> None:
     (root / "collections" / "a" / "segments").mkdir(parents=True)
     (root / "collections" / "a" / "edge_config.json").write_text("half a")
     ready(engine, "a")
     assert engine.count("a") == 50
 
 
-def test_a_folder_of_a_drop_that_was_killed_goes_with_the_next_collection(engine, root, monkeypatch):
-    ready(engine, "one"), ready(engine, "two")
+def test_a_folder_of_a_drop_that_was_killed_goes_with_the_next_collection(
+    engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(engine, "one")
+    ready(engine, "two")
     with monkeypatch.context() as killed:
         killed.setattr("keydistill.vectorstore.edge.engine.shutil.rmtree", lambda *_, **__: None)
         engine.drop("one")
@@ -252,7 +263,9 @@ def test_a_folder_of_a_drop_that_was_killed_goes_with_the_next_collection(engine
     assert engine.count("two") == 50
 
 
-def test_an_optimiser_that_dies_leaves_the_collection_building(engine, root, monkeypatch):
+def test_an_optimiser_that_dies_leaves_the_collection_building(
+    engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine.create("a", CollectionSpec(DIMENSION), {})
     engine.upsert("a", points(0, 50))
     monkeypatch.setattr(sys, "executable", "/bin/false")
@@ -265,7 +278,7 @@ def test_an_optimiser_that_dies_leaves_the_collection_building(engine, root, mon
     assert engine.count("a") == 50
 
 
-def test_of_many_swaps_from_the_same_target_one_wins(engine, root):
+def test_of_many_swaps_from_the_same_target_one_wins(engine: EmbeddedEngine, root: Path) -> None:
     for name in ("live", "b", "c", "d", "e"):
         ready(engine, name, 3)
     engine.swap_alias("alias", "live", None)
@@ -287,7 +300,7 @@ def test_of_many_swaps_from_the_same_target_one_wins(engine, root):
     assert engine.aliases()["alias"] == min(outcomes)
 
 
-def test_a_damaged_catalogue_is_one_line(engine, root):
+def test_a_damaged_catalogue_is_one_line(engine: EmbeddedEngine, root: Path) -> None:
     ready(engine, "a", 3)
     (root / "catalog.json").write_text('{"collections": ')
     with pytest.raises(VectorStoreError, match="is not a catalogue of collections") as caught:
@@ -295,7 +308,9 @@ def test_a_damaged_catalogue_is_one_line(engine, root):
     assert "\n" not in str(caught.value)
 
 
-def test_a_change_that_fails_leaves_the_catalogue_as_it_was(engine, root, monkeypatch):
+def test_a_change_that_fails_leaves_the_catalogue_as_it_was(
+    engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ready(engine, "a", 3)
     before = (root / "catalog.json").read_bytes()
 
@@ -310,12 +325,12 @@ def test_a_change_that_fails_leaves_the_catalogue_as_it_was(engine, root, monkey
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "../outside", "a/b"])
-def test_names_that_are_no_folder_names_are_refused(engine, name):
+def test_names_that_are_no_folder_names_are_refused(engine: EmbeddedEngine, name: str) -> None:
     with pytest.raises(VectorStoreError, match="cannot be a folder name"):
         engine.create(name, CollectionSpec(DIMENSION), {})
 
 
-def test_vectors_that_are_not_finite_are_refused(engine):
+def test_vectors_that_are_not_finite_are_refused(engine: EmbeddedEngine) -> None:
     engine.create("a", CollectionSpec(DIMENSION), {})
     batch = points(0, 3)
     batch.vectors[1, 2] = np.nan
@@ -324,13 +339,13 @@ def test_vectors_that_are_not_finite_are_refused(engine):
     assert engine.count("a") == 0
 
 
-def query_in_child(engine: EmbeddedEngine, answers) -> None:
+def query_in_child(engine: EmbeddedEngine, answers: Queue[int]) -> None:
     answers.put(len(engine.query("a", points(0, 1).vectors[0], 5)))
     engine.close()
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_an_engine_survives_a_fork(engine):
+def test_an_engine_survives_a_fork(engine: EmbeddedEngine) -> None:
     ready(engine, "a")
     assert len(engine.query("a", points(0, 1).vectors[0], 5)) == 5
     context = multiprocessing.get_context("fork")

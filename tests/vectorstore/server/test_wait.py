@@ -1,11 +1,11 @@
 """Waiting for the optimisers, against scripted answers."""
 
+import time
 from collections.abc import Callable
 
 import pytest
 
 from keydistill.errors import EngineUnavailableError, VectorStoreError
-from keydistill.vectorstore.server import wait as server_wait
 from keydistill.vectorstore.server.wait import Progress, wait_until_optimized
 
 GREEN = Progress("green")
@@ -35,8 +35,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    monkeypatch.setattr(server_wait.time, "sleep", sleep)
-    monkeypatch.setattr(server_wait.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return lambda: now[0]
 
 
