@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from keydistill.distillation.pairs.pairs import PAIR_SCHEMA, read_pairs
 from keydistill.encoders import Assistant, Scores
 from keydistill.errors import InputChangedError, InputError
-from keydistill.files import file_sha256, work_folder
+from keydistill.files import file_sha256, whole_file, work_folder
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import RejectLog, check_output, open_table
 
@@ -175,12 +175,8 @@ class _Parts:
         else:
             scores = self._scores(chunk)
             table = chunk.select(["item_id", "keyphrase", "site"]).append_column("score", pa.array(scores))
-            draft = part.with_suffix(".draft")
-            with draft.open("wb") as file:
-                pq.write_table(table, file, compression="zstd")
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(part)
+            with whole_file(part) as draft:
+                pq.write_table(table, draft, compression="zstd")
 
     def _scores(self, chunk: pa.Table) -> Scores:
         """Scores of a chunk; what the assistant reads of equal pairs is equal, and read once."""

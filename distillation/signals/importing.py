@@ -24,7 +24,7 @@ from keydistill.distillation.signals.intake import Intake
 from keydistill.distillation.signals.readers import MAX_KEYPHRASE_CHARS
 from keydistill.distillation.signals.schemas import INVENTORY
 from keydistill.errors import InputError, TooManyRejectsError
-from keydistill.files import FolderKind, complete_folder
+from keydistill.files import FolderKind, whole_folder
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import Reject, RejectedValueError, RejectLog, SourceRecord, label_cell
 
@@ -127,7 +127,7 @@ def run_import(
         summary = _summary(form, target, options, intake, tables)
         _check(summary, target, work / REJECTS)
         if not target.dry_run:
-            with complete_folder(target.out, FOLDER, force=target.force) as folder:
+            with whole_folder(target.out, FOLDER, force=target.force) as folder:
                 for table, rows in tables.items():
                     pq.write_table(rows, folder / f"{table}.parquet", compression="zstd")
                 if rejects.count:

@@ -24,7 +24,7 @@ from keydistill.encoders.runtime.sample import SAMPLE, largest_distance, sample_
 from keydistill.encoders.runtime.torch import TorchRuntime
 from keydistill.encoders.student_files import StudentFiles
 from keydistill.errors import InputError, RuntimeUnavailableError, StorageError
-from keydistill.files import FolderKind, complete_folder, file_lock, file_sha256
+from keydistill.files import FolderKind, file_lock, file_sha256, whole_folder
 
 REPORT = "report.json"
 
@@ -84,10 +84,10 @@ def kept_export(folder: Path, make: Callable[[Path], ExportReport]) -> ExportRep
             report = _whole(folder)
             if report is None:
                 _log.info("exporting a student, once, into %s", folder)
-                with complete_folder(folder, _KIND, force=True) as draft:
+                with whole_folder(folder, _KIND, force=True) as draft:
                     report = make(draft)
                     (draft / REPORT).write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
-    except (InputError, OSError) as error:
+    except (InputError, StorageError, OSError) as error:
         raise StorageError(f"the exported student cannot be kept in {folder.parent}: {error}") from error
     return report
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keydistill.errors import InputError, TooManyRejectsError
-from keydistill.files import folder_written_whole, storage_errors
+from keydistill.files import storage_errors, whole_file, whole_folder
 from keydistill.ingest.inventory import STAGED_SCHEMA, Intake, merged_rows, sorted_rows, sorting_database
 from keydistill.ingest.snapshot.parts import Part, PartWriter
 from keydistill.progress import NO_PROGRESS, Progress
@@ -198,7 +198,7 @@ def build_snapshot(
         StorageError: The disk is full, `out` is there already, or another process is writing it.
     """
     kept_rejects = out.absolute().with_name(out.name + ".rejects.parquet")
-    with folder_written_whole(out) as folder:
+    with whole_folder(out) as folder:
         work = folder / "work"
         work.mkdir()
         with RejectLog(folder / REJECTS) as rejects:
@@ -276,9 +276,8 @@ def _write_manifest(folder: Path, settings: SnapshotSettings, summary: SnapshotS
         ],
     }
     # Last, because a folder without it is no snapshot.
-    waiting = folder / f".{MANIFEST}"
-    waiting.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(waiting, folder / MANIFEST)
+    with whole_file(folder / MANIFEST) as draft:
+        draft.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _summary(found: dict[str, Any]) -> SnapshotSummary:

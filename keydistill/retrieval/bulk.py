@@ -1,6 +1,5 @@
 """Recommendations for a whole file of items."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.retrieval.items import Item, read_items
 from keydistill.retrieval.output import SCHEMA, rows_of
 from keydistill.retrieval.retriever import Retriever
-from keydistill.tables import PATH_SEPARATOR, RejectLog, open_table
+from keydistill.tables import PATH_SEPARATOR, open_table, rejects_file
 from keydistill.vectorstore import Filter, keyphrase_filter
 
 MatchCategory = Literal["none", "leaf", "parent"]
@@ -64,28 +63,19 @@ def recommend_file(
     """
     items = recommendations = short = 0
     rejects_path = out.with_name(out.name + ".rejects.parquet")
-    draft = rejects_path.with_name(f".{rejects_path.name}.{os.getpid()}")
-    try:
-        with open_table(out, SCHEMA) as write, RejectLog(draft) as rejects:
-            for batch in _rebatched(read_items(files, rejects)):
-                filters = [
-                    item_filter(item, match_category=match_category, min_search_volume=min_search_volume)
-                    for item in batch
-                ]
-                found = retriever.recommend(
-                    [item.title for item in batch], limit, filters, categories=[item.category for item in batch]
-                )
-                write(rows_of(batch, found))
-                items += len(batch)
-                recommendations += sum(map(len, found))
-                short += sum(len(hits) < limit for hits in found)
-                progress.advance(len(batch))
-        if rejects.count:
-            draft.replace(rejects_path)
-        else:
-            rejects_path.unlink(missing_ok=True)
-    finally:
-        draft.unlink(missing_ok=True)
+    with rejects_file(rejects_path) as rejects, open_table(out, SCHEMA) as write:
+        for batch in _rebatched(read_items(files, rejects)):
+            filters = [
+                item_filter(item, match_category=match_category, min_search_volume=min_search_volume) for item in batch
+            ]
+            found = retriever.recommend(
+                [item.title for item in batch], limit, filters, categories=[item.category for item in batch]
+            )
+            write(rows_of(batch, found))
+            items += len(batch)
+            recommendations += sum(map(len, found))
+            short += sum(len(hits) < limit for hits in found)
+            progress.advance(len(batch))
     return BulkSummary(items, rejects.count, recommendations, short, rejects_path if rejects.count else None)
 
 

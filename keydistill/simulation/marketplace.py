@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keydistill.files import FolderKind, complete_folder, file_sha256
+from keydistill.files import FolderKind, file_sha256, whole_folder
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.simulation.clicks import make_clicks
 from keydistill.simulation.items import make_listings
@@ -138,7 +138,7 @@ def simulate(
         "clicks": int(log.clicks.sum()),
         "clicks_on_irrelevant": int(log.clicks[~pool.relevant[log.places]].sum()),
     }
-    with complete_folder(out, FOLDER, force=force) as folder:
+    with whole_folder(out, FOLDER, force=force) as folder:
         for name, (rows, columns) in tables.items():
             write_table(folder / f"{name}.parquet", name, rows, columns)
         summary = Summary(

@@ -25,7 +25,7 @@ from keydistill.errors import TrainingError as Untrainable
 from keydistill.execution import retrain as retrain_run
 from keydistill.execution.retrain import Retrainer, new_retrain
 from keydistill.execution.retrain_order import RetrainOrder
-from keydistill.files.disk import file_lock
+from keydistill.files import file_lock
 from keydistill.runs import RetrainRun, RunStore, open_store
 from keydistill.runs.recorded_progress import RecordedProgress
 from keydistill.runs.redis_store import RedisRunStore

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from keydistill.errors import LeaseLostError, RedisUnavailableError, RunBusyError, RunError, RunNotFoundError
-from keydistill.files.disk import file_lock
+from keydistill.files import file_lock
 from keydistill.runs.redis_store import RedisRunStore
 from tests.runs.records import reindex_run
 from tests.support.redis_server import RedisServer

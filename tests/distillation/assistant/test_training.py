@@ -25,7 +25,7 @@ from keydistill.distillation.assistant.metrics import measure
 from keydistill.distillation.assistant.sizes import ASSISTANT_SIZES, assistant_size, new_assistant
 from keydistill.encoders import Assistant
 from keydistill.errors import StorageError, TrainingError
-from keydistill.files.work_folders import work_folder
+from keydistill.files import work_folder
 from tests.support.heard_progress import HeardProgress
 
 PRODUCTS = ["shoes", "phone", "lamp", "cable", "boots", "chair", "watch", "guitar"]

@@ -155,7 +155,7 @@ def counting(tiny_assistant_folder) -> Counting:
 def test_a_killed_scoring_scores_no_finished_chunk_again(killed, assistant, counting, tmp_path):
     pairs = tmp_path / "pairs.csv"
     # What a process leaves that is killed while it writes.
-    (tmp_path / ".out.parquet.scoring" / "part-000003.draft").write_bytes(b"PAR1 half")
+    (tmp_path / ".out.parquet.scoring" / ".part-000003.99.parquet").write_bytes(b"PAR1 half")
     progress = HeardProgress()
     done = score_pairs(counting, [pairs], killed, chunk_pairs=50, progress=progress)
     assert counting.asked == 80
