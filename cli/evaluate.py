@@ -146,7 +146,7 @@ def _evaluations(sources: list[str], settings: "Settings", given: Given, bars: A
     from keydistill.distillation.evaluation import SearchFilter, evaluate, sample_items
     from keydistill.distillation.registry import resolve_assistant, resolve_model
     from keydistill.distillation.signals import load_items, load_judgments, load_search_relevance
-    from keydistill.encoders import Student
+    from keydistill.encoders import student_of
 
     # Before anything is read: a name that is wrong is found at once.
     folders = [resolve_model(settings, "student", source) for source in sources]
@@ -171,7 +171,7 @@ def _evaluations(sources: list[str], settings: "Settings", given: Given, bars: A
     found = []
     for folder in folders:
         bars.start("load", None, "")
-        student = Student.load(folder, dimension=settings.dimension, threads=settings.threads)
+        student = student_of(settings, folder)
         found.append(
             evaluate(
                 student,

@@ -12,6 +12,7 @@ from keydistill.encoders.models import content_digest, find_model
 from keydistill.encoders.student import Student, Vectors
 from keydistill.encoders.student_files import StudentFiles, student_version
 from keydistill.encoders.student_layout import ITEM_ROUTE, KEYPHRASE_ROUTE
+from keydistill.encoders.student_settings import student_of
 from keydistill.encoders.tokens import token_batches
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "read_model_file",
     "rounded",
     "scale_name",
+    "student_of",
     "student_version",
     "token_batches",
     "write_model_file",

@@ -16,7 +16,7 @@ from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.retrieval import NO_FILTER, SEARCH_KEY, live_collection
 from keydistill.runs import ReindexRun, RunStore, now, reindex_of
 from keydistill.settings import Settings
-from keydistill.vectorstore import CollectionInfo, Engine, SearchParams
+from keydistill.vectorstore import CollectionInfo, Engine, search_params_of
 
 # With fewer a shape is not tuned: the mean over their queries says too little.
 LEAST_ITEMS = 50
@@ -171,7 +171,7 @@ class Tuner:
     def _shapes(
         self, info: CollectionInfo, vectors: Vectors, asked: dict[str, list[Asked]], target: float
     ) -> tuple[list[ShapeReport], dict[str, int]]:
-        before = SearchParams(ef=self._settings.search_ef, oversampling=self._settings.search_oversampling)
+        before = search_params_of(self._settings)
         quantized = info.metadata.get("index", {}).get("quantization") != "none"
         found: list[ShapeReport] = []
         too_few: dict[str, int] = {}

@@ -1,8 +1,8 @@
 """Locks on files and folders that end with their process, however it ends.
 
-They are the kernel's (`flock`). The library `filelock` takes the same ones, but it looks every 50 ms whether it can have
-one, where the kernel wakes us; where `flock` is not offered it falls back to a file that outlives a killed process; and
-it cannot lock a folder.
+They are the kernel's (`flock`). The library `filelock` takes the same ones, but it looks every 50 ms whether it can
+have one, where the kernel wakes us; where there is no `flock` it falls back to a file that outlives a killed process;
+and it cannot lock a folder.
 """
 
 import fcntl

@@ -6,12 +6,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from keydistill.encoders import Student, Vectors
+from keydistill.encoders import Student, Vectors, student_of
 from keydistill.errors import CollectionNotFoundError, CollectionStateError, StudentMismatchError
 from keydistill.retrieval.tuned_search import searched_alike, tuned_params
 from keydistill.settings import Settings
 from keydistill.storage import local_student, shared_storage
-from keydistill.vectorstore import CollectionInfo, Engine, Filter, Hit, SearchParams
+from keydistill.vectorstore import CollectionInfo, Engine, Filter, Hit, SearchParams, search_params_of
 
 # From what a collection's metadata say of its student (a folder or a model name, its dimension, its version) to it.
 StudentLoader = Callable[[str, int, str], Student]
@@ -142,7 +142,7 @@ class Generation:
             StudentError: Its student cannot be found any more, or is another one now.
         """
         target = alias_target(engine, settings.alias)
-        return cls.load(engine, target, student_loader(settings), untuned=search_params(settings))
+        return cls.load(engine, target, student_loader(settings), untuned=search_params_of(settings))
 
     @property
     def student_version(self) -> str:
@@ -239,11 +239,6 @@ def alias_target(engine: Engine, alias: str) -> str:
     return target
 
 
-def search_params(settings: Settings) -> SearchParams:
-    """How hard queries look."""
-    return SearchParams(ef=settings.search_ef, oversampling=settings.search_oversampling)
-
-
 def student_loader(settings: Settings) -> StudentLoader:
     """Loads students into the runtime, and with the threads, that the settings name.
 
@@ -254,8 +249,6 @@ def student_loader(settings: Settings) -> StudentLoader:
         shared = shared_storage(settings)
         # Without one, whether it is the right student is seen when it is loaded: its files are read but once.
         here = source if shared is None else local_student(source, dimension, version, settings.home, shared)
-        return Student.load(
-            here, dimension=dimension, threads=settings.threads, runtime=settings.runtime, cache=settings.runtime_cache
-        )
+        return student_of(settings, here, dimension=dimension)
 
     return load

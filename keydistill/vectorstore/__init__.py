@@ -12,7 +12,7 @@ from keydistill.vectorstore.engine import (
     SearchParams,
     Vectors,
 )
-from keydistill.vectorstore.factory import open_engine
+from keydistill.vectorstore.factory import open_engine, search_params_of
 from keydistill.vectorstore.filters import AnyOf, Condition, Equals, Filter, Range, keyphrase_filter
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "Vectors",
     "keyphrase_filter",
     "open_engine",
+    "search_params_of",
 ]

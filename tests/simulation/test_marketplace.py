@@ -151,7 +151,8 @@ def test_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Monke
 def test_stages_are_told_in_order(tmp_path: Path) -> None:
     progress = HeardProgress()
     simulate(tmp_path / "out", TINY, progress)
-    assert [stage for stage, _, _ in progress.steps] == [
+    stages = [stage for stage, _, _ in progress.steps]
+    assert stages == [
         "items",
         "keyphrases",
         "truth",
