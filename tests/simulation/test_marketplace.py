@@ -78,7 +78,7 @@ def test_manifest_says_how_it_was_made(market: Written) -> None:
 def test_another_process_writes_the_same_bytes(tmp_path: Path, hash_seed: str) -> None:
     simulate(tmp_path / "here", TINY)
     code = (
-        "import sys; from pathlib import Path; from simulation import MarketplaceSettings, simulate;"
+        "import sys; from pathlib import Path; from keydistill.simulation import MarketplaceSettings, simulate;"
         "simulate(Path(sys.argv[1]), MarketplaceSettings(items=40, keyphrases=120, leaf_categories=5, seed=1))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}

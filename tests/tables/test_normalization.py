@@ -72,10 +72,14 @@ def test_normalising_twice_is_normalising_once(raw: str) -> None:
 
 
 def test_every_character_settles() -> None:
-    for code in range(sys.maxunicode + 1):
-        if code == 0xFFFD or unicodedata.category(chr(code)) in ("Cc", "Cs"):
-            continue
-        once = normalize_keyphrase(f"A{chr(code)}\u0301")
+    # Many words at once, which is a hundred times as fast as a million of single ones.
+    usable = [
+        chr(code)
+        for code in range(sys.maxunicode + 1)
+        if code != 0xFFFD and unicodedata.category(chr(code)) not in ("Cc", "Cs")
+    ]
+    for start in range(0, len(usable), 256):
+        once = normalize_keyphrase(" ".join(f"A{character}\u0301" for character in usable[start : start + 256]))
         assert normalize_keyphrase(once) == once
 
 

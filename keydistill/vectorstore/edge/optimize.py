@@ -1,21 +1,17 @@
-"""Optimise one embedded shard: `python -m keydistill.vectorstore.edge.optimize FOLDER`.
+"""Optimising one embedded shard, in a process of its own.
 
 `EdgeShard.optimize` keeps the interpreter lock for minutes, so it gets a process in which nothing else waits for it.
 Killing that process loses nothing: the next start finds the shard as it was.
 """
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import qdrant_edge
-
 from keydistill.errors import VectorStoreError
 
-_PR_SET_PDEATHSIG = 1
+_SCRIPT = Path(__file__).with_name("optimize_shard.py")
 
 
 def optimize_in_child(folder: Path) -> None:
@@ -25,7 +21,8 @@ def optimize_in_child(folder: Path) -> None:
         VectorStoreError: The child failed; the message has its last line.
     """
     child = subprocess.Popen(
-        [sys.executable, "-m", "keydistill.vectorstore.edge.optimize", str(folder)],
+        # -P: beside the script stand modules with the names of the standard library's.
+        [sys.executable, "-P", str(_SCRIPT), str(folder)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -45,17 +42,3 @@ def optimize_in_child(folder: Path) -> None:
         raise VectorStoreError(
             f"optimising {folder.name} failed: {lines[-1]}; check free disk space and memory, then resume the run"
         )
-
-
-def _optimize(folder: str) -> None:
-    if sys.platform == "linux":
-        # A caller that is killed cannot stop us, and we would go on holding the shard.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    shard = qdrant_edge.EdgeShard.load(folder)
-    shard.optimize()
-    shard.flush()
-    shard.close()
-
-
-if __name__ == "__main__":
-    _optimize(sys.argv[1])

@@ -120,7 +120,9 @@ def test_no_acknowledged_change_is_lost_when_the_writer_is_killed(engine: Embedd
     assert [record.payload["seed"] for record in engine.scroll("a")] == [0] * 50
 
 
-DIE = "import os, sys; from pathlib import Path; from vectorstore import edge, edge_copy\n{patch}\n" + (
+DIE = (
+    "import os, sys; from pathlib import Path; from keydistill.vectorstore.edge import copy as edge_copy, engine as edge\n"
+    "{patch}\n"
     "with edge.EmbeddedEngine(Path(sys.argv[1])) as engine: engine.copy('a', 'b', {{}})"
 )
 MOMENTS = {

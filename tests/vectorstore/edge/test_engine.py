@@ -339,7 +339,7 @@ def test_vectors_that_are_not_finite_are_refused(engine: EmbeddedEngine) -> None
     assert engine.count("a") == 0
 
 
-def query_in_child(engine: EmbeddedEngine, answers: Queue[int]) -> None:
+def query_in_child(engine: EmbeddedEngine, answers: "Queue[int]") -> None:
     answers.put(len(engine.query("a", points(0, 1).vectors[0], 5)))
     engine.close()
 
