@@ -8,7 +8,7 @@ import pyarrow as pa
 from keydistill.encoders import Student, Vectors
 from keydistill.errors import CollectionNotFoundError
 from keydistill.progress import NO_PROGRESS, Progress
-from keydistill.vectorstore import Engine
+from keydistill.vectorstore import CollectionMetadata, Engine
 
 
 class RowVectors:
@@ -77,4 +77,4 @@ def _is_of(engine: Engine, collection: str, student_version: str) -> bool:
         info = engine.info(collection)
     except CollectionNotFoundError:
         return False
-    return info.state == "ready" and info.metadata.get("student_version") == student_version
+    return info.state == "ready" and CollectionMetadata.parse(info).student_version == student_version

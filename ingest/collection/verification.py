@@ -17,20 +17,7 @@ from keydistill.ingest.collection.filter_counts import SAMPLE_ROWS, filters_to_c
 from keydistill.ingest.collection.points import PAYLOAD_INDEXES, payloads
 from keydistill.ingest.snapshot import Snapshot, profile
 from keydistill.runs import ReindexRun
-from keydistill.vectorstore import CollectionInfo, Engine, Payload, Record
-
-# What readers, syncs and rebuilds read in a collection's metadata.
-METADATA_KEYS = (
-    "run",
-    "student",
-    "student_version",
-    "snapshot",
-    "snapshot_run",
-    "journal",
-    "rows",
-    "payload_indexes",
-    "created_at",
-)
+from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine, Payload, Record
 
 # Ids of one request: bounded, however large a part is.
 _WINDOW = 5_000
@@ -102,12 +89,12 @@ def _expect(run: ReindexRun, what: str, found: object, expected: object) -> None
 
 
 def _check_metadata(run: ReindexRun, info: CollectionInfo, snapshot: Snapshot) -> None:
-    lacking = [key for key in METADATA_KEYS if info.metadata.get(key) is None]
-    if lacking:
-        raise VerificationError(f"collection {run.collection} lacks the metadata {lacking}; {_WHAT_TO_DO}")
-    _expect(run, "run", info.metadata["run"], run.id)
-    _expect(run, "student version", info.metadata["student_version"], run.student_version)
-    _expect(run, "snapshot", info.metadata["snapshot"], snapshot.summary.digest)
+    metadata = CollectionMetadata.parse(info)
+    if metadata.lacking:
+        raise VerificationError(f"collection {run.collection} lacks the metadata {metadata.lacking}; {_WHAT_TO_DO}")
+    _expect(run, "run", metadata.run, run.id)
+    _expect(run, "student version", metadata.student_version, run.student_version)
+    _expect(run, "snapshot", metadata.snapshot, snapshot.summary.digest)
 
 
 def _check_indexes(run: ReindexRun, info: CollectionInfo, indexes: Mapping[str, str]) -> None:

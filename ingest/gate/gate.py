@@ -20,7 +20,7 @@ from keydistill.ingest.snapshot import RunSources
 from keydistill.progress import Progress
 from keydistill.runs import ReindexRun, RunStore
 from keydistill.settings import Settings
-from keydistill.vectorstore import CollectionInfo, Engine, search_params_of
+from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine, search_params_of
 
 # Probability from which on the assistant says yes, as in `keydistill evaluate`.
 _RELEVANT = 0.5
@@ -97,10 +97,11 @@ class Gate:
         return Side(name, student), f"compared with {name}, which is live"
 
     def _live_student(self, info: CollectionInfo, present: Student) -> Student:
-        expected = info.metadata.get("student_version")
+        metadata = CollectionMetadata.parse(info)
+        expected = metadata.student_version
         if expected == present.version:
             return present
-        run_id = str(info.metadata.get("run"))
+        run_id = str(metadata.run)
         try:
             run = self._store.load(run_id)
             if not isinstance(run, ReindexRun):
@@ -110,7 +111,7 @@ class Gate:
             raise
         except KeydistillError:
             # Another way to the same files, for collections whose run is known elsewhere.
-            source = str(info.metadata.get("student"))
+            source = str(metadata.student)
         student = student_of(self._settings, source, dimension=info.dimension)
         if student.version != expected:
             raise StudentMismatchError(f"it was built by student {expected}, {source} is {student.version} now")

@@ -28,7 +28,6 @@ from keydistill.ingest.collection import (
 from keydistill.ingest.gate import Gate
 from keydistill.ingest.snapshot import RunSources, Snapshot, SnapshotSettings, build_snapshot, linked, would_be_the_same
 from keydistill.progress import NO_PROGRESS, Progress
-from keydistill.retrieval import SEARCH_KEY
 from keydistill.runs import (
     Executor,
     Lease,
@@ -42,7 +41,7 @@ from keydistill.runs import (
     reindex_of,
 )
 from keydistill.settings import Settings
-from keydistill.vectorstore import Engine, PointBatch
+from keydistill.vectorstore import CollectionMetadata, Engine, PointBatch
 
 # Settings that decide what a run builds: they are those of whoever ordered it, wherever it is carried out.
 _DECIDING = (
@@ -247,29 +246,29 @@ class ReindexSteps:
         spec = collection_spec(run.dimension, self._of(run))
         if self._settings.engine == "embedded":
             check_space(self._settings.home, snapshot.summary.rows, spec)
-        metadata = {
-            "run": run.id,
-            "student": run.student,
-            "student_version": run.student_version,
-            "snapshot": snapshot.summary.digest,
-            "snapshot_run": run.id,
-            "journal": run.journal,
-            "rows": snapshot.summary.rows,
-            "payload_indexes": sorted(spec.payload_indexes),
-            "index": index_settings(spec),
-            "created_at": now(),
-        }
+        metadata = CollectionMetadata(
+            run=run.id,
+            student=run.student,
+            student_version=run.student_version,
+            snapshot=snapshot.summary.digest,
+            snapshot_run=run.id,
+            journal=run.journal,
+            rows=snapshot.summary.rows,
+            payload_indexes=tuple(sorted(spec.payload_indexes)),
+            index=index_settings(spec),
+            created_at=now(),
+        )
         size = {"rows": snapshot.summary.rows, "parts": len(snapshot.parts)}
         lease.check()
         try:
             twin = self._twin(run, metadata)
             if twin is not None and run.previous_target is not None:
-                self._engine.copy(run.previous_target, run.collection, twin)
+                self._engine.copy(run.previous_target, run.collection, twin.as_dict())
                 return "building", {**size, "parts_done": tuple(range(len(snapshot.parts)))}
-            self._engine.create(run.collection, spec, metadata)
+            self._engine.create(run.collection, spec, metadata.as_dict())
         except CollectionExistsError:
             # Made by this very run before it was killed; anybody else's has another name and another run.
-            if self._engine.info(run.collection).metadata.get("run") != run.id:
+            if CollectionMetadata.parse(self._engine.info(run.collection)).run != run.id:
                 raise
         return "building", size
 
@@ -291,27 +290,27 @@ class ReindexSteps:
         """What the live collection holds, if the same student built it: its tokens are counted alike."""
         live = self._taken_over(run)
         try:
-            return None if live is None else self._sources.snapshot(str(live.get("snapshot_run")))
+            return None if live is None else self._sources.snapshot(str(live.snapshot_run))
         except (InputError, StorageError):
             return None  # pruned meanwhile, or on another machine: it was a help, nothing more
 
-    def _twin(self, run: ReindexRun, metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def _twin(self, run: ReindexRun, metadata: CollectionMetadata) -> CollectionMetadata | None:
         """Metadata of a copy of the live collection, if this run would build the same: nothing is done again then."""
         live = None if self._engine.changes_in_place else self._taken_over(run)
-        if live is None or any(live.get(name) != metadata[name] for name in ("snapshot", "index")):
+        if live is None or (live.snapshot, live.index) != (metadata.snapshot, metadata.index):
             return None
         # The same points in the same index: what was tuned holds.
-        return {**metadata, **{key: live[key] for key in (SEARCH_KEY,) if key in live}}
+        return metadata.model_copy(update={"search": live.search})
 
-    def _taken_over(self, run: ReindexRun) -> Mapping[str, Any] | None:
+    def _taken_over(self, run: ReindexRun) -> CollectionMetadata | None:
         """Metadata of the live collection, if the run may take over what the same student has built there."""
         if run.previous_target is None or not self._of(run).reuse_vectors:
             return None
         try:
-            live = self._engine.info(run.previous_target).metadata
+            live = CollectionMetadata.parse(self._engine.info(run.previous_target))
         except CollectionNotFoundError:
             return None
-        same = live.get("student_version") == run.student_version and not live.get("applying")
+        same = live.student_version == run.student_version and not live.applying
         return live if same else None
 
     def _optimise(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:

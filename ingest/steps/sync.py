@@ -27,7 +27,7 @@ from keydistill.ingest.snapshot import (
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import Executor, Lease, ReindexRun, RunStore, State, SyncRun, new_run_id, now, present_user, record
 from keydistill.settings import Settings
-from keydistill.vectorstore import Engine
+from keydistill.vectorstore import CollectionMetadata, Engine
 
 # Settings that decide a snapshot: they are those of whoever ordered the sync.
 _DECIDING = ("part_rows", "max_reject_share", "max_keyphrase_chars")
@@ -148,7 +148,10 @@ class SyncSteps:
         """Make the snapshot that is to be accepted, unless nothing would change."""
         owner = self._live(run.alias)
         base = self._base(owner)
-        behind = missing_sync(self._store, run.alias, self._engine.info(owner.collection).metadata) is not None
+        behind = (
+            missing_sync(self._store, run.alias, CollectionMetadata.parse(self._engine.info(owner.collection)))
+            is not None
+        )
         same_rules = base.settings.max_keyphrase_chars == run.settings["max_keyphrase_chars"]
         if not behind and same_rules and of_the_same_files(base, run.files, run.categories):
             return "done", {"rows": base.summary.rows}
@@ -214,8 +217,8 @@ class SyncSteps:
 
     def _base(self, owner: ReindexRun) -> Snapshot:
         """The snapshot that a run's collection holds now."""
-        metadata = self._engine.info(self._engine.aliases()[owner.alias]).metadata
-        return self._sources.snapshot(str(metadata.get("snapshot_run", owner.id)))
+        metadata = CollectionMetadata.parse(self._engine.info(self._engine.aliases()[owner.alias]))
+        return self._sources.snapshot(metadata.snapshot_run or owner.id)
 
     def _built(self, run: SyncRun, owner: ReindexRun, folder: Path) -> Snapshot:
         return build_snapshot(

@@ -13,10 +13,10 @@ from keydistill.ingest.tuning.queries import Asked, queries_by_shape
 from keydistill.ingest.tuning.report import ShapeReport, TuningReport
 from keydistill.ingest.tuning.trial import Trial
 from keydistill.progress import NO_PROGRESS, Progress
-from keydistill.retrieval import NO_FILTER, SEARCH_KEY, live_collection
+from keydistill.retrieval import NO_FILTER, live_collection
 from keydistill.runs import ReindexRun, RunStore, now, reindex_of
 from keydistill.settings import Settings
-from keydistill.vectorstore import CollectionInfo, Engine, search_params_of
+from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine, MetadataChanges, search_params_of
 
 # With fewer a shape is not tuned: the mean over their queries says too little.
 LEAST_ITEMS = 50
@@ -80,7 +80,7 @@ class Tuner:
             raise CollectionStateError(f"collection {info.name} is {info.state}, expected a ready one; resume its run")
         owner = self._owner(info.name)
         student = self._student(owner, info)
-        snapshot = self._sources.snapshot(str(info.metadata.get("snapshot_run", owner.id)))
+        snapshot = self._sources.snapshot(CollectionMetadata.parse(info).snapshot_run or owner.id)
         changed = {"gate_sample": queries, "gate_items": items or self._settings.gate_items}
         asked_for = gate_items(self._settings.model_copy(update=changed), snapshot)
         vectors = embedded(student, asked_for.queries)
@@ -133,7 +133,7 @@ class Tuner:
                 with patiently(self._store, content_lease(owner), owner.id) as lease:
                     target = self._present(owner)
                     lease.check()
-                    self._engine.set_metadata(target, {SEARCH_KEY: value})
+                    self._engine.set_metadata(target, MetadataChanges(search=value))
                     return target
             except RunBusyError:
                 if time.monotonic() > deadline:
@@ -161,9 +161,10 @@ class Tuner:
 
     def _student(self, owner: ReindexRun, info: CollectionInfo) -> Student:
         student = self._sources.student_of(owner)
-        if student.version != info.metadata.get("student_version"):
+        built_by = CollectionMetadata.parse(info).student_version
+        if student.version != built_by:
             raise StudentMismatchError(
-                f"collection {info.name} says that student {info.metadata.get('student_version')} built it, its run "
+                f"collection {info.name} says that student {built_by} built it, its run "
                 f"says {student.version}; build it anew with `keydistill reindex INVENTORY`"
             )
         return student
@@ -172,7 +173,7 @@ class Tuner:
         self, info: CollectionInfo, vectors: Vectors, asked: dict[str, list[Asked]], target: float
     ) -> tuple[list[ShapeReport], dict[str, int]]:
         before = search_params_of(self._settings)
-        quantized = info.metadata.get("index", {}).get("quantization") != "none"
+        quantized = (CollectionMetadata.parse(info).index or {}).get("quantization") != "none"
         found: list[ShapeReport] = []
         too_few: dict[str, int] = {}
         self._progress.start("tune: measure", len(asked), "shapes")

@@ -11,7 +11,15 @@ from keydistill.errors import CollectionNotFoundError, CollectionStateError, Stu
 from keydistill.retrieval.tuned_search import searched_alike, tuned_params
 from keydistill.settings import Settings
 from keydistill.storage import local_student, shared_storage
-from keydistill.vectorstore import CollectionInfo, Engine, Filter, Hit, SearchParams, search_params_of
+from keydistill.vectorstore import (
+    CollectionInfo,
+    CollectionMetadata,
+    Engine,
+    Filter,
+    Hit,
+    SearchParams,
+    search_params_of,
+)
 
 # From what a collection's metadata say of its student (a folder or a model name, its dimension, its version) to it.
 StudentLoader = Callable[[str, int, str], Student]
@@ -85,7 +93,7 @@ class Generation:
             StudentMismatchError: Another student built the collection.
             CollectionStateError: It is still building.
         """
-        built_by = info.metadata.get("student_version")
+        built_by = CollectionMetadata.parse(info).student_version
         if (built_by, info.dimension) != (student.version, student.dimension):
             raise StudentMismatchError(
                 f"collection {info.name} was built by student {built_by}, not by {student.version}; "
@@ -122,8 +130,9 @@ class Generation:
             StudentError: Its student cannot be found any more, or is another one now.
         """
         info = engine.info(collection)
-        source, version = info.metadata.get("student"), info.metadata.get("student_version")
-        if not isinstance(source, str) or not isinstance(version, str):
+        metadata = CollectionMetadata.parse(info)
+        source, version = metadata.student, metadata.student_version
+        if source is None or version is None:
             raise StudentMismatchError(
                 f"collection {info.name} does not say which student built it; expected `student` and `student_version` "
                 "in its metadata: build it with `keydistill reindex`"

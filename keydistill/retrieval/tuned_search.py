@@ -11,12 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from keydistill.retrieval.filter_shapes import filter_shape
-from keydistill.vectorstore import CollectionInfo, Filter, SearchParams
+from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Filter, SearchParams
 
 _log = logging.getLogger(__name__)
 
-# Key of a collection's metadata.
-SEARCH_KEY = "search"
 # Length of the lists that are measured.
 TUNED_LIMIT = 10
 _FORMAT = 1
@@ -99,15 +97,15 @@ class TunedSearch:
     @classmethod
     def of(cls, info: CollectionInfo) -> Self | None:
         """What a collection's metadata say; None where it was not tuned, or what they say is of no use."""
-        values = info.metadata.get(SEARCH_KEY)
-        if values is None:
+        metadata = CollectionMetadata.parse(info)
+        if metadata.search is None:
             return None
         try:
-            tuned = cls.from_dict(values)
+            tuned = cls.from_dict(metadata.search)
         except ValueError as error:
             reason = str(error)
         else:
-            if tuned.student_version == info.metadata.get("student_version"):
+            if tuned.student_version == metadata.student_version:
                 return tuned
             reason = f"measured with student {tuned.student_version}"
         _log.warning(

@@ -14,10 +14,12 @@ from keydistill.vectorstore.engine import (
 )
 from keydistill.vectorstore.factory import open_engine, search_params_of
 from keydistill.vectorstore.filters import AnyOf, Condition, Equals, Filter, Range, keyphrase_filter
+from keydistill.vectorstore.metadata import CollectionMetadata, MetadataChanges
 
 __all__ = [
     "AnyOf",
     "CollectionInfo",
+    "CollectionMetadata",
     "CollectionSpec",
     "Condition",
     "Engine",
@@ -25,6 +27,7 @@ __all__ = [
     "FieldType",
     "Filter",
     "Hit",
+    "MetadataChanges",
     "Payload",
     "PointBatch",
     "Range",

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from keydistill.retrieval import SEARCH_KEY
 from tests.cli.conftest import Command
 from tests.support.inventories import write_inventory
 from tests.support.places import ROOT
@@ -31,7 +30,7 @@ def tunable(keydistill: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def search_of(command: Command) -> dict[str, Any] | None:
     (collection,) = json.loads(command("collections", "list", "--json").out)
-    search: dict[str, Any] | None = collection["metadata"].get(SEARCH_KEY)
+    search: dict[str, Any] | None = collection["metadata"].get("search")
     return search
 
 

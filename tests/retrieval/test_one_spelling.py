@@ -14,9 +14,10 @@ PACKAGE = Path(keydistill.__file__).parent
 
 
 def places(pattern: str) -> set[str]:
-    """The modules whose code has it; the folders that are links are read, too."""
+    """The modules whose code has it, but for the simulation, whose search is another; links are followed."""
     folders = [PACKAGE, *(entry for entry in PACKAGE.iterdir() if entry.is_symlink())]
     files = {file for folder in folders for file in folder.resolve().rglob("*.py")}
+    files = {file for file in files if "simulation" not in file.parts}
     return {file.name for file in files if re.search(pattern, file.read_text(encoding="utf-8"))}
 
 

@@ -12,10 +12,10 @@ from keydistill.encoders.runtime import TOLERANCE
 from keydistill.errors import VerificationError
 from keydistill.ingest.collection.filter_counts import NamedFilter, filters_to_count, passing
 from keydistill.ingest.collection.points import PAYLOAD_INDEXES, payloads
-from keydistill.ingest.collection.verification import METADATA_KEYS, verify
+from keydistill.ingest.collection.verification import verify
 from keydistill.ingest.snapshot.profiles import profile
 from keydistill.ingest.snapshot.snapshot import Snapshot
-from keydistill.vectorstore import CollectionSpec, Engine, Equals, Filter, PointBatch
+from keydistill.vectorstore import CollectionMetadata, CollectionSpec, Engine, Equals, Filter, PointBatch
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.front_process import FrontProcess
 from tests.support.gate_bench import Bench, losing, only_loads, open_bench
@@ -129,7 +129,7 @@ def test_an_index_of_another_type_is_found(bench: Bench, inventory: Path, monkey
         bench.build(inventory)
 
 
-@pytest.mark.parametrize("key", METADATA_KEYS)
+@pytest.mark.parametrize("key", CollectionMetadata().lacking)
 def test_metadata_that_readers_need_is_there(
     key: str, tmp_path: Path, tiny_folder: Path, tiny_student: Student, inventory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
