@@ -14,10 +14,10 @@ from keydistill.encoders import Student
 from keydistill.encoders.runtime import INT8_TOLERANCE
 from keydistill.errors import VerificationError
 from keydistill.ingest.collection.filter_counts import SAMPLE_ROWS, filters_to_count, passing
-from keydistill.ingest.collection.points import PAYLOAD_INDEXES, payloads
+from keydistill.ingest.collection.points import payloads
 from keydistill.ingest.snapshot import Snapshot, profile
 from keydistill.runs import ReindexRun
-from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine, Payload, Record
+from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine, Payload, Record, payload_indexes
 
 # Ids of one request: bounded, however large a part is.
 _WINDOW = 5_000
@@ -44,7 +44,7 @@ def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student
     _expect(run, "state", info.state, "ready")
     _expect(run, "dimension", info.dimension, run.dimension)
     _check_metadata(run, info, snapshot)
-    indexes = {**PAYLOAD_INDEXES, **run.settings.get("payload_indexes", {})}
+    indexes = payload_indexes(run.settings.get("payload_indexes", {}))
     _check_indexes(run, info, indexes)
     _expect(run, "points", info.points, snapshot.summary.rows)
 

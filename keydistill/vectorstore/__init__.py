@@ -13,10 +13,23 @@ from keydistill.vectorstore.engine import (
     Vectors,
 )
 from keydistill.vectorstore.factory import open_engine, search_params_of
-from keydistill.vectorstore.filters import AnyOf, Condition, Equals, Filter, Range, keyphrase_filter
+from keydistill.vectorstore.filters import AnyOf, Condition, Equals, Filter, Range
 from keydistill.vectorstore.metadata import CollectionMetadata, MetadataChanges
+from keydistill.vectorstore.payload import (
+    CATEGORY_IDS,
+    INDEXED_FIELDS,
+    SEARCH_VOLUME,
+    SITE,
+    PayloadField,
+    keyphrase_filter,
+    payload_indexes,
+)
 
 __all__ = [
+    "CATEGORY_IDS",
+    "INDEXED_FIELDS",
+    "SEARCH_VOLUME",
+    "SITE",
     "AnyOf",
     "CollectionInfo",
     "CollectionMetadata",
@@ -29,6 +42,7 @@ __all__ = [
     "Hit",
     "MetadataChanges",
     "Payload",
+    "PayloadField",
     "PointBatch",
     "Range",
     "Record",
@@ -36,5 +50,6 @@ __all__ = [
     "Vectors",
     "keyphrase_filter",
     "open_engine",
+    "payload_indexes",
     "search_params_of",
 ]
