@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
-from keydistill.errors import InputError, TooManyRejectsError
+from keydistill.errors import InputError, TooManyRejectsError, first_problem
 from keydistill.files import storage_errors, whole_file, whole_folder
 from keydistill.ingest.inventory import STAGED_SCHEMA, Intake, merged_rows, sorted_rows, sorting_database
 from keydistill.ingest.snapshot.parts import Part, PartWriter
@@ -91,6 +92,10 @@ class SnapshotSummary:
     categories: SourceRecord | None
 
 
+_SETTINGS = TypeAdapter(SnapshotSettings)
+_SUMMARY = TypeAdapter(SnapshotSummary)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A complete snapshot; `Snapshot.open` or `build_snapshot` gives one."""
@@ -118,15 +123,16 @@ class Snapshot:
         try:
             snapshot = cls(
                 folder,
-                SnapshotSettings(**found["settings"]),
-                _summary(found["summary"]),
+                _SETTINGS.validate_python(found["settings"]),
+                _SUMMARY.validate_python(found["summary"]),
                 tuple(
                     Part(number, folder / part["file"], part["rows"], part["bytes"], part["sha256"])
                     for number, part in enumerate(found["parts"])
                 ),
             )
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{folder / MANIFEST} is damaged ({error}); build the snapshot again") from None
+        except (KeyError, TypeError, ValidationError) as error:
+            reason = first_problem(error) if isinstance(error, ValidationError) else error
+            raise InputError(f"{folder / MANIFEST} is damaged ({reason}); build the snapshot again") from None
         snapshot._check_parts()
         return snapshot
 
@@ -278,13 +284,3 @@ def _write_manifest(folder: Path, settings: SnapshotSettings, summary: SnapshotS
     # Last, because a folder without it is no snapshot.
     with whole_file(folder / MANIFEST) as draft:
         draft.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _summary(found: dict[str, Any]) -> SnapshotSummary:
-    sources, categories = found["sources"], found["categories"]
-    counts = {name: value for name, value in found.items() if name not in ("sources", "categories")}
-    return SnapshotSummary(
-        **counts,
-        sources=tuple(SourceRecord(**source) for source in sources),
-        categories=None if categories is None else SourceRecord(**categories),
-    )

@@ -5,7 +5,7 @@ from typing import Any, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from keydistill.errors import VectorStoreError
+from keydistill.errors import VectorStoreError, first_problem
 from keydistill.vectorstore.engine import CollectionInfo
 
 
@@ -66,11 +66,9 @@ class CollectionMetadata(BaseModel):
         try:
             return cls.model_validate(dict(info.metadata))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = ".".join(map(str, first["loc"]))
             raise VectorStoreError(
-                f"collection {info.name} has damaged metadata: {name} is {first['input']!r} ({first['msg']}); build it "
-                "anew with `keydistill reindex INVENTORY`"
+                f"collection {info.name} has damaged metadata: {first_problem(error)}; build it anew with "
+                "`keydistill reindex INVENTORY`"
             ) from None
 
     def as_dict(self) -> dict[str, Any]:

@@ -87,11 +87,12 @@ class Caller:
             VectorStoreError: The server refused for any other reason, which the text names.
         """
         try:
-            return self._retrying(_request, doing, function)
+            result: _Result = self._retrying(_request, doing, function)
         except _FAILURES as error:
             failure = _failure(error)
             tries: int = self._retrying.statistics["attempt_number"]
             raise failure.error(self._text(doing, failure, tries)) from error
+        return result
 
     def _wait_seconds(self, state: RetryCallState) -> float:
         # Jitter, or workers that one outage stopped would all come back in the same instant.
