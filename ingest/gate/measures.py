@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keydistill.encoders import Student, Vectors
-from keydistill.ingest.filters import SHAPES, K, Query, Shape, shares_found, spread
+from keydistill.ingest.filters import SHAPES, FilterShape, K, Query, shares_found, spread
 from keydistill.ingest.gate.items import GateItems
 from keydistill.progress import Progress
 from keydistill.vectorstore import Engine, Filter, Hit, SearchParams, keyphrase_filter
@@ -56,7 +56,7 @@ class Measured:
     Attributes:
         lists: K hits per query, filtered by its site, its own text left out.
         short: List of `LISTS` to its share of short answers; without those that no query asks for.
-        recall: Shape to recall@K against exact search; without those that no query has.
+        recall: Name of a filter shape to its recall@K against exact search; without those that no query has.
         p99_ms: Of single queries, in milliseconds, once per repeat.
     """
 
@@ -144,7 +144,7 @@ def _without_own(query: Query, hits: Sequence[Hit], from_file: bool) -> tuple[Hi
 
 
 def _recall(
-    engine: Engine, side: Side, vectors: Vectors, items: GateItems, shape: Shape, params: SearchParams
+    engine: Engine, side: Side, vectors: Vectors, items: GateItems, shape: FilterShape, params: SearchParams
 ) -> float | None:
     """Share of what exact search finds; None where no query has what the shape filters by."""
     asked = [

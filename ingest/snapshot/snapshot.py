@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from keydistill.errors import InputError, TooManyRejectsError, first_problem
 from keydistill.files import storage_errors, whole_file, whole_folder
@@ -36,6 +36,8 @@ CountTokens = Callable[[Sequence[str]], Iterable[int]]
 @dataclass(frozen=True, slots=True)
 class SnapshotSettings:
     """What decides a snapshot; the fields are those of `Settings`."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     part_rows: int
     max_reject_share: float
@@ -75,6 +77,8 @@ class SnapshotSummary:
         categories: The file of the category tree.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     rows_read: int
     rows_rejected: int
     rows_merged: int
@@ -92,6 +96,7 @@ class SnapshotSummary:
     categories: SourceRecord | None
 
 
+# How a manifest is read: by another version's fields a snapshot is not one of ours.
 _SETTINGS = TypeAdapter(SnapshotSettings)
 _SUMMARY = TypeAdapter(SnapshotSummary)
 

@@ -11,7 +11,7 @@ from keydistill.ingest.snapshot import RunSources
 from keydistill.ingest.tuning.choice import choose
 from keydistill.ingest.tuning.queries import Asked, queries_by_shape
 from keydistill.ingest.tuning.report import ShapeReport, TuningReport
-from keydistill.ingest.tuning.trial import Trial
+from keydistill.ingest.tuning.shape_queries import ShapeQueries
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.retrieval import NO_FILTER, live_collection
 from keydistill.runs import ReindexRun, RunStore, now, reindex_of
@@ -178,11 +178,11 @@ class Tuner:
         too_few: dict[str, int] = {}
         self._progress.start("tune: measure", len(asked), "shapes")
         for shape, queries in asked.items():
-            trial = Trial(self._engine, info.name, vectors, queries)
-            if trial.items < LEAST_ITEMS:
-                too_few[shape] = trial.items
+            shape_queries = ShapeQueries(self._engine, info.name, vectors, queries)
+            if shape_queries.items < LEAST_ITEMS:
+                too_few[shape] = shape_queries.items
             else:
-                choice = choose(trial, target, before, filtered=shape != NO_FILTER, quantized=quantized)
-                found.append(ShapeReport(shape, len(trial.groups), trial.passing(), choice))
+                choice = choose(shape_queries, target, before, filtered=shape != NO_FILTER, quantized=quantized)
+                found.append(ShapeReport(shape, len(shape_queries.groups), shape_queries.passing(), choice))
             self._progress.advance(1)
         return found, too_few

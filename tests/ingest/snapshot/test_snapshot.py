@@ -301,6 +301,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
         (lambda folder: edit(folder, lambda found: found.pop("parts")), "is damaged"),
         (lambda folder: edit(folder, lambda found: found.update(summary=3)), "is damaged"),
         (lambda folder: edit(folder, lambda found: found["summary"].update(extra=1)), "is damaged"),
+        (lambda folder: edit(folder, lambda found: found["summary"].update(rows="many")), "damaged .rows is 'many'"),
         (lambda folder: edit(folder, lambda found: found["parts"].pop()), "contradicts itself"),
         (lambda folder: (folder / "part-00000.parquet").unlink(), "part-00000.parquet is missing"),
         (lambda folder: (folder / "part-00000.parquet").write_bytes(b"PAR1"), "has 4 bytes, not"),

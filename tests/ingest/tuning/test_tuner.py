@@ -194,7 +194,7 @@ def bench(
     only_loads(monkeypatch, tiny_student)
     # What is timed decides nothing below.
     monkeypatch.setattr("keydistill.ingest.tuning.choice._REPEATS", 1)
-    monkeypatch.setattr("keydistill.ingest.tuning.trial._TIMED_QUERIES", 3)
+    monkeypatch.setattr("keydistill.ingest.tuning.shape_queries._TIMED_QUERIES", 3)
     monkeypatch.setattr("keydistill.ingest.gate.measures._REPEATS", 1)
     monkeypatch.setattr("keydistill.ingest.gate.measures._TIMED_QUERIES", 3)
     url = "" if kind == "embedded" else front.url
