@@ -55,25 +55,25 @@ def filters_to_count(
         indexes: Indexed payload fields to their types.
         payloads: Of some rows, for the values of fields that only some inventories have.
     """
-    found: dict[Filter, str] = {}
+    shape_of: dict[Filter, str] = {}
     for shape in SHAPES:
         made = [shape.filter(query, profile.median_volume) for query in profile.queries()]
         distinct = [filter for filter in dict.fromkeys(made) if filter]
         for filter in distinct[:_FILTERS_PER_SHAPE]:
-            found.setdefault(filter, shape.name)
+            shape_of.setdefault(filter, shape.name)
     for category, _ in profile.categories.most_common(_WIDEST):
-        found.setdefault(keyphrase_filter(category=category), "category")
+        shape_of.setdefault(keyphrase_filter(category=category), "category")
     for site, _ in profile.sites.most_common(_WIDEST):
-        found.setdefault(keyphrase_filter(site=site), "site")
+        shape_of.setdefault(keyphrase_filter(site=site), "site")
     if profile.least_volume is not None:
-        found[keyphrase_filter(min_search_volume=profile.least_volume)] = "volume"
+        shape_of[keyphrase_filter(min_search_volume=profile.least_volume)] = "volume"
     of_table = {field.name: field for field in INDEXED_FIELDS}
     for name in sorted(set(indexes) - _PROFILED):
         values = [value for each in payloads if isinstance(value := each.get(name), (str, int))]
         for value in list(dict.fromkeys(values))[:_FILTERS_PER_SHAPE]:
             condition = of_table[name].condition(value) if name in of_table else Equals(name, value)
-            found[Filter((condition,))] = name
-    return [NamedFilter(shape, filter) for filter, shape in found.items()]
+            shape_of[Filter((condition,))] = name
+    return [NamedFilter(shape, filter) for filter, shape in shape_of.items()]
 
 
 def passing(rows: pa.Table, payloads: Sequence[Payload], filters: Sequence[NamedFilter]) -> NDArray[np.int64]:

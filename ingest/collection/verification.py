@@ -48,8 +48,8 @@ def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student
     _check_indexes(run, info, indexes)
     _expect(run, "points", info.points, snapshot.summary.rows)
 
-    found = profile(snapshot, SAMPLE_ROWS)
-    named = filters_to_count(found, indexes, _first_payloads(snapshot))
+    snapshot_profile = profile(snapshot, SAMPLE_ROWS)
+    named = filters_to_count(snapshot_profile, indexes, _first_payloads(snapshot))
     expected = np.zeros(len(named), dtype=np.int64)
     for part, rows in snapshot.tables():
         fields = payloads(rows)
@@ -62,7 +62,7 @@ def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student
                 f"collection {run.collection}: filter counts differ: {counted} points pass the {each.shape} filter "
                 f"{_shown(each.filter.must)}, its snapshot says {count}; {_WHAT_TO_DO}"
             )
-    again = [(row["point_id"], row["keyphrase"]) for row in found.sample]
+    again = [(row["point_id"], row["keyphrase"]) for row in snapshot_profile.sample]
     distance = _largest_distance(run, engine, student, again)
     if distance > _TOLERANCE:
         raise VerificationError(

@@ -86,7 +86,7 @@ def measure(
         for place, side in enumerate(sides):
             times[place].append(_p99_ms(engine, side, vectors[place], items.queries, params))
             progress.advance(min(_TIMED_QUERIES, len(items.queries)))
-    found = []
+    measured_sides = []
     for side, vector, p99_ms in zip(sides, vectors, times, strict=True):
         lists, short = _lists(engine, side, vector, items, params)
         progress.advance(len(items.queries))
@@ -96,8 +96,8 @@ def measure(
             if measured is not None:
                 recall[shape.name] = measured
             progress.advance(min(_RECALL_QUERIES, len(items.queries)))
-        found.append(Measured(lists, short, recall, tuple(p99_ms)))
-    return found
+        measured_sides.append(Measured(lists, short, recall, tuple(p99_ms)))
+    return measured_sides
 
 
 def steps(sides: int, queries: int) -> int:
@@ -157,8 +157,8 @@ def _recall(
         return None
     places, filters = [place for place, _ in asked], [filter for _, filter in asked]
     exact = engine.query_batch(side.collection, vectors[places], K, filters, SearchParams(exact=True))
-    found = engine.query_batch(side.collection, vectors[places], K, filters, params)
-    shares = shares_found(exact, found)
+    answers = engine.query_batch(side.collection, vectors[places], K, filters, params)
+    shares = shares_found(exact, answers)
     # Where nothing passes a filter, nothing can be missed.
     return float(shares.mean()) if len(shares) else 1.0
 

@@ -118,21 +118,21 @@ class Snapshot:
             InputError: There is none, it is of another format, or a file is missing or has another size.
         """
         try:
-            found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"{folder} holds no complete snapshot: {MANIFEST} is missing; build it again") from None
         except (OSError, ValueError) as error:
             raise InputError(f"{folder / MANIFEST} cannot be read ({error}); build the snapshot again") from None
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise InputError(f"{folder / MANIFEST} is not of format {FORMAT}; build the snapshot again")
         try:
             snapshot = cls(
                 folder,
-                _SETTINGS.validate_python(found["settings"]),
-                _SUMMARY.validate_python(found["summary"]),
+                _SETTINGS.validate_python(manifest["settings"]),
+                _SUMMARY.validate_python(manifest["summary"]),
                 tuple(
                     Part(number, folder / part["file"], part["rows"], part["bytes"], part["sha256"])
-                    for number, part in enumerate(found["parts"])
+                    for number, part in enumerate(manifest["parts"])
                 ),
             )
         except (KeyError, TypeError, ValidationError) as error:

@@ -181,9 +181,9 @@ class ReindexSteps:
         vectors = self._vectors_of(run)
         latest, began = run, time.monotonic()
 
-        def write(number: int, window: pa.Table, found: Vectors, is_last: bool) -> None:
+        def write(number: int, window: pa.Table, window_vectors: Vectors, is_last: bool) -> None:
             nonlocal latest, began
-            self._write(run, window, found, lease)
+            self._write(run, window, window_vectors, lease)
             if not is_last:
                 return
             began, seconds = time.monotonic(), time.monotonic() - began
@@ -197,8 +197,8 @@ class ReindexSteps:
                 rows = snapshot.read(number)
                 for start in range(0, len(rows), _WINDOW_ROWS):
                     window = rows.slice(start, _WINDOW_ROWS)
-                    found = vectors.of(window, self._progress)
-                    put(number, window, found, start + _WINDOW_ROWS >= len(rows))
+                    window_vectors = vectors.of(window, self._progress)
+                    put(number, window, window_vectors, start + _WINDOW_ROWS >= len(rows))
         return latest
 
     def rows_of(self, run: ReindexRun, parts: Sequence[int]) -> int:
@@ -226,8 +226,8 @@ class ReindexSteps:
         if self._vectors is None or self._vectors[0] != run.id:
             student = partial(self.student_of, run)
             donor = run.previous_target if self._of(run).reuse_vectors else None
-            found = RowVectors(self._engine, donor, student, run.student_version, run.dimension)
-            self._vectors = run.id, found
+            row_vectors = RowVectors(self._engine, donor, student, run.student_version, run.dimension)
+            self._vectors = run.id, row_vectors
         return self._vectors[1]
 
     def _write(self, run: ReindexRun, rows: pa.Table, vectors: Vectors, lease: Lease) -> None:
@@ -331,12 +331,12 @@ class ReindexSteps:
             # again would take longer than the next sync, and the run would never go live where syncs follow closely.
             return "ready", {}
         report = Gate(self._settings, self._engine, self._store, self._sources, self._progress).report(run)
-        found = report.as_dict()
+        gate_report = report.as_dict()
         if report.refused:
             # Not with the move, which a refusal does not make.
-            record(self._store, run, lambda now: now.changed(gate=found), lease)
+            record(self._store, run, lambda now: now.changed(gate=gate_report), lease)
             raise GateRefusedError(report.refusal(run.id))
-        return "ready", {"gate": found}
+        return "ready", {"gate": gate_report}
 
     def _swap(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         lease.check()

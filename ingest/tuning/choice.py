@@ -94,10 +94,10 @@ def choose(shape_queries: Measuring, target: float, before: SearchParams, *, fil
         quantized: The collection has quantized vectors; without, oversampling does nothing.
     """
     tried: dict[SearchParams, tuple[Floats, float]] = {before: shape_queries.shares(before)}
-    found = list(_climbed(shape_queries, target, tried, filtered, quantized))
-    if finds_enough(tried[before][0], shape_queries.groups, target) and before not in found:
-        found.append(before)
-    seconds = {params: tried[params][1] for params in found}
+    enough = list(_climbed(shape_queries, target, tried, filtered, quantized))
+    if finds_enough(tried[before][0], shape_queries.groups, target) and before not in enough:
+        enough.append(before)
+    seconds = {params: tried[params][1] for params in enough}
     tried[EXACT] = np.ones(len(shape_queries.groups)), shape_queries.exact_seconds
     seconds[EXACT] = shape_queries.exact_seconds
     bound = _WORTH_TIMING * min(seconds.values())
@@ -109,7 +109,7 @@ def choose(shape_queries: Measuring, target: float, before: SearchParams, *, fil
         (figures[params] for params in allowed if not _surely_slower(times[params], times[fastest])),
         key=lambda each: (not each.params.exact, each.recall, -each.p50_ms),
     )
-    return Choice(figures[before], chosen, bool(found), len(tried) - 1)
+    return Choice(figures[before], chosen, bool(enough), len(tried) - 1)
 
 
 def finds_enough(shares: Floats, groups: Sequence[str], target: float) -> bool:

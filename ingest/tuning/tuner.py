@@ -174,7 +174,7 @@ class Tuner:
     ) -> tuple[list[ShapeReport], dict[str, int]]:
         before = search_params_of(self._settings)
         quantized = (CollectionMetadata.parse(info).index or {}).get("quantization") != "none"
-        found: list[ShapeReport] = []
+        reports: list[ShapeReport] = []
         too_few: dict[str, int] = {}
         self._progress.start("tune: measure", len(asked), "shapes")
         for shape, queries in asked.items():
@@ -183,6 +183,6 @@ class Tuner:
                 too_few[shape] = shape_queries.items
             else:
                 choice = choose(shape_queries, target, before, filtered=shape != NO_FILTER, quantized=quantized)
-                found.append(ShapeReport(shape, len(shape_queries.groups), shape_queries.passing(), choice))
+                reports.append(ShapeReport(shape, len(shape_queries.groups), shape_queries.passing(), choice))
             self._progress.advance(1)
-        return found, too_few
+        return reports, too_few

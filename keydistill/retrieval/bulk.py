@@ -68,13 +68,13 @@ def recommend_file(
             filters = [
                 item_filter(item, match_category=match_category, min_search_volume=min_search_volume) for item in batch
             ]
-            found = retriever.recommend(
+            recommended = retriever.recommend(
                 [item.title for item in batch], limit, filters, categories=[item.category for item in batch]
             )
-            write(rows_of(batch, found))
+            write(rows_of(batch, recommended))
             items += len(batch)
-            recommendations += sum(map(len, found))
-            short += sum(len(hits) < limit for hits in found)
+            recommendations += sum(map(len, recommended))
+            short += sum(len(hits) < limit for hits in recommended)
             progress.advance(len(batch))
     return BulkSummary(items, rejects.count, recommendations, short, rejects_path if rejects.count else None)
 

@@ -213,13 +213,13 @@ class Generation:
             return self.engine.query_batch(self.collection, rows, limit, filters, next(iter(alike)))
         if len(filters) != len(rows):
             raise ValueError(f"there are {len(filters)} filters for {len(rows)} vectors, expected one for each")
-        found: list[list[Hit]] = [[] for _ in rows]
+        lists: list[list[Hit]] = [[] for _ in rows]
         for params, places in alike.items():
             some = [filters[place] for place in places]
             answers = self.engine.query_batch(self.collection, rows[places], limit, some, params)
             for place, hits in zip(places, answers, strict=True):
-                found[place] = hits
-        return found
+                lists[place] = hits
+        return lists
 
     def recommend(
         self,
@@ -230,8 +230,8 @@ class Generation:
         categories: Sequence[str | None] | None = None,
     ) -> list[list[Recommendation]]:
         """The `limit` keyphrases nearest to each title, best first; see `embed` and `query`."""
-        found = self.query(self.embed(titles, categories), limit, filters) if titles else []
-        return [[Recommendation(hit.payload["keyphrase"], hit.score, hit.payload) for hit in hits] for hits in found]
+        lists = self.query(self.embed(titles, categories), limit, filters) if titles else []
+        return [[Recommendation(hit.payload["keyphrase"], hit.score, hit.payload) for hit in hits] for hits in lists]
 
 
 def alias_target(engine: Engine, alias: str) -> str:
