@@ -125,7 +125,7 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
     )
     return Task(
         data=student_data(
-            learned, clicks=clicks, search_relevance=search, judgments=judgments, scores=scores, seed=seed
+            learned, clicks=clicks, search_relevance=search, judgments=judgments, assistant=scores, seed=seed
         ),
         recipe=recipe,
         items=unseen,
@@ -187,7 +187,7 @@ def esci_task(data: Path, folder: Path, seed: int, *, quick: bool, validation: b
             clicks=clicks.append_column("positive", pa.array(np.ones(len(clicks), dtype=bool))),
             search_relevance=search,
             judgments=judgments,
-            scores=scores,
+            assistant=scores,
             near_misses=near,
             verdicts=Verdicts.of(assistant_metrics(folder / "assistant")),
             held_out=0,

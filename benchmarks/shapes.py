@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -25,12 +25,12 @@ from sentence_transformers import SentenceTransformer
 from benchmarks import report
 from benchmarks.ablation_data import Task, simulated_task
 from benchmarks.embedding import RUNTIMES, Embed, best_batch_size, rates_in_turn, ratios, simulated_keyphrases
+from keydistill.distillation import SHAPE_NAMES
 from keydistill.distillation.evaluation import Evaluation, compare_means, evaluate, mean_estimates
-from keydistill.distillation.student import Shape, StudentRecipe, train_student
+from keydistill.distillation.student import StudentRecipe, train_student
 from keydistill.encoders import Student
 
-_SHAPES: tuple[Shape, ...] = get_args(Shape)
-_FULL: Shape = "six"
+_FULL = "six"
 # What the full recipe learns from.
 _TASKS = ("clicks", "search_relevance", "assistant", "approved")
 # Runtimes of a transformer that keyphrases are embedded with; a table has but one.
@@ -72,7 +72,7 @@ def main() -> None:
     threads = options.threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     size = (100, 1_000) if options.quick else (options.items, options.keyphrases)
-    found: dict[Shape, Found] = {shape: Found() for shape in _SHAPES}
+    found: dict[str, Found] = {shape: Found() for shape in SHAPE_NAMES}
     with tempfile.TemporaryDirectory(prefix="keydistill-") as scratch:
         place = options.keep or Path(scratch)
         for seed in range(options.first_seed, options.first_seed + (1 if options.quick else options.seeds)):
@@ -92,7 +92,7 @@ def main() -> None:
     report.write(options.json, {"quality": _figures(found), "rates": rates}, before)
 
 
-def _train(task: Task, shape: Shape, out: Path, clicks_share: float) -> float:
+def _train(task: Task, shape: str, out: Path, clicks_share: float) -> float:
     recipe = replace(
         task.recipe,
         shape=shape,
@@ -117,7 +117,7 @@ def _measured(task: Task, student: Path) -> Evaluation:
     )
 
 
-def _figures(found: Mapping[Shape, Found]) -> dict[str, Any]:
+def _figures(found: Mapping[str, Found]) -> dict[str, Any]:
     """Per shape: means with intervals, what it has of the full student's, and the paired differences from it."""
     full = found[_FULL].evaluations
     figures: dict[str, Any] = {}
@@ -154,7 +154,7 @@ def _kept(evaluations: Sequence[Evaluation], measure: str) -> float | None:
 
 
 def _rates(
-    folders: Mapping[Shape, Path], options: argparse.Namespace, threads: int, cache: Path
+    folders: Mapping[str, Path], options: argparse.Namespace, threads: int, cache: Path
 ) -> dict[str, dict[str, Any]]:
     """Keyphrases per second of every shape and runtime, and their ratios to `encode` of the full student."""
     count = options.embedded or (200 if options.quick else 1_000)
@@ -186,7 +186,7 @@ def _rates(
     }
 
 
-def _print_quality(found: Mapping[Shape, Found]) -> None:
+def _print_quality(found: Mapping[str, Found]) -> None:
     figures = _figures(found)
     rows = []
     for shape, each in figures.items():

@@ -19,8 +19,8 @@ _CUTOFFS = "1,5,10,50"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """The options that say how to measure; each is that of the command."""
+class Measurement:
+    """How to measure; each field is the command's option of that name."""
 
     items: tuple[Path, ...]
     inventory: tuple[Path, ...]
@@ -63,18 +63,26 @@ class Numbers(click.ParamType[tuple[int, ...]]):
 @click.option("--inventory", multiple=True, required=True, type=_FILE, help="File of keyphrases.")
 @click.option("--labels", multiple=True, type=_FILE, help="File of judgments: label, grade or probability.")
 @click.option(
-    "--complete-labels", is_flag=True, help="A pair without a label is irrelevant, as in a simulation's truth."
+    "--complete-labels", is_flag=True, help="Count a pair without a label as irrelevant, as in a simulation's truth."
 )
-@click.option("--relevant-grade", type=click.IntRange(0, 3), default=3, show_default=True, help="Grade that means yes.")
-@click.option("--assistant", help="Assistant that stands in for the judge: a folder, promoted, or assistant/VERSION.")
-@click.option("--relevant-probability", type=float, default=0.5, show_default=True, help="From which on it says yes.")
-@click.option("--search-relevance", multiple=True, type=_FILE, help="File of what the search engine lets pass.")
-@click.option("--search-threshold", type=float, help="Let pass from this score on, instead of by the column `passed`.")
 @click.option(
-    "--drop-unknown", is_flag=True, help="Drop what the search relevance does not know, instead of judging it."
+    "--relevant-grade", type=click.IntRange(0, 3), default=3, show_default=True, help="Least grade that means yes."
+)
+@click.option("--assistant", help="Assistant that stands in for the judge: a folder, promoted, or assistant/VERSION.")
+@click.option(
+    "--relevant-probability", type=float, default=0.5, show_default=True, help="Least probability that means yes."
+)
+@click.option(
+    "--search-relevance", multiple=True, type=_FILE, help="File of the pairs that the search engine lets pass."
+)
+@click.option(
+    "--search-threshold", type=float, help="Least score that passes the search filter, instead of the column `passed`."
+)
+@click.option(
+    "--drop-unknown", is_flag=True, help="Drop pairs that the search relevance does not know, instead of judging them."
 )
 @click.option("--exclude", multiple=True, type=_FILE, help="File of pairs that other sources recommend already.")
-@click.option("--limit-items", type=click.IntRange(1), help="Measure on so many of the items, chosen by the seed.")
+@click.option("--limit-items", type=click.IntRange(1), help="Number of items to measure on, chosen by the seed.")
 @click.option("--k", "cutoffs", type=Numbers(), default=_CUTOFFS, show_default=True, help="Lengths of the list.")
 @click.option("--dimension", type=int, help="Dimension of the students' vectors; unset: all that they have.")
 @click.option("--dimensions", type=Numbers(), help="Matryoshka dimensions to measure as well, such as 256,128,64.")
@@ -85,7 +93,7 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     show_default=True,
     help="Only keyphrases of the item's leaf category, or of its parent.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap and of every choice.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap and of every choice.")
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Folder for the page and the figures.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -97,16 +105,16 @@ def evaluate(
     For each item: the nearest keyphrases of its site, less --exclude, less what --search-relevance rejects; the labels
     or the assistant judge the rest. Changes nothing but the folder of the report.
     """
-    given = Given(**options)
-    settings = settings_of(ctx, dimension=given.dimension, assistant=given.assistant)
-    _check(given, settings)
+    measurement = Measurement(**options)
+    settings = settings_of(ctx, dimension=measurement.dimension, assistant=measurement.assistant)
+    _check(measurement, settings)
     from keydistill.distillation.evaluation import check_report_folder, compare, write_report
 
     if report is not None:
         check_report_folder(report)
     with progress_bars(quiet=as_json) as bars:
         bars.start("read", None, "")
-        measured = _evaluations([student, *([against] if against else [])], settings, given, bars)
+        measured = _evaluations([student, *([against] if against else [])], settings, measurement, bars)
         evaluation, other = measured[0], measured[1] if against else None
         bars.start("report", None, "")
         if report is not None:
@@ -129,17 +137,20 @@ def evaluate(
         click.echo(f"\nReport: {report / 'index.html'}")
 
 
-def _check(given: Given, settings: "Settings") -> None:
-    if not given.labels and not settings.assistant:
+def _check(measurement: Measurement, settings: "Settings") -> None:
+    if not measurement.labels and not settings.assistant:
         raise SettingsError("nothing says what is relevant; give --labels, or --assistant to stand in for the judge")
-    if given.complete_labels and not given.labels:
+    if measurement.complete_labels and not measurement.labels:
         raise SettingsError("--complete-labels speaks of labels; give --labels")
-    for option, value in (("search-threshold", given.search_threshold), ("drop-unknown", given.drop_unknown)):
-        if value and not given.search_relevance:
+    for option, value in (
+        ("search-threshold", measurement.search_threshold),
+        ("drop-unknown", measurement.drop_unknown),
+    ):
+        if value and not measurement.search_relevance:
             raise SettingsError(f"--{option} speaks of the search filter; give --search-relevance")
 
 
-def _evaluations(sources: list[str], settings: "Settings", given: Given, bars: Any) -> "list[Evaluation]":
+def _evaluations(sources: list[str], settings: "Settings", measurement: Measurement, bars: Any) -> "list[Evaluation]":
     """The students' evaluations, one after the other, on the same tables and by the same judge."""
     from functools import partial
 
@@ -153,54 +164,57 @@ def _evaluations(sources: list[str], settings: "Settings", given: Given, bars: A
     assistant = resolve_assistant(settings)
     from keydistill.ingest.snapshot import load_pairs, read_inventory, read_table
 
-    items = sample_items(read_table("items", given.items, settings, load_items, warn), given.limit_items, given.seed)
-    inventory = read_inventory(given.inventory, settings)
+    items = sample_items(
+        read_table("items", measurement.items, settings, load_items, warn), measurement.limit_items, measurement.seed
+    )
+    inventory = read_inventory(measurement.inventory, settings)
     most = settings.max_keyphrase_chars
     labels = search_filter = exclude = None
-    if given.labels:
-        load = partial(load_judgments, relevant_grade=given.relevant_grade, max_keyphrase_chars=most)
-        labels = read_table("labels", given.labels, settings, load, warn)
-    if given.search_relevance:
+    if measurement.labels:
+        load = partial(load_judgments, relevant_grade=measurement.relevant_grade, max_keyphrase_chars=most)
+        labels = read_table("labels", measurement.labels, settings, load, warn)
+    if measurement.search_relevance:
         load = partial(load_search_relevance, max_keyphrase_chars=most)
-        relevance = read_table("search relevance", given.search_relevance, settings, load, warn)
-        search_filter = SearchFilter(relevance, given.search_threshold, unknown_passes=not given.drop_unknown)
-    if given.exclude:
-        exclude = read_table("pairs to exclude", given.exclude, settings, load_pairs, warn)
+        relevance = read_table("search relevance", measurement.search_relevance, settings, load, warn)
+        search_filter = SearchFilter(
+            relevance, measurement.search_threshold, unknown_passes=not measurement.drop_unknown
+        )
+    if measurement.exclude:
+        exclude = read_table("pairs to exclude", measurement.exclude, settings, load_pairs, warn)
     bars.start("load", None, "")
-    judge = _judge(settings, given, labels, assistant)
-    found = []
+    judge = _judge(settings, measurement, labels, assistant)
+    evaluations = []
     for folder in folders:
         bars.start("load", None, "")
-        student = student_of(settings, folder)
-        found.append(
+        evaluations.append(
             evaluate(
-                student,
+                student_of(settings, folder),
                 items,
                 inventory,
                 judge=judge,
-                k=given.cutoffs,
+                k=measurement.cutoffs,
                 search_filter=search_filter,
                 exclude=exclude,
                 labels=labels,
-                dimensions=given.dimensions,
-                match_category=given.match_category,
-                seed=given.seed,
+                dimensions=measurement.dimensions,
+                match_category=measurement.match_category,
+                seed=measurement.seed,
                 progress=bars,
             )
         )
-    return found
+    return evaluations
 
 
-def _judge(settings: "Settings", given: Given, labels: Any, assistant: str | None) -> "RelevanceJudge":
+def _judge(settings: "Settings", measurement: Measurement, labels: Any, assistant: str | None) -> "RelevanceJudge":
     from keydistill.distillation.evaluation import AssistantJudge, LabelJudge
 
     # One that is only in the settings does not overrule labels that were given here.
-    if labels is not None and not given.assistant:
-        return LabelJudge(labels, complete=given.complete_labels)
+    if labels is not None and not measurement.assistant:
+        return LabelJudge(labels, complete=measurement.complete_labels)
     from keydistill.encoders import Assistant
 
     assert assistant is not None  # `_check` saw to it
-    return AssistantJudge(Assistant.load(assistant, threads=settings.threads), given.relevant_probability)
+    return AssistantJudge(Assistant.load(assistant, threads=settings.threads), measurement.relevant_probability)
 
 
 def _print(evaluation: "Evaluation", other: "Evaluation | None", comparison: "Comparison | None") -> None:

@@ -23,20 +23,26 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="CSV, JSONL or Parquet file to write.")
 @click.option("--items", type=click.Path(path_type=Path), help="File of item_id and title, for PAIRS without titles.")
 @judge_options
-@click.option("--concurrency", type=int, help="Requests in flight at once.  [default: judge_concurrency]")
-@click.option("--requests-per-minute", type=float, help="Rate limit.  [default: judge_requests_per_minute]")
-@click.option("--tokens-per-minute", type=float, help="Rate limit.  [default: judge_tokens_per_minute]")
+@click.option("--concurrency", type=int, help="Most requests in flight at once.  [default: judge_concurrency]")
+@click.option(
+    "--requests-per-minute", type=float, help="Most requests per minute.  [default: judge_requests_per_minute]"
+)
+@click.option("--tokens-per-minute", type=float, help="Most tokens per minute.  [default: judge_tokens_per_minute]")
 @click.option("--budget-pairs", type=click.IntRange(0), help="Most pairs to ask about in this run.")
 @click.option("--budget-tokens", type=click.IntRange(0), help="Most tokens to use in this run.")
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
-    help="Judgments that are there already.  [default: judgments.sqlite in home]",
+    help="File that keeps judgments, so that no pair is asked about twice.  [default: judgments.sqlite in home]",
 )
-@click.option("--human", type=click.Path(path_type=Path), help="File of people's labels to measure the judge by.")
-@click.option("--dry-run", is_flag=True, help="Only count pairs, tokens and cost.")
-@click.option("--price-per-million-input", type=click.FloatRange(0), help="For the cost, in any currency.")
-@click.option("--price-per-million-output", type=click.FloatRange(0), help="For the cost, in any currency.")
+@click.option("--human", type=click.Path(path_type=Path), help="File of people's labels to compare the judge with.")
+@click.option("--dry-run", is_flag=True, help="Count pairs, tokens and cost; ask nobody.")
+@click.option(
+    "--price-per-million-input", type=click.FloatRange(0), help="Price of a million input tokens, in any currency."
+)
+@click.option(
+    "--price-per-million-output", type=click.FloatRange(0), help="Price of a million output tokens, in any currency."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def judge(
@@ -89,10 +95,10 @@ def judge(
         people = None if human is None else read_labels(human)
         from keydistill.execution import judge_of
 
-        asked = judge_of(settings, judge_choice)
+        chosen_judge = judge_of(settings, judge_choice)
         bars.start("judge", total_rows([*pairs]), "pairs")
         summary = judge_pairs(
-            asked,
+            chosen_judge,
             pairs,
             out,
             cache=stack.enter_context(_cache_of(settings, judge_choice, cache)),
@@ -101,15 +107,15 @@ def judge(
             budget_tokens=budget_tokens,
             progress=bars,
         )
-        found = None if people is None else agreement_of_file(out, people)
+        agreement = None if people is None else agreement_of_file(out, people)
         bars.close()
     if as_json:
         spent = {**asdict(summary), "cost": _cost(summary.usage, prices), "out": out}
-        print_json(spent if found is None else {**spent, "agreement": found.as_dict()})
+        print_json(spent if agreement is None else {**spent, "agreement": agreement.as_dict()})
         return
     _print_summary(summary, out, _cost(summary.usage, prices))
-    if found is not None:
-        _print_agreement(found)
+    if agreement is not None:
+        _print_agreement(agreement)
 
 
 def _cache_of(settings: "Settings", choice: Mapping[str, Any], cache: Path | None, *, dry_run: bool = False) -> Any:
@@ -133,12 +139,12 @@ def _plan(
     from keydistill.execution import judge_of
     from keydistill.tables import total_rows
 
-    asked = judge_of(settings, choice)
+    judge = judge_of(settings, choice)
     bars.start("count", total_rows([*pairs]), "pairs")
     with _cache_of(settings, choice, cache, dry_run=True) as known:
-        plan = plan_judging(asked, pairs, cache=known, items=items, progress=bars)
+        plan = plan_judging(judge, pairs, cache=known, items=items, progress=bars)
     bars.close()
-    return plan, f"{asked.name}, prompt {asked.prompt_version}"
+    return plan, f"{judge.name}, prompt {judge.prompt_version}"
 
 
 def _cost(usage: "Usage", prices: tuple[float | None, float | None]) -> float | None:
@@ -187,20 +193,20 @@ def _print_summary(summary: "JudgingSummary", out: Path, cost: float | None) -> 
             click.echo(f"{count:,} {what}", err=True)
 
 
-def _print_agreement(found: "Agreement") -> None:
-    click.echo(f"\nagainst people, {found.pairs:,} pairs")
-    kappa = "undefined" if found.kappa is None else f"{found.kappa:.3f}"
-    ece = "" if found.ece is None else f", calibration error {found.ece:.3f}"
-    click.echo(f"accuracy {found.accuracy:.3f}, Cohen's kappa {kappa}{ece}\n")
+def _print_agreement(agreement: "Agreement") -> None:
+    click.echo(f"\nagainst people, {agreement.pairs:,} pairs")
+    kappa = "undefined" if agreement.kappa is None else f"{agreement.kappa:.3f}"
+    ece = "" if agreement.ece is None else f", calibration error {agreement.ece:.3f}"
+    click.echo(f"accuracy {agreement.accuracy:.3f}, Cohen's kappa {kappa}{ece}\n")
     print_table(
         ("", "people yes", "people no"),
         [
-            ("judge yes", f"{found.both_yes:,}", f"{found.judge_yes:,}"),
-            ("judge no", f"{found.people_yes:,}", f"{found.both_no:,}"),
+            ("judge yes", f"{agreement.both_yes:,}", f"{agreement.judge_yes:,}"),
+            ("judge no", f"{agreement.people_yes:,}", f"{agreement.both_no:,}"),
         ],
         right=("people yes", "people no"),
     )
-    if found.calibration:
+    if agreement.calibration:
         click.echo()
         print_table(
             ("probability", "pairs", "mean", "people yes"),
@@ -211,7 +217,7 @@ def _print_agreement(found: "Agreement") -> None:
                     f"{one.mean_probability:.3f}",
                     f"{one.share_yes:.3f}",
                 )
-                for one in found.calibration
+                for one in agreement.calibration
             ],
             right=("pairs", "mean", "people yes"),
         )

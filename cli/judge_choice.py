@@ -1,4 +1,4 @@
-"""The options that say who judges."""
+"""The options that choose the judge."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ _OPTIONS = (
 
 
 def judge_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command with the options that say who judges."""
+    """A command with the options that choose the judge."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

@@ -101,20 +101,20 @@ def show_model(ctx: click.Context, version: str, as_json: bool) -> None:
 @click.pass_context
 def compare(ctx: click.Context, a: str, b: str, as_json: bool) -> None:
     """Metrics of versions A and B side by side, and what differs in how they were made."""
-    from keydistill.distillation.registry import difference, flattened
+    from keydistill.distillation.registry import differences, flattened
 
     registry = _registry(ctx)
     ours, theirs = registry.get(a), registry.get(b)
     measured = flattened(ours.metrics), flattened(theirs.metrics)
     names = list(dict.fromkeys([*measured[0], *measured[1]]))
-    changes = difference(ours.lineage, theirs.lineage)
+    differing = differences(ours.lineage, theirs.lineage)
     if as_json:
         print_json(
             {
                 "a": ours.full_name,
                 "b": theirs.full_name,
                 "metrics": {name: {"a": measured[0].get(name), "b": measured[1].get(name)} for name in names},
-                "lineage": {change.name: {"a": change.a, "b": change.b} for change in changes},
+                "lineage": {each.name: {"a": each.a, "b": each.b} for each in differing},
             }
         )
         return
@@ -124,12 +124,12 @@ def compare(ctx: click.Context, a: str, b: str, as_json: bool) -> None:
         right=(ours.full_name, theirs.full_name, "b - a"),
     )
     click.echo("")
-    if not changes:
+    if not differing:
         click.echo("Both were made from the same.")
         return
     print_table(
         ("differs in", ours.full_name, theirs.full_name),
-        [(change.name, _short(change.a), _short(change.b)) for change in changes],
+        [(each.name, _short(each.a), _short(each.b)) for each in differing],
     )
 
 
@@ -186,9 +186,9 @@ def _registry(ctx: click.Context) -> "Registry":
 
 
 def _promoted(registry: "Registry") -> set[str]:
-    from keydistill.distillation.registry import KINDS
+    from keydistill.distillation.registry import MODEL_KINDS
 
-    return {f"{kind}/{name}" for kind in KINDS if (name := registry.promoted_name(kind))}
+    return {f"{kind}/{name}" for kind in MODEL_KINDS if (name := registry.promoted_name(kind))}
 
 
 def _numbers(version: "ModelVersion") -> list[tuple[str, float]]:

@@ -10,6 +10,7 @@ from keydistill.cli.context import settings_of
 from keydistill.cli.follow import executor_options, follow_order
 from keydistill.cli.judge_choice import judge_options
 from keydistill.cli.output import duration_text, print_json, print_table, progress_bars, warn
+from keydistill.cli.training_options import SIZES_HELP, loss_option, shape_option
 from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -23,37 +24,37 @@ if TYPE_CHECKING:
     "--inventory",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Keyphrases.  [default: inventory.parquet in SIGNALS]",
+    help="File of keyphrases.  [default: inventory.parquet in SIGNALS]",
 )
 @judge_options
-@click.option("--judged-pairs", type=click.IntRange(1), help="Most pairs to put to the judge.")
+@click.option("--judged-pairs", type=click.IntRange(1), help="Most mined pairs to put to the judge.")
 @click.option("--budget-tokens", type=click.IntRange(0), help="Most tokens for the judge.")
-@click.option("--mined-items", type=click.IntRange(1), help="Items to mine pairs of.  [default: all]")
-@click.option("--assistant-size", help="minilm-6, minilm-3 or bert-mini.")
-@click.option("--assistant-epochs", type=click.FloatRange(0, min_open=True), help="Passes over the judged pairs.")
+@click.option("--mined-items", type=click.IntRange(1), help="Number of items to mine pairs of.  [default: all]")
+@click.option("--assistant-size", help=SIZES_HELP)
 @click.option(
-    "--shape",
-    type=click.Choice(("six", "three", "static")),
-    help="Of the student: all layers, three, or static: a table for keyphrases.",
+    "--assistant-epochs",
+    type=click.FloatRange(0, min_open=True),
+    help="Most passes of the assistant over the judged pairs.",
 )
-@click.option("--layers", type=click.IntRange(1), help="Layers of the student.")
-@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Passes of the student over its pairs.")
-@click.option(
-    "--distillation-loss", type=click.Choice(("pearson", "margin_mse", "cosent", "kl")), help="For the student."
-)
+@shape_option
+@click.option("--layers", type=click.IntRange(1), help="Number of the base's layers that the student keeps.")
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Most passes of the student over its pairs.")
+@loss_option
 @click.option(
     "--clicks-share",
     type=click.FloatRange(0, 1, max_open=True),
-    help="What the weights have of a second student, of clicks alone; 0 trains none.",
+    help="Share in the weights of a second student, which learns from clicks alone; 0 trains none.",
 )
 @click.option(
-    "--int8/--no-int8", default=None, help="Whether its weights are rounded for int8 at the end  [default: yes]."
+    "--int8/--no-int8",
+    default=None,
+    help="Whether the student's weights are rounded for int8 at the end.  [default: yes]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is random.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--promote", is_flag=True, help="Make the new student and assistant the ones that are used from now on.")
 @click.option("--resume", metavar="RUN", help="Take up an interrupted or failed retrain instead of starting one.")
 @executor_options
-@click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def retrain(
@@ -125,7 +126,7 @@ def _print_plan(plan: dict[str, bool], order: "RetrainOrder", *, as_json: bool) 
         "judge": f"up to {recipe.judged_pairs:,} of them",
         "assistant": f"{recipe.assistant.size}, {recipe.assistant.epochs:g} epochs",
         "score": "all mined pairs",
-        "student": f"{student.shape}, {student.passes:g} epochs, {student.distillation_loss} loss"
+        "student": f"{student.shape}, {student.total_epochs:g} epochs, {student.distillation_loss} loss"
         + (f", {student.clicks_share:.0%} of its weights from clicks alone" if averaged else ""),
         "evaluate": f"on up to {recipe.evaluated_items:,} items, against the present student",
     }

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("pairs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--assistant", "source", help="Assistant: a folder, promoted, or assistant/VERSION.")
+@click.option("--assistant", "source", help="Assistant to score with: a folder, promoted, or assistant/VERSION.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV, JSONL or Parquet file."
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV, JSONL or Parquet file to write."
 )
-@click.option("--items", type=click.Path(path_type=Path), help="Items, where PAIRS have no titles.")
+@click.option("--items", type=click.Path(path_type=Path), help="File of items, where PAIRS have no titles.")
 @click.option("--dry-run", is_flag=True, help="Count pairs and estimate the time; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -59,20 +59,20 @@ def score(
             return
         bars.start("score", total_rows(list(pairs)), "pairs")
         try:
-            done = score_pairs(assistant, pairs, out, items=items, progress=bars)
+            summary = score_pairs(assistant, pairs, out, items=items, progress=bars)
         except KeyboardInterrupt:
             bars.close()
             click.echo("interrupted; whole chunks are kept, and the same command goes on from there", err=True)
             ctx.exit(130)
         bars.close()
     if as_json:
-        print_json({**asdict(done), "assistant": assistant.version, "out": out})
+        print_json({**asdict(summary), "assistant": assistant.version, "out": out})
         return
-    click.echo(f"{done.pairs:,} pairs in {out}, scored by {assistant.version}; mean score {done.mean_score:.3f}")
-    if done.reused:
-        click.echo(f"{done.reused:,} of them had been scored before the interruption", err=True)
-    if done.rejected:
-        click.echo(f"{done.rejected:,} rows were no pairs; see {done.rejects_file}", err=True)
+    click.echo(f"{summary.pairs:,} pairs in {out}, scored by {assistant.version}; mean score {summary.mean_score:.3f}")
+    if summary.reused:
+        click.echo(f"{summary.reused:,} of them had been scored before the interruption", err=True)
+    if summary.rejected:
+        click.echo(f"{summary.rejected:,} rows were no pairs; see {summary.rejects_file}", err=True)
 
 
 def _print_plan(plan: "ScoringPlan", assistant: "Assistant") -> None:

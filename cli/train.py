@@ -1,4 +1,4 @@
-"""`keydistill train`: models from signals, one command per kind of model."""
+"""`keydistill train`: assistants and students from signals."""
 
 import click
 

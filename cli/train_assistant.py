@@ -9,10 +9,16 @@ import click
 
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import duration_text, print_json, print_table, progress_bars
+from keydistill.cli.training_options import SIZES_HELP
 from keydistill.errors import TooManyRejectsError
 
 if TYPE_CHECKING:
-    from keydistill.distillation.assistant import AssistantRecipe, LabelledPairs, TrainedAssistant, TrainingPlan
+    from keydistill.distillation.assistant import (
+        AssistantRecipe,
+        AssistantTrainingPlan,
+        LabelledPairs,
+        TrainedAssistant,
+    )
     from keydistill.distillation.registry import ModelVersion
     from keydistill.settings import Settings
 
@@ -31,31 +37,44 @@ class _Inputs:
 
 @click.command()
 @click.argument("judgments", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--items", required=True, type=click.Path(path_type=Path), help="Items: item_id, title, category_path.")
 @click.option(
-    "--warm-up", multiple=True, type=click.Path(path_type=Path), help="More judgments, less trusted, to begin with."
+    "--items", required=True, type=click.Path(path_type=Path), help="File of items: item_id, title, category_path."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="New folder; without it, a version in the registry.")
-@click.option("--size", default="minilm-6", show_default=True, help="minilm-6, minilm-3 or bert-mini.")
-@click.option("--layers", type=click.IntRange(1), help="Layers, instead of the size's.")
-@click.option("--base", help="Folder or name of the model to begin with.")
-@click.option("--item-text", help="Template of what it reads of an item: {title}, {leaf}, {path}.")
-@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Passes over the pairs at the most.")
+@click.option(
+    "--warm-up",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File of judgments that are trusted less, to begin with.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="New folder to write to; without it, a version in the registry."
+)
+@click.option("--size", help=SIZES_HELP)
+@click.option("--layers", type=click.IntRange(1), help="Number of layers, instead of the size's.")
+@click.option("--base", help="Folder or name of the model that training starts from.")
+@click.option("--item-text", help="Template of the text that stands for an item: {title}, {leaf}, {path}.")
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Most passes over the pairs.")
 @click.option("--batch-size", type=click.IntRange(1), help="Pairs per step.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Highest; without it, the size's.")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Peak learning rate after warm-up; without it, the size's.",
+)
 @click.option("--label-smoothing", type=click.FloatRange(0, 1), help="Share by which targets are drawn towards 0.5.")
 @click.option(
-    "--held-out", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Share of pairs to measure on."
+    "--held-out",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of pairs to hold out and measure on.",
 )
 @click.option(
     "--split-by",
     type=click.Choice(["keyphrase", "item"]),
-    help="What learned and held-out pairs have not in common.",
+    help="What a held-out pair shares with no learned pair.",
 )
 @click.option(
-    "--relevant-grade", type=click.IntRange(0, 3), default=3, show_default=True, help="Least grade that is a yes."
+    "--relevant-grade", type=click.IntRange(0, 3), default=3, show_default=True, help="Least grade that means yes."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is random.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--dry-run", is_flag=True, help="Print counts, sizes and an estimate of the time; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -84,16 +103,16 @@ def assistant(
         bars.start("read", None, "")
         pairs, warm_up_pairs = _read(inputs, settings)
         if dry_run:
-            from keydistill.distillation.assistant import plan_training
+            from keydistill.distillation.assistant import plan_assistant_training
 
             bars.start("time some steps", None, "")
-            planned = plan_training(pairs, recipe, warm_up=warm_up_pairs)
+            planned = plan_assistant_training(pairs, recipe, warm_up=warm_up_pairs)
             bars.close()
             print_json({**asdict(planned), "recipe": asdict(recipe)}) if as_json else _print_plan(planned, recipe)
             return
-        from keydistill.distillation.assistant import train_assistant, training_digest
+        from keydistill.distillation.assistant import assistant_training_digest, train_assistant
 
-        digest = training_digest(pairs, recipe, warm_up_pairs)[:12]
+        digest = assistant_training_digest(pairs, recipe, warm_up_pairs)[:12]
         folder = out or settings.home / "training" / f"assistant-{digest}"
         if out is None:
             # Trained, but not published before the process ended.
@@ -131,7 +150,7 @@ def _read(inputs: _Inputs, settings: "Settings") -> tuple["LabelledPairs", "Labe
     from keydistill.distillation.signals import load_items, load_judgments
     from keydistill.tables import RejectLog
 
-    found = []
+    read = []
     with RejectLog() as rejects:
         items = load_items([inputs.items], rejects)
         for files in (inputs.judgments, inputs.warm_up):
@@ -141,24 +160,24 @@ def _read(inputs: _Inputs, settings: "Settings") -> tuple["LabelledPairs", "Labe
                 relevant_grade=inputs.relevant_grade,
                 max_keyphrase_chars=settings.max_keyphrase_chars,
             )
-            found.append((*judged_pairs(judgments, items), len(judgments)))
-    unknown = sum(missing for _, missing, _ in found)
-    rows = sum(total for _, _, total in found) + rejects.count
+            read.append((*judged_pairs(judgments, items), len(judgments)))
+    unknown = sum(missing for _, missing, _ in read)
+    rows = sum(total for _, _, total in read) + rejects.count
     bad = unknown + rejects.count
     if bad:
         reasons = ", ".join(f"{name} {count:,}" for name, count in [*rejects.by_reason.items()][:3])
-        told = (
+        problem = (
             f"{bad:,} of {rows:,} rows cannot be used: {unknown:,} judge an item that {inputs.items} does not have, "
             f"{rejects.count:,} are malformed{f' ({reasons})' if reasons else ''}; `keydistill signals check` shows "
             "which"
         )
         if bad > settings.max_reject_share * rows:
             raise TooManyRejectsError(
-                f"{told}; that is more than max_reject_share allows ({settings.max_reject_share:.2%}); correct the "
+                f"{problem}; that is more than max_reject_share allows ({settings.max_reject_share:.2%}); correct the "
                 "rows, or raise KEYDISTILL_MAX_REJECT_SHARE if they are meant to go"
             )
-        click.echo(told, err=True)
-    return found[0][0], found[1][0] if inputs.warm_up else None
+        click.echo(problem, err=True)
+    return read[0][0], read[1][0] if inputs.warm_up else None
 
 
 def _publish(
@@ -177,7 +196,7 @@ def _publish(
     return version
 
 
-def _print_plan(plan: "TrainingPlan", recipe: "AssistantRecipe") -> None:
+def _print_plan(plan: "AssistantTrainingPlan", recipe: "AssistantRecipe") -> None:
     click.echo(f"training       {plan.training:,} pairs, {plan.positive_share:.0%} of them positive")
     click.echo(f"held out       {plan.held_out:,} pairs; none shares its {recipe.split_by} with the others")
     if plan.warm_up:
@@ -191,18 +210,18 @@ def _print_plan(plan: "TrainingPlan", recipe: "AssistantRecipe") -> None:
 
 
 def _print_metrics(trained: "TrainedAssistant") -> None:
-    found = trained.metrics
+    metrics = trained.metrics
     rows = [
-        ("pairs", f"{found.held_out_pairs:,}", f"held out; {trained.pairs:,} were learned"),
-        ("positive", f"{found.positive_share:.3f}", "share of the held-out pairs"),
-        ("AUC", f"{found.auc:.3f}", ""),
-        ("average precision", f"{found.average_precision:.3f}", ""),
+        ("pairs", f"{metrics.held_out_pairs:,}", f"held out; {trained.pairs:,} were learned"),
+        ("positive", f"{metrics.positive_share:.3f}", "share of the held-out pairs"),
+        ("AUC", f"{metrics.auc:.3f}", ""),
+        ("average precision", f"{metrics.average_precision:.3f}", ""),
         (
             "F1",
-            f"{found.f1:.3f}",
-            f"at {found.threshold:.2f}; precision {found.precision:.3f}, recall {found.recall:.3f}",
+            f"{metrics.f1:.3f}",
+            f"at {metrics.threshold:.2f}; precision {metrics.precision:.3f}, recall {metrics.recall:.3f}",
         ),
-        ("Brier score", f"{found.brier_calibrated:.3f}", f"{found.brier:.3f} before calibration"),
-        ("calibration error", f"{found.ece_calibrated:.3f}", f"{found.ece:.3f} before calibration"),
+        ("Brier score", f"{metrics.brier_calibrated:.3f}", f"{metrics.brier:.3f} before calibration"),
+        ("calibration error", f"{metrics.ece_calibrated:.3f}", f"{metrics.ece:.3f} before calibration"),
     ]
     print_table(("held-out metric", "value", " "), rows, right=("value",))

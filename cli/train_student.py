@@ -11,6 +11,7 @@ import click
 
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import print_json, print_table, progress_bars, warn
+from keydistill.cli.training_options import loss_option, shape_option
 from keydistill.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -18,39 +19,56 @@ if TYPE_CHECKING:
     from keydistill.distillation.student import StudentData, StudentRecipe, TrainedStudent
     from keydistill.settings import Settings
 
-_TASKS = ("clicks", "search_relevance", "judgments", "scores")
-_LOSSES = ("pearson", "margin_mse", "cosent", "kl")
-_SHAPES = ("six", "three", "static")
+# Options that name files of signals. The files of scores are what the task `assistant` learns from.
+_SIGNALS = ("clicks", "search_relevance", "judgments", "scores")
 
 
 @click.command()
-@click.option("--items", required=True, type=click.Path(path_type=Path), help="Items: item_id, title, category_path.")
-@click.option("--clicks", multiple=True, type=click.Path(path_type=Path), help="Click log; corrected for position.")
 @click.option(
-    "--search-relevance", multiple=True, type=click.Path(path_type=Path), help="What the search engine says of pairs."
+    "--items", required=True, type=click.Path(path_type=Path), help="File of items: item_id, title, category_path."
 )
 @click.option(
-    "--judgments", multiple=True, type=click.Path(path_type=Path), help="Judged pairs, to be taught without assistant."
+    "--clicks", multiple=True, type=click.Path(path_type=Path), help="Click log; it is corrected for position."
 )
-@click.option("--scores", multiple=True, type=click.Path(path_type=Path), help="What `keydistill score` wrote.")
-@click.option("--out", type=click.Path(path_type=Path), help="New folder; without it, a version in the registry.")
-@click.option("--base", help="What it starts from: a folder or a model name.")
-@click.option("--shape", type=click.Choice(_SHAPES), help="All layers, three, or static: a table for keyphrases.")
-@click.option("--layers", type=click.IntRange(1), help="Layers to keep of the base, evenly spread.")
-@click.option("--item-text", help="Template of what it reads of an item: {title}, {leaf}, {path}.")
-@click.option("--distillation-loss", type=click.Choice(_LOSSES), help="For the assistant's scores.")
-@click.option("--weight", "weights", multiple=True, metavar="TASK=NUMBER", help="What a task counts; 0 leaves it out.")
+@click.option(
+    "--search-relevance",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File of what the search engine says of pairs.",
+)
+@click.option(
+    "--judgments",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File of judged pairs, to be learned without an assistant.",
+)
+@click.option(
+    "--scores", multiple=True, type=click.Path(path_type=Path), help="File of scores that `keydistill score` wrote."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="New folder to write to; without it, a version in the registry."
+)
+@click.option("--base", help="Folder or name of the model that training starts from.")
+@shape_option
+@click.option("--layers", type=click.IntRange(1), help="Number of the base's layers to keep, evenly spread.")
+@click.option("--item-text", help="Template of the text that stands for an item: {title}, {leaf}, {path}.")
+@loss_option
+@click.option(
+    "--weight", "weights", multiple=True, metavar="TASK=NUMBER", help="Weight of a task's loss; 0 leaves the task out."
+)
 @click.option(
     "--clicks-share",
     type=click.FloatRange(0, 1, max_open=True),
-    help="What the weights have of a second student, of clicks alone; 0 trains none.",
+    help="Share in the weights of a second student, which learns from clicks alone; 0 trains none.",
 )
-@click.option("--int8/--no-int8", default=None, help="Whether weights are rounded for int8 at the end  [default: yes].")
-@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Passes over the pairs at the most.")
+@click.option("--int8/--no-int8", default=None, help="Whether weights are rounded for int8 at the end.  [default: yes]")
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Most passes over the pairs.")
 @click.option("--batch-size", type=click.IntRange(2), help="Pairs per step.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Highest.")
-@click.option("--held-out", type=click.FloatRange(0, 0.5), default=0.05, show_default=True, help="Share of items.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is random.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Peak learning rate after warm-up.")
+@click.option(
+    "--held-out", type=click.FloatRange(0, 0.5), default=0.05, show_default=True, help="Share of items to hold out."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--dry-run", is_flag=True, help="Print how many pairs there are per task; train nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -65,14 +83,19 @@ def student(
     as_json: bool,
     **options: Any,
 ) -> str:
-    """Train a student on every kind of signal that is given.
+    """Train a student on all signals that are given.
 
     Interrupted, it leaves checkpoints, and the same command goes on from the last one.
     """
-    from keydistill.distillation.student import StudentRecipe, student_training_digest, train_student
+    from keydistill.distillation.student import (
+        StudentRecipe,
+        plan_student_training,
+        student_training_digest,
+        train_student,
+    )
 
     settings = settings_of(ctx)
-    files = {name: options.pop(name) for name in _TASKS}
+    files = {name: options.pop(name) for name in _SIGNALS}
     chosen = {name: value for name, value in options.items() if value is not None}
     recipe = StudentRecipe(**chosen, weights=dict(StudentRecipe().weights) | _weights(weights))
     with progress_bars(quiet=as_json) as bars:
@@ -80,13 +103,12 @@ def student(
         data = _read(items, files, settings, held_out, recipe.seed)
         if dry_run:
             bars.close()
-            counts = {name: len(pairs) for name, pairs in data.tasks().items() if pairs is not None}
+            plan = plan_student_training(data)
             if as_json:
-                print_json({"pairs": counts, "recipe": asdict(recipe)})
+                print_json({**asdict(plan), "recipe": asdict(recipe)})
             else:
-                print_table(
-                    ("task", "pairs"), [(name, f"{count:,}") for name, count in counts.items()], right=("pairs",)
-                )
+                counts = [(task, f"{count:,}") for task, count in plan.pairs.items()]
+                print_table(("task", "pairs"), counts, right=("pairs",))
                 click.echo("dry run: nothing was changed")
             return ""
         inputs = {"items": [items], **{role: [*paths] for role, paths in files.items()}}
@@ -111,7 +133,7 @@ def student(
     where = version.full_name if version else str(folder)
     place = {"version": version.full_name, "folder": str(version.folder)} if version else {"folder": str(folder)}
     if as_json:
-        print_json({**place, **trained.metrics(), "recipe": asdict(recipe), "history": trained.history})
+        print_json({**place, **trained.as_dict(), "recipe": asdict(recipe), "history": trained.history})
         return where
     for task, count in trained.pairs.items():
         click.echo(f"{task:<17} {count:,} pairs")
@@ -163,25 +185,27 @@ def _read(
     }
     if "clicks" in tables:
         tables["clicks"] = correct_clicks(tables["clicks"]).pairs
-    return student_data(known, **tables, held_out=held_out, seed=seed)
+    scores = tables.pop("scores", None)
+    return student_data(known, **tables, assistant=scores, held_out=held_out, seed=seed)
 
 
 def _weights(given: tuple[str, ...]) -> dict[Any, float]:
     from keydistill.distillation.student import StudentRecipe
 
-    found: dict[Any, float] = {}
+    weights: dict[Any, float] = {}
     for text in given:
         task, _, number = text.partition("=")
+        # By the name of the option whose files it learns from, too.
         task = "assistant" if task == "scores" else task
         try:
-            found[task] = float(number)
+            weights[task] = float(number)
         except ValueError:
             raise click.BadParameter(f"{text!r}; expected TASK=NUMBER, such as clicks=0.5") from None
-        if task not in StudentRecipe().weights or not 0 <= found[task] < math.inf:
+        if task not in StudentRecipe().weights or not 0 <= weights[task] < math.inf:
             raise click.BadParameter(
                 f"{text!r}; tasks are {', '.join(StudentRecipe().weights)}, and numbers are not negative"
             )
-    return found
+    return weights
 
 
 def _publish(
@@ -193,7 +217,7 @@ def _publish(
         "student",
         trained.folder,
         lineage=Lineage.collect(inputs, asdict(recipe), seed=recipe.seed),
-        metrics=trained.metrics(),
+        metrics=trained.as_dict(),
     )
     shutil.rmtree(trained.folder)
     return version

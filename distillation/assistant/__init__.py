@@ -4,33 +4,30 @@ from keydistill.distillation.assistant.calibration import calibration_error
 from keydistill.distillation.assistant.data import GroupBy, LabelledPairs, judged_pairs
 from keydistill.distillation.assistant.metrics import AssistantMetrics
 from keydistill.distillation.assistant.recipe import AssistantRecipe
-from keydistill.distillation.assistant.sizes import ASSISTANT_SIZES, AssistantSize
 from keydistill.distillation.assistant.training import (
+    AssistantTrainingPlan,
     TrainedAssistant,
-    TrainingPlan,
     assistant_metrics,
-    plan_training,
+    assistant_training_digest,
+    plan_assistant_training,
     train_assistant,
-    training_digest,
 )
 from keydistill.distillation.assistant.verdicts import APPROVED, REJECTED, Verdicts
 
 __all__ = [
     "APPROVED",
-    "ASSISTANT_SIZES",
     "REJECTED",
     "AssistantMetrics",
     "AssistantRecipe",
-    "AssistantSize",
+    "AssistantTrainingPlan",
     "GroupBy",
     "LabelledPairs",
     "TrainedAssistant",
-    "TrainingPlan",
     "Verdicts",
     "assistant_metrics",
+    "assistant_training_digest",
     "calibration_error",
     "judged_pairs",
-    "plan_training",
+    "plan_assistant_training",
     "train_assistant",
-    "training_digest",
 ]

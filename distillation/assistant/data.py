@@ -1,4 +1,4 @@
-"""What an assistant learns from: pairs with a target, and the part of them that is held out."""
+"""What an assistant learns from: pairs with a target, and a part of them that is held out."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ GroupBy = Literal["keyphrase", "item"]
 
 @dataclass(frozen=True, slots=True)
 class LabelledPairs:
-    """n pairs of item and keyphrase with what is to be learned of them; all of length n.
+    """n pairs of an item and a keyphrase, each with the probability to learn.
 
     Attributes:
-        item_ids: Which item; items of the same id have the same title.
-        titles: Of each item.
-        categories: Of each item, a path ("A > B > C") or None.
-        keyphrases: Normalised.
+        item_ids: Id of each pair's item; items of the same id have the same title.
+        titles: Title of each item.
+        categories: Category of each item, a path ("A > B > C") or None.
+        keyphrases: Keyphrase of each pair, normalised.
         targets: Probability that the pair is relevant, 0 to 1; shape (n,).
     """
 
@@ -105,16 +105,16 @@ def judged_pairs(judgments: pa.Table, items: pa.Table) -> tuple[LabelledPairs, i
         known.setdefault((None, item_id), (title, category))
 
     names = ("site", "item_id", "keyphrase", "label", "probability")
-    found: list[tuple[str, str, str | None, str, float]] = []
+    rows: list[tuple[str, str, str | None, str, float]] = []
     for site, item_id, keyphrase, label, probability in zip(
         *(judgments[name].to_pylist() for name in names), strict=True
     ):
         item = known.get((site, item_id)) or known.get((None, item_id))
         if item is not None:
-            found.append((item_id, *item, keyphrase, float(label) if probability is None else probability))
-    if not found:
+            rows.append((item_id, *item, keyphrase, float(label) if probability is None else probability))
+    if not rows:
         return LabelledPairs([], [], [], [], np.empty(0, dtype=np.float32)), len(judgments)
-    item_ids, titles, categories, keyphrases, targets = zip(*found, strict=True)
+    item_ids, titles, categories, keyphrases, targets = zip(*rows, strict=True)
     pairs = LabelledPairs(item_ids, titles, categories, keyphrases, np.array(targets, dtype=np.float32))
     return pairs, len(judgments) - len(pairs)
 
@@ -131,13 +131,13 @@ def split(
 
     Args:
         pairs: All pairs.
-        share: Between 0 and 1; the held-out pairs are at least that many, by at most one group.
-        by: What a group has in common. Keyphrases: the assistant is measured on keyphrases that it never saw.
-        seed: Decides which groups.
+        share: Share to hold out, between 0 and 1; by at most one group it is exceeded.
+        by: What a group has in common. By keyphrase, the assistant is measured on keyphrases that it never saw.
+        seed: Seed of the choice of groups.
         warm_up: Pairs for a stage before the training; those of held-out groups are left out of it.
 
     Raises:
-        TrainingError: One of the parts would be empty or have only one kind of pairs.
+        TrainingError: One of the parts would be empty, or have only positive or only negative pairs.
     """
     groups = pairs.keyphrases if by == "keyphrase" else pairs.item_ids
     # Sorted, so that the order of the pairs does not decide which groups are held out.

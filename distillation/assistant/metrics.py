@@ -13,23 +13,23 @@ from keydistill.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class AssistantMetrics:
-    """What is measured on held-out pairs; a pair is positive if its target is at least 0.5.
+    """How good an assistant is on held-out pairs; a pair is positive if its target is at least 0.5.
 
     Attributes:
         auc: Area under the ROC curve.
         average_precision: Area under the precision-recall curve, as a step function.
-        f1: At `threshold`, on the half of the pairs that did not choose it.
-        precision: As `f1`.
-        recall: As `f1`.
+        f1: F1 at `threshold`, on the half of the pairs that did not choose it.
+        precision: Precision there.
+        recall: Recall there.
         threshold: Calibrated probability with the best F1 on the other half.
         brier: Mean squared error of the uncalibrated probabilities.
         brier_calibrated: The same after calibration on one half, measured on the other.
         ece: Expected calibration error of the uncalibrated probabilities.
         ece_calibrated: The same after calibration on one half, measured on the other.
-        approved_right: Of held-out pairs that it approves of, the share that is right
-            (`keydistill.distillation.assistant.verdicts`); after calibration on one half, measured on the other.
-        rejected_right: The same of pairs that it rejects.
-        held_out_pairs: How many.
+        approved_right: Share of its approvals that is right (`keydistill.distillation.assistant.verdicts`); after
+            calibration on one half, measured on the other.
+        rejected_right: The same of its rejections.
+        held_out_pairs: Number of held-out pairs.
         positive_share: Share of them that is positive.
     """
 
@@ -68,7 +68,7 @@ def average_precision(logits: NDArray[np.floating], labels: NDArray[np.bool_]) -
     return float(average_precision_score(labels, logits))
 
 
-def measure(logits: NDArray[np.floating], labels: NDArray[np.bool_], *, seed: int) -> AssistantMetrics:
+def held_out_metrics(logits: NDArray[np.floating], labels: NDArray[np.bool_], *, seed: int) -> AssistantMetrics:
     """All metrics of held-out pairs.
 
     What is fitted (threshold, calibration) is fitted on one half of the pairs and measured on the other.
@@ -76,7 +76,7 @@ def measure(logits: NDArray[np.floating], labels: NDArray[np.bool_], *, seed: in
     Args:
         logits: Shape (n,).
         labels: Shape (n,).
-        seed: Decides the halves; both hold the same share of positive pairs.
+        seed: Seed of the halves; both hold the same share of positive pairs.
 
     Raises:
         TrainingError: There are fewer than two positive or two negative pairs, or a logit is not finite.
@@ -142,8 +142,8 @@ def _check_finite(logits: NDArray[np.floating]) -> None:
 def _halves(labels: NDArray[np.bool_], seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     rng = np.random.default_rng(seed)
     halves: tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]] = ([], [])
-    for kind in (labels, ~labels):
-        places = rng.permutation(np.flatnonzero(kind))
+    for chosen in (labels, ~labels):
+        places = rng.permutation(np.flatnonzero(chosen))
         halves[0].append(places[::2])
         halves[1].append(places[1::2])
     return np.sort(np.concatenate(halves[0])), np.sort(np.concatenate(halves[1]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keydistill.distillation.assistant.data import GroupBy
-from keydistill.distillation.assistant.sizes import assistant_size
+from keydistill.distillation.shapes import assistant_size
 from keydistill.encoders import ItemText
 from keydistill.errors import TrainingError
 
@@ -16,24 +16,26 @@ class AssistantRecipe:
     """How an assistant is trained.
 
     Attributes:
-        size: Name of its size (`keydistill.distillation.assistant.sizes`).
-        base: Folder or name of a sentence-transformers model: its weights, or its tokenizer only, as the size says.
+        size: Name of its size (`keydistill.distillation.ASSISTANT_SIZES`).
+        base: Folder or name of the sentence-transformers model that training starts from: its weights, or its tokenizer
+            only, as the size says.
         layers: Transformer layers instead of the size's.
-        item_text: Template of what it reads of an item (`encoders.ItemText`).
-        max_length: Tokens of a pair; of a longer one, the end of the item goes.
-        epochs: Passes over the training pairs at the most.
+        item_text: Template of the text that stands for an item (`keydistill.encoders.ItemText`).
+        max_length: Most tokens of a pair; a longer one loses the end of its item.
+        epochs: Most passes over the training pairs.
         patience: Epochs without a better average precision on held-out pairs after which training stops.
         warm_up_epochs: Passes over the warm-up pairs.
         batch_size: Pairs per step.
-        learning_rate: At its peak, after a tenth of the steps; then it falls to 0 linearly. None is the size's.
-        head_learning_rate: Of the layers above the base, which begin at random.
-        weight_decay: Of AdamW.
-        dropout: Of all layers. Soft labels need none, and drawing the masks takes a seventh of a step on CPU.
+        learning_rate: Peak learning rate, reached after a tenth of the steps; then it falls to 0 linearly. None is the
+            size's.
+        head_learning_rate: Peak learning rate of the layers above the base, which begin at random.
+        weight_decay: Weight decay of AdamW.
+        dropout: Dropout of all layers. Soft labels need none, and drawing the masks takes a seventh of a step on CPU.
         frozen_embeddings: Whether pretrained word embeddings stay as they are: most words occur in no training.
         label_smoothing: Share by which targets are drawn towards 0.5.
-        held_out: Share of the pairs that is measured on and not learned.
-        split_by: What training and held-out pairs have not in common.
-        seed: Of everything that is random.
+        held_out: Share of pairs to hold out: they are measured on and not learned.
+        split_by: What a held-out pair shares with no training pair.
+        seed: Seed of everything random.
         precision: "auto" is bf16 where the machine is faster in it, else fp32.
     """
 

@@ -17,10 +17,10 @@ from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 from transformers import EarlyStoppingCallback, PrinterCallback
 
+from keydistill.distillation.assistant.batches import length_batches
 from keydistill.distillation.assistant.data import LabelledPairs
-from keydistill.distillation.assistant.length_batches import shuffled_length_batches
 from keydistill.distillation.assistant.metrics import average_precision
-from keydistill.distillation.assistant.sizes import assistant_size
+from keydistill.distillation.shapes import assistant_size
 from keydistill.distillation.training.run import Steps, common_arguments, run_training, uses_bf16
 from keydistill.encoders import Assistant, ItemText
 from keydistill.progress import NO_PROGRESS, Progress
@@ -34,16 +34,16 @@ _TIMED_STEPS = 3
 _HEAD = r"\b(pooler|classifier)\."
 
 
-class Fit:
+class Trainer:
     """One stage of a training; the model is changed in place.
 
     Args:
         model: A cross-encoder with one output.
         pairs: To learn from.
-        recipe: How.
+        recipe: How to train.
         epochs: Passes over the pairs.
-        folder: Of the checkpoints; with one in it the training goes on from there, and a stage that was finished is not
-            done again.
+        checkpoints: Folder of the checkpoints; with one in it the training goes on from there, and a stage that was
+            finished is not done again.
         held_out: With these the score is taken after each epoch, training stops early, and the model ends with the best
             weights; without, it ends with the last.
         name: What this training is called in `progress`.
@@ -57,7 +57,7 @@ class Fit:
         recipe: AssistantRecipe,
         *,
         epochs: float,
-        folder: Path,
+        checkpoints: Path,
         held_out: LabelledPairs | None = None,
         name: str = "training",
         progress: Progress = NO_PROGRESS,
@@ -67,12 +67,12 @@ class Fit:
         evaluations = max(1, math.ceil(epochs))
         every = max(1, round(math.ceil(len(pairs) / recipe.batch_size) * epochs / evaluations))
         steps = every * evaluations
-        self._folder = folder
+        self._checkpoints = checkpoints
         self._trainer = CrossEncoderTrainer(
             model=model,
             args=CrossEncoderTrainingArguments(
                 **common_arguments(
-                    folder,
+                    checkpoints,
                     steps=steps,
                     every=every,
                     score=None if held_out is None else _SCORE,
@@ -103,8 +103,8 @@ class Fit:
         self._trainer.remove_callback(PrinterCallback)
 
     def run(self) -> list[dict[str, float]]:
-        """Train, or go on; returns what was logged."""
-        return _history(run_training(self._trainer, self._folder).log)
+        """Train, or go on, until the model has the weights of the best checkpoint; returns what was logged."""
+        return _history(run_training(self._trainer, self._checkpoints).log)
 
 
 def _history(log: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -120,7 +120,7 @@ def seconds_per_step(
     """How long a training step takes here, measured on some of the pairs; the model's weights stay as they are."""
     loss = BinaryCrossEntropyLoss(model)
     model.train()
-    took = []
+    seconds = []
     rng = np.random.default_rng(0)
     for _ in range(_TIMED_STEPS + 1):
         part = pairs.take(rng.permutation(len(pairs))[:batch_size])
@@ -131,10 +131,10 @@ def seconds_per_step(
                 torch.from_numpy(part.targets).to(model.device),
             )
         value.backward()
-        took.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - began)
     model.zero_grad()
     # The first one pays for what is allocated and compiled once.
-    return float(np.median(took[1:]))
+    return float(np.median(seconds[1:]))
 
 
 class _HeldOut(BaseEvaluator):
@@ -155,7 +155,7 @@ class _HeldOut(BaseEvaluator):
 
 
 class _LengthBatchSampler(DefaultBatchSampler):
-    """`shuffled_length_batches`, in another order each epoch."""
+    """`length_batches`, in another order each epoch."""
 
     def __init__(self, dataset: Dataset, batch_size: int, drop_last: bool, seed: int, **_: Any) -> None:
         super().__init__(dataset, batch_size=batch_size, drop_last=drop_last, seed=seed)
@@ -164,5 +164,5 @@ class _LengthBatchSampler(DefaultBatchSampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        for batch in shuffled_length_batches(self._lengths, self.batch_size, rng):
+        for batch in length_batches(self._lengths, self.batch_size, rng):
             yield batch.tolist()

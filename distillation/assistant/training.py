@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keydistill.distillation.assistant.base import base_model
 from keydistill.distillation.assistant.calibration import fit_calibration
 from keydistill.distillation.assistant.data import LabelledPairs, Split, split
-from keydistill.distillation.assistant.metrics import AssistantMetrics, measure
+from keydistill.distillation.assistant.fit import fit_assistant
+from keydistill.distillation.assistant.metrics import AssistantMetrics, held_out_metrics
 from keydistill.distillation.assistant.recipe import AssistantRecipe
-from keydistill.distillation.assistant.sizes import assistant_size, new_assistant
 from keydistill.encoders import Assistant, Calibration, ItemText, write_model_file
 from keydistill.errors import TrainingError
 from keydistill.files import sync, sync_folder, work_folder
@@ -32,13 +33,13 @@ METRICS_FILE = "metrics.json"
 
 @dataclass(frozen=True, slots=True)
 class TrainedAssistant:
-    """What a training gave.
+    """An assistant that was trained, and how good it is.
 
     Attributes:
-        folder: Of the assistant.
-        pairs: Training pairs.
-        metrics: On the held-out pairs.
-        calibration: Fitted on all of them.
+        folder: Folder of the assistant.
+        pairs: Number of training pairs.
+        metrics: How good it is on the held-out pairs.
+        calibration: Calibration fitted on all held-out pairs.
         history: What was logged: step, epoch, loss, learning rate, average precision on the held-out pairs.
     """
 
@@ -59,15 +60,15 @@ class TrainedAssistant:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingPlan:
+class AssistantTrainingPlan:
     """What a training would do.
 
     Attributes:
         training: Pairs that it would learn from.
-        held_out: Pairs that it would measure on.
-        warm_up: Pairs of the stage before.
-        positive_share: Of the training pairs.
-        parameters: Of the model.
+        held_out: Pairs that it would be measured on.
+        warm_up: Pairs of the warm-up before.
+        positive_share: Share of the training pairs that is positive.
+        parameters: Parameters of the model.
         seconds: About how long it would take, measured on some steps just now.
     """
 
@@ -94,11 +95,11 @@ def train_assistant(
 
     Args:
         pairs: Judged pairs; the recipe's share of them is held out.
-        out: Where the assistant goes; must not exist.
+        out: Folder to write the assistant to; must not exist.
         recipe: How to train; None is the default one.
-        warm_up: Pairs for a stage before: many and less trusted, say from clicks.
+        warm_up: Pairs for a stage before: many that are trusted less, say from clicks.
         threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
-        progress: Told of each stage, and advanced by 1 after each step of the training.
+        progress: Told of each stage with the number of its steps that are left, and advanced by 1 after each.
 
     Raises:
         TrainingError: There are too few pairs, or `out` exists.
@@ -116,9 +117,10 @@ def train_assistant(
     if threads is not None:
         torch.set_num_threads(threads)
 
-    with quiet_libraries(), work_folder(out, "training", {"digest": training_digest(pairs, recipe, warm_up)}) as work:
-        model = _new_model(recipe)
-        history = _run_stages(model, parts, recipe, work, progress)
+    key = {"digest": assistant_training_digest(pairs, recipe, warm_up)}
+    with quiet_libraries(), work_folder(out, "training", key) as work:
+        model = base_model(recipe)
+        history = fit_assistant(model, parts, recipe, work, progress=progress)
         trained = _finish(model, parts, recipe, work / "assistant", history)
         os.rename(trained.folder, out)
         sync(out.parent)
@@ -128,19 +130,21 @@ def train_assistant(
 def assistant_metrics(folder: Path) -> dict[str, Any]:
     """What `train_assistant` measured of the assistant in a folder; empty where it was trained elsewhere."""
     path = folder / METRICS_FILE
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found
+    metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return metrics
 
 
-def training_digest(pairs: LabelledPairs, recipe: AssistantRecipe, warm_up: LabelledPairs | None = None) -> str:
+def assistant_training_digest(
+    pairs: LabelledPairs, recipe: AssistantRecipe, warm_up: LabelledPairs | None = None
+) -> str:
     """SHA-256 (hex) over all that decides what a training gives."""
     choices = [asdict(recipe), pairs.digest(), None if warm_up is None else warm_up.digest()]
     return hashlib.sha256(json.dumps(choices).encode()).hexdigest()
 
 
-def plan_training(
+def plan_assistant_training(
     pairs: LabelledPairs, recipe: AssistantRecipe | None = None, *, warm_up: LabelledPairs | None = None
-) -> TrainingPlan:
+) -> AssistantTrainingPlan:
     """What `train_assistant` would do with these; changes nothing. Raises what that one would."""
     recipe = recipe or AssistantRecipe()
     parts = split(pairs, recipe.held_out, by=recipe.split_by, seed=recipe.seed, warm_up=warm_up)
@@ -148,13 +152,13 @@ def plan_training(
     from keydistill.distillation.training.run import quiet_libraries, uses_bf16
 
     with quiet_libraries():
-        model = _new_model(recipe)
+        model = base_model(recipe)
         step = seconds_per_step(
             model, parts.training, ItemText(recipe.item_text), recipe.batch_size, uses_bf16(recipe.precision)
         )
     warm_up_pairs = 0 if parts.warm_up is None else len(parts.warm_up)
     learned = len(parts.training) * recipe.epochs + warm_up_pairs * recipe.warm_up_epochs
-    return TrainingPlan(
+    return AssistantTrainingPlan(
         training=len(parts.training),
         held_out=len(parts.held_out),
         warm_up=warm_up_pairs,
@@ -165,49 +169,6 @@ def plan_training(
     )
 
 
-def _new_model(recipe: AssistantRecipe) -> CrossEncoder:
-    return new_assistant(
-        assistant_size(recipe.size),
-        recipe.base,
-        layers=recipe.layers,
-        max_length=recipe.max_length,
-        dropout=recipe.dropout,
-        frozen_embeddings=recipe.frozen_embeddings,
-        seed=recipe.seed,
-    )
-
-
-def _run_stages(
-    model: CrossEncoder,
-    parts: Split,
-    recipe: AssistantRecipe,
-    work: Path,
-    progress: Progress,
-) -> list[dict[str, float]]:
-    from keydistill.distillation.assistant.trainer import Fit
-
-    if parts.warm_up is not None and len(parts.warm_up) and recipe.warm_up_epochs > 0:
-        Fit(
-            model,
-            parts.warm_up,
-            recipe,
-            epochs=recipe.warm_up_epochs,
-            folder=work / "warm-up",
-            name="warm-up",
-            progress=progress,
-        ).run()
-    return Fit(
-        model,
-        parts.training,
-        recipe,
-        epochs=recipe.epochs,
-        folder=work / "training",
-        held_out=parts.held_out,
-        name="training",
-        progress=progress,
-    ).run()
-
-
 def _finish(
     model: CrossEncoder, parts: Split, recipe: AssistantRecipe, folder: Path, history: list[dict[str, float]]
 ) -> TrainedAssistant:
@@ -215,7 +176,7 @@ def _finish(
     held_out = parts.held_out
     assistant = Assistant("", "in training", model, item_text=ItemText(recipe.item_text))
     logits = assistant.logits(held_out.titles, held_out.keyphrases, held_out.categories)
-    metrics = measure(logits, held_out.labels, seed=recipe.seed)
+    metrics = held_out_metrics(logits, held_out.labels, seed=recipe.seed)
     calibration = fit_calibration(logits, held_out.labels)
     trained = TrainedAssistant(folder, len(parts.training), metrics, calibration, history)
     # What an attempt left that failed here.

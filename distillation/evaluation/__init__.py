@@ -4,8 +4,8 @@ from keydistill.distillation.evaluation.bootstrap import Difference, Estimate, p
 from keydistill.distillation.evaluation.corpus import HEAD_SHARE, Corpus, MatchCategory, sample_items
 from keydistill.distillation.evaluation.estimates import Comparison, compare, compare_means, mean_estimates
 from keydistill.distillation.evaluation.judges import AssistantJudge, JudgeInfo, LabelJudge, RelevanceJudge
+from keydistill.distillation.evaluation.list_judging import SearchFilter
 from keydistill.distillation.evaluation.measures import ABOUT, About, Measure
-from keydistill.distillation.evaluation.outcome import SearchFilter
 from keydistill.distillation.evaluation.protocol import CUTOFFS, evaluate
 from keydistill.distillation.evaluation.report import check_report_folder, read_evaluation, write_report
 from keydistill.distillation.evaluation.result import Evaluation

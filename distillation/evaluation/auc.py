@@ -14,7 +14,7 @@ def grouped_auc(groups: NDArray[np.int64], scores: NDArray[np.floating], relevan
 
     Args:
         groups: Group of each pair, from 0 on; shape (n,).
-        scores: Of each pair, shape (n,).
+        scores: Score of each pair, shape (n,).
         relevant: Label of each pair, shape (n,).
 
     Returns:
@@ -52,9 +52,9 @@ def resampled_auc(
     Args:
         units: Unit of each pair, shape (n,).
         unit_count: Units that are drawn from; some may have no pair.
-        scores: Of each pair, shape (n,).
+        scores: Score of each pair, shape (n,).
         relevant: Label of each pair, shape (n,).
-        seed: Of the resamples.
+        seed: Seed of the resamples.
         resamples: Number of them.
 
     Returns:
@@ -65,7 +65,7 @@ def resampled_auc(
     order = np.argsort(scores, kind="stable")
     unit, score, positive = units[order], scores[order], relevant[order]
     ties = np.flatnonzero(np.append(True, score[1:] != score[:-1]))
-    found = []
+    areas = []
     rows = max(1, _BLOCK // len(unit))
     for block in weights(unit_count, seed, resamples):
         for start in range(0, len(block), rows):
@@ -73,5 +73,5 @@ def resampled_auc(
             up = np.add.reduceat(drawn * positive, ties, axis=1)
             down = np.add.reduceat(drawn * ~positive, ties, axis=1)
             below = np.cumsum(down, axis=1) - down
-            found.append(divided((up * (below + down / 2)).sum(axis=1), up.sum(axis=1) * down.sum(axis=1)))
-    return np.concatenate(found)
+            areas.append(divided((up * (below + down / 2)).sum(axis=1), up.sum(axis=1) * down.sum(axis=1)))
+    return np.concatenate(areas)

@@ -37,7 +37,7 @@ class Difference:
     """Student b less student a, on the same units.
 
     Attributes:
-        difference: Of the two figures.
+        difference: Difference of the two figures.
         low: Lower end of its 95% confidence interval.
         high: Upper end.
         below_zero: Share of the resamples in which b is worse than a (has the smaller figure).
@@ -71,7 +71,7 @@ def ratios(numerators: Floats, denominators: Floats, seed: int, resamples: int =
     Args:
         numerators: Shape (units, measures).
         denominators: Shape (units, measures).
-        seed: Of the resamples.
+        seed: Seed of the resamples.
         resamples: Number of them.
 
     Returns:

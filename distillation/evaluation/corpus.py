@@ -43,14 +43,14 @@ class Corpus:
 
     Attributes:
         item_ids: Unique, as the caller gave them; n of them.
-        titles: Of each item.
+        titles: Title of each item.
         item_categories: Full path of each item's leaf category, or None.
         sites: Where each item is sold, or None.
         groups: First level of it.
         texts: Different keyphrases: those of the inventory, and after them those that only the labels have.
         text_of: Text of each inventory row, shape (m,).
         volumes: Searches of each inventory row, shape (m,); None where the inventory does not tell any.
-        in_inventory: Of each text, whether a row has it.
+        in_inventory: Whether an inventory row has each text.
     """
 
     def __init__(

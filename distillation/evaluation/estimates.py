@@ -133,12 +133,12 @@ def _mean_resampled(evaluations: Sequence[Evaluation]) -> _Resampled:
 def _resampled(
     measures: Mapping[str, Measure], pairs: ScoredPairs | None, items: int, seed: int, resamples: int
 ) -> _Resampled:
-    found: _Resampled = {}
+    resampled: _Resampled = {}
     if pairs is not None:
         everything = np.zeros(len(pairs.items), dtype=np.int64)
         value = grouped_auc(everything, pairs.scores, pairs.relevant)
         draws = resampled_auc(pairs.items, items, pairs.scores, pairs.relevant, seed, resamples)
-        found[_AUC] = (float(value[0]) if len(value) else float("nan"), draws)
+        resampled[_AUC] = (float(value[0]) if len(value) else float("nan"), draws)
     for unit in _UNITS:
         names = [name for name, measure in measures.items() if measure.unit == unit]
         if not names:
@@ -149,8 +149,8 @@ def _resampled(
             seed,
             resamples,
         )
-        found.update({name: (measures[name].value, draws[:, place]) for place, name in enumerate(names)})
-    return found
+        resampled.update({name: (measures[name].value, draws[:, place]) for place, name in enumerate(names)})
+    return resampled
 
 
 def _columns(arrays: Sequence[Floats]) -> Floats:

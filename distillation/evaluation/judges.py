@@ -29,7 +29,7 @@ class JudgeInfo:
     Attributes:
         kind: "labels" (people, or an LLM judge, decided before), "truth" (labels that are complete) or "assistant" (a
             cross-encoder stands in for the judge).
-        name: Of the table's judge, or version of the assistant.
+        name: Name of the table's judge, or version of the assistant.
         threshold: Probability from which on a pair is relevant.
     """
 
@@ -111,11 +111,11 @@ class AssistantJudge:
         self, corpus: "Corpus", items: NDArray[np.int64], texts: NDArray[np.int64], progress: Progress = NO_PROGRESS
     ) -> Probabilities:
         """See `RelevanceJudge.probabilities`."""
-        found = [np.empty(0, dtype=np.float32)]
+        parts = [np.empty(0, dtype=np.float32)]
         for start in range(0, len(items), _ASSISTANT_PAIRS):
             window = slice(start, start + _ASSISTANT_PAIRS)
             places = items[window].tolist()
-            found.append(
+            parts.append(
                 self._assistant.score(
                     [corpus.titles[item] for item in places],
                     [corpus.texts[text] for text in texts[window].tolist()],
@@ -123,7 +123,7 @@ class AssistantJudge:
                     progress=progress,
                 )
             )
-        return np.concatenate(found)
+        return np.concatenate(parts)
 
 
 def label_column(labels: pa.Table) -> NDArray[np.float32]:

@@ -88,7 +88,7 @@ def rank_measures(lists: Lists, pairs: LabelledPairs, corpus: Corpus, cutoffs: S
     has_relevant[pairs.items[inside & pairs.relevant]] = 1
     has_worth = np.zeros(len(lists.texts))
     has_worth[pairs.items[inside & (pairs.grades > 0)]] = 1
-    found: dict[str, Measure] = {}
+    measures: dict[str, Measure] = {}
     for qrels, kinds, counted in (
         (binary, (("recall", R), ("precision", P)), has_relevant),
         (graded, (("ndcg", nDCG),), has_worth),
@@ -98,8 +98,8 @@ def rank_measures(lists: Lists, pairs: LabelledPairs, corpus: Corpus, cutoffs: S
         if counted.any():
             for metric in ir_measures.iter_calc(list(names), qrels, run):
                 values[names[metric.measure]][int(metric.query_id)] = metric.value
-        found.update({name: Measure("item", value * counted, counted) for name, value in values.items()})
-    return found
+        measures.update({name: Measure("item", value * counted, counted) for name, value in values.items()})
+    return measures
 
 
 def pair_measures(pairs: LabelledPairs, scores: NDArray[np.float32], corpus: Corpus) -> dict[str, Measure]:

@@ -126,7 +126,7 @@ def list_measures(
         lists: What the items get.
         verdicts: What became of that.
         corpus: What the numbers mean.
-        embedded: For diversity.
+        embedded: Vectors of keyphrases, for diversity.
         cutoffs: Values of k.
         filtered: Whether there is a search filter.
         excluding: Whether there is a table of what other sources recommend.
@@ -146,16 +146,16 @@ def list_measures(
     head = corpus.head()
     if head is not None:
         shares["head"] = (present & head[lists.rows], present)
-    found: dict[str, Measure] = {}
+    measures: dict[str, Measure] = {}
     items = np.ones(len(lists.rows))
     for k in cutoffs:
         for name, (part, whole) in shares.items():
-            found[f"{name}@{k}"] = Measure("item", _count(part, k), _count(whole, k))
-        found[f"new_relevant@{k}"] = Measure("item", _count(relevant, k), items)
-        found[f"distinct_words@{k}"] = _distinct_words(lists, corpus, k)
+            measures[f"{name}@{k}"] = Measure("item", _count(part, k), _count(whole, k))
+        measures[f"new_relevant@{k}"] = Measure("item", _count(relevant, k), items)
+        measures[f"distinct_words@{k}"] = _distinct_words(lists, corpus, k)
     for k, diversity in _diversities(lists, embedded, cutoffs).items():
-        found[f"diversity@{k}"] = diversity
-    return found
+        measures[f"diversity@{k}"] = diversity
+    return measures
 
 
 def coverage(lists: Lists, corpus: Corpus, k: int) -> float:
@@ -182,15 +182,15 @@ def _diversities(lists: Lists, embedded: Embedded, cutoffs: Sequence[int]) -> di
 
     Of unit vectors v the cosines of all ordered pairs sum to |sum of v|^2 - n.
     """
-    wanted = [k for k in cutoffs if k > 1]
-    values = {k: np.zeros(len(lists.rows)) for k in wanted}
-    counted = {k: np.zeros(len(lists.rows)) for k in wanted}
+    diverse_cutoffs = [k for k in cutoffs if k > 1]
+    values = {k: np.zeros(len(lists.rows)) for k in diverse_cutoffs}
+    counted = {k: np.zeros(len(lists.rows)) for k in diverse_cutoffs}
     for item, texts in enumerate(lists.texts):
         vectors = embedded.texts[texts[texts >= 0]].astype(np.float64)
         sums = np.cumsum(vectors, axis=0)
-        for k in wanted:
+        for k in diverse_cutoffs:
             n = min(k, len(vectors))
             if n > 1:
                 values[k][item] = 1 - (float(sums[n - 1] @ sums[n - 1]) - n) / (n * (n - 1))
                 counted[k][item] = 1
-    return {k: Measure("item", values[k], counted[k]) for k in wanted}
+    return {k: Measure("item", values[k], counted[k]) for k in diverse_cutoffs}

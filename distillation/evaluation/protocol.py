@@ -11,8 +11,8 @@ from keydistill.distillation.evaluation.corpus import Corpus, MatchCategory
 from keydistill.distillation.evaluation.estimates import estimates_of
 from keydistill.distillation.evaluation.judges import RelevanceJudge
 from keydistill.distillation.evaluation.label_measures import LabelledPairs, pair_measures, rank_measures
+from keydistill.distillation.evaluation.list_judging import ListJudging, SearchFilter
 from keydistill.distillation.evaluation.measures import Measure, Verdicts, coverage, list_measures
-from keydistill.distillation.evaluation.outcome import SearchFilter, Trial
 from keydistill.distillation.evaluation.result import (
     Category,
     Estimates,
@@ -69,9 +69,9 @@ def evaluate(
         reranker: Puts the student's lists in order, and scores the labelled pairs in its place: an assistant shows what
             a student that learns from it can reach at the most.
         rerank_depth: Keyphrases of each item that the reranker puts in order.
-        seed: Of the bootstrap and of the choice of sample items.
-        resamples: Of the bootstrap.
-        progress: Told about each step.
+        seed: Seed of the bootstrap and of the choice of sample items.
+        resamples: Resamples of the bootstrap.
+        progress: Told of each step.
 
     Raises:
         InputError: A table lacks a column, has no rows or an item twice, or an argument is out of range.
@@ -97,8 +97,8 @@ def evaluate(
         lists_at = {
             size: reranked(lists, corpus, reranker, progress).first(max(cutoffs)) for size, lists in lists_at.items()
         }
-    trial = Trial(corpus, judge, search_filter, exclude)
-    trial.ask(list(lists_at.values()), progress)
+    judging = ListJudging(corpus, judge, search_filter, exclude)
+    judging.ask(list(lists_at.values()), progress)
     pairs = None if labels is None else LabelledPairs.of(labels, corpus)
 
     progress.start("measure", len(sizes), "dimensions")
@@ -107,7 +107,7 @@ def evaluate(
     for size in reversed(sizes):
         # Cut once more: the vectors of all dimensions together would take twice the memory.
         cut, lists = embedded.cut(size), lists_at[size]
-        verdicts = trial.verdicts(lists)
+        verdicts = judging.verdicts(lists)
         measures = list_measures(
             lists,
             verdicts,
@@ -200,7 +200,7 @@ def _counts(
 def _categories(corpus: Corpus, measures: Mapping[str, Measure], seed: int, resamples: int) -> tuple[Category, ...]:
     groups = np.array(corpus.groups)
     names, sizes = np.unique(groups, return_counts=True)
-    found = []
+    categories = []
     for name, size in sorted(zip(names.tolist(), sizes.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0])):
         inside = groups == name
         part = {
@@ -208,8 +208,8 @@ def _categories(corpus: Corpus, measures: Mapping[str, Measure], seed: int, resa
             for measured, measure in measures.items()
             if measure.unit == "item"
         }
-        found.append(Category(name, size, estimates_of(part, None, size, seed, resamples)))
-    return tuple(found)
+        categories.append(Category(name, size, estimates_of(part, None, size, seed, resamples)))
+    return tuple(categories)
 
 
 def _histogram(lists: Lists, verdicts: Verdicts, scored: ScoredPairs | None) -> Histogram | None:

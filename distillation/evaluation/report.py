@@ -106,13 +106,13 @@ def render(evaluation: Evaluation, against: Evaluation | None, comparison: Compa
 
 
 def _headline(evaluation: Evaluation) -> list[tuple[str, str, About, Estimate]]:
-    found = []
+    lines = []
     for base, about in ABOUT.items():
         for name in (base, f"{base}@{evaluation.headline}"):
             estimate = evaluation.estimates.get(name)
             if estimate is not None and estimate.value is not None:
-                found.append((name, name.replace(base, about.title, 1), about, estimate))
-    return found
+                lines.append((name, name.replace(base, about.title, 1), about, estimate))
+    return lines
 
 
 def _by_cutoff(evaluation: Evaluation) -> list[tuple[About, list[Estimate | None]]]:
@@ -127,7 +127,9 @@ def _by_cutoff(evaluation: Evaluation) -> list[tuple[About, list[Estimate | None
 def _plots(evaluation: Evaluation, against: Evaluation | None) -> list[tuple[str, str]]:
     both = [evaluation, *([] if against is None else [against])]
     at = f"@{evaluation.headline}"
-    measured = [name for name in _CURVES if (found := evaluation.estimates.get(name + at)) and found.value is not None]
+    measured = [
+        name for name in _CURVES if (estimate := evaluation.estimates.get(name + at)) and estimate.value is not None
+    ]
     drawn = []
     if len(evaluation.cutoffs) > 1:
         drawn += [(f"{ABOUT[name].title} by list length", plots.by_cutoff(name, both)) for name in measured]

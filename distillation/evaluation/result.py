@@ -75,11 +75,11 @@ class Evaluation:
 
     Attributes:
         student: Version.
-        dimension: Of its vectors.
+        dimension: Dimension of its vectors.
         judge: Who decided.
         cutoffs: Values of k.
-        seed: Of the resamples and of the sample of items.
-        resamples: Of the bootstrap.
+        seed: Seed of the resamples and of the sample of items.
+        resamples: Resamples of the bootstrap.
         protocol: How the lists were made: category filter, search filter, what happens to pairs unknown to it, ...
         counts: Items, keyphrases, labels, ...
         estimates: Every measure with its confidence interval.

@@ -1,18 +1,43 @@
-"""What the student is trained with: one loss per file. MatryoshkaLoss of sentence-transformers wraps each of them."""
+"""What a student is trained with, one loss per file. MatryoshkaLoss of sentence-transformers wraps each of them.
 
-from keydistill.distillation.losses.cosent import CoSENTLoss
-from keydistill.distillation.losses.in_batch import InBatchLoss, KnownPairs
-from keydistill.distillation.losses.kl import KLLoss
-from keydistill.distillation.losses.margin_mse import MarginMSELoss
-from keydistill.distillation.losses.pearson import PearsonLoss
-from keydistill.distillation.losses.weighted import WeightedLoss
+Importing this imports no torch: the classes are loaded when they are asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from keydistill.distillation.losses.table import (
+    DISTILLATION_LOSSES,
+    LOSS_NAMES,
+    DistillationLoss,
+    LossName,
+    distillation_loss,
+)
+
+if TYPE_CHECKING:
+    from keydistill.distillation.losses.in_batch import InBatchLoss, KnownPairs
+    from keydistill.distillation.losses.weighted import WeightedLoss
+
+# Class to its module.
+_CLASSES = {
+    "InBatchLoss": "in_batch",
+    "KnownPairs": "in_batch",
+    "WeightedLoss": "weighted",
+}
 
 __all__ = [
-    "CoSENTLoss",
+    "DISTILLATION_LOSSES",
+    "LOSS_NAMES",
+    "DistillationLoss",
     "InBatchLoss",
-    "KLLoss",
     "KnownPairs",
-    "MarginMSELoss",
-    "PearsonLoss",
+    "LossName",
     "WeightedLoss",
+    "distillation_loss",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _CLASSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_CLASSES[name]}"), name)

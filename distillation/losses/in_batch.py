@@ -22,11 +22,11 @@ class KnownPairs(nn.Module):
     codes: Tensor
 
     def __init__(self, pairs: NDArray[np.int64], keyphrases: int) -> None:
-        """Make the set.
+        """The set of some pairs.
 
         Args:
             pairs: Numbers of item and keyphrase, shape (n, 2).
-            keyphrases: Number of keyphrases; theirs are below it.
+            keyphrases: Number of keyphrases, above the number of each.
         """
         super().__init__()
         self.keyphrases = keyphrases
@@ -75,12 +75,12 @@ class InBatchLoss(nn.Module):
     """
 
     def __init__(self, model: nn.Module, known: KnownPairs, scale: float = 20.0) -> None:
-        """Make the loss.
+        """A loss for one training.
 
         Args:
             model: The student.
             known: Pairs that are no negatives.
-            scale: What cosines are multiplied with; an inverse temperature.
+            scale: Factor of the cosines, an inverse temperature.
         """
         super().__init__()
         self.model = model

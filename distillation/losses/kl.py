@@ -42,12 +42,12 @@ class KLLoss(nn.Module):
     """
 
     def __init__(self, model: nn.Module, scale: float = 20.0, temperature: float = 1.0) -> None:
-        """Make the loss.
+        """A loss for one training.
 
         Args:
             model: The student.
-            scale: What cosines are multiplied with to become logits.
-            temperature: What the assistant's logits are divided by.
+            scale: Factor that makes cosines logits.
+            temperature: Divisor of the assistant's logits.
         """
         super().__init__()
         self.model = model

@@ -39,11 +39,11 @@ class MarginMSELoss(nn.Module):
     """
 
     def __init__(self, model: nn.Module, scale: float = 1.0) -> None:
-        """Make the loss.
+        """A loss for one training.
 
         Args:
             model: The student.
-            scale: What cosines are multiplied with, to span what probabilities do.
+            scale: Factor of the cosines, so that they span what probabilities do.
         """
         super().__init__()
         self.model = model

@@ -39,7 +39,8 @@ class PearsonLoss(nn.Module):
     Source: arXiv 2508.03628, the distillation loss of the bi-encoder.
 
     Inputs: (item, keyphrase) pairs. Labels: the assistant's score of each, on any scale. A batch should hold several
-    keyphrases per item (`keydistill.distillation.pairs.batches`): a correlation between items alone teaches no ranking.
+    keyphrases per item, as those of `keydistill.distillation.student.batches` do: a correlation between items alone
+    teaches no ranking.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """Pairs of item and keyphrase: which are worth an opinion, what the judge and the assistant say of them."""
 
 from keydistill.distillation.pairs.agreement import Agreement, agreement_of_file
-from keydistill.distillation.pairs.batches import first_per_group, grouped_batches, places_within
+from keydistill.distillation.pairs.groups import first_per_group, places_within
 from keydistill.distillation.pairs.judging import JudgingPlan, JudgingSummary, judge_pairs, plan_judging
 from keydistill.distillation.pairs.judgment_cache import JudgmentCache
 from keydistill.distillation.pairs.labels import read_labels
@@ -23,7 +23,6 @@ __all__ = [
     "ScoringSummary",
     "agreement_of_file",
     "first_per_group",
-    "grouped_batches",
     "judge_pairs",
     "load_scores",
     "mine",

@@ -23,7 +23,7 @@ class CalibrationBin:
     Attributes:
         low: Lower end.
         high: Upper end.
-        pairs: How many.
+        pairs: Number of pairs.
         mean_probability: What the judge says, on average.
         share_yes: What people say.
     """
@@ -40,7 +40,7 @@ class Agreement:
     """A judge against people, over the pairs that both labelled.
 
     Attributes:
-        pairs: How many.
+        pairs: Number of pairs.
         both_yes: Judge and people say yes.
         judge_yes: Only the judge does.
         people_yes: Only people do.
@@ -75,7 +75,7 @@ def agreement(
     Args:
         judged: Labels of the judge, shape (n,), n > 0.
         people: Labels of people, shape (n,).
-        probabilities: Of yes, by the judge, shape (n,); NaN where it gave none.
+        probabilities: The judge's probability of yes, shape (n,); NaN where it gave none.
 
     >>> found = agreement(np.array([True, True, False, False]), np.array([True, False, False, False]))
     >>> found.accuracy, found.kappa
@@ -87,8 +87,8 @@ def agreement(
     both_no = int(np.sum(~judged & ~people))
     # Where both say the same thing of every pair it is 0 / 0.
     undefined = len(judged) in (both_yes, both_no)
-    said = np.full(len(judged), np.nan) if probabilities is None else np.asarray(probabilities, dtype=np.float64)
-    given = ~np.isnan(said)
+    stated = np.full(len(judged), np.nan) if probabilities is None else np.asarray(probabilities, dtype=np.float64)
+    given = ~np.isnan(stated)
     return Agreement(
         pairs=len(judged),
         both_yes=both_yes,
@@ -97,8 +97,8 @@ def agreement(
         both_no=both_no,
         accuracy=(both_yes + both_no) / len(judged),
         kappa=None if undefined else float(cohen_kappa_score(judged, people)),
-        ece=calibration_error(said[given], people[given]) if given.any() else None,
-        calibration=_bins(said[given], people[given]),
+        ece=calibration_error(stated[given], people[given]) if given.any() else None,
+        calibration=_bins(stated[given], people[given]),
     )
 
 

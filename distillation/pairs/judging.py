@@ -46,7 +46,7 @@ class JudgingSummary:
 
     Attributes:
         judge: Its name.
-        prompt_version: Of its prompt.
+        prompt_version: Version of its prompt.
         pairs: Rows that are pairs.
         rejected: Rows that are none; they are in `rejects_file`.
         labelled: Rows of the output.

@@ -24,7 +24,7 @@ class JudgmentCache:
     power may lose the last few, which are then asked for again.)
 
     Args:
-        path: Of the file, which is made if it is not there; None: in memory.
+        path: The file, which is made where it is missing; None keeps judgments in memory.
 
     Raises:
         StorageError: It cannot be opened, or is no cache.

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from keydistill.distillation.evaluation import Corpus, sample_items
-from keydistill.distillation.pairs.batches import first_per_group
+from keydistill.distillation.pairs.groups import first_per_group
 from keydistill.distillation.pairs.pairs import PAIR_SCHEMA
 from keydistill.encoders import Assistant, Student, nearest
 from keydistill.progress import NO_PROGRESS, Progress
@@ -25,7 +25,7 @@ Keys = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class MiningRecipe:
-    """How many pairs of which kind; all but `items` and the two of lists are per item.
+    """How many pairs of each stratum are mined; all but `items` and the two of lists are per item.
 
     Attributes:
         items: Items to sample; None takes all.
@@ -40,7 +40,7 @@ class MiningRecipe:
             lists together say which keyphrases are easily satisfied.
         listed: The nearest items of each list.
         depth: Last rank of a near miss.
-        seed: Of all samples.
+        seed: Seed of all samples.
     """
 
     items: int | None = None
@@ -80,7 +80,7 @@ def mine(
         student: The live one: what it finds is what needs an opinion most.
         items: By `keydistill.distillation.signals.ITEMS`.
         inventory: `keyphrase`, normalised, and optionally `category_ids` (with all ancestors) and `site`.
-        recipe: How many of which kind; None is the default one.
+        recipe: How many pairs of each stratum; None is the default.
         clicks: By `keydistill.distillation.signals.CORRECTED_CLICKS`.
         search_relevance: By `keydistill.distillation.signals.SEARCH_RELEVANCE`.
         assistant: The one in use; without it nobody can disagree with it.

@@ -104,15 +104,15 @@ def _columns(batch: RawBatch, problems: RowProblems, *, items: _Items | None, ma
 
 
 def _items_of(path: Path, rejects: RejectLog) -> _Items:
-    found: _Items = {}
+    items: _Items = {}
     for table in read_items([path], rejects):
         for row in zip(*(table[name].to_pylist() for name in ("item_id", *_Item._fields)), strict=True):
             item = _Item(*row[1:])
-            found[item.site, row[0]] = item
-            anywhere = found.setdefault((None, row[0]), item)
+            items[item.site, row[0]] = item
+            anywhere = items.setdefault((None, row[0]), item)
             if anywhere.site != item.site:
-                found[None, row[0]] = _SEVERAL
-    return found
+                items[None, row[0]] = _SEVERAL
+    return items
 
 
 def _find(items: _Items | None, item_id: str, site: str | None) -> _Item:

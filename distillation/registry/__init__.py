@@ -1,6 +1,6 @@
 """The registry of models: versions of students and assistants that are never changed once they are there."""
 
-from keydistill.distillation.registry.lineage import Change, InputFile, Lineage, difference, flattened
+from keydistill.distillation.registry.lineage import InputFile, Lineage, LineageDifference, differences, flattened
 from keydistill.distillation.registry.registry import (
     Promotion,
     Registry,
@@ -8,18 +8,18 @@ from keydistill.distillation.registry.registry import (
     resolve_model,
     resolve_student,
 )
-from keydistill.distillation.registry.version import KINDS, Kind, ModelVersion
+from keydistill.distillation.registry.version import MODEL_KINDS, ModelKind, ModelVersion
 
 __all__ = [
-    "KINDS",
-    "Change",
+    "MODEL_KINDS",
     "InputFile",
-    "Kind",
     "Lineage",
+    "LineageDifference",
+    "ModelKind",
     "ModelVersion",
     "Promotion",
     "Registry",
-    "difference",
+    "differences",
     "flattened",
     "resolve_assistant",
     "resolve_model",

@@ -10,8 +10,8 @@ _USE = {
     "assistant": "scores how relevant a keyphrase is to an item (cross-encoder)",
 }
 _LOAD = {
-    "student": 'from encoders import Student\n\nstudent = Student.load("<this folder>")',
-    "assistant": 'from encoders import Assistant\n\nassistant = Assistant.load("<this folder>")',
+    "student": 'from keydistill.encoders import Student\n\nstudent = Student.load("<this folder>")',
+    "assistant": 'from keydistill.encoders import Assistant\n\nassistant = Assistant.load("<this folder>")',
 }
 
 
@@ -22,7 +22,7 @@ def model_card(full_name: str, created_at: str, lineage: Lineage, metrics: Mappi
         full_name: Kind and name, "student/20261123-ab12cd34ef56".
         created_at: When it was published.
         lineage: What it was made from.
-        metrics: How good it is.
+        metrics: What was measured of it.
     """
     kind = full_name.partition("/")[0]
     sections = [

@@ -33,7 +33,7 @@ class InputFile:
     Attributes:
         role: What it was used as: "clicks", "judgments", "inventory", ...
         path: As it was named then; says where to look, identifies nothing.
-        sha256: Of its bytes.
+        sha256: SHA-256 of its bytes.
         rows: Rows of the table, None where it is none.
     """
 
@@ -63,7 +63,7 @@ class Lineage:
     Attributes:
         inputs: Every file that was read.
         settings: Everything that was chosen, fit for JSON and without secrets.
-        seed: Of all random choices, None where there were none.
+        seed: Seed of all random choices; None where there were none.
         parent: Version that it continues, such as "student/20261123-ab12cd34ef56".
         packages: Package to version, "python" among them.
     """
@@ -88,7 +88,7 @@ class Lineage:
         Args:
             inputs: Role to file or files.
             settings: Everything that was chosen.
-            seed: Of all random choices.
+            seed: Seed of all random choices.
             parent: Version that is continued.
 
         Raises:
@@ -125,7 +125,7 @@ class Lineage:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LineageDifference:
     """A value that two lineages do not share; None where one of them does not have it."""
 
     name: str
@@ -133,15 +133,15 @@ class Change:
     b: Any
 
 
-def difference(a: Lineage, b: Lineage) -> list[Change]:
+def differences(a: Lineage, b: Lineage) -> list[LineageDifference]:
     """The values in which two lineages differ, in the order in which they first come.
 
-    >>> difference(Lineage(seed=1, settings={"epochs": 2}), Lineage(seed=1, settings={"epochs": 3}))
-    [Change(name='settings.epochs', a=2, b=3)]
+    >>> differences(Lineage(seed=1, settings={"epochs": 2}), Lineage(seed=1, settings={"epochs": 3}))
+    [LineageDifference(name='settings.epochs', a=2, b=3)]
     """
     ours, theirs = _flat(a), _flat(b)
     return [
-        Change(name, ours.get(name), theirs.get(name))
+        LineageDifference(name, ours.get(name), theirs.get(name))
         for name in dict.fromkeys([*ours, *theirs])
         if ours.get(name) != theirs.get(name)
     ]
@@ -149,13 +149,13 @@ def difference(a: Lineage, b: Lineage) -> list[Change]:
 
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that a model depends on; without those that are not installed."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from keydistill.distillation.registry.draft import copy_model, draft_folder, kind_lock, write_sheets
 from keydistill.distillation.registry.lineage import Lineage
-from keydistill.distillation.registry.version import KINDS, MANIFEST, Kind, ModelVersion, version_digest
+from keydistill.distillation.registry.version import MANIFEST, MODEL_KINDS, ModelKind, ModelVersion, version_digest
 from keydistill.errors import ModelError, ModelNotFoundError
 from keydistill.files import replace_json, sync
 from keydistill.settings import Settings
@@ -31,7 +31,7 @@ PROMOTED = "promoted"
 
 _HASH_CHARS = 12
 # What a folder must hold to be a model of its kind.
-_NEEDED: Mapping[Kind, str] = {"student": "modules.json", "assistant": "config.json"}
+_NEEDED: Mapping[ModelKind, str] = {"student": "modules.json", "assistant": "config.json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Registry:
         return cls(settings.registry or settings.home / "models")
 
     def publish(
-        self, kind: Kind, folder: Path, *, lineage: Lineage, metrics: Mapping[str, Any], parent: str | None = None
+        self, kind: ModelKind, folder: Path, *, lineage: Lineage, metrics: Mapping[str, Any], parent: str | None = None
     ) -> ModelVersion:
         """Copy a model into the registry; it is there as a whole when this returns, and not at all before.
 
@@ -65,7 +65,7 @@ class Registry:
             kind: "student" or "assistant".
             folder: What `save_pretrained` wrote; it stays as it is. The registry writes a README.md of its own.
             lineage: What the model was made from.
-            metrics: How good it is; mappings nested as you like, fit for JSON.
+            metrics: What was measured of it; mappings nested as you like, fit for JSON.
             parent: Version that it continues, where the lineage does not say it.
 
         Returns:
@@ -99,16 +99,16 @@ class Registry:
             there.verify()
         return there or ModelVersion.read(kind, target)
 
-    def versions(self, kind: Kind | None = None) -> list[ModelVersion]:
+    def versions(self, kind: ModelKind | None = None) -> list[ModelVersion]:
         """All versions, students first, each kind from the oldest day to the newest."""
         return [
             ModelVersion.read(each, self.root / each / name)
-            for each in KINDS
+            for each in MODEL_KINDS
             if kind in (None, each)
             for name in self._names(each)
         ]
 
-    def get(self, name: str, kind: Kind | None = None) -> ModelVersion:
+    def get(self, name: str, kind: ModelKind | None = None) -> ModelVersion:
         """A version by its name.
 
         Args:
@@ -122,7 +122,7 @@ class Registry:
         prefix, _, rest = name.rpartition("/")
         if prefix:
             self._check_kind(prefix)
-        kinds = [each for each in KINDS if prefix in ("", each) and kind in (None, each)]
+        kinds = [each for each in MODEL_KINDS if prefix in ("", each) and kind in (None, each)]
         if rest == PROMOTED and len(kinds) == 1:
             return self._promoted(kinds[0])
         beginning = [
@@ -131,16 +131,16 @@ class Registry:
             for version in self._names(each)
             if rest and (version.startswith(rest) or version.partition("-")[2].startswith(rest))
         ]
-        fitting = [found for found in beginning if found[1] == rest] or beginning
+        fitting = [each for each in beginning if each[1] == rest] or beginning
         if len(fitting) != 1:
-            found = f"{len(fitting)} begin with it" if fitting else "there is none"
+            problem = f"{len(fitting)} begin with it" if fitting else "there is none"
             raise ModelNotFoundError(
-                f"version {name!r} in {self.root}: {found}; `keydistill models list` shows them all"
+                f"version {name!r} in {self.root}: {problem}; `keydistill models list` shows them all"
             )
         each, version = fitting[0]
         return ModelVersion.read(each, self.root / each / version)
 
-    def promoted(self, kind: Kind) -> ModelVersion | None:
+    def promoted(self, kind: ModelKind) -> ModelVersion | None:
         """The promoted version, None where there is none yet.
 
         Raises:
@@ -149,12 +149,12 @@ class Registry:
         name = self.promoted_name(kind)
         return None if name is None else self.get(name, kind)
 
-    def promoted_name(self, kind: Kind) -> str | None:
+    def promoted_name(self, kind: ModelKind) -> str | None:
         """The name of the promoted version, whether it is still there or not; None where there is none yet."""
         history = self.history(kind)
         return history[-1].version if history else None
 
-    def history(self, kind: Kind) -> list[Promotion]:
+    def history(self, kind: ModelKind) -> list[Promotion]:
         """Every promotion, the oldest first.
 
         Raises:
@@ -199,7 +199,7 @@ class Registry:
             replace_json(self._pointer(version.kind), {"version": version.name, "history": entries})
         return promotion
 
-    def _promoted(self, kind: Kind) -> ModelVersion:
+    def _promoted(self, kind: ModelKind) -> ModelVersion:
         found = self.promoted(kind)
         if found is None:
             raise ModelNotFoundError(
@@ -209,21 +209,23 @@ class Registry:
         return found
 
     def _check_kind(self, kind: str) -> None:
-        if kind not in KINDS:
-            raise ModelNotFoundError(f"there are no models of the kind {kind!r}; expected one of {', '.join(KINDS)}")
+        if kind not in MODEL_KINDS:
+            raise ModelNotFoundError(
+                f"there are no models of the kind {kind!r}; expected one of {', '.join(MODEL_KINDS)}"
+            )
 
-    def _pointer(self, kind: Kind) -> Path:
+    def _pointer(self, kind: ModelKind) -> Path:
         return self.root / kind / f"{PROMOTED}.json"
 
-    def _names(self, kind: Kind) -> list[str]:
+    def _names(self, kind: ModelKind) -> list[str]:
         return sorted(path.parent.name for path in (self.root / kind).glob(f"[!.]*/{MANIFEST}"))
 
-    def _with_digest(self, kind: Kind, digest: str) -> ModelVersion | None:
+    def _with_digest(self, kind: ModelKind, digest: str) -> ModelVersion | None:
         for name in self._names(kind):
             if name.endswith(digest[:_HASH_CHARS]):
-                found = ModelVersion.read(kind, self.root / kind / name)
-                if found.digest == digest:
-                    return found
+                version = ModelVersion.read(kind, self.root / kind / name)
+                if version.digest == digest:
+                    return version
         return None
 
 
@@ -245,7 +247,7 @@ def resolve_assistant(settings: Settings) -> str | None:
     return None if settings.assistant is None else resolve_model(settings, "assistant", settings.assistant)
 
 
-def resolve_model(settings: Settings, kind: Kind, source: str) -> str:
+def resolve_model(settings: Settings, kind: ModelKind, source: str) -> str:
     """The folder of what `source` names, if that is "promoted" or a version; a folder or model name as it is.
 
     Raises:

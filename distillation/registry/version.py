@@ -11,8 +11,8 @@ from keydistill.distillation.registry.lineage import Lineage
 from keydistill.errors import ModelChangedError
 from keydistill.files import file_sha256
 
-Kind = Literal["student", "assistant"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+ModelKind = Literal["student", "assistant"]
+MODEL_KINDS: tuple[ModelKind, ...] = get_args(ModelKind)
 
 CARD, LINEAGE, METRICS, MANIFEST = "README.md", "lineage.json", "metrics.json", "manifest.json"
 # What the registry adds to a model's own files.
@@ -32,10 +32,10 @@ class ModelVersion:
         files: File to SHA-256, the manifest left out.
         bytes: Size of these files together.
         lineage: What it was made from.
-        metrics: How good it was measured to be.
+        metrics: What was measured of it.
     """
 
-    kind: Kind
+    kind: ModelKind
     name: str
     folder: Path
     created_at: str
@@ -46,7 +46,7 @@ class ModelVersion:
     metrics: Mapping[str, Any]
 
     @classmethod
-    def read(cls, kind: Kind, folder: Path) -> "ModelVersion":
+    def read(cls, kind: ModelKind, folder: Path) -> "ModelVersion":
         """The version in a folder; trusts the hashes that stand there, which `verify` compares.
 
         Raises:
@@ -72,7 +72,7 @@ class ModelVersion:
 
     @property
     def full_name(self) -> str:
-        """Kind and name, as settings and commands take it."""
+        """ModelKind and name, as settings and commands take it."""
         return f"{self.kind}/{self.name}"
 
     def verify(self) -> None:
@@ -118,7 +118,7 @@ class ModelVersion:
 _CURE = "remove this folder and publish the model again"
 
 
-def version_digest(kind: Kind, files: Mapping[str, str], lineage: Lineage) -> str:
+def version_digest(kind: ModelKind, files: Mapping[str, str], lineage: Lineage) -> str:
     """SHA-256 (hex) over what makes a version that version: the hashes of its model files, and its lineage."""
     identity = {"kind": kind, "files": dict(files), "lineage": lineage.identity()}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,7 @@
 """A retrain: mine, judge, train the assistant, score, train the student, evaluate, register."""
 
-from keydistill.distillation.retrain.retrain import STAGES, Retrain, RetrainInputs, RetrainRecipe, RetrainResult
+from keydistill.distillation.retrain.recipe import RetrainInputs, RetrainRecipe
+from keydistill.distillation.retrain.retrain import STAGES, Retrain, RetrainResult
 from keydistill.distillation.retrain.stages import StageResult, digest_of
 
 __all__ = [

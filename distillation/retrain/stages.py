@@ -16,15 +16,15 @@ _RECORD = "stage.json"
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What a stage gave.
+    """The output of a stage, and what it reported.
 
     Attributes:
-        name: Of the stage.
-        folder: Where its output is.
+        name: Name of the stage.
+        folder: Folder of its output.
         digest: Hash of all that it depends on; what comes after depends on it.
         result: What it reported, fit for JSON.
-        seconds: How long it took, when it was done.
-        skipped: It was there already.
+        seconds: How long it took when it was done.
+        skipped: Whether it had been done before.
     """
 
     name: str
@@ -55,15 +55,15 @@ class Stages:
         return record is not None and record["digest"] == digest_of(name, depends_on)
 
     def run(self, name: str, depends_on: Mapping[str, Any], make: Callable[[Path], dict[str, Any]]) -> StageResult:
-        """Do a stage, or take what it gave before.
+        """Do a stage, or take what it reported before.
 
         What an attempt that was interrupted left in the folder is still there when `make` is called again, unless it
         was made from something else.
 
         Args:
-            name: Of the stage and its folder.
-            depends_on: All that decides the output, fit for JSON: settings, hashes of files, digests of stages before.
-            make: Called with the folder; what it returns is the result.
+            name: Name of the stage and of its folder.
+            depends_on: Everything that decides the output, fit for JSON: settings, hashes of files, earlier digests.
+            make: Does the stage, called with its folder; what it returns is the result.
         """
         out = self.folder / name
         digest = digest_of(name, depends_on)

@@ -104,7 +104,7 @@ def correct_clicks(clicks: pa.Table, correction: ClickCorrection | None = None) 
 
     Args:
         clicks: By `CLICKS`, as `load_clicks` gives it; rows of the same pair are added up.
-        correction: How; the defaults where it is None.
+        correction: How clicks are corrected; None is the default.
 
     Raises:
         InputError: "propensity" without eta, and the log does not tell eta; or a table without rows.

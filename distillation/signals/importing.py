@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from keydistill.distillation.signals.intake import Intake
+from keydistill.distillation.signals.import_reader import ImportReader
 from keydistill.distillation.signals.readers import MAX_KEYPHRASE_CHARS
 from keydistill.distillation.signals.schemas import INVENTORY
 from keydistill.errors import InputError, TooManyRejectsError
@@ -63,8 +63,8 @@ class ImportSummary:
 
     Attributes:
         out: The folder; None after a dry run.
-        format: Where it comes from: "ubi", "esci", ...
-        options: Of the importer.
+        format: Name of the format: "ubi", "esci", ...
+        options: The importer's options.
         sources: The files that were read.
         rows_read: Rows in them.
         rows: Table to its number of rows.
@@ -104,7 +104,7 @@ class ImportSummary:
 
 
 def run_import(
-    form: str, target: ImportTarget, options: Mapping[str, Any], build: Callable[[Intake], Tables]
+    form: str, target: ImportTarget, options: Mapping[str, Any], build: Callable[[ImportReader], Tables]
 ) -> ImportSummary:
     """Let `build` read, then write what it made.
 
@@ -122,9 +122,9 @@ def run_import(
     with tempfile.TemporaryDirectory(prefix="keydistill-") as name:
         work = Path(name)
         with RejectLog(work / REJECTS) as rejects:
-            intake = Intake(rejects, work, target.max_keyphrase_chars, target.progress)
-            tables = build(intake)
-        summary = _summary(form, target, options, intake, tables)
+            reader = ImportReader(rejects, work, target.max_keyphrase_chars, target.progress)
+            tables = build(reader)
+        summary = _summary(form, target, options, reader, tables)
         _check(summary, target, work / REJECTS)
         if not target.dry_run:
             with whole_folder(target.out, FOLDER, force=target.force) as folder:
@@ -169,7 +169,7 @@ def asked_in(pairs: pa.Table) -> Iterator[Asked]:
 
 
 def _summary(
-    form: str, target: ImportTarget, options: Mapping[str, Any], intake: Intake, tables: Tables
+    form: str, target: ImportTarget, options: Mapping[str, Any], reader: ImportReader, tables: Tables
 ) -> ImportSummary:
     pairs = _pairs(tables)
     unknown = pc.invert(pc.is_in(pairs["item_id"], value_set=tables["items"]["item_id"].combine_chunks()))
@@ -177,14 +177,14 @@ def _summary(
         out=None if target.dry_run else target.out,
         format=form,
         options=options,
-        sources=tuple(intake.sources),
-        rows_read=intake.rows_read,
+        sources=tuple(reader.sources),
+        rows_read=reader.rows_read,
         rows={name: table.num_rows for name, table in tables.items()},
-        rows_rejected=intake.rejects.count,
-        rejects_by_reason=intake.rejects.by_reason,
+        rows_rejected=reader.rejects.count,
+        rejects_by_reason=reader.rejects.by_reason,
         unknown_item_share=round(pc.mean(unknown).as_py() or 0.0, 4),
-        ignored=intake.ignored,
-        examples=tuple(intake.rejects.examples),
+        ignored=reader.ignored,
+        examples=tuple(reader.rejects.examples),
     )
 
 

@@ -19,20 +19,20 @@ def merged(name: str, batches: Iterable[pa.Table]) -> pa.Table:
     search engine and an item that is listed again replace what was said before.
 
     Args:
-        name: Of the table, as in `SCHEMAS`.
+        name: Name of the table, as in `SCHEMAS`.
         batches: Tables of its schema; read once.
     """
-    found: pa.Table = SCHEMAS[name].empty_table()
+    result: pa.Table = SCHEMAS[name].empty_table()
     waiting: list[pa.Table] = []
     rows = 0
     for batch in batches:
         waiting.append(batch)
         rows += batch.num_rows
         # Doubling: every row is merged a few times at the most, however many there are.
-        if rows >= max(_WAITING_ROWS, found.num_rows):
-            found = _merged(name, pa.concat_tables([found, *waiting]))
+        if rows >= max(_WAITING_ROWS, result.num_rows):
+            result = _merged(name, pa.concat_tables([result, *waiting]))
             waiting, rows = [], 0
-    return _merged(name, pa.concat_tables([found, *waiting])) if waiting else found
+    return _merged(name, pa.concat_tables([result, *waiting])) if waiting else result
 
 
 def _merged(name: str, table: pa.Table) -> pa.Table:
@@ -40,8 +40,8 @@ def _merged(name: str, table: pa.Table) -> pa.Table:
     numbered = table.append_column(_ROW, pa.array(np.arange(table.num_rows)))
     if name == "clicks":
         sums = [("impressions", "sum"), ("clicks", "sum")]
-        found = numbered.group_by(key).aggregate([*sums, (_ROW, "min")]).sort_by(f"{_ROW}_min")
-        found = found.rename_columns({"impressions_sum": "impressions", "clicks_sum": "clicks"})
-        return found.select(table.schema.names).cast(table.schema)
+        grouped = numbered.group_by(key).aggregate([*sums, (_ROW, "min")]).sort_by(f"{_ROW}_min")
+        grouped = grouped.rename_columns({"impressions_sum": "impressions", "clicks_sum": "clicks"})
+        return grouped.select(table.schema.names).cast(table.schema)
     rows = numbered.group_by(key).aggregate([(_ROW, "min"), (_ROW, "max")]).sort_by(f"{_ROW}_min")
     return table if rows.num_rows == table.num_rows else table.take(rows[f"{_ROW}_max"])

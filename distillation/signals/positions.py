@@ -30,7 +30,7 @@ class EtaEstimate:
 
     Attributes:
         eta: The estimate.
-        standard_error: Of the estimate, if clicks are Poisson; real ones vary somewhat more.
+        standard_error: Standard error of the estimate, if clicks are Poisson; real ones vary somewhat more.
         level: "pair": from pairs that were shown at several positions, so that relevance plays no part. "keyphrase":
             from different items of one keyphrase; a ranking that puts relevant items first makes this too large.
         clicks: Clicks that the estimate rests on.
@@ -52,8 +52,8 @@ class PositionCurve:
 
     Attributes:
         positions: Ascending; the last one is 0 if some rows have no position.
-        impressions: At each position.
-        clicks: At each position.
+        impressions: Impressions at each position.
+        clicks: Clicks at each position.
         smoothed: Click-through rate, drawn towards a fitted power law where there are few clicks.
     """
 
@@ -123,7 +123,7 @@ def estimate_eta(clicks: pa.Table) -> EtaEstimate | None:
         "pair": ("site", "keyphrase", "item_id"),
         "keyphrase": ("site", "keyphrase"),
     }
-    found: EtaEstimate | None = None
+    estimate: EtaEstimate | None = None
     for level, names in groups.items():
         group = codes([clicks[name] for name in names])[known]
         eta, information, used = _exponent(group, np.log(position[known]), shown[known], clicked[known])
@@ -131,9 +131,9 @@ def estimate_eta(clicks: pa.Table) -> EtaEstimate | None:
         # All clicks at the top, or hardly any: one steep fall explains them as well as the next one.
         if error > _WORST_ERROR or abs(eta) >= _ETA_LIMIT:
             continue
-        if found is None or found.standard_error > _GOOD_ERROR:
-            found = EtaEstimate(float(eta), error, level, int(used))
-    return found
+        if estimate is None or estimate.standard_error > _GOOD_ERROR:
+            estimate = EtaEstimate(float(eta), error, level, int(used))
+    return estimate
 
 
 def expected_by_propensity(clicks: pa.Table, eta: float) -> NDArray[np.float64]:

@@ -36,8 +36,8 @@ class GammaPrior:
         if clicked.sum() == 0:
             return cls(1.0, 1.0)
         counts, often = np.unique(clicked.astype(np.int64), return_counts=True)
-        found = [_fitted(shape, clicked, expected, counts, often) for shape in _SHAPES]
-        _, shape, rate = max(found)
+        fits = [_fitted(shape, clicked, expected, counts, often) for shape in _SHAPES]
+        _, shape, rate = max(fits)
         return cls(float(shape), float(rate))
 
     def strength(self, clicked: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -39,10 +39,10 @@ class SignalFiles:
         Raises:
             InputError: There is none.
         """
-        found = {name: [folder / f"{name}.parquet"] for name in cls.__slots__ if (folder / f"{name}.parquet").is_file()}
-        if not set(found) - {"items"}:
+        files = {name: [folder / f"{name}.parquet"] for name in cls.__slots__ if (folder / f"{name}.parquet").is_file()}
+        if not set(files) - {"items"}:
             raise InputError(f"{folder} holds no signals; expected clicks, search_relevance or judgments.parquet in it")
-        return cls(**found)
+        return cls(**files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class TableReport:
     Attributes:
         files: As they were named.
         rows_read: Rows in the files.
-        rows_rejected: Of these, not usable.
-        rows_merged: Of the others, absorbed by another row about the same.
+        rows_rejected: Number of these that cannot be used.
+        rows_merged: Number of the others that another row about the same absorbed.
         rows: What is left.
         keyphrases: Different ones; None for items.
         unknown_item_share: Share of the rows whose item is not among the items; None without items.

@@ -2,18 +2,24 @@
 
 from keydistill.distillation.student.averaging import average_students
 from keydistill.distillation.student.data import Pairs, StudentData
-from keydistill.distillation.student.recipe import DistillationLoss, Shape, StudentRecipe
+from keydistill.distillation.student.recipe import StudentRecipe
 from keydistill.distillation.student.tables import student_data
-from keydistill.distillation.student.training import TrainedStudent, student_training_digest, train_student
+from keydistill.distillation.student.training import (
+    StudentTrainingPlan,
+    TrainedStudent,
+    plan_student_training,
+    student_training_digest,
+    train_student,
+)
 
 __all__ = [
-    "DistillationLoss",
     "Pairs",
-    "Shape",
     "StudentData",
     "StudentRecipe",
+    "StudentTrainingPlan",
     "TrainedStudent",
     "average_students",
+    "plan_student_training",
     "student_data",
     "student_training_digest",
     "train_student",

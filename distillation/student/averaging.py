@@ -16,7 +16,7 @@ def average_students(first: Path, other: Path, share: float, out: Path) -> Path:
     Args:
         first: Folder of a student; tokenizer, configuration and all other files are its own.
         other: Folder of a student of the same shape, trained from the same base.
-        share: Of `other`, from 0 to 1.
+        share: Share of `other`, from 0 to 1.
         out: A folder that does not exist yet.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a student learns from: tables of pairs, one per task."""
+"""What a student learns from: pairs, task by task."""
 
 import hashlib
 import json
@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Task = Literal["clicks", "search_relevance", "judgments", "assistant", "approved"]
-# Pairs of these are right, and nothing more is known of them.
+# Tasks whose pairs are right, and nothing more is known of them.
 POSITIVE_TASKS: tuple[Task, ...] = ("clicks", "approved")
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """n item-keyphrase pairs, by number.
+    """n pairs of an item and a keyphrase, as numbers.
 
     Attributes:
         items: Number of the item of each pair, shape (n,).
@@ -46,18 +46,18 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class StudentData:
-    """Everything that a training needs; a task without pairs is left out.
+    """Everything that a training learns from; a task without pairs is None.
 
     Attributes:
-        titles: Of each item.
-        categories: Of each item, a path or None.
-        texts: Of each keyphrase.
+        titles: Title of each item.
+        categories: Category of each item, a path or None.
+        texts: Text of each keyphrase.
         clicks: Positives: clicked pairs, corrected for position (`keydistill.distillation.signals`).
         search_relevance: Pairs with the search engine's score.
-        judgments: Pairs with the judge's probability or a grade, taught directly.
+        judgments: Pairs with the judge's probability or a grade, learned directly.
         assistant: Pairs with the assistant's score.
         approved: Positives that need no click: pairs that the assistant is sure of.
-        held_out: Pairs with the assistant's or judge's score, of other items: they decide when training stops.
+        held_out: Pairs of other items with the assistant's or judge's score: they decide when training stops.
         relevant: Further pairs that are no negatives: the assistant or the judge calls them relevant.
         rejected: Pairs that are near and wrong all the same, as the assistant says: hard negatives of the positives.
     """
@@ -75,7 +75,7 @@ class StudentData:
     rejected: Pairs | None = None
 
     def tasks(self) -> "dict[Task, Pairs | None]":
-        """Task to its pairs."""
+        """The pairs of each task."""
         return {
             "clicks": self.clicks,
             "search_relevance": self.search_relevance,
@@ -96,7 +96,7 @@ class StudentData:
         return digest.hexdigest()
 
     def clicks_alone(self) -> "StudentData":
-        """What a student would learn that had nothing but clicks; what is held out stays, so that both compare."""
+        """The clicks alone, with the same held-out pairs, so that students of both can be compared."""
         return StudentData(self.titles, self.categories, self.texts, clicks=self.clicks, held_out=self.held_out)
 
     def hard_negatives(self, positives: Pairs, wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:

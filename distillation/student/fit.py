@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keydistill.distillation.student.base import base_model
 from keydistill.distillation.student.data import POSITIVE_TASKS, Pairs, StudentData, Task
-from keydistill.distillation.student.metrics import ndcgs
-from keydistill.distillation.student.recipe import DistillationLoss, StudentRecipe
+from keydistill.distillation.student.metrics import ndcg_per_group
+from keydistill.distillation.student.recipe import StudentRecipe
 from keydistill.distillation.student.rotation import rotate
 from keydistill.distillation.student.token_table import token_table
-from keydistill.distillation.student.towers import embedded, table_of, transformer_of, with_table
-from keydistill.distillation.training import set_dropout, training_attention
-from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, ItemText, find_model
+from keydistill.distillation.student.towers import embedded, table_of, with_table
+from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, ItemText
 from keydistill.errors import TrainingError
 from keydistill.progress import NO_PROGRESS, Progress
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from keydistill.distillation.student.trainer import HeldOut
     from keydistill.distillation.training.run import Outcome
 
-# Items, and as many keyphrases, that the principal axes are found by, and the scales of int8.
+# Number of items, and of keyphrases, that decide the principal axes and the scales of int8.
 _SAMPLE = 2_048
 
 
@@ -44,7 +43,7 @@ def starting_model(data: StudentData, recipe: StudentRecipe) -> SentenceTransfor
     model = base_model(recipe)
     if recipe.rotated:
         rotate(model, *texts.sample(_SAMPLE, recipe.seed))
-    if recipe.shape == "static" and table_of(model) is None:
+    if recipe.keyphrase_table and table_of(model) is None:
         # Of the model as it is turned and cut: so its rows stand where the items do.
         model = with_table(model, token_table(model, data.texts))
     return model
@@ -65,8 +64,8 @@ def fit_student(
         data: Pairs per task.
         recipe: How to train.
         start: Folder of what `starting_model` gave.
-        checkpoints: Folder for them.
-        name: What this training is called in `progress`.
+        checkpoints: Folder for the checkpoints.
+        name: Name of this training in `progress`.
         progress: Told of the steps that are left, and advanced by 1 after each.
 
     Raises:
@@ -106,55 +105,6 @@ def learned_tasks(data: StudentData, recipe: StudentRecipe) -> dict[Task, Pairs]
     }
 
 
-def base_model(recipe: StudentRecipe) -> SentenceTransformer:
-    """The base with as many layers as the recipe keeps; seeds torch.
-
-    Raises:
-        TrainingError: It has fewer layers, or a table for keyphrases that the recipe's shape has no place for.
-        StudentError: It cannot be found.
-    """
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from transformers import set_seed
-
-    set_seed(recipe.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = SentenceTransformer(
-        str(find_model(recipe.base)), device=device, local_files_only=True, model_kwargs=training_attention()
-    )
-    if table_of(model) is not None and recipe.shape != "static":
-        raise TrainingError(
-            f"{recipe.base} reads keyphrases with a table, which shape {recipe.shape} does not; expected another base, "
-            "or shape static"
-        )
-    set_dropout(model, recipe.dropout)
-    if recipe.kept_layers is not None:
-        cut_layers(model, recipe.kept_layers)
-    if recipe.frozen_embeddings:
-        transformer_of(model).get_input_embeddings().weight.requires_grad_(False)
-    return model
-
-
-def cut_layers(model: SentenceTransformer, layers: int) -> None:
-    """Keep some layers of a BERT, evenly spread from the first to the last.
-
-    The first reads what the word embeddings say and no other layer does: of six layers the first, third and last learn
-    more than the second, fourth and last.
-
-    Raises:
-        TrainingError: It has fewer.
-    """
-    from torch import nn
-
-    transformer = transformer_of(model)
-    full = len(transformer.encoder.layer)
-    if not 1 <= layers <= full:
-        raise TrainingError(f"cannot keep {layers} layers of a base that has {full}; expected 1 to {full}")
-    kept = np.linspace(0, full - 1, layers).round().astype(int)
-    transformer.encoder.layer = nn.ModuleList(transformer.encoder.layer[index] for index in kept)
-    transformer.config.num_hidden_layers = layers
-
-
 def _check_finite(model: nn.Module) -> None:
     if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
         raise TrainingError("the training diverged: weights are not finite; choose a lower learning rate")
@@ -162,14 +112,14 @@ def _check_finite(model: nn.Module) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """What the student reads, by number."""
+    """The texts that the student reads, by number."""
 
     items: NDArray[np.object_]
     keyphrases: NDArray[np.object_]
 
     @classmethod
     def of(cls, data: StudentData, recipe: StudentRecipe) -> _Texts:
-        """Those of the data, items by the recipe's template."""
+        """The texts of the data, items by the recipe's template."""
         items = ItemText(recipe.item_text).render_all(data.titles, data.categories)
         return cls(np.array(items, dtype=object), np.array(data.texts, dtype=object))
 
@@ -200,36 +150,24 @@ def _dataset(data: StudentData, texts: _Texts, recipe: StudentRecipe, name: Task
 def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, name: Task) -> nn.Module:
     from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 
-    from keydistill.distillation import losses
+    from keydistill.distillation.losses import InBatchLoss, KnownPairs, WeightedLoss, distillation_loss
 
-    distillation: Mapping[DistillationLoss, Callable[[], nn.Module]] = {
-        "pearson": lambda: losses.PearsonLoss(model),
-        "margin_mse": lambda: losses.MarginMSELoss(model),
-        "cosent": lambda: losses.CoSENTLoss(model, recipe.scale),
-        "kl": lambda: losses.KLLoss(model, recipe.scale),
-    }
-
-    def in_batch() -> nn.Module:
-        return losses.InBatchLoss(model, losses.KnownPairs(data.known(), len(data.texts)), recipe.scale)
-
-    makers: Mapping[Task, Callable[[], nn.Module]] = {
-        "clicks": in_batch,
-        "approved": in_batch,
-        "search_relevance": lambda: losses.CoSENTLoss(model, recipe.scale),
-        "judgments": lambda: losses.CoSENTLoss(model, recipe.scale),
-        "assistant": distillation[recipe.distillation_loss],
-    }
-    loss = makers[name]()
+    if name in POSITIVE_TASKS:
+        loss: nn.Module = InBatchLoss(model, KnownPairs(data.known(), len(data.texts)), recipe.scale)
+    else:
+        # Judge and search engine say an order; how far apart pairs are is for the assistant to say.
+        wanted = recipe.distillation_loss if name == "assistant" else "cosent"
+        loss = distillation_loss(wanted).new(model, recipe.scale)
     full = model.get_embedding_dimension() or 0
     dimensions = sorted({full, *(size for size in recipe.dimensions if size < full)}, reverse=True)
     share = recipe.weights[name] / len(dimensions)
-    return losses.WeightedLoss(MatryoshkaLoss(model, loss, dimensions), share)
+    return WeightedLoss(MatryoshkaLoss(model, loss, dimensions), share)
 
 
 def held_out_scores(data: StudentData, recipe: StudentRecipe) -> HeldOut | None:
-    """What gives a model's nDCG@10 of each held-out item; None where there is nothing to score by."""
+    """A function that gives a model's nDCG@10 of each held-out item; None where there is nothing to score by."""
     pairs = data.held_out
-    if pairs is None or not len(ndcgs(pairs.items, pairs.scores, pairs.scores)):
+    if pairs is None or not len(ndcg_per_group(pairs.items, pairs.scores, pairs.scores)):
         # No pairs, or no item with a right and a further one: every ranking of these is as good.
         return None
     texts = _Texts.of(data, recipe)
@@ -239,8 +177,8 @@ def held_out_scores(data: StudentData, recipe: StudentRecipe) -> HeldOut | None:
 
     def ndcg(model: SentenceTransformer) -> NDArray[np.float64]:
         """nDCG@10 of the model's ranking of each held-out item's keyphrases, shape (items,)."""
-        found = [embedded(model, column, route) for column, route in columns]
-        cosines = (found[0][item_of] * found[1][keyphrase_of]).sum(axis=1)
-        return ndcgs(item_of, cosines, pairs.scores, k=10)
+        vectors = [embedded(model, column, route) for column, route in columns]
+        cosines = (vectors[0][item_of] * vectors[1][keyphrase_of]).sum(axis=1)
+        return ndcg_per_group(item_of, cosines, pairs.scores, k=10)
 
     return ndcg

@@ -8,35 +8,38 @@ from numpy.typing import NDArray
 from keydistill.distillation.pairs import places_within
 
 
-def ndcgs(groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], k: int = 10) -> NDArray[np.float64]:
+def ndcg_per_group(
+    groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], k: int = 10
+) -> NDArray[np.float64]:
     """nDCG@k of groups (Järvelin and Kekäläinen, TOIS 2002; gains as given, discount log2(rank + 1)).
 
     Args:
         groups: The group of each pair, say its item; shape (n,).
-        scores: What ranks the pairs within a group, shape (n,).
-        gains: What a pair is worth, not negative, shape (n,).
+        scores: Scores that rank the pairs within a group, shape (n,).
+        gains: Gain of each pair, not negative, shape (n,).
         k: Cut-off.
 
     Returns:
         One for each group that has a gain and more than one pair, in the order of their numbers.
 
-    >>> ndcgs(np.array([0, 0, 1, 1]), np.array([2, 1, 2, 1]), np.array([1, 0, 0, 1])).round(4).tolist()  # 1, 1/log2(3)
+    >>> groups, scores, gains = np.array([0, 0, 1, 1]), np.array([2, 1, 2, 1]), np.array([1, 0, 0, 1])
+    >>> ndcg_per_group(groups, scores, gains).round(4).tolist()  # 1 and 1 / log2(3)
     [1.0, 0.6309]
     """
     ideal = _dcg(groups, gains, gains, k)
-    found = _dcg(groups, scores, gains, k)
+    reached = _dcg(groups, scores, gains, k)
     counted = (ideal > 0) & (np.bincount(groups) > 1)
-    return found[counted] / ideal[counted]
+    return reached[counted] / ideal[counted]
 
 
 def favouring_later(scores: NDArray[np.float64], progress: float) -> float:
-    """What a checkpoint is worth: its mean score, and up to two standard errors of it on top for how late it is.
+    """The worth of a checkpoint: its mean score, and up to two standard errors of it for how late it is.
 
-    A few held-out items cannot tell checkpoints apart that are about as good. Then the later one is it, whose learning
-    rate has fallen lower. What is clearly worse stays so.
+    A few held-out items cannot tell checkpoints apart that are about as good. Then the later one is kept, whose
+    learning rate has fallen lower. A checkpoint that is clearly worse stays so.
 
     Args:
-        scores: Of each held-out item, shape (n,).
+        scores: Score of each held-out item, shape (n,).
         progress: Share of the training that is done, from 0 to 1.
 
     >>> spread = np.array([0.9, 1.0, 1.0, 0.9])
@@ -47,6 +50,20 @@ def favouring_later(scores: NDArray[np.float64], progress: float) -> float:
     """
     error = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else 0.0
     return float(scores.mean() + 2 * progress * error)
+
+
+def clearly_worse(scores: NDArray[np.float64] | None, than: NDArray[np.float64] | None) -> bool:
+    """Whether the mean difference of paired scores is below zero by more than two of its standard errors.
+
+    >>> before = np.array([0.5, 0.7, 0.6])
+    >>> clearly_worse(before - 0.1, before), clearly_worse(before + 0.1, before), clearly_worse(before, None)
+    (True, False, False)
+    """
+    if scores is None or than is None:
+        return False
+    differences = scores - than
+    error = differences.std(ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else 0.0
+    return bool(differences.mean() < -2 * error)
 
 
 def _dcg(groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], k: int) -> NDArray[np.float64]:

@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from keydistill.distillation.losses import LossName, distillation_loss
+from keydistill.distillation.shapes import ShapeName, student_shape
 from keydistill.distillation.student.data import Task
 from keydistill.encoders import ItemText
 from keydistill.errors import TrainingError
 
-DistillationLoss = Literal["pearson", "margin_mse", "cosent", "kl"]
-Shape = Literal["six", "three", "static"]
-
-_LOSSES = " or ".join(get_args(DistillationLoss))
-_THREE = 3
+# Students of so few layers have further to go, and learn faster.
+_FEW_LAYERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,49 +22,48 @@ class StudentRecipe:
     """How a student is trained.
 
     Attributes:
-        base: What it starts from: a folder or a model name.
-        shape: "six" is all layers of the base for items and keyphrases, "three" three of them, "static" a transformer
-            for items and a table of token vectors for keyphrases.
+        base: Folder or name of the model that training starts from.
+        shape: Name of the student's shape (`keydistill.distillation.STUDENT_SHAPES`).
         layers: Transformer layers to keep, evenly spread over those of the base; None leaves it to the shape, and
-            keeps them all but with "three".
-        item_text: Template of what it reads of an item (`encoders.ItemText`).
+            keeps them all where the shape does not say.
+        item_text: Template of the text that stands for an item (`keydistill.encoders.ItemText`).
         dimensions: Matryoshka dimensions that are trained, the greatest first; those above the base's are left out.
-        distillation_loss: For the assistant's scores.
-        weights: What the loss of each task counts.
-        clicks_share: What the student's weights have of a second student's that learned from clicks alone, where there
-            is more to learn from; 0 trains no second one. Between the two lie students that are often better than
+        distillation_loss: Name of the loss for the assistant's scores (`keydistill.distillation.losses`).
+        weights: Weight of each task's loss.
+        clicks_share: Share that a second student, which learned from clicks alone, has in the weights, where there is
+            more to learn from; 0 trains no second one. Between the two lie students that are often better than
             either (`keydistill.distillation.student.averaging`).
-        epochs: Passes over all pairs; None is 2, and 4 for shape "static": a row of its table learns from few of them.
+        epochs: Passes over all pairs; None leaves it to the shape.
         batch_size: Pairs per step.
-        learning_rate: At its peak, after a tenth of the steps; then it falls to 0 linearly. None is 1e-4, and 2e-4 for
-            three layers or fewer, which have further to go.
-        table_learning_rate: The same for the table of token vectors of shape "static": a row has a gradient only in
-            the steps whose batches have its token, and there are no layers above it to wait for.
+        learning_rate: Peak learning rate, reached after a tenth of the steps; then it falls to 0 linearly. None is
+            1e-4, and 2e-4 for three layers or fewer, which have further to go.
+        table_learning_rate: Peak learning rate of a table of token vectors: a row has a gradient only in the steps
+            whose batches have its token, and there are no layers above it to wait for.
         scale: Inverse temperature of in-batch negatives and rankings.
         hard_negatives: Keyphrases per positive pair, besides those of the batch, that the assistant rejects for its
             item.
         rotated: Whether vectors are turned onto their principal axes before training
             (`keydistill.distillation.student.rotation`): it changes no cosine, and the first dimensions hold most of
             what the vectors say.
-        dropout: Of the base's layers. Learning from scores needs none, and drawing the masks takes a seventh of a step
-            on CPU.
+        dropout: Dropout of the base's layers. Learning from scores needs none, and drawing the masks takes a seventh
+            of a step on CPU.
         frozen_embeddings: Whether the word embeddings stay as they are: half of the parameters, most of whose words a
             training never sees; without their gradients a step is a tenth shorter.
         int8: Whether the weights of linear layers are rounded at the end, so that the student can be computed in int8
-            (`keydistill.distillation.student.rounding`). Of shape "static" they are not: its table is no matter of
-            arithmetic.
-        seed: Of everything that is random.
+            (`keydistill.distillation.student.rounding`). A student with a table is left as it is: a table is looked
+            up, not computed.
+        seed: Seed of everything random.
         patience: Evaluations without a better held-out score after which training stops.
         evaluations: How often the held-out score is taken, over the whole training.
         precision: "auto" is bf16 where the machine is faster in it, else fp32.
     """
 
     base: str = "sentence-transformers/all-MiniLM-L6-v2"
-    shape: Shape = "six"
+    shape: ShapeName = "six"
     layers: int | None = None
     item_text: str = "{leaf}: {title}"
     dimensions: tuple[int, ...] = (384, 256, 128, 64)
-    distillation_loss: DistillationLoss = "pearson"
+    distillation_loss: LossName = "pearson"
     weights: Mapping[Task, float] = field(
         default_factory=lambda: {
             "clicks": 1.0,
@@ -99,16 +97,16 @@ class StudentRecipe:
             StudentError: The template is malformed.
         """
         ItemText(self.item_text)
+        distillation_loss(self.distillation_loss)
+        shape = student_shape(self.shape)
         for name, fits, expected in (
-            ("shape", self.shape in get_args(Shape), " or ".join(get_args(Shape))),
             ("layers", self.layers is None or self.layers >= 1, "a number from 1 up, or None for all"),
             (
                 "layers",
-                self.shape != "three" or self.layers in (None, _THREE),
-                f"{_THREE}, or none given, with shape three",
+                shape.layers is None or self.layers in (None, shape.layers),
+                f"{shape.layers}, or none given, with shape {shape.name}",
             ),
             ("dimensions", all(size >= 1 for size in self.dimensions), "numbers from 1 up"),
-            ("distillation_loss", self.distillation_loss in get_args(DistillationLoss), _LOSSES),
             (
                 "weights",
                 all(task in get_args(Task) and 0 <= weight < math.inf for task, weight in self.weights.items()),
@@ -132,18 +130,21 @@ class StudentRecipe:
     @property
     def kept_layers(self) -> int | None:
         """Transformer layers to keep; None keeps them all."""
-        return _THREE if self.shape == "three" else self.layers
+        return student_shape(self.shape).layers or self.layers
 
     @property
-    def passes(self) -> float:
-        """Passes over all pairs, as many as were chosen or as the shape needs."""
-        if self.epochs is not None:
-            return self.epochs
-        return 4.0 if self.shape == "static" else 2.0
+    def keyphrase_table(self) -> bool:
+        """Whether the student reads keyphrases with a table of token vectors."""
+        return student_shape(self.shape).keyphrase_table
+
+    @property
+    def total_epochs(self) -> float:
+        """Passes over all pairs: as many as were chosen, or as the shape needs."""
+        return student_shape(self.shape).epochs if self.epochs is None else self.epochs
 
     @property
     def peak_learning_rate(self) -> float:
-        """The learning rate, the one that was chosen or the one for so many layers."""
+        """The peak learning rate that was chosen, or the one for so many layers."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return 2e-4 if self.kept_layers is not None and self.kept_layers <= _THREE else 1e-4
+        return 2e-4 if self.kept_layers is not None and self.kept_layers <= _FEW_LAYERS else 1e-4

@@ -37,8 +37,8 @@ def round_student(folder: Path, texts: Sequence[str]) -> bool:
     """Replace a student's linear weights by the nearest ones on the grid, and write their scales beside them.
 
     Args:
-        folder: Of the student; its files are changed, so that nobody else may have it yet.
-        texts: Such as it will embed, some thousand: the scales are found by what they make of each layer's inputs.
+        folder: Folder of the student; its files are changed, so that nobody else may have it yet.
+        texts: Some thousand texts such as it will embed: their values in each layer's inputs decide the scales.
 
     Returns:
         Whether it was done: only for students of the usual kind (a BERT with pooling and linear layers).
@@ -70,8 +70,8 @@ def round_student(folder: Path, texts: Sequence[str]) -> bool:
 def _scales(greatest: NDArray[np.float32], share: float) -> NDArray[np.float32]:
     # A channel that is always zero has no scale of its own.
     powers = np.maximum(greatest, 1e-3 * greatest.max()) ** share
-    found: NDArray[np.float32] = (powers / powers.mean()).astype(np.float32)
-    return found
+    scales: NDArray[np.float32] = (powers / powers.mean()).astype(np.float32)
+    return scales
 
 
 def _greatest_inputs(

@@ -13,7 +13,7 @@ from keydistill.distillation.assistant import APPROVED, REJECTED, Verdicts
 from keydistill.distillation.pairs import first_per_group
 from keydistill.distillation.student.data import Pairs, StudentData
 
-# From this probability on a pair is called relevant.
+# The probability from which on a pair is called relevant.
 RELEVANT = 0.5
 
 
@@ -23,7 +23,7 @@ def student_data(
     clicks: pa.Table | None = None,
     search_relevance: pa.Table | None = None,
     judgments: pa.Table | None = None,
-    scores: pa.Table | None = None,
+    assistant: pa.Table | None = None,
     near_misses: pa.Table | None = None,
     verdicts: Verdicts | None = None,
     held_out: float = 0.05,
@@ -38,23 +38,23 @@ def student_data(
         items: By `keydistill.distillation.signals.ITEMS`.
         clicks: By `keydistill.distillation.signals.CORRECTED_CLICKS`; the positive ones are used.
         search_relevance: By `keydistill.distillation.signals.SEARCH_RELEVANCE`; the score, or what it passed.
-        judgments: By `keydistill.distillation.signals.JUDGMENTS`, to be taught directly: the probability, otherwise
-            the grade or the label.
-        scores: By `distillation.SCORE_SCHEMA`: the assistant's.
+        judgments: By `keydistill.distillation.signals.JUDGMENTS`, learned directly: the probability, otherwise the
+            grade or the label.
+        assistant: By `keydistill.distillation.pairs.SCORE_SCHEMA`: pairs with the assistant's scores.
         near_misses: `item_id`, `keyphrase` and `site`: pairs that are near, and that nobody calls relevant. They are
-            hard negatives, except those that an assistant to be trusted has scored: of these it is the judge.
-        verdicts: Which of the assistant's verdicts are to be trusted; None trusts all of them.
-        held_out: Share of the items whose scores (without scores: judgments) decide when training stops; nothing of
-            theirs is learned.
-        searched_per_item: Pairs of the search engine per item, a random choice: it has an opinion on so many that they
-            would drown everything else.
-        seed: Decides which items and pairs.
+            hard negatives, except those that a trusted assistant has scored: of these its score decides.
+        verdicts: Which of the assistant's verdicts are trusted; None trusts all of them.
+        held_out: Share of items to hold out: their scores by the assistant (without any: their judgments) decide when
+            training stops, and nothing of theirs is learned.
+        searched_per_item: Pairs per item of what the search engine says, chosen at random: it has an opinion on so
+            many that they would drown everything else.
+        seed: Seed of the choice of items and pairs.
     """
     given = {
         "clicks": clicks,
         "search_relevance": search_relevance,
         "judgments": judgments,
-        "scores": scores,
+        "assistant": assistant,
         "near_misses": near_misses,
     }
     tables = {name: table for name, table in given.items() if table is not None and len(table)}
@@ -82,7 +82,7 @@ def student_data(
         clicks=numbered("clicks", None),
         search_relevance=None if searched is None else _few_per_item(searched, searched_per_item, seed),
         judgments=numbered("judgments", _judged(tables.get("judgments"))),
-        assistant=numbered("scores", tables["scores"]["score"] if "scores" in tables else None),
+        assistant=numbered("assistant", tables["assistant"]["score"] if "assistant" in tables else None),
     )
     data = _with_verdicts(data, numbered("near_misses", None), verdicts or Verdicts())
     return _with_held_out(data, held_out, seed)
@@ -107,8 +107,8 @@ def _places(table: pa.Table, items: pa.Table) -> pa.ChunkedArray:
     return pc.coalesce(pc.index_in(of_pair, value_set=of_item.combine_chunks(), skip_nulls=True), anywhere)
 
 
-def _numbers(found: pa.ChunkedArray) -> NDArray[np.int64]:
-    return np.asarray(pc.fill_null(found.cast(pa.int64()), -1).to_numpy())
+def _numbers(places: pa.ChunkedArray) -> NDArray[np.int64]:
+    return np.asarray(pc.fill_null(places.cast(pa.int64()), -1).to_numpy())
 
 
 def _searched(table: pa.Table | None) -> pa.ChunkedArray | None:
@@ -125,22 +125,23 @@ def _judged(table: pa.Table | None) -> pa.ChunkedArray | None:
 
 
 def _with_verdicts(data: StudentData, near_misses: Pairs | None, verdicts: Verdicts) -> StudentData:
-    """What judge and assistant call relevant is no negative; what the assistant is sure of teaches most."""
+    """The data with what follows from verdicts: positives, hard negatives, and pairs that are no negatives."""
     scored = data.assistant
-    said = [data.judgments]
+    with_verdict = [data.judgments]
     if scored is not None and verdicts.approved:
         data = replace(data, approved=scored.chosen(scored.scores >= APPROVED).positives())
-        said.append(scored)
+        with_verdict.append(scored)
     if scored is not None and verdicts.rejected:
         data = replace(data, rejected=scored.chosen(scored.scores <= REJECTED).positives())
-    known = [pairs.chosen(pairs.scores >= RELEVANT).positives() for pairs in said if pairs is not None]
+    known = [pairs.chosen(pairs.scores >= RELEVANT).positives() for pairs in with_verdict if pairs is not None]
     if known:
         data = replace(data, relevant=_together(known))
     if near_misses is None:
         return data
-    # What is known to be right is no miss, nor what an assistant that is to be trusted was asked and did not reject.
-    asked = [scored] if scored is not None and verdicts.rejected else []
-    settled = np.concatenate([data.known(), *(np.stack([pairs.items, pairs.keyphrases], axis=1) for pairs in asked)])
+    # What is known to be right is no miss, nor what a trusted assistant scored and did not reject.
+    settled = data.known()
+    if scored is not None and verdicts.rejected:
+        settled = np.concatenate([settled, np.stack([scored.items, scored.keyphrases], axis=1)])
     missed = ~np.isin(
         near_misses.items * len(data.texts) + near_misses.keyphrases, settled[:, 0] * len(data.texts) + settled[:, 1]
     )

@@ -78,7 +78,7 @@ def _token_vectors(model: SentenceTransformer, tokenizer: Tokenizer) -> Tensor:
     any_word = tokenizer.encode("a")
     words = [place for place, special in enumerate(any_word.special_tokens_mask) if not special]
     before, after = any_word.ids[: words[0]], any_word.ids[words[-1] + 1 :]
-    found = []
+    parts = []
     was_training = model.training
     model.eval()
     for start in range(0, tokenizer.get_vocab_size(), _BATCH):
@@ -86,6 +86,6 @@ def _token_vectors(model: SentenceTransformer, tokenizer: Tokenizer) -> Tensor:
         ids = torch.tensor([[*before, token, *after] for token in tokens], device=model.device)
         with torch.no_grad():
             output = model({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-        found.append(output["sentence_embedding"].float().cpu())
+        parts.append(output["sentence_embedding"].float().cpu())
     model.train(was_training)
-    return torch.cat(found)
+    return torch.cat(parts)

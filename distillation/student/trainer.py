@@ -22,7 +22,7 @@ from sentence_transformers.sentence_transformer.evaluation import SentenceEvalua
 from torch import nn
 from transformers import EarlyStoppingCallback, PrinterCallback
 
-from keydistill.distillation.pairs import grouped_batches
+from keydistill.distillation.student.batches import grouped_batches
 from keydistill.distillation.student.metrics import favouring_later
 from keydistill.distillation.student.towers import TABLE_PARAMETERS, table_of
 from keydistill.distillation.training.run import Outcome, Steps, common_arguments, run_training
@@ -58,7 +58,7 @@ class Trainer:
         progress: Progress = NO_PROGRESS,
     ) -> None:
         batches = sum(math.ceil(len(dataset) / recipe.batch_size) for dataset in datasets.values())
-        steps = max(1, round(batches * recipe.passes))
+        steps = max(1, round(batches * recipe.total_epochs))
         every = max(1, steps // recipe.evaluations)
         named: dict[str, nn.Module] = {name: _Named(loss, name) for name, loss in losses.items()}
         self._checkpoints = checkpoints

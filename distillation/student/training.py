@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keydistill.distillation.student.averaging import average_students
-from keydistill.distillation.student.data import Pairs, StudentData
+from keydistill.distillation.student.data import Pairs, StudentData, Task
 from keydistill.distillation.student.fit import (
     fit_student,
     held_out_scores,
@@ -26,6 +26,7 @@ from keydistill.distillation.student.fit import (
     sample_texts,
     starting_model,
 )
+from keydistill.distillation.student.metrics import clearly_worse
 from keydistill.distillation.student.recipe import StudentRecipe
 from keydistill.encoders import write_model_file
 from keydistill.errors import TrainingError
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from keydistill.distillation.student.trainer import HeldOut
 
 
-# The trainings of a student, as progress calls them.
+# The names of a student's trainings, as progress is told them.
 _ALL, _CLICKS = "all tasks", "clicks alone"
 # Fewer steps on clicks leave a student that has learned nothing: its weights would only thin out the other's.
 _LEAST_STEPS = 10
@@ -47,14 +48,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TrainedStudent:
-    """What a training gave.
+    """A student that was trained, and how its training went.
 
     Attributes:
-        folder: Of the student.
+        folder: Folder of the student.
         steps: Optimiser steps that were made.
         pairs: Pairs per task.
         held_out_ndcg: nDCG@10 of the student on the held-out pairs; None without held-out pairs.
-        clicks_share: What the weights have of a second student that learned from clicks alone; 0 where there is none.
+        clicks_share: Share in the weights of a second student that learned from clicks alone; 0 where there is none.
         int8: Whether its weights are on the grid of int8.
         history: What was logged: step, loss per task, held-out score. The steps of the second student count on.
     """
@@ -67,8 +68,8 @@ class TrainedStudent:
     int8: bool
     history: list[dict[str, float]]
 
-    def metrics(self) -> dict[str, Any]:
-        """What a registry keeps of it."""
+    def as_dict(self) -> dict[str, Any]:
+        """All but the folder and the history, fit for JSON: what a registry keeps."""
         return {
             "steps": self.steps,
             "pairs": self.pairs,
@@ -76,6 +77,19 @@ class TrainedStudent:
             "clicks_share": self.clicks_share,
             "int8": self.int8,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class StudentTrainingPlan:
+    """What a training would learn from.
+
+    Attributes:
+        pairs: Pairs per task that there is a table for.
+        held_out: Pairs that it would be measured on.
+    """
+
+    pairs: dict[Task, int]
+    held_out: int
 
 
 def train_student(
@@ -100,7 +114,7 @@ def train_student(
 
     Args:
         data: Pairs per task.
-        out: Where the student goes; must not exist.
+        out: Folder to write the student to; must not exist.
         recipe: How to train; None is the default one.
         threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
         progress: Told of each training with the number of its steps that are left, and advanced by 1 after each.
@@ -126,27 +140,27 @@ def train_student(
     key = {"digest": student_training_digest(data, recipe)}
     with quiet_libraries(), work_folder(out, "training", key) as work:
         trainings = _Trainings(recipe, work, progress)
-        done, alone = trainings.trained(_ALL, data), None
+        first, clicks_alone = trainings.trained(_ALL, data), None
         held_out = held_out_scores(data, recipe)
-        score, share, steps, log = _scores(done.folder, held_out), 0.0, done.steps, done.log
+        score, share, steps, log = _scores(first.folder, held_out), 0.0, first.steps, first.log
         draft = work / "draft"
         # What an attempt left that failed here; what is trained stays until the work folder goes.
         shutil.rmtree(draft, ignore_errors=True)
         if recipe.clicks_share > 0 and len(tasks) > 1 and _steps(tasks.get("clicks"), recipe) >= _LEAST_STEPS:
-            alone = trainings.trained_or_none(_CLICKS, data.clicks_alone())
-        if alone is not None:
-            log = [*log, *({**entry, "step": entry["step"] + steps} for entry in alone.log)]
-            steps += alone.steps
-            average_students(done.folder, alone.folder, recipe.clicks_share, draft)
-            found = _scores(draft, held_out)
-            if _clearly_worse(found, score):
+            clicks_alone = trainings.trained_or_none(_CLICKS, data.clicks_alone())
+        if clicks_alone is not None:
+            log = [*log, *({**entry, "step": entry["step"] + steps} for entry in clicks_alone.log)]
+            steps += clicks_alone.steps
+            average_students(first.folder, clicks_alone.folder, recipe.clicks_share, draft)
+            averaged_score = _scores(draft, held_out)
+            if clearly_worse(averaged_score, score):
                 shutil.rmtree(draft)
             else:
-                score, share = found, recipe.clicks_share
+                score, share = averaged_score, recipe.clicks_share
         if not share:
-            shutil.copytree(done.folder, draft)
+            shutil.copytree(first.folder, draft)
         int8 = False
-        if recipe.int8 and recipe.shape != "static":
+        if recipe.int8 and not recipe.keyphrase_table:
             int8, score = _rounded(draft, sample_texts(data, recipe), held_out, score)
         sync_folder(draft)
         draft.rename(out)
@@ -167,6 +181,14 @@ def student_training_digest(data: StudentData, recipe: StudentRecipe) -> str:
     return hashlib.sha256(json.dumps([asdict(recipe), data.digest()]).encode()).hexdigest()
 
 
+def plan_student_training(data: StudentData) -> StudentTrainingPlan:
+    """What `train_student` would learn from; changes nothing."""
+    return StudentTrainingPlan(
+        pairs={name: len(pairs) for name, pairs in data.tasks().items() if pairs is not None},
+        held_out=0 if data.held_out is None else len(data.held_out),
+    )
+
+
 def save_student(model: SentenceTransformer, folder: Path, item_text: str) -> None:
     """Write a student with the template of its items."""
     model.save_pretrained(str(folder), create_model_card=False)
@@ -174,8 +196,8 @@ def save_student(model: SentenceTransformer, folder: Path, item_text: str) -> No
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    """A training that is done: folder of the model, steps that were made, and what was logged."""
+class _FinishedTraining:
+    """A training that is finished: folder of the model, steps that were made, and what was logged."""
 
     folder: Path
     steps: int
@@ -184,13 +206,13 @@ class _Done:
 
 @dataclass(frozen=True, slots=True)
 class _Trainings:
-    """Trainings from one start. What is done stays in the work folder: a model, and beside it a record."""
+    """Trainings from one start. What is finished stays in the work folder: a model, and beside it a record."""
 
     recipe: StudentRecipe
     work: Path
     progress: Progress
 
-    def trained(self, name: str, data: StudentData) -> _Done:
+    def trained(self, name: str, data: StudentData) -> _FinishedTraining:
         """Train, go on, or take what was trained before."""
         short = name.replace(" ", "-")
         folder, record, checkpoints = (self.work / place for place in (short, f"{short}.json", f"checkpoints/{short}"))
@@ -210,9 +232,9 @@ class _Trainings:
             replace_json(record, {"steps": outcome.steps, "log": outcome.log})
             # With the optimiser's moments they are several times the model.
             shutil.rmtree(checkpoints)
-        return _Done(folder, **json.loads(record.read_text(encoding="utf-8")))
+        return _FinishedTraining(folder, **json.loads(record.read_text(encoding="utf-8")))
 
-    def trained_or_none(self, name: str, data: StudentData) -> _Done | None:
+    def trained_or_none(self, name: str, data: StudentData) -> _FinishedTraining | None:
         """The same, None where the training diverges: what was trained before it is worth something all the same."""
         try:
             return self.trained(name, data)
@@ -235,7 +257,7 @@ class _Trainings:
 
 
 def _steps(clicks: Pairs | None, recipe: StudentRecipe) -> float:
-    return 0.0 if clicks is None else math.ceil(len(clicks) / recipe.batch_size) * recipe.passes
+    return 0.0 if clicks is None else math.ceil(len(clicks) / recipe.batch_size) * recipe.total_epochs
 
 
 def _scores(student: Path, held_out: HeldOut | None) -> NDArray[np.float64] | None:
@@ -259,19 +281,10 @@ def _rounded(
     shutil.rmtree(before, ignore_errors=True)
     shutil.copytree(draft, before)
     if round_student(draft, texts):
-        found = _scores(draft, held_out)
-        if not _clearly_worse(found, score):
-            return True, found
+        rounded_score = _scores(draft, held_out)
+        if not clearly_worse(rounded_score, score):
+            return True, rounded_score
         _log.warning("the student's weights stay as they are, not rounded for int8: it would rank clearly worse")
         shutil.rmtree(draft)
         before.rename(draft)
     return False, score
-
-
-def _clearly_worse(found: NDArray[np.float64] | None, than: NDArray[np.float64] | None) -> bool:
-    """Whether the mean difference of paired scores is below zero by more than two of its standard errors."""
-    if found is None or than is None:
-        return False
-    less = found - than
-    error = less.std(ddof=1) / math.sqrt(len(less)) if len(less) > 1 else 0.0
-    return bool(less.mean() < -2 * error)

@@ -32,11 +32,11 @@ def common_arguments(
     """Arguments of sentence-transformers' trainers that do not depend on what is trained.
 
     Args:
-        folder: Of the checkpoints.
-        steps: Of the whole training.
+        folder: Folder of the checkpoints.
+        steps: Steps of the whole training.
         every: Steps between two checkpoints, and between two scores.
-        score: Name of the held-out score, of which more is better; its best checkpoint is kept. None: there is none.
-        seed: Of everything that is random.
+        score: Name of the held-out score, of which more is better and the best checkpoint is kept; None without any.
+        seed: Seed of everything random.
         precision: As in the recipes.
     """
     on_gpu = torch.cuda.is_available()
@@ -67,7 +67,7 @@ def common_arguments(
 
 
 def uses_bf16(precision: str) -> bool:
-    """Whether to train in bf16: where it was asked for, or where the machine computes faster in it."""
+    """Whether to train in bf16: where the recipe wants it, or where the machine computes faster in it."""
     if precision != "auto":
         return precision == "bf16"
     if torch.cuda.is_available():
@@ -84,9 +84,9 @@ def _bf16_is_faster() -> bool:
     bfloat16 reaches half of the rate of fp32, of a Zen 4 twice.
     """
 
-    def seconds(kind: torch.dtype) -> float:
+    def seconds(dtype: torch.dtype) -> float:
         # A batch of 64 titles through a feed-forward layer of the base.
-        left, right = torch.ones(1_280, 384, dtype=kind), torch.ones(384, 1_536, dtype=kind)
+        left, right = torch.ones(1_280, 384, dtype=dtype), torch.ones(384, 1_536, dtype=dtype)
         times = []
         for _ in range(_PROBES):
             began = time.perf_counter()
@@ -120,10 +120,10 @@ def quiet_libraries() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a training gave, besides the weights.
+    """How a training went.
 
     Attributes:
-        steps: Steps made.
+        steps: Number of steps that were made.
         best_score: The best held-out score; None without any.
         log: What was logged.
     """
@@ -139,8 +139,8 @@ def run_training(trainer: Any, folder: Path) -> Outcome:
     Its model ends with the weights of the best score, without scores with the last ones.
 
     Args:
-        trainer: Of sentence-transformers, with the arguments of `common_arguments`.
-        folder: Of its checkpoints.
+        trainer: A trainer of sentence-transformers, with the arguments of `common_arguments`.
+        folder: Folder of its checkpoints.
     """
     done = folder / _DONE
     if done.is_file():
@@ -176,7 +176,7 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 class Steps(TrainerCallback):
-    """Progress of a training: how many steps are left, and each that is done."""
+    """A callback of trainers that tells how many steps are left, and of each that is done."""
 
     def __init__(self, name: str, progress: Progress) -> None:
         self._name = name

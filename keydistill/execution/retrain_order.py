@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
 
+from keydistill.distillation import ShapeName
+from keydistill.distillation.losses import LossName
 from keydistill.errors import InputError
 from keydistill.execution.judge_choice import check_judge
 from keydistill.execution.order import Order
@@ -36,10 +38,10 @@ class RetrainOrder(Order):
     mined_items: int | None = Field(default=None, ge=1)
     assistant_size: str | None = None
     assistant_epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    shape: Literal["six", "three", "static"] | None = None
+    shape: ShapeName | None = None
     layers: int | None = Field(default=None, ge=1)
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    distillation_loss: Literal["pearson", "margin_mse", "cosent", "kl"] | None = None
+    distillation_loss: LossName | None = None
     clicks_share: float | None = Field(default=None, ge=0, lt=1)
     int8: bool | None = None
     seed: int = 0

@@ -2,10 +2,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keydistill.distillation.registry import Lineage, Registry
+from keydistill.encoders import Student
 from tests.cli.conftest import Command
 from tests.support.places import ROOT
 
@@ -69,6 +71,25 @@ def test_evaluate_as_json_with_everything(
     assert found["estimates"]["search_pass@4"][0] == 0.5
     assert (tmp_path / found["report"]).is_file()
     assert (tmp_path / "report" / "against.json").is_file()
+
+
+def test_students_are_computed_as_the_settings_say(
+    keydistill: Command, files: list[str | Path], tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[dict[str, object]] = []
+    load = Student.load
+
+    def noted(source: str, **options: Any) -> Student:
+        loaded.append(options)
+        return load(source, device="cpu")
+
+    monkeypatch.setattr(Student, "load", noted)
+    monkeypatch.setenv("KEYDISTILL_RUNTIME", "native-int8")
+    monkeypatch.setenv("KEYDISTILL_THREADS", "1")
+    result = keydistill("evaluate", tiny_folder, "--against", tiny_folder, *files, "--dimension", 16)
+    assert result.status == 0, result.err
+    assert [(one["runtime"], one["dimension"], one["threads"]) for one in loaded] == [("native-int8", 16, 1)] * 2
+    assert all(one["cache"] for one in loaded)
 
 
 def test_the_same_command_writes_the_same_bytes_in_another_process(

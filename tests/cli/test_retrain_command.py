@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from keydistill.distillation.retrain.retrain import STAGES
+from keydistill.distillation.retrain import STAGES
 from keydistill.simulation import SimulatedJudge
 from tests.cli.conftest import Command
 from tests.support.retrains import small_market, small_models

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from keydistill.distillation.registry import Registry
-from keydistill.distillation.retrain.retrain import STAGES
+from keydistill.distillation.retrain import STAGES
 from keydistill.errors import InputError, RunBusyError, SettingsError, TrainingError
 from keydistill.runs import RetrainRun
 from keydistill.workers import orders

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keydistill.distillation.signals.import_reader import ImportReader, Parse
 from keydistill.distillation.signals.importers.judged import JudgedData
 from keydistill.distillation.signals.importing import ImportSummary, ImportTarget, Tables, run_import
-from keydistill.distillation.signals.intake import Intake, Parse
 from keydistill.distillation.signals.schemas import EXACT
 from keydistill.distillation.signals.validation import Columns, category_cell, grade_cell
 from keydistill.errors import InputError
@@ -65,11 +65,11 @@ def import_esci(
         names = ", ".join(str(source) for source in sources)
         raise InputError(f"{names}: no judged pairs; expected Parquet with query, product_id and esci_label")
 
-    def build(intake: Intake) -> Tables:
+    def build(reader: ImportReader) -> Tables:
         data = JudgedData("esci", relevant_grade)
         parsers: dict[str, Parse] = {
             "item_id": id_cell,
-            "keyphrase": lambda value: keyphrase_cell(value, intake.max_keyphrase_chars),
+            "keyphrase": lambda value: keyphrase_cell(value, reader.max_keyphrase_chars),
             "site": label_cell,
             "grade": _grade,
             "title": text_cell,
@@ -84,8 +84,8 @@ def import_esci(
         }
         for path, role in files.items():
             chosen = {name: parsers[name] for name in wanted[role]}
-            for rows in intake.rows(path, chosen, aliases=_ALIASES, kind="parquet"):
-                _add(data, role, _of_locale(intake, _of_split(intake, rows, split), locale))
+            for rows in reader.rows(path, chosen, aliases=_ALIASES, kind="parquet"):
+                _add(data, role, _of_locale(reader, _of_split(reader, rows, split), locale))
         return data.tables()
 
     options: dict[str, Any] = {"split": split, "locale": locale, "relevant_grade": relevant_grade}
@@ -94,19 +94,19 @@ def import_esci(
 
 def _files(sources: Sequence[Path]) -> dict[Path, Role]:
     """Every file with its role; those of items last, because the last row of an item counts."""
-    found: dict[Path, Role] = {}
+    roles: dict[Path, Role] = {}
     for source in sources:
         if not source.is_dir():
             role = _role(source)
             if role is None:
                 raise InputError(f"{source} has none of ESCI's columns (query, product_id, esci_label, ...)")
-            found[source] = role
+            roles[source] = role
             continue
         for path in sorted(source.glob("*.parquet")):
             role = _role(path)
             if role is not None:
-                found[path] = role
-    return dict(sorted(found.items(), key=lambda one: one[1] == "items"))
+                roles[path] = role
+    return dict(sorted(roles.items(), key=lambda one: one[1] == "items"))
 
 
 def _role(path: Path) -> Role | None:
@@ -132,20 +132,20 @@ def _add(data: JudgedData, role: Role, rows: Columns) -> None:
         data.add_judgments(rows)
 
 
-def _of_split(intake: Intake, rows: Columns, split: str | None) -> Columns:
+def _of_split(reader: ImportReader, rows: Columns, split: str | None) -> Columns:
     if split is None or "split" not in rows:
         return rows
-    return _chosen(intake, rows, [(one or _DEFAULT_SPLIT) == split for one in rows["split"]], "other split")
+    return _chosen(reader, rows, [(one or _DEFAULT_SPLIT) == split for one in rows["split"]], "other split")
 
 
-def _of_locale(intake: Intake, rows: Columns, locale: str | None) -> Columns:
+def _of_locale(reader: ImportReader, rows: Columns, locale: str | None) -> Columns:
     if locale is None:
         return rows
-    return _chosen(intake, rows, [one is None or one == locale for one in rows["site"]], "other locale")
+    return _chosen(reader, rows, [one is None or one == locale for one in rows["site"]], "other locale")
 
 
-def _chosen(intake: Intake, rows: Columns, kept: Sequence[bool], what: str) -> Columns:
-    intake.ignore(what, len(kept) - sum(kept))
+def _chosen(reader: ImportReader, rows: Columns, kept: Sequence[bool], what: str) -> Columns:
+    reader.ignore(what, len(kept) - sum(kept))
     return {name: [value for value, keep in zip(values, kept, strict=True) if keep] for name, values in rows.items()}
 
 

@@ -39,8 +39,8 @@ class JudgedData:
             "label": [grade >= self._relevant_grade for grade in columns["grade"]],
             "judge": [self._judge] * rows,
         }
-        found = {name: made.get(name, columns.get(name, [None] * rows)) for name in JUDGMENTS.names}
-        self._judgments.append(pa.table(found, schema=JUDGMENTS))
+        chosen = {name: made.get(name, columns.get(name, [None] * rows)) for name in JUDGMENTS.names}
+        self._judgments.append(pa.table(chosen, schema=JUDGMENTS))
 
     def add_keyphrases(self, asked: Iterable[Asked], categories: Iterable[str | None]) -> None:
         """Keyphrases that belong into the inventory, also those without a pair; and their categories."""

@@ -9,9 +9,9 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from keydistill.distillation.signals.import_reader import ImportReader
 from keydistill.distillation.signals.importers.judged import JudgedData, query_of
 from keydistill.distillation.signals.importing import ImportSummary, ImportTarget, Tables, checked_site, run_import
-from keydistill.distillation.signals.intake import Intake
 from keydistill.distillation.signals.schemas import MAX_GRADE
 from keydistill.distillation.signals.validation import category_cell
 from keydistill.errors import InputError
@@ -106,12 +106,12 @@ def _imported(
 ) -> ImportSummary:
     place = checked_site(site)
 
-    def build(intake: Intake) -> Tables:
+    def build(reader: ImportReader) -> Tables:
         data = JudgedData(form, relevant_grade)
         texts: dict[str, str] = {}
-        query = {"id": id_cell, "text": lambda value: keyphrase_cell(value, intake.max_keyphrase_chars)}
+        query = {"id": id_cell, "text": lambda value: keyphrase_cell(value, reader.max_keyphrase_chars)}
         for file in queries:
-            for rows in intake.rows(file, query, aliases=_QUERY_ALIASES):
+            for rows in reader.rows(file, query, aliases=_QUERY_ALIASES):
                 texts.update(zip(rows["id"], rows["text"], strict=True))
         item = {
             "id": id_cell,
@@ -119,14 +119,14 @@ def _imported(
             "category_path": category_cell,
         }
         for file in corpus:
-            for rows in intake.rows(file, item, aliases=_ITEM_ALIASES):
+            for rows in reader.rows(file, item, aliases=_ITEM_ALIASES):
                 known = {"item_id": rows["id"], "title": rows["title"], "category_path": rows["category_path"]}
                 data.add_items({**known, "site": [place] * len(rows["id"])})
         pair = {"query": lambda value: query_of(texts, value), "item": id_cell, "grade": _grade}
         for file in qrels:
             beir = _is_beir(file)
-            reader = None if beir else _read_trec
-            for rows in intake.rows(file, pair, aliases=_JUDGMENT_ALIASES, kind="tsv", reader=reader):
+            file_reader = None if beir else _read_trec
+            for rows in reader.rows(file, pair, aliases=_JUDGMENT_ALIASES, kind="tsv", reader=file_reader):
                 found = {"item_id": rows["item"], "keyphrase": rows["query"], "grade": rows["grade"]}
                 data.add_judgments({**found, "site": [place] * len(rows["item"])})
         return data.tables()

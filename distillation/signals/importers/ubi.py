@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keydistill.distillation.signals.import_reader import ImportReader
 from keydistill.distillation.signals.importers.ubi_log import COLUMNS, LogRows, UbiOptions
 from keydistill.distillation.signals.importing import (
     Asked,
@@ -22,7 +23,6 @@ from keydistill.distillation.signals.importing import (
     inventory_table,
     run_import,
 )
-from keydistill.distillation.signals.intake import Intake
 from keydistill.distillation.signals.merging import merged
 from keydistill.distillation.signals.schemas import CLICKS, ITEMS
 from keydistill.distillation.signals.validation import ITEM_CELLS
@@ -65,21 +65,21 @@ def import_ubi(
     how = options or UbiOptions()
     site = checked_site(how.site)
 
-    def build(intake: Intake) -> Tables:
-        titles = _read_log(files, intake, how)
-        with duckdb.connect(":memory:", config={"temp_directory": str(intake.work / "spill")}) as database:
+    def build(reader: ImportReader) -> Tables:
+        titles = _read_log(files, reader, how)
+        with duckdb.connect(":memory:", config={"temp_directory": str(reader.work / "spill")}) as database:
             database.execute("SET enable_progress_bar = false")
             for name in ("queries", "listed", "events"):
-                file = str(intake.work / f"{name}.parquet").replace("'", "''")
+                file = str(reader.work / f"{name}.parquet").replace("'", "''")
                 database.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{file}')")
-            _reject_strays(database, intake)
-            intake.ignore("events of queries without user_query", database.sql(_WORDLESS).fetchall()[0][0])
+            _reject_strays(database, reader)
+            reader.ignore("events of queries without user_query", database.sql(_WORDLESS).fetchall()[0][0])
             clicks = database.sql(_CLICKS).to_arrow_table()
             volumes = database.sql(_VOLUMES).fetchall()
         clicks = clicks.append_column("site", pa.array([site] * clicks.num_rows, pa.string()))
         asked: dict[Asked, int] = {(site, keyphrase): count for keyphrase, count in volumes}
         cells = [list(titles), list(titles.values()), [None] * len(titles), [site] * len(titles)]
-        rows = (pa.table(columns, schema=ITEMS) for file in items for columns in intake.rows(file, ITEM_CELLS))
+        rows = (pa.table(columns, schema=ITEMS) for file in items for columns in reader.rows(file, ITEM_CELLS))
         return {
             "items": merged("items", rows) if items else pa.table(cells, schema=ITEMS),
             "clicks": merged("clicks", [clicks.select(CLICKS.names).cast(CLICKS)]),
@@ -128,25 +128,25 @@ _STRAYS = "SELECT source, row, line, query_id FROM events ANTI JOIN queries USIN
 _WORDLESS = f"SELECT count(*) FROM events SEMI JOIN queries USING (query_id) ANTI JOIN ({_ASKED}) USING (query_id)"
 
 
-def _reject_strays(database: duckdb.DuckDBPyConnection, intake: Intake) -> None:
+def _reject_strays(database: duckdb.DuckDBPyConnection, reader: ImportReader) -> None:
     detail = "is the id of no query that could be used; import the log of queries as well"
-    found = database.execute(_STRAYS)
-    while rows := found.fetchmany(10_000):
+    strays = database.execute(_STRAYS)
+    while rows := strays.fetchmany(10_000):
         for source, row, line, query_id in rows:
-            intake.rejects.add(Reject(source, row, line, "query_id", Reason.UNKNOWN_REFERENCE, detail, query_id))
+            reader.rejects.add(Reject(source, row, line, "query_id", Reason.UNKNOWN_REFERENCE, detail, query_id))
 
 
-def _read_log(files: Sequence[Path], intake: Intake, how: UbiOptions) -> dict[str, str]:
+def _read_log(files: Sequence[Path], reader: ImportReader, how: UbiOptions) -> dict[str, str]:
     """Write queries, their lists and events into the work folder; the titles that events give."""
     titles: dict[str, str] = {}
     with (
-        pq.ParquetWriter(intake.work / "queries.parquet", _QUERIES) as queries,
-        pq.ParquetWriter(intake.work / "listed.parquet", _LISTED) as listed,
-        pq.ParquetWriter(intake.work / "events.parquet", _EVENTS) as events,
+        pq.ParquetWriter(reader.work / "queries.parquet", _QUERIES) as queries,
+        pq.ParquetWriter(reader.work / "listed.parquet", _LISTED) as listed,
+        pq.ParquetWriter(reader.work / "events.parquet", _EVENTS) as events,
     ):
         for file in files:
-            for batch in intake.batches(file, COLUMNS):
-                rows = LogRows(batch, str(file), intake, how)
+            for batch in reader.batches(file, COLUMNS):
+                rows = LogRows(batch, str(file), reader, how)
                 rows.read()
                 queries.write_table(pa.Table.from_pylist(rows.queries, schema=_QUERIES))
                 listed.write_table(pa.Table.from_pylist(rows.listed, schema=_LISTED))

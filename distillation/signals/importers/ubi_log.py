@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keydistill.distillation.signals.intake import Intake
+from keydistill.distillation.signals.import_reader import ImportReader
 from keydistill.tables import (
     LIST_SEPARATOR,
     RawBatch,
@@ -52,14 +52,14 @@ class UbiOptions:
 class LogRows:
     """The rows of a batch, sorted into queries, lists of results, events and titles."""
 
-    def __init__(self, batch: RawBatch, source: str, intake: Intake, how: UbiOptions) -> None:
+    def __init__(self, batch: RawBatch, source: str, reader: ImportReader, how: UbiOptions) -> None:
         self.queries: list[dict[str, Any]] = []
         self.listed: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.titles: dict[str, str] = {}
         self._batch = batch
         self._source = source
-        self._intake = intake
+        self._reader = reader
         self._how = how
         self._column = ""
 
@@ -68,7 +68,7 @@ class LogRows:
         problems = RowProblems(self._batch, self._source)
         for place, row in enumerate(_rows(self._batch)):
             if row is None:
-                self._intake.ignore("bulk actions")
+                self._reader.ignore("bulk actions")
                 continue
             try:
                 if is_missing(row.get("action_name")) or row["action_name"] == "":
@@ -77,13 +77,13 @@ class LogRows:
                     self._event(row, place)
             except RejectedValueError as problem:
                 problems.add(place, self._column, problem, row.get(self._column))
-        problems.settle(self._intake.rejects)
+        problems.settle(self._reader.rejects)
 
     def _query(self, row: Mapping[str, Any]) -> None:
         query = self._cell(row, "query_id", id_cell)
         if not _has(row, "user_query"):
             # Allowed by the schema: a recommendation is a query without words.
-            self._intake.ignore("queries without user_query")
+            self._reader.ignore("queries without user_query")
             self.queries.append({"query_id": query, "keyphrase": None, "logged": True})
             return
         self.queries.append({"query_id": query, "keyphrase": self._keyphrase(row), "logged": True})
@@ -95,10 +95,10 @@ class LogRows:
         action = str(row["action_name"]).strip()
         clicked = action in self._how.click_actions
         if not clicked and action not in self._how.impression_actions:
-            self._intake.ignore("events of other actions")
+            self._reader.ignore("events of other actions")
             return
         if not _has(row, "query_id"):
-            self._intake.ignore("events without query_id")
+            self._reader.ignore("events without query_id")
             return
         self._column = "event_attributes"
         fields = _attributes(row)
@@ -117,10 +117,10 @@ class LogRows:
         self.events.append({"query_id": query, "item_id": item, "place": ordinal, "clicked": clicked, **where})
 
     def _keyphrase(self, row: Mapping[str, Any]) -> str:
-        found: str = self._cell(
-            row, "user_query", lambda value: keyphrase_cell(value, self._intake.max_keyphrase_chars)
+        words: str = self._cell(
+            row, "user_query", lambda value: keyphrase_cell(value, self._reader.max_keyphrase_chars)
         )
-        return found
+        return words
 
     def _cell(self, row: Mapping[str, Any], column: str, parse: Any) -> Any:
         self._column = column

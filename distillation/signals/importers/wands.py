@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from keydistill.distillation.signals.import_reader import ImportReader, Parse
 from keydistill.distillation.signals.importers.judged import JudgedData, query_of
 from keydistill.distillation.signals.importing import ImportSummary, ImportTarget, Tables, checked_site, run_import
-from keydistill.distillation.signals.intake import Intake, Parse
 from keydistill.distillation.signals.schemas import EXACT
 from keydistill.distillation.signals.validation import category_cell
 from keydistill.errors import InputError
@@ -46,10 +46,10 @@ def import_wands(
             raise InputError(f"{folder} has no {name}; expected the folder with {', '.join(FILES)}")
     site = checked_site(site)
 
-    def build(intake: Intake) -> Tables:
+    def build(reader: ImportReader) -> Tables:
         data = JudgedData("wands", relevant_grade)
         paths: dict[str, Counter[str]] = {}
-        for rows in intake.rows(folder / "product.csv", _PRODUCT, aliases=_ALIASES, kind="tsv"):
+        for rows in reader.rows(folder / "product.csv", _PRODUCT, aliases=_ALIASES, kind="tsv"):
             sites = [site] * len(rows["item_id"])
             data.add_items({**{name: rows[name] for name in ("item_id", "title", "category_path")}, "site": sites})
             for name, path in zip(rows["class"], rows["category_path"], strict=True):
@@ -58,20 +58,20 @@ def import_wands(
         queries: dict[str, str] = {}
         asked: dict[str, Parse] = {
             "query_id": id_cell,
-            "query": lambda value: keyphrase_cell(value, intake.max_keyphrase_chars),
+            "query": lambda value: keyphrase_cell(value, reader.max_keyphrase_chars),
             "query_class": label_cell,
         }
-        for rows in intake.rows(folder / "query.csv", asked, kind="tsv"):
+        for rows in reader.rows(folder / "query.csv", asked, kind="tsv"):
             queries.update(zip(rows["query_id"], rows["query"], strict=True))
             # A class is a name without its ancestors; the category is where most products of that class are.
-            found = [paths[name].most_common(1)[0][0] if name in paths else None for name in rows["query_class"]]
-            data.add_keyphrases([(site, keyphrase) for keyphrase in rows["query"]], found)
+            categories = [paths[name].most_common(1)[0][0] if name in paths else None for name in rows["query_class"]]
+            data.add_keyphrases([(site, keyphrase) for keyphrase in rows["query"]], categories)
         judged: dict[str, Parse] = {
             "query_id": lambda value: query_of(queries, value),
             "product_id": id_cell,
             "label": _grade,
         }
-        for rows in intake.rows(folder / "label.csv", judged, kind="tsv"):
+        for rows in reader.rows(folder / "label.csv", judged, kind="tsv"):
             pairs = {"item_id": rows["product_id"], "keyphrase": rows["query_id"], "grade": rows["label"]}
             data.add_judgments({**pairs, "site": [site] * len(rows["label"])})
         return data.tables()

@@ -9,24 +9,27 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from keydistill.files.work_folders import work_folder
 
+from keydistill.distillation import ASSISTANT_SIZES, assistant_size
 from keydistill.distillation.assistant import (
     AssistantRecipe,
     LabelledPairs,
+    TrainedAssistant,
     Verdicts,
     assistant_metrics,
     judged_pairs,
-    plan_training,
+    plan_assistant_training,
     train_assistant,
 )
+from keydistill.distillation.assistant.base import base_model
+from keydistill.distillation.assistant.batches import length_batches
 from keydistill.distillation.assistant.data import split
-from keydistill.distillation.assistant.length_batches import shuffled_length_batches
-from keydistill.distillation.assistant.metrics import measure
-from keydistill.distillation.assistant.sizes import ASSISTANT_SIZES, assistant_size, new_assistant
+from keydistill.distillation.assistant.metrics import held_out_metrics
 from keydistill.encoders import Assistant
 from keydistill.errors import StorageError, TrainingError
-from keydistill.files import work_folder
 from tests.support.heard_progress import HeardProgress
+from tests.support.present import present
 
 PRODUCTS = ["shoes", "phone", "lamp", "cable", "boots", "chair", "watch", "guitar"]
 
@@ -64,19 +67,21 @@ def recipe_of(base: str, **choices: Any) -> AssistantRecipe:
 
 
 @pytest.fixture(scope="module")
-def recipe(tiny_folder) -> AssistantRecipe:
+def recipe(tiny_folder: Path) -> AssistantRecipe:
     return recipe_of(str(tiny_folder))
 
 
 @pytest.fixture(scope="module")
-def trained(recipe, tmp_path_factory):
+def trained(
+    recipe: AssistantRecipe, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TrainedAssistant, list[tuple[str, int]], int]:
     out = tmp_path_factory.mktemp("trained") / "assistant"
     progress = HeardProgress()
     found = train_assistant(made_pairs(), out, recipe, progress=progress)
     return found, progress.totals, sum(progress.counts)
 
 
-def test_it_learns_what_the_judge_says(trained):
+def test_it_learns_what_the_judge_says(trained: tuple[TrainedAssistant, list[tuple[str, int]], int]) -> None:
     found, _, _ = trained
     assert found.metrics.auc > 0.95
     assert found.metrics.average_precision > 0.95
@@ -91,7 +96,9 @@ def test_it_learns_what_the_judge_says(trained):
     )
 
 
-def test_the_folder_is_an_assistant_with_template_and_calibration(trained, recipe):
+def test_the_folder_is_an_assistant_with_template_and_calibration(
+    trained: tuple[TrainedAssistant, list[tuple[str, int]], int], recipe: AssistantRecipe
+) -> None:
     found, _, _ = trained
     assistant = Assistant.load(str(found.folder), device="cpu")
     assert assistant.item_text.template == recipe.item_text
@@ -107,7 +114,7 @@ def test_the_folder_is_an_assistant_with_template_and_calibration(trained, recip
     assert [path.name for path in found.folder.parent.iterdir()] == ["assistant"]
 
 
-def test_progress_tells_every_step(trained):
+def test_progress_tells_every_step(trained: tuple[TrainedAssistant, list[tuple[str, int]], int]) -> None:
     found, stages, steps = trained
     assert stages == [("training", 48)]
     assert 0 < steps <= 48
@@ -118,7 +125,9 @@ def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
-def test_same_pairs_and_seed_same_assistant(trained, recipe, tmp_path):
+def test_same_pairs_and_seed_same_assistant(
+    trained: tuple[TrainedAssistant, list[tuple[str, int]], int], recipe: AssistantRecipe, tmp_path: Path
+) -> None:
     found, _, _ = trained
     again = train_assistant(made_pairs(), tmp_path / "again", recipe)
     assert weights(again.folder) == weights(found.folder)
@@ -127,7 +136,9 @@ def test_same_pairs_and_seed_same_assistant(trained, recipe, tmp_path):
     assert again.history == found.history
 
 
-def test_another_seed_is_another_assistant(trained, recipe, tmp_path):
+def test_another_seed_is_another_assistant(
+    trained: tuple[TrainedAssistant, list[tuple[str, int]], int], recipe: AssistantRecipe, tmp_path: Path
+) -> None:
     found, _, _ = trained
     other = train_assistant(made_pairs(), tmp_path / "other", replace(recipe, seed=1, epochs=1))
     assert weights(other.folder) != weights(found.folder)
@@ -141,8 +152,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from transformers import TrainerCallback
-from distillation import train_assistant
-from distillation.training_run import Steps
+from keydistill.distillation.assistant import train_assistant
+from keydistill.distillation.training.run import Steps
 from tests_of_training import longer_recipe_of, made_pairs
 
 def die(self, args, state, control, **_):
@@ -155,12 +166,12 @@ train_assistant(made_pairs(), Path(sys.argv[2]), longer_recipe_of(sys.argv[1]), 
 
 
 @pytest.fixture(scope="module")
-def longer(tiny_folder) -> AssistantRecipe:
+def longer(tiny_folder: Path) -> AssistantRecipe:
     return longer_recipe_of(str(tiny_folder))
 
 
 @pytest.fixture(scope="module")
-def whole(longer, tmp_path_factory):
+def whole(longer: AssistantRecipe, tmp_path_factory: pytest.TempPathFactory) -> TrainedAssistant:
     """An assistant whose training stopped early and was not interrupted."""
     found = train_assistant(
         made_pairs(), tmp_path_factory.mktemp("whole") / "whole", longer, warm_up=made_pairs(64, seed=5)
@@ -170,7 +181,9 @@ def whole(longer, tmp_path_factory):
 
 
 @pytest.mark.parametrize("when", ["early", "after an epoch without a better score"])
-def test_a_killed_training_goes_on_to_the_same_assistant(longer, whole, tmp_path, when):
+def test_a_killed_training_goes_on_to_the_same_assistant(
+    longer: AssistantRecipe, whole: TrainedAssistant, tmp_path: Path, when: str
+) -> None:
     # An epoch has 12 steps; two without a better score end the training.
     step = 15 if when == "early" else whole.history[-1]["step"] - 10
     out = tmp_path / "killed"
@@ -199,7 +212,9 @@ def test_a_killed_training_goes_on_to_the_same_assistant(longer, whole, tmp_path
     assert not (tmp_path / ".killed.training").exists()
 
 
-def test_a_training_that_fails_after_its_last_step_is_not_done_again(longer, whole, tmp_path, monkeypatch):
+def test_a_training_that_fails_after_its_last_step_is_not_done_again(
+    longer: AssistantRecipe, whole: TrainedAssistant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, warm_up = tmp_path / "failed", made_pairs(64, seed=5)
 
     def full(*_: object, **__: object) -> None:
@@ -218,14 +233,14 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(longer, who
     assert again.metrics == whole.metrics
 
 
-def test_a_training_that_diverges_says_so(recipe, tmp_path):
+def test_a_training_that_diverges_says_so(recipe: AssistantRecipe, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="the training diverged; choose a lower learning rate"):
         train_assistant(made_pairs(), tmp_path / "out", replace(recipe, learning_rate=1e30))
     with pytest.raises(TrainingError, match="1 of 4 held-out pairs"):
-        measure(np.array([1, np.nan, 0, 2]), np.array([True, False, True, False]), seed=0)
+        held_out_metrics(np.array([1, np.nan, 0, 2]), np.array([True, False, True, False]), seed=0)
 
 
-def test_warm_up_pairs_are_learned_before(recipe, tmp_path):
+def test_warm_up_pairs_are_learned_before(recipe: AssistantRecipe, tmp_path: Path) -> None:
     progress = HeardProgress()
     few = replace(recipe, epochs=1, held_out=0.5)
     pairs, warm_up = made_pairs(48), made_pairs(320, seed=7)
@@ -235,11 +250,11 @@ def test_warm_up_pairs_are_learned_before(recipe, tmp_path):
     assert warmed.metrics.auc > cold.metrics.auc
 
 
-def test_held_out_pairs_share_no_keyphrase():
+def test_held_out_pairs_share_no_keyphrase() -> None:
     pairs = made_pairs()
     parts = split(pairs, 0.25, seed=3, warm_up=made_pairs(200, seed=1))
     assert not set(parts.training.keyphrases) & set(parts.held_out.keyphrases)
-    assert not set(parts.warm_up.keyphrases) & set(parts.held_out.keyphrases)
+    assert not set(present(parts.warm_up).keyphrases) & set(parts.held_out.keyphrases)
     assert len(parts.training) + len(parts.held_out) == len(pairs)
     assert 60 <= len(parts.held_out) <= 64
     assert parts.held_out.keyphrases == split(pairs, 0.25, seed=3).held_out.keyphrases
@@ -248,13 +263,13 @@ def test_held_out_pairs_share_no_keyphrase():
     assert not set(by_item.training.item_ids) & set(by_item.held_out.item_ids)
 
 
-def test_the_order_of_pairs_does_not_decide_what_is_held_out():
+def test_the_order_of_pairs_does_not_decide_what_is_held_out() -> None:
     pairs = made_pairs()
     turned = pairs.take(np.arange(len(pairs))[::-1])
     assert set(split(pairs, 0.2).held_out.keyphrases) == set(split(turned, 0.2).held_out.keyphrases)
 
 
-def test_too_few_pairs_are_refused(recipe, tmp_path):
+def test_too_few_pairs_are_refused(recipe: AssistantRecipe, tmp_path: Path) -> None:
     pairs = made_pairs()
     only = pairs.take(np.flatnonzero(pairs.labels))
     with pytest.raises(TrainingError, match="expected at least two positive and two negative"):
@@ -264,20 +279,20 @@ def test_too_few_pairs_are_refused(recipe, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_targets_that_are_no_probabilities_are_refused():
+def test_targets_that_are_no_probabilities_are_refused() -> None:
     for bad in (1.5, -0.1, float("nan")):
         with pytest.raises(TrainingError, match=r"pair 1 \('i', 'k'\) has the target"):
             LabelledPairs(["i"], ["t"], [None], ["k"], np.array([bad], dtype=np.float32))
 
 
-def test_an_existing_folder_is_left_alone(recipe, tmp_path):
+def test_an_existing_folder_is_left_alone(recipe: AssistantRecipe, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="exists already"):
         train_assistant(made_pairs(), tmp_path, recipe)
 
 
-def test_a_plan_changes_nothing(recipe, tmp_path, monkeypatch):
+def test_a_plan_changes_nothing(recipe: AssistantRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    plan = plan_training(made_pairs(), recipe, warm_up=made_pairs(64, seed=5))
+    plan = plan_assistant_training(made_pairs(), recipe, warm_up=made_pairs(64, seed=5))
     assert plan.training + plan.held_out == 240
     assert 0 < plan.warm_up <= 64
     assert plan.seconds > 0
@@ -285,7 +300,7 @@ def test_a_plan_changes_nothing(recipe, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_judgments_find_their_items_by_site():
+def test_judgments_find_their_items_by_site() -> None:
     items = pa.table(
         {
             "item_id": ["1", "1", "2"],
@@ -313,21 +328,21 @@ def test_judgments_find_their_items_by_site():
 
 
 @pytest.mark.parametrize("size", [size.name for size in ASSISTANT_SIZES])
-def test_every_size_is_what_it_says(size):
+def test_every_size_is_what_it_says(size: str) -> None:
     chosen = assistant_size(size)
-    model = new_assistant(chosen, "sentence-transformers/all-MiniLM-L6-v2", layers=None, max_length=64, seed=0).model
+    model: Any = base_model(AssistantRecipe(size=size, max_length=64)).model
     assert model.config.num_hidden_layers == chosen.layers == len(model.base_model.encoder.layer)
     assert model.config.hidden_size == (chosen.hidden_size or 384)
     assert model.config.num_labels == 1
 
 
-def test_sizes_and_layers_that_there_are_not(tiny_folder):
+def test_sizes_and_layers_that_there_are_not(tiny_folder: Path) -> None:
     with pytest.raises(TrainingError, match="expected one of minilm-6, minilm-3, bert-mini"):
         assistant_size("bert-huge")
     with pytest.raises(TrainingError, match="cannot keep 2 layers of a base that has 1"):
-        new_assistant(assistant_size("minilm-3"), str(tiny_folder), layers=2, max_length=64, seed=0)
+        base_model(AssistantRecipe(size="minilm-3", base=str(tiny_folder), layers=2))
     with pytest.raises(TrainingError, match="reads 512 tokens at the most, asked for 513"):
-        new_assistant(assistant_size("minilm-3"), str(tiny_folder), layers=1, max_length=513, seed=0)
+        base_model(AssistantRecipe(size="minilm-3", base=str(tiny_folder), layers=1, max_length=513))
 
 
 @pytest.mark.parametrize(
@@ -338,15 +353,15 @@ def test_sizes_and_layers_that_there_are_not(tiny_folder):
         ({"size": "x"}, "size"),
     ],
 )
-def test_choices_that_cannot_be_are_refused(choice, expected):
+def test_choices_that_cannot_be_are_refused(choice: dict[str, Any], expected: str) -> None:
     with pytest.raises(TrainingError, match=expected):
         AssistantRecipe(**choice)
 
 
-def test_length_batches_hold_every_text_once_and_waste_little():
+def test_length_batches_hold_every_text_once_and_waste_little() -> None:
     rng = np.random.default_rng(0)
     lengths = rng.integers(2, 60, size=3_000)
-    batches = list(shuffled_length_batches(lengths, 32, rng))
+    batches = list(length_batches(lengths, 32, rng))
     assert sorted(np.concatenate(batches).tolist()) == list(range(3_000))
     padded = sum(len(batch) * lengths[batch].max() for batch in batches)
     assert padded < 1.05 * lengths.sum()
@@ -365,7 +380,7 @@ def work(out: Path, key: int) -> None:
         interrupted(folder)
 
 
-def test_a_work_folder_is_kept_for_the_same_key_only(tmp_path):
+def test_a_work_folder_is_kept_for_the_same_key_only(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for key, expected in [(1, "begun"), (1, "begunmore"), (2, "begun")]:
         with pytest.raises(KeyboardInterrupt):

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,18 +20,19 @@ from keydistill.encoders.judge import ChatJudge, ChatSettings, Judgment, LabelTa
 from keydistill.errors import InputError, JudgeError, JudgeUnavailableError, StorageError
 from tests.support.chat_server import ChatServer
 from tests.support.places import ROOT
+from tests.support.present import present
 
 PROMPT = PromptTemplate.load()
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[ChatServer]:
     with ChatServer() as running:
         yield running
 
 
 def judge_of(server: ChatServer, **options: object) -> ChatJudge:
-    settings = {"url": server.url, "model": "m", "backoff_seconds": 0.001, "retries": 2, **options}
+    settings: dict[str, Any] = {"url": server.url, "model": "m", "backoff_seconds": 0.001, "retries": 2, **options}
     return ChatJudge(ChatSettings(**settings), PROMPT)
 
 
@@ -45,13 +48,15 @@ def write_pairs(path: Path, count: int, start: int = 0) -> Path:
 
 
 @pytest.fixture
-def cache(tmp_path):
+def cache(tmp_path: Path) -> Iterator[JudgmentCache]:
     with JudgmentCache(tmp_path / "cache.sqlite") as opened:
         yield opened
 
 
 @pytest.mark.parametrize("extension", ["csv", "jsonl", "parquet"])
-def test_judgments_in_every_format_in_the_order_of_the_pairs(server, cache, tmp_path, extension):
+def test_judgments_in_every_format_in_the_order_of_the_pairs(
+    server: ChatServer, cache: JudgmentCache, tmp_path: Path, extension: str
+) -> None:
     pairs = write_pairs(tmp_path / "pairs.csv", 30)
     out = tmp_path / f"out.{extension}"
     summary = judge_pairs(judge_of(server), [pairs], out, cache=cache)
@@ -72,7 +77,7 @@ def test_judgments_in_every_format_in_the_order_of_the_pairs(server, cache, tmp_
     assert {file.name for file in tmp_path.iterdir() if "cache" not in file.name} == {out.name, "pairs.csv"}
 
 
-def test_equal_pairs_are_asked_about_once(server, cache, tmp_path):
+def test_equal_pairs_are_asked_about_once(server: ChatServer, cache: JudgmentCache, tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     rows = [
         {"item_id": "1", "keyphrase": "Red  Shoes", "title": "Red shoes"},
@@ -90,7 +95,9 @@ def test_equal_pairs_are_asked_about_once(server, cache, tmp_path):
     assert cache.counts() == {("m", PROMPT.version): 2, ("n", PROMPT.version): 2}
 
 
-def test_malformed_answers_end_in_the_file_of_the_unlabelled(server, cache, tmp_path):
+def test_malformed_answers_end_in_the_file_of_the_unlabelled(
+    server: ChatServer, cache: JudgmentCache, tmp_path: Path
+) -> None:
     pairs = write_pairs(tmp_path / "pairs.csv", 6)
     out = tmp_path / "out.parquet"
     judge = judge_of(server, asks=2, concurrency=1)
@@ -101,13 +108,15 @@ def test_malformed_answers_end_in_the_file_of_the_unlabelled(server, cache, tmp_
     assert (row["item_id"], row["reason"]) == ("i1", "malformed_answer")
     assert "i1" not in pq.read_table(out)["item_id"].to_pylist()
     # It is a file of pairs: judged on its own, and then nothing is left over.
-    later = judge_pairs(judge, [summary.unlabelled_file], tmp_path / "rest.parquet", cache=cache)
+    later = judge_pairs(judge, [present(summary.unlabelled_file)], tmp_path / "rest.parquet", cache=cache)
     assert (later.labelled, later.asked) == (1, 1)
     assert judge_pairs(judge, [pairs], out, cache=cache).labelled == 6
-    assert not summary.unlabelled_file.exists()
+    assert not present(summary.unlabelled_file).exists()
 
 
-def test_a_budget_of_pairs_stops_cleanly_and_goes_on_later(server, cache, tmp_path):
+def test_a_budget_of_pairs_stops_cleanly_and_goes_on_later(
+    server: ChatServer, cache: JudgmentCache, tmp_path: Path
+) -> None:
     pairs = write_pairs(tmp_path / "pairs.csv", 20)
     out = tmp_path / "out.parquet"
     first = judge_pairs(judge_of(server), [pairs], out, cache=cache, budget_pairs=7)
@@ -119,7 +128,7 @@ def test_a_budget_of_pairs_stops_cleanly_and_goes_on_later(server, cache, tmp_pa
     assert judge_pairs(judge_of(server), [pairs], out, cache=cache, budget_pairs=0).labelled == 20
 
 
-def test_a_budget_of_tokens_is_kept(server, cache, tmp_path):
+def test_a_budget_of_tokens_is_kept(server: ChatServer, cache: JudgmentCache, tmp_path: Path) -> None:
     pairs = write_pairs(tmp_path / "pairs.csv", 40)
     judge = judge_of(server, concurrency=4)
     plan = plan_judging(judge, [pairs], cache=cache)
@@ -136,7 +145,7 @@ def test_a_budget_of_tokens_is_kept(server, cache, tmp_path):
     assert nothing.labelled == summary.labelled
 
 
-def test_the_plan_asks_nobody(server, cache, tmp_path):
+def test_the_plan_asks_nobody(server: ChatServer, cache: JudgmentCache, tmp_path: Path) -> None:
     pairs = write_pairs(tmp_path / "pairs.csv", 10)
     with pairs.open("a") as file:
         file.write("i0,red shoes,Red shoes 0,US\ni1,,x,US\n")
@@ -149,7 +158,7 @@ def test_the_plan_asks_nobody(server, cache, tmp_path):
     assert (plan.new, plan.cached, len(server.asked)) == (6, 4, asked)
 
 
-def test_rows_that_are_no_pairs_are_kept_apart(server, cache, tmp_path):
+def test_rows_that_are_no_pairs_are_kept_apart(server: ChatServer, cache: JudgmentCache, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("item_id,keyphrase,title\n1,red,Red\n,red,Red\n2,red,\n3,red,Red shoes\n")
     summary = judge_pairs(judge_of(server), [pairs], tmp_path / "out.csv", cache=cache)
@@ -161,7 +170,9 @@ def test_rows_that_are_no_pairs_are_kept_apart(server, cache, tmp_path):
     ]
 
 
-def test_one_pair_that_the_endpoint_cannot_take_stops_nothing(server, cache, tmp_path):
+def test_one_pair_that_the_endpoint_cannot_take_stops_nothing(
+    server: ChatServer, cache: JudgmentCache, tmp_path: Path
+) -> None:
     pairs = write_pairs(tmp_path / "pairs.csv", 12)
     server.order(None, 400, None, 500, 500, 500, None)
     summary = judge_pairs(judge_of(server, concurrency=1), [pairs], tmp_path / "out.csv", cache=cache)
@@ -173,7 +184,9 @@ def test_one_pair_that_the_endpoint_cannot_take_stops_nothing(server, cache, tmp
 @pytest.mark.parametrize(
     ("order", "error", "requests"), [(400, JudgeError, 1), (401, JudgeError, 1), (500, JudgeUnavailableError, 3)]
 )
-def test_an_endpoint_that_answers_nothing_stops_the_run_at_once(server, cache, tmp_path, order, error, requests):
+def test_an_endpoint_that_answers_nothing_stops_the_run_at_once(
+    server: ChatServer, cache: JudgmentCache, tmp_path: Path, order: str, error: Any, requests: Any
+) -> None:
     pairs = write_pairs(tmp_path / "pairs.csv", 12)
     server.always = order
     with pytest.raises(error) as caught:
@@ -184,7 +197,9 @@ def test_an_endpoint_that_answers_nothing_stops_the_run_at_once(server, cache, t
 
 
 @pytest.mark.parametrize("order", [500, 400])
-def test_an_endpoint_that_breaks_down_stops_the_run_and_nothing_is_lost(server, cache, tmp_path, order):
+def test_an_endpoint_that_breaks_down_stops_the_run_and_nothing_is_lost(
+    server: ChatServer, cache: JudgmentCache, tmp_path: Path, order: str
+) -> None:
     pairs = write_pairs(tmp_path / "pairs.csv", 30)
     server.order(*[None] * 10)
     server.always = order
@@ -197,7 +212,9 @@ def test_an_endpoint_that_breaks_down_stops_the_run_and_nothing_is_lost(server, 
     assert (summary.labelled, summary.asked, len(server.asked)) == (30, 20, 20)
 
 
-def test_a_model_that_never_says_yes_or_no_is_not_paid_for_long(server, cache, tmp_path):
+def test_a_model_that_never_says_yes_or_no_is_not_paid_for_long(
+    server: ChatServer, cache: JudgmentCache, tmp_path: Path
+) -> None:
     pairs = write_pairs(tmp_path / "pairs.csv", 200)
     server.order(*[None] * 5)
     server.always = "sentence"
@@ -206,7 +223,7 @@ def test_a_model_that_never_says_yes_or_no_is_not_paid_for_long(server, cache, t
     assert len(server.asked) == 55
 
 
-def test_a_failed_run_leaves_the_older_output(server, cache, tmp_path):
+def test_a_failed_run_leaves_the_older_output(server: ChatServer, cache: JudgmentCache, tmp_path: Path) -> None:
     pairs = write_pairs(tmp_path / "pairs.csv", 3)
     out = tmp_path / "out.csv"
     out.write_text("older")
@@ -234,7 +251,9 @@ def command(server: ChatServer, tmp_path: Path, *options: object) -> list[str]:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_killed_process_loses_what_was_in_flight_and_no_more(server, tmp_path, sign):
+def test_a_killed_process_loses_what_was_in_flight_and_no_more(
+    server: ChatServer, tmp_path: Path, sign: signal.Signals
+) -> None:
     write_pairs(tmp_path / "pairs.csv", 60)
     # 20 answers, then silence: what is asked from then on is in flight when the process dies.
     server.order(*[None] * 20)
@@ -245,13 +264,13 @@ def test_a_killed_process_loses_what_was_in_flight_and_no_more(server, tmp_path,
             # Until all 20 are kept and 4 more hang.
             while process.poll() is None and (sum(cache.counts().values()) < 20 or server.in_flight < 4):
                 time.sleep(0.02)
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, present(process.stderr).read()
         process.send_signal(sign)
         assert process.wait(timeout=30) != 0
     finally:
         process.kill()
         process.wait()
-        process.stderr.close()
+        present(process.stderr).close()
     in_flight = set(server.asked[20:])
     assert len(in_flight) == 4
     assert not (tmp_path / "out.parquet").exists()
@@ -271,7 +290,7 @@ def put_many(path: Path, start: int) -> None:
             cache.put(str(number).encode(), Judgment(True, 0.5), "m", "p")
 
 
-def test_two_processes_share_the_cache(tmp_path):
+def test_two_processes_share_the_cache(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=put_many, args=(path, start)) for start in (0, 250)]
@@ -284,7 +303,9 @@ def test_two_processes_share_the_cache(tmp_path):
         assert cache.counts() == {("m", "p"): 750}
 
 
-def test_what_another_process_judged_meanwhile_is_not_asked_again(server, tmp_path, cache):
+def test_what_another_process_judged_meanwhile_is_not_asked_again(
+    server: ChatServer, tmp_path: Path, cache: JudgmentCache
+) -> None:
     pairs = write_pairs(tmp_path / "pairs.csv", 20)
     judge = judge_of(server, concurrency=1)
     plain = server.answer
@@ -306,7 +327,7 @@ def test_what_another_process_judged_meanwhile_is_not_asked_again(server, tmp_pa
     assert len(server.asked) == 1
 
 
-def test_a_file_that_is_no_cache_is_one_line(tmp_path):
+def test_a_file_that_is_no_cache_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     path.write_text("this is no database, " * 100)
     with pytest.raises(StorageError, match="--cache") as caught:
@@ -314,7 +335,7 @@ def test_a_file_that_is_no_cache_is_one_line(tmp_path):
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_table_of_labels_is_a_judge_by_item_and_keyphrase(tmp_path):
+def test_a_table_of_labels_is_a_judge_by_item_and_keyphrase(tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("item_id,keyphrase,title\n1,red,Same\n2,red,Same\n3,red,Same\n")
     table = LabelTable("human", "1", {("1", "red"): (True, 0.8), ("2", "red"): (False, None)})

@@ -1,6 +1,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ ROWS = [
 ]
 
 
-def write(path: Path, rows: list[dict]) -> Path:
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
     elif path.suffix == ".csv":
@@ -30,7 +31,7 @@ def write(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def rows_of(*files: Path, **options: object) -> tuple[list[dict], list[tuple]]:
+def rows_of(*files: Path, **options: Any) -> tuple[list[dict[str, Any]], list[tuple[int, str | None, str]]]:
     with RejectLog() as rejects:
         tables = list(read_pairs(files, rejects=rejects, **options))
     assert all(table.schema.equals(PAIR_SCHEMA) for table in tables)
@@ -41,7 +42,7 @@ def rows_of(*files: Path, **options: object) -> tuple[list[dict], list[tuple]]:
 
 
 @pytest.mark.parametrize("extension", ["csv", "jsonl", "parquet"])
-def test_pairs_in_every_format(tmp_path, extension):
+def test_pairs_in_every_format(tmp_path: Path, extension: str) -> None:
     rows, rejects = rows_of(write(tmp_path / f"pairs.{extension}", ROWS))
     assert rejects == []
     assert rows == [
@@ -56,7 +57,7 @@ def test_pairs_in_every_format(tmp_path, extension):
     ]
 
 
-def test_rows_that_are_no_pairs_are_rejected(tmp_path):
+def test_rows_that_are_no_pairs_are_rejected(tmp_path: Path) -> None:
     good = ROWS[1]
     changes = [
         {"item_id": ""},
@@ -76,7 +77,7 @@ def test_rows_that_are_no_pairs_are_rejected(tmp_path):
     ]
 
 
-def test_what_a_row_leaves_empty_comes_from_the_items(tmp_path):
+def test_what_a_row_leaves_empty_comes_from_the_items(tmp_path: Path) -> None:
     items = write(
         tmp_path / "items.jsonl",
         [
@@ -116,13 +117,13 @@ def test_what_a_row_leaves_empty_comes_from_the_items(tmp_path):
     ]
 
 
-def test_without_titles_and_items_it_says_what_is_missing(tmp_path):
+def test_without_titles_and_items_it_says_what_is_missing(tmp_path: Path) -> None:
     pairs = write(tmp_path / "p.csv", [{"item_id": "1", "keyphrase": "a"}])
     with pytest.raises(InputError, match="no column 'title'"):
         rows_of(pairs)
 
 
-def test_labels_of_a_file(tmp_path):
+def test_labels_of_a_file(tmp_path: Path) -> None:
     path = write(
         tmp_path / "esci.csv",
         [
@@ -138,7 +139,7 @@ def test_labels_of_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(("labels", "message"), [(["yes", "no"], "both yes and no"), (["?"], "no usable label")])
-def test_labels_that_say_nothing_are_one_line(tmp_path, labels, message):
+def test_labels_that_say_nothing_are_one_line(tmp_path: Path, labels: Any, message: str) -> None:
     rows = [{"item_id": "1", "keyphrase": "a", "label": label} for label in labels]
     with pytest.raises(InputError, match=message):
         read_labels(write(tmp_path / "l.csv", rows))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ WORDS = ["red", "blue", "shoes", "lamp", "iphone", "case", "usb", "cable", "watc
 
 
 @pytest.fixture(scope="module")
-def assistant(tiny_assistant_folder) -> Assistant:
+def assistant(tiny_assistant_folder: Path) -> Assistant:
     return Assistant.load(str(tiny_assistant_folder), device="cpu")
 
 
@@ -48,7 +49,7 @@ def written(path: Path, pairs: list[dict[str, str]]) -> Path:
     return path
 
 
-def test_scores_come_in_the_order_of_the_pairs(assistant, tmp_path):
+def test_scores_come_in_the_order_of_the_pairs(assistant: Assistant, tmp_path: Path) -> None:
     pairs = rows(130)
     done = score_pairs(assistant, [written(tmp_path / "pairs.csv", pairs)], tmp_path / "out.parquet", chunk_pairs=50)
     table = pq.read_table(tmp_path / "out.parquet")
@@ -69,7 +70,7 @@ def test_scores_come_in_the_order_of_the_pairs(assistant, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "pairs.csv"]
 
 
-def test_titles_may_come_from_a_file_of_items(assistant, tmp_path):
+def test_titles_may_come_from_a_file_of_items(assistant: Assistant, tmp_path: Path) -> None:
     pairs = rows(20)
     bare = [{name: pair[name] for name in ("item_id", "keyphrase", "site")} for pair in pairs]
     items = [{name: pair[name] for name in ("item_id", "title", "category_path", "site")} for pair in pairs]
@@ -80,13 +81,13 @@ def test_titles_may_come_from_a_file_of_items(assistant, tmp_path):
     assert json.loads(whole.read_text().splitlines()[0])["item_id"] == "item-0"
 
 
-def test_equal_pairs_are_scored_once(assistant, tmp_path):
+def test_equal_pairs_are_scored_once(assistant: Assistant, tmp_path: Path) -> None:
     pairs = rows(10) * 7
     done = score_pairs(assistant, [written(tmp_path / "pairs.csv", pairs)], tmp_path / "out.csv")
     assert (done.pairs, done.computed) == (70, 10)
 
 
-def test_rows_that_are_no_pairs_are_kept_apart(assistant, tmp_path):
+def test_rows_that_are_no_pairs_are_kept_apart(assistant: Assistant, tmp_path: Path) -> None:
     pairs = rows(10)
     pairs[3]["keyphrase"] = ""
     out = tmp_path / "out.csv"
@@ -103,7 +104,6 @@ import os, signal, sys
 from pathlib import Path
 from keydistill.distillation.pairs import score_pairs
 from keydistill.encoders import Assistant
-from keydistill.progress import NoProgress
 
 class Killing(NoProgress):
     done = 0
@@ -119,7 +119,7 @@ score_pairs(Assistant.load(folder, device="cpu"), [Path(pairs)], Path(out), chun
 
 
 @pytest.fixture(scope="module")
-def killed_once(tiny_assistant_folder, tmp_path_factory) -> Path:
+def killed_once(tiny_assistant_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("killed")
     pairs, out = written(folder / "pairs.csv", rows(230)), folder / "out.parquet"
     done = subprocess.run(
@@ -131,7 +131,7 @@ def killed_once(tiny_assistant_folder, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def killed(killed_once, tmp_path) -> Path:
+def killed(killed_once: Path, tmp_path: Path) -> Path:
     """An output whose process was killed when three of five chunks were done."""
     shutil.copytree(killed_once, tmp_path, dirs_exist_ok=True)
     return tmp_path / "out.parquet"
@@ -142,17 +142,21 @@ class Counting(Assistant):
 
     asked = 0
 
-    def score(self, titles, *rest):
+    def score(self, titles: Any, *rest: Any) -> Any:
         self.asked += len(titles)
         return super().score(titles, *rest)
 
 
 @pytest.fixture
-def counting(tiny_assistant_folder) -> Counting:
-    return Counting.load(str(tiny_assistant_folder), device="cpu")
+def counting(tiny_assistant_folder: Path) -> Counting:
+    loaded = Counting.load(str(tiny_assistant_folder), device="cpu")
+    assert isinstance(loaded, Counting)
+    return loaded
 
 
-def test_a_killed_scoring_scores_no_finished_chunk_again(killed, assistant, counting, tmp_path):
+def test_a_killed_scoring_scores_no_finished_chunk_again(
+    killed: Path, assistant: Assistant, counting: Counting, tmp_path: Path
+) -> None:
     pairs = tmp_path / "pairs.csv"
     # What a process leaves that is killed while it writes.
     (tmp_path / ".out.parquet.scoring" / ".part-000003.99.parquet").write_bytes(b"PAR1 half")
@@ -165,21 +169,21 @@ def test_a_killed_scoring_scores_no_finished_chunk_again(killed, assistant, coun
     assert not list(tmp_path.glob(".out*scoring"))
 
 
-def test_other_pairs_begin_anew(killed, counting, tmp_path):
+def test_other_pairs_begin_anew(killed: Path, counting: Counting, tmp_path: Path) -> None:
     changed = rows(230)
     changed[0]["keyphrase"] = "something else"
     done = score_pairs(counting, [written(tmp_path / "pairs.csv", changed)], killed, chunk_pairs=50)
     assert (done.reused, counting.asked) == (0, 230)
 
 
-def test_another_assistant_begins_anew(killed, tiny_assistant_folder, tmp_path):
+def test_another_assistant_begins_anew(killed: Path, tiny_assistant_folder: Path, tmp_path: Path) -> None:
     other = Counting.load(str(tiny_assistant_folder), device="cpu")
     other.version = "tiny-another"
     assert score_pairs(other, [tmp_path / "pairs.csv"], killed, chunk_pairs=50).reused == 0
     assert set(pq.read_table(killed)["assistant"].to_pylist()) == {"tiny-another"}
 
 
-def test_a_file_that_changes_meanwhile_gives_no_output(assistant, tmp_path):
+def test_a_file_that_changes_meanwhile_gives_no_output(assistant: Assistant, tmp_path: Path) -> None:
     pairs, out = written(tmp_path / "pairs.csv", rows(60)), tmp_path / "out.csv"
 
     def change() -> None:
@@ -190,7 +194,7 @@ def test_a_file_that_changes_meanwhile_gives_no_output(assistant, tmp_path):
     assert not out.exists()
 
 
-def test_one_process_at_a_time(assistant, tmp_path):
+def test_one_process_at_a_time(assistant: Assistant, tmp_path: Path) -> None:
     pairs, out = written(tmp_path / "pairs.csv", rows(60)), tmp_path / "out.csv"
 
     def meanwhile() -> None:
@@ -200,7 +204,7 @@ def test_one_process_at_a_time(assistant, tmp_path):
     assert score_pairs(assistant, [pairs], out, progress=HeardProgress(meanwhile)).pairs == 60
 
 
-def test_bad_outputs_and_inputs_are_refused_before_anything_is_scored(counting, tmp_path):
+def test_bad_outputs_and_inputs_are_refused_before_anything_is_scored(counting: Counting, tmp_path: Path) -> None:
     pairs = written(tmp_path / "pairs.csv", rows(5))
     with pytest.raises(InputError, match="unknown extension"):
         score_pairs(counting, [pairs], tmp_path / "out.xlsx")
@@ -210,7 +214,7 @@ def test_bad_outputs_and_inputs_are_refused_before_anything_is_scored(counting, 
     assert [path.name for path in tmp_path.iterdir()] == ["pairs.csv"]
 
 
-def test_no_pairs_give_an_empty_table(assistant, tmp_path):
+def test_no_pairs_give_an_empty_table(assistant: Assistant, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("item_id,keyphrase,title\n")
     done = score_pairs(assistant, [pairs], tmp_path / "out.parquet")
@@ -218,10 +222,10 @@ def test_no_pairs_give_an_empty_table(assistant, tmp_path):
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
 
 
-def test_memory_does_not_grow_with_the_pairs(tmp_path, counting):
+def test_memory_does_not_grow_with_the_pairs(tmp_path: Path, counting: Counting) -> None:
     class Constant(Counting):
-        def score(self, titles, *rest):
-            rest[-1].advance(len(titles))
+        def score(self, titles: Any, *rest: Any) -> Any:
+            rest[-1](len(titles))
             return np.full(len(titles), 0.5, dtype=np.float32)
 
     counting.__class__ = Constant
@@ -254,7 +258,7 @@ def test_memory_does_not_grow_with_the_pairs(tmp_path, counting):
     assert peaks[1] < 1.5 * peaks[0]
 
 
-def test_a_plan_counts_and_measures(assistant, tmp_path):
+def test_a_plan_counts_and_measures(assistant: Assistant, tmp_path: Path) -> None:
     pairs = rows(30)
     pairs[3]["keyphrase"] = ""
     plan = plan_scoring(assistant, [written(tmp_path / "pairs.csv", pairs)])

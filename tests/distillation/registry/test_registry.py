@@ -5,7 +5,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +15,13 @@ from keydistill.distillation.registry import (
     InputFile,
     Lineage,
     Registry,
-    difference,
+    differences,
     resolve_assistant,
     resolve_student,
 )
 from keydistill.encoders import Student, content_digest
 from keydistill.errors import InputError, ModelChangedError, ModelError, ModelNotFoundError
-from keydistill.settings import load_settings
+from keydistill.settings import Settings, load_settings
 
 LINEAGE = Lineage(settings={"epochs": 2, "layers": (3, 6)}, seed=7, packages={"python": "3.11"})
 
@@ -45,7 +47,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_published_version_has_everything_and_reads_back(registry, folder):
+def test_a_published_version_has_everything_and_reads_back(registry: Registry, folder: Path) -> None:
     before = tree(folder)
     version = registry.publish(
         "student", folder, lineage=LINEAGE, metrics={"recall": {"10": 0.7}, "items": 3}, parent="student/older"
@@ -77,7 +79,7 @@ def test_a_published_version_has_everything_and_reads_back(registry, folder):
     version.verify()
 
 
-def test_files_are_read_only_and_nobody_is_locked_out(registry, folder):
+def test_files_are_read_only_and_nobody_is_locked_out(registry: Registry, folder: Path) -> None:
     version = registry.publish("student", folder, lineage=LINEAGE, metrics={})
     for path in version.folder.rglob("*"):
         if path.is_file():
@@ -85,7 +87,7 @@ def test_files_are_read_only_and_nobody_is_locked_out(registry, folder):
     assert version.folder.stat().st_mode & 0o777 == 0o755
 
 
-def test_the_same_again_is_the_version_that_is_there(registry, folder):
+def test_the_same_again_is_the_version_that_is_there(registry: Registry, folder: Path) -> None:
     first = registry.publish("student", folder, lineage=LINEAGE, metrics={"recall": 0.7})
     (folder / "README.md").write_text("another text", encoding="utf-8")
     assert registry.publish("student", folder, lineage=LINEAGE, metrics={"recall": 0.8}) == first
@@ -98,7 +100,7 @@ def test_the_same_again_is_the_version_that_is_there(registry, folder):
     assert [path for path in (registry.root / "student").iterdir() if path.name.startswith(".draft")] == []
 
 
-def test_a_version_can_be_published_from_another_version(registry, folder):
+def test_a_version_can_be_published_from_another_version(registry: Registry, folder: Path) -> None:
     first = registry.publish("student", folder, lineage=LINEAGE, metrics={"recall": 0.7})
     second = registry.publish("student", first.folder, lineage=Lineage(), metrics={}, parent=first.full_name)
     assert second.metrics == {}
@@ -115,7 +117,9 @@ def test_a_version_can_be_published_from_another_version(registry, folder):
         (lambda folder: (folder / "metrics.json").write_text('{"recall": 1.0}'), "metrics.json was changed"),
     ],
 )
-def test_a_changed_file_is_named(registry, folder, change, found):
+def test_a_changed_file_is_named(
+    registry: Registry, folder: Path, change: Callable[[Path], object], found: str
+) -> None:
     version = registry.publish("student", folder, lineage=LINEAGE, metrics={"recall": 0.7})
     for path in version.folder.rglob("*.json"):
         path.chmod(0o644)
@@ -131,7 +135,7 @@ def test_a_changed_file_is_named(registry, folder, change, found):
         registry.publish("student", folder, lineage=LINEAGE, metrics={"recall": 0.7})
 
 
-def test_a_manifest_that_was_rewritten_with_the_files_is_found_out(registry, folder):
+def test_a_manifest_that_was_rewritten_with_the_files_is_found_out(registry: Registry, folder: Path) -> None:
     version = registry.publish("student", folder, lineage=LINEAGE, metrics={})
     manifest = json.loads((version.folder / "manifest.json").read_text(encoding="utf-8"))
     weights = version.folder / "model.safetensors"
@@ -144,7 +148,7 @@ def test_a_manifest_that_was_rewritten_with_the_files_is_found_out(registry, fol
         registry.get(version.name).verify()
 
 
-def test_names_may_be_shortened_as_long_as_they_fit_one(registry, folder):
+def test_names_may_be_shortened_as_long_as_they_fit_one(registry: Registry, folder: Path) -> None:
     version = registry.publish("student", folder, lineage=LINEAGE, metrics={})
     assistant = registry.publish("assistant", folder, lineage=LINEAGE, metrics={})
     for name in (version.full_name, version.name, f"student/{version.name[:8]}", version.digest[:6]):
@@ -159,7 +163,7 @@ def test_names_may_be_shortened_as_long_as_they_fit_one(registry, folder):
         registry.get("teacher/2026")
 
 
-def test_promotion_is_remembered(registry, folder):
+def test_promotion_is_remembered(registry: Registry, folder: Path) -> None:
     assert registry.promoted("student") is None
     with pytest.raises(ModelNotFoundError, match="no student is promoted"):
         registry.get("student/promoted")
@@ -179,7 +183,7 @@ def test_promotion_is_remembered(registry, folder):
     assert registry.promoted("assistant") is None
 
 
-def test_a_promoted_version_that_is_gone_is_an_error(registry, folder):
+def test_a_promoted_version_that_is_gone_is_an_error(registry: Registry, folder: Path) -> None:
     version = registry.publish("student", folder, lineage=LINEAGE, metrics={})
     registry.promote(version)
     shutil.rmtree(version.folder)
@@ -188,7 +192,7 @@ def test_a_promoted_version_that_is_gone_is_an_error(registry, folder):
     assert registry.promoted_name("student") == version.name
 
 
-def test_what_is_no_model_is_refused(registry, folder, tmp_path):
+def test_what_is_no_model_is_refused(registry: Registry, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"has no modules\.json"):
         registry.publish("student", tmp_path / "empty", lineage=LINEAGE, metrics={})
@@ -202,7 +206,7 @@ def test_what_is_no_model_is_refused(registry, folder, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from distillation import Lineage, Registry, registry
+from keydistill.distillation.registry import Lineage, Registry, registry
 real = registry.os.rename
 def rename(source, target):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -211,7 +215,7 @@ Registry(Path(sys.argv[1])).publish("student", Path(sys.argv[2]), lineage=Lineag
 """
 
 
-def test_a_killed_publisher_leaves_nothing_visible_and_is_cleaned_up_after(registry, folder):
+def test_a_killed_publisher_leaves_nothing_visible_and_is_cleaned_up_after(registry: Registry, folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, registry.root, folder], check=False)
     assert done.returncode == -signal.SIGKILL
     drafts = list((registry.root / "student").glob(".draft-*"))
@@ -225,7 +229,7 @@ def test_a_killed_publisher_leaves_nothing_visible_and_is_cleaned_up_after(regis
     assert list((registry.root / "student").glob(".draft-*")) == []
 
 
-def test_a_draft_of_a_living_process_is_left_alone(registry, folder):
+def test_a_draft_of_a_living_process_is_left_alone(registry: Registry, folder: Path) -> None:
     from keydistill.distillation.registry.draft import draft_folder
 
     with draft_folder(registry.root / "student") as draft:
@@ -235,13 +239,13 @@ def test_a_draft_of_a_living_process_is_left_alone(registry, folder):
     assert not draft.exists()
 
 
-def _publish(root: Path, folder: Path, seed: int, ready, results) -> None:
+def _publish(root: Path, folder: Path, seed: int, ready: Any, results: Any) -> None:
     ready.wait()
     results.put(Registry(root).publish("student", folder, lineage=Lineage(seed=seed), metrics={}).full_name)
 
 
 @pytest.mark.parametrize("seeds", [(1, 2, 3), (1, 1, 1)])
-def test_publishers_at_once_all_succeed(registry, folder, seeds):
+def test_publishers_at_once_all_succeed(registry: Registry, folder: Path, seeds: Any) -> None:
     context = multiprocessing.get_context("spawn")
     ready, results = context.Barrier(len(seeds)), context.Queue()
     processes = [context.Process(target=_publish, args=(registry.root, folder, seed, ready, results)) for seed in seeds]
@@ -258,7 +262,7 @@ def test_publishers_at_once_all_succeed(registry, folder, seeds):
         version.verify()
 
 
-def test_a_published_student_is_the_same_student(registry, tiny_folder, tiny_student):
+def test_a_published_student_is_the_same_student(registry: Registry, tiny_folder: Path, tiny_student: Student) -> None:
     version = registry.publish("student", tiny_folder, lineage=LINEAGE, metrics={})
     assert content_digest(version.folder) == content_digest(tiny_folder)
     loaded = Student.load(str(version.folder), device="cpu")
@@ -266,8 +270,8 @@ def test_a_published_student_is_the_same_student(registry, tiny_folder, tiny_stu
     assert (loaded.embed_keyphrases(["red shoes"]) == tiny_student.embed_keyphrases(["red shoes"])).all()
 
 
-def test_settings_lead_to_a_version(registry, folder, tmp_path):
-    def settings(**options: object):
+def test_settings_lead_to_a_version(registry: Registry, folder: Path, tmp_path: Path) -> None:
+    def settings(**options: object) -> Settings:
         return load_settings(home=tmp_path, **options)
 
     assert resolve_student(settings(student="some/model")) == "some/model"
@@ -284,7 +288,7 @@ def test_settings_lead_to_a_version(registry, folder, tmp_path):
         resolve_student(settings(student="student/20260101", registry=tmp_path / "elsewhere"))
 
 
-def test_a_lineage_knows_its_files(tmp_path):
+def test_a_lineage_knows_its_files(tmp_path: Path) -> None:
     clicks, prompt = tmp_path / "clicks.csv", tmp_path / "prompt.toml"
     clicks.write_text('item_id,keyphrase\n1,"a\nb"\n2,c\n', encoding="utf-8")
     prompt.write_text("text = 'x'", encoding="utf-8")
@@ -294,10 +298,10 @@ def test_a_lineage_knows_its_files(tmp_path):
     assert Lineage.from_dict(json.loads(json.dumps(lineage.as_dict()))) == lineage
     moved = tmp_path / "elsewhere.csv"
     os.rename(clicks, moved)
-    assert difference(lineage, Lineage.collect({"clicks": moved, "prompt": prompt}, {"epochs": 1}, seed=3)) == []
+    assert differences(lineage, Lineage.collect({"clicks": moved, "prompt": prompt}, {"epochs": 1}, seed=3)) == []
     moved.write_text("item_id,keyphrase\n1,a\n", encoding="utf-8")
     changed = Lineage.collect({"clicks": moved}, {"epochs": 1}, seed=4, parent="student/x")
-    assert [(change.name, change.b) for change in difference(lineage, changed) if "sha256" not in change.name] == [
+    assert [(change.name, change.b) for change in differences(lineage, changed) if "sha256" not in change.name] == [
         ("inputs.clicks.rows", 1),
         ("seed", 4),
         ("parent", "student/x"),
@@ -306,7 +310,7 @@ def test_a_lineage_knows_its_files(tmp_path):
         Lineage.collect({"clicks": tmp_path / "missing.csv"}, {})
 
 
-def test_metrics_and_settings_cannot_break_the_card(registry, folder):
+def test_metrics_and_settings_cannot_break_the_card(registry: Registry, folder: Path) -> None:
     lineage = Lineage(settings={"template": "a | b\n# heading"})
     card = (registry.publish("student", folder, lineage=lineage, metrics={}).folder / "README.md").read_text("utf-8")
     assert "| template | a \\| b # heading |" in card

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,20 +26,20 @@ from tests.support.places import ROOT
 DOCS = ROOT / "docs" / "signals.md"
 
 
-def jsonl(path: Path, *rows: dict) -> Path:
+def jsonl(path: Path, *rows: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
-def parquet(path: Path, *rows: dict) -> Path:
+def parquet(path: Path, *rows: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(list(rows)), path)
     return path
 
 
-def rows(folder: Path, table: str) -> list[dict]:
-    return pq.read_table(folder / f"{table}.parquet").to_pylist()
+def rows(folder: Path, table: str) -> list[dict[str, Any]]:
+    return list(pq.read_table(folder / f"{table}.parquet").to_pylist())
 
 
 def shown(folder: Path) -> dict[tuple[str, str, int | None], tuple[int, int]]:
@@ -48,11 +49,11 @@ def shown(folder: Path) -> dict[tuple[str, str, int | None], tuple[int, int]]:
     }
 
 
-def query(query_id: str, words: str | None, *hits: str) -> dict:
+def query(query_id: str, words: str | None, *hits: str) -> dict[str, Any]:
     return {"query_id": query_id, "user_query": words, "query_response_hit_ids": list(hits)}
 
 
-def event(action: str, query_id: str | None, item: str, ordinal: int | None = None, **more) -> dict:
+def event(action: str, query_id: str | None, item: str, ordinal: int | None = None, **more: Any) -> dict[str, Any]:
     position = {} if ordinal is None else {"position": {"ordinal": ordinal}}
     return {
         "action_name": action,
@@ -63,18 +64,18 @@ def event(action: str, query_id: str | None, item: str, ordinal: int | None = No
 
 
 @pytest.fixture
-def out(tmp_path) -> Path:
+def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def ubi(tmp_path: Path, *logged: dict, share: float = 1.0, **options) -> Path:
+def ubi(tmp_path: Path, *logged: dict[str, Any], share: float = 1.0, **options: Any) -> Path:
     out = tmp_path / "ubi"
     target = ImportTarget(out, force=True, max_reject_share=share)
     import_ubi([jsonl(tmp_path / "log.jsonl", *logged)], target, options=UbiOptions(**options))
     return out
 
 
-def test_ubi_lists_are_impressions_where_there_are_no_impression_events(tmp_path):
+def test_ubi_lists_are_impressions_where_there_are_no_impression_events(tmp_path: Path) -> None:
     found = ubi(
         tmp_path,
         query("q1", "Red Shoes", "a", "b", "c"),
@@ -97,7 +98,7 @@ def test_ubi_lists_are_impressions_where_there_are_no_impression_events(tmp_path
     ]
 
 
-def test_ubi_impression_events_are_all_that_was_shown(tmp_path):
+def test_ubi_impression_events_are_all_that_was_shown(tmp_path: Path) -> None:
     found = ubi(
         tmp_path,
         query("q1", "desk", "a", "b", "c"),
@@ -111,7 +112,7 @@ def test_ubi_impression_events_are_all_that_was_shown(tmp_path):
     assert shown(found) == {("desk", "a", 4): (1, 0), ("desk", "b", 2): (1, 1), ("desk", "c", 3): (1, 1)}
 
 
-def test_ubi_other_spellings_and_actions(tmp_path):
+def test_ubi_other_spellings_and_actions(tmp_path: Path) -> None:
     found = ubi(
         tmp_path,
         query("q1", "desk"),
@@ -129,7 +130,7 @@ def test_ubi_other_spellings_and_actions(tmp_path):
     assert json.loads((found / "signals.json").read_text())["ignored"] == {"events of other actions": 1}
 
 
-def test_ubi_rows_that_cannot_be_used(tmp_path):
+def test_ubi_rows_that_cannot_be_used(tmp_path: Path) -> None:
     found = ubi(
         tmp_path,
         query("q1", "desk", "a"),
@@ -161,7 +162,7 @@ def test_ubi_rows_that_cannot_be_used(tmp_path):
     }
 
 
-def test_ubi_as_flat_csv_nested_parquet_json_text_and_bulk_is_the_same(tmp_path):
+def test_ubi_as_flat_csv_nested_parquet_json_text_and_bulk_is_the_same(tmp_path: Path) -> None:
     logged = [query("q1", "desk", "a", "b"), event("impression", "q1", "a", 1), event("click", "q1", "a", 1)]
     expected = shown(ubi(tmp_path, *logged))
     assert expected == {("desk", "a", 1): (1, 1)}
@@ -190,7 +191,7 @@ def test_ubi_as_flat_csv_nested_parquet_json_text_and_bulk_is_the_same(tmp_path)
         assert summary.rows_rejected == 0, name
 
 
-def test_ubi_events_may_bring_query_and_title_themselves(tmp_path):
+def test_ubi_events_may_bring_query_and_title_themselves(tmp_path: Path) -> None:
     click = event("click", "q9", "a", 1, user_query="Oak Desk")
     click["event_attributes"]["object"]["description"] = "A  desk of oak"
     found = ubi(tmp_path, click)
@@ -199,7 +200,7 @@ def test_ubi_events_may_bring_query_and_title_themselves(tmp_path):
 
 
 def original_esci(folder: Path) -> Path:
-    def example(words, product, label, split="train", locale="us"):
+    def example(words: Any, product: Any, label: Any, split: Any = "train", locale: Any = "us") -> dict[str, Any]:
         known = {"example_id": 1, "query_id": 1, "small_version": 1, "large_version": 1}
         return {
             "query": words,
@@ -226,7 +227,7 @@ def original_esci(folder: Path) -> Path:
     return folder
 
 
-def test_esci_original_layout(tmp_path, out):
+def test_esci_original_layout(tmp_path: Path, out: Path) -> None:
     import_esci([original_esci(tmp_path / "esci")], ImportTarget(out))
     found = [
         (row["keyphrase"], row["item_id"], row["site"], row["grade"], row["label"]) for row in rows(out, "judgments")
@@ -251,7 +252,7 @@ def test_esci_original_layout(tmp_path, out):
     }
 
 
-def test_esci_split_grade_and_locale(tmp_path, out):
+def test_esci_split_grade_and_locale(tmp_path: Path, out: Path) -> None:
     folder = original_esci(tmp_path / "esci")
     import_esci([folder], ImportTarget(out), split="train", locale="us", relevant_grade=2)
     assert [(row["item_id"], row["label"]) for row in rows(out, "judgments")] == [
@@ -261,7 +262,7 @@ def test_esci_split_grade_and_locale(tmp_path, out):
     ]
 
 
-def test_esci_layout_with_categories_and_titled_pairs(tmp_path, out):
+def test_esci_layout_with_categories_and_titled_pairs(tmp_path: Path, out: Path) -> None:
     pair = {"query": "oak desk", "item_id": "1", "label": "E", "grade": 3}
     files = [
         parquet(tmp_path / "judgments.parquet", {**pair, "split": "train"}, {**pair, "item_id": "2", "split": "test"}),
@@ -278,7 +279,7 @@ def test_esci_layout_with_categories_and_titled_pairs(tmp_path, out):
     }
 
 
-def test_wands_grades_and_categories(tmp_path, out):
+def test_wands_grades_and_categories(tmp_path: Path, out: Path) -> None:
     folder = tmp_path / "wands"
     folder.mkdir()
     (folder / "query.csv").write_text("query_id\tquery\tquery_class\n0\tSofa, red\tSofas\n1\tlamp\tNone such\n")
@@ -317,7 +318,7 @@ def beir(folder: Path) -> Path:
     return folder
 
 
-def test_beir_all_splits_and_one(tmp_path, out):
+def test_beir_all_splits_and_one(tmp_path: Path, out: Path) -> None:
     folder = beir(tmp_path / "beir")
     import_beir(folder, ImportTarget(out))
     graded = {(row["keyphrase"], row["item_id"]): (row["grade"], row["label"]) for row in rows(out, "judgments")}
@@ -329,7 +330,7 @@ def test_beir_all_splits_and_one(tmp_path, out):
         import_beir(folder, ImportTarget(out), split="dev")
 
 
-def test_trec_qrels(tmp_path, out):
+def test_trec_qrels(tmp_path: Path, out: Path) -> None:
     folder = beir(tmp_path / "beir")
     qrels = tmp_path / "qrels.dl19"
     qrels.write_text("q1 0 d1 4\n\nq1\tQ0\td2\t-2\nq2 0 d1\nq3 0 d1 1\nq2 0 d1 high\n")
@@ -349,7 +350,7 @@ def test_trec_qrels(tmp_path, out):
     ]
 
 
-def test_what_is_written_is_read_back_and_is_the_same_each_time(tmp_path, out):
+def test_what_is_written_is_read_back_and_is_the_same_each_time(tmp_path: Path, out: Path) -> None:
     folder = original_esci(tmp_path / "esci")
     import_esci([folder], ImportTarget(out))
     before = {path.name: file_sha256(path) for path in out.iterdir()}
@@ -361,7 +362,7 @@ def test_what_is_written_is_read_back_and_is_the_same_each_time(tmp_path, out):
     assert report.tables["judgments"].unknown_item_share == 0.2
 
 
-def test_nothing_is_overwritten_unasked(tmp_path, out):
+def test_nothing_is_overwritten_unasked(tmp_path: Path, out: Path) -> None:
     folder = original_esci(tmp_path / "esci")
     import_esci([folder], ImportTarget(out))
     with pytest.raises(InputError, match="is not empty; name another folder, or replace a signals folder with --force"):
@@ -376,7 +377,7 @@ def test_nothing_is_overwritten_unasked(tmp_path, out):
     assert (mine / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_dry_run_writes_nothing(tmp_path, out):
+def test_a_dry_run_writes_nothing(tmp_path: Path, out: Path) -> None:
     folder = original_esci(tmp_path / "esci")
     before = sorted(tmp_path.rglob("*"))
     summary = import_esci([folder], ImportTarget(out, dry_run=True))
@@ -385,7 +386,7 @@ def test_a_dry_run_writes_nothing(tmp_path, out):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_too_many_rejects_write_no_folder_and_keep_the_rejects(tmp_path, out):
+def test_too_many_rejects_write_no_folder_and_keep_the_rejects(tmp_path: Path, out: Path) -> None:
     bad = [event("click", "nowhere", str(n), 1) for n in range(3)]
     log = jsonl(tmp_path / "log.jsonl", query("q1", "desk", "a"), *bad)
     with pytest.raises(TooManyRejectsError, match=r"3 of 4 rows were rejected \(75\.00%\)") as error:
@@ -414,7 +415,7 @@ def test_too_many_rejects_write_no_folder_and_keep_the_rejects(tmp_path, out):
         ),
     ],
 )
-def test_mistakes_are_one_line(tmp_path, make, message):
+def test_mistakes_are_one_line(tmp_path: Path, make: Any, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         make(tmp_path)
     assert "\n" not in str(error.value)
@@ -425,7 +426,7 @@ def _die_while_writing(folder: Path, out: Path) -> None:
     written = 0
     real = pq.write_table
 
-    def write(*args, **options):
+    def write(*args: Any, **options: Any) -> None:
         nonlocal written
         real(*args, **options)
         written += 1
@@ -436,7 +437,7 @@ def _die_while_writing(folder: Path, out: Path) -> None:
     import_esci([folder], ImportTarget(out, force=True))
 
 
-def test_a_killed_import_leaves_what_was_there(tmp_path, out):
+def test_a_killed_import_leaves_what_was_there(tmp_path: Path, out: Path) -> None:
     folder = original_esci(tmp_path / "esci")
     import_esci([folder], ImportTarget(out), split="train")
     before = {path.name: file_sha256(path) for path in out.iterdir()}
@@ -449,7 +450,9 @@ def test_a_killed_import_leaves_what_was_there(tmp_path, out):
     assert len(rows(out, "judgments")) == 5
 
 
-def test_the_examples_of_the_documentation(tmp_path, monkeypatch, capsys):
+def test_the_examples_of_the_documentation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from keydistill.cli.main import main
 
     text = DOCS.read_text(encoding="utf-8")

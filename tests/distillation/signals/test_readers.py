@@ -1,7 +1,9 @@
 import csv
 import gzip
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,7 +28,7 @@ from tests.support.heard_progress import HeardProgress
 PAIR = {"item_id": "1", "keyphrase": "red shoes"}
 
 
-def written(path: Path, rows: list[dict]) -> Path:
+def written(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     if path.name.endswith(".parquet"):
         pq.write_table(pa.Table.from_pylist(rows), path)
     elif ".jsonl" in path.name:
@@ -41,7 +43,9 @@ def written(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def loaded(load, tmp_path: Path, rows: list[dict], extension: str = "jsonl", **options):
+def loaded(
+    load: Any, tmp_path: Path, rows: Sequence[Any], extension: str = "jsonl", **options: Any
+) -> tuple[pa.Table, list[tuple[int, str | None, str]]]:
     """What a reader makes of rows, and (row, column, reason) of what it refuses."""
     with RejectLog() as rejects:
         table = load([written(tmp_path / f"signals.{extension}", rows)], rejects, **options)
@@ -50,7 +54,7 @@ def loaded(load, tmp_path: Path, rows: list[dict], extension: str = "jsonl", **o
 
 
 @pytest.mark.parametrize("extension", ["csv", "tsv", "jsonl", "ndjson", "parquet"])
-def test_every_format_gives_the_same_clicks(tmp_path, extension):
+def test_every_format_gives_the_same_clicks(tmp_path: Path, extension: str) -> None:
     rows = [
         {"item_id": "1", "keyphrase": "Red  SHOES", "site": "US", "position": 1, "impressions": 10, "clicks": 2},
         {"item_id": "2", "keyphrase": "lamp", "site": None, "position": None, "impressions": 5, "clicks": 0},
@@ -90,21 +94,21 @@ def test_every_format_gives_the_same_clicks(tmp_path, extension):
         ({"keyphrase": 7}, "keyphrase", "not_text"),
     ],
 )
-def test_clicks_that_cannot_be_are_rejected(tmp_path, change, column, reason):
+def test_clicks_that_cannot_be_are_rejected(tmp_path: Path, change: Any, column: str, reason: str) -> None:
     good = {**PAIR, "position": 1, "impressions": 10, "clicks": 2}
     table, rejects = loaded(load_clicks, tmp_path, [good, {**good, **change}, {**good, "item_id": "2"}])
     assert rejects == [(2, column, reason)]
     assert table["item_id"].to_pylist() == ["1", "2"]
 
 
-def test_equal_numbers_of_other_types_are_not_mixed_up(tmp_path):
+def test_equal_numbers_of_other_types_are_not_mixed_up(tmp_path: Path) -> None:
     good = {**PAIR, "impressions": 10}
     _, rejects = loaded(load_clicks, tmp_path, [{**good, "clicks": 1}, {**good, "clicks": True}])
     assert rejects == [(2, "clicks", "bad_number")]
 
 
-def test_clicks_of_a_pair_and_position_are_summed(tmp_path):
-    def row(position, impressions, clicks, item="1", site="US"):
+def test_clicks_of_a_pair_and_position_are_summed(tmp_path: Path) -> None:
+    def row(position: Any, impressions: Any, clicks: Any, item: Any = "1", site: Any = "US") -> dict[str, Any]:
         seen = {"position": position, "impressions": impressions, "clicks": clicks}
         return {"item_id": item, "keyphrase": "a", "site": site, **seen}
 
@@ -114,7 +118,7 @@ def test_clicks_of_a_pair_and_position_are_summed(tmp_path):
     assert found == [("US", 1, 30, 4), ("US", 2, 5, 0), (None, 1, 7, 7), ("US", None, 10, 2)]
 
 
-def test_several_files_are_one_table_and_batches_stay_small(tmp_path):
+def test_several_files_are_one_table_and_batches_stay_small(tmp_path: Path) -> None:
     rows = [{"item_id": str(n % 50), "keyphrase": "a", "impressions": 2, "clicks": 1} for n in range(20_000)]
     one = written(tmp_path / "one.parquet", rows)
     two = written(tmp_path / "two.jsonl.gz", rows)
@@ -128,10 +132,10 @@ def test_several_files_are_one_table_and_batches_stay_small(tmp_path):
     assert table["impressions"].to_pylist() == [1_600] * 50
 
 
-def test_merging_in_steps_is_merging_at_once(monkeypatch):
+def test_merging_in_steps_is_merging_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from keydistill.distillation.signals import merging
 
-    def batches(name):
+    def batches(name: str) -> Iterator[pa.Table]:
         for start in range(0, 400, 10):
             rows = [
                 {"item_id": str(n % 70), "keyphrase": f"k{n % 7}", "impressions": n + 1, "clicks": 1, "score": n / 400}
@@ -165,7 +169,7 @@ def test_merging_in_steps_is_merging_at_once(monkeypatch):
         ({"grade": 3, "probability": 0.9}, True, 3),
     ],
 )
-def test_judgments_by_label_grade_or_probability(tmp_path, row, label, grade):
+def test_judgments_by_label_grade_or_probability(tmp_path: Path, row: Any, label: Any, grade: Any) -> None:
     table, rejects = loaded(load_judgments, tmp_path, [{**PAIR, **row}])
     assert rejects == []
     assert table.schema == JUDGMENTS
@@ -189,19 +193,19 @@ def test_judgments_by_label_grade_or_probability(tmp_path, row, label, grade):
         ({"grade": 0, "probability": 0.9}, "label", "contradiction"),
     ],
 )
-def test_judgments_that_cannot_be_are_rejected(tmp_path, row, column, reason):
+def test_judgments_that_cannot_be_are_rejected(tmp_path: Path, row: Any, column: str, reason: str) -> None:
     table, rejects = loaded(load_judgments, tmp_path, [{**PAIR, "label": True, "item_id": "2"}, {**PAIR, **row}])
     assert rejects == [(2, column, reason)]
     assert table.num_rows == 1
 
 
-def test_the_grade_that_is_relevant_is_a_choice(tmp_path):
+def test_the_grade_that_is_relevant_is_a_choice(tmp_path: Path) -> None:
     rows = [{**PAIR, "item_id": str(grade), "grade": grade} for grade in range(4)]
     table, _ = loaded(load_judgments, tmp_path, rows, relevant_grade=2)
     assert table["label"].to_pylist() == [False, False, True, True]
 
 
-def test_the_last_judgment_of_a_judge_counts_and_judges_do_not_mix(tmp_path):
+def test_the_last_judgment_of_a_judge_counts_and_judges_do_not_mix(tmp_path: Path) -> None:
     rows = [
         {**PAIR, "label": True, "judge": "llm", "prompt_version": "1"},
         {**PAIR, "label": True, "judge": "human"},
@@ -213,7 +217,7 @@ def test_the_last_judgment_of_a_judge_counts_and_judges_do_not_mix(tmp_path):
     assert found == [("llm", "1", False), ("human", None, True), ("llm", "2", True)]
 
 
-def test_search_relevance_by_score_or_passed(tmp_path):
+def test_search_relevance_by_score_or_passed(tmp_path: Path) -> None:
     rows = [
         {**PAIR, "item_id": "1", "score": 0.7},
         {**PAIR, "item_id": "2", "score": 0.2},
@@ -231,7 +235,7 @@ def test_search_relevance_by_score_or_passed(tmp_path):
     assert table["passed"].to_pylist() == [None, None]
 
 
-def test_items(tmp_path):
+def test_items(tmp_path: Path) -> None:
     rows = [
         {"item_id": 7, "title": " Red \t shoes ", "category_path": "Clothing>  Shoes", "site": "US", "other": {"a": 1}},
         {"item_id": "8", "title": "", "category_path": None, "site": None},
@@ -248,13 +252,13 @@ def test_items(tmp_path):
     assert rejects == [(2, "title", "empty"), (3, "category_path", "bad_category")]
 
 
-def test_columns_that_nobody_reads_may_be_anything(tmp_path):
+def test_columns_that_nobody_reads_may_be_anything(tmp_path: Path) -> None:
     rows = [{"item_id": "1", "title": "lamp", "nested": {"deep": [{"er": 1}]}}]
     table, rejects = loaded(load_items, tmp_path, rows, "parquet")
     assert (table.num_rows, rejects) == (1, [])
 
 
-def test_a_file_without_a_needed_column_is_one_line(tmp_path):
+def test_a_file_without_a_needed_column_is_one_line(tmp_path: Path) -> None:
     path = written(tmp_path / "clicks.csv", [{"item_id": "1", "keyphrase": "a", "clicks": 1}])
     with pytest.raises(InputError, match="has no column 'impressions'; found: item_id, keyphrase, clicks"):
         load_clicks([path], RejectLog())

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from keydistill.distillation.student import Pairs, StudentData, StudentRecipe, average_students, train_student
-from keydistill.distillation.student.fit import cut_layers
+from keydistill.distillation.student.base import cut_layers
 from keydistill.distillation.student.rotation import rotate
 from keydistill.distillation.student.token_table import token_table, token_weights
 from keydistill.distillation.student.towers import embedded, plain_tokenizer, table_of, transformer_of, with_table
@@ -18,7 +19,8 @@ from keydistill.distillation.training.run import Steps
 from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, Student
 from keydistill.errors import TrainingError
 from tests.support.heard_progress import HeardProgress
-from tests.support.student_data import TEXTS, TITLES, made_data
+from tests.support.present import present
+from tests.support.student_data import TEXTS, TITLES, little_data, made_data, weights
 
 
 @pytest.fixture
@@ -43,11 +45,9 @@ def recipe(static_folder: Path) -> StudentRecipe:
     )
 
 
-def weights(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))}
-
-
-def test_a_static_student_learns_from_the_assistant(data, recipe, tiny_folder, tmp_path):
+def test_a_static_student_learns_from_the_assistant(
+    data: StudentData, recipe: StudentRecipe, tiny_folder: Path, tmp_path: Path
+) -> None:
     model = SentenceTransformer(str(tiny_folder), device="cpu")
     with_table(model, token_table(model, TEXTS)).save_pretrained(str(tmp_path / "before"), create_model_card=False)
     data = replace(data, clicks=None, search_relevance=None, held_out=None)
@@ -67,7 +67,9 @@ def test_a_static_student_learns_from_the_assistant(data, recipe, tiny_folder, t
     np.testing.assert_allclose(after.embed_items(TITLES), saved.encode(TITLES, task=ITEM_ROUTE), atol=1e-5)
 
 
-def test_a_static_training_that_was_stopped_goes_on_to_the_same_student(data, recipe, tmp_path, monkeypatch):
+def test_a_static_training_that_was_stopped_goes_on_to_the_same_student(
+    data: StudentData, recipe: StudentRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(self: Steps, args: object, state: object, control: object, **_: object) -> None:
         if state.global_step == 19:  # type: ignore[attr-defined]
             raise KeyboardInterrupt
@@ -87,23 +89,23 @@ def test_a_static_training_that_was_stopped_goes_on_to_the_same_student(data, re
     assert weights(whole.folder)[table] != weights(Path(recipe.base))[table]
 
 
-def test_both_sides_of_a_static_student_are_averaged(data, recipe, tmp_path):
-    recipe = replace(recipe, batch_size=4, epochs=4)
-    ends = [
+def test_both_sides_of_a_static_student_are_averaged(recipe: StudentRecipe, tmp_path: Path) -> None:
+    data, recipe = little_data(), replace(recipe, batch_size=4, epochs=4)
+    first, clicks_alone = (
         train_student(part, tmp_path / name, recipe).folder
         for name, part in (("all", data), ("clicks", data.clicks_alone()))
-    ]
+    )
     found = train_student(data, tmp_path / "student", replace(recipe, clicks_share=0.3))
     assert found.clicks_share == 0.3
-    assert weights(found.folder) == weights(average_students(*ends, 0.3, tmp_path / "average"))
+    assert weights(found.folder) == weights(average_students(first, clicks_alone, 0.3, tmp_path / "average"))
     assert weights(found.folder).keys() >= {"query_0_StaticEmbedding/model.safetensors"}
 
 
-def test_a_table_starts_with_what_the_model_says_of_each_token(tiny_folder):
+def test_a_table_starts_with_what_the_model_says_of_each_token(tiny_folder: Path) -> None:
     model = SentenceTransformer(str(tiny_folder), device="cpu")
     tokenizer = plain_tokenizer(model)
     table = token_table(model, ["shoe", "red shoe"]).numpy()
-    shoe, red, blue = (tokenizer.token_to_id(token) for token in ("shoe", "red", "blue"))
+    shoe, red, blue = (present(tokenizer.token_to_id(token)) for token in ("shoe", "red", "blue"))
     found = table[[shoe, red, blue]]
     np.testing.assert_allclose(
         np.linalg.norm(found, axis=1), token_weights(["shoe", "red shoe"], tokenizer)[[shoe, red, blue]], atol=1e-6
@@ -115,24 +117,24 @@ def test_a_table_starts_with_what_the_model_says_of_each_token(tiny_folder):
     assert np.linalg.norm(table[tokenizer.token_to_id("##ing")]) == pytest.approx(0.6)
 
 
-def test_a_rotation_turns_both_sides_alike(static_folder):
+def test_a_rotation_turns_both_sides_alike(static_folder: Path) -> None:
     model = SentenceTransformer(str(static_folder), device="cpu")
 
     def cosines() -> np.ndarray:
         return embedded(model, TITLES, ITEM_ROUTE) @ embedded(model, TEXTS, KEYPHRASE_ROUTE).T
 
-    before, table = cosines(), table_of(model).weight.detach().clone()
+    before, table = cosines(), present(table_of(model)).weight.detach().clone()
     rotate(model, TITLES, TEXTS)
     np.testing.assert_allclose(cosines(), before, atol=1e-5)
-    assert not np.allclose(table_of(model).weight.detach(), table)
+    assert not np.allclose(present(table_of(model)).weight.detach(), table)
     # It has been turned: not again.
-    turned = table_of(model).weight.detach().clone()
+    turned = present(table_of(model)).weight.detach().clone()
     rotate(model, TITLES, TEXTS)
-    np.testing.assert_array_equal(table_of(model).weight.detach(), turned)
+    np.testing.assert_array_equal(present(table_of(model)).weight.detach(), turned)
 
 
 @pytest.mark.parametrize(("layers", "kept"), [(1, [0]), (2, [0, 5]), (3, [0, 2, 5]), (6, [0, 1, 2, 3, 4, 5])])
-def test_layers_are_kept_from_the_first_to_the_last(tiny_folder, layers, kept):
+def test_layers_are_kept_from_the_first_to_the_last(tiny_folder: Path, layers: int, kept: list[int]) -> None:
     model = SentenceTransformer(str(tiny_folder), device="cpu")
     transformer = transformer_of(model)
     six = [deepcopy(transformer.encoder.layer[0]) for _ in range(6)]
@@ -142,14 +144,16 @@ def test_layers_are_kept_from_the_first_to_the_last(tiny_folder, layers, kept):
     assert transformer.config.num_hidden_layers == layers
 
 
-def test_three_is_a_name_for_three_layers(data, tiny_folder, tmp_path):
+def test_three_is_a_name_for_three_layers(data: StudentData, tiny_folder: Path, tmp_path: Path) -> None:
     assert [StudentRecipe(shape=shape).kept_layers for shape in ("six", "three", "static")] == [None, 3, None]
     assert StudentRecipe(shape="static", layers=2).kept_layers == 2
     with pytest.raises(TrainingError, match="cannot keep 3 layers of a base that has 1"):
         train_student(data, tmp_path / "student", StudentRecipe(base=str(tiny_folder), shape="three"))
 
 
-def test_a_base_with_a_table_makes_no_student_without_one(data, recipe, tmp_path):
+def test_a_base_with_a_table_makes_no_student_without_one(
+    data: StudentData, recipe: StudentRecipe, tmp_path: Path
+) -> None:
     with pytest.raises(TrainingError, match="reads keyphrases with a table, which shape six does not"):
         train_student(data, tmp_path / "student", replace(recipe, shape="six"))
 
@@ -162,6 +166,6 @@ def test_a_base_with_a_table_makes_no_student_without_one(data, recipe, tmp_path
         ({"table_learning_rate": 0.0}, r"table_learning_rate is 0\.0; expected a number above 0"),
     ],
 )
-def test_choices_that_cannot_be_are_refused(choice, expected):
+def test_choices_that_cannot_be_are_refused(choice: dict[str, Any], expected: str) -> None:
     with pytest.raises(TrainingError, match=expected):
         StudentRecipe(**choice)

@@ -4,6 +4,7 @@ import pyarrow as pa
 from keydistill.distillation.assistant import Verdicts
 from keydistill.distillation.signals import ITEMS, JUDGMENTS, SEARCH_RELEVANCE
 from keydistill.distillation.student import student_data
+from tests.support.present import present
 
 
 def items_of(*rows: tuple[str, str, str | None]) -> pa.Table:
@@ -24,7 +25,7 @@ def scores_of(*rows: tuple[str, str, str | None, float]) -> pa.Table:
     )
 
 
-def test_a_pair_is_of_the_item_of_its_own_site():
+def test_a_pair_is_of_the_item_of_its_own_site() -> None:
     items = items_of(("1", "shoe of US", "US"), ("1", "Schuh", "DE"), ("2", "lamp", None), ("3", "cable", "US"))
     scores = scores_of(
         ("1", "a", "DE", 0.9),
@@ -34,18 +35,18 @@ def test_a_pair_is_of_the_item_of_its_own_site():
         ("3", "e", "FR", 0.9),
         ("4", "f", "US", 0.9),
     )
-    data = student_data(items, scores=scores, held_out=0)
+    data = student_data(items, assistant=scores, held_out=0)
     found = [
         (data.titles[item], data.texts[text])
-        for item, text in zip(data.assistant.items, data.assistant.keyphrases, strict=True)
+        for item, text in zip(present(data.assistant).items, present(data.assistant).keyphrases, strict=True)
     ]
     assert found == [("Schuh", "a"), ("shoe of US", "b"), ("shoe of US", "c"), ("lamp", "d"), ("cable", "e")]
 
 
-def test_scores_say_what_is_positive_and_what_is_a_hard_negative():
+def test_scores_say_what_is_positive_and_what_is_a_hard_negative() -> None:
     items = items_of(("1", "shoe", None))
     scores = scores_of(*(("1", f"{score}", None, score) for score in (0.1, 0.2, 0.3, 0.5, 0.6, 0.9)))
-    data = student_data(items, scores=scores, held_out=0)
+    data = student_data(items, assistant=scores, held_out=0)
 
     def texts(name: str) -> set[str]:
         return {data.texts[text] for text in getattr(data, name).keyphrases}
@@ -56,17 +57,17 @@ def test_scores_say_what_is_positive_and_what_is_a_hard_negative():
     assert texts("assistant") == {"0.1", "0.2", "0.3", "0.5", "0.6", "0.9"}
 
 
-def test_verdicts_that_are_not_to_be_trusted_are_scores_only():
+def test_verdicts_that_are_not_to_be_trusted_are_scores_only() -> None:
     items = items_of(("1", "shoe", None))
     scores = scores_of(*(("1", f"{score}", None, score) for score in (0.1, 0.3, 0.9)))
-    data = student_data(items, scores=scores, verdicts=Verdicts(approved=False, rejected=False), held_out=0)
-    assert len(data.assistant) == 3
+    data = student_data(items, assistant=scores, verdicts=Verdicts(approved=False, rejected=False), held_out=0)
+    assert len(present(data.assistant)) == 3
     assert data.approved is None
     assert data.rejected is None
     assert data.known().tolist() == []
 
 
-def test_near_misses_are_hard_negatives_unless_a_trusted_assistant_was_asked():
+def test_near_misses_are_hard_negatives_unless_a_trusted_assistant_was_asked() -> None:
     items = items_of(("1", "shoe", None))
     clicks = pa.table({"item_id": ["1"], "keyphrase": ["shoe"], "positive": [True]})
     judgments = pa.Table.from_pylist([{"item_id": "1", "keyphrase": "boot", "label": True}], schema=JUDGMENTS)
@@ -74,19 +75,19 @@ def test_near_misses_are_hard_negatives_unless_a_trusted_assistant_was_asked():
         {"item_id": ["1", "1", "1", "1", "2"], "keyphrase": ["shoe", "boot", "shoe laces", "trainer", "lamp"]}
     )
     scores = scores_of(("1", "sandal", None, 0.1), ("1", "trainer", None, 0.3))
-    given = {"clicks": clicks, "judgments": judgments, "scores": scores}
+    given = {"clicks": clicks, "judgments": judgments, "assistant": scores}
 
     def rejected(*, trusted: bool) -> list[str]:
         verdicts = Verdicts(rejected=trusted)
         data = student_data(items, **given, near_misses=near, verdicts=verdicts, held_out=0)
-        return [data.texts[text] for text in data.rejected.keyphrases]
+        return [data.texts[text] for text in present(data.rejected).keyphrases]
 
     # What was clicked or judged right is no miss.
     assert rejected(trusted=False) == ["shoe laces", "trainer"]
     assert rejected(trusted=True) == ["sandal", "shoe laces"]
 
 
-def test_nothing_of_a_held_out_item_is_learned():
+def test_nothing_of_a_held_out_item_is_learned() -> None:
     items = items_of(*((f"{number}", f"shoe {number}", None) for number in range(20)))
     scores = scores_of(
         *((f"{number}", f"shoe {other}", None, other / 10) for number in range(20) for other in range(10))
@@ -94,16 +95,16 @@ def test_nothing_of_a_held_out_item_is_learned():
     search = pa.Table.from_pylist(
         [{"item_id": f"{number}", "keyphrase": "shoe", "score": 0.5} for number in range(20)], schema=SEARCH_RELEVANCE
     )
-    data = student_data(items, scores=scores, search_relevance=search, held_out=0.2)
-    held = np.unique(data.held_out.items)
+    data = student_data(items, assistant=scores, search_relevance=search, held_out=0.2)
+    held = np.unique(present(data.held_out).items)
     assert len(held) == 4
-    assert len(data.held_out) == 40
-    for pairs in (data.assistant, data.approved, data.rejected, data.search_relevance):
+    assert len(present(data.held_out)) == 40
+    for pairs in map(present, (data.assistant, data.approved, data.rejected, data.search_relevance)):
         assert len(pairs)
         assert not np.isin(pairs.items, held).any()
 
 
-def test_tables_without_rows_give_no_pairs():
-    data = student_data(items_of(("1", "shoe", None)), scores=scores_of(("1", "a", None, 0.5)).slice(0, 0))
+def test_tables_without_rows_give_no_pairs() -> None:
+    data = student_data(items_of(("1", "shoe", None)), assistant=scores_of(("1", "a", None, 0.5)).slice(0, 0))
     assert data.texts == []
     assert not any(data.tasks().values())

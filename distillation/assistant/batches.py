@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 _POOL_BATCHES = 50
 
 
-def shuffled_length_batches(
+def length_batches(
     lengths: Sequence[int] | NDArray[np.integer], batch_size: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.intp]]:
     """Random batches whose texts are of similar length, in random order.
 
     Args:
-        lengths: Of each text, in any unit.
+        lengths: Length of each text, in any unit.
         batch_size: Texts per batch; one batch may have fewer.
-        rng: Decides.
+        rng: Source of the random order.
 
     Yields:
         Indices into `lengths`; over all batches each index comes once.
 
-    >>> batches = shuffled_length_batches([9, 2, 8, 1], batch_size=2, rng=np.random.default_rng(0))
+    >>> batches = length_batches([9, 2, 8, 1], batch_size=2, rng=np.random.default_rng(0))
     >>> sorted(sorted(batch.tolist()) for batch in batches)
     [[0, 2], [1, 3]]
     """

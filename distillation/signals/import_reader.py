@@ -20,18 +20,17 @@ from keydistill.tables import (
 )
 
 Parse = Callable[[Any], Any]
-# Called with the number of rows that were read since the last call.
 Reader = Callable[[Source], Generator[RawBatch, None, None]]
 
 
-class Intake:
-    """Reads the files of an import and counts what happens to their rows.
+class ImportReader:
+    """The reader of an import's files, which counts what happens to their rows.
 
     Attributes:
-        rejects: Takes the rows that cannot be used.
-        work: An empty folder that goes when the import ends.
+        rejects: The log of rows that cannot be used.
+        work: An empty folder that is removed when the import ends.
         max_keyphrase_chars: A longer keyphrase is rejected.
-        rows_read: Rows so far.
+        rows_read: Number of rows that were read so far.
         sources: Files that were read to their end.
         ignored: Rows that are none of ours, by what they are.
     """
@@ -56,14 +55,14 @@ class Intake:
             path: The file.
             known: Columns to read.
             kind: See `open_source`.
-            reader: For a format that `tables` does not know.
+            reader: Reader of a format that `tables` does not know.
 
         Raises:
             InputError: It cannot be read.
         """
         with open_source(path, kind) as source:
-            found = read_rows(source, known=known, required=(), extras=False) if reader is None else reader(source)
-            with closing(found) as batches:
+            unclosed = read_rows(source, known=known, required=(), extras=False) if reader is None else reader(source)
+            with closing(unclosed) as batches:
                 for batch in batches:
                     yield batch
                     rows = len(batch.rows) + len(batch.malformed)

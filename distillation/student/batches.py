@@ -1,9 +1,11 @@
-"""Batches for losses that compare the keyphrases of one item."""
+"""Shuffled batches for losses that compare the keyphrases of one item."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from keydistill.distillation.pairs import places_within
 
 
 def grouped_batches(
@@ -15,7 +17,7 @@ def grouped_batches(
         groups: The group of each row, say its item.
         batch_size: Rows per batch; the last one may have fewer.
         per_group: Most rows of one chunk of a group; a larger group gives several chunks, in different batches mostly.
-        rng: Decides which rows make a chunk, and the order of chunks.
+        rng: Source of the random chunks and of their order.
 
     Yields:
         Row numbers; over all batches each comes once.
@@ -35,23 +37,3 @@ def grouped_batches(
     shuffled = np.concatenate([chunks[index] for index in rng.permutation(len(chunks))])
     for start in range(0, len(shuffled), batch_size):
         yield shuffled[start : start + batch_size]
-
-
-def first_per_group(groups: NDArray[np.int64], wanted: int) -> NDArray[np.intp]:
-    """Places of the first so many rows of each group, group by group.
-
-    >>> first_per_group(np.array([5, 3, 5, 5]), wanted=2).tolist()
-    [1, 0, 2]
-    """
-    order = np.argsort(groups, kind="stable")
-    return order[places_within(groups[order]) < wanted]
-
-
-def places_within(groups: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Place of each row within its group, from 0; rows of a group stand together.
-
-    >>> places_within(np.array([7, 7, 3, 7])).tolist()
-    [0, 1, 0, 0]
-    """
-    starts = np.flatnonzero(np.append(True, groups[1:] != groups[:-1])[: len(groups)])
-    return np.arange(len(groups)) - np.repeat(starts, np.diff(np.append(starts, len(groups))))

@@ -1,4 +1,4 @@
-"""What becomes of a recommended keyphrase: known already, rejected by search, or put to the judge."""
+"""The judging of lists: a recommended keyphrase is known already, rejected by search, or put to the judge."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,8 +49,8 @@ class SearchFilter:
         return np.where(np.isnan(numbers), np.nan, numbers >= self.threshold).astype(np.float32)
 
 
-class Trial:
-    """The steps between retrieval and figures, for any number of lists over one corpus; no pair is judged twice."""
+class ListJudging:
+    """The judging of any number of lists over one corpus; no pair is judged twice."""
 
     def __init__(
         self, corpus: Corpus, judge: RelevanceJudge, search_filter: SearchFilter | None, exclude: pa.Table | None
@@ -109,7 +109,9 @@ class Trial:
         asked = present & ~known
         if self._filter is not None:
             rows = self._searched.find(keys)
-            says = np.where(rows >= 0, self._passes[rows], np.nan) if len(self._passes) else np.full(keys.shape, np.nan)
-            search_known, search_passed = ~np.isnan(says), says > 0
+            passed = (
+                np.where(rows >= 0, self._passes[rows], np.nan) if len(self._passes) else np.full(keys.shape, np.nan)
+            )
+            search_known, search_passed = ~np.isnan(passed), passed > 0
             asked = asked & (search_passed | (~search_known & self._filter.unknown_passes))
         return Verdicts(known, search_known, search_passed, asked, nothing, nothing)

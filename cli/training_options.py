@@ -1,0 +1,29 @@
+"""The options of trainings that more than one command has, with the choices that the tables of distillation name."""
+
+from collections.abc import Iterable
+
+import click
+
+from keydistill.distillation import ASSISTANT_SIZES, SHAPE_NAMES, SIZE_NAMES, STUDENT_SHAPES
+from keydistill.distillation.losses import DISTILLATION_LOSSES, LOSS_NAMES
+
+
+def _described(choices: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} ({description})" for name, description in choices)
+
+
+shape_option = click.option(
+    "--shape",
+    type=click.Choice(SHAPE_NAMES),
+    help="Shape of the student: "
+    + _described((shape.name, shape.description) for shape in STUDENT_SHAPES)
+    + f".  [default: {STUDENT_SHAPES[0].name}]",
+)
+loss_option = click.option(
+    "--distillation-loss",
+    type=click.Choice(LOSS_NAMES),
+    help="Loss for the assistant's scores: "
+    + _described((loss.name, loss.description) for loss in DISTILLATION_LOSSES)
+    + f".  [default: {DISTILLATION_LOSSES[0].name}]",
+)
+SIZES_HELP = f"Size of the assistant: {', '.join(SIZE_NAMES)}.  [default: {ASSISTANT_SIZES[0].name}]"
