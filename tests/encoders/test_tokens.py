@@ -8,7 +8,7 @@ from keydistill.encoders.tokens import ahead, token_batches
 
 
 @pytest.fixture
-def tokens_of(tiny_student):
+def tokens_of(tiny_student: Student):
     return tiny_student._tokens
 
 
@@ -17,7 +17,7 @@ def texts(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("slice", [1, 10, 1_000])
-def test_batches_hold_each_text_once_and_one_length(tokens_of, monkeypatch, slice):
+def test_batches_hold_each_text_once_and_one_length(tokens_of, monkeypatch: pytest.MonkeyPatch, slice) -> None:
     monkeypatch.setattr(tokens, "SLICE", slice)
     given = texts(200)
     batches = list(token_batches(given, tokens_of, 40))
@@ -29,13 +29,13 @@ def test_batches_hold_each_text_once_and_one_length(tokens_of, monkeypatch, slic
             assert row.tolist() == tokens_of.tokenizer.encode(given[place]).ids
 
 
-def test_slices_make_hardly_more_batches_than_one(tokens_of, monkeypatch):
+def test_slices_make_hardly_more_batches_than_one(tokens_of, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = len(list(token_batches(texts(500), tokens_of, 40)))
     monkeypatch.setattr(tokens, "SLICE", 16)
     assert len(list(token_batches(texts(500), tokens_of, 40))) == whole
 
 
-def test_no_texts_make_no_batches(tokens_of):
+def test_no_texts_make_no_batches(tokens_of) -> None:
     assert list(token_batches([], tokens_of, 40)) == []
 
 
@@ -50,7 +50,7 @@ def test_an_error_on_the_other_thread_is_raised_after_the_items_before_it():
         next(got)
 
 
-def test_whoever_stops_early_stops_the_other_thread():
+def test_whoever_stops_early_stops_the_other_thread() -> None:
     before = threading.active_count()
     got = ahead(iter(range(1_000)), 2)
     next(got)
@@ -58,7 +58,7 @@ def test_whoever_stops_early_stops_the_other_thread():
     assert threading.active_count() == before
 
 
-def test_equal_texts_are_computed_once(tiny_student, monkeypatch):
+def test_equal_texts_are_computed_once(tiny_student: Student, monkeypatch: pytest.MonkeyPatch):
     class Counting:
         name, batch_tokens, seen = "torch", 64, 0
 

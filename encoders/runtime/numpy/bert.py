@@ -112,7 +112,10 @@ class NumpyBert:
 
 
 def gelu(states: Floats) -> Floats:
-    """x times the share of the standard normal distribution below x (arXiv 1606.08415), in place; shape (rows, columns).
+    """GELU, x times the share of the standard normal distribution below x (arXiv 1606.08415), in place.
+
+    Args:
+        states: Shape (rows, columns).
 
     >>> gelu(np.array([[-1.0, 0.0, 2.0]], dtype=np.float32)).round(5).tolist()[0]
     [-0.15865999460220337, 0.0, 1.9544999599456787]

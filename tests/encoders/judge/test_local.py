@@ -62,7 +62,7 @@ def judge(folder: Path) -> LocalJudge:
     return LocalJudge.load(folder, PROMPT, device="cpu")
 
 
-def test_it_compares_the_next_token_of_the_chat(judge, folder):
+def test_it_compares_the_next_token_of_the_chat(judge, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -89,7 +89,7 @@ def test_it_compares_the_next_token_of_the_chat(judge, folder):
     assert any(judgment.label is not None for judgment in found.values())
 
 
-def test_the_batch_does_not_matter(judge):
+def test_the_batch_does_not_matter(judge) -> None:
     together = dict(judge.judge_many(PAIRS))
     for pair in PAIRS:
         ((_, alone),) = judge.judge_many([pair])
@@ -108,7 +108,7 @@ def test_the_batch_does_not_matter(judge):
         "<s> yes",
     ],
 )
-def test_a_title_cannot_make_special_tokens(judge, text):
+def test_a_title_cannot_make_special_tokens(judge, text: str):
     special = {judge._tokenizer.convert_tokens_to_ids(token) for token in [*SPECIAL, "<s>"]}
 
     def shape(pair: Pair) -> list[int]:
@@ -120,7 +120,7 @@ def test_a_title_cannot_make_special_tokens(judge, text):
         assert shape(pair) == benign
 
 
-def test_a_likeliest_token_that_is_no_answer_gives_no_label(folder, tmp_path):
+def test_a_likeliest_token_that_is_no_answer_gives_no_label(folder: Path, tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -135,7 +135,7 @@ def test_a_likeliest_token_that_is_no_answer_gives_no_label(folder, tmp_path):
     assert judgment.problem.kind == "malformed_answer"
 
 
-def test_a_prompt_that_is_too_long_is_left_out(judge):
+def test_a_prompt_that_is_too_long_is_left_out(judge) -> None:
     long = Pair("long", "red shoes", "very " * 300)
     found = dict(judge.judge_many([long, PAIRS[0]]))
     assert found[long].problem.kind == "refused"
@@ -144,7 +144,7 @@ def test_a_prompt_that_is_too_long_is_left_out(judge):
 
 
 @pytest.mark.parametrize("template", [NO_SYSTEM, None])
-def test_other_forms_of_chat(folder, tmp_path, template):
+def test_other_forms_of_chat(folder: Path, tmp_path: Path, template) -> None:
     import shutil
 
     from transformers import AutoTokenizer
@@ -163,7 +163,7 @@ def test_other_forms_of_chat(folder, tmp_path, template):
     assert len(list(judge.judge_many(PAIRS))) == len(PAIRS)
 
 
-def test_the_key_is_of_model_prompt_and_texts(judge, folder, tmp_path):
+def test_the_key_is_of_model_prompt_and_texts(judge, folder: Path, tmp_path: Path) -> None:
     import shutil
 
     copy = shutil.copytree(folder, tmp_path / "copy")
@@ -174,7 +174,7 @@ def test_the_key_is_of_model_prompt_and_texts(judge, folder, tmp_path):
     assert LocalJudge.load(folder, PromptTemplate.load(), device="cpu").key(pair) != judge.key(pair)
 
 
-def test_folders_that_hold_no_such_model_are_one_line(tmp_path, folder):
+def test_folders_that_hold_no_such_model_are_one_line(tmp_path: Path, folder: Path) -> None:
     import shutil
 
     with pytest.raises(JudgeError, match="no config"):

@@ -62,17 +62,17 @@ def make_student(folder: Path, *, width: int, heads: int, layers: int, behind: s
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_student(tmp_path_factory.mktemp("students") / "wide", width=128, heads=4, layers=2, behind="dense")
 
 
 @pytest.fixture(scope="module")
-def files(folder) -> StudentFiles:
+def files(folder: Path) -> StudentFiles:
     return StudentFiles.find(str(folder))
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runtimes")
 
 
@@ -87,7 +87,9 @@ def long_texts() -> list[str]:
     ("width", "heads", "layers", "behind"),
     [(128, 4, 2, "normalize"), (128, 2, 1, "nothing"), (256, 4, 1, "dense"), (384, 12, 1, "two dense")],
 )
-def test_vectors_are_those_of_torch_whatever_the_sizes(tmp_path, width, heads, layers, behind):
+def test_vectors_are_those_of_torch_whatever_the_sizes(
+    tmp_path: Path, width: int, heads: int, layers: int, behind: str
+) -> None:
     folder = make_student(tmp_path / "student", width=width, heads=heads, layers=layers, behind=behind)
     files = StudentFiles.find(str(folder))
     texts = [*long_texts(), *many_texts(400)]
@@ -111,19 +113,19 @@ def test_vectors_are_those_of_torch_whatever_the_sizes(tmp_path, width, heads, l
 
 
 @needs_kernels
-def test_a_text_has_one_vector_whatever_stands_beside_it(folder, cache):
+def test_a_text_has_one_vector_whatever_stands_beside_it(folder: Path, cache: Path) -> None:
     student = Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache)
     assert student.runtime == "native-int8"
     assert_one_vector_per_text(student)
 
 
 @needs_kernels
-def test_threads_share_a_student(folder, cache):
+def test_threads_share_a_student(folder: Path, cache: Path) -> None:
     assert_threads_share(Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache, threads=2))
 
 
 @needs_kernels
-def test_a_receiver_may_stop_early_and_batches_may_fail(files, cache):
+def test_a_receiver_may_stop_early_and_batches_may_fail(files: StudentFiles, cache: Path):
     runtime = load_int8(files, cache=cache, threads=1)
     assert_receivers_may_stop(runtime, files)
     batches = list(token_batches(many_texts(50), files.tokens(), 32))
@@ -138,14 +140,16 @@ def test_a_receiver_may_stop_early_and_batches_may_fail(files, cache):
 
 @needs_kernels
 @pytest.mark.parametrize("ids", [[[101, 30_522]], [[-1, 102]], [[101] * 600], [[]]])
-def test_tokens_that_the_student_does_not_know_are_refused(files, cache, ids):
+def test_tokens_that_the_student_does_not_know_are_refused(files: StudentFiles, cache: Path, ids) -> None:
     runtime = load_int8(files, cache=cache, threads=1)
     with pytest.raises(StudentError, match="512 places and 30522 words; its tokenizer and its weights do not belong"):
         list(runtime.run([TokenBatch(np.array([0]), np.array(ids, dtype=np.int64))]))
 
 
 @needs_kernels
-def test_weights_are_written_once_and_made_again_if_damaged(files, tmp_path, caplog):
+def test_weights_are_written_once_and_made_again_if_damaged(
+    files: StudentFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     texts = TokenBatch(np.array([0]), np.array([[101, 2417, 6007, 102]]))
     ((_, first),) = load_int8(files, cache=tmp_path).run([texts])
     (made,) = (path for path in tmp_path.iterdir() if path.is_dir())
@@ -169,7 +173,9 @@ def test_weights_are_written_once_and_made_again_if_damaged(files, tmp_path, cap
 
 
 @needs_kernels
-def test_a_student_that_is_exported_already_is_loaded_without_torch(folder, files, cache):
+def test_a_student_that_is_exported_already_is_loaded_without_torch(
+    folder: Path, files: StudentFiles, cache: Path
+) -> None:
     load_int8(files, cache=cache)
     code = (
         "import sys; from pathlib import Path; from encoders import Student;"
@@ -181,7 +187,9 @@ def test_a_student_that_is_exported_already_is_loaded_without_torch(folder, file
 
 
 @needs_kernels
-def test_sizes_that_the_kernels_do_not_compute_go_to_another_runtime(tiny_folder, tmp_path, caplog):
+def test_sizes_that_the_kernels_do_not_compute_go_to_another_runtime(
+    tiny_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = shutil.copytree(tiny_folder, tmp_path / "tiny")
     assert round_student(folder, many_texts(20))
     with caplog.at_level(logging.WARNING):
@@ -193,7 +201,9 @@ def test_sizes_that_the_kernels_do_not_compute_go_to_another_runtime(tiny_folder
 @needs_kernels
 @pytest.mark.parametrize("damage", ["a weight that is not a number", "weights that are cut", "an unusual layer behind"])
 @pytest.mark.parametrize("wanted", ["native-int8", "auto"])
-def test_a_damaged_or_unusual_student_is_told_or_left_to_others(folder, tmp_path, caplog, damage, wanted):
+def test_a_damaged_or_unusual_student_is_told_or_left_to_others(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str, wanted: str
+) -> None:
     student = shutil.copytree(folder, tmp_path / "student")
     file = student / "model.safetensors"
     if damage == "weights that are cut":
@@ -231,8 +241,14 @@ def test_a_damaged_or_unusual_student_is_told_or_left_to_others(folder, tmp_path
     ],
 )
 def test_where_the_kernels_cannot_run_another_runtime_computes(
-    folder, cache, tmp_path, monkeypatch, caplog, lacks, expected
-):
+    folder: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    lacks: str,
+    expected: str,
+) -> None:
     if lacks in ("the library of this version", "instructions") and why_no_kernels():
         pytest.skip(why_no_kernels())
     library = tmp_path / "library.so"
