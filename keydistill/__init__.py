@@ -6,7 +6,6 @@ What services and notebooks need stands here, and is imported when it is first a
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,8 +47,12 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    value: Any
     if name == "__version__":
-        value: Any = version("keydistill")
+        # Importing this takes a sixth of what a whole search may.
+        from importlib.metadata import version
+
+        value = version("keydistill")
     elif name in _ROOM_OF:
         value = getattr(import_module(f"keydistill.{_ROOM_OF[name]}"), name)
     else:
