@@ -126,7 +126,7 @@ def test_packaged_weights_that_are_not_the_pinned_ones_are_refused(
 def test_importing_encoders_does_not_import_torch() -> None:
     import subprocess
 
-    code = "import encoders, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    code = "import keydistill.encoders, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -178,7 +178,7 @@ def test_a_student_that_is_exported_already_is_loaded_without_torch(
 ) -> None:
     load_int8(files, cache=cache)
     code = (
-        "import sys; from pathlib import Path; from encoders import Student;"
+        "import sys; from pathlib import Path; from keydistill.encoders import Student;"
         f"s = Student.load({str(folder)!r}, runtime='native-int8', cache=Path({str(cache)!r}));"
         "assert s.embed_keyphrases(['ps5']).shape == (1, 64) and s.runtime == 'native-int8';"
         "sys.exit('torch' in sys.modules or 'openvino' in sys.modules)"
@@ -222,7 +222,7 @@ def test_a_damaged_or_unusual_student_is_told_or_left_to_others(
         weights["encoder.layer.0.attention.self.key.bias"][3] = np.nan
         save_file(weights, file, metadata={"format": "pt"})
     for _ in range(2):
-        with caplog.at_level(logging.INFO, logger="encoders"):
+        with caplog.at_level(logging.INFO, logger="keydistill.encoders"):
             found = Student.load(str(student), device="cpu", runtime=wanted, cache=tmp_path / "runtimes")
         assert found.runtime != "native-int8"
         assert "is not what the int8 kernels compute" in caplog.text
@@ -268,7 +268,7 @@ def test_where_the_kernels_cannot_run_another_runtime_computes(
         monkeypatch.setattr(int8_kernels, "_INTERFACE", 0)
     int8_kernels._library.cache_clear()
     try:
-        with caplog.at_level(logging.INFO, logger="encoders"):
+        with caplog.at_level(logging.INFO, logger="keydistill.encoders"):
             student = Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache)
             automatic = Student.load(str(folder), device="cpu", runtime="auto", cache=cache)
     finally:
