@@ -115,12 +115,9 @@ def _has_cache_entry(name: str) -> bool:
     # Where the hub's client looks (huggingface.co/docs/huggingface_hub, "Environment variables"). Importing it takes a
     # third of a second, which whoever has never asked the hub does without.
     variables = os.environ
-    cache = variables.get("HF_HUB_CACHE") or variables.get("HUGGINGFACE_HUB_CACHE")
-    if not cache:
-        home = variables.get("HF_HOME") or Path(variables.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-        cache = Path(home) / "hub"
-    folder = f"models--{name.replace('/', '--')}"
-    return (Path(os.path.expandvars(cache)).expanduser() / folder).exists()
+    home = variables.get("HF_HOME") or f"{variables.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    cache = variables.get("HF_HUB_CACHE") or variables.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
+    return (Path(os.path.expandvars(cache)).expanduser() / f"models--{name.replace('/', '--')}").exists()
 
 
 def _from_hub(name: str, *, local_files_only: bool) -> Path | None:

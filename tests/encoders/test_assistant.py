@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def copied(tiny_assistant_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_assistant_folder, tmp_path / "tiny"))
 
 
-def test_scores_are_calibrated_logits_of_the_cross_encoder(assistant, tiny_assistant_folder: Path) -> None:
+def test_scores_are_calibrated_logits_of_the_cross_encoder(assistant: Assistant, tiny_assistant_folder: Path) -> None:
     import torch
     from sentence_transformers import CrossEncoder
 
@@ -52,17 +53,17 @@ def test_scores_are_calibrated_logits_of_the_cross_encoder(assistant, tiny_assis
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-(expected / 2.0 - 0.25))), atol=1e-5)
 
 
-def test_without_categories_the_title_stands_alone(assistant) -> None:
+def test_without_categories_the_title_stands_alone(assistant: Assistant) -> None:
     plain = assistant.logits(TITLES, KEYPHRASES)
     np.testing.assert_array_equal(plain, assistant.logits(TITLES, KEYPHRASES, [None] * 5))
     assert abs(plain[0] - assistant.logits(TITLES, KEYPHRASES, CATEGORIES)[0]) > 1e-3
 
 
-def test_item_and_keyphrase_are_not_interchangeable(assistant) -> None:
+def test_item_and_keyphrase_are_not_interchangeable(assistant: Assistant) -> None:
     assert abs(assistant.logits(["usb cable"], ["boots"]) - assistant.logits(["boots"], ["usb cable"])) > 1e-3
 
 
-def test_a_score_does_not_depend_on_its_neighbours(assistant) -> None:
+def test_a_score_does_not_depend_on_its_neighbours(assistant: Assistant) -> None:
     alone = [assistant.logits([title], [text])[0] for title, text in zip(TITLES, KEYPHRASES, strict=True)]
     rng = np.random.default_rng(0)
     order = rng.integers(0, 5, size=500)
@@ -70,23 +71,23 @@ def test_a_score_does_not_depend_on_its_neighbours(assistant) -> None:
     np.testing.assert_allclose(together, np.array(alone)[order], atol=1e-5)
 
 
-def test_no_pairs_give_no_scores(assistant) -> None:
+def test_no_pairs_give_no_scores(assistant: Assistant) -> None:
     assert assistant.score([], []).shape == (0,)
 
 
-def test_titles_and_keyphrases_must_be_as_many(assistant) -> None:
+def test_titles_and_keyphrases_must_be_as_many(assistant: Assistant) -> None:
     with pytest.raises(ValueError, match="zip"):
         assistant.score(["a", "b"], ["c"])
 
 
-def test_only_the_item_is_cut_and_the_keyphrase_is_read_to_its_end(assistant) -> None:
+def test_only_the_item_is_cut_and_the_keyphrase_is_read_to_its_end(assistant: Assistant) -> None:
     long = "word " * 2_000
     found = assistant.logits([long, long + "more", long], ["red shoes", "red shoes", "red boots"])
     assert found[0] == pytest.approx(found[1], abs=1e-6)
     assert abs(found[0] - found[2]) > 1e-4
 
 
-def test_a_keyphrase_that_fills_everything_leaves_room_for_the_item(assistant) -> None:
+def test_a_keyphrase_that_fills_everything_leaves_room_for_the_item(assistant: Assistant) -> None:
     long = "word " * 2_000
     found = assistant.logits(["red shoes", "red boots", "red shoes"], [long, long, long + "more"])
     assert np.isfinite(found).all()
@@ -94,19 +95,19 @@ def test_a_keyphrase_that_fills_everything_leaves_room_for_the_item(assistant) -
     assert found[0] == pytest.approx(found[2], abs=1e-6)
 
 
-def test_progress_reaches_the_number_of_pairs(assistant) -> None:
+def test_progress_reaches_the_number_of_pairs(assistant: Assistant) -> None:
     seen: list[int] = []
     assistant.score(TITLES, KEYPHRASES, progress=seen.append)
     assert sum(seen) == 5
     assert len(seen) > 1
 
 
-def test_bf16_is_close(tiny_assistant_folder: Path, assistant) -> None:
+def test_bf16_is_close(tiny_assistant_folder: Path, assistant: Assistant) -> None:
     rough = Assistant.load(str(tiny_assistant_folder), device="cpu", bf16=True)
     np.testing.assert_allclose(rough.score(TITLES, KEYPHRASES), assistant.score(TITLES, KEYPHRASES), atol=2e-2)
 
 
-def test_the_version_follows_content_and_not_place(assistant, copied: Path) -> None:
+def test_the_version_follows_content_and_not_place(assistant: Assistant, copied: Path) -> None:
     assert assistant_version(str(copied), copied) == assistant.version
     (copied / "README.md").write_text("other words")
     (copied / "metrics.json").write_text("{}")
@@ -115,7 +116,7 @@ def test_the_version_follows_content_and_not_place(assistant, copied: Path) -> N
     assert assistant_version(str(copied), copied) != assistant.version
 
 
-def test_a_plain_cross_encoder_is_an_assistant(copied: Path, assistant) -> None:
+def test_a_plain_cross_encoder_is_an_assistant(copied: Path, assistant: Assistant) -> None:
     (copied / "keydistill.json").unlink()
     plain = Assistant.load(str(copied), device="cpu")
     assert plain.calibration == Calibration()
@@ -125,7 +126,7 @@ def test_a_plain_cross_encoder_is_an_assistant(copied: Path, assistant) -> None:
 
 
 @pytest.mark.parametrize("content", [{"temperature": 0}, {"temperature": "warm"}, {"bias": [1]}, {"temperature": None}])
-def test_a_calibration_that_is_none_is_refused(copied: Path, content) -> None:
+def test_a_calibration_that_is_none_is_refused(copied: Path, content: dict[str, Any]) -> None:
     write_model_file(copied, **content)
     with pytest.raises(AssistantError, match="calibration"):
         Assistant.load(str(copied))
@@ -149,8 +150,13 @@ def test_a_classifier_of_several_classes_is_refused(copied: Path) -> None:
     from transformers import BertConfig, BertForSequenceClassification
 
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    BertForSequenceClassification(BertConfig(**sizes, num_labels=3)).save_pretrained(copied)
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    BertForSequenceClassification(BertConfig(**{**sizes, "num_labels": 3})).save_pretrained(copied)
     with pytest.raises(AssistantError, match="has 3 outputs"):
         Assistant.load(str(copied))
 
@@ -169,7 +175,10 @@ def test_calibration_keeps_the_order_and_reaches_the_ends() -> None:
 
 
 def test_loading_prints_nothing(tiny_assistant_folder: Path) -> None:
-    code = "import sys; from encoders import Assistant; print(Assistant.load(sys.argv[1]).score(['a'], ['b']).shape)"
+    code = (
+        "import sys; from keydistill.encoders import Assistant;"
+        "print(Assistant.load(sys.argv[1]).score(['a'], ['b']).shape)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tiny_assistant_folder)], capture_output=True, text=True, check=True
     )

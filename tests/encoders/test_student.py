@@ -49,7 +49,7 @@ def test_a_text_longer_than_the_student_reads_is_cut(student: Student) -> None:
 
 
 def test_progress_reaches_the_number_of_texts(student: Student) -> None:
-    seen = []
+    seen: list[int] = []
     student.embed_keyphrases(TEXTS, seen.append)
     assert sum(seen) == len(TEXTS)
     assert len(seen) > 1

@@ -96,7 +96,8 @@ class NumpyBert:
         shares -= shares.max(axis=-1, keepdims=True)
         np.exp(shares, out=shares)
         shares /= shares.sum(axis=-1, keepdims=True)
-        return (shares @ values).swapaxes(1, 2).reshape(n * length, -1)
+        mixed: Floats = (shares @ values).swapaxes(1, 2).reshape(n * length, -1)
+        return mixed
 
     def _behind(self, states: Floats) -> Floats:
         for module in self._following:

@@ -1,5 +1,7 @@
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +30,7 @@ HOSTILE = [
 ]
 
 
-def parts(pair: Pair) -> tuple[dict, str]:
+def parts(pair: Pair) -> tuple[dict[str, Any], str]:
     system, user = PROMPT.messages(pair)
     assert system == {"role": "system", "content": PROMPT.system}
     assert set(user) == {"role", "content"}
@@ -108,7 +110,7 @@ GOOD = {"name": "x", "system": "s", "user": "{item} {keyphrase}", "reminder": "r
         ({"temperature": "1"}, "'temperature'"),
     ],
 )
-def test_a_template_that_is_wrong_is_one_line(tmp_path: Path, change: str, message) -> None:
+def test_a_template_that_is_wrong_is_one_line(tmp_path: Path, change: dict[str, object], message: str) -> None:
     path = tmp_path / "prompt.toml"
     path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in {**GOOD, **change}.items()))
     with pytest.raises(InputError) as caught:
@@ -118,7 +120,7 @@ def test_a_template_that_is_wrong_is_one_line(tmp_path: Path, change: str, messa
 
 
 @pytest.mark.parametrize("content", [None, b"name = ", b"\xff\xfe"])
-def test_a_file_that_is_no_template_is_one_line(tmp_path: Path, content) -> None:
+def test_a_file_that_is_no_template_is_one_line(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "prompt.toml"
     if content is not None:
         path.write_bytes(content)

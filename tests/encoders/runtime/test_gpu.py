@@ -1,13 +1,15 @@
 """On a GPU torch computes in fp16, and the answers are those of fp32."""
 
 import logging
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from keydistill.encoders import Student
-from keydistill.encoders.runtime import TOLERANCE
+from keydistill.encoders.runtime import TOLERANCE, WantedRuntime
 
 TEXTS = [f"{word} number {number}" for number in range(3_000) for word in ("shoes", "usb c cable", "a")]
 
@@ -16,7 +18,7 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 @gpu
 @pytest.mark.parametrize("wanted", ["auto", "torch-fp16"])
-def test_fp16_agrees_with_fp32_to_the_tolerance(tiny_folder: Path, wanted: str) -> None:
+def test_fp16_agrees_with_fp32_to_the_tolerance(tiny_folder: Path, wanted: WantedRuntime) -> None:
     half = Student.load(str(tiny_folder), runtime=wanted)
     assert half.runtime == "torch-fp16"
     expected = Student.load(str(tiny_folder), device="cpu").embed_keyphrases(TEXTS)
@@ -31,7 +33,7 @@ def test_fp16_agrees_with_fp32_to_the_tolerance(tiny_folder: Path, wanted: str) 
 def test_a_receiver_that_stops_early_leaves_the_gpu_to_the_next(tiny_folder: Path) -> None:
     student = Student.load(str(tiny_folder), runtime="torch-fp16")
     expected = student.embed_keyphrases(TEXTS)
-    batches = student._read(TEXTS)
+    batches: Any = student._read(TEXTS)
     next(iter(batches))
     batches.close()
     np.testing.assert_array_equal(student.embed_keyphrases(TEXTS), expected)

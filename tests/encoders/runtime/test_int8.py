@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from keydistill.distillation.student.rotation import rotate
 from keydistill.distillation.student.rounding import round_student
 from keydistill.encoders import Student, StudentFiles, find_model
 from keydistill.encoders.int8_grid import INT8_SCALES, grid_levels, rounded
-from keydistill.encoders.runtime import INT8_TOLERANCE
+from keydistill.encoders.runtime import INT8_TOLERANCE, WantedRuntime
 from keydistill.encoders.runtime.bert.usual import UsualBert
 from keydistill.encoders.runtime.native import export as int8_export
 from keydistill.encoders.runtime.openvino import export as openvino_export
@@ -58,20 +59,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["openvino-int8", "native-int8"])
-def wanted(request: pytest.FixtureRequest) -> str:
+def wanted(request: pytest.FixtureRequest) -> WantedRuntime:
     if request.param == "native-int8" and why_no_kernels():
         pytest.skip(why_no_kernels())
-    return request.param
+    return cast(WantedRuntime, request.param)
 
 
 @pytest.fixture(scope="module")
-def either() -> str:
+def either() -> WantedRuntime:
     """One of the two, for what both read in the same way: the kernels, whose exports take less time."""
     return "openvino-int8" if why_no_kernels() else "native-int8"
 
 
 @pytest.fixture(scope="module")
-def int8(on_grid: Path, cache: Path, wanted: str) -> Student:
+def int8(on_grid: Path, cache: Path, wanted: WantedRuntime) -> Student:
     student = Student.load(str(on_grid), runtime=wanted, cache=cache, threads=2)
     assert student.runtime == wanted
     return student
@@ -101,7 +102,7 @@ def test_rounded_weights_are_nearer_in_int8_than_weights_that_are_not(
 
 
 def test_a_student_that_was_not_rounded_is_computed_otherwise(
-    plain: Path, cache: Path, caplog: pytest.LogCaptureFixture, wanted: str
+    plain: Path, cache: Path, caplog: pytest.LogCaptureFixture, wanted: WantedRuntime
 ) -> None:
     with caplog.at_level(logging.WARNING):
         student = Student.load(str(plain), device="cpu", runtime=wanted, cache=cache)
@@ -110,7 +111,7 @@ def test_a_student_that_was_not_rounded_is_computed_otherwise(
 
 
 def test_weights_that_left_the_grid_are_not_taken_for_int8(
-    on_grid: Path, cache: Path, tmp_path: Path, either: str
+    on_grid: Path, cache: Path, tmp_path: Path, either: WantedRuntime
 ) -> None:
     moved = shutil.copytree(on_grid, tmp_path / "moved")
     weights = load_file(moved / "model.safetensors")
@@ -123,7 +124,7 @@ def test_weights_that_left_the_grid_are_not_taken_for_int8(
 
 @pytest.mark.parametrize("damage", ["cut", "of another width", "of fewer layers"])
 def test_scales_that_do_not_fit_are_said_or_not_used(
-    on_grid: Path, cache: Path, tmp_path: Path, damage: str, either: str
+    on_grid: Path, cache: Path, tmp_path: Path, damage: str, either: WantedRuntime
 ) -> None:
     folder = shutil.copytree(on_grid, tmp_path / "student")
     file = folder / INT8_SCALES
@@ -144,7 +145,7 @@ def test_scales_that_do_not_fit_are_said_or_not_used(
 
 
 def test_int8_that_is_too_far_off_is_not_used(
-    on_grid: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wanted: str
+    on_grid: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wanted: WantedRuntime
 ) -> None:
     monkeypatch.setattr(openvino_export, "_ALLOWED", {**openvino_export._ALLOWED, "int8": 1e-12})
     monkeypatch.setattr(int8_export, "INT8_TOLERANCE", 1e-12)
@@ -174,7 +175,9 @@ def test_the_grid_gives_back_what_was_put_on_it() -> None:
     weights[7] = 0
     scales = dice.uniform(0.1, 3, size=24).astype(np.float32)
     on_grid = rounded(weights, scales)
-    levels, steps = grid_levels(on_grid, scales)
+    on_levels = grid_levels(on_grid, scales)
+    assert on_levels is not None
+    levels, steps = on_levels
     assert levels.dtype == np.int8
     assert np.abs(levels).max() == 127
     np.testing.assert_allclose(levels * steps / scales, on_grid, atol=1e-6)
@@ -203,7 +206,9 @@ def test_a_student_that_is_not_quite_usual_is_exported_by_way_of_torch(
             "another activation": (folder / "config.json", "hidden_act", "relu"),
         }[change]
         file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
-    assert bert_graph(UsualBert.of(StudentFiles.find(str(folder)).layout)) is None
+    usual = UsualBert.of(StudentFiles.find(str(folder)).layout)
+    assert usual is not None
+    assert bert_graph(usual) is None
     if change != "dense with tanh":
         return  # one export of the three is enough
     texts = many_texts(50)

@@ -1,12 +1,15 @@
 """Our own int8 kernels: the arithmetic of a BERT of any size and text, and what happens where they cannot run."""
 
+import ctypes
 import json
 import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from sentence_transformers.base.modules import Dense
 
 from keydistill.distillation.student.rounding import round_student
 from keydistill.encoders import Student, StudentFiles
-from keydistill.encoders.runtime import INT8_TOLERANCE
+from keydistill.encoders.runtime import INT8_TOLERANCE, WantedRuntime
 from keydistill.encoders.runtime.native import kernels as int8_kernels
 from keydistill.encoders.runtime.native import load_int8
 from keydistill.encoders.runtime.native.runtime import Int8Runtime
@@ -43,9 +46,9 @@ def make_student(folder: Path, *, width: int, heads: int, layers: int, behind: s
     model = SentenceTransformer(str(plain), device="cpu")
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += torch.randn_like(parameter) * 0.1
-    transformer, pooling, normalize = model
-    modules = {
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    transformer, pooling, normalize = cast(Any, model)
+    modules: list[Any] = {
         "normalize": [normalize],
         "nothing": [],
         "dense": [Dense(width, 64, activation_function=torch.nn.Identity()), normalize],
@@ -125,12 +128,12 @@ def test_threads_share_a_student(folder: Path, cache: Path) -> None:
 
 
 @needs_kernels
-def test_a_receiver_may_stop_early_and_batches_may_fail(files: StudentFiles, cache: Path):
+def test_a_receiver_may_stop_early_and_batches_may_fail(files: StudentFiles, cache: Path) -> None:
     runtime = load_int8(files, cache=cache, threads=1)
     assert_receivers_may_stop(runtime, files)
     batches = list(token_batches(many_texts(50), files.tokens(), 32))
 
-    def failing():
+    def failing() -> Iterator[TokenBatch]:
         yield batches[0]
         raise ValueError("no more texts")
 
@@ -140,7 +143,9 @@ def test_a_receiver_may_stop_early_and_batches_may_fail(files: StudentFiles, cac
 
 @needs_kernels
 @pytest.mark.parametrize("ids", [[[101, 30_522]], [[-1, 102]], [[101] * 600], [[]]])
-def test_tokens_that_the_student_does_not_know_are_refused(files: StudentFiles, cache: Path, ids) -> None:
+def test_tokens_that_the_student_does_not_know_are_refused(
+    files: StudentFiles, cache: Path, ids: list[list[int]]
+) -> None:
     runtime = load_int8(files, cache=cache, threads=1)
     with pytest.raises(StudentError, match="512 places and 30522 words; its tokenizer and its weights do not belong"):
         list(runtime.run([TokenBatch(np.array([0]), np.array(ids, dtype=np.int64))]))
@@ -202,7 +207,7 @@ def test_sizes_that_the_kernels_do_not_compute_go_to_another_runtime(
 @pytest.mark.parametrize("damage", ["a weight that is not a number", "weights that are cut", "an unusual layer behind"])
 @pytest.mark.parametrize("wanted", ["native-int8", "auto"])
 def test_a_damaged_or_unusual_student_is_told_or_left_to_others(
-    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str, wanted: str
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str, wanted: WantedRuntime
 ) -> None:
     student = shutil.copytree(folder, tmp_path / "student")
     file = student / "model.safetensors"
@@ -258,7 +263,7 @@ def test_where_the_kernels_cannot_run_another_runtime_computes(
         monkeypatch.setattr(int8_kernels, "find_spec", lambda name: missing[lacks])
     elif lacks == "instructions":
         monkeypatch.setattr(
-            int8_kernels.ctypes,
+            ctypes,
             "CDLL",
             lambda path: SimpleNamespace(
                 int8_bert_interface=lambda: int8_kernels._INTERFACE, int8_bert_supported=lambda: 0

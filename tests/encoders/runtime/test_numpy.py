@@ -6,6 +6,7 @@ import math
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from keydistill.encoders.runtime.numpy import NumpyRuntime
 from keydistill.encoders.runtime.numpy.bert import gelu
 from keydistill.encoders.runtime.torch import runtime as torch_runtime
 from keydistill.errors import RuntimeUnavailableError, StudentError
-from tests.support.embeddings import assert_receivers_may_stop, assert_threads_share, distances, many_texts
+from tests.support.embeddings import assert_receivers_may_stop, distances, many_texts
 from tests.support.tiny_models import make_tiny_student
 
 
@@ -83,7 +84,19 @@ def test_gelu_is_exact_to_a_millionth() -> None:
 
 
 def test_threads_share_a_student(tiny_folder: Path) -> None:
-    assert_threads_share(Student.load(str(tiny_folder), runtime="numpy"))
+    student, texts = Student.load(str(tiny_folder), runtime="numpy"), many_texts(200)
+    expected = student.embed_keyphrases(texts)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(student.embed_keyphrases, [texts] * 8):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_text_has_one_vector_to_rounding_whatever_stands_beside_it(tiny_folder: Path) -> None:
+    student, texts = Student.load(str(tiny_folder), runtime="numpy"), many_texts(100)
+    together = student.embed_keyphrases(texts)
+    for size in (1, 7, 64):
+        parts = [student.embed_keyphrases(texts[at : at + size]) for at in range(0, len(texts), size)]
+        np.testing.assert_allclose(np.concatenate(parts), together, atol=2e-6)
 
 
 def test_what_a_receiver_left_is_not_mixed_into_what_the_next_one_gets(tiny_folder: Path) -> None:

@@ -6,16 +6,20 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from keydistill.distillation.student.rounding import round_student
 from keydistill.encoders import Student, StudentFiles, content_digest
-from keydistill.encoders.runtime import TOLERANCE, export_folder
+from keydistill.encoders.runtime import TOLERANCE, ExportReport, WantedRuntime, export_folder
+from keydistill.encoders.runtime.cpu import capable_precisions
 from keydistill.encoders.runtime.openvino import export as openvino_export
 from keydistill.encoders.runtime.openvino import exported, load_exported
+from keydistill.encoders.runtime.openvino.runtime import NAMES
 from keydistill.encoders.runtime.sample import largest_distance
 from keydistill.encoders.tokens import TokenBatch
 from keydistill.errors import StudentError
@@ -38,7 +42,7 @@ TEXTS = [
     "ps5",
     "vintage levis 501 denim jeans made in usa 32x30 with button fly and red tab",
 ]
-PRECISIONS = openvino_export.capable_precisions()
+PRECISIONS = capable_precisions()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +73,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, files: StudentFiles) -> Path
 
 @pytest.fixture(scope="module", params=PRECISIONS)
 def openvino_student(request: pytest.FixtureRequest, tiny_folder: Path, cache: Path) -> Student:
-    return Student.load(str(tiny_folder), runtime=f"openvino-{request.param}", cache=cache, threads=2)
+    return Student.load(str(tiny_folder), runtime=NAMES[request.param], cache=cache, threads=2)
 
 
 def unusual(*_: object, **__: object) -> None:
@@ -91,7 +95,7 @@ def test_the_base_student_agrees_to_the_tolerance(student: Student, tmp_path: Pa
     expected = student.embed_keyphrases(texts)
     # Its weights are not on the grid of int8.
     for precision in sorted(set(PRECISIONS) - {"int8"}):
-        again = Student.load(student.source, runtime=f"openvino-{precision}", cache=tmp_path)
+        again = Student.load(student.source, runtime=NAMES[precision], cache=tmp_path)
         assert again.runtime == f"openvino-{precision}"
         assert distances(again.embed_keyphrases(texts), expected).max() < TOLERANCE
 
@@ -115,10 +119,10 @@ def test_what_a_receiver_left_is_not_mixed_into_what_the_next_one_gets(files: St
     assert_receivers_may_stop(load_exported(files, "fp32", cache=cache, threads=1), files)
 
 
-def test_an_error_in_the_batches_reaches_the_receiver(files: StudentFiles, cache: Path):
+def test_an_error_in_the_batches_reaches_the_receiver(files: StudentFiles, cache: Path) -> None:
     runtime = load_exported(files, "fp32", cache=cache, threads=1)
 
-    def batches():
+    def batches() -> Iterator[TokenBatch]:
         yield TokenBatch(np.array([0]), np.array([[101, 102]]))
         raise ValueError("no more texts")
 
@@ -136,11 +140,11 @@ def test_the_report_says_how_exact_the_export_is(files: StudentFiles, cache: Pat
 
 def test_a_student_is_exported_once_and_its_folder_left_alone(
     files: StudentFiles, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     calls = []
     made, report = exported(files, cache)
 
-    def again(files: StudentFiles, draft):
+    def again(files: StudentFiles, draft: Path) -> ExportReport:
         calls.append(draft)
         shutil.copytree(made, draft, dirs_exist_ok=True)
         return report
@@ -190,7 +194,7 @@ def test_a_cpu_without_bf16_computes_in_fp32_and_says_so_once(
     cache: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    wanted: str,
+    wanted: WantedRuntime,
     level: str,
     why: str,
 ) -> None:
@@ -296,7 +300,7 @@ def test_a_gpu_is_left_to_torch(files: StudentFiles, cache: Path, monkeypatch: p
 
 def test_an_unknown_runtime_is_refused(files: StudentFiles, cache: Path) -> None:
     with pytest.raises(StudentError, match="no runtime 'onnx'; expected one of auto"):
-        Student.load(str(files.folder), runtime="onnx", cache=cache)
+        Student.load(str(files.folder), runtime=cast(WantedRuntime, "onnx"), cache=cache)
 
 
 def test_a_student_that_is_exported_already_is_loaded_without_torch(files: StudentFiles, cache: Path) -> None:

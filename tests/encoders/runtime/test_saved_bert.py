@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def copied(tiny_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread() -> Iterator[None]:
     # Sums are taken in another order where threads share them.
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -36,7 +38,9 @@ def one_thread():
 
 def vectors(folder: Path, kind: type) -> np.ndarray:
     student = Student.load(str(folder), device="cpu")
-    assert isinstance(student._runtime.model, kind)
+    runtime = student._runtime
+    assert isinstance(runtime, TorchRuntime)
+    assert isinstance(runtime.model, kind)
     return student.embed_items(TEXTS)
 
 
@@ -78,7 +82,12 @@ def test_counts_among_the_weights_are_none(copied: Path) -> None:
 
 
 def test_a_transformer_of_another_kind_is_the_librarys(copied: Path) -> None:
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     ElectraModel(ElectraConfig(**sizes, embedding_size=32)).save_pretrained(copied)
     np.testing.assert_allclose(vectors(copied, SentenceTransformer), by_the_library(copied), atol=2e-6)
 
@@ -90,7 +99,7 @@ def test_a_transformer_of_another_kind_is_the_librarys(copied: Path) -> None:
         ("sentence_bert_config.json", {"module_output_name": "token_embeddings", "unpad_inputs": False}),
     ],
 )
-def test_what_may_mean_more_is_the_librarys(copied: Path, file: str, values) -> None:
+def test_what_may_mean_more_is_the_librarys(copied: Path, file: str, values: dict[str, object]) -> None:
     change(copied / file, **values)
     assert isinstance(TorchRuntime.load(copied, device="cpu").model, SentenceTransformer)
 
