@@ -11,14 +11,13 @@ from keydistill.cli.output import bytes_text, print_json
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
     """Say what is live and what is going on."""
-    from keydistill.runs import OPEN_STATES, open_store
+    from keydistill.runs import open_store
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine:
         target = engine.aliases().get(settings.alias)
         live = engine.info(target) if target else None
-    runs = open_store(settings).all()
-    unfinished = [run for run in runs if run.state in OPEN_STATES]
+    unfinished = [run for run in open_store(settings).all() if not run.is_over]
     if as_json:
         print_json(
             {

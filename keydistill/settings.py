@@ -38,8 +38,10 @@ class Schedule(BaseModel):
     @field_validator("cron")
     @classmethod
     def _readable(cls, value: str) -> str:
-        from celery.schedules import ParseException, crontab
-
+        try:
+            from celery.schedules import ParseException, crontab
+        except ModuleNotFoundError:
+            return value  # the workers and the beat have it, and read the same settings
         try:
             crontab.from_string(value)
         except (ValueError, ParseException) as error:

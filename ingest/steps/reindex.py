@@ -35,10 +35,10 @@ from keydistill.runs import (
     ReindexRun,
     RunStore,
     State,
+    change_record,
     new_run_id,
     now,
     present_user,
-    record,
     reindex_of,
 )
 from keydistill.settings import Settings
@@ -153,7 +153,7 @@ class ReindexSteps:
             return reindex_of(
                 self._store.update(run.id, lambda now: went_live(reindex_of(now)).timed(run.state, seconds), lease)
             )
-        return record(self._store, run, lambda now: now.moved(state, **changes).timed(run.state, seconds), lease)
+        return change_record(self._store, run, lambda now: now.moved(state, **changes).timed(run.state, seconds), lease)
 
     def embed_parts(
         self,
@@ -188,7 +188,9 @@ class ReindexSteps:
             if not is_last:
                 return
             began, seconds = time.monotonic(), time.monotonic() - began
-            latest = record(self._store, run, lambda now: now.with_part(number).timed("embedding", seconds), lease)
+            latest = change_record(
+                self._store, run, lambda now: now.with_part(number).timed("embedding", seconds), lease
+            )
             if recorded is not None:
                 recorded(latest)
 
@@ -335,7 +337,7 @@ class ReindexSteps:
         found = report.as_dict()
         if report.refused:
             # Not with the move, which a refusal does not make.
-            record(self._store, run, lambda now: now.changed(gate=found), lease)
+            change_record(self._store, run, lambda now: now.changed(gate=found), lease)
             raise GateRefusedError(report.refusal(run.id))
         return "ready", {"gate": found}
 

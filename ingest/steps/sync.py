@@ -25,7 +25,18 @@ from keydistill.ingest.snapshot import (
     of_the_same_files,
 )
 from keydistill.progress import NoProgress, Progress, counted_rows
-from keydistill.runs import Executor, Lease, ReindexRun, RunStore, State, SyncRun, new_run_id, now, present_user, record
+from keydistill.runs import (
+    Executor,
+    Lease,
+    ReindexRun,
+    RunStore,
+    State,
+    SyncRun,
+    change_record,
+    new_run_id,
+    now,
+    present_user,
+)
 from keydistill.settings import Settings
 from keydistill.vectorstore import Engine
 
@@ -138,11 +149,11 @@ class SyncSteps:
             return present.moved(state, **changes, **more).timed(run.state, seconds)
 
         if state != "applying":
-            return record(self._store, run, moved, lease)
+            return change_record(self._store, run, moved, lease)
         # Accepted: from now on no collection is put live that does not hold it.
         with alone(self._store, run.alias, run.id):
             number = last_number(self._store, run.alias) + 1
-            return record(self._store, run, partial(moved, journal=number), lease)
+            return change_record(self._store, run, partial(moved, journal=number), lease)
 
     def _prepare(self, run: SyncRun) -> tuple[State, dict[str, Any]]:
         """Make the snapshot that is to be accepted, unless nothing would change."""

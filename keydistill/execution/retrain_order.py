@@ -10,7 +10,7 @@ from pydantic import Field
 
 from keydistill.errors import InputError
 from keydistill.execution.judge_choice import check_judge
-from keydistill.execution.order import Order
+from keydistill.execution.orders import Order
 from keydistill.settings import Settings
 
 if TYPE_CHECKING:

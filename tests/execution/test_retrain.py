@@ -132,7 +132,7 @@ def test_what_was_done_is_not_done_again(settings, order, error):
         assert (left.state, left.failed_in) == ("failed", "training")
         assert left.error == ("no gradient" if str(error) else "MemoryError")
     if isinstance(error, Untrainable):
-        assert f"run {left.id} failed: no gradient; mend it, then" in str(caught.value)
+        assert f"run {left.id} failed while training: no gradient; mend it, then" in str(caught.value)
         assert f"`keydistill retrain --resume {left.id}`" in str(caught.value)
 
     told = Told()
@@ -388,7 +388,8 @@ class TestChild:
     def test_it_says_what_it_lacks(self, settings, redis_settings, run):
         assert self.ended(self.child(settings, run.id, "train")) == (
             1,
-            "error: redis_url is not set; workers share their runs in Redis: set KEYDISTILL_REDIS_URL\n",
+            "error: redis_url is not set; workers and schedules share their runs in Redis: set "
+            "KEYDISTILL_REDIS_URL=redis://HOST:6379/0\n",
         )
         code, said = self.ended(self.child(redis_settings, "none", "train"))
         assert (code, said) == (1, "error: run 'none': there is none; `keydistill runs list` shows them all\n")

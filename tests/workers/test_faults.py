@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from keydistill.errors import EngineUnavailableError, RunBusyError
-from keydistill.execution import queued as reindex_work
-from keydistill.execution.process import WorkerProcess
+from keydistill.execution import ReindexOrder, SyncOrder, WorkerProcess, advance, embed_part
 from keydistill.runs import ReindexRun, SyncRun
-from keydistill.workers import orders
-from keydistill.workers.messages import sender
+from keydistill.workers import sender
 from tests.support.cluster import Cluster
 from tests.support.inventories import write_inventory
+from tests.workers import orders
 from tests.workers.conftest import ROWS, Content, assert_same, content
 
 
@@ -34,7 +33,7 @@ def alias(request: pytest.FixtureRequest) -> str:
 
 
 def begin(cluster: Cluster, inventory: Path, alias: str) -> ReindexRun:
-    return orders.order_reindex(cluster.settings, orders.ReindexOrder.of({"files": [inventory], "alias": alias}))
+    return orders.order_reindex(cluster.settings, ReindexOrder.of({"files": [inventory], "alias": alias}))
 
 
 def slow_parts(cluster: Cluster, delay: float = 0.6, times: int | None = None) -> None:
@@ -186,11 +185,11 @@ def test_an_engine_that_is_away_is_no_fault_of_the_work(cluster, inventory, alia
     def send(*message: object, queue: str) -> None:
         sent.append(message)
 
-    reindex_work.advance(process, run.id, "control", send)
+    advance(process, run.id, "control", send)
     cluster.front.stop()
     for _ in range(cluster.settings.part_attempts + 2):
         with pytest.raises(EngineUnavailableError):
-            reindex_work.embed_part(process, run.id, 0, send)
+            embed_part(process, run.id, 0, send)
     cluster.front.start()
     assert not cluster.store.load(run.id).attempts
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
@@ -294,11 +293,11 @@ def test_everything_ended_in_the_middle_and_started_again(cluster, inventory, al
     assert_live(cluster, run, expected)
 
 
-def sync_order(tmp_path: Path, alias: str) -> orders.SyncOrder:
+def sync_order(tmp_path: Path, alias: str) -> SyncOrder:
     """Fewer of the old keyphrases, and some new ones."""
     lines = write_inventory(tmp_path / "whole.csv", ROWS + 20).read_text(encoding="utf-8").splitlines(keepends=True)
     (tmp_path / "new.csv").write_text("".join([lines[0], *lines[11:]]), encoding="utf-8")
-    return orders.SyncOrder.of({"files": [tmp_path / "new.csv"], "alias": alias})
+    return SyncOrder.of({"files": [tmp_path / "new.csv"], "alias": alias})
 
 
 def assert_synced(cluster: Cluster, run_id: str, alias: str) -> SyncRun:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from keydistill.errors import InputError, RunBusyError, SettingsError
+from keydistill.execution import ReindexOrder, fire_schedule, pause_schedule, resume_schedule
 from keydistill.runs import ReindexRun
 from keydistill.settings import load_settings
-from keydistill.workers import orders
 from tests.support.cluster import Cluster
 from tests.support.places import ROOT
+from tests.workers import orders
 from tests.workers.conftest import PART_ROWS, Content, assert_same, content
 
 
@@ -74,13 +75,14 @@ def test_the_control_worker_never_imports_torch(cluster, inventory, expected):
     code = f"""
 import sys
 from pathlib import Path
-from workers import orders, reindex_work
-from workers.process import worker_process
-import workers.tasks
+from keydistill.execution import ReindexOrder, advance, order_reindex, worker_process
+from keydistill.workers import sender
+import keydistill.workers.tasks
 process = worker_process()
-run = orders.order_reindex(process.settings, orders.ReindexOrder(files=(Path({str(inventory)!r}),), alias="no-torch"))
+order = ReindexOrder(files=(Path({str(inventory)!r}),), alias="no-torch")
+run = order_reindex(process.settings, order, sender(process.settings))
 sent = []
-print(reindex_work.advance(process, run.id, "control", lambda *message, queue: sent.append(message)))
+print(advance(process, run.id, "control", lambda *message, queue: sent.append(message)))
 assert len(sent) == 6, sent
 process.store.update(run.id, lambda now: now.moved("cancelled"))
 loaded = [name for name in ("torch", "transformers", "sentence_transformers") if name in sys.modules]
@@ -129,18 +131,18 @@ def test_bad_orders(cluster, inventory, values, said):
     values = {name: [str(inventory)] if value == ["INVENTORY"] else value for name, value in values.items()}
     before = len(cluster.store.all())
     with pytest.raises(Exception, match=said) as caught:
-        orders.order_reindex(cluster.settings, orders.ReindexOrder.of(values))
+        orders.order_reindex(cluster.settings, ReindexOrder.of(values))
     assert "\n" not in str(caught.value)
     assert len(cluster.store.all()) == before
 
 
 def test_an_order_of_no_kind(cluster):
     with pytest.raises(InputError, match="there is no task 'dance'; expected reindex, sync, retrain or prune"):
-        orders.order(cluster.settings, "dance", {})
+        orders.order_by_name(cluster.settings, "dance", {})
 
 
 def test_the_settings_must_allow_workers(inventory, tmp_path):
-    order = orders.ReindexOrder.of({"files": [inventory]})
+    order = ReindexOrder.of({"files": [inventory]})
     with pytest.raises(SettingsError, match="redis_url is not set"):
         orders.order_reindex(load_settings(home=tmp_path), order)
     with pytest.raises(SettingsError, match="the engine is embedded"):
@@ -169,7 +171,7 @@ def test_the_command_follows_the_run(cluster, inventory, expected):
 def slow_run(cluster: Cluster, inventory: Path, alias: str) -> ReindexRun:
     cluster.worker("control"), cluster.worker("embed")
     cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.4)
-    run = orders.order_reindex(cluster.settings, orders.ReindexOrder.of({"files": [inventory], "alias": alias}))
+    run = orders.order_reindex(cluster.settings, ReindexOrder.of({"files": [inventory], "alias": alias}))
     return cluster.wait(run.id, lambda run: run.parts_done, "in the middle")
 
 
@@ -192,8 +194,8 @@ def test_a_cancelled_run_stops(cluster, inventory):
     cluster.wait_over(orders.order_reindex(cluster.settings, _order(inventory, "cancelled")).id)
 
 
-def _order(inventory: Path, alias: str) -> orders.ReindexOrder:
-    return orders.ReindexOrder.of({"files": [inventory], "alias": alias})
+def _order(inventory: Path, alias: str) -> ReindexOrder:
+    return ReindexOrder.of({"files": [inventory], "alias": alias})
 
 
 @pytest.mark.parametrize(("answer", "state"), [("n", "live"), ("y", "cancelled")])
@@ -233,7 +235,6 @@ def _read_until(terminal: int, text: str) -> str:
 
 
 def test_a_schedule_starts_runs_and_no_second_one(cluster, inventory, monkeypatch, tmp_path):
-    from keydistill.workers import schedules
 
     schedule = {"nightly": {"cron": "0 3 * * *", "task": "reindex", "kwargs": {"files": [str(inventory)]}}}
     settings = load_settings(
@@ -241,25 +242,24 @@ def test_a_schedule_starts_runs_and_no_second_one(cluster, inventory, monkeypatc
     )
 
     def start(task, kwargs, started_by):
-        return orders.order(settings, task, kwargs, started_by=started_by).id
+        return orders.order_by_name(settings, task, kwargs, started_by=started_by).id
 
     cluster.worker("embed").stop()
-    fired = schedules.fire(settings, cluster.store, "nightly", start)
+    fired = fire_schedule(settings, cluster.store, "nightly", start)
     assert cluster.store.load(fired.run).started_by == "schedule nightly"
-    second = schedules.fire(settings, cluster.store, "nightly", start)
+    second = fire_schedule(settings, cluster.store, "nightly", start)
     assert second.run == fired.run
     assert f"run {fired.run} is building" in second.said
     cluster.worker("control"), cluster.worker("embed")
     assert cluster.wait_over(fired.run).state == "live"
-    schedules.pause(settings, cluster.store, "nightly")
-    assert schedules.fire(settings, cluster.store, "nightly", start).said == "paused"
-    schedules.resume(settings, cluster.store, "nightly")
+    pause_schedule(settings, cluster.store, "nightly")
+    assert fire_schedule(settings, cluster.store, "nightly", start).said == "paused"
+    resume_schedule(settings, cluster.store, "nightly")
     with pytest.raises(SettingsError, match="there is no schedule 'daily'; in the settings there are: nightly"):
-        schedules.pause(settings, cluster.store, "daily")
+        pause_schedule(settings, cluster.store, "daily")
 
 
 def test_a_schedule_prunes_at_once(cluster, inventory):
-    from keydistill.workers import schedules
 
     schedule = {"weekly": {"cron": "0 6 * * 1", "task": "prune", "kwargs": {"keep": 0, "why": "weekly"}}}
     options = {**cluster.settings.model_dump(), "alias": "pruned", "grace_seconds": 0, "schedules": schedule}
@@ -271,9 +271,9 @@ def test_a_schedule_prunes_at_once(cluster, inventory):
     assert (first.state, second.state) == ("live", "live")
 
     def start(task, kwargs, started_by):
-        assert orders.order(settings, task, kwargs, started_by=started_by) is None
+        assert orders.order_by_name(settings, task, kwargs, started_by=started_by) is None
 
-    assert schedules.fire(settings, cluster.store, "weekly", start).run is None
+    assert fire_schedule(settings, cluster.store, "weekly", start).run is None
     assert first.collection not in cluster.engine.collections()
     assert cluster.engine.aliases()["pruned"] == second.collection
     (line,) = [change for change in cluster.store.history() if change.action == "prune"]

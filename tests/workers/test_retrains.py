@@ -10,10 +10,11 @@ import pytest
 from keydistill.distillation.registry import Registry
 from keydistill.distillation.retrain.retrain import STAGES
 from keydistill.errors import InputError, RunBusyError, SettingsError, TrainingError
+from keydistill.execution import RetrainOrder
 from keydistill.runs import RetrainRun
-from keydistill.workers import orders
 from tests.support.cluster import Cluster
 from tests.support.retrains import small_market
+from tests.workers import orders
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +22,9 @@ def market(tmp_path_factory) -> Path:
     return small_market(tmp_path_factory.mktemp("market") / "market")
 
 
-def order(market: Path, **values) -> orders.RetrainOrder:
+def order(market: Path, **values) -> RetrainOrder:
     small = {"judged_pairs": 150, "assistant_size": "bert-mini", "assistant_epochs": 0.2, "epochs": 0.05, "layers": 1}
-    return orders.RetrainOrder.of({"signals": market, "simulation": market, **small, **values})
+    return RetrainOrder.of({"signals": market, "simulation": market, **small, **values})
 
 
 def child_of(cluster: Cluster, run: RetrainRun) -> int:
