@@ -129,6 +129,18 @@ class ReindexSteps:
             swap=swap,
         )
 
+    @property
+    def steps(self) -> Mapping[State, Callable[[ReindexRun, Lease], tuple[State, Changes]]]:
+        """State to what is done in it, which gives the state that follows and what changes in the record."""
+        return {
+            "planned": self._begin,
+            "snapshot": self._take_snapshot,
+            "building": self._optimise,
+            "verifying": self._verify,
+            "gating": self._gate,
+            "ready": self._swap,
+        }
+
     def advance(self, run: ReindexRun, lease: Lease) -> ReindexRun:
         """Do what the run's state asks for and move it on. A run that is building must have all its parts.
 
@@ -137,16 +149,8 @@ class ReindexSteps:
             RunStateError: It was cancelled, or failed elsewhere.
             KeydistillError: The step failed; the record is as it was.
         """
-        steps: Mapping[State, Callable[[ReindexRun, Lease], tuple[State, Changes]]] = {
-            "planned": self._begin,
-            "snapshot": self._take_snapshot,
-            "building": self._optimise,
-            "verifying": self._verify,
-            "gating": self._gate,
-            "ready": self._swap,
-        }
         began = time.monotonic()
-        state, changes = steps[run.state](run, lease)
+        state, changes = self.steps[run.state](run, lease)
         seconds = time.monotonic() - began
         if state == "live":
             # The alias names it. Whoever changed the alias after us may have put that on record already.

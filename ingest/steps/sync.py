@@ -128,6 +128,15 @@ class SyncSteps:
         refusal = _refusal(run, counts, base)
         return SyncPlan(owner.collection, new.summary.rows, counts, None if refusal is None else str(refusal))
 
+    @property
+    def steps(self) -> Mapping[State, Callable[[SyncRun], tuple[State, dict[str, Any]]]]:
+        """State to what is done in it, which gives the state that follows and what changes in the record."""
+        return {
+            "planned": lambda run: ("snapshot", {}),
+            "snapshot": self._prepare,
+            "applying": self._apply,
+        }
+
     def advance(self, run: SyncRun, lease: Lease) -> SyncRun:
         """Do what the run's state asks for and move it on.
 
@@ -136,13 +145,8 @@ class SyncSteps:
             RunStateError: It was cancelled, or failed elsewhere.
             KeydistillError: The step failed; the record is as it was.
         """
-        steps: Mapping[State, Callable[[SyncRun], tuple[State, dict[str, Any]]]] = {
-            "planned": lambda run: ("snapshot", {}),
-            "snapshot": self._prepare,
-            "applying": self._apply,
-        }
         began = time.monotonic()
-        state, changes = steps[run.state](run)
+        state, changes = self.steps[run.state](run)
         seconds = time.monotonic() - began
 
         def moved(present: SyncRun, **more: Any) -> SyncRun:

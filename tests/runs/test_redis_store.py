@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from keydistill.errors import LeaseLostError, RedisUnavailableError, RunBusyError, RunError, RunNotFoundError
 from keydistill.files.disk import file_lock
+from keydistill.runs import AliasChange, Fired
 from keydistill.runs.redis_store import RedisRunStore
 from tests.runs.records import reindex_run
 from tests.support.redis_server import RedisServer
@@ -207,3 +208,50 @@ def test_a_reservation_beside_a_process_of_the_same_run(store):
         with pytest.raises(RunBusyError, match="run one holds 'retrain'"):
             store.reserve("retrain", "two", 60)
     assert store.holder("retrain") is None
+
+
+def test_marks_of_schedules(store: RedisRunStore) -> None:
+    marks = store.schedules
+    assert (marks.last("nightly"), marks.is_paused("nightly")) == (None, False)
+    marks.pause("nightly")
+    assert (marks.is_paused("nightly"), marks.is_paused("weekly")) == (True, False)
+    marks.resume("nightly")
+    assert not marks.is_paused("nightly")
+    for fired in (Fired("2026-11-28T03:00:00+00:00", "one", None), Fired("2026-11-29T03:00:00+00:00", None, "paused")):
+        marks.note("nightly", fired)
+        assert marks.last("nightly") == fired
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"at": 3, "run": null, "said": null}', '{"at": "today"}'])
+def test_a_mark_that_cannot_be_read_stops_no_schedule(store: RedisRunStore, text: str) -> None:
+    store.call(lambda redis: redis.set("keydistill:schedule:nightly", text))
+    assert store.schedules.last("nightly") is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"run": "one"}', '{"run": "one", "owner": 3, "token": 1}'])
+def test_a_lease_that_cannot_be_read_is_one_line(store: RedisRunStore, text: str) -> None:
+    store.call(lambda redis: redis.set("keydistill:lease:retrain", text))
+    with pytest.raises(RedisUnavailableError, match="a lease in Redis cannot be read") as caught:
+        store.holder("retrain")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_line_of_the_log_that_cannot_be_read_is_one_line(store: RedisRunStore) -> None:
+    change = AliasChange.made("swap", "keyphrases", None, "keyphrases-1", run="one")
+    store.note(change)
+    assert store.history() == [change]
+    store.call(lambda redis: redis.rpush("keydistill:history", json.dumps({**change.as_dict(), "action": "dance"})))
+    with pytest.raises(RunError, match=r"a line of the audit log in Redis cannot be read \(action: Input should be"):
+        store.history()
+
+
+def test_messages_that_wait_are_counted(store: RedisRunStore) -> None:
+    assert store.messages_waiting("embed") == 0
+    store.call(lambda redis: redis.rpush("keydistill:celery:embed", "one", "two"))
+    assert (store.messages_waiting("embed"), store.messages_waiting("control")) == (2, 0)
+
+
+def test_a_redis_that_may_not_be_asked_what_it_evicts(store: RedisRunStore) -> None:
+    assert store.eviction_policy() == "noeviction"
+    store.call(lambda redis: redis.execute_command("ACL", "SETUSER", "default", "-config"))
+    assert store.eviction_policy() is None

@@ -1,5 +1,6 @@
 """What both stores of runs promise."""
 
+import json
 import multiprocessing
 import threading
 import time
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from keydistill.errors import RunBusyError, RunNotFoundError, RunStateError
-from keydistill.runs import RunStore, open_store
+from keydistill.errors import RunBusyError, RunError, RunNotFoundError, RunStateError, SettingsError
+from keydistill.runs import RunStore, open_shared_store, open_store
 from keydistill.runs.record import Run
 from keydistill.settings import Settings, load_settings
 from tests.runs.records import reindex_run, retrain_run
@@ -203,3 +204,26 @@ def test_a_file_that_is_no_record_hides_no_other(store, tmp_path):
     (tmp_path / "runs" / "broken").mkdir()
     (tmp_path / "runs" / "broken" / "run.json").write_text("{")
     assert store.all() == [run]
+
+
+@pytest.mark.parametrize("change", [{"state": "nonsense"}, {"state": "training"}, {"dimension": "three"}])
+def test_a_record_with_a_nonsensical_value_is_refused_in_one_line(
+    store: RunStore, tmp_path: Path, change: dict[str, str]
+) -> None:
+    run = store.add(reindex_run())
+    record = tmp_path / "runs" / "broken" / "run.json"
+    record.parent.mkdir()
+    record.write_text(json.dumps({**run.as_dict(), **change, "id": "broken"}))
+    assert store.all() == [run]
+    with pytest.raises(RunError) as caught:
+        store.load("broken")
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_lost_that_is_there(store: RunStore) -> None:
+    assert not store.is_lost(store.add(reindex_run()).id)
+
+
+def test_what_is_shared_needs_redis(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="redis_url is not set; workers and schedules share their runs in Redis"):
+        open_shared_store(load_settings(home=tmp_path))
