@@ -14,7 +14,7 @@ from tests.runs.records import NEW_RUNS, reindex_run, retrain_run, sync_run
 KINDS = sorted(MOVES)
 
 
-@given(st.sampled_from(KINDS), st.lists(st.sampled_from(sorted(MOVES["reindex"] | MOVES["retrain"])), max_size=12))
+@given(st.sampled_from(KINDS), st.lists(st.sampled_from(sorted({*MOVES["reindex"], *MOVES["retrain"]})), max_size=12))
 def test_no_run_ever_leaves_the_table_of_its_kind(kind: Kind, states: list[State]) -> None:
     run = NEW_RUNS[kind]()
     for state in states:

@@ -6,6 +6,8 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from tests.support.redis_server import RedisServer
 
 
 @pytest.fixture
-def server(tmp_path) -> Iterator[RedisServer]:
+def server(tmp_path: Path) -> Iterator[RedisServer]:
     with RedisServer(tmp_path / "redis") as running:
         yield running
 
@@ -30,11 +32,11 @@ def open_store(server: RedisServer, home: Path, lease_seconds: float = 1.0) -> R
 
 
 @pytest.fixture
-def store(server, tmp_path) -> RedisRunStore:
+def store(server: RedisServer, tmp_path: Path) -> RedisRunStore:
     return open_store(server, tmp_path / "home")
 
 
-def sleeper(url: str, home: Path, run_id: str, holding, tries, found) -> None:
+def sleeper(url: str, home: Path, run_id: str, holding: Event, tries: Event, found: "Queue[str]") -> None:
     store = RedisRunStore(SecretStr(url), home, lease_seconds=1)
     with store.lease("build:keyphrases", run_id) as lease:
         holding.set()
@@ -46,12 +48,16 @@ def sleeper(url: str, home: Path, run_id: str, holding, tries, found) -> None:
             found.put(str(error))
 
 
-def test_a_process_that_slept_through_its_lease_changes_nothing(store, server, tmp_path):
+def test_a_process_that_slept_through_its_lease_changes_nothing(
+    store: RedisRunStore, server: RedisServer, tmp_path: Path
+) -> None:
     run = store.add(reindex_run())
     context = multiprocessing.get_context("spawn")
-    holding, tries, found = context.Event(), context.Event(), context.Queue()
+    holding, tries = context.Event(), context.Event()
+    found: Queue[str] = context.Queue()
     process = context.Process(target=sleeper, args=(server.url, tmp_path, run.id, holding, tries, found))
     process.start()
+    assert process.pid is not None
     assert holding.wait(30)
     os.kill(process.pid, signal.SIGSTOP)
     deadline = time.monotonic() + 20
@@ -67,13 +73,13 @@ def test_a_process_that_slept_through_its_lease_changes_nothing(store, server, t
     process.join()
 
 
-def test_a_lease_is_renewed_as_long_as_it_is_held(store):
+def test_a_lease_is_renewed_as_long_as_it_is_held(store: RedisRunStore) -> None:
     with store.lease("retrain", "one") as lease:
         time.sleep(2.5)
         lease.check()
 
 
-def test_a_lease_that_is_left_to_its_run(store, server, tmp_path):
+def test_a_lease_that_is_left_to_its_run(store: RedisRunStore, server: RedisServer, tmp_path: Path) -> None:
     another = open_store(server, tmp_path)
     store.acquire("retrain", "one").leave_to_run(60)
     assert (store.holder("retrain"), store.owner("retrain")) == ("one", None)
@@ -87,7 +93,7 @@ def test_a_lease_that_is_left_to_its_run(store, server, tmp_path):
     assert store.holder("retrain") is None
 
 
-def test_a_reservation_is_given_up_and_nothing_else_is(store):
+def test_a_reservation_is_given_up_and_nothing_else_is(store: RedisRunStore) -> None:
     store.reserve("retrain", "one", 60)
     store.give_up("retrain", "two")
     assert store.holder("retrain") == "one"
@@ -98,7 +104,7 @@ def test_a_reservation_is_given_up_and_nothing_else_is(store):
         lease.check()
 
 
-def test_a_reservation_ends(store):
+def test_a_reservation_ends(store: RedisRunStore) -> None:
     store.reserve("retrain", "one", 0.3)
     with pytest.raises(RunBusyError, match="run one holds 'retrain'"):
         store.reserve("retrain", "two", 1)
@@ -107,7 +113,7 @@ def test_a_reservation_ends(store):
     assert store.holder("retrain") == "two"
 
 
-def test_an_emptied_redis(store, server):
+def test_an_emptied_redis(store: RedisRunStore, server: RedisServer) -> None:
     run = store.add(reindex_run())
     store.update(run.id, lambda now: now.moved("snapshot"))
     server.flush()
@@ -122,7 +128,7 @@ def test_an_emptied_redis(store, server):
     assert store.update(run.id, lambda now: now.moved("building")).state == "building"
 
 
-def test_a_restart_loses_nothing_and_no_lease(server, tmp_path):
+def test_a_restart_loses_nothing_and_no_lease(server: RedisServer, tmp_path: Path) -> None:
     store = open_store(server, tmp_path / "home", lease_seconds=10)
     run = store.add(reindex_run())
     with store.lease("retrain", "one") as lease:
@@ -132,7 +138,7 @@ def test_a_restart_loses_nothing_and_no_lease(server, tmp_path):
         assert store.load(run.id) == run
 
 
-def test_a_server_that_is_gone_is_one_line_without_the_password(tmp_path):
+def test_a_server_that_is_gone_is_one_line_without_the_password(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "redis", password="hush-hush") as server:
         store = open_store(server, tmp_path)
         store.check_format()
@@ -150,7 +156,7 @@ def test_a_server_that_is_gone_is_one_line_without_the_password(tmp_path):
         RedisRunStore(SecretStr("nonsense://x"), tmp_path)
 
 
-def test_another_format_is_refused(store, server):
+def test_another_format_is_refused(store: RedisRunStore, server: RedisServer) -> None:
     store.check_format()
     store.check_format()
     store.call(lambda redis: redis.set("keydistill:format", 99))
@@ -158,14 +164,16 @@ def test_another_format_is_refused(store, server):
         store.check_format()
 
 
-def test_the_copy_is_what_was_recorded(store, tmp_path):
+def test_the_copy_is_what_was_recorded(store: RedisRunStore, tmp_path: Path) -> None:
     run = store.add(reindex_run())
     store.update(run.id, lambda now: now.moved("snapshot"))
     copy = json.loads((tmp_path / "home" / "runs" / run.id / "run.json").read_text())
     assert copy["state"] == "snapshot"
 
 
-def test_a_process_that_slept_brings_back_no_old_copy(store, server, tmp_path):
+def test_a_process_that_slept_brings_back_no_old_copy(
+    store: RedisRunStore, server: RedisServer, tmp_path: Path
+) -> None:
     run = store.add(reindex_run())
     other = open_store(server, tmp_path / "home")
     store.update(run.id, lambda now: now.moved("snapshot"))
@@ -174,14 +182,14 @@ def test_a_process_that_slept_brings_back_no_old_copy(store, server, tmp_path):
     assert json.loads((tmp_path / "home" / "runs" / run.id / "run.json").read_text())["state"] == "building"
 
 
-def test_nobody_waits_for_a_process_that_is_stopped_while_it_copies(store, tmp_path):
+def test_nobody_waits_for_a_process_that_is_stopped_while_it_copies(store: RedisRunStore, tmp_path: Path) -> None:
     run = store.add(reindex_run())
     with file_lock(tmp_path / "home" / "runs" / run.id / ".lock"):
         assert store.update(run.id, lambda now: now.moved("snapshot")).state == "snapshot"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", json.dumps({"kind": "dance", "id": "x"})])
-def test_a_record_that_cannot_be_read_hides_no_other(store, text):
+def test_a_record_that_cannot_be_read_hides_no_other(store: RedisRunStore, text: str) -> None:
     run = store.add(reindex_run())
     store.call(lambda redis: (redis.set("keydistill:run:x", text), redis.sadd("keydistill:runs", "x")))
     assert store.all() == [run]
@@ -190,18 +198,18 @@ def test_a_record_that_cannot_be_read_hides_no_other(store, text):
 
 
 @pytest.mark.parametrize("url", ["redis://:hush/hush@127.0.0.1:6379/0", "redis://:hush@127.0.0.1:port/0"])
-def test_an_address_that_is_none_tells_nothing_of_its_password(url, tmp_path):
+def test_an_address_that_is_none_tells_nothing_of_its_password(url: str, tmp_path: Path) -> None:
     with pytest.raises(RedisUnavailableError, match="is no address of a Redis") as caught:
         RedisRunStore(SecretStr(url), tmp_path)
     assert "hush" not in str(caught.value)
 
 
-def test_a_host_name_that_cannot_be_one(tmp_path):
+def test_a_host_name_that_cannot_be_one(tmp_path: Path) -> None:
     with pytest.raises(RedisUnavailableError, match="cannot be used"):
         RedisRunStore(SecretStr(f"redis://{'a' * 70}.example:6379/0"), tmp_path).all()
 
 
-def test_a_reservation_beside_a_process_of_the_same_run(store):
+def test_a_reservation_beside_a_process_of_the_same_run(store: RedisRunStore) -> None:
     with store.lease("retrain", "one") as lease:
         store.reserve("retrain", "one", 60)
         assert store.owner("retrain") == lease.owner
@@ -253,5 +261,5 @@ def test_messages_that_wait_are_counted(store: RedisRunStore) -> None:
 
 def test_a_redis_that_may_not_be_asked_what_it_evicts(store: RedisRunStore) -> None:
     assert store.eviction_policy() == "noeviction"
-    store.call(lambda redis: redis.execute_command("ACL", "SETUSER", "default", "-config"))
+    store.call(lambda redis: redis.acl_setuser("default", commands=["-config"]))
     assert store.eviction_policy() is None
