@@ -21,11 +21,11 @@ def list_schedules(ctx: click.Context, as_json: bool) -> None:
 
     settings = settings_of(ctx)
     store = open_shared_store(settings)
-    found = []
+    rows = []
     for name, planned in settings.schedules.items():
         fired = store.schedules.last(name)
         (following,) = next_times(settings, name, 1)
-        found.append(
+        rows.append(
             {
                 "schedule": name,
                 "task": planned.task,
@@ -38,8 +38,8 @@ def list_schedules(ctx: click.Context, as_json: bool) -> None:
             }
         )
     if as_json:
-        print_json(found)
-    elif not found:
+        print_json(rows)
+    elif not rows:
         click.echo("no schedules; docs/schedules.md says how to make one")
     else:
         print_table(
@@ -49,7 +49,7 @@ def list_schedules(ctx: click.Context, as_json: bool) -> None:
                     *(row["schedule"], row["task"], row["cron"], row["next"] or "paused"),
                     *(row["fired"] or "never", row["run"] or "-", row["said"] or "-"),
                 )
-                for row in found
+                for row in rows
             ],
         )
 

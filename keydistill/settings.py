@@ -261,6 +261,18 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
 
 
+def schedule_of(settings: Settings, name: str) -> Schedule:
+    """A schedule by its name.
+
+    Raises:
+        SettingsError: There is no such schedule.
+    """
+    if name not in settings.schedules:
+        known = ", ".join(settings.schedules) or "none"
+        raise SettingsError(f"there is no schedule {name!r}; in the settings there are: {known}")
+    return settings.schedules[name]
+
+
 def _config_file() -> Path | None:
     named = os.environ.get("KEYDISTILL_CONFIG")
     if named:

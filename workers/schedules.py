@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo
 
 from celery.schedules import crontab
 
-from keydistill.execution import schedule_of
-from keydistill.settings import Settings
+from keydistill.settings import Settings, schedule_of
 
 _WATCHDOG = "watchdog"
 

@@ -18,7 +18,7 @@ from keydistill.execution.queues import STAGE_QUEUES, STATE_QUEUES, Send, messag
 from keydistill.execution.reindex import Reindexer
 from keydistill.execution.retrain import Retrainer, new_retrain
 from keydistill.execution.retrain_order import RetrainOrder
-from keydistill.execution.schedules import fire_schedule, pause_schedule, resume_schedule, schedule_of
+from keydistill.execution.schedules import fire_schedule, pause_schedule, resume_schedule
 from keydistill.execution.sources import shared_sources
 from keydistill.execution.sync import Syncer
 from keydistill.execution.transient import MOST_RETRIES, TRANSIENT, pause_seconds
@@ -57,7 +57,6 @@ __all__ = [
     "queue_of",
     "resume_by_workers",
     "resume_schedule",
-    "schedule_of",
     "shared_sources",
     "watch",
     "worker_process",

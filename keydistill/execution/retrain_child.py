@@ -9,6 +9,7 @@ import logging
 import signal
 import sys
 
+from keydistill.distillation.retrain import STAGES
 from keydistill.errors import KeydistillError
 from keydistill.execution.leases import reserve_seconds
 from keydistill.execution.queues import STAGE_QUEUES
@@ -48,7 +49,7 @@ def _do_stages(run_id: str, queue: str) -> None:
     run = retrain_of(store.load(run_id))
     lease = store.acquire(run.lease_name, run.id)
     try:
-        stages = [stage for stage, its_queue in STAGE_QUEUES.items() if its_queue == queue]
+        stages = [stage for stage in STAGES if STAGE_QUEUES[stage] == queue]
         Retrainer(settings, store, NoProgress(), _log.warning).do_stages(run, lease, stages)
     finally:
         # Of a lease that is lost both do nothing.

@@ -8,23 +8,11 @@ only where the times change, and a pause survives it: RedBeat writes its own ent
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keydistill.errors import RunBusyError, SettingsError
+from keydistill.errors import RunBusyError
 from keydistill.runs import Fired, SharedRunStore, now
-from keydistill.settings import Schedule, Settings
+from keydistill.settings import Settings, schedule_of
 
 Start = Callable[[str, Mapping[str, Any], str], str | None]
-
-
-def schedule_of(settings: Settings, name: str) -> Schedule:
-    """A schedule by its name.
-
-    Raises:
-        SettingsError: There is no such schedule.
-    """
-    if name not in settings.schedules:
-        known = ", ".join(settings.schedules) or "none"
-        raise SettingsError(f"there is no schedule {name!r}; in the settings there are: {known}")
-    return settings.schedules[name]
 
 
 def pause_schedule(settings: Settings, store: SharedRunStore, name: str) -> None:
