@@ -210,12 +210,9 @@ class RedisRunStore:
 
     def history(self) -> list[AliasChange]:
         """See `RunStore.history`."""
-
-        def read(redis: Any) -> list[str]:
-            return list(redis.lrange(f"{PREFIX}history", 0, -1))
-
+        lines: Any = self.call(lambda redis: redis.lrange(f"{PREFIX}history", 0, -1))
         try:
-            return [AliasChange.parse(line) for line in self.call(read)]
+            return [AliasChange.parse(line) for line in lines]
         except ValueError as error:
             raise RunError(f"a line of the audit log in Redis cannot be read ({error}); {SAME_VERSION}") from None
 
@@ -246,12 +243,12 @@ class RedisRunStore:
 
     def renew(self, lease: RedisLease) -> bool:
         """Make a lease last `lease_seconds` from now; false where it is lost."""
-        keys, values = [lease.key], [lease.owner, _milliseconds(self.lease_seconds)]
+        keys, values = [lease.key], [lease.owner, int(self.lease_seconds * 1_000)]
         return bool(self.call(lambda _: self._renew_script(keys, values)))
 
     def release(self, lease: RedisLease, seconds: float) -> None:
         """Give a lease back, or leave it to its run for so long."""
-        keys, values = [lease.key], [lease.owner, _milliseconds(seconds)]
+        keys, values = [lease.key], [lease.owner, int(seconds * 1_000)]
         self.call(lambda _: self._release_script(keys, values))
 
     def check_format(self) -> None:
@@ -273,7 +270,7 @@ class RedisRunStore:
     def _try_to_acquire(self, name: str, run_id: str, owner: str, seconds: float) -> int | LeaseRecord:
         """The new token, or the record of who holds the lease."""
         keys = [lease_key(name), f"{PREFIX}token"]
-        answer: Any = self.call(lambda _: self._acquire_script(keys, [run_id, owner, _milliseconds(seconds)]))
+        answer: Any = self.call(lambda _: self._acquire_script(keys, [run_id, owner, int(seconds * 1_000)]))
         return LeaseRecord.parse(answer) if isinstance(answer, str) else int(answer)
 
     def _held(self, name: str) -> LeaseRecord | None:
@@ -299,7 +296,3 @@ class RedisRunStore:
 
 def _parts(run: Run) -> object:
     return getattr(run, "parts_done", None), getattr(run, "stages_done", None)
-
-
-def _milliseconds(seconds: float) -> str:
-    return str(int(seconds * 1_000))
