@@ -11,7 +11,7 @@ from keydistill.cli.output import bytes_text, print_json
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
     """Say what is live and what is going on."""
-    from keydistill.runs import OPEN_STATES, open_store
+    from keydistill.runs import open_store
     from keydistill.vectorstore import CollectionMetadata
 
     settings = settings_of(ctx)
@@ -19,8 +19,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
         target = engine.aliases().get(settings.alias)
         live = engine.info(target) if target else None
     said = None if live is None else CollectionMetadata.parse(live)
-    runs = open_store(settings).all()
-    unfinished = [run for run in runs if run.state in OPEN_STATES]
+    unfinished = [run for run in open_store(settings).all() if not run.is_over]
     if as_json:
         print_json(
             {

@@ -38,8 +38,10 @@ class Schedule(BaseModel):
     @field_validator("cron")
     @classmethod
     def _readable(cls, value: str) -> str:
-        from celery.schedules import ParseException, crontab
-
+        try:
+            from celery.schedules import ParseException, crontab
+        except ModuleNotFoundError:
+            return value  # the workers and the beat have it, and read the same settings
         try:
             crontab.from_string(value)
         except (ValueError, ParseException) as error:
@@ -258,6 +260,18 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Options, then environment, then the TOML file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+
+def schedule_of(settings: Settings, name: str) -> Schedule:
+    """A schedule by its name.
+
+    Raises:
+        SettingsError: There is no such schedule.
+    """
+    if name not in settings.schedules:
+        known = ", ".join(settings.schedules) or "none"
+        raise SettingsError(f"there is no schedule {name!r}; in the settings there are: {known}")
+    return settings.schedules[name]
 
 
 def _config_file() -> Path | None:

@@ -34,10 +34,10 @@ from keydistill.runs import (
     ReindexRun,
     RunStore,
     State,
+    change_record,
     new_run_id,
     now,
     present_user,
-    record,
     reindex_of,
 )
 from keydistill.settings import Settings
@@ -128,6 +128,18 @@ class ReindexSteps:
             swap=swap,
         )
 
+    @property
+    def steps(self) -> Mapping[State, Callable[[ReindexRun, Lease], tuple[State, Changes]]]:
+        """State to what is done in it, which gives the state that follows and what changes in the record."""
+        return {
+            "planned": self._begin,
+            "snapshot": self._take_snapshot,
+            "building": self._optimise,
+            "verifying": self._verify,
+            "gating": self._gate,
+            "ready": self._swap,
+        }
+
     def advance(self, run: ReindexRun, lease: Lease) -> ReindexRun:
         """Do what the run's state asks for and move it on. A run that is building must have all its parts.
 
@@ -136,23 +148,15 @@ class ReindexSteps:
             RunStateError: It was cancelled, or failed elsewhere.
             KeydistillError: The step failed; the record is as it was.
         """
-        steps: Mapping[State, Callable[[ReindexRun, Lease], tuple[State, Changes]]] = {
-            "planned": self._begin,
-            "snapshot": self._take_snapshot,
-            "building": self._optimise,
-            "verifying": self._verify,
-            "gating": self._gate,
-            "ready": self._swap,
-        }
         began = time.monotonic()
-        state, changes = steps[run.state](run, lease)
+        state, changes = self.steps[run.state](run, lease)
         seconds = time.monotonic() - began
         if state == "live":
             # The alias names it. Whoever changed the alias after us may have put that on record already.
             return reindex_of(
                 self._store.update(run.id, lambda now: went_live(reindex_of(now)).timed(run.state, seconds), lease)
             )
-        return record(self._store, run, lambda now: now.moved(state, **changes).timed(run.state, seconds), lease)
+        return change_record(self._store, run, lambda now: now.moved(state, **changes).timed(run.state, seconds), lease)
 
     def embed_parts(
         self,
@@ -187,7 +191,9 @@ class ReindexSteps:
             if not is_last:
                 return
             began, seconds = time.monotonic(), time.monotonic() - began
-            latest = record(self._store, run, lambda now: now.with_part(number).timed("embedding", seconds), lease)
+            latest = change_record(
+                self._store, run, lambda now: now.with_part(number).timed("embedding", seconds), lease
+            )
             if recorded is not None:
                 recorded(latest)
 
@@ -334,7 +340,7 @@ class ReindexSteps:
         gate_report = report.as_dict()
         if report.refused:
             # Not with the move, which a refusal does not make.
-            record(self._store, run, lambda now: now.changed(gate=gate_report), lease)
+            change_record(self._store, run, lambda now: now.changed(gate=gate_report), lease)
             raise GateRefusedError(report.refusal(run.id))
         return "ready", {"gate": gate_report}
 

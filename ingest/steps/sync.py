@@ -25,7 +25,18 @@ from keydistill.ingest.snapshot import (
     of_the_same_files,
 )
 from keydistill.progress import NO_PROGRESS, Progress
-from keydistill.runs import Executor, Lease, ReindexRun, RunStore, State, SyncRun, new_run_id, now, present_user, record
+from keydistill.runs import (
+    Executor,
+    Lease,
+    ReindexRun,
+    RunStore,
+    State,
+    SyncRun,
+    change_record,
+    new_run_id,
+    now,
+    present_user,
+)
 from keydistill.settings import Settings
 from keydistill.vectorstore import CollectionMetadata, Engine
 
@@ -117,6 +128,15 @@ class SyncSteps:
         refusal = _refusal(run, counts, base)
         return SyncPlan(owner.collection, new.summary.rows, counts, None if refusal is None else str(refusal))
 
+    @property
+    def steps(self) -> Mapping[State, Callable[[SyncRun], tuple[State, dict[str, Any]]]]:
+        """State to what is done in it, which gives the state that follows and what changes in the record."""
+        return {
+            "planned": lambda run: ("snapshot", {}),
+            "snapshot": self._prepare,
+            "applying": self._apply,
+        }
+
     def advance(self, run: SyncRun, lease: Lease) -> SyncRun:
         """Do what the run's state asks for and move it on.
 
@@ -125,24 +145,19 @@ class SyncSteps:
             RunStateError: It was cancelled, or failed elsewhere.
             KeydistillError: The step failed; the record is as it was.
         """
-        steps: Mapping[State, Callable[[SyncRun], tuple[State, dict[str, Any]]]] = {
-            "planned": lambda run: ("snapshot", {}),
-            "snapshot": self._prepare,
-            "applying": self._apply,
-        }
         began = time.monotonic()
-        state, changes = steps[run.state](run)
+        state, changes = self.steps[run.state](run)
         seconds = time.monotonic() - began
 
         def moved(present: SyncRun, **more: Any) -> SyncRun:
             return present.moved(state, **changes, **more).timed(run.state, seconds)
 
         if state != "applying":
-            return record(self._store, run, moved, lease)
+            return change_record(self._store, run, moved, lease)
         # Accepted: from now on no collection is put live that does not hold it.
         with alone(self._store, run.alias, run.id):
             number = last_number(self._store, run.alias) + 1
-            return record(self._store, run, partial(moved, journal=number), lease)
+            return change_record(self._store, run, partial(moved, journal=number), lease)
 
     def _prepare(self, run: SyncRun) -> tuple[State, dict[str, Any]]:
         """Make the snapshot that is to be accepted, unless nothing would change."""
