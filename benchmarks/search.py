@@ -31,7 +31,7 @@ from keydistill.ingest.gate.items import gate_items
 from keydistill.ingest.gate.measures import embedded
 from keydistill.ingest.snapshot import Snapshot
 from keydistill.ingest.tuning.queries import queries_by_shape
-from keydistill.ingest.tuning.trial import Trial
+from keydistill.ingest.tuning.shape_queries import ShapeQueries
 from keydistill.retrieval import NO_FILTER, Generation, Retriever, filter_shape, item_filter, read_items
 from keydistill.retrieval.tuned_search import params_for
 from keydistill.runs import open_store
@@ -101,20 +101,20 @@ def _shapes(engine: Engine, generation: Generation, folder: Path, settings: Sett
     found = {}
     for shape, asked in queries_by_shape(items).items():
         after = params_for(shape, K, generation.tuned, generation.params)
-        trial = Trial(engine, generation.collection, vectors, asked)
-        if not trial.groups:
+        shape_queries = ShapeQueries(engine, generation.collection, vectors, asked)
+        if not shape_queries.groups:
             continue
         times: dict[str, list[Any]] = {"before": [], "after": []}
         params = {"before": generation.params, "after": after}
         for repeat in range(_REPEATS):
             for name in ("before", "after") if repeat % 2 else ("after", "before"):
-                times[name].append(trial.milliseconds(params[name]))
+                times[name].append(shape_queries.milliseconds(params[name]))
         found[shape] = {
-            "passing": trial.passing(),
-            "queries": len(trial.groups),
+            "passing": shape_queries.passing(),
+            "queries": len(shape_queries.groups),
             "settings": _settings(after) if shape in generation.tuned else "not tuned",
             **{
-                name: {"recall@10": float(trial.shares(params[name])[0].mean())} | _latency(times[name])
+                name: {"recall@10": float(shape_queries.shares(params[name])[0].mean())} | _latency(times[name])
                 for name in times
             },
         }

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
-from keydistill.execution import Reindexer
+from keydistill.execution import Reindexer, ReindexOrder, order_reindex, resume_by_workers
 from keydistill.settings import load_settings
 from keydistill.vectorstore import Engine
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
-from keydistill.workers import orders
+from keydistill.workers import sender
 from tests.support.cluster import Cluster
 from tests.support.inventories import write_inventory
 from tests.support.tiny_models import make_tiny_student
@@ -73,7 +73,7 @@ def _rebuilds(cluster: Cluster, inventory: Path, expected: dict[str, Any], rebui
             run: Any = _ordered(cluster, inventory)
             while not (run := _ended(cluster, run.id)).is_over:
                 found["resumed_by_hand"] += 1
-                _again(lambda run_id=run.id: orders.resume(cluster.settings, run_id))
+                _again(lambda run_id=run.id: resume_by_workers(cluster.settings, run_id, sender(cluster.settings)))
             seconds.append(time.monotonic() - began)
             found["parts_redone"] += run.parts_redone
             with killer.paused():
@@ -166,8 +166,8 @@ class Killer(threading.Thread):
 
 
 def _ordered(cluster: Cluster, inventory: Path) -> Any:
-    order = orders.ReindexOrder.of({"files": [inventory]})
-    return _again(lambda: orders.order_reindex(cluster.settings, order))
+    order = ReindexOrder.of({"files": [inventory]})
+    return _again(lambda: order_reindex(cluster.settings, order, sender(cluster.settings)))
 
 
 def _again(call: Any) -> Any:

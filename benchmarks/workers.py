@@ -18,7 +18,8 @@ from typing import Any
 
 from benchmarks import report
 from keydistill.encoders import find_model
-from keydistill.workers import orders
+from keydistill.execution import ReindexOrder, order_reindex
+from keydistill.workers import sender
 from tests.support.cluster import Cluster, Member
 from tests.support.inventories import write_inventory
 
@@ -88,7 +89,7 @@ def _parts_done(member: Member) -> int:
 def _rate(cluster: Cluster, inventory: Path, rows: int) -> float:
     """Keyphrases per second of a run."""
     settings = cluster.settings.model_copy(update={"part_rows": max(1, rows // _PARTS)})
-    run = orders.order_reindex(settings, orders.ReindexOrder.of({"files": [inventory], "swap": False}))
+    run = order_reindex(settings, ReindexOrder.of({"files": [inventory], "swap": False}), sender(settings))
     cluster.wait(run.id, lambda run: run.state == "building", "building", 120)
     began = time.perf_counter()
     cluster.wait(run.id, lambda run: not run.missing_parts, "embedded", 600)

@@ -12,7 +12,6 @@ from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
     from keydistill.distillation.evaluation import Comparison, Evaluation, MatchCategory, RelevanceJudge
-    from keydistill.encoders import Student
     from keydistill.settings import Settings
 
 _FILE = click.Path(path_type=Path)
@@ -158,6 +157,7 @@ def _evaluations(sources: list[str], settings: "Settings", measurement: Measurem
     from keydistill.distillation.evaluation import SearchFilter, evaluate, sample_items
     from keydistill.distillation.registry import resolve_assistant, resolve_model
     from keydistill.distillation.signals import load_items, load_judgments, load_search_relevance
+    from keydistill.encoders import student_of
 
     # Before anything is read: a name that is wrong is found at once.
     folders = [resolve_model(settings, "student", source) for source in sources]
@@ -188,7 +188,7 @@ def _evaluations(sources: list[str], settings: "Settings", measurement: Measurem
         bars.start("load", None, "")
         evaluations.append(
             evaluate(
-                _student(settings, folder),
+                student_of(settings, folder),
                 items,
                 inventory,
                 judge=judge,
@@ -203,19 +203,6 @@ def _evaluations(sources: list[str], settings: "Settings", measurement: Measurem
             )
         )
     return evaluations
-
-
-def _student(settings: "Settings", folder: str) -> "Student":
-    """A student as the settings have it computed when it serves."""
-    from keydistill.encoders import Student
-
-    return Student.load(
-        folder,
-        dimension=settings.dimension,
-        threads=settings.threads,
-        runtime=settings.runtime,
-        cache=settings.runtime_cache,
-    )
 
 
 def _judge(settings: "Settings", measurement: Measurement, labels: Any, assistant: str | None) -> "RelevanceJudge":

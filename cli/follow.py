@@ -56,7 +56,7 @@ def follow(store: "RunStore", run: "_R", *, quiet: bool = False) -> "_R":
                     click.echo(f"{now.updated_at}  {now.id}  {what}", err=True)
             bars.advance(done - counted)
             counted = done
-            if now.is_over or now.state == "failed":
+            if now.is_at_rest:
                 bars.close()
                 return now  # type: ignore[return-value]
             time.sleep(_SECONDS_BETWEEN_LOOKS)

@@ -41,17 +41,7 @@ def check(
     from keydistill.ingest.inventory import check_inventory
 
     with progress_bars(quiet=as_json) as bars:
-        begun, done = False, 0
-
-        def progress(rows: int, total: int | None) -> None:
-            nonlocal begun, done
-            if not begun:
-                bars.start("inventory", total, "rows")
-                begun = True
-            bars.advance(rows - done)
-            done = rows
-
-        report = check_inventory(files, settings, categories=categories, progress=progress)
+        report = check_inventory(files, settings, categories=categories, progress=bars)
         bars.close()
     if as_json:
         print_json(report.as_dict())

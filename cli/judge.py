@@ -105,7 +105,7 @@ def judge(
             items=items,
             budget_pairs=budget_pairs,
             budget_tokens=budget_tokens,
-            progress=bars.advance,
+            progress=bars,
         )
         agreement = None if people is None else agreement_of_file(out, people)
         bars.close()
@@ -142,7 +142,7 @@ def _plan(
     judge = judge_of(settings, choice)
     bars.start("count", total_rows([*pairs]), "pairs")
     with _cache_of(settings, choice, cache, dry_run=True) as known:
-        plan = plan_judging(judge, pairs, cache=known, items=items, progress=bars.advance)
+        plan = plan_judging(judge, pairs, cache=known, items=items, progress=bars)
     bars.close()
     return plan, f"{judge.name}, prompt {judge.prompt_version}"
 

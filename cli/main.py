@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from keydistill.cli.extras import extra_of
 from keydistill.errors import KeydistillError
 
 # Command -> module of `cli` and what it does, in the order of use. Help needs no import of any of them.
@@ -92,6 +93,12 @@ def main() -> None:
             raise
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name)
+        if debug or extra is None:
+            raise
+        click.echo(f"error: this needs the extra {extra}: pip install 'keydistill[{extra}]'", err=True)
+        sys.exit(1)
     except OSError as error:
         if debug:
             raise

@@ -54,7 +54,7 @@ def recommend(
             limit=limit,
             match_category=match_category,
             min_search_volume=min_volume,
-            progress=progress.advance,
+            progress=progress,
         )
         progress.close()
     if as_json:

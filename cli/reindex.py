@@ -55,15 +55,15 @@ def reindex(
         ctx, student=student, dimension=dimension, max_reject_share=max_reject_share, executor=executor
     )
     if settings.executor == "celery" and not dry_run:
+        from keydistill.execution import ReindexOrder, order_reindex, resume_by_workers
         from keydistill.runs import reindex_of
-        from keydistill.workers import orders
+        from keydistill.workers import sender
 
+        send = sender(settings)
         ordered = (
-            orders.resume(settings, resume)
+            resume_by_workers(settings, resume, send)
             if resume
-            else orders.order_reindex(
-                settings, orders.ReindexOrder(files=inventory, categories=categories, swap=not no_swap)
-            )
+            else order_reindex(settings, ReindexOrder(files=inventory, categories=categories, swap=not no_swap), send)
         )
         ended = reindex_of(follow_order(ctx, settings, ordered, wait=wait, as_json=as_json))
         print_json(ended.as_dict()) if as_json else _print_run(ended)

@@ -74,7 +74,8 @@ def retrain(
     evaluate it against the present one. What is done is kept: with --resume, a retrain goes on where it stopped, as it
     was ordered.
     """
-    from keydistill.execution import Retrainer, RetrainOrder, retrain_of
+    from keydistill.execution import Retrainer, RetrainOrder
+    from keydistill.runs import retrain_of
 
     settings = settings_of(ctx, executor=executor)
     by_default = {name for name in options if ctx.get_parameter_source(name) == ParameterSource.DEFAULT}
@@ -83,9 +84,13 @@ def retrain(
         raise SettingsError("give SIGNALS to start a retrain, or --resume RUN alone to take one up as it was ordered")
     order = None if resume else RetrainOrder.of(given)
     if settings.executor == "celery" and not dry_run:
-        from keydistill.workers import orders
+        from keydistill.execution import order_retrain, resume_by_workers
+        from keydistill.workers import sender
 
-        ordered = orders.resume(settings, resume or "") if order is None else orders.order_retrain(settings, order)
+        send = sender(settings)
+        ordered = (
+            resume_by_workers(settings, resume or "", send) if order is None else order_retrain(settings, order, send)
+        )
         ended = retrain_of(follow_order(ctx, settings, ordered, wait=wait, as_json=as_json))
         print_json(ended.as_dict()) if as_json else _print_run(ended)
         ctx.exit(0 if ended.state in ("done", "planned", "training") else 1)

@@ -27,11 +27,11 @@ def list_runs(ctx: click.Context, as_json: bool) -> None:
     from keydistill.runs import open_store
 
     store = open_store(settings_of(ctx))
-    found = store.all()
+    listed = store.all()
     if as_json:
-        print_json([run.as_dict() for run in found])
+        print_json([run.as_dict() for run in listed])
         return
-    if not found:
+    if not listed:
         click.echo("no runs yet; start one with `keydistill reindex INVENTORY`")
         return
     print_table(
@@ -46,7 +46,7 @@ def list_runs(ctx: click.Context, as_json: bool) -> None:
                 f"{run.started_by or '-'}, {run.executor}",
                 run.updated_at,
             )
-            for run in found
+            for run in listed
         ],
         right=("done",),
     )
@@ -121,9 +121,7 @@ def cancel_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
 
 
 def _is_lost(store: "RunStore", run: "Run") -> bool:
-    from keydistill.runs import RedisRunStore
-
-    return isinstance(store, RedisRunStore) and not run.is_over and store.is_lost(run.id)
+    return not run.is_over and store.is_lost(run.id)
 
 
 def _progress_text(run: "Run") -> str | None:
@@ -163,7 +161,7 @@ def _reindex_lines(run: "ReindexRun") -> dict[str, str | None]:
         "student": f"{run.student_version} from {run.student}",
         "collection": f"{run.collection}, {bytes_text(run.report.get('disk_bytes'))}",
         "alias": f"{run.alias}, which named {run.previous_target or 'nothing'}" + ("" if run.swap else "; no swap"),
-        "verified": ", ".join(f"{what} {found}" for what, found in run.report.items() if what != "disk_bytes"),
+        "verified": ", ".join(f"{what} {value}" for what, value in run.report.items() if what != "disk_bytes"),
         "gate": f"{run.gate['verdict']}; see keydistill gate {run.id}" if run.gate else None,
         "forced": run.forced,
     }
@@ -183,9 +181,9 @@ def _sync_lines(run: "SyncRun") -> dict[str, str | None]:
 
 
 def _retrain_lines(run: "Run") -> dict[str, str | None]:
-    from keydistill.runs import RetrainRun
+    from keydistill.runs import retrain_of
 
-    assert isinstance(run, RetrainRun)
+    run = retrain_of(run)
     return {
         "signals": str(run.order["signals"]),
         "stages": ", ".join(run.stages_done) or "none is done",

@@ -1,15 +1,9 @@
 """`keydistill schedule`: runs that start by themselves."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import print_json, print_table
-
-if TYPE_CHECKING:
-    from keydistill.runs import RedisRunStore
-    from keydistill.settings import Settings
 
 
 @click.group()
@@ -22,21 +16,22 @@ def schedule() -> None:
 @click.pass_context
 def list_schedules(ctx: click.Context, as_json: bool) -> None:
     """List all schedules: when each fires next, and what it did last."""
-    from keydistill.workers import schedules
+    from keydistill.runs import open_shared_store
+    from keydistill.workers import next_times
 
     settings = settings_of(ctx)
-    store = _store(settings)
+    store = open_shared_store(settings)
     rows = []
     for name, planned in settings.schedules.items():
-        fired = schedules.last_fired(store, name)
-        (following,) = schedules.next_times(settings, name, 1)
+        fired = store.schedules.last(name)
+        (following,) = next_times(settings, name, 1)
         rows.append(
             {
                 "schedule": name,
                 "task": planned.task,
                 "cron": planned.cron,
-                "next": None if schedules.is_paused(store, name) else following.isoformat(timespec="minutes"),
-                "paused": schedules.is_paused(store, name),
+                "next": None if store.schedules.is_paused(name) else following.isoformat(timespec="minutes"),
+                "paused": store.schedules.is_paused(name),
                 "fired": fired and fired.at,
                 "run": fired and fired.run,
                 "said": fired and fired.said,
@@ -80,10 +75,11 @@ def next_fires(ctx: click.Context, count: int, as_json: bool) -> None:
 @click.pass_context
 def pause_schedule(ctx: click.Context, name: str) -> None:
     """Keep the schedule NAME from starting runs until it is resumed. A run under way is not touched."""
-    from keydistill.workers import schedules
+    from keydistill.execution import pause_schedule
+    from keydistill.runs import open_shared_store
 
     settings = settings_of(ctx)
-    schedules.pause(settings, _store(settings), name)
+    pause_schedule(settings, open_shared_store(settings), name)
     click.echo(f"schedule {name} is paused; `keydistill schedule resume {name}` lets it start runs again")
 
 
@@ -92,19 +88,11 @@ def pause_schedule(ctx: click.Context, name: str) -> None:
 @click.pass_context
 def resume_schedule(ctx: click.Context, name: str) -> None:
     """Let the schedule NAME start runs again, from its next time on."""
-    from keydistill.workers import schedules
+    from keydistill.execution import resume_schedule
+    from keydistill.runs import open_shared_store
+    from keydistill.workers import next_times
 
     settings = settings_of(ctx)
-    schedules.resume(settings, _store(settings), name)
-    (following,) = schedules.next_times(settings, name, 1)
+    resume_schedule(settings, open_shared_store(settings), name)
+    (following,) = next_times(settings, name, 1)
     click.echo(f"schedule {name} fires next at {following.isoformat(timespec='minutes')}")
-
-
-def _store(settings: "Settings") -> "RedisRunStore":
-    from keydistill.errors import SettingsError
-    from keydistill.runs import RedisRunStore, open_store
-
-    store = open_store(settings)
-    if not isinstance(store, RedisRunStore):
-        raise SettingsError("schedules need workers and Redis; set KEYDISTILL_REDIS_URL=redis://HOST:6379/0")
-    return store

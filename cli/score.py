@@ -59,7 +59,7 @@ def score(
             return
         bars.start("score", total_rows(list(pairs)), "pairs")
         try:
-            summary = score_pairs(assistant, pairs, out, items=items, progress=bars.advance)
+            summary = score_pairs(assistant, pairs, out, items=items, progress=bars)
         except KeyboardInterrupt:
             bars.close()
             click.echo("interrupted; whole chunks are kept, and the same command goes on from there", err=True)

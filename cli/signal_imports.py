@@ -183,7 +183,7 @@ def _target(common: dict[str, Any]) -> "Iterator[tuple[ImportTarget, Callable[[I
             dry_run=common["dry_run"],
             max_reject_share=settings.max_reject_share,
             max_keyphrase_chars=settings.max_keyphrase_chars,
-            progress=bars.advance,
+            progress=bars,
         )
         yield target, show
 

@@ -69,23 +69,13 @@ def check(
 
     files = SignalFiles(items, clicks, search_relevance, judgments)
     with progress_bars(quiet=as_json) as bars:
-        current, done = "", 0
-
-        def progress(table: str, rows: int, total: int | None) -> None:
-            nonlocal current, done
-            if table != current:
-                bars.start(table.replace("_", " "), total, "rows")
-                current, done = table, 0
-            bars.advance(rows - done)
-            done = rows
-
         report = check_signals(
             files if folder is None else SignalFiles.of_folder(folder),
             max_reject_share=settings.max_reject_share,
             max_keyphrase_chars=settings.max_keyphrase_chars,
             relevant_grade=relevant_grade,
             search_threshold=search_threshold,
-            progress=progress,
+            progress=bars,
         )
         bars.close()
     if as_json:

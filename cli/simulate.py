@@ -60,7 +60,7 @@ def simulate(out: Path, force: bool = False, as_json: bool = False, **knobs: Any
 
     settings = MarketplaceSettings(**knobs)
     with progress_bars(quiet=as_json) as bars:
-        summary = write_marketplace(out, settings, lambda stage: bars.start(stage, None, ""), force=force)
+        summary = write_marketplace(out, settings, bars, force=force)
         bars.close()
     if as_json:
         print_json({"out": str(out), **summary.as_json()})

@@ -11,14 +11,15 @@ from keydistill.cli.output import bytes_text, print_json
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
     """Say what is live and what is going on."""
-    from keydistill.runs import OPEN_STATES, open_store
+    from keydistill.runs import open_store
+    from keydistill.vectorstore import CollectionMetadata
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine:
         target = engine.aliases().get(settings.alias)
         live = engine.info(target) if target else None
-    runs = open_store(settings).all()
-    unfinished = [run for run in runs if run.state in OPEN_STATES]
+    said = None if live is None else CollectionMetadata.parse(live)
+    unfinished = [run for run in open_store(settings).all() if not run.is_over]
     if as_json:
         print_json(
             {
@@ -26,19 +27,19 @@ def status(ctx: click.Context, as_json: bool) -> None:
                 "alias": settings.alias,
                 "collection": live and live.name,
                 "points": live and live.points,
-                "student_version": live and live.metadata.get("student_version"),
+                "student_version": said and said.student_version,
                 "unfinished_runs": [run.id for run in unfinished],
             }
         )
         return
     where = settings.home if settings.engine == "embedded" else settings.qdrant_url
     click.echo(f"engine         {settings.engine}, {where}")
-    if live is None:
+    if live is None or said is None:
         click.echo(f"alias          {settings.alias} names nothing yet; start with `keydistill reindex INVENTORY`")
     else:
         click.echo(f"alias          {settings.alias} -> {live.name}")
         click.echo(f"points         {live.points:,}, {bytes_text(live.disk_bytes)}")
-        click.echo(f"student        {live.metadata.get('student_version', '-')}")
-        click.echo(f"built          {live.metadata.get('created_at', '-')} by run {live.metadata.get('run', '-')}")
+        click.echo(f"student        {said.student_version or '-'}")
+        click.echo(f"built          {said.created_at or '-'} by run {said.run or '-'}")
     for run in unfinished:
         click.echo(f"unfinished     {run.id}: {run.kind}, {run.state} {run.error or ''}".rstrip())

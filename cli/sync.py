@@ -51,13 +51,15 @@ def sync(
         ctx, max_reject_share=max_reject_share, max_removed_share=max_removed_share, executor=executor
     )
     if settings.executor == "celery" and not dry_run:
+        from keydistill.execution import SyncOrder, order_sync, resume_by_workers
         from keydistill.runs import sync_of
-        from keydistill.workers import orders
+        from keydistill.workers import sender
 
+        send = sender(settings)
         ordered = (
-            orders.resume(settings, resume)
+            resume_by_workers(settings, resume, send)
             if resume
-            else orders.order_sync(settings, orders.SyncOrder(files=inventory, categories=categories))
+            else order_sync(settings, SyncOrder(files=inventory, categories=categories), send)
         )
         ended = sync_of(follow_order(ctx, settings, ordered, wait=wait, as_json=as_json))
         print_json(ended.as_dict()) if as_json else _print_run(ended)

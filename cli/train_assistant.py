@@ -124,8 +124,7 @@ def assistant(
                 recipe,
                 warm_up=warm_up_pairs,
                 threads=settings.threads,
-                progress=bars.advance,
-                on_start=lambda stage, steps: bars.start(stage, steps, "steps"),
+                progress=bars,
             )
         except KeyboardInterrupt:
             bars.close()

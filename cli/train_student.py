@@ -122,8 +122,7 @@ def student(
                 folder,
                 recipe,
                 threads=settings.threads,
-                progress=bars.advance,
-                on_start=lambda training, steps: bars.start(training, steps, "steps"),
+                progress=bars,
             )
         except KeyboardInterrupt:
             bars.close()

@@ -9,9 +9,10 @@ from keydistill.encoders.exact_search import nearest
 from keydistill.encoders.int8_grid import INT8_SCALES, ScaledInput, rounded, scale_name
 from keydistill.encoders.item_text import ItemText, item_text_of, read_model_file, write_model_file
 from keydistill.encoders.models import content_digest, find_model
-from keydistill.encoders.student import Progress, Student, Vectors
+from keydistill.encoders.student import Student, Vectors
 from keydistill.encoders.student_files import StudentFiles, student_version
 from keydistill.encoders.student_layout import ITEM_ROUTE, KEYPHRASE_ROUTE
+from keydistill.encoders.student_settings import student_of
 from keydistill.encoders.tokens import token_batches
 
 __all__ = [
@@ -21,7 +22,6 @@ __all__ = [
     "Assistant",
     "Calibration",
     "ItemText",
-    "Progress",
     "ScaledInput",
     "Scores",
     "Student",
@@ -36,6 +36,7 @@ __all__ = [
     "read_model_file",
     "rounded",
     "scale_name",
+    "student_of",
     "student_version",
     "token_batches",
     "write_model_file",

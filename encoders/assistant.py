@@ -15,8 +15,8 @@ from keydistill.encoders.batching import equal_length_batches
 from keydistill.encoders.item_text import ItemText, item_text_of, read_model_file
 from keydistill.encoders.models import content_digest, find_model
 from keydistill.encoders.pair_tokens import PairTokenizer
-from keydistill.encoders.student import Progress
 from keydistill.errors import AssistantError
+from keydistill.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     # Importing these costs seconds; `Assistant.load` does it, and nobody else needs to.
@@ -146,7 +146,7 @@ class Assistant:
         titles: Sequence[str],
         keyphrases: Sequence[str],
         categories: Sequence[str | None] | None = None,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> Scores:
         """How likely each pair is relevant, as the judge whom the assistant learned from would say.
 
@@ -154,7 +154,7 @@ class Assistant:
             titles: n titles of items.
             keyphrases: n keyphrases; the i-th belongs to the i-th title.
             categories: The category of each item as a path ("A > B > C"), or None.
-            progress: Called with the number of pairs done after each batch.
+            progress: Advanced by the number of pairs done after each batch.
 
         Returns:
             Calibrated probabilities, shape (n,).
@@ -166,7 +166,7 @@ class Assistant:
         titles: Sequence[str],
         keyphrases: Sequence[str],
         categories: Sequence[str | None] | None = None,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> Scores:
         """What the model says before it is calibrated, shape (n,); arguments as in `score`."""
         import torch
@@ -183,8 +183,7 @@ class Assistant:
                 if self._segments:
                     features["token_type_ids"] = _stacked([pairs[place].types for place in batch], device)
                 logits[batch] = self._model(features)["scores"].reshape(-1).float().cpu().numpy()
-                if progress is not None:
-                    progress(len(batch))
+                progress.advance(len(batch))
         return logits
 
 

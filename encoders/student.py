@@ -18,9 +18,9 @@ from keydistill.encoders.static_side import StaticSide
 from keydistill.encoders.student_files import StudentFiles
 from keydistill.encoders.text_tokens import TextTokens
 from keydistill.encoders.tokens import token_batches
+from keydistill.progress import NO_PROGRESS, Progress
 
 Vectors = NDArray[np.float32]
-Progress = Callable[[int], None]
 # From distinct texts to vectors, some at a time, with their places among the texts.
 _Reader = Callable[[Sequence[str]], Iterable[tuple[NDArray[np.intp] | slice, Vectors]]]
 
@@ -103,12 +103,12 @@ class Student:
         """Tokens per text, special ones included, as its transformer sees it (cut at its longest input); shape (n,)."""
         return self._tokens.counts(texts)
 
-    def embed_keyphrases(self, keyphrases: Sequence[str], progress: Progress | None = None) -> Vectors:
+    def embed_keyphrases(self, keyphrases: Sequence[str], progress: Progress = NO_PROGRESS) -> Vectors:
         """Embed buyer queries.
 
         Args:
             keyphrases: n texts.
-            progress: Called with the number of texts done after each batch.
+            progress: Advanced by the number of texts done after each batch.
 
         Returns:
             L2-normalised vectors, shape (n, dimension).
@@ -120,7 +120,7 @@ class Student:
         self,
         titles: Sequence[str],
         categories: Sequence[str | None] | None = None,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> Vectors:
         """Embed items.
 
@@ -128,7 +128,7 @@ class Student:
             titles: n titles.
             categories: The category of each as a path ("A > B > C"), or None; the student's template says what becomes
                 of it.
-            progress: Called with the number of items done after each batch.
+            progress: Advanced by the number of items done after each batch.
 
         Returns:
             L2-normalised vectors, shape (n, dimension).
@@ -148,7 +148,7 @@ class Student:
     def _read(self, texts: Sequence[str]) -> Iterable[tuple[NDArray[np.intp], Vectors]]:
         return self._runtime.run(token_batches(texts, self._tokens, self._runtime.batch_tokens))
 
-    def _embed(self, texts: Sequence[str], read: _Reader, progress: Progress | None) -> Vectors:
+    def _embed(self, texts: Sequence[str], read: _Reader, progress: Progress) -> Vectors:
         places: dict[str, int] = {}
         place_of = np.fromiter(
             (places.setdefault(text, len(places)) for text in texts), dtype=np.intp, count=len(texts)
@@ -160,6 +160,5 @@ class Student:
             # The cut vectors need it, a model without a normalising module, and what a table gave. Here, and not once
             # for all of them: a batch is still in the cache.
             vectors[batch] = cut / np.linalg.norm(cut, axis=1, keepdims=True).clip(min=1e-12)
-            if progress is not None:
-                progress(int(times[batch].sum()))
+            progress.advance(int(times[batch].sum()))
         return vectors if len(places) == len(texts) else vectors[place_of]

@@ -35,6 +35,13 @@ A message says what was found, what was expected and what to do next. The comman
 exits with `exit_code`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class KeydistillError(Exception):
     """Root of all errors that are raised on purpose; anything else is a defect."""
@@ -158,3 +165,10 @@ class VerificationError(RunError):
 
 class GateRefusedError(RunError):
     """The built collection is whole, and worse than the live one by the gate's measure; nothing live was touched."""
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem of a value that is not as it should be, in one line: where it is, what it is, and why not."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place} is {first['input']!r}: {first['msg']}" if first["type"] != "missing" else f"{place} is missing"

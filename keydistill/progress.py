@@ -1,11 +1,10 @@
-"""How long work tells how far it is. Libraries report; whoever calls them decides what a person sees."""
+"""Progress of long work, told in one way everywhere. Libraries report; their caller decides what a person sees."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told about each step of a run."""
+    """A listener to long work, which is told of each step and of what is done of it."""
 
     def start(self, step: str, total: int | None, unit: str) -> None:
         """A step begins; `total` is None where nobody knows it."""
@@ -15,7 +14,7 @@ class Progress(Protocol):
 
 
 class NoProgress:
-    """Tells nobody."""
+    """A listener that shows nothing."""
 
     def start(self, step: str, total: int | None, unit: str) -> None:
         """See `Progress.start`."""
@@ -24,14 +23,21 @@ class NoProgress:
         """See `Progress.advance`."""
 
 
-def counted_rows(progress: Progress) -> Callable[[int, int | None], None]:
-    """Begin the step "snapshot"; what is returned is told how many rows were read so far, and of how many."""
-    progress.start("snapshot", None, "rows")
-    done = 0
+# The default of everything that reports.
+NO_PROGRESS = NoProgress()
 
-    def advance(rows: int, _: int | None) -> None:
-        nonlocal done
-        progress.advance(rows - done)
-        done = rows
 
-    return advance
+class NamedProgress:
+    """Progress of a part of the work, whose name stands before the names of its steps."""
+
+    def __init__(self, name: str, progress: Progress) -> None:
+        self._name = name
+        self._progress = progress
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        """See `Progress.start`."""
+        self._progress.start(f"{self._name} {step}", total, unit)
+
+    def advance(self, count: int) -> None:
+        """See `Progress.advance`."""
+        self._progress.advance(count)

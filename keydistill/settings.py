@@ -38,8 +38,10 @@ class Schedule(BaseModel):
     @field_validator("cron")
     @classmethod
     def _readable(cls, value: str) -> str:
-        from celery.schedules import ParseException, crontab
-
+        try:
+            from celery.schedules import ParseException, crontab
+        except ModuleNotFoundError:
+            return value  # the workers and the beat have it, and read the same settings
         try:
             crontab.from_string(value)
         except (ValueError, ParseException) as error:
@@ -80,10 +82,11 @@ class Settings(BaseSettings):
     )
 
     runtime: Literal[
-        "auto", "torch", "torch-fp16", "openvino-fp32", "openvino-bf16", "openvino-int8", "native-int8"
+        "auto", "torch", "torch-fp16", "openvino-fp32", "openvino-bf16", "openvino-int8", "native-int8", "numpy"
     ] = Field(
         default="torch",
-        description="what computes vectors of builds and queries; auto: torch on a GPU, otherwise what is fastest here",
+        description="what computes vectors of builds and queries; torch: numpy where that is not installed; "
+        "auto: torch on a GPU, otherwise what is fastest here",
     )
 
     judge_url: str | None = Field(
@@ -257,6 +260,18 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Options, then environment, then the TOML file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+
+def schedule_of(settings: Settings, name: str) -> Schedule:
+    """A schedule by its name.
+
+    Raises:
+        SettingsError: There is no such schedule.
+    """
+    if name not in settings.schedules:
+        known = ", ".join(settings.schedules) or "none"
+        raise SettingsError(f"there is no schedule {name!r}; in the settings there are: {known}")
+    return settings.schedules[name]
 
 
 def _config_file() -> Path | None:

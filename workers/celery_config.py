@@ -7,6 +7,7 @@ from typing import Any
 
 from kombu.entity import Queue
 
+from keydistill.runs import QUEUE_PREFIX
 from keydistill.settings import Settings
 
 # Queue -> what is done there, and so which pool suits it.
@@ -32,7 +33,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
     # would be done twice at once (user guide, "Backends and brokers", Redis, "Visibility timeout"). Three settings are
     # read for it, and the shortest counts: the broker's options, the result backend's, and the plain one.
     visibility_seconds = settings.part_seconds + _MARGIN_SECONDS
-    transport = {"visibility_timeout": visibility_seconds, "global_keyprefix": "keydistill:celery:"}
+    transport = {"visibility_timeout": visibility_seconds, "global_keyprefix": QUEUE_PREFIX}
     return {
         "broker_url": url,
         "broker_transport_options": transport,

@@ -1,5 +1,7 @@
 """Messages to workers, for processes that are none: the command line, a service, a test."""
 
+from functools import cache
+
 from celery import Celery
 from kombu.exceptions import OperationalError
 
@@ -10,14 +12,22 @@ from keydistill.workers.celery_config import celery_config
 
 
 def sender(settings: Settings) -> Send:
-    """What sends messages to the workers of these settings; needs `redis_url`."""
-    client = Celery("keydistill", set_as_current=False)
-    client.conf.update(celery_config(settings))
-    return sender_of(client)
+    """What sends messages to the workers of these settings; it needs `redis_url` when it sends the first one."""
+
+    @cache
+    def client() -> Celery:
+        app = Celery("keydistill", set_as_current=False)
+        app.conf.update(celery_config(settings))
+        return app
+
+    def send(task: str, *arguments: object, queue: str) -> None:
+        sender_of(client())(task, *arguments, queue=queue)
+
+    return send
 
 
 def sender_of(app: Celery) -> Send:
-    """What sends messages through an application."""
+    """What sends messages through an application of Celery's."""
 
     def send(task: str, *arguments: object, queue: str) -> None:
         try:

@@ -2,12 +2,9 @@
 
 import logging
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 
-from redis.exceptions import RedisError
-
-from keydistill.errors import SettingsError
-from keydistill.runs import RedisRunStore, open_store
+from keydistill.execution import check_executor
+from keydistill.runs import SharedRunStore, open_shared_store
 from keydistill.settings import Settings
 from keydistill.storage import shared_storage
 
@@ -20,8 +17,7 @@ def check_start(settings: Settings, queues: AbstractSet[str]) -> None:
     Raises:
         KeydistillError: Something is not; the message says what, and what to do.
     """
-    store = open_store(settings)
-    assert isinstance(store, RedisRunStore)
+    store = open_shared_store(settings)
     store.check_format()
     _check_eviction(store)
     if queues & {"control", "embed"}:
@@ -35,23 +31,6 @@ def check_start(settings: Settings, queues: AbstractSet[str]) -> None:
         shared.check()
 
 
-def check_executor(settings: Settings) -> None:
-    """See that the settings allow workers at all.
-
-    Raises:
-        SettingsError: They do not.
-    """
-    if settings.redis_url is None:
-        raise SettingsError(
-            "the executor is celery, but redis_url is not set; set KEYDISTILL_REDIS_URL, or use --executor local"
-        )
-    if settings.engine != "server":
-        raise SettingsError(
-            "the executor is celery, but the engine is embedded, which only one process can write; set "
-            "KEYDISTILL_ENGINE=server and KEYDISTILL_QDRANT_URL, or use --executor local"
-        )
-
-
 def _check_engine(settings: Settings) -> None:
     from keydistill.vectorstore import open_engine
 
@@ -63,13 +42,11 @@ def _check_engine(settings: Settings) -> None:
         engine.close()
 
 
-def _check_eviction(store: RedisRunStore) -> None:
-    # A Redis that is run by somebody else may not let us ask.
-    with suppress(RedisError):
-        policy = store.call(lambda redis: redis.config_get("maxmemory-policy")).get("maxmemory-policy", "noeviction")
-        if policy != "noeviction":
-            _log.warning(
-                "Redis throws keys away when its memory is full (maxmemory-policy %s): runs and leases may be lost; "
-                "set it to noeviction",
-                policy,
-            )
+def _check_eviction(store: SharedRunStore) -> None:
+    policy = store.eviction_policy()
+    if policy not in (None, "noeviction"):
+        _log.warning(
+            "Redis throws keys away when its memory is full (maxmemory-policy %s): runs and leases may be lost; "
+            "set it to noeviction",
+            policy,
+        )

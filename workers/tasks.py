@@ -6,11 +6,9 @@ from typing import Any
 
 from celery import Task
 
+from keydistill import execution
 from keydistill.errors import KeydistillError
-from keydistill.execution import MOST_RETRIES, PASSING, pause_seconds, watchdog, worker_process
-from keydistill.execution import queued as reindex_work
-from keydistill.execution import queued_retrain as retrain_work
-from keydistill.workers import orders, schedules
+from keydistill.execution import MOST_RETRIES, TRANSIENT, pause_seconds, worker_process
 from keydistill.workers.app import app
 from keydistill.workers.messages import sender_of
 
@@ -33,27 +31,27 @@ def _again(task: Task, error: Exception) -> Exception:
 def reindex(**order: Any) -> dict[str, str]:
     """Order a reindex, as `keydistill reindex --executor celery` does; gives the run's id."""
     settings = worker_process().settings
-    return {"run": orders.order_reindex(settings, orders.ReindexOrder.of(order)).id}
+    return {"run": execution.order_reindex(settings, execution.ReindexOrder.of(order), send).id}
 
 
 @app.task(name="keydistill.retrain")
 def retrain(**order: Any) -> dict[str, str]:
     """Order a retrain, as `keydistill retrain --executor celery` does; gives the run's id."""
     settings = worker_process().settings
-    return {"run": orders.order_retrain(settings, orders.RetrainOrder.of(order)).id}
+    return {"run": execution.order_retrain(settings, execution.RetrainOrder.of(order), send).id}
 
 
 @app.task(name="keydistill.sync")
 def sync(**order: Any) -> dict[str, str]:
     """Order a sync, as `keydistill sync --executor celery` does; gives the run's id."""
     settings = worker_process().settings
-    return {"run": orders.order_sync(settings, orders.SyncOrder.of(order)).id}
+    return {"run": execution.order_sync(settings, execution.SyncOrder.of(order), send).id}
 
 
 @app.task(name="keydistill.prune")
 def prune(**order: Any) -> dict[str, Any]:
     """Drop what nothing needs, as `keydistill collections prune` does; gives what was dropped, and why what stays."""
-    plan = orders.prune(worker_process().settings, orders.PruneOrder.of(order))
+    plan = execution.prune(worker_process().settings, execution.PruneOrder.of(order))
     return {"dropped": list(plan.drop), "kept": plan.keep}
 
 
@@ -61,8 +59,8 @@ def prune(**order: Any) -> dict[str, Any]:
 def advance(task: Task, run_id: str) -> None:
     """Move a reindex or sync on as far as the queue that this came from can."""
     try:
-        _log.info(reindex_work.advance(worker_process(), run_id, _queue(task), send))
-    except PASSING as error:
+        _log.info(execution.advance(worker_process(), run_id, _queue(task), send))
+    except TRANSIENT as error:
         raise _again(task, error) from error
 
 
@@ -70,8 +68,8 @@ def advance(task: Task, run_id: str) -> None:
 def embed_part(task: Task, run_id: str, number: int) -> None:
     """Embed one part of a reindex."""
     try:
-        _log.info(reindex_work.embed_part(worker_process(), run_id, number, send))
-    except PASSING as error:
+        _log.info(execution.embed_part(worker_process(), run_id, number, send))
+    except TRANSIENT as error:
         raise _again(task, error) from error
 
 
@@ -79,13 +77,13 @@ def embed_part(task: Task, run_id: str, number: int) -> None:
 @app.task(name="keydistill.retrain_stages", bind=True, acks_late=False, ignore_result=True)
 def retrain_stages(task: Task, run_id: str) -> None:
     """Do the stages of a retrain that belong to the queue that this came from."""
-    _log.info(retrain_work.do_stages(worker_process(), run_id, _queue(task), send))
+    _log.info(execution.do_stages(worker_process(), run_id, _queue(task), send))
 
 
 @app.task(name="keydistill.watchdog", ignore_result=True)
 def watch() -> None:
     """Send again what nobody is at."""
-    watchdog.watch(worker_process(), send)
+    execution.watch(worker_process(), send)
 
 
 @app.task(name="keydistill.fire", ignore_result=True)
@@ -94,10 +92,10 @@ def fire(name: str) -> None:
     process = worker_process()
 
     def start(task: str, kwargs: Mapping[str, Any], started_by: str) -> str | None:
-        run = orders.order(process.settings, task, kwargs, started_by=started_by)
+        run = execution.order_by_name(process.settings, task, kwargs, send, started_by=started_by)
         return None if run is None else run.id
 
     try:
-        schedules.fire(process.settings, process.store, name, start)
+        execution.fire_schedule(process.settings, process.store, name, start)
     except KeydistillError as error:
         _log.error("schedule %s: %s", name, error)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keydistill.distillation.assistant.data import Split
+from keydistill.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -20,8 +20,7 @@ def fit_assistant(
     recipe: AssistantRecipe,
     checkpoints: Path,
     *,
-    progress: Callable[[int], None] | None = None,
-    on_start: Callable[[str, int], None] | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> list[dict[str, float]]:
     """Train a model, or go on from the last checkpoint; it ends with the weights of the best one.
 
@@ -30,16 +29,12 @@ def fit_assistant(
         parts: Pairs to learn and to measure on.
         recipe: How to train.
         checkpoints: Folder for the checkpoints of each stage.
-        progress: Called with 1 after each step.
-        on_start: Called with the name of a stage and the number of steps that it has left.
+        progress: Told of each stage with the number of its steps that are left, and advanced by 1 after each.
 
     Returns:
         What was logged of the training.
     """
     from keydistill.distillation.assistant.trainer import Trainer
-
-    def started(stage: str) -> Callable[[int], None] | None:
-        return None if on_start is None else lambda steps: on_start(stage, steps)
 
     if parts.warm_up is not None and len(parts.warm_up) and recipe.warm_up_epochs > 0:
         Trainer(
@@ -48,8 +43,8 @@ def fit_assistant(
             recipe,
             epochs=recipe.warm_up_epochs,
             checkpoints=checkpoints / "warm-up",
+            name="warm-up",
             progress=progress,
-            on_start=started("warm-up"),
         ).run()
     return Trainer(
         model,
@@ -58,6 +53,6 @@ def fit_assistant(
         epochs=recipe.epochs,
         checkpoints=checkpoints / "training",
         held_out=parts.held_out,
+        name="training",
         progress=progress,
-        on_start=started("training"),
     ).run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from keydistill.distillation.assistant.metrics import average_precision
 from keydistill.distillation.shapes import assistant_size
 from keydistill.distillation.training.run import Steps, common_arguments, run_training, uses_bf16
 from keydistill.encoders import Assistant, ItemText
+from keydistill.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     from keydistill.distillation.assistant.recipe import AssistantRecipe
@@ -45,8 +46,8 @@ class Trainer:
             finished is not done again.
         held_out: With these the score is taken after each epoch, training stops early, and the model ends with the best
             weights; without, it ends with the last.
-        progress: Called with 1 after each step.
-        on_start: Called with the number of steps that are left.
+        name: What this training is called in `progress`.
+        progress: Told of the steps that are left, and advanced by 1 after each.
     """
 
     def __init__(
@@ -58,8 +59,8 @@ class Trainer:
         epochs: float,
         checkpoints: Path,
         held_out: LabelledPairs | None = None,
-        progress: Callable[[int], None] | None = None,
-        on_start: Callable[[int], None] | None = None,
+        name: str = "training",
+        progress: Progress = NO_PROGRESS,
     ) -> None:
         item_text = ItemText(recipe.item_text)
         # After each epoch, or as often as there are begun ones, and after the last step.
@@ -94,7 +95,7 @@ class Trainer:
             loss=BinaryCrossEntropyLoss(model),
             evaluator=None if held_out is None else _HeldOut(held_out, item_text, uses_bf16(recipe.precision)),
             callbacks=[
-                Steps(progress, on_start),
+                Steps(name, progress),
                 *([EarlyStoppingCallback(recipe.patience)] if held_out is not None else []),
             ],
         )

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +22,11 @@ from keydistill.distillation.assistant.recipe import AssistantRecipe
 from keydistill.encoders import Assistant, Calibration, ItemText, write_model_file
 from keydistill.errors import TrainingError
 from keydistill.files import sync, sync_folder, work_folder
+from keydistill.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
-OnStart = Callable[[str, int], None]
-Progress = Callable[[int], None]
 
 METRICS_FILE = "metrics.json"
 
@@ -89,8 +87,7 @@ def train_assistant(
     *,
     warm_up: LabelledPairs | None = None,
     threads: int | None = None,
-    progress: Progress | None = None,
-    on_start: OnStart | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> TrainedAssistant:
     """Train an assistant and write it to a folder, which appears only when it is complete.
 
@@ -102,8 +99,7 @@ def train_assistant(
         recipe: How to train; None is the default one.
         warm_up: Pairs for a stage before: many that are trusted less, say from clicks.
         threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
-        progress: Called with 1 after each step.
-        on_start: Called with the name of a stage and the number of steps that it has left.
+        progress: Told of each stage with the number of its steps that are left, and advanced by 1 after each.
 
     Raises:
         TrainingError: There are too few pairs, or `out` exists.
@@ -124,7 +120,7 @@ def train_assistant(
     key = {"digest": assistant_training_digest(pairs, recipe, warm_up)}
     with quiet_libraries(), work_folder(out, "training", key) as work:
         model = base_model(recipe)
-        history = fit_assistant(model, parts, recipe, work, progress=progress, on_start=on_start)
+        history = fit_assistant(model, parts, recipe, work, progress=progress)
         trained = _finish(model, parts, recipe, work / "assistant", history)
         os.rename(trained.folder, out)
         sync(out.parent)

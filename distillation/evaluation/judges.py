@@ -1,6 +1,6 @@
 """Who decides whether a recommended keyphrase is relevant, and what the report says about that."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from keydistill.errors import InputError
+from keydistill.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     from keydistill.distillation.evaluation.corpus import Corpus
     from keydistill.encoders import Assistant
 
 Probabilities = NDArray[np.float32]
-Progress = Callable[[int], None]
 
 # Pairs per call of the assistant: it sorts them by length, and reports after each call at the latest.
 _ASSISTANT_PAIRS = 4_096
@@ -57,7 +57,7 @@ class RelevanceJudge(Protocol):
         """Who it is."""
 
     def probabilities(
-        self, corpus: "Corpus", items: NDArray[np.int64], texts: NDArray[np.int64], progress: Progress | None = None
+        self, corpus: "Corpus", items: NDArray[np.int64], texts: NDArray[np.int64], progress: Progress = NO_PROGRESS
     ) -> Probabilities:
         """How probably each pair is relevant; nan where the judge does not know.
 
@@ -65,7 +65,7 @@ class RelevanceJudge(Protocol):
             corpus: What the numbers mean.
             items: Item of each pair, shape (n,).
             texts: Keyphrase of each pair, shape (n,).
-            progress: Called with the number of pairs done.
+            progress: Advanced by the number of pairs done.
         """
 
 
@@ -85,7 +85,7 @@ class LabelJudge:
         self.info = JudgeInfo("truth" if complete else "labels", name or _judge_names(labels))
 
     def probabilities(
-        self, corpus: "Corpus", items: NDArray[np.int64], texts: NDArray[np.int64], progress: Progress | None = None
+        self, corpus: "Corpus", items: NDArray[np.int64], texts: NDArray[np.int64], progress: Progress = NO_PROGRESS
     ) -> Probabilities:
         """See `RelevanceJudge.probabilities`: 1, 0, or nan."""
         rows = corpus.pair_table(self._labels).find(corpus.keys(items, texts))
@@ -108,7 +108,7 @@ class AssistantJudge:
         self.info = JudgeInfo("assistant", assistant.version, threshold)
 
     def probabilities(
-        self, corpus: "Corpus", items: NDArray[np.int64], texts: NDArray[np.int64], progress: Progress | None = None
+        self, corpus: "Corpus", items: NDArray[np.int64], texts: NDArray[np.int64], progress: Progress = NO_PROGRESS
     ) -> Probabilities:
         """See `RelevanceJudge.probabilities`."""
         parts = [np.empty(0, dtype=np.float32)]

@@ -1,6 +1,6 @@
 """The judging of lists: a recommended keyphrase is known already, rejected by search, or put to the judge."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,7 @@ from keydistill.distillation.evaluation.judges import RelevanceJudge
 from keydistill.distillation.evaluation.measures import Verdicts
 from keydistill.distillation.evaluation.retrieval import Lists
 from keydistill.errors import InputError
-
-Start = Callable[[str, int | None, str], None]
+from keydistill.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +65,10 @@ class ListJudging:
             self._searched = corpus.pair_table(search_filter.table)
             self._passes = search_filter.passes()
 
-    def ask(self, several: Sequence[Lists], progress: Callable[[int], None], start: Start) -> None:
+    def ask(self, several: Sequence[Lists], progress: Progress) -> None:
         """Put every pair of these lists that has to be judged to the judge, once."""
         keys = np.unique(np.concatenate([self._keys(lists)[self._sorted_out(lists).asked] for lists in several]))
-        start("judge", len(keys), "pairs")
+        progress.start("judge", len(keys), "pairs")
         texts = len(self._corpus.texts)
         self._probabilities = self._judge.probabilities(self._corpus, keys // texts, keys % texts, progress)
         self._judged = PairTable(keys, np.arange(len(keys)))

@@ -25,7 +25,7 @@ from keydistill.distillation.evaluation.result import (
 from keydistill.distillation.evaluation.retrieval import Lists, embed, reranked, retrieve
 from keydistill.encoders import Student
 from keydistill.errors import InputError
-from keydistill.progress import NoProgress, Progress
+from keydistill.progress import NO_PROGRESS, Progress
 
 CUTOFFS = (1, 5, 10, 50)
 _BINS = 40
@@ -48,7 +48,7 @@ def evaluate(
     rerank_depth: int = 50,
     seed: int = 0,
     resamples: int = RESAMPLES,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Evaluation:
     """Measure what a student recommends.
 
@@ -71,7 +71,7 @@ def evaluate(
         rerank_depth: Keyphrases of each item that the reranker puts in order.
         seed: Seed of the bootstrap and of the choice of sample items.
         resamples: Resamples of the bootstrap.
-        progress: Is told about each step.
+        progress: Told of each step.
 
     Raises:
         InputError: A table lacks a column, has no rows or an item twice, or an argument is out of range.
@@ -81,29 +81,27 @@ def evaluate(
     sizes = sorted({student.dimension, *_checked("dimensions", dimensions or [student.dimension])}, reverse=True)
     if sizes[0] > student.dimension:
         raise InputError(f"dimension {sizes[0]} was asked for; student {student.version} has {student.dimension}")
-    told = progress or NoProgress()
     texts = None if labels is None else _keyphrases(labels)
     corpus = Corpus(items, inventory, further_texts=texts, match_category=match_category)
 
-    told.start("embed", len(corpus.titles) + len(corpus.texts), "texts")
-    embedded = embed(student, corpus, told.advance)
-    told.start("retrieve", len(sizes), "dimensions")
+    progress.start("embed", len(corpus.titles) + len(corpus.texts), "texts")
+    embedded = embed(student, corpus, progress)
+    progress.start("retrieve", len(sizes), "dimensions")
     lists_at: dict[int, Lists] = {}
     depth = max(cutoffs) if reranker is None else max(*cutoffs, rerank_depth)
     for size in sizes:
         lists_at[size] = retrieve(embedded.cut(size), corpus, depth)
-        told.advance(1)
+        progress.advance(1)
     if reranker is not None:
-        told.start("rerank", sum(int((lists.texts >= 0).sum()) for lists in lists_at.values()), "pairs")
+        progress.start("rerank", sum(int((lists.texts >= 0).sum()) for lists in lists_at.values()), "pairs")
         lists_at = {
-            size: reranked(lists, corpus, reranker, told.advance).first(max(cutoffs))
-            for size, lists in lists_at.items()
+            size: reranked(lists, corpus, reranker, progress).first(max(cutoffs)) for size, lists in lists_at.items()
         }
     judging = ListJudging(corpus, judge, search_filter, exclude)
-    judging.ask(list(lists_at.values()), told.advance, told.start)
+    judging.ask(list(lists_at.values()), progress)
     pairs = None if labels is None else LabelledPairs.of(labels, corpus)
 
-    told.start("measure", len(sizes), "dimensions")
+    progress.start("measure", len(sizes), "dimensions")
     figures: dict[int, Estimates] = {}
     # The student's own dimension last: what is kept of it is what the result shows.
     for size in reversed(sizes):
@@ -131,7 +129,7 @@ def evaluate(
             **estimates_of(measures, scored, len(corpus.titles), seed, resamples),
             **{f"coverage@{cutoff}": Estimate(coverage(lists, corpus, cutoff)) for cutoff in cutoffs},
         }
-        told.advance(1)
+        progress.advance(1)
     return Evaluation(
         student=student.version,
         dimension=student.dimension,

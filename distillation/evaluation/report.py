@@ -12,7 +12,7 @@ from keydistill.distillation.evaluation.estimates import Comparison, compare
 from keydistill.distillation.evaluation.measures import ABOUT, About
 from keydistill.distillation.evaluation.result import Evaluation
 from keydistill.errors import InputError
-from keydistill.files import FolderKind, complete_folder
+from keydistill.files import FolderKind, whole_folder
 
 PAGE, EVALUATION, AGAINST, COMPARISON = "index.html", "evaluation.json", "against.json", "comparison.json"
 _REPORT = FolderKind("report", EVALUATION)
@@ -47,7 +47,7 @@ def write_report(folder: Path, evaluation: Evaluation, against: Evaluation | Non
     check_report_folder(folder)
     comparison = None if against is None else compare(against, evaluation)
     page = render(evaluation, against, comparison)
-    with complete_folder(folder, _REPORT, force=True) as draft:
+    with whole_folder(folder, _REPORT, force=True) as draft:
         _write_json(draft / EVALUATION, evaluation.as_dict())
         if against is not None and comparison is not None:
             _write_json(draft / AGAINST, against.as_dict())

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from keydistill.distillation.evaluation.corpus import Corpus
 from keydistill.distillation.evaluation.judges import RelevanceJudge
-from keydistill.encoders import Progress, Student, Vectors, nearest
+from keydistill.encoders import Student, Vectors, nearest
+from keydistill.progress import NO_PROGRESS, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Lists:
         return Lists(self.rows[:, :k], self.texts[:, :k], self.scores[:, :k])
 
 
-def embed(student: Student, corpus: Corpus, progress: Progress | None = None) -> Embedded:
+def embed(student: Student, corpus: Corpus, progress: Progress = NO_PROGRESS) -> Embedded:
     """Vectors of all items and texts of a corpus."""
     return Embedded(
         student.embed_items(corpus.titles, corpus.item_categories, progress),
@@ -77,7 +78,7 @@ def retrieve(embedded: Embedded, corpus: Corpus, k: int) -> Lists:
     return Lists(rows, np.where(rows >= 0, corpus.text_of[rows], -1), scores)
 
 
-def reranked(lists: Lists, corpus: Corpus, judge: RelevanceJudge, progress: Progress | None = None) -> Lists:
+def reranked(lists: Lists, corpus: Corpus, judge: RelevanceJudge, progress: Progress = NO_PROGRESS) -> Lists:
     """The same keyphrases, those first that the judge finds the most probable; `scores` are its probabilities."""
     items, places = np.nonzero(lists.texts >= 0)
     scores = np.full(lists.texts.shape, -np.inf, dtype=np.float32)

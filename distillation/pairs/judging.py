@@ -1,6 +1,6 @@
 """Judgments for files of pairs: every pair asked about once, whatever happens in between."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from keydistill.distillation.pairs.judgment_files import EXTENSIONS, pairs_of, w
 from keydistill.distillation.pairs.pairs import read_pairs
 from keydistill.encoders.judge import Judge, Judgment, Pair, Problem, Usage
 from keydistill.errors import InputError, JudgeError, JudgeUnavailableError
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import RejectLog
 
 # Pairs that are looked up before they are asked about. While answers are on their way nothing else may take long.
@@ -18,8 +19,6 @@ _SLICE = 4_096
 _FAILURES_IN_A_ROW = 5
 # And so many pairs in a row without a yes or a no, that this model does not answer as it is asked to.
 _UNUSABLE_IN_A_ROW = 50
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def plan_judging(
     *,
     cache: JudgmentCache,
     items: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> JudgingPlan:
     """Count what `judge_pairs` would ask, without asking; reads the files once.
 
@@ -130,8 +129,7 @@ def plan_judging(
                 if cache.get(key) is None:
                     new += 1
                     usage += judge.estimate(pair)
-            if progress is not None:
-                progress(1)
+            progress.advance(1)
     return JudgingPlan(pairs, rejects.count, new, len(known) - new, usage)
 
 
@@ -144,7 +142,7 @@ def judge_pairs(
     items: Path | None = None,
     budget_pairs: int | None = None,
     budget_tokens: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> JudgingSummary:
     """Judge all pairs that are not in the cache yet, then write the judgments of all, in the order of the files.
 
@@ -161,7 +159,7 @@ def judge_pairs(
         budget_pairs: Most pairs to ask about in this run.
         budget_tokens: Most tokens to use in this run, as estimated before each pair. Answers that take more than that
             (a malformed one is asked for again) may exceed it by what is in flight.
-        progress: Called with the number of rows done.
+        progress: Advanced by the number of rows done.
 
     Raises:
         InputError: A file cannot be read, or `out` has an unknown extension.
@@ -179,7 +177,7 @@ def judge_pairs(
             known = cache.get(key) is not None
             cached |= known
             if known or key in run.problems or key in chunk:
-                _advance(progress)
+                progress.advance(1)
                 continue
             chunk[key] = pair
             if len(chunk) == _SLICE:
@@ -211,7 +209,7 @@ def _ask(
     chunk: dict[bytes, Pair],
     cache: JudgmentCache,
     run: _Run,
-    progress: Progress | None,
+    progress: Progress,
     *,
     proven: bool,
 ) -> None:
@@ -223,7 +221,7 @@ def _ask(
         for key, pair in chunk.items():
             # Another process may have judged it since it was looked up.
             if cache.get(key) is not None:
-                _advance(progress)
+                progress.advance(1)
                 continue
             estimate = judge.estimate(pair)
             if not run.admit(estimate):
@@ -242,7 +240,7 @@ def _ask(
             else:
                 run.problems[key] = judgment.problem
             _check_health(run, pair, judgment, proven=proven)
-            _advance(progress)
+            progress.advance(1)
 
 
 def _check_health(run: _Run, pair: Pair, judgment: Judgment, *, proven: bool) -> None:
@@ -273,8 +271,3 @@ def _check_health(run: _Run, pair: Pair, judgment: Judgment, *, proven: bool) ->
         return
     kind = JudgeUnavailableError if problem.kind == "unreachable" else JudgeError
     raise kind(f"the judge gave no answer for {where}; {kept}")
-
-
-def _advance(progress: Progress | None) -> None:
-    if progress is not None:
-        progress(1)

@@ -1,6 +1,5 @@
 """The files that judging leaves behind: judgments, pairs without a label, rows that were no pairs."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow as pa
 from keydistill.distillation.pairs.judgment_cache import JudgmentCache
 from keydistill.distillation.pairs.pairs import PAIR_SCHEMA, read_pairs
 from keydistill.encoders.judge import Judge, Pair, Problem
-from keydistill.tables import RejectLog, open_table
+from keydistill.tables import open_table, rejects_file
 
 JUDGMENT_SCHEMA = pa.schema(
     [
@@ -77,39 +76,31 @@ def write_judgments(
     """
     labelled = yes = unlabelled = unjudged = 0
     unlabelled_file = out.with_name(out.name + ".unlabelled.parquet")
-    rejects_file = out.with_name(out.name + ".rejects.parquet")
-    rejects_draft = rejects_file.with_name(f".{rejects_file.name}.{os.getpid()}")
-    try:
-        with (
-            open_table(out, JUDGMENT_SCHEMA) as write,
-            open_table(unlabelled_file, UNLABELLED_SCHEMA) as write_unlabelled,
-            RejectLog(rejects_draft) as rejects,
-        ):
-            for table in read_pairs(files, items, rejects):
-                rows: list[dict[str, Any]] = []
-                others: list[dict[str, Any]] = []
-                for pair, row in zip(pairs_of([table]), table.to_pylist(), strict=True):
-                    key = judge.key(pair)
-                    found = cache.get(key)
-                    if found is not None:
-                        yes += found[0]
-                        rows.append(_judgment_row(judge, pair, *found))
-                    elif key in problems:
-                        unlabelled += 1
-                        problem = problems[key]
-                        others.append({**row, "reason": problem.kind, "detail": problem.detail})
-                    else:
-                        unjudged += 1
-                        others.append({**row, "reason": "budget", "detail": None})
-                labelled += len(rows)
-                write(rows)
-                write_unlabelled(others)
-        if rejects.count:
-            rejects_draft.replace(rejects_file)
-        else:
-            rejects_file.unlink(missing_ok=True)
-    finally:
-        rejects_draft.unlink(missing_ok=True)
+    rejects_path = out.with_name(out.name + ".rejects.parquet")
+    with (
+        rejects_file(rejects_path) as rejects,
+        open_table(unlabelled_file, UNLABELLED_SCHEMA) as write_unlabelled,
+        open_table(out, JUDGMENT_SCHEMA) as write,
+    ):
+        for table in read_pairs(files, items, rejects):
+            rows: list[dict[str, Any]] = []
+            others: list[dict[str, Any]] = []
+            for pair, row in zip(pairs_of([table]), table.to_pylist(), strict=True):
+                key = judge.key(pair)
+                found = cache.get(key)
+                if found is not None:
+                    yes += found[0]
+                    rows.append(_judgment_row(judge, pair, *found))
+                elif key in problems:
+                    unlabelled += 1
+                    problem = problems[key]
+                    others.append({**row, "reason": problem.kind, "detail": problem.detail})
+                else:
+                    unjudged += 1
+                    others.append({**row, "reason": "budget", "detail": None})
+            labelled += len(rows)
+            write(rows)
+            write_unlabelled(others)
     if not unlabelled + unjudged:
         unlabelled_file.unlink()
     return Written(
@@ -119,7 +110,7 @@ def write_judgments(
         unlabelled=unlabelled,
         unjudged=unjudged,
         unlabelled_file=unlabelled_file if unlabelled + unjudged else None,
-        rejects_file=rejects_file if rejects.count else None,
+        rejects_file=rejects_path if rejects.count else None,
     )
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from keydistill.distillation.evaluation import Corpus, sample_items
 from keydistill.distillation.pairs.groups import first_per_group
 from keydistill.distillation.pairs.pairs import PAIR_SCHEMA
-from keydistill.encoders import Assistant, Progress, Student, nearest
+from keydistill.encoders import Assistant, Student, nearest
+from keydistill.progress import NO_PROGRESS, Progress
 
 # Of a pair that several strata choose, the first one gets it.
 STRATA = ("listed", "student_top", "near_miss", "clicked", "disagreement", "random")
@@ -71,7 +72,7 @@ def mine(
     clicks: pa.Table | None = None,
     search_relevance: pa.Table | None = None,
     assistant: Assistant | None = None,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Mined:
     """Choose pairs of sampled items.
 
@@ -83,7 +84,7 @@ def mine(
         clicks: By `keydistill.distillation.signals.CORRECTED_CLICKS`.
         search_relevance: By `keydistill.distillation.signals.SEARCH_RELEVANCE`.
         assistant: The one in use; without it nobody can disagree with it.
-        progress: Called with the number of texts embedded and pairs scored.
+        progress: Advanced by the number of texts embedded and pairs scored.
 
     Raises:
         InputError: A column is missing, or there are no items or keyphrases.
@@ -184,7 +185,7 @@ def _disagreements(
     search_relevance: pa.Table | None,
     assistant: Assistant | None,
     recipe: MiningRecipe,
-    progress: Progress | None,
+    progress: Progress,
 ) -> Keys:
     """Pairs of which a signal says one thing and the assistant the other, the largest differences first."""
     if assistant is None or not recipe.disagreement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from keydistill.distillation.pairs.pairs import PAIR_SCHEMA, read_pairs
 from keydistill.encoders import Assistant, Scores
 from keydistill.errors import InputChangedError, InputError
-from keydistill.files import file_sha256, work_folder
+from keydistill.files import file_sha256, whole_file, work_folder
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import RejectLog, check_output, open_table
 
 SCORE_SCHEMA = pa.schema(
@@ -95,7 +96,7 @@ def score_pairs(
     *,
     items: Path | None = None,
     chunk_pairs: int = CHUNK_PAIRS,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> ScoringSummary:
     """Score every pair; memory does not grow with the files.
 
@@ -109,7 +110,7 @@ def score_pairs(
             it is complete. Rows that were no pairs go to a `.rejects.parquet` beside it.
         items: A file with the titles of the items.
         chunk_pairs: Pairs per chunk.
-        progress: Called with the number of pairs done, often.
+        progress: Advanced by the number of pairs done, often.
 
     Raises:
         InputError: A file cannot be read, or `out` has an unknown extension.
@@ -156,7 +157,7 @@ def score_pairs(
 class _Parts:
     """Scored chunks, a file each."""
 
-    def __init__(self, assistant: Assistant, folder: Path, progress: Callable[[int], None] | None) -> None:
+    def __init__(self, assistant: Assistant, folder: Path, progress: Progress) -> None:
         self.files: list[Path] = []
         self.pairs = self.computed = self.reused = 0
         self._assistant = assistant
@@ -170,16 +171,12 @@ class _Parts:
         self.pairs += len(chunk)
         if part.is_file():
             self.reused += len(chunk)
-            self._advance(len(chunk))
+            self._progress.advance(len(chunk))
         else:
             scores = self._scores(chunk)
             table = chunk.select(["item_id", "keyphrase", "site"]).append_column("score", pa.array(scores))
-            draft = part.with_suffix(".draft")
-            with draft.open("wb") as file:
-                pq.write_table(table, file, compression="zstd")
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(part)
+            with whole_file(part) as draft:
+                pq.write_table(table, draft, compression="zstd")
 
     def _scores(self, chunk: pa.Table) -> Scores:
         """Scores of a chunk; what the assistant reads of equal pairs is equal, and read once."""
@@ -188,13 +185,9 @@ class _Parts:
         places = [distinct.setdefault(pair, len(distinct)) for pair in zip(*columns, strict=True)]
         titles, keyphrases, categories = zip(*distinct, strict=True)
         self.computed += len(distinct)
-        scores: Scores = self._assistant.score(titles, keyphrases, categories, self._advance)[places]
-        self._advance(len(chunk) - len(distinct))
+        scores: Scores = self._assistant.score(titles, keyphrases, categories, self._progress)[places]
+        self._progress.advance(len(chunk) - len(distinct))
         return scores
-
-    def _advance(self, count: int) -> None:
-        if self._progress is not None:
-            self._progress(count)
 
 
 def _rechunked(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

@@ -1,6 +1,5 @@
 """A version while it is being written: beside its place, under a lock that ends with its process."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ from keydistill.distillation.registry.version import (
     file_name,
     regular_files,
 )
-from keydistill.files import file_lock, file_sha256, sync
+from keydistill.files import file_lock, file_sha256, lock_handle, sync
 
 _PREFIX = ".draft-"
 
@@ -40,13 +39,12 @@ def draft_folder(parent: Path) -> Iterator[Path]:
             _remove_if_abandoned(left)
         draft = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         # Taken before the lock of the kind is let go: a draft without a lock is one whose process died.
-        held = os.open(draft, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(held, fcntl.LOCK_EX)
+        handle = lock_handle(draft)
     try:
         yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        os.close(held)
+        os.close(handle)
 
 
 def copy_model(folder: Path, draft: Path) -> dict[str, str]:
@@ -91,17 +89,11 @@ def write_sheets(draft: Path, version: ModelVersion) -> None:
 
 
 def _remove_if_abandoned(draft: Path) -> None:
-    # Its owner removes it when it fails, maybe just now.
-    with suppress(FileNotFoundError):
-        handle = os.open(draft, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        else:
-            shutil.rmtree(draft, ignore_errors=True)
-        finally:
-            os.close(handle)
+    # Its owner works on it, or removes it because it failed, maybe just now.
+    with suppress(BlockingIOError, FileNotFoundError):
+        handle = lock_handle(draft)
+        shutil.rmtree(draft, ignore_errors=True)
+        os.close(handle)
 
 
 def _write_json(path: Path, content: object) -> None:

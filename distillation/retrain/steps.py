@@ -20,11 +20,11 @@ from keydistill.distillation.signals import JUDGMENTS, correct_clicks, load_judg
 from keydistill.distillation.student import student_data, train_student
 from keydistill.encoders import Assistant, Student
 from keydistill.errors import TrainingError
+from keydistill.progress import NamedProgress, Progress
 from keydistill.tables import RejectLog
 
 if TYPE_CHECKING:
     from keydistill.encoders.judge import Judge
-    from keydistill.progress import Progress
 
 # Fewer judged pairs teach an assistant nothing that can be measured.
 _LEAST_JUDGED = 50
@@ -70,7 +70,7 @@ class RetrainSteps:
             clicks=self._clicks,
             search_relevance=self.inputs.search_relevance,
             assistant=assistant,
-            progress=progress.advance,
+            progress=progress,
         )
         pq.write_table(mined.pairs, out / "pairs.parquet", compression="zstd")
         chosen = _spread(mined.pairs, self.recipe.judged_pairs, self.recipe.seed)
@@ -87,7 +87,7 @@ class RetrainSteps:
                 out / "judgments.parquet",
                 cache=cache,
                 budget_tokens=self.recipe.budget_tokens,
-                progress=progress.advance,
+                progress=progress,
             )
         return {
             "labelled": summary.labelled,
@@ -118,8 +118,7 @@ class RetrainSteps:
             _cleared(out / "model"),
             self.recipe.assistant,
             threads=self.threads,
-            progress=progress.advance,
-            on_start=lambda stage, steps: progress.start(f"assistant {stage}", steps, "steps"),
+            progress=NamedProgress("assistant", progress),
         )
         return trained.as_dict()
 
@@ -128,7 +127,7 @@ class RetrainSteps:
         pairs = self.folder_of("mine", "pairs.parquet")
         progress.start("score", pq.read_metadata(pairs).num_rows, "pairs")
         assistant = self._new_assistant()
-        summary = score_pairs(assistant, [pairs], out / "scores.parquet", progress=progress.advance)
+        summary = score_pairs(assistant, [pairs], out / "scores.parquet", progress=progress)
         return {"pairs": summary.pairs, "mean_score": summary.mean_score}
 
     def _near_misses(self) -> pa.Table:
@@ -159,8 +158,7 @@ class RetrainSteps:
             _cleared(out / "model"),
             self.recipe.student,
             threads=self.threads,
-            progress=progress.advance,
-            on_start=lambda training, steps: progress.start(f"student {training}", steps, "steps"),
+            progress=NamedProgress("student", progress),
         )
         return trained.as_dict()
 

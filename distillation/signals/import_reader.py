@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from keydistill.distillation.signals.validation import Columns
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import (
     Kind,
     RawBatch,
@@ -19,8 +20,6 @@ from keydistill.tables import (
 )
 
 Parse = Callable[[Any], Any]
-# Called with the number of rows that were read since the last call.
-Progress = Callable[[int], None]
 Reader = Callable[[Source], Generator[RawBatch, None, None]]
 
 
@@ -37,7 +36,7 @@ class ImportReader:
     """
 
     def __init__(
-        self, rejects: RejectLog, work: Path, max_keyphrase_chars: int, progress: Progress | None = None
+        self, rejects: RejectLog, work: Path, max_keyphrase_chars: int, progress: Progress = NO_PROGRESS
     ) -> None:
         self.rejects = rejects
         self.work = work
@@ -68,8 +67,7 @@ class ImportReader:
                     yield batch
                     rows = len(batch.rows) + len(batch.malformed)
                     self.rows_read += rows
-                    if self._progress is not None:
-                        self._progress(rows)
+                    self._progress.advance(rows)
             self.sources.append(source.record())
 
     def rows(

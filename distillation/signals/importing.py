@@ -20,11 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from keydistill.distillation.signals.import_reader import ImportReader, Progress
+from keydistill.distillation.signals.import_reader import ImportReader
 from keydistill.distillation.signals.readers import MAX_KEYPHRASE_CHARS
 from keydistill.distillation.signals.schemas import INVENTORY
 from keydistill.errors import InputError, TooManyRejectsError
-from keydistill.files import FolderKind, complete_folder
+from keydistill.files import FolderKind, whole_folder
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import Reject, RejectedValueError, RejectLog, SourceRecord, label_cell
 
 FOLDER = FolderKind("signals folder", "signals.json")
@@ -45,7 +46,7 @@ class ImportTarget:
         dry_run: Read everything, write nothing.
         max_reject_share: Share of rejected rows above which nothing is written.
         max_keyphrase_chars: A longer keyphrase is rejected.
-        progress: Called with the number of rows that were read since the last call.
+        progress: Advanced by the number of rows read.
     """
 
     out: Path
@@ -53,7 +54,7 @@ class ImportTarget:
     dry_run: bool = False
     max_reject_share: float = 0.05
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS
-    progress: Progress | None = None
+    progress: Progress = NO_PROGRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def run_import(
         summary = _summary(form, target, options, reader, tables)
         _check(summary, target, work / REJECTS)
         if not target.dry_run:
-            with complete_folder(target.out, FOLDER, force=target.force) as folder:
+            with whole_folder(target.out, FOLDER, force=target.force) as folder:
                 for table, rows in tables.items():
                     pq.write_table(rows, folder / f"{table}.parquet", compression="zstd")
                 if rejects.count:

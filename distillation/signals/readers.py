@@ -1,6 +1,6 @@
 """Signals from CSV, TSV, JSONL and Parquet files: every row validated, every other one a reject with its reason."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,19 @@ import pyarrow as pa
 from keydistill.distillation.signals.merging import merged
 from keydistill.distillation.signals.schemas import CLICKS, EXACT, ITEMS, JUDGMENTS, SEARCH_RELEVANCE
 from keydistill.distillation.signals.validation import click_columns, item_columns, judgment_columns, search_columns
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import RejectLog, read_valid
-
-Progress = Callable[[int, int | None], None]
 
 MAX_KEYPHRASE_CHARS = 200
 
 
-def read_items(files: Sequence[Path], rejects: RejectLog, *, progress: Progress | None = None) -> Iterator[pa.Table]:
+def read_items(files: Sequence[Path], rejects: RejectLog, *, progress: Progress = NO_PROGRESS) -> Iterator[pa.Table]:
     """Items in batches, by `ITEMS`: `item_id`, `title`, and optionally `category_path` ("A > B > C") and `site`.
 
     Args:
         files: Read in this order.
         rejects: Takes the rows that cannot be used.
-        progress: Called after each batch with the rows read so far and the rows there are (None: not known).
+        progress: Advanced by the number of rows read after each batch.
 
     Raises:
         InputError: A file is damaged or lacks a column.
@@ -36,7 +35,7 @@ def read_clicks(
     rejects: RejectLog,
     *,
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Iterator[pa.Table]:
     """Clicks in batches, by `CLICKS`: how often a pair was shown at a position (from 1), and clicked there.
 
@@ -56,7 +55,7 @@ def read_search_relevance(
     *,
     threshold: float | None = None,
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Iterator[pa.Table]:
     """What the search engine says of pairs, in batches, by `SEARCH_RELEVANCE`: `passed`, `score`, or both.
 
@@ -80,7 +79,7 @@ def read_judgments(
     *,
     relevant_grade: int = EXACT,
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Iterator[pa.Table]:
     """Judgments in batches, by `JUDGMENTS`.
 

@@ -19,9 +19,8 @@ from keydistill.distillation.signals.readers import (
 )
 from keydistill.distillation.signals.schemas import EXACT
 from keydistill.errors import InputError
-from keydistill.tables import Reject, RejectLog
-
-Progress = Callable[[str, int, int | None], None]
+from keydistill.progress import NO_PROGRESS, Progress
+from keydistill.tables import Reject, RejectLog, total_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ def check_signals(
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
     relevant_grade: int = EXACT,
     search_threshold: float | None = None,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> SignalsReport:
     """Read and validate signals as training would, and write nothing.
 
@@ -132,7 +131,7 @@ def check_signals(
         max_keyphrase_chars: A longer keyphrase is rejected.
         relevant_grade: See `read_judgments`.
         search_threshold: See `read_search_relevance`.
-        progress: Called with the table, the rows read so far and the rows there are (None: not known).
+        progress: Told of each table, with its rows where they are known, and advanced by the rows read.
 
     Raises:
         InputError: No file was named, or one cannot be used. Too many rejects are no error here: see `passes`.
@@ -158,22 +157,21 @@ def check_signals(
 
 @dataclass(slots=True)
 class _Check:
-    progress: Progress | None
+    progress: Progress
     reports: dict[str, TableReport] = field(default_factory=dict)
     items: pa.Array | None = None
     clicks: pa.Table | None = None
 
     def read(self, name: str, files: Sequence[Path], reader: Callable[..., Any], options: Mapping[str, Any]) -> None:
-        tell = self.progress
         accepted = 0
 
         def counted() -> Any:
             nonlocal accepted
-            told = None if tell is None else lambda done, total: tell(name, done, total)
-            for batch in reader(files, rejects, progress=told, **options):
+            for batch in reader(files, rejects, progress=self.progress, **options):
                 accepted += batch.num_rows
                 yield batch
 
+        self.progress.start(name.replace("_", " "), total_rows([*files]), "rows")
         with RejectLog() as rejects:
             table = merged(name, counted())
         unknown = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from keydistill.distillation.student.token_table import token_table
 from keydistill.distillation.student.towers import embedded, table_of, with_table
 from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, ItemText
 from keydistill.errors import TrainingError
+from keydistill.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,8 +55,8 @@ def fit_student(
     start: Path,
     checkpoints: Path,
     *,
-    progress: Callable[[int], None] | None = None,
-    on_start: Callable[[int], None] | None = None,
+    name: str = "training",
+    progress: Progress = NO_PROGRESS,
 ) -> tuple[SentenceTransformer, Outcome]:
     """Train a model, or go on from the last checkpoint; it ends with the weights of the best one.
 
@@ -65,8 +65,8 @@ def fit_student(
         recipe: How to train.
         start: Folder of what `starting_model` gave.
         checkpoints: Folder for the checkpoints.
-        progress: Called with 1 after each step.
-        on_start: Called with the number of steps that are left.
+        name: Name of this training in `progress`.
+        progress: Told of the steps that are left, and advanced by 1 after each.
 
     Raises:
         TrainingError: The training diverges.
@@ -83,8 +83,8 @@ def fit_student(
         recipe,
         checkpoints=checkpoints,
         held_out=held_out_scores(data, recipe),
+        name=name,
         progress=progress,
-        on_start=on_start,
     )
     outcome = trainer.run()
     _check_finite(model)

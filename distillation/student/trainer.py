@@ -27,6 +27,7 @@ from keydistill.distillation.student.metrics import favouring_later
 from keydistill.distillation.student.towers import TABLE_PARAMETERS, table_of
 from keydistill.distillation.training.run import Outcome, Steps, common_arguments, run_training
 from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE
+from keydistill.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     from keydistill.distillation.student.recipe import StudentRecipe
@@ -53,8 +54,8 @@ class Trainer:
         *,
         checkpoints: Path,
         held_out: HeldOut | None = None,
-        progress: Callable[[int], None] | None = None,
-        on_start: Callable[[int], None] | None = None,
+        name: str = "training",
+        progress: Progress = NO_PROGRESS,
     ) -> None:
         batches = sum(math.ceil(len(dataset) / recipe.batch_size) for dataset in datasets.values())
         steps = max(1, round(batches * recipe.total_epochs))
@@ -81,7 +82,7 @@ class Trainer:
             train_dataset=dict(datasets),
             loss=named,
             evaluator=None if held_out is None else _HeldOut(held_out, steps),
-            callbacks=[Steps(progress, on_start), *([EarlyStoppingCallback(recipe.patience)] if held_out else [])],
+            callbacks=[Steps(name, progress), *([EarlyStoppingCallback(recipe.patience)] if held_out else [])],
         )
         # It prints what is logged; progress is told otherwise.
         self._trainer.remove_callback(PrinterCallback)

@@ -10,9 +10,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,16 +31,15 @@ from keydistill.distillation.student.recipe import StudentRecipe
 from keydistill.encoders import write_model_file
 from keydistill.errors import TrainingError
 from keydistill.files import replace_json, sync, sync_folder, work_folder
+from keydistill.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from keydistill.distillation.student.trainer import HeldOut
 
-Progress = Callable[[int], None]
-OnStart = Callable[[str, int], None]
 
-# The names of a student's trainings, as `on_start` is told them.
+# The names of a student's trainings, as progress is told them.
 _ALL, _CLICKS = "all tasks", "clicks alone"
 # Fewer steps on clicks leave a student that has learned nothing: its weights would only thin out the other's.
 _LEAST_STEPS = 10
@@ -101,8 +98,7 @@ def train_student(
     recipe: StudentRecipe | None = None,
     *,
     threads: int | None = None,
-    progress: Progress | None = None,
-    on_start: OnStart | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> TrainedStudent:
     """Train a student and write it to a folder, which appears only when it is complete.
 
@@ -121,8 +117,7 @@ def train_student(
         out: Folder to write the student to; must not exist.
         recipe: How to train; None is the default one.
         threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
-        progress: Called with 1 after each step.
-        on_start: Called with the name of a training and the number of steps that it has left.
+        progress: Told of each training with the number of its steps that are left, and advanced by 1 after each.
 
     Raises:
         TrainingError: There is nothing to learn from, the training diverges, or `out` exists.
@@ -144,7 +139,7 @@ def train_student(
         torch.set_num_threads(threads)
     key = {"digest": student_training_digest(data, recipe)}
     with quiet_libraries(), work_folder(out, "training", key) as work:
-        trainings = _Trainings(recipe, work, progress, on_start)
+        trainings = _Trainings(recipe, work, progress)
         first, clicks_alone = trainings.trained(_ALL, data), None
         held_out = held_out_scores(data, recipe)
         score, share, steps, log = _scores(first.folder, held_out), 0.0, first.steps, first.log
@@ -215,8 +210,7 @@ class _Trainings:
 
     recipe: StudentRecipe
     work: Path
-    progress: Progress | None
-    on_start: OnStart | None
+    progress: Progress
 
     def trained(self, name: str, data: StudentData) -> _FinishedTraining:
         """Train, go on, or take what was trained before."""
@@ -228,8 +222,8 @@ class _Trainings:
                 self.recipe,
                 self._start(data),
                 checkpoints,
+                name=name,
                 progress=self.progress,
-                on_start=None if self.on_start is None else partial(self.on_start, name),
             )
             # What an attempt left that failed here.
             shutil.rmtree(folder, ignore_errors=True)

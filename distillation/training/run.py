@@ -7,7 +7,7 @@ import logging
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +18,7 @@ import torch
 from transformers import TrainerCallback
 
 from keydistill.files import replace_json
+from keydistill.progress import Progress
 
 _DONE = "done.json"
 _PROBES = 10
@@ -177,19 +178,17 @@ def last_checkpoint(folder: Path) -> str | None:
 class Steps(TrainerCallback):
     """A callback of trainers that tells how many steps are left, and of each that is done."""
 
-    def __init__(self, progress: Callable[[int], None] | None, on_start: Callable[[int], None] | None) -> None:
+    def __init__(self, name: str, progress: Progress) -> None:
+        self._name = name
         self._progress = progress
-        self._on_start = on_start
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called by the trainer."""
-        if self._on_start is not None:
-            self._on_start(state.max_steps - state.global_step)
+        self._progress.start(self._name, state.max_steps - state.global_step, "steps")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called by the trainer."""
-        if self._progress is not None:
-            self._progress(1)
+        self._progress.advance(1)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Called by the trainer."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from keydistill.encoders.runtime.export_folder import check_distance
 from keydistill.encoders.runtime.native import int8_rates, load_int8
+from keydistill.encoders.runtime.numpy import NumpyRuntime
 from keydistill.encoders.runtime.openvino import load_exported, openvino_rates
 from keydistill.encoders.runtime.protocol import TOLERANCE, Runtime, RuntimeName, WantedRuntime
 from keydistill.encoders.runtime.sample import largest_distance, sample_vectors
@@ -36,17 +38,21 @@ _LOADERS: dict[RuntimeName, Callable[[_Where], Runtime]] = {
     "openvino-bf16": lambda where: load_exported(where.files, "bf16", cache=where.cache, threads=where.threads),
     "openvino-int8": lambda where: load_exported(where.files, "int8", cache=where.cache, threads=where.threads),
     "native-int8": lambda where: load_int8(where.files, cache=where.cache, threads=where.threads),
+    "numpy": lambda where: NumpyRuntime.load(where.files),
 }
+# What computes in fp32 whatever the CPU can do: numpy where torch is not installed.
+_ANYWHERE: tuple[RuntimeName, ...] = ("torch", "numpy")
 # What is tried for each wish, in this order. For "auto" what proved faster here comes first; where nobody measured it,
 # OpenVINO's int8 is left to the end: it can be slower than all others.
 _CANDIDATES: dict[WantedRuntime, tuple[RuntimeName, ...]] = {
-    "auto": ("native-int8", "openvino-bf16", "openvino-fp32", "openvino-int8", "torch"),
-    "native-int8": ("native-int8", "openvino-int8", "openvino-bf16", "openvino-fp32", "torch"),
-    "openvino-int8": ("openvino-int8", "openvino-bf16", "openvino-fp32", "torch"),
-    "openvino-bf16": ("openvino-bf16", "openvino-fp32", "torch"),
-    "openvino-fp32": ("openvino-fp32", "torch"),
-    "torch-fp16": ("torch-fp16", "torch"),
-    "torch": ("torch",),
+    "auto": ("native-int8", "openvino-bf16", "openvino-fp32", "openvino-int8", *_ANYWHERE),
+    "native-int8": ("native-int8", "openvino-int8", "openvino-bf16", "openvino-fp32", *_ANYWHERE),
+    "openvino-int8": ("openvino-int8", "openvino-bf16", "openvino-fp32", *_ANYWHERE),
+    "openvino-bf16": ("openvino-bf16", "openvino-fp32", *_ANYWHERE),
+    "openvino-fp32": ("openvino-fp32", *_ANYWHERE),
+    "torch-fp16": ("torch-fp16", *_ANYWHERE),
+    "torch": _ANYWHERE,
+    "numpy": ("numpy", "torch"),
 }
 
 
@@ -61,7 +67,7 @@ def load_runtime(
     """Load a student's weights into a runtime.
 
     One line in the log says which one is taken in place of the wanted one, and why: a warning, or information where
-    "auto" left the choice open.
+    "auto" left the choice open, or numpy stands in for torch, which computes the same.
 
     Args:
         files: The student.
@@ -72,7 +78,7 @@ def load_runtime(
         device: "cpu" or "cuda"; None takes a GPU where there is one. Only torch knows a GPU.
 
     Raises:
-        StudentError: The student cannot be loaded.
+        StudentError: The student cannot be loaded, or nothing that is installed computes it.
         StorageError: An exported student cannot be written.
     """
     if wanted not in _CANDIDATES:
@@ -94,9 +100,10 @@ def load_runtime(
             tried = f"tried in the order {', '.join(candidates)}"
             _log.info("runtime %s: %s", name, "; ".join([*dict.fromkeys(reasons), tried]))
         elif reasons:
-            _log.warning("runtime %s in place of %s: %s", name, wanted, "; ".join(dict.fromkeys(reasons)))
+            level = logging.INFO if (wanted, name) == ("torch", "numpy") else logging.WARNING
+            _log.log(level, "runtime %s in place of %s: %s", name, wanted, "; ".join(dict.fromkeys(reasons)))
         return runtime
-    raise AssertionError("torch is always tried last and never unavailable")
+    raise StudentError(f"nothing that is installed computes it: {'; '.join(dict.fromkeys(reasons))}")
 
 
 def _fastest_first(where: _Where) -> tuple[tuple[RuntimeName, ...], list[str]]:
@@ -135,7 +142,9 @@ def _in_fp16(where: _Where) -> Runtime:
 
 
 def _has_gpu() -> bool:
-    # Asking torch costs seconds: it is asked only where the system has the device of one.
+    # Asking torch costs seconds: it is asked only where it is installed, and the system has the device of one.
+    if find_spec("torch") is None:
+        return False
     if not any(any(Path("/dev").glob(pattern)) for pattern in ("nvidia[0-9]*", "kfd", "dxg")):
         return False
     import torch

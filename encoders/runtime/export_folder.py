@@ -19,12 +19,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from keydistill.encoders.runtime.cpu import Precision, cpu_name
-from keydistill.encoders.runtime.protocol import Runtime
+from keydistill.encoders.runtime.numpy import NumpyRuntime
+from keydistill.encoders.runtime.protocol import Runtime, RuntimeName
 from keydistill.encoders.runtime.sample import SAMPLE, largest_distance, sample_vectors
 from keydistill.encoders.runtime.torch import TorchRuntime
 from keydistill.encoders.student_files import StudentFiles
 from keydistill.errors import InputError, RuntimeUnavailableError, StorageError
-from keydistill.files import FolderKind, complete_folder, file_lock, file_sha256
+from keydistill.files import FolderKind, file_lock, file_sha256, whole_folder
 
 REPORT = "report.json"
 
@@ -32,6 +33,11 @@ _FORMAT = 2
 _KIND = FolderKind("exported student", REPORT)
 # Over the sample, of each precision; one more has made the shapes known before.
 _PASSES = 3
+# Packages whose versions decide what the reference computes.
+_REFERENCE_PACKAGES: Mapping[RuntimeName, tuple[str, ...]] = {
+    "numpy": ("numpy",),
+    "torch": ("torch", "transformers", "sentence-transformers"),
+}
 _log = logging.getLogger(__name__)
 
 
@@ -45,8 +51,8 @@ class ExportReport:
         versions: Of the packages that made it.
         cpu: The CPU that it was compared on.
         texts: Number of texts in the comparison.
-        max_cosine_distance: Between its vectors and those of torch in fp32, by precision; the CPU lacks what is not
-            there, or, of int8, the student.
+        max_cosine_distance: Between its vectors and those of the reference in fp32, by precision; the CPU lacks what
+            is not there, or, of int8, the student.
         allowed: Above this, the precision is not used.
         sha256: Of the folder's other files.
         texts_per_second: By precision, on that CPU, with a stream per core.
@@ -84,10 +90,10 @@ def kept_export(folder: Path, make: Callable[[Path], ExportReport]) -> ExportRep
             report = _whole(folder)
             if report is None:
                 _log.info("exporting a student, once, into %s", folder)
-                with complete_folder(folder, _KIND, force=True) as draft:
+                with whole_folder(folder, _KIND, force=True) as draft:
                     report = make(draft)
                     (draft / REPORT).write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
-    except (InputError, OSError) as error:
+    except (InputError, StorageError, OSError) as error:
         raise StorageError(f"the exported student cannot be kept in {folder.parent}: {error}") from error
     return report
 
@@ -103,7 +109,7 @@ def read_report(folder: Path) -> ExportReport | None:
 def compared(
     draft: Path,
     files: StudentFiles,
-    reference: TorchRuntime,
+    reference: Runtime,
     runtimes: Mapping[Precision, Callable[[], Runtime]],
     *,
     packages: tuple[str, ...],
@@ -114,9 +120,9 @@ def compared(
     Args:
         draft: The folder, without its report.
         files: The student.
-        reference: The student in torch, on CPU.
+        reference: See `reference_runtime`.
         runtimes: What loads it from the draft, by precision.
-        packages: Which made it.
+        packages: Packages that made it, beside those of the reference.
         allowed: Most cosine distance, by precision.
     """
     expected = sample_vectors(reference, files.tokens())
@@ -129,7 +135,7 @@ def compared(
     return ExportReport(
         format=_FORMAT,
         student=files.digest,
-        versions={name: version(name) for name in packages},
+        versions={name: version(name) for name in (*packages, *_REFERENCE_PACKAGES[reference.name])},
         cpu=cpu_name(),
         texts=len(SAMPLE),
         max_cosine_distance=distances,
@@ -137,6 +143,19 @@ def compared(
         sha256={file.name: file_sha256(file) for file in sorted(draft.iterdir())},
         texts_per_second=rates,
     )
+
+
+def reference_runtime(files: StudentFiles) -> Runtime:
+    """What the vectors of an export are compared with: numpy for students of the usual kind, torch for all others.
+
+    Raises:
+        StudentError: The student cannot be loaded.
+        RuntimeUnavailableError: Only torch computes it, and is not installed.
+    """
+    try:
+        return NumpyRuntime.load(files)
+    except RuntimeUnavailableError:
+        return TorchRuntime.load(files.folder, device="cpu")
 
 
 def not_rounded(files: StudentFiles) -> str:
@@ -155,8 +174,8 @@ def check_distance(files: StudentFiles, precision: str, distance: float, allowed
     """
     if not distance <= allowed:
         raise RuntimeUnavailableError(
-            f"in {precision} student {files.version} differs by {distance:.1g} (cosine distance) from torch in "
-            f"fp32, at most {allowed} is allowed"
+            f"in {precision} student {files.version} differs by {distance:.1g} (cosine distance) from the "
+            f"reference in fp32, at most {allowed} is allowed"
         )
 
 

@@ -9,10 +9,9 @@ from keydistill.errors import CollectionNotFoundError, VerificationError
 from keydistill.ingest.collection import RowVectors, payloads
 from keydistill.ingest.snapshot import RunSources, Snapshot, SnapshotChanges, compare
 from keydistill.progress import Progress
-from keydistill.retrieval import SEARCH_KEY
 from keydistill.runs import Lease, ReindexRun, SyncRun
 from keydistill.settings import Settings
-from keydistill.vectorstore import Engine, PointBatch
+from keydistill.vectorstore import CollectionMetadata, Engine, MetadataChanges, PointBatch
 
 
 class CatchUp:
@@ -43,10 +42,10 @@ class CatchUp:
             VerificationError: The result has another number of points than the snapshot.
             LeaseLostError: Another process goes on with it.
         """
-        metadata = self._engine.info(run.collection).metadata
+        metadata = CollectionMetadata.parse(self._engine.info(run.collection))
         new = self._sources.snapshot(sync.id)
-        begun: list[str] = list(metadata.get("applying") or [])
-        held = metadata.get("snapshot_run", run.id)
+        begun = metadata.applying or ()
+        held = metadata.snapshot_run or run.id
         old = [self._sources.snapshot(run_id) for run_id in dict.fromkeys([held, *begun])]
         with compare(old, new, self._settings.home / "tmp", self._settings.memory_mb) as changes:
             # Before the first change: whoever goes on after us must know what may be there in part.
@@ -54,15 +53,15 @@ class CatchUp:
             if self._engine.changes_in_place:
                 target = run.collection
                 lease.check()
-                self._engine.set_metadata(target, {"applying": applying})
+                self._engine.set_metadata(target, MetadataChanges(applying=applying))
             else:
                 target = f"{run.alias}-{run.id}-{sync.journal}"
                 if self._is_complete(target, sync):
                     # Tuned since it was copied, perhaps.
-                    self._engine.set_metadata(target, {SEARCH_KEY: metadata.get(SEARCH_KEY)})
+                    self._engine.set_metadata(target, MetadataChanges(search=metadata.search))
                     return target, asdict(changes.counts)
                 self._drop(target)
-                self._engine.copy(run.collection, target, {**metadata, "applying": applying})
+                self._engine.copy(run.collection, target, {**metadata.as_dict(), **MetadataChanges(applying=applying)})
             vectors = RowVectors(
                 self._engine,
                 run.collection,
@@ -82,7 +81,7 @@ class CatchUp:
         self._progress.start("apply changes", counts.added + counts.changed, "keyphrases")
         step = self._settings.upsert_batch
         for rows in changes.written():
-            found = vectors.of(rows, self._progress.advance)
+            found = vectors.of(rows, self._progress)
             ids: list[str] = rows.column("point_id").to_pylist()
             fields = payloads(rows)
             for start in range(0, len(rows), step):
@@ -104,7 +103,7 @@ class CatchUp:
     def _is_complete(self, target: str, sync: SyncRun) -> bool:
         with suppress(CollectionNotFoundError):
             info = self._engine.info(target)
-            return info.state == "ready" and info.metadata.get("snapshot_run") == sync.id
+            return info.state == "ready" and CollectionMetadata.parse(info).snapshot_run == sync.id
         return False
 
     def _drop(self, target: str) -> None:
@@ -112,11 +111,11 @@ class CatchUp:
         with suppress(CollectionNotFoundError):
             self._engine.drop(target)
 
-    def _caught_up(self, sync: SyncRun, snapshot: Snapshot) -> dict[str, Any]:
-        return {
-            "snapshot": snapshot.summary.digest,
-            "snapshot_run": sync.id,
-            "journal": sync.journal,
-            "rows": snapshot.summary.rows,
-            "applying": None,
-        }
+    def _caught_up(self, sync: SyncRun, snapshot: Snapshot) -> MetadataChanges:
+        return MetadataChanges(
+            snapshot=snapshot.summary.digest,
+            snapshot_run=sync.id,
+            journal=sync.journal,
+            rows=snapshot.summary.rows,
+            applying=None,
+        )

@@ -21,10 +21,10 @@ from keydistill.ingest.aliases.journal import missing_sync
 from keydistill.ingest.aliases.lease import alone, patiently
 from keydistill.ingest.aliases.records import AliasRecords
 from keydistill.ingest.snapshot import RunSources
-from keydistill.progress import NoProgress, Progress
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import Action, AliasChange, Lease, ReindexRun, RunStore, SyncRun, reindex_of
 from keydistill.settings import Settings
-from keydistill.vectorstore import CollectionInfo, Engine
+from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine
 
 
 class AliasChanges:
@@ -37,7 +37,7 @@ class AliasChanges:
         store: RunStore,
         *,
         sources: RunSources | None = None,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> None:
         """Say what is changed.
 
@@ -53,7 +53,7 @@ class AliasChanges:
         self._store = store
         self._records = AliasRecords(engine, store)
         sources = sources or RunSources(settings, store)
-        self._catch_up = CatchUp(settings, engine, sources, progress or NoProgress())
+        self._catch_up = CatchUp(settings, engine, sources, progress)
 
     def swap_as_planned(self, run: ReindexRun, build: Lease) -> bool:
         """The last step of a run: the alias names its collection, if it still names what the run saw when it was made.
@@ -182,7 +182,7 @@ class AliasChanges:
         return reindex_of(self._store.load(run.id))
 
     def _missing(self, run: ReindexRun) -> SyncRun | None:
-        return missing_sync(self._store, run.alias, self._engine.info(run.collection).metadata)
+        return missing_sync(self._store, run.alias, CollectionMetadata.parse(self._engine.info(run.collection)))
 
     def _successor(self, seen: str | None, present: str | None) -> str | None:
         """What must be behind the alias where a run saw `seen`: that, or the copy that a sync put in its place."""
@@ -225,7 +225,8 @@ class AliasChanges:
 
     def _check_student(self, info: CollectionInfo) -> None:
         """A reader loads the student that built a collection: it must be there still."""
-        expected, source = info.metadata.get("student_version"), str(info.metadata.get("student"))
+        metadata = CollectionMetadata.parse(info)
+        expected, source = metadata.student_version, str(metadata.student)
         try:
             found = StudentFiles.find(source, dimension=info.dimension).version
         except StudentError as error:

@@ -53,12 +53,12 @@ class AliasHistory:
 
     def left(self) -> dict[str, str]:
         """Collections that the alias named and no longer names, to when it last left them; the latest first."""
-        found: dict[str, str] = {}
+        left_at: dict[str, str] = {}
         for change in self.changes():
             if change.action != "prune" and change.before is not None:
-                found.setdefault(change.before, change.at)
-        found.pop(self._engine.aliases().get(self._alias, ""), None)
-        return found
+                left_at.setdefault(change.before, change.at)
+        left_at.pop(self._engine.aliases().get(self._alias, ""), None)
+        return left_at
 
     def candidates(self) -> list[str]:
         """The collections to roll back to, of those that are there; the latest first.
@@ -67,12 +67,12 @@ class AliasHistory:
         """
         live, there = self._engine.aliases().get(self._alias), set(self._engine.collections())
         present = None if live is None else self.owner_of(live)
-        found: dict[str, None] = {}
+        collections: dict[str, None] = {}
         for name in self.left():
             run = self.owner_of(name)
             if run is not None and (present is None or run.id != present.id):
-                found.setdefault(run.collection)
-        return [name for name in found if name in there]
+                collections.setdefault(run.collection)
+        return [name for name in collections if name in there]
 
     def owner_of(self, collection: str) -> ReindexRun | None:
         """The run that built a collection, or the one that it was copied from for a sync."""

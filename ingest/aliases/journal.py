@@ -5,10 +5,8 @@ collection's metadata say which snapshot it holds (`snapshot_run`), up to which 
 were begun to be applied to it (`applying`). To catch up is to compare two snapshots, whatever happened in between.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from keydistill.runs import RunStore, SyncRun
+from keydistill.vectorstore import CollectionMetadata
 
 
 def accepted_syncs(store: RunStore, alias: str) -> list[SyncRun]:
@@ -23,9 +21,9 @@ def last_number(store: RunStore, alias: str) -> int:
     return syncs[-1].journal if syncs else 0
 
 
-def missing_sync(store: RunStore, alias: str, metadata: Mapping[str, Any]) -> SyncRun | None:
+def missing_sync(store: RunStore, alias: str, metadata: CollectionMetadata) -> SyncRun | None:
     """The last accepted sync, if a collection with these metadata does not hold it yet."""
     syncs = accepted_syncs(store, alias)
-    if not syncs or syncs[-1].journal <= int(metadata.get("journal", 0)):
+    if not syncs or syncs[-1].journal <= (metadata.journal or 0):
         return None
     return syncs[-1]

@@ -13,7 +13,7 @@ from keydistill.ingest.aliases.lease import alone
 from keydistill.ingest.aliases.records import AliasRecords
 from keydistill.runs import AliasChange, ReindexRun, RunStore, SyncRun
 from keydistill.settings import Settings
-from keydistill.vectorstore import Engine
+from keydistill.vectorstore import CollectionMetadata, Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,8 @@ class Pruning:
         needed: set[str] = set()
         for name in self._engine.collections():
             with suppress(CollectionNotFoundError):
-                metadata = self._engine.info(name).metadata
-                needed.update([str(metadata.get("snapshot_run")), *(metadata.get("applying") or [])])
+                metadata = CollectionMetadata.parse(self._engine.info(name))
+                needed.update([str(metadata.snapshot_run), *(metadata.applying or ())])
         needed.update(sync.id for sync in accepted_syncs(self._store, self._settings.alias)[-1:])
         for run in self._store.all():
             of_alias = isinstance(run, ReindexRun | SyncRun) and run.alias == self._settings.alias

@@ -12,15 +12,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from keydistill.ingest.collection.points import POINT_COLUMNS
 from keydistill.ingest.filters import SHAPES
 from keydistill.ingest.snapshot import SnapshotProfile
-from keydistill.vectorstore import Condition, Equals, Filter, Payload, Range, keyphrase_filter
+from keydistill.vectorstore import (
+    CATEGORY_IDS,
+    INDEXED_FIELDS,
+    SEARCH_VOLUME,
+    SITE,
+    Condition,
+    Equals,
+    Filter,
+    Payload,
+    Range,
+    keyphrase_filter,
+)
 
 # Rows that filters are made of.
 SAMPLE_ROWS = 64
 _FILTERS_PER_SHAPE = 6
 # The most frequent categories and sites: together they cover nearly every row that has one.
 _WIDEST = 8
+# Fields whose values a snapshot's profile counts.
+_PROFILED = {CATEGORY_IDS.name, SITE.name, SEARCH_VOLUME.name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +55,25 @@ def filters_to_count(
         indexes: Indexed payload fields to their types.
         payloads: Of some rows, for the values of fields that only some inventories have.
     """
-    found: dict[Filter, str] = {}
+    shape_of: dict[Filter, str] = {}
     for shape in SHAPES:
         made = [shape.filter(query, profile.median_volume) for query in profile.queries()]
         distinct = [filter for filter in dict.fromkeys(made) if filter]
         for filter in distinct[:_FILTERS_PER_SHAPE]:
-            found.setdefault(filter, shape.name)
+            shape_of.setdefault(filter, shape.name)
     for category, _ in profile.categories.most_common(_WIDEST):
-        found.setdefault(keyphrase_filter(category=category), "category")
+        shape_of.setdefault(keyphrase_filter(category=category), "category")
     for site, _ in profile.sites.most_common(_WIDEST):
-        found.setdefault(keyphrase_filter(site=site), "site")
+        shape_of.setdefault(keyphrase_filter(site=site), "site")
     if profile.least_volume is not None:
-        found[keyphrase_filter(min_search_volume=profile.least_volume)] = "volume"
-    for field in sorted(set(indexes) - {"category_ids", "site", "search_volume"}):
-        values = [value for each in payloads if isinstance(value := each.get(field), (str, int))]
+        shape_of[keyphrase_filter(min_search_volume=profile.least_volume)] = "volume"
+    of_table = {field.name: field for field in INDEXED_FIELDS}
+    for name in sorted(set(indexes) - _PROFILED):
+        values = [value for each in payloads if isinstance(value := each.get(name), (str, int))]
         for value in list(dict.fromkeys(values))[:_FILTERS_PER_SHAPE]:
-            found[Filter((Equals(field, value),))] = field
-    return [NamedFilter(shape, filter) for filter, shape in found.items()]
+            condition = of_table[name].condition(value) if name in of_table else Equals(name, value)
+            shape_of[Filter((condition,))] = name
+    return [NamedFilter(shape, filter) for filter, shape in shape_of.items()]
 
 
 def passing(rows: pa.Table, payloads: Sequence[Payload], filters: Sequence[NamedFilter]) -> NDArray[np.int64]:
@@ -81,19 +97,27 @@ def passing(rows: pa.Table, payloads: Sequence[Payload], filters: Sequence[Named
 
 
 def _mask(rows: pa.Table, payloads: Sequence[Payload], condition: Condition) -> NDArray[np.bool_]:
-    if isinstance(condition, Range) and condition.field == "search_volume" and condition.gte is not None:
-        return _bools(pc.greater_equal(rows["search_volume"], condition.gte))
-    if isinstance(condition, Equals) and condition.field == "category_ids":
-        lists = rows["category_ids"].combine_chunks()
-        hits = _bools(pc.equal(pc.list_flatten(lists), condition.value))
-        mask = np.zeros(len(rows), dtype=bool)
-        mask[pc.list_parent_indices(lists).to_numpy()[hits]] = True
-        return mask
-    if isinstance(condition, Equals) and condition.field == "site":
-        return _bools(pc.equal(rows["site"], condition.value))
+    is_column = condition.field in POINT_COLUMNS and condition.field in rows.column_names
+    column = rows[condition.field].combine_chunks() if is_column else None
     if isinstance(condition, Equals):
-        return np.fromiter((_has(each.get(condition.field), condition.value) for each in payloads), bool, len(rows))
+        if column is None:
+            return np.fromiter((_has(each.get(condition.field), condition.value) for each in payloads), bool, len(rows))
+        if not pa.types.is_list(column.type):
+            return _bools(pc.equal(column, condition.value))
+        hits = _bools(pc.equal(pc.list_flatten(column), condition.value))
+        mask = np.zeros(len(rows), dtype=bool)
+        mask[pc.list_parent_indices(column).to_numpy()[hits]] = True
+        return mask
+    if isinstance(condition, Range) and condition.gte is not None:
+        if column is None:
+            values = (each.get(condition.field) for each in payloads)
+            return np.fromiter((_is_at_least(value, condition.gte) for value in values), bool, len(rows))
+        return _bools(pc.greater_equal(column, condition.gte))
     raise ValueError(f"no count is known for the condition {condition}")
+
+
+def _is_at_least(stored: object, least: float) -> bool:
+    return isinstance(stored, int | float) and not isinstance(stored, bool) and stored >= least
 
 
 def _has(stored: object, value: object) -> bool:

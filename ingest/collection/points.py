@@ -1,27 +1,22 @@
 """Snapshot rows as points of a collection."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from keydistill.settings import Settings
-from keydistill.vectorstore import CollectionSpec, FieldType, Payload
+from keydistill.vectorstore import INDEXED_FIELDS, CollectionSpec, Payload, payload_indexes
 
-# Fields that every keyphrase filter may use; they are indexed in every collection.
-PAYLOAD_INDEXES: Mapping[str, FieldType] = {
-    "category_ids": "keyword",
-    "site": "keyword",
-    "search_volume": "integer",
-}
+# Columns of a snapshot's part that a payload keeps where they have a value, beside the free fields.
+POINT_COLUMNS = ("keyphrase", "language", "text_hash", *(field.name for field in INDEXED_FIELDS))
 
 
 def collection_spec(dimension: int, settings: Settings) -> CollectionSpec:
     """The collection that the settings ask for."""
     return CollectionSpec(
         dimension=dimension,
-        payload_indexes={**PAYLOAD_INDEXES, **settings.payload_indexes},
+        payload_indexes=payload_indexes(settings.payload_indexes),
         quantization=settings.quantization,
         hnsw_m=settings.hnsw_m,
         hnsw_ef_construct=settings.hnsw_ef_construct,
@@ -40,31 +35,15 @@ def index_settings(spec: CollectionSpec) -> dict[str, Any]:
 
 def payloads(rows: pa.Table) -> list[Payload]:
     """The payload of each row: its fields that have a value, and the free ones beside them."""
-    columns = [
-        rows.column(name).to_pylist()
-        for name in ("keyphrase", "category_ids", "site", "search_volume", "language", "text_hash", "payload")
-    ]
-    return [_payload(*values) for values in zip(*columns, strict=True)]
+    names = [name for name in POINT_COLUMNS if name in rows.column_names]
+    columns = [rows.column(name).to_pylist() for name in names]
+    free = rows.column("payload").to_pylist()
+    return [_payload(names, values, text) for text, *values in zip(free, *columns, strict=True)]
 
 
-def _payload(
-    keyphrase: str,
-    category_ids: list[str],
-    site: str | None,
-    search_volume: int | None,
-    language: str | None,
-    text_hash: str,
-    free: str | None,
-) -> Payload:
-    payload: dict[str, Any] = json.loads(free) if free else {}
-    payload["keyphrase"] = keyphrase
-    payload["text_hash"] = text_hash
-    if category_ids:
-        payload["category_ids"] = category_ids
-    if site is not None:
-        payload["site"] = site
-    if search_volume is not None:
-        payload["search_volume"] = search_volume
-    if language is not None:
-        payload["language"] = language
+def _payload(names: list[str], values: list[Any], free: str | None) -> Payload:
+    payload: Payload = json.loads(free) if free else {}
+    for name, value in zip(names, values, strict=True):
+        if value is not None and value != []:
+            payload[name] = value
     return payload

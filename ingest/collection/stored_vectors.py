@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from keydistill.encoders import Progress, Student, Vectors
+from keydistill.encoders import Student, Vectors
 from keydistill.errors import CollectionNotFoundError
-from keydistill.vectorstore import Engine
+from keydistill.progress import NO_PROGRESS, Progress
+from keydistill.vectorstore import CollectionMetadata, Engine
 
 
 class RowVectors:
@@ -36,13 +37,13 @@ class RowVectors:
         self._dimension = dimension
         self._donor = donor if donor is not None and _is_of(engine, donor, student_version) else None
 
-    def of(self, rows: pa.Table, progress: Progress | None = None) -> Vectors:
+    def of(self, rows: pa.Table, progress: Progress = NO_PROGRESS) -> Vectors:
         """Vectors of rows by `PART_SCHEMA`, shape (rows, dimension)."""
         vectors = np.empty((len(rows), self._dimension), dtype=np.float32)
         known = self._fill(vectors, rows)
         new = np.flatnonzero(~known)
-        if progress is not None and len(new) < len(rows):
-            progress(len(rows) - len(new))
+        if len(new) < len(rows):
+            progress.advance(len(rows) - len(new))
         if len(new):
             texts = rows.column("keyphrase").take(pa.array(new)).to_pylist()
             vectors[new] = self._student().embed_keyphrases(texts, progress)
@@ -76,4 +77,4 @@ def _is_of(engine: Engine, collection: str, student_version: str) -> bool:
         info = engine.info(collection)
     except CollectionNotFoundError:
         return False
-    return info.state == "ready" and info.metadata.get("student_version") == student_version
+    return info.state == "ready" and CollectionMetadata.parse(info).student_version == student_version

@@ -14,23 +14,10 @@ from keydistill.encoders import Student
 from keydistill.encoders.runtime import INT8_TOLERANCE
 from keydistill.errors import VerificationError
 from keydistill.ingest.collection.filter_counts import SAMPLE_ROWS, filters_to_count, passing
-from keydistill.ingest.collection.points import PAYLOAD_INDEXES, payloads
+from keydistill.ingest.collection.points import payloads
 from keydistill.ingest.snapshot import Snapshot, profile
 from keydistill.runs import ReindexRun
-from keydistill.vectorstore import CollectionInfo, Engine, Payload, Record
-
-# What readers, syncs and rebuilds read in a collection's metadata.
-METADATA_KEYS = (
-    "run",
-    "student",
-    "student_version",
-    "snapshot",
-    "snapshot_run",
-    "journal",
-    "rows",
-    "payload_indexes",
-    "created_at",
-)
+from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine, Payload, Record, payload_indexes
 
 # Ids of one request: bounded, however large a part is.
 _WINDOW = 5_000
@@ -57,12 +44,12 @@ def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student
     _expect(run, "state", info.state, "ready")
     _expect(run, "dimension", info.dimension, run.dimension)
     _check_metadata(run, info, snapshot)
-    indexes = {**PAYLOAD_INDEXES, **run.settings.get("payload_indexes", {})}
+    indexes = payload_indexes(run.settings.get("payload_indexes", {}))
     _check_indexes(run, info, indexes)
     _expect(run, "points", info.points, snapshot.summary.rows)
 
-    found = profile(snapshot, SAMPLE_ROWS)
-    named = filters_to_count(found, indexes, _first_payloads(snapshot))
+    snapshot_profile = profile(snapshot, SAMPLE_ROWS)
+    named = filters_to_count(snapshot_profile, indexes, _first_payloads(snapshot))
     expected = np.zeros(len(named), dtype=np.int64)
     for part, rows in snapshot.tables():
         fields = payloads(rows)
@@ -75,7 +62,7 @@ def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student
                 f"collection {run.collection}: filter counts differ: {counted} points pass the {each.shape} filter "
                 f"{_shown(each.filter.must)}, its snapshot says {count}; {_WHAT_TO_DO}"
             )
-    again = [(row["point_id"], row["keyphrase"]) for row in found.sample]
+    again = [(row["point_id"], row["keyphrase"]) for row in snapshot_profile.sample]
     distance = _largest_distance(run, engine, student, again)
     if distance > _TOLERANCE:
         raise VerificationError(
@@ -102,12 +89,12 @@ def _expect(run: ReindexRun, what: str, found: object, expected: object) -> None
 
 
 def _check_metadata(run: ReindexRun, info: CollectionInfo, snapshot: Snapshot) -> None:
-    lacking = [key for key in METADATA_KEYS if info.metadata.get(key) is None]
-    if lacking:
-        raise VerificationError(f"collection {run.collection} lacks the metadata {lacking}; {_WHAT_TO_DO}")
-    _expect(run, "run", info.metadata["run"], run.id)
-    _expect(run, "student version", info.metadata["student_version"], run.student_version)
-    _expect(run, "snapshot", info.metadata["snapshot"], snapshot.summary.digest)
+    metadata = CollectionMetadata.parse(info)
+    if metadata.lacking:
+        raise VerificationError(f"collection {run.collection} lacks the metadata {metadata.lacking}; {_WHAT_TO_DO}")
+    _expect(run, "run", metadata.run, run.id)
+    _expect(run, "student version", metadata.student_version, run.student_version)
+    _expect(run, "snapshot", metadata.snapshot, snapshot.summary.digest)
 
 
 def _check_indexes(run: ReindexRun, info: CollectionInfo, indexes: Mapping[str, str]) -> None:

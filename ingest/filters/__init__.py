@@ -1,13 +1,13 @@
 """The shapes of filters that serving uses, and recall against exact search under each."""
 
 from keydistill.ingest.filters.recall import K, shares_found, spread
-from keydistill.ingest.filters.shapes import SHAPES, Query, Shape, leaf_and_parent, parent_path
+from keydistill.ingest.filters.shapes import SHAPES, FilterShape, Query, leaf_and_parent, parent_path
 
 __all__ = [
     "SHAPES",
+    "FilterShape",
     "K",
     "Query",
-    "Shape",
     "leaf_and_parent",
     "parent_path",
     "shares_found",

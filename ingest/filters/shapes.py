@@ -32,7 +32,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class FilterShape:
     """Which conditions a filter has."""
 
     name: str
@@ -43,9 +43,9 @@ class Shape:
     def filter(self, query: Query, min_volume: int | None) -> Filter | None:
         """The filter of this shape for a query; None where the query has not all that it asks for.
 
-        >>> Shape("site", site=True).filter(Query("1", "red shoes", site="US"), None)
+        >>> FilterShape("site", site=True).filter(Query("1", "red shoes", site="US"), None)
         Filter(must=(Equals(field='site', value='US'),))
-        >>> Shape("leaf category", category="leaf").filter(Query("1", "red shoes"), None) is None
+        >>> FilterShape("leaf category", category="leaf").filter(Query("1", "red shoes"), None) is None
         True
         """
         category = {"none": None, "leaf": query.leaf, "parent": query.parent}[self.category]
@@ -64,12 +64,12 @@ class Shape:
 
 
 SHAPES = (
-    Shape("no filter"),
-    Shape("site", site=True),
-    Shape("leaf category", category="leaf"),
-    Shape("parent category", category="parent"),
-    Shape("site and category", site=True, category="leaf"),
-    Shape("category and volume", category="leaf", volume=True),
+    FilterShape("no filter"),
+    FilterShape("site", site=True),
+    FilterShape("leaf category", category="leaf"),
+    FilterShape("parent category", category="parent"),
+    FilterShape("site and category", site=True, category="leaf"),
+    FilterShape("category and volume", category="leaf", volume=True),
 )
 
 

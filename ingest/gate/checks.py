@@ -81,11 +81,11 @@ class Check:
     rows: Callable[[Evidence], list[Row]]
 
 
-def _relevant(found: Evidence) -> list[Row]:
+def _relevant(evidence: Evidence) -> list[Row]:
     name = f"relevant@{K}"
-    if isinstance(found.judged, str):
-        return [Row.not_measured(name, found.judged)]
-    settings, judged = found.settings, found.judged
+    if isinstance(evidence.judged, str):
+        return [Row.not_measured(name, evidence.judged)]
+    settings, judged = evidence.settings, evidence.judged
     value = _ratio(judged.candidate)
     if value is None:
         return [Row.not_measured(name, "no item got a keyphrase")]
@@ -97,18 +97,18 @@ def _relevant(found: Evidence) -> list[Row]:
     return [_not_worse(name, value, live, gap, settings.gate_tolerance, by)]
 
 
-def _same_category(found: Evidence) -> list[Row]:
+def _same_category(evidence: Evidence) -> list[Row]:
     name = f"same category@{K}"
-    ours = _in_category(found.items, found.candidate)
+    ours = _in_category(evidence.items, evidence.candidate)
     value = _ratio(ours)
     if value is None:
         return [Row.not_measured(name, "no item has a category")]
-    live = None if found.live is None else _ratio(theirs := _in_category(found.items, found.live))
+    live = None if evidence.live is None else _ratio(theirs := _in_category(evidence.items, evidence.live))
     if live is None:
         return [Row.reported(name, value, note="nothing to compare with")]
-    if not isinstance(found.judged, str):
+    if not isinstance(evidence.judged, str):
         return [Row.reported(name, value, live, "for information: an assistant judges")]
-    if found.same_student:
+    if evidence.same_student:
         return [Row.reported(name, value, live, "for information: the same student")]
     row = _not_worse(
         name, value, live, _difference(theirs, ours), (1 - _LEAST_CATEGORY_RATIO) * live, "no assistant judges"
@@ -116,87 +116,87 @@ def _same_category(found: Evidence) -> list[Row]:
     return [row]
 
 
-def _recall(found: Evidence) -> list[Row]:
+def _recall(evidence: Evidence) -> list[Row]:
     rows = []
     for shape in SHAPES:
         name = f"recall@{K}, {shape.name}"
-        value = found.candidate.recall.get(shape.name)
+        value = evidence.candidate.recall.get(shape.name)
         if value is None:
             rows.append(Row.not_measured(name, "no item has what this filter asks for"))
             continue
-        live = None if found.live is None else found.live.recall.get(shape.name)
-        rows.append(Row.compared(name, value, ">=", found.settings.gate_min_recall, live))
+        live = None if evidence.live is None else evidence.live.recall.get(shape.name)
+        rows.append(Row.compared(name, value, ">=", evidence.settings.gate_min_recall, live))
     return rows
 
 
-def _short(found: Evidence) -> list[Row]:
+def _short(evidence: Evidence) -> list[Row]:
     rows = []
     for list_name in LISTS:
         name = f"fewer than {K}, {list_name}"
-        ours: Short | None = found.candidate.short.get(list_name)
+        ours: Short | None = evidence.candidate.short.get(list_name)
         if ours is None:
             rows.append(Row.not_measured(name, "no item has a category"))
             continue
         note = f"the collection holds no {K} for {ours.unavoidable:.1%}"
-        if found.live is None:
+        if evidence.live is None:
             most = min(1.0, ours.unavoidable + _FIRST_AVOIDABLE_SHORT)
             rows.append(Row.compared(name, ours.share, "<=", most, note=note))
             continue
-        live = found.live.short[list_name].share
-        most = min(1.0, live + found.settings.gate_max_short)
+        live = evidence.live.short[list_name].share
+        most = min(1.0, live + evidence.settings.gate_max_short)
         rows.append(Row.compared(name, ours.share, "<=", most, live, note))
     return rows
 
 
-def _coverage(found: Evidence) -> list[Row]:
+def _coverage(evidence: Evidence) -> list[Row]:
     name = "different keyphrases"
-    ours = _different(found.candidate)
-    if found.live is not None:
-        live = _different(found.live)
-        least = found.settings.gate_min_coverage * live
+    ours = _different(evidence.candidate)
+    if evidence.live is not None:
+        live = _different(evidence.live)
+        least = evidence.settings.gate_min_coverage * live
         return [Row.compared(name, ours, ">=", least, live, f"{ours / max(live, 1):.2f} of the live ones")]
-    possible = min(len(found.items.queries) * K, found.items.profile.rows)
+    possible = min(len(evidence.items.queries) * K, evidence.items.profile.rows)
     return [Row.compared(name, ours, ">=", _FIRST_COVERAGE * possible, note=f"of {possible:,} that could be")]
 
 
-def _latency(found: Evidence) -> list[Row]:
+def _latency(evidence: Evidence) -> list[Row]:
     name = "p99, ms"
     # The best repeat: whatever else the machine does only adds to it.
-    value = min(found.candidate.p99_ms)
-    if found.live is None:
+    value = min(evidence.candidate.p99_ms)
+    if evidence.live is None:
         return [Row.compared(name, value, "<=", _FIRST_P99_MS)]
-    live = min(found.live.p99_ms)
-    settings = found.settings
+    live = min(evidence.live.p99_ms)
+    settings = evidence.settings
     most = max(settings.gate_latency_floor_ms, settings.gate_max_latency_ratio * live)
     return [Row.compared(name, value, "<=", most, live, f"{value / max(live, 1e-9):.2f} of the live one")]
 
 
-def _drift(found: Evidence) -> list[Row]:
+def _drift(evidence: Evidence) -> list[Row]:
     name = "mean top score"
-    value = _top_score(found.candidate)
+    value = _top_score(evidence.candidate)
     if value is None:
         return [Row.not_measured(name, "no item got a keyphrase")]
-    live = None if found.live is None else _top_score(found.live)
+    live = None if evidence.live is None else _top_score(evidence.live)
     if live is None:
         return [Row.reported(name, value, note="nothing to compare with")]
-    return [Row.compared(name, value, "+-", found.settings.gate_max_drift, live, f"drifted by {value - live:+.3f}")]
+    return [Row.compared(name, value, "+-", evidence.settings.gate_max_drift, live, f"drifted by {value - live:+.3f}")]
 
 
-def _dimension(found: Evidence) -> list[Row]:
-    size, full = found.side.dimension, found.dimensions.full
-    live = None if found.live_side is None else found.live_side.dimension
+def _dimension(evidence: Evidence) -> list[Row]:
+    size, full = evidence.side.dimension, evidence.dimensions.full
+    live = None if evidence.live_side is None else evidence.live_side.dimension
     note = f"all of the student's {full}" if size == full else f"cut from the student's {full}"
     if live is not None and live != size:
         note += f"; changed from {live}"
     rows = [Row.reported("dimension", float(size), None if live is None else float(live), note)]
-    overlap = found.dimensions.overlap
+    overlap = evidence.dimensions.overlap
     if overlap is not None:
         name = f"kept of the full dimension@{K}"
-        pool = f"in a pool of {found.dimensions.pool:,} keyphrases"
+        pool = f"in a pool of {evidence.dimensions.pool:,} keyphrases"
         if live is not None and live <= size:
             rows.append(Row.reported(name, overlap, note=f"{pool}; the live collection has no more dimensions"))
         else:
-            least = found.settings.gate_min_dimension_overlap
+            least = evidence.settings.gate_min_dimension_overlap
             rows.append(Row.compared(name, overlap, ">=", least, note=f"neighbours that the cut left, {pool}"))
     return rows
 

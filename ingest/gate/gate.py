@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keydistill.encoders import Assistant, Student, StudentFiles, Vectors, nearest
+from keydistill.encoders import Assistant, Student, StudentFiles, Vectors, nearest, student_of
 from keydistill.errors import EngineUnavailableError, KeydistillError, RedisUnavailableError, StudentMismatchError
 from keydistill.ingest.filters import K
 from keydistill.ingest.gate.checks import CHECKS, Dimensions, Evidence, Judged
@@ -20,7 +20,7 @@ from keydistill.ingest.snapshot import RunSources
 from keydistill.progress import Progress
 from keydistill.runs import ReindexRun, RunStore
 from keydistill.settings import Settings
-from keydistill.vectorstore import CollectionInfo, Engine, SearchParams
+from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine, search_params_of
 
 # Probability from which on the assistant says yes, as in `keydistill evaluate`.
 _RELEVANT = 0.5
@@ -57,9 +57,9 @@ class Gate:
         side = Side(run.collection, self._sources.student_of(run))
         live, against = self._live(run, side)
         sides = [side] if live is None else [side, live]
-        params = SearchParams(ef=self._settings.search_ef, oversampling=self._settings.search_oversampling)
+        params = search_params_of(self._settings)
         self._progress.start("gate: ask", steps(len(sides), len(items.queries)), "queries")
-        measured = measure(self._engine, sides, items, params, self._progress.advance)
+        measured = measure(self._engine, sides, items, params, self._progress)
         evidence = Evidence(
             settings=self._settings,
             items=items,
@@ -97,10 +97,11 @@ class Gate:
         return Side(name, student), f"compared with {name}, which is live"
 
     def _live_student(self, info: CollectionInfo, present: Student) -> Student:
-        expected = info.metadata.get("student_version")
+        metadata = CollectionMetadata.parse(info)
+        expected = metadata.student_version
         if expected == present.version:
             return present
-        run_id = str(info.metadata.get("run"))
+        run_id = str(metadata.run)
         try:
             run = self._store.load(run_id)
             if not isinstance(run, ReindexRun):
@@ -110,14 +111,8 @@ class Gate:
             raise
         except KeydistillError:
             # Another way to the same files, for collections whose run is known elsewhere.
-            source = str(info.metadata.get("student"))
-        student = Student.load(
-            source,
-            dimension=info.dimension,
-            threads=self._settings.threads,
-            runtime=self._settings.runtime,
-            cache=self._settings.runtime_cache,
-        )
+            source = str(metadata.student)
+        student = student_of(self._settings, source, dimension=info.dimension)
         if student.version != expected:
             raise StudentMismatchError(f"it was built by student {expected}, {source} is {student.version} now")
         return student
@@ -147,7 +142,7 @@ class Gate:
                 [query.text for query in asked],
                 [keyphrase for _, keyphrase in pairs],
                 [query.leaf for query in asked],
-                self._progress.advance,
+                self._progress,
             )
             >= _RELEVANT
         )
@@ -170,9 +165,7 @@ class Gate:
         if side.dimension >= full or not items.queries:
             return Dimensions(full, None, 0)
         self._progress.start("gate: dimension", None, "")
-        whole = Student.load(
-            source, threads=self._settings.threads, runtime=self._settings.runtime, cache=self._settings.runtime_cache
-        )
+        whole = student_of(self._settings, source, dimension=full)
         step = max(1, len(items.queries) // _DIMENSION_QUERIES)
         queries = items.queries[::step][:_DIMENSION_QUERIES]
         near = {str(hit.payload["keyphrase"]) for hits in answered.lists[::step] for hit in hits}

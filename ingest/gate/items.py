@@ -43,15 +43,15 @@ def gate_items(settings: Settings, snapshot: Snapshot) -> GateItems:
     Raises:
         InputError: The file of items cannot be read.
     """
-    found = profile(snapshot, max(settings.gate_sample, _POOL_ROWS))
-    pool = tuple(dict.fromkeys(row["keyphrase"] for row in found.sample))
+    snapshot_profile = profile(snapshot, max(settings.gate_sample, _POOL_ROWS))
+    pool = tuple(dict.fromkeys(row["keyphrase"] for row in snapshot_profile.sample))
     if settings.gate_items is None:
-        queries = tuple(spread(found.queries(), settings.gate_sample))
+        queries = tuple(spread(snapshot_profile.queries(), settings.gate_sample))
         about = (
             f"{len(queries):,} keyphrases of the inventory stand in for items: setting gate_items names no file of "
             "items; their own text does not count as an answer"
         )
-        return GateItems(queries, False, about, found.median_volume, pool, found)
+        return GateItems(queries, False, about, snapshot_profile.median_volume, pool, snapshot_profile)
     rejects = RejectLog()
     sampled = heapq.nsmallest(settings.gate_sample, _items(settings.gate_items, rejects), key=_place)
     queries = tuple(
@@ -59,7 +59,7 @@ def gate_items(settings: Settings, snapshot: Snapshot) -> GateItems:
     )
     refused = f", {rejects.count:,} rows of which were no items" if rejects.count else ""
     about = f"{len(queries):,} items of {settings.gate_items}{refused}"
-    return GateItems(queries, True, about, found.median_volume, pool, found)
+    return GateItems(queries, True, about, snapshot_profile.median_volume, pool, snapshot_profile)
 
 
 def _items(file: Path, rejects: RejectLog) -> Iterator[Item]:

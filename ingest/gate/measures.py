@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from keydistill.encoders import Student, Vectors
-from keydistill.ingest.filters import SHAPES, K, Query, Shape, shares_found, spread
+from keydistill.ingest.filters import SHAPES, FilterShape, K, Query, shares_found, spread
 from keydistill.ingest.gate.items import GateItems
+from keydistill.progress import Progress
 from keydistill.vectorstore import Engine, Filter, Hit, SearchParams, keyphrase_filter
 
 # Other sites have the same text, too: fetched beyond K where the query's own text is left out.
@@ -55,7 +56,7 @@ class Measured:
     Attributes:
         lists: K hits per query, filtered by its site, its own text left out.
         short: List of `LISTS` to its share of short answers; without those that no query asks for.
-        recall: Shape to recall@K against exact search; without those that no query has.
+        recall: Name of a filter shape to its recall@K against exact search; without those that no query has.
         p99_ms: Of single queries, in milliseconds, once per repeat.
     """
 
@@ -66,7 +67,7 @@ class Measured:
 
 
 def measure(
-    engine: Engine, sides: Sequence[Side], items: GateItems, params: SearchParams, advance: Callable[[int], None]
+    engine: Engine, sides: Sequence[Side], items: GateItems, params: SearchParams, progress: Progress
 ) -> list[Measured]:
     """Ask every side the same; their latencies alternate, so that a busy machine slows all.
 
@@ -75,7 +76,7 @@ def measure(
         sides: Candidate and, where there is one, live.
         items: What is asked for.
         params: How serving searches.
-        advance: Called with the number of queries answered.
+        progress: Advanced by the number of queries answered.
     """
     vectors = [embedded(side.student, items.queries) for side in sides]
     for side, vector in zip(sides, vectors, strict=True):
@@ -84,19 +85,19 @@ def measure(
     for _ in range(_REPEATS):
         for place, side in enumerate(sides):
             times[place].append(_p99_ms(engine, side, vectors[place], items.queries, params))
-            advance(min(_TIMED_QUERIES, len(items.queries)))
-    found = []
+            progress.advance(min(_TIMED_QUERIES, len(items.queries)))
+    measured_sides = []
     for side, vector, p99_ms in zip(sides, vectors, times, strict=True):
         lists, short = _lists(engine, side, vector, items, params)
-        advance(len(items.queries))
+        progress.advance(len(items.queries))
         recall = {}
         for shape in SHAPES:
             measured = _recall(engine, side, vector, items, shape, params)
             if measured is not None:
                 recall[shape.name] = measured
-            advance(min(_RECALL_QUERIES, len(items.queries)))
-        found.append(Measured(lists, short, recall, tuple(p99_ms)))
-    return found
+            progress.advance(min(_RECALL_QUERIES, len(items.queries)))
+        measured_sides.append(Measured(lists, short, recall, tuple(p99_ms)))
+    return measured_sides
 
 
 def steps(sides: int, queries: int) -> int:
@@ -143,7 +144,7 @@ def _without_own(query: Query, hits: Sequence[Hit], from_file: bool) -> tuple[Hi
 
 
 def _recall(
-    engine: Engine, side: Side, vectors: Vectors, items: GateItems, shape: Shape, params: SearchParams
+    engine: Engine, side: Side, vectors: Vectors, items: GateItems, shape: FilterShape, params: SearchParams
 ) -> float | None:
     """Share of what exact search finds; None where no query has what the shape filters by."""
     asked = [
@@ -156,8 +157,8 @@ def _recall(
         return None
     places, filters = [place for place, _ in asked], [filter for _, filter in asked]
     exact = engine.query_batch(side.collection, vectors[places], K, filters, SearchParams(exact=True))
-    found = engine.query_batch(side.collection, vectors[places], K, filters, params)
-    shares = shares_found(exact, found)
+    answers = engine.query_batch(side.collection, vectors[places], K, filters, params)
+    shares = shares_found(exact, answers)
     # Where nothing passes a filter, nothing can be missed.
     return float(shares.mean()) if len(shares) else 1.0
 

@@ -2,7 +2,7 @@
 
 from keydistill.ingest.inventory.check import InventoryReport, check_inventory
 from keydistill.ingest.inventory.identity import point_id, point_ids, text_hash
-from keydistill.ingest.inventory.intake import Intake, Progress
+from keydistill.ingest.inventory.intake import Intake
 from keydistill.ingest.inventory.merging import BATCH_ROWS, STAGED_SCHEMA, merged_rows, sorted_rows, sorting_database
 from keydistill.ingest.inventory.validation import ROW_SCHEMA
 
@@ -12,7 +12,6 @@ __all__ = [
     "STAGED_SCHEMA",
     "Intake",
     "InventoryReport",
-    "Progress",
     "check_inventory",
     "merged_rows",
     "point_id",

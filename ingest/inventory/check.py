@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from keydistill.files import storage_errors
-from keydistill.ingest.inventory.intake import Intake, Progress
+from keydistill.ingest.inventory.intake import Intake
 from keydistill.ingest.inventory.merging import sorting_database
-from keydistill.tables import Reject, RejectLog
+from keydistill.progress import NO_PROGRESS, Progress
+from keydistill.tables import Reject, RejectLog, total_rows
 
 SAMPLED_KEYPHRASES = 512
 _KEY_SCHEMA = pa.schema([("site", pa.string()), ("keyphrase", pa.string()), ("has_category", pa.bool_())])
@@ -106,7 +107,7 @@ def check_inventory(
     settings: InventorySettings,
     *,
     categories: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> InventoryReport:
     """Read and validate an inventory as a run would, and write nothing that lasts.
 
@@ -114,7 +115,7 @@ def check_inventory(
         files: CSV, TSV, JSONL (each also with .gz) or Parquet.
         settings: What is allowed.
         categories: File of the category tree, if `category_ids` are to get their ancestors.
-        progress: Called with the rows read so far and the rows there are (None: not known).
+        progress: Told of the step "inventory" with its rows where they are known, and advanced by the rows read.
 
     Raises:
         InputError: A file as a whole cannot be used. Too many rejects are no error here: see `passes`.
@@ -125,6 +126,7 @@ def check_inventory(
         work = Path(folder)
         intake = Intake(files, settings.max_keyphrase_chars, rejects, categories=categories, progress=progress)
         keys = work / "keys.parquet"
+        progress.start("inventory", total_rows([Path(file) for file in files]), "rows")
         with storage_errors(work), pq.ParquetWriter(keys, _KEY_SCHEMA) as writer:
             for table in intake.rows():
                 longest = max(longest, _longest(table["keyphrase"]), key=lambda text: (len(text), text))

@@ -1,6 +1,6 @@
 """Inventory files in, inventory rows out: what `inventory check` and a snapshot have in common."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -8,9 +8,8 @@ import pyarrow as pa
 
 from keydistill.errors import InputError, TooManyRejectsError
 from keydistill.ingest.inventory.validation import KNOWN_COLUMNS, REQUIRED_COLUMNS, RESERVED_COLUMNS, inventory_rows
-from keydistill.tables import Categories, RejectLog, SourceRecord, open_source, read_rows, total_rows
-
-Progress = Callable[[int, int | None], None]
+from keydistill.progress import NO_PROGRESS, Progress
+from keydistill.tables import Categories, RejectLog, SourceRecord, open_source, read_rows
 
 
 class Intake:
@@ -22,7 +21,7 @@ class Intake:
         rejects: Takes the rejected rows.
         categories: File of the category tree, if there is one.
         hash_sources: Whether `sources` and `categories_source` are wanted; it takes one more read of each file.
-        progress: Called after each batch with the rows read so far and the rows there are (None: not known).
+        progress: Advanced by the number of rows read after each batch.
 
     Attributes:
         rows_read: Data rows so far, rejected ones included.
@@ -38,7 +37,7 @@ class Intake:
         *,
         categories: Path | None = None,
         hash_sources: bool = False,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> None:
         if not files:
             raise InputError("no inventory file was named; expected at least one")
@@ -69,7 +68,6 @@ class Intake:
             InputError: A file cannot be read, or there is no row in any of them.
             InputChangedError: A file changed while it was being read.
         """
-        total = total_rows(self._files) if self._progress else None
         for file in self._files:
             with (
                 open_source(file) as source,
@@ -80,11 +78,11 @@ class Intake:
                 for batch in batches:
                     rejected = self.rejects.count
                     table = inventory_rows(batch, str(file), self._max_keyphrase_chars, self._categories, self.rejects)
-                    self.rows_read += table.num_rows + self.rejects.count - rejected
+                    rows = table.num_rows + self.rejects.count - rejected
+                    self.rows_read += rows
                     if table.num_rows:
                         yield table
-                    if self._progress:
-                        self._progress(self.rows_read, total)
+                    self._progress.advance(rows)
                 if self._hash_sources:
                     self.sources.append(source.record())
         if self.rows_read == 0:

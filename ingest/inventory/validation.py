@@ -76,15 +76,15 @@ def _categories(
     categories: Categories,
     problems: RowProblems,
 ) -> list[object]:
-    found: list[object] = []
+    category_ids: list[object] = []
     for position, (ids, paths) in enumerate(zip(raw["category_ids"], raw["category_path"], strict=True)):
         try:
-            found.append(categories.of(None if is_missing(ids) else ids, None if is_missing(paths) else paths))
+            category_ids.append(categories.of(None if is_missing(ids) else ids, None if is_missing(paths) else paths))
         except RejectedValueError as problem:
-            found.append(None)
+            category_ids.append(None)
             name, value = _culprit(ids, paths, categories)
             problems.add(position, name, problem, value)
-    return found
+    return category_ids
 
 
 def _culprit(ids: object, paths: object, categories: Categories) -> tuple[str, object]:
@@ -96,7 +96,7 @@ def _culprit(ids: object, paths: object, categories: Categories) -> tuple[str, o
 
 
 def _payloads(extras: Sequence[Mapping[str, object]], problems: RowProblems) -> list[object]:
-    found: list[object] = []
+    texts: list[object] = []
     for position, fields in enumerate(extras):
         name, kept = "", {}
         try:
@@ -114,11 +114,11 @@ def _payloads(extras: Sequence[Mapping[str, object]], problems: RowProblems) -> 
             if text is not None and not _is_encodable(text):
                 name = next((name for name, value in kept.items() if not _is_encodable(_dumps(value))), "payload")
                 raise RejectedValueError(Reason.BAD_ENCODING, "is not valid UTF-8")
-            found.append(text)
+            texts.append(text)
         except RejectedValueError as problem:
-            found.append(None)
+            texts.append(None)
             problems.add(position, name, problem, fields.get(name))
-    return found
+    return texts
 
 
 def _is_encodable(text: str) -> bool:

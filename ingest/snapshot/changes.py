@@ -16,8 +16,8 @@ from keydistill.ingest.inventory import BATCH_ROWS, sorting_database
 from keydistill.ingest.snapshot.parts import PART_SCHEMA
 from keydistill.ingest.snapshot.snapshot import Snapshot
 
-# Everything of a row that a point keeps; `tokens` only decides the order.
-_KEPT = ("keyphrase", "site", "category_ids", "search_volume", "language", "payload")
+# Everything of a row that a point keeps: the id and the hash follow from its text, `tokens` only decides the order.
+_KEPT = tuple(name for name in PART_SCHEMA.names if name not in ("point_id", "text_hash", "tokens"))
 
 
 @dataclass(frozen=True, slots=True)

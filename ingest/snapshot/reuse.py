@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from keydistill.files import file_sha256, folder_written_whole
+from keydistill.files import file_sha256, whole_folder
 from keydistill.ingest.snapshot.snapshot import Snapshot, SnapshotSettings
 
 
@@ -44,7 +44,7 @@ def linked(snapshot: Snapshot, out: Path) -> Snapshot:
     Raises:
         StorageError: `out` is there already, or it cannot be written.
     """
-    with folder_written_whole(out) as folder:
+    with whole_folder(out) as folder:
         for file in snapshot.folder.iterdir():
             try:
                 os.link(file, folder / file.name)

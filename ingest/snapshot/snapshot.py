@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from keydistill.errors import InputError, TooManyRejectsError
-from keydistill.files import folder_written_whole, storage_errors
-from keydistill.ingest.inventory import STAGED_SCHEMA, Intake, Progress, merged_rows, sorted_rows, sorting_database
+from keydistill.errors import InputError, TooManyRejectsError, first_problem
+from keydistill.files import storage_errors, whole_file, whole_folder
+from keydistill.ingest.inventory import STAGED_SCHEMA, Intake, merged_rows, sorted_rows, sorting_database
 from keydistill.ingest.snapshot.parts import Part, PartWriter
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.settings import Settings
 from keydistill.tables import RejectLog, SourceRecord
 
@@ -34,6 +36,8 @@ CountTokens = Callable[[Sequence[str]], Iterable[int]]
 @dataclass(frozen=True, slots=True)
 class SnapshotSettings:
     """What decides a snapshot; the fields are those of `Settings`."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     part_rows: int
     max_reject_share: float
@@ -73,6 +77,8 @@ class SnapshotSummary:
         categories: The file of the category tree.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     rows_read: int
     rows_rejected: int
     rows_merged: int
@@ -88,6 +94,11 @@ class SnapshotSummary:
     rejects_by_reason: Mapping[str, int]
     sources: tuple[SourceRecord, ...]
     categories: SourceRecord | None
+
+
+# How a manifest is read: by another version's fields a snapshot is not one of ours.
+_SETTINGS = TypeAdapter(SnapshotSettings)
+_SUMMARY = TypeAdapter(SnapshotSummary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,25 +118,26 @@ class Snapshot:
             InputError: There is none, it is of another format, or a file is missing or has another size.
         """
         try:
-            found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"{folder} holds no complete snapshot: {MANIFEST} is missing; build it again") from None
         except (OSError, ValueError) as error:
             raise InputError(f"{folder / MANIFEST} cannot be read ({error}); build the snapshot again") from None
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise InputError(f"{folder / MANIFEST} is not of format {FORMAT}; build the snapshot again")
         try:
             snapshot = cls(
                 folder,
-                SnapshotSettings(**found["settings"]),
-                _summary(found["summary"]),
+                _SETTINGS.validate_python(manifest["settings"]),
+                _SUMMARY.validate_python(manifest["summary"]),
                 tuple(
                     Part(number, folder / part["file"], part["rows"], part["bytes"], part["sha256"])
-                    for number, part in enumerate(found["parts"])
+                    for number, part in enumerate(manifest["parts"])
                 ),
             )
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{folder / MANIFEST} is damaged ({error}); build the snapshot again") from None
+        except (KeyError, TypeError, ValidationError) as error:
+            reason = first_problem(error) if isinstance(error, ValidationError) else error
+            raise InputError(f"{folder / MANIFEST} is damaged ({reason}); build the snapshot again") from None
         snapshot._check_parts()
         return snapshot
 
@@ -175,7 +187,7 @@ def build_snapshot(
     *,
     categories: Path | None = None,
     token_counter: str = "unnamed",
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Snapshot:
     """Read an inventory and write its snapshot to the folder `out`, which must not exist or be empty.
 
@@ -189,7 +201,7 @@ def build_snapshot(
         count_tokens: Normalised keyphrases to their numbers of tokens, special tokens included.
         categories: File of the category tree, if `category_ids` are to get their ancestors.
         token_counter: Name of the tokenizer, for the summary.
-        progress: Called with the rows read so far and the rows there are (None: not known).
+        progress: Told of the step "snapshot", and advanced by the rows read.
 
     Raises:
         TooManyRejectsError: `max_reject_share` was exceeded. All rejects are then in `<out>.rejects.parquet`.
@@ -197,7 +209,7 @@ def build_snapshot(
         StorageError: The disk is full, `out` is there already, or another process is writing it.
     """
     kept_rejects = out.absolute().with_name(out.name + ".rejects.parquet")
-    with folder_written_whole(out) as folder:
+    with whole_folder(out) as folder:
         work = folder / "work"
         work.mkdir()
         with RejectLog(folder / REJECTS) as rejects:
@@ -209,6 +221,7 @@ def build_snapshot(
                 hash_sources=True,
                 progress=progress,
             )
+            progress.start("snapshot", None, "rows")
             with pq.ParquetWriter(work / "staged.parquet", STAGED_SCHEMA, compression="lz4") as staged:
                 for rows in intake.rows():
                     staged.write_table(_with_tokens(rows, count_tokens))
@@ -274,16 +287,5 @@ def _write_manifest(folder: Path, settings: SnapshotSettings, summary: SnapshotS
         ],
     }
     # Last, because a folder without it is no snapshot.
-    waiting = folder / f".{MANIFEST}"
-    waiting.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(waiting, folder / MANIFEST)
-
-
-def _summary(found: dict[str, Any]) -> SnapshotSummary:
-    sources, categories = found["sources"], found["categories"]
-    counts = {name: value for name, value in found.items() if name not in ("sources", "categories")}
-    return SnapshotSummary(
-        **counts,
-        sources=tuple(SourceRecord(**source) for source in sources),
-        categories=None if categories is None else SourceRecord(**categories),
-    )
+    with whole_file(folder / MANIFEST) as draft:
+        draft.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from keydistill.encoders import Student, StudentFiles
+from keydistill.encoders import Student, StudentFiles, student_of
 from keydistill.errors import StudentMismatchError
 from keydistill.ingest.snapshot.snapshot import Snapshot
 from keydistill.runs import ReindexRun, RunStore
@@ -60,13 +60,7 @@ class RunSources:
         """
         if self._student is None or self._student.version != run.student_version:
             source = self.files_of(run).source
-            self._student = Student.load(
-                source,
-                dimension=run.dimension,
-                threads=self._settings.threads,
-                runtime=self._settings.runtime,
-                cache=self._settings.runtime_cache,
-            )
+            self._student = student_of(self._settings, source, dimension=run.dimension)
         return self._student
 
     def snapshot(self, run_id: str) -> Snapshot:

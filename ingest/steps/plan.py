@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from keydistill.encoders import Student
+from keydistill.encoders import Student, student_of
 from keydistill.errors import TooManyRejectsError
 from keydistill.ingest.collection import collection_bytes, collection_spec
 from keydistill.ingest.inventory import InventoryReport, check_inventory
@@ -55,13 +55,7 @@ def plan(
             f"{report.rows_rejected:,} of {report.rows_read:,} rows would be rejected, more than max_reject_share "
             f"{settings.max_reject_share:.0%} allows; `keydistill inventory check` shows which and why"
         )
-    student = Student.load(
-        settings.student,
-        dimension=settings.dimension,
-        threads=settings.threads,
-        runtime=settings.runtime,
-        cache=settings.runtime_cache,
-    )
+    student = student_of(settings)
     rows = report.rows
     rate = _embedding_rate(student, report.sample)
     return Plan(

@@ -27,22 +27,21 @@ from keydistill.ingest.collection import (
 )
 from keydistill.ingest.gate import Gate
 from keydistill.ingest.snapshot import RunSources, Snapshot, SnapshotSettings, build_snapshot, linked, would_be_the_same
-from keydistill.progress import NoProgress, Progress, counted_rows
-from keydistill.retrieval import SEARCH_KEY
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import (
     Executor,
     Lease,
     ReindexRun,
     RunStore,
     State,
+    change_record,
     new_run_id,
     now,
     present_user,
-    record,
     reindex_of,
 )
 from keydistill.settings import Settings
-from keydistill.vectorstore import Engine, PointBatch
+from keydistill.vectorstore import CollectionMetadata, Engine, PointBatch
 
 # Settings that decide what a run builds: they are those of whoever ordered it, wherever it is carried out.
 _DECIDING = (
@@ -70,7 +69,7 @@ class ReindexSteps:
         settings: Settings,
         engine: Engine,
         store: RunStore,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
         *,
         sources: RunSources | None = None,
     ) -> None:
@@ -87,7 +86,7 @@ class ReindexSteps:
         self._settings = settings
         self._engine = engine
         self._store = store
-        self._progress = progress or NoProgress()
+        self._progress = progress
         self._vectors: tuple[str, RowVectors] | None = None
         self._changes = AliasChanges(settings, engine, store, sources=self._sources, progress=self._progress)
 
@@ -129,6 +128,18 @@ class ReindexSteps:
             swap=swap,
         )
 
+    @property
+    def steps(self) -> Mapping[State, Callable[[ReindexRun, Lease], tuple[State, Changes]]]:
+        """State to what is done in it, which gives the state that follows and what changes in the record."""
+        return {
+            "planned": self._begin,
+            "snapshot": self._take_snapshot,
+            "building": self._optimise,
+            "verifying": self._verify,
+            "gating": self._gate,
+            "ready": self._swap,
+        }
+
     def advance(self, run: ReindexRun, lease: Lease) -> ReindexRun:
         """Do what the run's state asks for and move it on. A run that is building must have all its parts.
 
@@ -137,23 +148,15 @@ class ReindexSteps:
             RunStateError: It was cancelled, or failed elsewhere.
             KeydistillError: The step failed; the record is as it was.
         """
-        steps: Mapping[State, Callable[[ReindexRun, Lease], tuple[State, Changes]]] = {
-            "planned": self._begin,
-            "snapshot": self._take_snapshot,
-            "building": self._optimise,
-            "verifying": self._verify,
-            "gating": self._gate,
-            "ready": self._swap,
-        }
         began = time.monotonic()
-        state, changes = steps[run.state](run, lease)
+        state, changes = self.steps[run.state](run, lease)
         seconds = time.monotonic() - began
         if state == "live":
             # The alias names it. Whoever changed the alias after us may have put that on record already.
             return reindex_of(
                 self._store.update(run.id, lambda now: went_live(reindex_of(now)).timed(run.state, seconds), lease)
             )
-        return record(self._store, run, lambda now: now.moved(state, **changes).timed(run.state, seconds), lease)
+        return change_record(self._store, run, lambda now: now.moved(state, **changes).timed(run.state, seconds), lease)
 
     def embed_parts(
         self,
@@ -182,13 +185,15 @@ class ReindexSteps:
         vectors = self._vectors_of(run)
         latest, began = run, time.monotonic()
 
-        def write(number: int, window: pa.Table, found: Vectors, is_last: bool) -> None:
+        def write(number: int, window: pa.Table, window_vectors: Vectors, is_last: bool) -> None:
             nonlocal latest, began
-            self._write(run, window, found, lease)
+            self._write(run, window, window_vectors, lease)
             if not is_last:
                 return
             began, seconds = time.monotonic(), time.monotonic() - began
-            latest = record(self._store, run, lambda now: now.with_part(number).timed("embedding", seconds), lease)
+            latest = change_record(
+                self._store, run, lambda now: now.with_part(number).timed("embedding", seconds), lease
+            )
             if recorded is not None:
                 recorded(latest)
 
@@ -198,8 +203,8 @@ class ReindexSteps:
                 rows = snapshot.read(number)
                 for start in range(0, len(rows), _WINDOW_ROWS):
                     window = rows.slice(start, _WINDOW_ROWS)
-                    found = vectors.of(window, self._progress.advance)
-                    put(number, window, found, start + _WINDOW_ROWS >= len(rows))
+                    window_vectors = vectors.of(window, self._progress)
+                    put(number, window, window_vectors, start + _WINDOW_ROWS >= len(rows))
         return latest
 
     def rows_of(self, run: ReindexRun, parts: Sequence[int]) -> int:
@@ -227,8 +232,8 @@ class ReindexSteps:
         if self._vectors is None or self._vectors[0] != run.id:
             student = partial(self.student_of, run)
             donor = run.previous_target if self._of(run).reuse_vectors else None
-            found = RowVectors(self._engine, donor, student, run.student_version, run.dimension)
-            self._vectors = run.id, found
+            row_vectors = RowVectors(self._engine, donor, student, run.student_version, run.dimension)
+            self._vectors = run.id, row_vectors
         return self._vectors[1]
 
     def _write(self, run: ReindexRun, rows: pa.Table, vectors: Vectors, lease: Lease) -> None:
@@ -247,29 +252,29 @@ class ReindexSteps:
         spec = collection_spec(run.dimension, self._of(run))
         if self._settings.engine == "embedded":
             check_space(self._settings.home, snapshot.summary.rows, spec)
-        metadata = {
-            "run": run.id,
-            "student": run.student,
-            "student_version": run.student_version,
-            "snapshot": snapshot.summary.digest,
-            "snapshot_run": run.id,
-            "journal": run.journal,
-            "rows": snapshot.summary.rows,
-            "payload_indexes": sorted(spec.payload_indexes),
-            "index": index_settings(spec),
-            "created_at": now(),
-        }
+        metadata = CollectionMetadata(
+            run=run.id,
+            student=run.student,
+            student_version=run.student_version,
+            snapshot=snapshot.summary.digest,
+            snapshot_run=run.id,
+            journal=run.journal,
+            rows=snapshot.summary.rows,
+            payload_indexes=tuple(sorted(spec.payload_indexes)),
+            index=index_settings(spec),
+            created_at=now(),
+        )
         size = {"rows": snapshot.summary.rows, "parts": len(snapshot.parts)}
         lease.check()
         try:
             twin = self._twin(run, metadata)
             if twin is not None and run.previous_target is not None:
-                self._engine.copy(run.previous_target, run.collection, twin)
+                self._engine.copy(run.previous_target, run.collection, twin.as_dict())
                 return "building", {**size, "parts_done": tuple(range(len(snapshot.parts)))}
-            self._engine.create(run.collection, spec, metadata)
+            self._engine.create(run.collection, spec, metadata.as_dict())
         except CollectionExistsError:
             # Made by this very run before it was killed; anybody else's has another name and another run.
-            if self._engine.info(run.collection).metadata.get("run") != run.id:
+            if CollectionMetadata.parse(self._engine.info(run.collection)).run != run.id:
                 raise
         return "building", size
 
@@ -284,34 +289,34 @@ class ReindexSteps:
             settings,
             self._sources.files_of(run).count_tokens,
             categories=None if run.categories is None else Path(run.categories),
-            progress=counted_rows(self._progress),
+            progress=self._progress,
         )
 
     def _snapshot_of_live(self, run: ReindexRun) -> Snapshot | None:
         """What the live collection holds, if the same student built it: its tokens are counted alike."""
         live = self._taken_over(run)
         try:
-            return None if live is None else self._sources.snapshot(str(live.get("snapshot_run")))
+            return None if live is None else self._sources.snapshot(str(live.snapshot_run))
         except (InputError, StorageError):
             return None  # pruned meanwhile, or on another machine: it was a help, nothing more
 
-    def _twin(self, run: ReindexRun, metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def _twin(self, run: ReindexRun, metadata: CollectionMetadata) -> CollectionMetadata | None:
         """Metadata of a copy of the live collection, if this run would build the same: nothing is done again then."""
         live = None if self._engine.changes_in_place else self._taken_over(run)
-        if live is None or any(live.get(name) != metadata[name] for name in ("snapshot", "index")):
+        if live is None or (live.snapshot, live.index) != (metadata.snapshot, metadata.index):
             return None
         # The same points in the same index: what was tuned holds.
-        return {**metadata, **{key: live[key] for key in (SEARCH_KEY,) if key in live}}
+        return metadata.model_copy(update={"search": live.search})
 
-    def _taken_over(self, run: ReindexRun) -> Mapping[str, Any] | None:
+    def _taken_over(self, run: ReindexRun) -> CollectionMetadata | None:
         """Metadata of the live collection, if the run may take over what the same student has built there."""
         if run.previous_target is None or not self._of(run).reuse_vectors:
             return None
         try:
-            live = self._engine.info(run.previous_target).metadata
+            live = CollectionMetadata.parse(self._engine.info(run.previous_target))
         except CollectionNotFoundError:
             return None
-        same = live.get("student_version") == run.student_version and not live.get("applying")
+        same = live.student_version == run.student_version and not live.applying
         return live if same else None
 
     def _optimise(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
@@ -332,12 +337,12 @@ class ReindexSteps:
             # again would take longer than the next sync, and the run would never go live where syncs follow closely.
             return "ready", {}
         report = Gate(self._settings, self._engine, self._store, self._sources, self._progress).report(run)
-        found = report.as_dict()
+        gate_report = report.as_dict()
         if report.refused:
             # Not with the move, which a refusal does not make.
-            record(self._store, run, lambda now: now.changed(gate=found), lease)
+            change_record(self._store, run, lambda now: now.changed(gate=gate_report), lease)
             raise GateRefusedError(report.refusal(run.id))
-        return "ready", {"gate": found}
+        return "ready", {"gate": gate_report}
 
     def _swap(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         lease.check()

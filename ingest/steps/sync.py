@@ -24,10 +24,21 @@ from keydistill.ingest.snapshot import (
     compare,
     of_the_same_files,
 )
-from keydistill.progress import NoProgress, Progress, counted_rows
-from keydistill.runs import Executor, Lease, ReindexRun, RunStore, State, SyncRun, new_run_id, now, present_user, record
+from keydistill.progress import NO_PROGRESS, Progress
+from keydistill.runs import (
+    Executor,
+    Lease,
+    ReindexRun,
+    RunStore,
+    State,
+    SyncRun,
+    change_record,
+    new_run_id,
+    now,
+    present_user,
+)
 from keydistill.settings import Settings
-from keydistill.vectorstore import Engine
+from keydistill.vectorstore import CollectionMetadata, Engine
 
 # Settings that decide a snapshot: they are those of whoever ordered the sync.
 _DECIDING = ("part_rows", "max_reject_share", "max_keyphrase_chars")
@@ -55,7 +66,7 @@ class SyncSteps:
         settings: Settings,
         engine: Engine,
         store: RunStore,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
         *,
         sources: RunSources | None = None,
     ) -> None:
@@ -63,7 +74,7 @@ class SyncSteps:
         self._settings = settings
         self._engine = engine
         self._store = store
-        self._progress = progress or NoProgress()
+        self._progress = progress
         self._sources = sources or RunSources(settings, store)
         self._changes = AliasChanges(settings, engine, store, sources=self._sources, progress=self._progress)
 
@@ -117,6 +128,15 @@ class SyncSteps:
         refusal = _refusal(run, counts, base)
         return SyncPlan(owner.collection, new.summary.rows, counts, None if refusal is None else str(refusal))
 
+    @property
+    def steps(self) -> Mapping[State, Callable[[SyncRun], tuple[State, dict[str, Any]]]]:
+        """State to what is done in it, which gives the state that follows and what changes in the record."""
+        return {
+            "planned": lambda run: ("snapshot", {}),
+            "snapshot": self._prepare,
+            "applying": self._apply,
+        }
+
     def advance(self, run: SyncRun, lease: Lease) -> SyncRun:
         """Do what the run's state asks for and move it on.
 
@@ -125,30 +145,28 @@ class SyncSteps:
             RunStateError: It was cancelled, or failed elsewhere.
             KeydistillError: The step failed; the record is as it was.
         """
-        steps: Mapping[State, Callable[[SyncRun], tuple[State, dict[str, Any]]]] = {
-            "planned": lambda run: ("snapshot", {}),
-            "snapshot": self._prepare,
-            "applying": self._apply,
-        }
         began = time.monotonic()
-        state, changes = steps[run.state](run)
+        state, changes = self.steps[run.state](run)
         seconds = time.monotonic() - began
 
         def moved(present: SyncRun, **more: Any) -> SyncRun:
             return present.moved(state, **changes, **more).timed(run.state, seconds)
 
         if state != "applying":
-            return record(self._store, run, moved, lease)
+            return change_record(self._store, run, moved, lease)
         # Accepted: from now on no collection is put live that does not hold it.
         with alone(self._store, run.alias, run.id):
             number = last_number(self._store, run.alias) + 1
-            return record(self._store, run, partial(moved, journal=number), lease)
+            return change_record(self._store, run, partial(moved, journal=number), lease)
 
     def _prepare(self, run: SyncRun) -> tuple[State, dict[str, Any]]:
         """Make the snapshot that is to be accepted, unless nothing would change."""
         owner = self._live(run.alias)
         base = self._base(owner)
-        behind = missing_sync(self._store, run.alias, self._engine.info(owner.collection).metadata) is not None
+        behind = (
+            missing_sync(self._store, run.alias, CollectionMetadata.parse(self._engine.info(owner.collection)))
+            is not None
+        )
         same_rules = base.settings.max_keyphrase_chars == run.settings["max_keyphrase_chars"]
         if not behind and same_rules and of_the_same_files(base, run.files, run.categories):
             return "done", {"rows": base.summary.rows}
@@ -214,8 +232,8 @@ class SyncSteps:
 
     def _base(self, owner: ReindexRun) -> Snapshot:
         """The snapshot that a run's collection holds now."""
-        metadata = self._engine.info(self._engine.aliases()[owner.alias]).metadata
-        return self._sources.snapshot(str(metadata.get("snapshot_run", owner.id)))
+        metadata = CollectionMetadata.parse(self._engine.info(self._engine.aliases()[owner.alias]))
+        return self._sources.snapshot(metadata.snapshot_run or owner.id)
 
     def _built(self, run: SyncRun, owner: ReindexRun, folder: Path) -> Snapshot:
         return build_snapshot(
@@ -224,7 +242,7 @@ class SyncSteps:
             SnapshotSettings.of(self._settings.model_copy(update=dict(run.settings))),
             self._sources.files_of(owner).count_tokens,
             categories=None if run.categories is None else Path(run.categories),
-            progress=counted_rows(self._progress),
+            progress=self._progress,
         )
 
 

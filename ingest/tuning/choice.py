@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 
 
 class Measuring(Protocol):
-    """What is asked of a shape's queries; see `Trial`."""
+    """What is asked of a shape's queries; see `ShapeQueries`."""
 
     groups: list[str]
     exact_seconds: float
@@ -83,33 +83,33 @@ class Choice:
     tried: int
 
 
-def choose(trial: Measuring, target: float, before: SearchParams, *, filtered: bool, quantized: bool) -> Choice:
+def choose(shape_queries: Measuring, target: float, before: SearchParams, *, filtered: bool, quantized: bool) -> Choice:
     """Measure and choose.
 
     Args:
-        trial: Of the shape.
+        shape_queries: The queries of one filter shape.
         target: Least recall@10; see `finds_enough`.
         before: Settings of now, measured for comparison, and chosen if nothing is cheaper.
         filtered: The shape restricts something; without a filter ACORN is no other search.
         quantized: The collection has quantized vectors; without, oversampling does nothing.
     """
-    tried: dict[SearchParams, tuple[Floats, float]] = {before: trial.shares(before)}
-    found = list(_climbed(trial, target, tried, filtered, quantized))
-    if finds_enough(tried[before][0], trial.groups, target) and before not in found:
-        found.append(before)
-    seconds = {params: tried[params][1] for params in found}
-    tried[EXACT] = np.ones(len(trial.groups)), trial.exact_seconds
-    seconds[EXACT] = trial.exact_seconds
+    tried: dict[SearchParams, tuple[Floats, float]] = {before: shape_queries.shares(before)}
+    enough = list(_climbed(shape_queries, target, tried, filtered, quantized))
+    if finds_enough(tried[before][0], shape_queries.groups, target) and before not in enough:
+        enough.append(before)
+    seconds = {params: tried[params][1] for params in enough}
+    tried[EXACT] = np.ones(len(shape_queries.groups)), shape_queries.exact_seconds
+    seconds[EXACT] = shape_queries.exact_seconds
     bound = _WORTH_TIMING * min(seconds.values())
     allowed = [params for params, took in seconds.items() if took <= bound]
-    times = _timed(trial, list(dict.fromkeys([before, *allowed])))
+    times = _timed(shape_queries, list(dict.fromkeys([before, *allowed])))
     figures = {params: _figures(params, tried[params][0], passes) for params, passes in times.items()}
     fastest = min(allowed, key=lambda params: figures[params].p50_ms)
     chosen = max(
         (figures[params] for params in allowed if not _surely_slower(times[params], times[fastest])),
         key=lambda each: (not each.params.exact, each.recall, -each.p50_ms),
     )
-    return Choice(figures[before], chosen, bool(found), len(tried) - 1)
+    return Choice(figures[before], chosen, bool(enough), len(tried) - 1)
 
 
 def finds_enough(shares: Floats, groups: Sequence[str], target: float) -> bool:
@@ -140,7 +140,7 @@ def lower_bound(shares: Floats) -> float:
 
 
 def _climbed(
-    trial: Measuring,
+    shape_queries: Measuring,
     target: float,
     tried: dict[SearchParams, tuple[Floats, float]],
     filtered: bool,
@@ -154,9 +154,9 @@ def _climbed(
             for rung, ef in enumerate(EFS[:rungs]):
                 params = SearchParams(ef=ef, oversampling=oversampling, acorn=acorn)
                 if params not in tried:
-                    tried[params] = trial.shares(params)
+                    tried[params] = shape_queries.shares(params)
                 shares = tried[params][0]
-                if finds_enough(shares, trial.groups, target):
+                if finds_enough(shares, shape_queries.groups, target):
                     yield params
                     rungs = rung
                     break
@@ -165,13 +165,13 @@ def _climbed(
                     break
 
 
-def _timed(trial: Measuring, settings: list[SearchParams]) -> dict[SearchParams, list[Floats]]:
+def _timed(shape_queries: Measuring, settings: list[SearchParams]) -> dict[SearchParams, list[Floats]]:
     """Passes over the queries, in turn and each time beginning with another one: a busy machine slows all alike."""
     times: dict[SearchParams, list[Floats]] = {params: [] for params in settings}
     for repeat in range(_REPEATS):
         first = repeat % len(settings)
         for params in settings[first:] + settings[:first]:
-            times[params].append(trial.milliseconds(params))
+            times[params].append(shape_queries.milliseconds(params))
     return times
 
 

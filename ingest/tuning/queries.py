@@ -40,14 +40,14 @@ def queries_by_shape(items: GateItems) -> dict[str, list[Asked]]:
         items: Row n of the vectors is query n of these.
     """
     volumes = _least_volumes(items)
-    found: dict[str, dict[str, list[Asked]]] = {}
+    groups_of: dict[str, dict[str, list[Asked]]] = {}
     for row, query in enumerate(items.queries):
         for filter, group in _filters(query, volumes):
-            groups = found.setdefault(filter_shape(filter), {})
+            groups = groups_of.setdefault(filter_shape(filter), {})
             groups.setdefault(group, []).append(Asked(row, filter, group))
     return {
-        shape: [asked for group in found[shape].values() for asked in spread(group, _MOST_PER_GROUP)]
-        for shape in sorted(found, key=lambda shape: (shape.count(" + "), shape))
+        shape: [asked for group in groups_of[shape].values() for asked in spread(group, _MOST_PER_GROUP)]
+        for shape in sorted(groups_of, key=lambda shape: (shape.count(" + "), shape))
     }
 
 

@@ -11,12 +11,12 @@ from keydistill.ingest.snapshot import RunSources
 from keydistill.ingest.tuning.choice import choose
 from keydistill.ingest.tuning.queries import Asked, queries_by_shape
 from keydistill.ingest.tuning.report import ShapeReport, TuningReport
-from keydistill.ingest.tuning.trial import Trial
-from keydistill.progress import NoProgress, Progress
-from keydistill.retrieval import NO_FILTER, SEARCH_KEY, live_collection
+from keydistill.ingest.tuning.shape_queries import ShapeQueries
+from keydistill.progress import NO_PROGRESS, Progress
+from keydistill.retrieval import NO_FILTER, live_collection
 from keydistill.runs import ReindexRun, RunStore, now, reindex_of
 from keydistill.settings import Settings
-from keydistill.vectorstore import CollectionInfo, Engine, SearchParams
+from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine, MetadataChanges, search_params_of
 
 # With fewer a shape is not tuned: the mean over their queries says too little.
 LEAST_ITEMS = 50
@@ -34,7 +34,7 @@ class Tuner:
         store: RunStore,
         *,
         sources: RunSources | None = None,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> None:
         """Say where things are.
 
@@ -48,7 +48,7 @@ class Tuner:
         """
         self._settings, self._engine, self._store = settings, engine, store
         self._sources = sources or RunSources(settings, store)
-        self._progress = progress or NoProgress()
+        self._progress = progress
 
     def measure(
         self,
@@ -80,7 +80,7 @@ class Tuner:
             raise CollectionStateError(f"collection {info.name} is {info.state}, expected a ready one; resume its run")
         owner = self._owner(info.name)
         student = self._student(owner, info)
-        snapshot = self._sources.snapshot(str(info.metadata.get("snapshot_run", owner.id)))
+        snapshot = self._sources.snapshot(CollectionMetadata.parse(info).snapshot_run or owner.id)
         changed = {"gate_sample": queries, "gate_items": items or self._settings.gate_items}
         asked_for = gate_items(self._settings.model_copy(update=changed), snapshot)
         vectors = embedded(student, asked_for.queries)
@@ -133,7 +133,7 @@ class Tuner:
                 with patiently(self._store, content_lease(owner), owner.id) as lease:
                     target = self._present(owner)
                     lease.check()
-                    self._engine.set_metadata(target, {SEARCH_KEY: value})
+                    self._engine.set_metadata(target, MetadataChanges(search=value))
                     return target
             except RunBusyError:
                 if time.monotonic() > deadline:
@@ -161,9 +161,10 @@ class Tuner:
 
     def _student(self, owner: ReindexRun, info: CollectionInfo) -> Student:
         student = self._sources.student_of(owner)
-        if student.version != info.metadata.get("student_version"):
+        built_by = CollectionMetadata.parse(info).student_version
+        if student.version != built_by:
             raise StudentMismatchError(
-                f"collection {info.name} says that student {info.metadata.get('student_version')} built it, its run "
+                f"collection {info.name} says that student {built_by} built it, its run "
                 f"says {student.version}; build it anew with `keydistill reindex INVENTORY`"
             )
         return student
@@ -171,17 +172,17 @@ class Tuner:
     def _shapes(
         self, info: CollectionInfo, vectors: Vectors, asked: dict[str, list[Asked]], target: float
     ) -> tuple[list[ShapeReport], dict[str, int]]:
-        before = SearchParams(ef=self._settings.search_ef, oversampling=self._settings.search_oversampling)
-        quantized = info.metadata.get("index", {}).get("quantization") != "none"
-        found: list[ShapeReport] = []
+        before = search_params_of(self._settings)
+        quantized = (CollectionMetadata.parse(info).index or {}).get("quantization") != "none"
+        reports: list[ShapeReport] = []
         too_few: dict[str, int] = {}
         self._progress.start("tune: measure", len(asked), "shapes")
         for shape, queries in asked.items():
-            trial = Trial(self._engine, info.name, vectors, queries)
-            if trial.items < LEAST_ITEMS:
-                too_few[shape] = trial.items
+            shape_queries = ShapeQueries(self._engine, info.name, vectors, queries)
+            if shape_queries.items < LEAST_ITEMS:
+                too_few[shape] = shape_queries.items
             else:
-                choice = choose(trial, target, before, filtered=shape != NO_FILTER, quantized=quantized)
-                found.append(ShapeReport(shape, len(trial.groups), trial.passing(), choice))
+                choice = choose(shape_queries, target, before, filtered=shape != NO_FILTER, quantized=quantized)
+                reports.append(ShapeReport(shape, len(shape_queries.groups), shape_queries.passing(), choice))
             self._progress.advance(1)
-        return found, too_few
+        return reports, too_few

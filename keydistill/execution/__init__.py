@@ -1,32 +1,63 @@
 """Carrying out runs, whichever process does it: locally from start to end, or message by message as workers do."""
 
 from keydistill.execution.judge_choice import judge_of
-from keydistill.execution.order import Order
-from keydistill.execution.process import worker_process
-from keydistill.execution.queued import QUEUE_OF, Send
-from keydistill.execution.queued_retrain import queue_of
+from keydistill.execution.ordering import (
+    check_executor,
+    order_by_name,
+    order_reindex,
+    order_retrain,
+    order_sync,
+    prune,
+    resume_by_workers,
+)
+from keydistill.execution.orders import Order, PruneOrder, ReindexOrder, SyncOrder
+from keydistill.execution.process import WorkerProcess, worker_process
+from keydistill.execution.queued import advance, embed_part
+from keydistill.execution.queued_retrain import do_stages
+from keydistill.execution.queues import STAGE_QUEUES, STATE_QUEUES, Send, message_of, queue_of
 from keydistill.execution.reindex import Reindexer
-from keydistill.execution.retrain import Retrainer, new_retrain, retrain_of
+from keydistill.execution.retrain import Retrainer, new_retrain
 from keydistill.execution.retrain_order import RetrainOrder
+from keydistill.execution.schedules import fire_schedule, pause_schedule, resume_schedule
 from keydistill.execution.sources import shared_sources
 from keydistill.execution.sync import Syncer
-from keydistill.execution.transient import MOST_RETRIES, PASSING, pause_seconds
+from keydistill.execution.transient import MOST_RETRIES, TRANSIENT, pause_seconds
+from keydistill.execution.watchdog import watch
 
 __all__ = [
     "MOST_RETRIES",
-    "PASSING",
-    "QUEUE_OF",
+    "STAGE_QUEUES",
+    "STATE_QUEUES",
+    "TRANSIENT",
     "Order",
+    "PruneOrder",
+    "ReindexOrder",
     "Reindexer",
     "RetrainOrder",
     "Retrainer",
     "Send",
+    "SyncOrder",
     "Syncer",
+    "WorkerProcess",
+    "advance",
+    "check_executor",
+    "do_stages",
+    "embed_part",
+    "fire_schedule",
     "judge_of",
+    "message_of",
     "new_retrain",
+    "order_by_name",
+    "order_reindex",
+    "order_retrain",
+    "order_sync",
+    "pause_schedule",
     "pause_seconds",
+    "prune",
     "queue_of",
-    "retrain_of",
+    "resume_by_workers",
+    "resume_schedule",
     "shared_sources",
+    "watch",
     "worker_process",
 ]

@@ -1,10 +1,10 @@
-"""Carrying out a run in this process, step by step, until it is over."""
+"""Carrying out a run in this process until it is over: what the three kinds of run share."""
 
-import errno
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
-from keydistill.errors import KeydistillError, LeaseLostError, RunError, RunStateError
+from keydistill.errors import LeaseLostError, RunError, RunStateError
+from keydistill.execution.failures import record_failure, with_next_step
 from keydistill.runs import Lease, Run, RunStore
 
 _R = TypeVar("_R", bound=Run)
@@ -17,46 +17,76 @@ class LocalWork(Generic[_R]):
         run: The run at hand, as it was last recorded; what to resume when a call is interrupted.
     """
 
-    def __init__(self, store: RunStore) -> None:
+    # Errors after which the record is not ours to change: the run was cancelled, or another process goes on with it.
+    NOT_OURS: ClassVar[tuple[type[Exception], ...]] = (RunStateError, LeaseLostError)
+
+    def __init__(self, store: RunStore, of_kind: Callable[[Run], _R]) -> None:
+        """Take up no run yet; `of_kind` gives back the record of a run that this can carry out, or raises."""
         self._store = store
+        self._of_kind = of_kind
         self.run: _R | None = None
 
-    def carry_out(self, run: _R, lease: Lease, step: Callable[[_R], _R]) -> _R:
-        """Do `step` until the run is over; what fails is put on record.
+    def resume(self, run_id: str) -> _R:
+        """Take up a run that was interrupted or failed, and carry it to its end.
+
+        Args:
+            run_id: Its id, or the beginning of it.
+
+        Returns:
+            The run: done, live, or ready where it was made not to be swapped.
 
         Raises:
-            RunStateError: The run was cancelled.
-            LeaseLostError: Another process goes on with it.
-            KeydistillError: A step failed; the record says why, and what was live before still is.
+            RunStateError: It is over, or was cancelled meanwhile.
+            RunBusyError: Another process is working on it.
+            StudentMismatchError: The student is no longer the one that the run began with.
+            KeydistillError: It failed; the record says why, and what was live before still is.
         """
-        while not run.is_over:
-            self.run = run
-            try:
-                run = step(run)
-            except (RunStateError, LeaseLostError):
-                raise  # cancelled, or another process goes on with it: the record is not ours
-            except Exception as error:
-                self._record_failure(run.id, error, lease)
-                raise _as_ours(error, run) from error
+        run = self._of_kind(self._store.load(run_id))
+        self._store.restore(run.id)
+        with self._store.lease(run.lease_name, run.id) as lease:
+            return self._carry_out(self._reopened(run, lease), lease)
+
+    def _begin(self, run: _R) -> _R:
+        """Carry out a run that is in no store yet; see `resume` for what it returns and raises."""
+        with self._store.lease(run.lease_name, run.id) as lease:
+            self._store.add(run)
+            self._added(run)
+            return self._carry_out(run, lease)
+
+    def _added(self, run: _R) -> None:
+        """A run was made, and is on record."""
+
+    def _reopened(self, run: _R, lease: Lease) -> _R:
+        """The run, in the state in which there is work to do."""
+        return self._of_kind(self._store.update(run.id, lambda now: now.reopened(), lease))
+
+    def _carry_out(self, run: _R, lease: Lease) -> _R:
+        """Work until the run is over; what fails is put on record."""
+        self.run = run
+        try:
+            run = self._work(run, lease)
+        except self.NOT_OURS:
+            raise
+        except Exception as error:
+            self._record_failure(run.id, error, lease)
+            raise with_next_step(error, self.run) from error
         self.run = run
         return run
 
+    def _work(self, run: _R, lease: Lease) -> _R:
+        while not run.is_over:
+            self.run = run
+            run = self._step(run, lease)
+        return run
+
+    def _step(self, run: _R, lease: Lease) -> _R:
+        """Do what the run's state asks for, and move the run on."""
+        raise NotImplementedError
+
     def _record_failure(self, run_id: str, error: Exception, lease: Lease) -> None:
         try:
-            self._store.update(run_id, lambda now: now.failed(error), lease)
+            record_failure(self._store, run_id, error, lease)
         except (RunStateError, LeaseLostError) as lost:
             raise lost from error  # what failed here is no longer for us to say
         except (OSError, RunError):
             pass  # a full disk may be what failed; then the record stays as it is, which can be resumed too
-
-
-def _as_ours(error: Exception, run: Run) -> Exception:
-    """The error with what to do next, where it is one that a person can mend."""
-    resume = f"then `keydistill {run.kind} --resume {run.id}`"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunError(
-            f"run {run.id} failed: no space left on the disk of {error.filename or 'its files'}; make room, {resume}"
-        )
-    if isinstance(error, KeydistillError):
-        return type(error)(f"run {run.id} failed while {run.state}: {error}")
-    return error

@@ -10,24 +10,22 @@ from functools import cached_property
 from keydistill.execution.sources import shared_sources
 from keydistill.ingest.snapshot import RunSources
 from keydistill.ingest.steps import ReindexSteps, SyncSteps
-from keydistill.runs import RecordedProgress, RedisRunStore, ReindexRun, SyncRun, open_store
+from keydistill.runs import RecordedProgress, ReindexRun, SharedRunStore, SyncRun, open_shared_store
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore import Engine
 
 
 class WorkerProcess:
-    """Opened parts of a process."""
+    """What one process has opened."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.pid = os.getpid()
 
     @cached_property
-    def store(self) -> RedisRunStore:
+    def store(self) -> SharedRunStore:
         """Runs and leases."""
-        store = open_store(self.settings)
-        assert isinstance(store, RedisRunStore)
-        return store
+        return open_shared_store(self.settings)
 
     @cached_property
     def engine(self) -> Engine:
@@ -71,7 +69,7 @@ _present: WorkerProcess | None = None
 
 
 def worker_process() -> WorkerProcess:
-    """That of this process."""
+    """The opened parts of this process."""
     global _present
     if _present is None or _present.pid != os.getpid():
         _present = WorkerProcess(load_settings())

@@ -7,45 +7,28 @@ the watchdog sends again what nobody holds a lease for.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 from keydistill.errors import LeaseLostError, RunBusyError, RunError, RunNotFoundError, RunStateError
+from keydistill.execution.failures import record_failure
+from keydistill.execution.leases import part_lease, reserve_seconds
 from keydistill.execution.process import WorkerProcess
-from keydistill.execution.transient import PASSING
-from keydistill.runs import Lease, RedisLease, RedisRunStore, ReindexRun, Run, State, SyncRun, part_name, reindex_of
+from keydistill.execution.queues import Message, Send, message_of, part_message, queue_of
+from keydistill.execution.transient import TRANSIENT
+from keydistill.runs import (
+    Lease,
+    ReindexRun,
+    Run,
+    SharedLease,
+    SharedRunStore,
+    SyncRun,
+    part_name,
+    reindex_of,
+)
 
 _log = logging.getLogger(__name__)
 _R = TypeVar("_R", bound=Run)
 _Worked = ReindexRun | SyncRun
-
-
-class Send(Protocol):
-    """Sends a message."""
-
-    def __call__(self, task: str, *arguments: object, queue: str) -> None:
-        """Put a task with its arguments into a queue."""
-
-
-# Verification embeds again, and so does the gate, which takes the student.
-QUEUE_OF: dict[State, str] = {
-    "planned": "control",
-    "snapshot": "control",
-    "building": "control",
-    "verifying": "embed",
-    "gating": "embed",
-    "ready": "control",
-    "applying": "embed",
-}
-
-
-def reserve_seconds(process: WorkerProcess) -> float:
-    """How long a run keeps its lease while no worker works on it: some turns of the watchdog."""
-    return max(5 * process.settings.watchdog_seconds, 5 * process.settings.lease_seconds)
-
-
-def part_lease(run_id: str, number: int) -> str:
-    """Name of the lease on a part."""
-    return f"{run_id} {part_name(number)}"
 
 
 def advance(process: WorkerProcess, run_id: str, queue: str, send: Send) -> str:
@@ -61,7 +44,7 @@ def advance(process: WorkerProcess, run_id: str, queue: str, send: Send) -> str:
         What came of it, for the log.
 
     Raises:
-        KeydistillError: One of `PASSING`: try again later. Any other is in the record.
+        KeydistillError: One of `TRANSIENT`: try again later. Any other is in the record.
     """
     store = process.store
     try:
@@ -70,7 +53,7 @@ def advance(process: WorkerProcess, run_id: str, queue: str, send: Send) -> str:
     except (RunBusyError, RunNotFoundError) as reason:
         return str(reason)
     try:
-        with _recording_failure(store, run.id, lease):
+        with _failures_recorded(store, run.id, lease):
             run, messages = _advance(process, run, queue, lease)
     except (LeaseLostError, RunStateError) as reason:
         lease.release()
@@ -80,28 +63,26 @@ def advance(process: WorkerProcess, run_id: str, queue: str, send: Send) -> str:
         raise
     # The lease first: a worker that is quicker than we are must not find it held.
     _let_go(process, lease, run)
-    for task, *arguments, to in messages:
-        send(task, *arguments, queue=to)
+    for message in messages:
+        message.send(send)
     return f"run {run.id} is {run.state}"
 
 
-def _advance(
-    process: WorkerProcess, run: _Worked, queue: str, lease: RedisLease
-) -> tuple[_Worked, list[tuple[str, ...]]]:
-    """The run as far as it came, and messages (task, arguments, queue) to send."""
+def _advance(process: WorkerProcess, run: _Worked, queue: str, lease: Lease) -> tuple[_Worked, list[Message]]:
+    """The run as far as it came, and messages to send."""
     run = _ours(process.store.load(run.id))
-    while not run.is_over and run.state != "failed":
-        if QUEUE_OF[run.state] != queue:
-            return run, [("keydistill.advance", run.id, QUEUE_OF[run.state])]
+    while not run.is_at_rest:
+        if queue_of(run) != queue:
+            return run, [message_of(run)]
         if isinstance(run, ReindexRun) and run.state == "building" and run.missing_parts:
             return run, unheld_parts(process.store, run)
         run = _attempted(process, run, run.state, lambda now: now.attempted(now.state), lease)
-        with _only_if_it_is_not_passing(process.store, run.id, run.state):
+        with _uncounted_if_transient(process.store, run.id, run.state):
             run = _stepped(process, run, queue, lease)
     return run, []
 
 
-def _stepped(process: WorkerProcess, run: _Worked, queue: str, lease: RedisLease) -> _Worked:
+def _stepped(process: WorkerProcess, run: _Worked, queue: str, lease: Lease) -> _Worked:
     """One step further."""
     if isinstance(run, SyncRun):
         return process.sync_steps(run).advance(run, lease)
@@ -113,12 +94,10 @@ def _ours(run: Run) -> _Worked:
     return run if isinstance(run, SyncRun) else reindex_of(run)
 
 
-def unheld_parts(store: RedisRunStore, run: ReindexRun) -> list[tuple[str, ...]]:
+def unheld_parts(store: SharedRunStore, run: ReindexRun) -> list[Message]:
     """Messages for the parts that are missing and that no worker is at."""
     return [
-        ("keydistill.embed_part", run.id, cast(str, number), "embed")
-        for number in run.missing_parts
-        if store.owner(part_lease(run.id, number)) is None
+        part_message(run, number) for number in run.missing_parts if store.owner(part_lease(run.id, number)) is None
     ]
 
 
@@ -132,24 +111,24 @@ def embed_part(process: WorkerProcess, run_id: str, number: int, send: Send) -> 
         if number not in run.missing_parts:
             # Whoever finished the last part may have died before he said so.
             if not run.missing_parts:
-                send("keydistill.advance", run.id, queue="control")
+                message_of(run).send(send)
             return f"part {number} of run {run.id} is done already"
         # The run goes on: nobody else may begin one for the same alias.
-        store.reserve(run.lease_name, run.id, reserve_seconds(process))
+        store.reserve(run.lease_name, run.id, reserve_seconds(process.settings))
         lease = store.acquire(part_lease(run.id, number), run.id)
     except (RunBusyError, RunNotFoundError) as reason:
         return str(reason)
     try:
-        with _recording_failure(store, run.id, None):
+        with _failures_recorded(store, run.id):
             run = _attempted(process, run, part_name(number), lambda now: now.with_part_begun(number), lease)
-            with _only_if_it_is_not_passing(store, run.id, part_name(number)):
+            with _uncounted_if_transient(store, run.id, part_name(number)):
                 run = process.embedding.embed_parts(run, [number], lease)
     except (LeaseLostError, RunStateError) as reason:
         return str(reason)
     finally:
         lease.release()
     if not run.missing_parts:
-        send("keydistill.advance", run.id, queue="control")
+        message_of(run).send(send)
     return f"part {number} of run {run.id} is done, {len(run.missing_parts)} are missing"
 
 
@@ -173,33 +152,31 @@ def _attempted(process: WorkerProcess, run: _R, what: str, begun: Callable[[_R],
 
 
 @contextmanager
-def _only_if_it_is_not_passing(store: RedisRunStore, run_id: str, what: str) -> Iterator[None]:
+def _uncounted_if_transient(store: SharedRunStore, run_id: str, what: str) -> Iterator[None]:
     """An attempt counts where the worker died or the work failed, not where a server was away."""
     try:
         yield
-    except PASSING:
+    except TRANSIENT:
         with suppress(RunError):
             store.update(run_id, lambda now: now.not_attempted(what))
         raise
 
 
 @contextmanager
-def _recording_failure(store: RedisRunStore, run_id: str, lease: Lease | None) -> Iterator[None]:
+def _failures_recorded(store: SharedRunStore, run_id: str, lease: Lease | None = None) -> Iterator[None]:
     """What is for good goes into the record, and ends here."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, (LeaseLostError, RunStateError, *PASSING)):
+        if isinstance(error, (LeaseLostError, RunStateError, *TRANSIENT)):
             raise
         _log.exception("run %s failed", run_id)
-        reason = str(error)
-        failed = store.update(run_id, lambda now: now.failed(reason), lease)
-        store.give_up(failed.lease_name, run_id)
+        record_failure(store, run_id, error, lease)
         raise RunStateError(f"run {run_id} failed: {error}") from error
 
 
-def _let_go(process: WorkerProcess, lease: RedisLease, run: Run) -> None:
-    if run.is_over or run.state == "failed":
+def _let_go(process: WorkerProcess, lease: SharedLease, run: Run) -> None:
+    if run.is_at_rest:
         lease.release()
     else:
-        lease.leave_to_run(reserve_seconds(process))
+        lease.leave_to_run(reserve_seconds(process.settings))

@@ -2,22 +2,14 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 from keydistill.distillation.registry import Registry, resolve_assistant, resolve_student
 from keydistill.distillation.retrain import STAGES, Retrain, RetrainResult, StageResult
-from keydistill.errors import (
-    KeydistillError,
-    LeaseLostError,
-    RedisUnavailableError,
-    RunBusyError,
-    RunError,
-    RunNotFoundError,
-    RunStateError,
-)
+from keydistill.errors import RedisUnavailableError, RunBusyError, RunNotFoundError, RunStateError
 from keydistill.execution.judge_choice import judge_of
+from keydistill.execution.local import LocalWork
 from keydistill.execution.retrain_order import RetrainOrder
 from keydistill.files import file_lock
 from keydistill.progress import Progress
@@ -25,13 +17,12 @@ from keydistill.runs import (
     Executor,
     Lease,
     RecordedProgress,
-    RedisRunStore,
     RetrainRun,
-    Run,
     RunStore,
     new_run_id,
     now,
     present_user,
+    retrain_of,
 )
 from keydistill.settings import Settings
 
@@ -40,8 +31,6 @@ Warn = Callable[[str], object]
 # A stage takes hours; whoever was cancelled, or slept through the end of its lease, is to stop sooner.
 _SECONDS_BETWEEN_LOOKS = 2.0
 _SECONDS_AFTER_A_FAILURE = 30.0
-# The record is not ours to change then: it was cancelled, another process goes on with it, or it cannot be reached.
-_NOT_A_FAILURE = (RunStateError, RunBusyError, LeaseLostError, RunNotFoundError, RedisUnavailableError)
 
 
 def new_retrain(
@@ -72,104 +61,66 @@ def new_retrain(
     )
 
 
-def next_stage(run: Run) -> str:
-    """The first stage that is not done; "register" after all of them."""
-    done = retrain_of(run).stages_done
-    return next((stage for stage in STAGES if stage not in done), "register")
-
-
-def retrain_of(run: Run) -> RetrainRun:
-    """A record that must be that of a retrain.
-
-    Raises:
-        RunStateError: It is of another kind.
-    """
-    if not isinstance(run, RetrainRun):
-        raise RunStateError(f"run {run.id} is a {run.kind}; go on with it by `keydistill {run.kind} --resume {run.id}`")
-    return run
-
-
-class Retrainer:
-    """Carries retrains out.
+class Retrainer(LocalWork[RetrainRun]):
+    """Makes retrains and carries them out.
 
     Attributes:
-        run: The run at hand, as it was last recorded.
-        result: What came of it, once it is done.
+        result: What came of the retrain, once it is done.
     """
+
+    # Also where the folder or the store is another's for the moment: hours of training are not called failed for it.
+    NOT_OURS = (*LocalWork.NOT_OURS, RunBusyError, RunNotFoundError, RedisUnavailableError)
 
     def __init__(self, settings: Settings, store: RunStore, progress: Progress, warn: Warn) -> None:
         """Open nothing yet; `warn` is told of the run that is made, and of rows that cannot be used."""
+        super().__init__(store, retrain_of)
         self._settings = settings
-        self._store = store
         self._progress = progress
         self._warn = warn
-        self.run: RetrainRun | None = None
+        self._only: Collection[str] = STAGES
         self.result: RetrainResult | None = None
 
     def start(self, order: RetrainOrder) -> RetrainRun:
-        """Make a run and carry it out; see `resume` for what it returns and raises."""
-        run = new_retrain(self._settings, order)
-        with self._store.lease(run.lease_name, run.id) as lease:
-            self._store.add(run)
-            # Whoever is killed must know what to resume.
-            self._warn(f"retrain {run.id}")
-            return self.carry_out(run, lease)
+        """Make a retrain and carry it out; see `resume` for what it returns and raises."""
+        return self._begin(new_retrain(self._settings, order))
 
-    def resume(self, run_id: str) -> RetrainRun:
-        """Take up a retrain that was interrupted or failed, and carry it to its end.
+    def do_stages(self, run: RetrainRun, lease: Lease, only: Collection[str]) -> RetrainRun:
+        """Do the stages in `only`, as far as they come one after the other; see `resume`."""
+        self._only = only
+        return self._carry_out(run, lease)
 
-        Raises:
-            RunStateError: It is over.
-            RunBusyError: Another process is working on it.
-            KeydistillError: A stage failed; the record says why.
-        """
-        run = retrain_of(self._store.load(run_id))
-        with self._store.lease(run.lease_name, run.id) as lease, self._alone_in(self._folder(run)):
-            if isinstance(self._store, RedisRunStore):
-                self._store.restore(run.id)
+    def _added(self, run: RetrainRun) -> None:
+        # Whoever is killed must know what to resume.
+        self._warn(f"retrain {run.id}")
+
+    def _reopened(self, run: RetrainRun, lease: Lease) -> RetrainRun:
+        with self._alone_in(self._folder(run)):
             # Ours from now on: workers must not take it up when this process is interrupted.
             reopened = self._store.update(run.id, lambda now: now.reopened().changed(executor="local"), lease)
-            return self._carry_out(retrain_of(reopened), lease, STAGES)
+        return retrain_of(reopened)
 
-    def carry_out(self, run: RetrainRun, lease: Lease, only: Collection[str] = STAGES) -> RetrainRun:
-        """Do the stages in `only`, as far as they come one after the other; see `resume`."""
+    def _work(self, run: RetrainRun, lease: Lease) -> RetrainRun:
         with self._alone_in(self._folder(run)):
-            return self._carry_out(run, lease, only)
-
-    def _carry_out(self, run: RetrainRun, lease: Lease, only: Collection[str]) -> RetrainRun:
-        self.run = run
-        try:
             if run.state == "planned":
-                self._update(lambda now: now.moved("training"), lease)
+                run = self._update(run, lambda now: now.moved("training"), lease)
             guard = self._guard(lease)
             progress = _WatchedProgress(self._progress, RecordedProgress(self._store, run.id), guard)
-            work = self._work(run)
-            self._forget_stages(work, lease)
-            self.result = work.run(progress, only=only, guard=guard, on_stage=lambda stage: self._record(stage, lease))
-            if self.result is not None:
-                guard()
-                self._finish(run, self.result, lease)
-        except KeyboardInterrupt:
-            raise  # resumable as it is
-        except _NOT_A_FAILURE:
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            # Not where the lease was lost meanwhile: then it is the record of another process's work.
-            with suppress(OSError, RunError):
-                self._store.update(run.id, lambda now: now.failed(reason), lease)
-            if isinstance(error, KeydistillError):
-                raise type(error)(
-                    f"run {run.id} failed: {reason}; mend it, then `keydistill retrain --resume {run.id}`"
-                ) from error
-            raise
-        return self.run
+            work = self._retrain(run)
+            run = self._forget_stages(run, work, lease)
+            self.result = work.run(
+                progress, only=self._only, guard=guard, on_stage=lambda stage: self._record(run, stage, lease)
+            )
+            if self.result is None:
+                assert self.run is not None
+                return self.run
+            guard()
+            return self._finish(run, self.result, lease)
 
     def plan(self, order: RetrainOrder, run: RetrainRun | None = None) -> dict[str, bool]:
         """Stage to whether its output is there already; changes nothing."""
-        return self._work(run or new_retrain(self._settings, order)).plan()
+        return self._retrain(run or new_retrain(self._settings, order)).plan()
 
-    def _work(self, run: RetrainRun) -> Retrain:
+    def _retrain(self, run: RetrainRun) -> Retrain:
         order = RetrainOrder.of(run.order)
         self._progress.start("read", None, "")
         return Retrain(
@@ -196,16 +147,16 @@ class Retrainer:
 
         return guard
 
-    def _forget_stages(self, work: Retrain, lease: Lease) -> None:
-        """Take out of the record what must be done again, since an input or a setting changed after it was done."""
-        assert self.run is not None
-        there = work.plan()
-        if any(not there[name] for name in self.run.stages_done):
-            self._update(
-                lambda run: run.changed(stages_done=tuple(name for name in run.stages_done if there[name])), lease
-            )
+    def _forget_stages(self, run: RetrainRun, work: Retrain, lease: Lease) -> RetrainRun:
+        """The run without what must be done again, since an input or a setting changed after it was done."""
+        is_done = work.plan()
+        if all(is_done[name] for name in run.stages_done):
+            return run
+        return self._update(
+            run, lambda now: now.changed(stages_done=tuple(name for name in now.stages_done if is_done[name])), lease
+        )
 
-    def _record(self, stage: StageResult, lease: Lease) -> None:
+    def _record(self, run: RetrainRun, stage: StageResult, lease: Lease) -> None:
         def done(run: RetrainRun) -> RetrainRun:
             # One that was only found to be there ends no attempt: else two workers that do not agree on what must be
             # done again would send the run to and fro for ever.
@@ -217,13 +168,14 @@ class Retrainer:
                 attempts=attempts,
             )
 
-        self._update(done, lease)
+        self._update(run, done, lease)
 
-    def _finish(self, run: RetrainRun, result: RetrainResult, lease: Lease) -> None:
+    def _finish(self, run: RetrainRun, result: RetrainResult, lease: Lease) -> RetrainRun:
         if RetrainOrder.of(run.order).promote:
             for version in (result.assistant, result.student):
                 Registry.of(self._settings).promote(version, reason=f"retrain {run.id}")
-        self._update(
+        return self._update(
+            run,
             lambda now: now.moved(
                 "done",
                 student=result.student.full_name,
@@ -234,10 +186,9 @@ class Retrainer:
             lease,
         )
 
-    def _update(self, change: Callable[[RetrainRun], RetrainRun], lease: Lease) -> None:
-        assert self.run is not None
-        changed = self._store.update(self.run.id, lambda run: change(cast(RetrainRun, run)), lease)
-        self.run = cast(RetrainRun, changed)
+    def _update(self, run: RetrainRun, change: Callable[[RetrainRun], RetrainRun], lease: Lease) -> RetrainRun:
+        self.run = retrain_of(self._store.update(run.id, lambda now: change(retrain_of(now)), lease))
+        return self.run
 
     @contextmanager
     def _alone_in(self, folder: Path) -> Iterator[None]:

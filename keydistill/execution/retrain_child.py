@@ -10,18 +10,16 @@ import signal
 import sys
 
 from keydistill.distillation.retrain import STAGES
-from keydistill.errors import KeydistillError, SettingsError
+from keydistill.errors import KeydistillError
+from keydistill.execution.leases import reserve_seconds
+from keydistill.execution.queues import STAGE_QUEUES
+from keydistill.execution.retrain import Retrainer
 from keydistill.progress import NoProgress
-from keydistill.runs import RedisRunStore, open_store
+from keydistill.runs import open_shared_store, retrain_of
 from keydistill.settings import load_settings
 
 _PR_SET_PDEATHSIG = 1
 _log = logging.getLogger(__name__)
-
-
-def queue_of_stage(stage: str) -> str:
-    """Judging waits for an endpoint; everything else computes."""
-    return "judge" if stage == "judge" else "train"
 
 
 def main() -> None:
@@ -46,24 +44,19 @@ def main() -> None:
 
 
 def _do_stages(run_id: str, queue: str) -> None:
-    from keydistill.execution.retrain import Retrainer, retrain_of
-
     settings = load_settings()
-    store = open_store(settings)
-    if not isinstance(store, RedisRunStore):
-        raise SettingsError("redis_url is not set; workers share their runs in Redis: set KEYDISTILL_REDIS_URL")
+    store = open_shared_store(settings)
     run = retrain_of(store.load(run_id))
     lease = store.acquire(run.lease_name, run.id)
     try:
-        stages = [stage for stage in STAGES if queue_of_stage(stage) == queue]
-        Retrainer(settings, store, NoProgress(), _log.warning).carry_out(run, lease, stages)
+        stages = [stage for stage in STAGES if STAGE_QUEUES[stage] == queue]
+        Retrainer(settings, store, NoProgress(), _log.warning).do_stages(run, lease, stages)
     finally:
         # Of a lease that is lost both do nothing.
-        present = store.load(run.id)
-        if present.is_over or present.state == "failed":
+        if store.load(run.id).is_at_rest:
             lease.release()
         else:
-            lease.leave_to_run(5 * settings.lease_seconds + 5 * settings.watchdog_seconds)
+            lease.leave_to_run(reserve_seconds(settings))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from keydistill.distillation import ShapeName
 from keydistill.distillation.losses import LossName
 from keydistill.errors import InputError
 from keydistill.execution.judge_choice import check_judge
-from keydistill.execution.order import Order
+from keydistill.execution.orders import Order
 from keydistill.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,13 +91,13 @@ class RetrainOrder(Order):
 
         if not self.signals.is_dir():
             raise InputError(f"{self.signals} is no folder; name one that `keydistill signals import` wrote")
-        found = SignalFiles.of_folder(self.signals)
-        if not found.items:
+        signals = SignalFiles.of_folder(self.signals)
+        if not signals.items:
             raise InputError(f"{self.signals} has no items.parquet; a student reads titles: add the items")
-        return found
+        return signals
 
     def recipe(self) -> "RetrainRecipe":
-        """How it goes."""
+        """How the retrain is done: the defaults, with what was ordered on top."""
         from keydistill.distillation.retrain import RetrainRecipe
 
         base = RetrainRecipe(seed=self.seed)
@@ -126,7 +126,7 @@ class RetrainOrder(Order):
         )
 
     def inputs(self, settings: Settings, warn: Callable[[str], object]) -> "RetrainInputs":
-        """What is learnt from; `warn` is told of rows that cannot be used.
+        """The tables that the models learn from; `warn` is told of rows that cannot be used.
 
         Raises:
             InputError: A file cannot be read, or too many of its rows cannot be used.
@@ -135,12 +135,12 @@ class RetrainOrder(Order):
         from keydistill.distillation.signals import load_clicks, load_items, load_judgments, load_search_relevance
         from keydistill.ingest.snapshot import read_inventory, read_table
 
-        found = self.files()
+        signals = self.files()
         keyphrases = [*self.inventory] or [self.signals / "inventory.parquet"]
         loaders = {"clicks": load_clicks, "search_relevance": load_search_relevance, "judgments": load_judgments}
-        files = {name: [*getattr(found, name)] for name in loaders}
+        files = {name: [*getattr(signals, name)] for name in loaders}
         return RetrainInputs(
-            items=read_table("items", found.items, settings, load_items, warn),
+            items=read_table("items", signals.items, settings, load_items, warn),
             inventory=read_inventory(keyphrases, settings),
             **{
                 name: read_table(
@@ -153,5 +153,5 @@ class RetrainOrder(Order):
                 for name, paths in files.items()
                 if paths
             },
-            files={"items": [*found.items], "inventory": keyphrases, **files},
+            files={"items": [*signals.items], "inventory": keyphrases, **files},
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from keydistill.execution.local import LocalWork
 from keydistill.ingest.snapshot import RunSources
 from keydistill.ingest.steps import SyncPlan, SyncSteps
-from keydistill.progress import Progress
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import Lease, SyncRun, open_store, sync_of
 from keydistill.settings import Settings
 from keydistill.vectorstore import Engine
@@ -19,10 +19,10 @@ class Syncer(LocalWork[SyncRun]):
         self,
         settings: Settings,
         engine: Engine,
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
         sources: RunSources | None = None,
     ) -> None:
-        super().__init__(open_store(settings))
+        super().__init__(open_store(settings), sync_of)
         self._steps = SyncSteps(settings, engine, self._store, progress, sources=sources)
 
     def plan(self, files: Sequence[Path], *, categories: Path | None = None) -> SyncPlan:
@@ -35,26 +35,7 @@ class Syncer(LocalWork[SyncRun]):
         Raises:
             CollectionNotFoundError: Nothing is live.
         """
-        run = self._steps.new_run(files, categories=categories)
-        with self._store.lease(run.lease_name, run.id) as lease:
-            self._store.add(run)
-            return self._carry_out(run, lease)
+        return self._begin(self._steps.new_run(files, categories=categories))
 
-    def resume(self, run_id: str) -> SyncRun:
-        """Take up a sync that was interrupted or failed, and carry it to its end.
-
-        Returns:
-            The run, done.
-
-        Raises:
-            RunStateError: It is over.
-            RunBusyError: Another process is working on it.
-            KeydistillError: A step failed; the record says why.
-        """
-        run = sync_of(self._store.load(run_id))
-        self._store.restore(run.id)
-        with self._store.lease(run.lease_name, run.id) as lease:
-            return self._carry_out(sync_of(self._store.update(run.id, lambda now: now.reopened(), lease)), lease)
-
-    def _carry_out(self, run: SyncRun, lease: Lease) -> SyncRun:
-        return self.carry_out(run, lease, lambda run: self._steps.advance(run, lease))
+    def _step(self, run: SyncRun, lease: Lease) -> SyncRun:
+        return self._steps.advance(run, lease)

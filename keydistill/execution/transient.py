@@ -1,8 +1,8 @@
-"""Failures that pass: the work is tried again later, and the run does not fail for them."""
+"""Transient failures: the work is tried again later, and the run does not fail for them."""
 
 from keydistill.errors import EngineUnavailableError, RedisUnavailableError
 
-PASSING: tuple[type[Exception], ...] = (EngineUnavailableError, RedisUnavailableError)
+TRANSIENT: tuple[type[Exception], ...] = (EngineUnavailableError, RedisUnavailableError)
 # Pauses double from the first to the longest; so the last try is about an hour after the first.
 FIRST_PAUSE_SECONDS = 1
 LONGEST_PAUSE_SECONDS = 60

@@ -1,12 +1,15 @@
 """The watchdog: finds runs that nobody works on, and sends again what is missing. It runs on the beat."""
 
 import logging
+from contextlib import suppress
 
-from keydistill.errors import RunBusyError, RunError
+from keydistill.errors import RunBusyError, RunStateError
+from keydistill.execution.failures import record_failure
+from keydistill.execution.leases import reserve_seconds
 from keydistill.execution.process import WorkerProcess
-from keydistill.execution.queued import QUEUE_OF, Send, reserve_seconds, unheld_parts
-from keydistill.execution.queued_retrain import queue_of
-from keydistill.runs import ReindexRun, RetrainRun, Run, SyncRun
+from keydistill.execution.queued import unheld_parts
+from keydistill.execution.queues import Message, Send, message_of
+from keydistill.runs import ReindexRun, Run
 
 _log = logging.getLogger(__name__)
 
@@ -22,39 +25,28 @@ def watch(process: WorkerProcess, send: Send) -> list[str]:
     """
     sent: list[str] = []
     for run in process.store.all():
-        if run.executor != "celery" or run.is_over or run.state == "failed" or process.store.is_lost(run.id):
+        if run.executor != "celery" or run.is_at_rest or process.store.is_lost(run.id):
             continue
         try:
-            for task, *arguments, queue in _missing(process, run):
-                send(task, *arguments, queue=queue)
-                sent.append(f"{task} {' '.join(map(str, arguments))}")
+            for message in _missing(process, run):
+                message.send(send)
+                sent.append(str(message))
         except RunBusyError as busy:
             # Nobody worked on it for so long that its lease ran out, and another run was begun.
-            _fail(process, run, busy)
+            with suppress(RunStateError):  # it ended a moment ago
+                record_failure(process.store, run.id, f"no worker went on with it: {busy}")
     if sent:
         _log.warning("sent again what nobody was at: %s", "; ".join(sent[:20]))
     return sent
 
 
-def queue_length(process: WorkerProcess, queue: str) -> int:
-    """Messages that wait for a worker."""
-    return int(process.store.call(lambda redis: redis.llen(f"keydistill:celery:{queue}")))
-
-
-def _missing(process: WorkerProcess, run: Run) -> list[tuple[str, ...]]:
+def _missing(process: WorkerProcess, run: Run) -> list[Message]:
+    """What nobody is at, and no message waits for."""
     store = process.store
     if store.holder(run.lease_name) == run.id and store.owner(run.lease_name) is not None:
         return []
-    store.reserve(run.lease_name, run.id, reserve_seconds(process))
-    if isinstance(run, ReindexRun | SyncRun):
-        if isinstance(run, ReindexRun) and run.state == "building" and run.missing_parts:
-            return unheld_parts(store, run) if queue_length(process, "embed") == 0 else []
-        task, queue = "keydistill.advance", QUEUE_OF[run.state]
-    else:
-        assert isinstance(run, RetrainRun)
-        task, queue = "keydistill.retrain_stages", queue_of(run)
-    return [(task, run.id, queue)] if queue_length(process, queue) == 0 else []
-
-
-def _fail(process: WorkerProcess, run: Run, reason: RunError) -> None:
-    process.store.update(run.id, lambda now: now if now.is_over else now.failed(f"no worker went on with it: {reason}"))
+    store.reserve(run.lease_name, run.id, reserve_seconds(process.settings))
+    if isinstance(run, ReindexRun) and run.state == "building" and run.missing_parts:
+        return unheld_parts(store, run) if store.messages_waiting("embed") == 0 else []
+    message = message_of(run)
+    return [message] if store.messages_waiting(message.queue) == 0 else []

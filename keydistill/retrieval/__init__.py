@@ -7,11 +7,10 @@ from keydistill.retrieval.generation import Generation, QueryVector, Recommendat
 from keydistill.retrieval.items import Item, read_items
 from keydistill.retrieval.live import LiveRetriever
 from keydistill.retrieval.retriever import Retriever, live_collection
-from keydistill.retrieval.tuned_search import SEARCH_KEY, TUNED_LIMIT, TunedSearch, TunedShape
+from keydistill.retrieval.tuned_search import TUNED_LIMIT, TunedSearch, TunedShape
 
 __all__ = [
     "NO_FILTER",
-    "SEARCH_KEY",
     "TUNED_LIMIT",
     "Answer",
     "BulkSummary",

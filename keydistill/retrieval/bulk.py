@@ -1,15 +1,15 @@
 """Recommendations for a whole file of items."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.retrieval.items import Item, read_items
 from keydistill.retrieval.output import SCHEMA, rows_of
 from keydistill.retrieval.retriever import Retriever
-from keydistill.tables import PATH_SEPARATOR, RejectLog, open_table
+from keydistill.tables import PATH_SEPARATOR, open_table, rejects_file
 from keydistill.vectorstore import Filter, keyphrase_filter
 
 MatchCategory = Literal["none", "leaf", "parent"]
@@ -45,7 +45,7 @@ def recommend_file(
     limit: int = 10,
     match_category: MatchCategory = "none",
     min_search_volume: int | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> BulkSummary:
     """Read items, recommend, write; memory does not grow with the files.
 
@@ -56,36 +56,26 @@ def recommend_file(
         limit: Keyphrases per item at the most.
         match_category: Whether a keyphrase must belong to the item's leaf category or to its parent.
         min_search_volume: Least search volume.
-        progress: Called with the number of items done.
+        progress: Advanced by the number of items done.
 
     Raises:
         InputError: A file cannot be read, or `out` has an unknown extension.
     """
     items = recommendations = short = 0
     rejects_path = out.with_name(out.name + ".rejects.parquet")
-    draft = rejects_path.with_name(f".{rejects_path.name}.{os.getpid()}")
-    try:
-        with open_table(out, SCHEMA) as write, RejectLog(draft) as rejects:
-            for batch in _rebatched(read_items(files, rejects)):
-                filters = [
-                    item_filter(item, match_category=match_category, min_search_volume=min_search_volume)
-                    for item in batch
-                ]
-                found = retriever.recommend(
-                    [item.title for item in batch], limit, filters, categories=[item.category for item in batch]
-                )
-                write(rows_of(batch, found))
-                items += len(batch)
-                recommendations += sum(map(len, found))
-                short += sum(len(hits) < limit for hits in found)
-                if progress is not None:
-                    progress(len(batch))
-        if rejects.count:
-            draft.replace(rejects_path)
-        else:
-            rejects_path.unlink(missing_ok=True)
-    finally:
-        draft.unlink(missing_ok=True)
+    with rejects_file(rejects_path) as rejects, open_table(out, SCHEMA) as write:
+        for batch in _rebatched(read_items(files, rejects)):
+            filters = [
+                item_filter(item, match_category=match_category, min_search_volume=min_search_volume) for item in batch
+            ]
+            recommended = retriever.recommend(
+                [item.title for item in batch], limit, filters, categories=[item.category for item in batch]
+            )
+            write(rows_of(batch, recommended))
+            items += len(batch)
+            recommendations += sum(map(len, recommended))
+            short += sum(len(hits) < limit for hits in recommended)
+            progress.advance(len(batch))
     return BulkSummary(items, rejects.count, recommendations, short, rejects_path if rejects.count else None)
 
 

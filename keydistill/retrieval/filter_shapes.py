@@ -5,10 +5,10 @@ is above it, and an index may answer the one well and the other badly.
 """
 
 from keydistill.tables import PATH_SEPARATOR
-from keydistill.vectorstore import AnyOf, Condition, Equals, Filter
+from keydistill.vectorstore import INDEXED_FIELDS, AnyOf, Condition, Equals, Filter
 
 NO_FILTER = "no filter"
-_CATEGORY = "category_ids"
+_PATHS = frozenset(field.name for field in INDEXED_FIELDS if field.filtered == "path")
 
 
 def filter_shape(filter: Filter | None) -> str:
@@ -16,7 +16,7 @@ def filter_shape(filter: Filter | None) -> str:
 
     A category's level is counted in its path; an id that is no path has level 1.
 
-    >>> from vectorstore import keyphrase_filter
+    >>> from keydistill.vectorstore import keyphrase_filter
     >>> filter_shape(None), filter_shape(keyphrase_filter())
     ('no filter', 'no filter')
     >>> filter_shape(keyphrase_filter(category="Audio > Headphones", site="us", min_search_volume=10))
@@ -31,7 +31,7 @@ def filter_shape(filter: Filter | None) -> str:
 
 def _term(condition: Condition) -> str:
     if isinstance(condition, Equals):
-        if condition.field == _CATEGORY:
-            return f"{_CATEGORY} level {str(condition.value).count(PATH_SEPARATOR) + 1}"
+        if condition.field in _PATHS:
+            return f"{condition.field} level {str(condition.value).count(PATH_SEPARATOR) + 1}"
         return condition.field
     return f"{condition.field} any of" if isinstance(condition, AnyOf) else f"{condition.field} range"

@@ -6,12 +6,20 @@ from typing import Any, Self
 
 import numpy as np
 
-from keydistill.encoders import Student, Vectors
+from keydistill.encoders import Student, Vectors, student_of
 from keydistill.errors import CollectionNotFoundError, CollectionStateError, StudentMismatchError
 from keydistill.retrieval.tuned_search import searched_alike, tuned_params
 from keydistill.settings import Settings
 from keydistill.storage import local_student, shared_storage
-from keydistill.vectorstore import CollectionInfo, Engine, Filter, Hit, SearchParams
+from keydistill.vectorstore import (
+    CollectionInfo,
+    CollectionMetadata,
+    Engine,
+    Filter,
+    Hit,
+    SearchParams,
+    search_params_of,
+)
 
 # From what a collection's metadata say of its student (a folder or a model name, its dimension, its version) to it.
 StudentLoader = Callable[[str, int, str], Student]
@@ -85,7 +93,7 @@ class Generation:
             StudentMismatchError: Another student built the collection.
             CollectionStateError: It is still building.
         """
-        built_by = info.metadata.get("student_version")
+        built_by = CollectionMetadata.parse(info).student_version
         if (built_by, info.dimension) != (student.version, student.dimension):
             raise StudentMismatchError(
                 f"collection {info.name} was built by student {built_by}, not by {student.version}; "
@@ -122,8 +130,9 @@ class Generation:
             StudentError: Its student cannot be found any more, or is another one now.
         """
         info = engine.info(collection)
-        source, version = info.metadata.get("student"), info.metadata.get("student_version")
-        if not isinstance(source, str) or not isinstance(version, str):
+        metadata = CollectionMetadata.parse(info)
+        source, version = metadata.student, metadata.student_version
+        if source is None or version is None:
             raise StudentMismatchError(
                 f"collection {info.name} does not say which student built it; expected `student` and `student_version` "
                 "in its metadata: build it with `keydistill reindex`"
@@ -142,7 +151,7 @@ class Generation:
             StudentError: Its student cannot be found any more, or is another one now.
         """
         target = alias_target(engine, settings.alias)
-        return cls.load(engine, target, student_loader(settings), untuned=search_params(settings))
+        return cls.load(engine, target, student_loader(settings), untuned=search_params_of(settings))
 
     @property
     def student_version(self) -> str:
@@ -204,13 +213,13 @@ class Generation:
             return self.engine.query_batch(self.collection, rows, limit, filters, next(iter(alike)))
         if len(filters) != len(rows):
             raise ValueError(f"there are {len(filters)} filters for {len(rows)} vectors, expected one for each")
-        found: list[list[Hit]] = [[] for _ in rows]
+        lists: list[list[Hit]] = [[] for _ in rows]
         for params, places in alike.items():
             some = [filters[place] for place in places]
             answers = self.engine.query_batch(self.collection, rows[places], limit, some, params)
             for place, hits in zip(places, answers, strict=True):
-                found[place] = hits
-        return found
+                lists[place] = hits
+        return lists
 
     def recommend(
         self,
@@ -221,8 +230,8 @@ class Generation:
         categories: Sequence[str | None] | None = None,
     ) -> list[list[Recommendation]]:
         """The `limit` keyphrases nearest to each title, best first; see `embed` and `query`."""
-        found = self.query(self.embed(titles, categories), limit, filters) if titles else []
-        return [[Recommendation(hit.payload["keyphrase"], hit.score, hit.payload) for hit in hits] for hits in found]
+        lists = self.query(self.embed(titles, categories), limit, filters) if titles else []
+        return [[Recommendation(hit.payload["keyphrase"], hit.score, hit.payload) for hit in hits] for hits in lists]
 
 
 def alias_target(engine: Engine, alias: str) -> str:
@@ -239,11 +248,6 @@ def alias_target(engine: Engine, alias: str) -> str:
     return target
 
 
-def search_params(settings: Settings) -> SearchParams:
-    """How hard queries look."""
-    return SearchParams(ef=settings.search_ef, oversampling=settings.search_oversampling)
-
-
 def student_loader(settings: Settings) -> StudentLoader:
     """Loads students into the runtime, and with the threads, that the settings name.
 
@@ -254,8 +258,6 @@ def student_loader(settings: Settings) -> StudentLoader:
         shared = shared_storage(settings)
         # Without one, whether it is the right student is seen when it is loaded: its files are read but once.
         here = source if shared is None else local_student(source, dimension, version, settings.home, shared)
-        return Student.load(
-            here, dimension=dimension, threads=settings.threads, runtime=settings.runtime, cache=settings.runtime_cache
-        )
+        return student_of(settings, here, dimension=dimension)
 
     return load

@@ -55,12 +55,12 @@ def read_items(files: Sequence[Path], rejects: RejectLog) -> Iterator[list[Item]
 
 
 def _categories(batch: RawBatch, problems: RowProblems) -> list[str | None]:
-    found: list[str | None] = []
+    categories: list[str | None] = []
     cells = zip(batch.columns["category_id"], batch.columns["category_path"], strict=True)
     for place, (category_id, path) in enumerate(cells):
         try:
-            found.append(leaf_category(category_id, path))
+            categories.append(leaf_category(category_id, path))
         except RejectedValueError as problem:
-            found.append(None)
+            categories.append(None)
             problems.add(place, "category_path", problem, path)
-    return found
+    return categories

@@ -18,13 +18,12 @@ from keydistill.retrieval.generation import (
     Recommendation,
     StudentLoader,
     alias_target,
-    search_params,
     student_loader,
 )
 from keydistill.retrieval.holds import Holds
 from keydistill.retrieval.tuned_search import tuned_params
 from keydistill.settings import Settings
-from keydistill.vectorstore import Engine, Filter, Hit, SearchParams
+from keydistill.vectorstore import Engine, Filter, Hit, SearchParams, search_params_of
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -92,7 +91,7 @@ class LiveRetriever:
             engine,
             settings.alias,
             student_loader(settings),
-            untuned=search_params(settings),
+            untuned=search_params_of(settings),
             poll_seconds=settings.alias_poll_seconds,
         )
 

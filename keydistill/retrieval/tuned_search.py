@@ -5,22 +5,28 @@ ignored with a warning: it decides how fast an answer comes, not whether.
 """
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Annotated, Any, Literal, Self
 
+from pydantic import BaseModel, BeforeValidator, Field, StrictBool, ValidationError
+
+from keydistill.errors import first_problem
 from keydistill.retrieval.filter_shapes import filter_shape
-from keydistill.vectorstore import CollectionInfo, Filter, SearchParams
+from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Filter, SearchParams
 
 _log = logging.getLogger(__name__)
 
-# Key of a collection's metadata.
-SEARCH_KEY = "search"
 # Length of the lists that are measured.
 TUNED_LIMIT = 10
-_FORMAT = 1
-_GREATEST_EF, _GREATEST_OVERSAMPLING = 10_000, 100.0
+
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+# A server that was asked by gRPC may have kept a whole number as a float.
+_Whole = Annotated[
+    int,
+    BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value),
+    Field(strict=True),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,34 @@ class TunedShape:
     p99_ms: float
     queries: int
     passing: int
+
+
+class _StoredShape(BaseModel):
+    """A `TunedShape` as the metadata keep it, its params beside the rest."""
+
+    ef: Annotated[_Whole, Field(ge=1, le=10_000)]
+    oversampling: Annotated[_Number, Field(ge=1, le=100)]
+    exact: StrictBool
+    acorn: StrictBool
+    recall: _Number
+    recall_low: _Number
+    p50_ms: _Number
+    p99_ms: _Number
+    queries: _Whole
+    passing: _Whole
+
+    def tuned(self) -> TunedShape:
+        values = self.model_dump()
+        params = SearchParams(**{field.name: values.pop(field.name) for field in fields(SearchParams)})
+        return TunedShape(params, **values)
+
+
+class _StoredSearch(BaseModel):
+    format: Literal[1]
+    student_version: str
+    target: _Number
+    measured_at: str
+    shapes: dict[str, _StoredShape]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +104,7 @@ class TunedSearch:
             del values["params"]
             shapes[name] = {key: _rounded(value) for key, value in values.items()}
         return {
-            "format": _FORMAT,
+            "format": 1,
             "student_version": self.student_version,
             "target": self.target,
             "measured_at": self.measured_at,
@@ -85,29 +119,24 @@ class TunedSearch:
             ValueError: It is nothing that `as_dict` gave.
         """
         try:
-            if values["format"] != _FORMAT:
-                raise ValueError(f"format {values['format']!r}, expected {_FORMAT}")
-            return cls(
-                str(values["student_version"]),
-                float(values["target"]),
-                str(values["measured_at"]),
-                {str(name): _shape(shape) for name, shape in values["shapes"].items()},
-            )
-        except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"{type(error).__name__}: {error}") from None
+            stored = _StoredSearch.model_validate(values)
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from None
+        shapes = {name: shape.tuned() for name, shape in stored.shapes.items()}
+        return cls(stored.student_version, stored.target, stored.measured_at, shapes)
 
     @classmethod
     def of(cls, info: CollectionInfo) -> Self | None:
         """What a collection's metadata say; None where it was not tuned, or what they say is of no use."""
-        values = info.metadata.get(SEARCH_KEY)
-        if values is None:
+        metadata = CollectionMetadata.parse(info)
+        if metadata.search is None:
             return None
         try:
-            tuned = cls.from_dict(values)
+            tuned = cls.from_dict(metadata.search)
         except ValueError as error:
             reason = str(error)
         else:
-            if tuned.student_version == info.metadata.get("student_version"):
+            if tuned.student_version == metadata.student_version:
                 return tuned
             reason = f"measured with student {tuned.student_version}"
         _log.warning(
@@ -155,47 +184,5 @@ def searched_alike(
     return alike
 
 
-def _shape(values: Any) -> TunedShape:
-    params = SearchParams(
-        ef=_whole(values, "ef"),
-        oversampling=_number(values, "oversampling"),
-        exact=_flag(values, "exact"),
-        acorn=_flag(values, "acorn"),
-    )
-    if not (1 <= params.ef <= _GREATEST_EF and 1 <= params.oversampling <= _GREATEST_OVERSAMPLING):
-        raise ValueError(f"settings out of bounds: {params}")
-    return TunedShape(
-        params,
-        recall=_number(values, "recall"),
-        recall_low=_number(values, "recall_low"),
-        p50_ms=_number(values, "p50_ms"),
-        p99_ms=_number(values, "p99_ms"),
-        queries=_whole(values, "queries"),
-        passing=_whole(values, "passing"),
-    )
-
-
 def _rounded(value: object) -> object:
     return round(value, 5) if isinstance(value, float) else value
-
-
-def _number(values: Any, name: str) -> float:
-    value = values[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}, expected a number")
-    return float(value)
-
-
-def _whole(values: Any, name: str) -> int:
-    # A server that was asked by gRPC may have kept a whole number as a float.
-    value = _number(values, name)
-    if value != int(value):
-        raise ValueError(f"{name} is {value!r}, expected a whole number")
-    return int(value)
-
-
-def _flag(values: Any, name: str) -> bool:
-    value = values[name]
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} is {value!r}, expected true or false")
-    return value

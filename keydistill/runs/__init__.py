@@ -1,52 +1,54 @@
 """Runs: records of long work, where they are kept, and who may work on them."""
 
-from keydistill.runs.factory import open_store
+from keydistill.runs.factory import open_shared_store, open_store
 from keydistill.runs.history import Action, AliasChange
-from keydistill.runs.kinds import reindex_of, sync_of
+from keydistill.runs.kinds import reindex_of, retrain_of, sync_of
+from keydistill.runs.moves import MOVES, Kind, State, open_states, working_states
 from keydistill.runs.record import (
-    ALLOWED_MOVES,
-    OPEN_STATES,
     Executor,
     ReindexRun,
     RetrainRun,
     Run,
-    State,
     StepProgress,
     SyncRun,
-    new_run_id,
-    now,
     part_name,
-    present_user,
 )
 from keydistill.runs.recorded_progress import RecordedProgress
-from keydistill.runs.recording import record
-from keydistill.runs.redis_store import RedisLease, RedisRunStore
+from keydistill.runs.recording import change_record
+from keydistill.runs.shared_store import QUEUE_PREFIX, Fired, SharedLease, SharedRunStore
+from keydistill.runs.stamps import new_run_id, now, present_user
 from keydistill.runs.store import Change, Lease, RunStore
 
 __all__ = [
-    "ALLOWED_MOVES",
-    "OPEN_STATES",
+    "MOVES",
+    "QUEUE_PREFIX",
     "Action",
     "AliasChange",
     "Change",
     "Executor",
+    "Fired",
+    "Kind",
     "Lease",
     "RecordedProgress",
-    "RedisLease",
-    "RedisRunStore",
     "ReindexRun",
     "RetrainRun",
     "Run",
     "RunStore",
+    "SharedLease",
+    "SharedRunStore",
     "State",
     "StepProgress",
     "SyncRun",
+    "change_record",
     "new_run_id",
     "now",
+    "open_shared_store",
+    "open_states",
     "open_store",
     "part_name",
     "present_user",
-    "record",
     "reindex_of",
+    "retrain_of",
     "sync_of",
+    "working_states",
 ]

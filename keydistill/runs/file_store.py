@@ -12,16 +12,16 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from keydistill.errors import RunError, RunNotFoundError, RunStateError
 from keydistill.files import file_lock, replace_json
 from keydistill.runs.history import AliasChange
-from keydistill.runs.record import Run, run_from_dict
+from keydistill.runs.record import Run, read_run
 from keydistill.runs.store import Change, Lease, busy, whole_id
+from keydistill.runs.stored_json import read_json
 
 _log = logging.getLogger(__name__)
 # Whoever asks for the holder of a lease holds its lock for a moment himself.
@@ -38,6 +38,14 @@ class FileLease:
 
     def check(self) -> None:
         """Return: nobody takes a lock of the kernel away."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """What stands beside the lock of a lease: the run that took it last, and its token."""
+
+    run: str
+    token: int
 
 
 class FileRunStore:
@@ -63,19 +71,23 @@ class FileRunStore:
 
     def all(self) -> list[Run]:
         """See `RunStore.all`."""
-        found: list[Run] = []
+        runs: list[Run] = []
         for run_id in sorted(self._ids(), reverse=True):
             # One that cannot be read must not hide the others, nor stop the work on them.
             try:
-                found.append(self._read(run_id))
+                runs.append(self._read(run_id))
             except RunNotFoundError:
                 continue  # deleted meanwhile
             except RunError as error:
                 _log.warning("%s", error)
-        return found
+        return runs
+
+    def is_lost(self, run_id: str) -> bool:
+        """See `RunStore.is_lost`; here there is one record, and no copy."""
+        return False
 
     def restore(self, run_id: str) -> None:
-        """See `RunStore.restore`; here there is one record, and no copy."""
+        """See `RunStore.restore`; here nothing is lost."""
 
     def update(self, run_id: str, change: Change, lease: Lease | None = None) -> Run:
         """See `RunStore.update`."""
@@ -95,10 +107,12 @@ class FileRunStore:
             try:
                 held.enter_context(file_lock(lock, blocking=False, patience=_PATIENCE_SECONDS))
             except BlockingIOError:
-                raise busy(name, _holder(holder).get("run", "another run"), run_id) from None
-            token = _holder(holder).get("token", 0) + 1
-            replace_json(holder, {"run": run_id, "token": token})
-            yield FileLease(name, run_id, token)
+                present = _holder(holder)
+                raise busy(name, "another run" if present is None else present.run, run_id) from None
+            last = _holder(holder)
+            mine = _Holder(run_id, 1 if last is None else last.token + 1)
+            replace_json(holder, asdict(mine))
+            yield FileLease(name, run_id, mine.token)
 
     def holder(self, name: str) -> str | None:
         """See `RunStore.holder`."""
@@ -109,8 +123,8 @@ class FileRunStore:
             with file_lock(lock, blocking=False):
                 return None
         except BlockingIOError:
-            found = _holder(lock.with_suffix(".holder")).get("run")
-            return found if isinstance(found, str) else None
+            holder = _holder(lock.with_suffix(".holder"))
+            return None if holder is None else holder.run
 
     def give_up(self, name: str, run_id: str) -> None:
         """See `RunStore.give_up`; here a lease is held by a process or by nobody."""
@@ -131,19 +145,23 @@ class FileRunStore:
             lines = (self._home / "history.jsonl").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return []
-        found = []
+        changes = []
         for line in lines:
-            with suppress(ValueError, TypeError):
-                found.append(AliasChange.from_dict(json.loads(line)))
-        return found
+            # One that a crash cut off, or that another version wrote.
+            with suppress(ValueError):
+                changes.append(AliasChange.parse(line))
+        return changes
 
     def _read(self, run_id: str) -> Run:
         try:
-            return run_from_dict(json.loads(self._record(run_id).read_text(encoding="utf-8")))
+            return read_run(self._record(run_id).read_bytes())
         except FileNotFoundError:
             raise RunNotFoundError(f"run {run_id!r}: there is none; `keydistill runs list` shows them all") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{self._record(run_id)} is no run record ({error}); delete its folder") from None
+        except ValueError as error:
+            raise RunError(
+                f"{self._record(run_id)} is no run record ({error}); where no other version of keydistill wrote it, "
+                "delete its folder"
+            ) from None
 
     def _write(self, run: Run) -> Run:
         replace_json(self._record(run.id), run.as_dict())
@@ -161,9 +179,9 @@ class FileRunStore:
         return [record.parent.name for record in (self._home / "runs").glob("*/run.json")]
 
 
-def _holder(path: Path) -> dict[str, Any]:
+def _holder(path: Path) -> _Holder | None:
+    """Who took a lease last; None where nobody did, or where a crash left no whole file."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(_Holder, path.read_bytes())
     except (FileNotFoundError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None

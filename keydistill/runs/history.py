@@ -1,10 +1,10 @@
 """What an alias named when, and who changed it: the audit log."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from keydistill.runs.record import now, present_user
+from keydistill.runs.stamps import now, present_user
+from keydistill.runs.stored_json import read_json
 
 Action = Literal["swap", "rollback", "sync", "prune"]
 
@@ -62,6 +62,6 @@ class AliasChange:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `as_dict`."""
-        return cls(**values)
+    def parse(cls, line: str | bytes) -> Self:
+        """The inverse of `as_dict`, written as JSON; see `read_json`."""
+        return read_json(cls, line)

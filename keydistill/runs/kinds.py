@@ -1,7 +1,7 @@
 """Records as what they must be: each of the commands goes on with runs of its own kind."""
 
 from keydistill.errors import RunStateError
-from keydistill.runs.record import ReindexRun, Run, SyncRun
+from keydistill.runs.record import ReindexRun, RetrainRun, Run, SyncRun
 
 
 def reindex_of(run: Run) -> ReindexRun:
@@ -22,6 +22,17 @@ def sync_of(run: Run) -> SyncRun:
         RunStateError: It is of another kind.
     """
     if not isinstance(run, SyncRun):
+        raise _other_kind(run)
+    return run
+
+
+def retrain_of(run: Run) -> RetrainRun:
+    """A record that must be that of a retrain.
+
+    Raises:
+        RunStateError: It is of another kind.
+    """
+    if not isinstance(run, RetrainRun):
         raise _other_kind(run)
     return run
 

@@ -1,61 +1,17 @@
 """The record of a run: everything that long work knows about itself, and the moves it may make."""
 
-import getpass
-import secrets
-import socket
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
+
+from pydantic import ConfigDict, Field
 
 from keydistill.errors import RunError, RunStateError
+from keydistill.runs.moves import MOVES, Kind, State, open_states
+from keydistill.runs.stamps import now
+from keydistill.runs.stored_json import read_json
 
-State = Literal[
-    "planned",
-    "snapshot",
-    "building",
-    "verifying",
-    "gating",
-    "ready",
-    "live",
-    "retired",
-    "training",
-    "applying",
-    "done",
-    "failed",
-    "cancelled",
-]
 Executor = Literal["local", "celery"]
-
-# The one table of allowed moves. A failed run may take up again the state it failed in.
-ALLOWED_MOVES: Mapping[State, frozenset[State]] = {
-    "planned": frozenset({"snapshot", "training", "failed", "cancelled"}),
-    "snapshot": frozenset({"building", "applying", "done", "failed", "cancelled"}),
-    # A reindex.
-    "building": frozenset({"verifying", "failed", "cancelled"}),
-    "verifying": frozenset({"gating", "failed", "cancelled"}),
-    "gating": frozenset({"ready", "failed", "cancelled"}),
-    # Back, where a sync was accepted meanwhile: its changes come first.
-    "ready": frozenset({"gating", "live", "failed", "cancelled"}),
-    "live": frozenset({"retired"}),
-    "retired": frozenset({"live"}),
-    # A retrain.
-    "training": frozenset({"done", "failed", "cancelled"}),
-    # A sync. Never cancelled: what was accepted is not lost, every collection catches up with it.
-    "applying": frozenset({"done", "failed"}),
-    "done": frozenset(),
-    # All.
-    "failed": frozenset(
-        {"planned", "snapshot", "building", "verifying", "gating", "ready", "training", "applying", "cancelled"}
-    ),
-    "cancelled": frozenset(),
-}
-
-
-# Runs in these states can be resumed, or are being worked on.
-OPEN_STATES: frozenset[State] = frozenset(
-    {"planned", "snapshot", "building", "verifying", "gating", "training", "applying", "failed"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +41,11 @@ class Run:
         attempts: State or part to how often a worker took it up; those that ended are taken out.
     """
 
+    # A field that we do not know is another version's: it would be lost with our next change of the record.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     id: str
-    kind: str
+    kind: Kind
     state: State
     created_at: str
     updated_at: str
@@ -106,23 +65,32 @@ class Run:
     @property
     def is_over(self) -> bool:
         """Nothing is left to do, also not by resuming."""
-        return self.state in ("live", "retired", "done", "cancelled")
+        return self.state not in open_states(self.kind)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Nobody works on it: it is over, or it failed and waits to be resumed."""
+        return self.is_over or self.state == "failed"
 
     def moved(self, state: State, **changes: Any) -> Self:
         """This run in another state.
 
         Raises:
-            RunStateError: The table has no such move.
+            RunStateError: The table of its kind has no such move.
         """
-        if state not in ALLOWED_MOVES[self.state]:
-            allowed = ", ".join(sorted(ALLOWED_MOVES[self.state])) or "nothing"
-            raise RunStateError(f"run {self.id} is {self.state} and cannot become {state}; allowed: {allowed}")
+        allowed = MOVES[self.kind][self.state]
+        if state not in allowed:
+            raise RunStateError(
+                f"run {self.id} is {self.state} and cannot become {state}; "
+                f"allowed: {', '.join(sorted(allowed)) or 'nothing'}"
+            )
         attempts = {name: count for name, count in self.attempts.items() if name != self.state}
         return self.changed(state=state, **{"progress": None, "attempts": attempts, **changes})
 
     def failed(self, error: object) -> Self:
-        """This run failed in its present state."""
-        return self.moved("failed", failed_in=self.state, error=" ".join(str(error).split()))
+        """This run failed in its present state; an error without a text is known by its name."""
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return self.moved("failed", failed_in=self.state, error=reason)
 
     def reopened(self) -> Self:
         """A failed run in the state that it failed in, any other as it is.
@@ -185,6 +153,7 @@ class ReindexRun(Run):
             are applied to the collection before it is put live.
     """
 
+    kind: Literal["reindex"]
     files: tuple[str, ...]
     categories: str | None
     student: str
@@ -246,6 +215,7 @@ class SyncRun(Run):
         changes: Collection to the changes that were made in it.
     """
 
+    kind: Literal["sync"]
     files: tuple[str, ...]
     categories: str | None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -266,7 +236,7 @@ class RetrainRun(Run):
     """A run that trains an assistant and a student.
 
     Attributes:
-        order: What was asked for, as `keydistill.execution.retrain_order.RetrainOrder` reads it.
+        order: What was asked for, as `keydistill.execution.RetrainOrder` reads it.
         present_student, present_assistant: What pairs are mined with and the new student is compared with.
         stages_done: Stages whose output is there.
         student, assistant: The new versions, once registered.
@@ -274,6 +244,7 @@ class RetrainRun(Run):
         results: Stage to what it reported.
     """
 
+    kind: Literal["retrain"]
     order: Mapping[str, Any]
     present_student: str
     present_assistant: str | None = None
@@ -289,44 +260,21 @@ class RetrainRun(Run):
         return "retrain"
 
 
-KINDS: Mapping[str, type[Run]] = {"reindex": ReindexRun, "sync": SyncRun, "retrain": RetrainRun}
+_AnyRun = Annotated[ReindexRun | SyncRun | RetrainRun, Field(discriminator="kind")]
 
 
-def run_from_dict(values: Mapping[str, Any]) -> Run:
-    """The inverse of `Run.as_dict`, also after a trip through JSON.
+def read_run(text: str | bytes) -> Run:
+    """The run whose record, as `Run.as_dict` gives it, was written as JSON.
 
     Raises:
-        ValueError: It is the record of no kind of run.
+        ValueError: It is the record of no run of ours; the message is one line.
     """
-    kind = KINDS.get(values.get("kind", ""))
-    if kind is None:
-        raise ValueError(f"kind {values.get('kind')!r}")
-    lists = {each.name for each in fields(kind) if str(each.type).startswith("tuple")}
-    found: dict[str, Any] = {name: tuple(value) if name in lists else value for name, value in values.items()}
-    if found.get("progress") is not None:
-        found["progress"] = StepProgress(**found["progress"])
-    return kind(**found)
+    run: Run = read_json(cast(type[Run], _AnyRun), text)
+    if run.state not in MOVES[run.kind]:
+        raise ValueError(f"state {run.state!r} of a {run.kind}; expected one of {', '.join(MOVES[run.kind])}")
+    return run
 
 
 def part_name(number: int) -> str:
     """What a part is called among the attempts and the leases."""
     return f"part {number}"
-
-
-def new_run_id() -> str:
-    """An id such as `20261123-184502-3f9a1c`: the time in UTC, and chance for those made in the same second."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def present_user() -> str:
-    """USER@HOST of this process."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"

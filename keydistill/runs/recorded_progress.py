@@ -4,7 +4,8 @@ import time
 from contextlib import suppress
 
 from keydistill.errors import RedisUnavailableError, RunError
-from keydistill.runs.record import StepProgress, now
+from keydistill.runs.record import StepProgress
+from keydistill.runs.stamps import now
 from keydistill.runs.store import RunStore
 
 _SECONDS_BETWEEN_WRITES = 1.0
@@ -42,7 +43,7 @@ class RecordedProgress:
             with suppress(OSError):
                 self._store.update(
                     self._run_id,
-                    lambda run: run if run.is_over or run.state == "failed" else run.changed(progress=present),
+                    lambda run: run if run.is_at_rest else run.changed(progress=present),
                 )
         except RedisUnavailableError:
             pause = _SECONDS_AFTER_A_FAILURE

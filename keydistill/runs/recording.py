@@ -10,7 +10,7 @@ from keydistill.runs.store import Lease, RunStore
 _R = TypeVar("_R", bound=Run)
 
 
-def record(store: RunStore, run: _R, change: Callable[[_R], _R], lease: Lease) -> _R:
+def change_record(store: RunStore, run: _R, change: Callable[[_R], _R], lease: Lease) -> _R:
     """Change a run's record, unless it has moved on meanwhile.
 
     Args:

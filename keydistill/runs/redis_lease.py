@@ -1,16 +1,15 @@
 """Leases in Redis: the scripts that take, renew and give them back, and the lease that a process holds."""
 
-import json
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
-
-from redis import Redis
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 from keydistill.errors import LeaseLostError, RedisUnavailableError
+from keydistill.runs.stored_json import read_json
 
 PREFIX = "keydistill:"
+SAME_VERSION = "run the same version of keydistill everywhere"
 
 # KEYS lease, token; ARGV run, owner, milliseconds. Gives the new token, or the holder's record. Without an owner the
 # lease is reserved: the run holds it, and a process of that run may take it over at once. An owner that finds itself is
@@ -52,13 +51,39 @@ return redis.call('DEL', KEYS[1])
 """
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseRecord:
+    """Who holds a lease, as the scripts write it; `owner` is empty where it is kept for a run."""
+
+    run: str
+    owner: str
+    token: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """See `read_json`.
+
+        Raises:
+            RedisUnavailableError: Something else stands in its place.
+        """
+        try:
+            return read_json(cls, text)
+        except ValueError as error:
+            raise RedisUnavailableError(f"a lease in Redis cannot be read ({error}); {SAME_VERSION}") from None
+
+    @classmethod
+    def of(cls, answer: Any) -> Self | None:
+        """What Redis has under the key of a lease; None where nobody holds it."""
+        return None if answer is None else cls.parse(answer)
+
+
 class LeaseStore(Protocol):
     """What a lease asks of the store that gave it."""
 
     lease_seconds: float
 
-    def call(self, work: Callable[[Redis], Any]) -> Any:
-        """Do something with Redis."""
+    def owner(self, name: str) -> str | None:
+        """The process that holds a lease."""
 
     def renew(self, lease: "RedisLease") -> bool:
         """Make a lease last `lease_seconds` from now; false where it is lost."""
@@ -83,8 +108,7 @@ class RedisLease:
 
     def check(self) -> None:
         """See `Lease.check`."""
-        held = self._store.call(lambda redis: redis.get(self.key))
-        if held is None or json.loads(held)["owner"] != self.owner:
+        if self._store.owner(self.name) != self.owner:
             raise self.lost()
 
     def lost(self) -> LeaseLostError:

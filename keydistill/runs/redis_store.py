@@ -26,24 +26,31 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 from redis import Redis
-from redis.backoff import ExponentialWithJitterBackoff
 from redis.client import Pipeline
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, WatchError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
+from redis.exceptions import ResponseError, WatchError
 
-from keydistill.errors import KeydistillError, RedisUnavailableError, RunError, RunNotFoundError, RunStateError
+from keydistill.errors import RedisUnavailableError, RunError, RunNotFoundError, RunStateError
 from keydistill.files import file_lock, replace_json
 from keydistill.runs.history import AliasChange
-from keydistill.runs.record import Run, run_from_dict
-from keydistill.runs.redis_lease import ACQUIRE, GIVE_UP, PREFIX, RELEASE, RENEW, RedisLease, lease_key
+from keydistill.runs.record import Run, read_run
+from keydistill.runs.redis_connection import call, connect
+from keydistill.runs.redis_lease import (
+    ACQUIRE,
+    GIVE_UP,
+    PREFIX,
+    RELEASE,
+    RENEW,
+    SAME_VERSION,
+    LeaseRecord,
+    RedisLease,
+    lease_key,
+)
+from keydistill.runs.redis_records import run_key, run_of, text_of
+from keydistill.runs.redis_schedules import RedisScheduleMarks
+from keydistill.runs.shared_store import QUEUE_PREFIX, ScheduleMarks
 from keydistill.runs.store import Change, Lease, busy, whole_id
 
-__all__ = ["RedisLease", "RedisRunStore"]
-
 FORMAT = 1
-_MARK = "mark"
 _Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
 
@@ -61,26 +68,16 @@ class RedisRunStore:
         """
         self._home = home
         self.lease_seconds = lease_seconds
-        try:
-            self._redis: Redis = Redis.from_url(
-                url.get_secret_value(),
-                decode_responses=True,
-                socket_timeout=10,
-                socket_connect_timeout=5,
-                # A restart of Redis takes a second or two.
-                retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=1), 6),
-                retry_on_error=[RedisConnectionError, RedisTimeoutError],
-            )
-        except ValueError:
-            # Not the reason: of a password with a slash in it, it has a piece.
-            raise RedisUnavailableError(
-                "redis_url is no address of a Redis; expected one like redis://:PASSWORD@HOST:6379/0, with / # ? @ in "
-                "a password as %2F %23 %3F %40"
-            ) from None
+        self._redis = connect(url)
         self._acquire_script = self._redis.register_script(ACQUIRE)
         self._renew_script = self._redis.register_script(RENEW)
         self._release_script = self._redis.register_script(RELEASE)
         self._give_up_script = self._redis.register_script(GIVE_UP)
+
+    @property
+    def schedules(self) -> ScheduleMarks:
+        """See `SharedRunStore.schedules`."""
+        return RedisScheduleMarks(self._redis)
 
     def folder(self, run_id: str) -> Path:
         """See `RunStore.folder`."""
@@ -89,13 +86,13 @@ class RedisRunStore:
     def add(self, run: Run) -> Run:
         """See `RunStore.add`."""
         self.check_format()
-        text = _text_of(run)
+        text = text_of(run)
 
         def write(redis: Redis) -> bool:
             with redis.pipeline() as pipe:
-                pipe.set(_run_key(run.id), text, nx=True)
+                pipe.set(run_key(run.id), text, nx=True)
                 pipe.sadd(f"{PREFIX}runs", run.id)
-                pipe.get(_run_key(run.id))
+                pipe.get(run_key(run.id))
                 return bool(pipe.execute()[2] == text)
 
         if not self.call(write):
@@ -105,26 +102,26 @@ class RedisRunStore:
 
     def load(self, run_id: str) -> Run:
         """See `RunStore.load`."""
-        text = self.call(lambda redis: redis.get(_run_key(run_id))) if run_id else None
+        text = self.call(lambda redis: redis.get(run_key(run_id))) if run_id else None
         if text is None:
-            found = whole_id(run_id, [run.id for run in self.all()])
-            text = self.call(lambda redis: redis.get(_run_key(found)))
+            whole = whole_id(run_id, [run.id for run in self.all()])
+            text = self.call(lambda redis: redis.get(run_key(whole)))
             if text is None:
-                return self._copied(found)
-        return _run_of(text)
+                return self._copied(whole)
+        return run_of(text)
 
     def all(self) -> list[Run]:
         """See `RunStore.all`; with the copies of those that Redis has lost."""
 
         def read(redis: Any) -> list[str | None]:
             ids = list(redis.smembers(f"{PREFIX}runs"))
-            return list(redis.mget([_run_key(run_id) for run_id in ids])) if ids else []
+            return list(redis.mget([run_key(run_id) for run_id in ids])) if ids else []
 
         known: dict[str, Run] = {}
         for text in self.call(read):
             # One that cannot be read must not hide the others, nor stop the work on them.
             try:
-                known.update({run.id: run for run in [_run_of(text)]} if text else {})
+                known.update({run.id: run for run in [run_of(text)]} if text else {})
             except RunError as error:
                 _log.warning("%s", error)
         for record in (self._home / "runs").glob("*/run.json"):
@@ -134,8 +131,8 @@ class RedisRunStore:
         return [known[run_id] for run_id in sorted(known, reverse=True)]
 
     def is_lost(self, run_id: str) -> bool:
-        """Whether only a copy of the run is left."""
-        return not self.call(lambda redis: redis.exists(_run_key(run_id)))
+        """See `RunStore.is_lost`."""
+        return not self.call(lambda redis: redis.exists(run_key(run_id)))
 
     def restore(self, run_id: str) -> None:
         """See `RunStore.restore`."""
@@ -145,7 +142,7 @@ class RedisRunStore:
 
     def update(self, run_id: str, change: Change, lease: Lease | None = None) -> Run:
         """See `RunStore.update`: an optimistic transaction over the record and the lease."""
-        key = _run_key(run_id)
+        key = run_key(run_id)
         # The text that we sent, and the records before and after: of all tries the last.
         sent: list[tuple[str, Run, Run]] = []
 
@@ -159,12 +156,12 @@ class RedisRunStore:
                     f"run {run_id!r} is not in Redis; if Redis was emptied, take its copy up with --resume {run_id}"
                 )
             if isinstance(lease, RedisLease):
-                held = pipe.get(lease.key)
-                if held is None or json.loads(held)["owner"] != lease.owner:
+                held = LeaseRecord.of(pipe.get(lease.key))
+                if held is None or held.owner != lease.owner:
                     raise lease.lost()
-            run = _run_of(text)
+            run = run_of(text)
             changed = change(run)
-            sent[:] = [(_text_of(changed), run, changed)]
+            sent[:] = [(text_of(changed), run, changed)]
             pipe.multi()
             pipe.set(key, sent[0][0])
             pipe.execute()
@@ -190,26 +187,18 @@ class RedisRunStore:
             lease.release()
 
     def acquire(self, name: str, run_id: str) -> RedisLease:
-        """A lease that the caller gives back.
-
-        Raises:
-            RunBusyError: See `RunStore.lease`.
-        """
+        """See `SharedRunStore.acquire`."""
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}"
-        token = self._try_to_acquire(name, run_id, owner, self.lease_seconds)
-        if isinstance(token, str):
-            raise busy(name, json.loads(token)["run"], run_id)
-        return RedisLease(self, name, run_id, owner, token)
+        answer = self._try_to_acquire(name, run_id, owner, self.lease_seconds)
+        if isinstance(answer, LeaseRecord):
+            raise busy(name, answer.run, run_id)
+        return RedisLease(self, name, run_id, owner, answer)
 
     def reserve(self, name: str, run_id: str, seconds: float) -> None:
-        """Keep a lease for a run that no process is working on just now. Of one that a process holds it does nothing.
-
-        Raises:
-            RunBusyError: Another run holds it.
-        """
-        held = self._try_to_acquire(name, run_id, "", seconds)
-        if isinstance(held, str) and json.loads(held)["run"] != run_id:
-            raise busy(name, json.loads(held)["run"], run_id)
+        """See `SharedRunStore.reserve`."""
+        answer = self._try_to_acquire(name, run_id, "", seconds)
+        if isinstance(answer, LeaseRecord) and answer.run != run_id:
+            raise busy(name, answer.run, run_id)
 
     def give_up(self, name: str, run_id: str) -> None:
         """See `RunStore.give_up`."""
@@ -221,76 +210,71 @@ class RedisRunStore:
 
     def history(self) -> list[AliasChange]:
         """See `RunStore.history`."""
-
-        def read(redis: Any) -> list[str]:
-            return list(redis.lrange(f"{PREFIX}history", 0, -1))
-
-        return [AliasChange.from_dict(json.loads(line)) for line in self.call(read)]
+        lines: Any = self.call(lambda redis: redis.lrange(f"{PREFIX}history", 0, -1))
+        try:
+            return [AliasChange.parse(line) for line in lines]
+        except ValueError as error:
+            raise RunError(f"a line of the audit log in Redis cannot be read ({error}); {SAME_VERSION}") from None
 
     def holder(self, name: str) -> str | None:
         """See `RunStore.holder`."""
         held = self._held(name)
-        return None if held is None else str(held["run"])
+        return None if held is None else held.run
 
     def owner(self, name: str) -> str | None:
-        """The process that holds a lease, as HOST:PID:CHANCE; None where there is none, or it is only reserved."""
+        """See `SharedRunStore.owner`."""
         held = self._held(name)
-        return (held and held["owner"]) or None
+        return None if held is None or not held.owner else held.owner
+
+    def messages_waiting(self, queue: str) -> int:
+        """See `SharedRunStore.messages_waiting`."""
+        return int(self.call(lambda redis: redis.llen(f"{QUEUE_PREFIX}{queue}")))
+
+    def eviction_policy(self) -> str | None:
+        """See `SharedRunStore.eviction_policy`."""
+
+        def read(redis: Any) -> str | None:
+            # A Redis that is run by somebody else may not let us ask.
+            with suppress(ResponseError):
+                return str(redis.config_get("maxmemory-policy")["maxmemory-policy"])
+            return None
+
+        return self.call(read)
 
     def renew(self, lease: RedisLease) -> bool:
         """Make a lease last `lease_seconds` from now; false where it is lost."""
-        keys, values = [lease.key], [lease.owner, _milliseconds(self.lease_seconds)]
+        keys, values = [lease.key], [lease.owner, int(self.lease_seconds * 1_000)]
         return bool(self.call(lambda _: self._renew_script(keys, values)))
 
     def release(self, lease: RedisLease, seconds: float) -> None:
         """Give a lease back, or leave it to its run for so long."""
-        keys, values = [lease.key], [lease.owner, _milliseconds(seconds)]
+        keys, values = [lease.key], [lease.owner, int(seconds * 1_000)]
         self.call(lambda _: self._release_script(keys, values))
 
     def check_format(self) -> None:
-        """See that whoever else uses this Redis keeps runs as we do.
-
-        Raises:
-            RedisUnavailableError: Redis cannot be reached, or keydistill of another version uses it.
-        """
-        found: Any = self.call(lambda redis: redis.set(f"{PREFIX}format", FORMAT, nx=True, get=True))
-        if found is not None and int(found) != FORMAT:
+        """See `SharedRunStore.check_format`."""
+        present: Any = self.call(lambda redis: redis.set(f"{PREFIX}format", FORMAT, nx=True, get=True))
+        if present is not None and str(present) != str(FORMAT):
             raise RedisUnavailableError(
-                f"the runs in this Redis are of format {found}, this keydistill reads format {FORMAT}; "
-                "run the same version of keydistill everywhere"
+                f"the runs in this Redis are of format {present}, this keydistill reads format {FORMAT}; {SAME_VERSION}"
             )
 
     def call(self, work: Callable[[Redis], _Result]) -> _Result:
-        """Do something with Redis.
-
-        Raises:
-            RedisUnavailableError: It cannot be reached, or refuses.
-        """
-        try:
-            return work(self._redis)
-        except KeydistillError:
-            raise
-        except (RedisError, UnicodeError) as error:  # the latter for a host name that cannot be one
-            # Not the URL, which may hold a password.
-            where = self._redis.connection_pool.connection_kwargs
-            place = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
-            raise RedisUnavailableError(
-                f"Redis at {place} cannot be used ({type(error).__name__}: {error}); see that it runs, then go on"
-            ) from None
+        """See `keydistill.runs.redis_connection.call`."""
+        return call(self._redis, work)
 
     def close(self) -> None:
         """Let go of the connections."""
         self._redis.close()
 
-    def _try_to_acquire(self, name: str, run_id: str, owner: str, seconds: float) -> int | str:
+    def _try_to_acquire(self, name: str, run_id: str, owner: str, seconds: float) -> int | LeaseRecord:
         """The new token, or the record of who holds the lease."""
         keys = [lease_key(name), f"{PREFIX}token"]
-        answer: Any = self.call(lambda _: self._acquire_script(keys, [run_id, owner, _milliseconds(seconds)]))
-        return answer if isinstance(answer, str) else int(answer)
+        answer: Any = self.call(lambda _: self._acquire_script(keys, [run_id, owner, int(seconds * 1_000)]))
+        return LeaseRecord.parse(answer) if isinstance(answer, str) else int(answer)
 
-    def _held(self, name: str) -> dict[str, Any] | None:
-        held = self.call(lambda redis: redis.get(lease_key(name)))
-        return None if held is None else dict(json.loads(held))
+    def _held(self, name: str) -> LeaseRecord | None:
+        return LeaseRecord.of(self.call(lambda redis: redis.get(lease_key(name))))
 
     def _copy(self, run_id: str) -> None:
         """Copy what Redis has now, which may be more than we wrote: a process that slept must not bring old copies."""
@@ -299,44 +283,16 @@ class RedisRunStore:
             suppress(OSError, RedisUnavailableError),
             file_lock(self.folder(run_id) / ".lock", blocking=False, patience=0.2),
         ):
-            text = self.call(lambda redis: redis.get(_run_key(run_id)))
+            text = self.call(lambda redis: redis.get(run_key(run_id)))
             if text is not None:
-                replace_json(self.folder(run_id) / "run.json", _run_of(text).as_dict())
+                replace_json(self.folder(run_id) / "run.json", run_of(text).as_dict())
 
     def _copied(self, run_id: str) -> Run:
         try:
-            return run_from_dict(json.loads((self.folder(run_id) / "run.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError):
+            return read_run((self.folder(run_id) / "run.json").read_bytes())
+        except (OSError, ValueError):
             raise RunNotFoundError(f"run {run_id!r}: there is none; `keydistill runs list` shows them all") from None
-
-
-def _run_key(run_id: str) -> str:
-    return f"{PREFIX}run:{run_id}"
-
-
-def _text_of(run: Run) -> str:
-    """The record as it is stored, different from any other that was ever written."""
-    return json.dumps({**run.as_dict(), _MARK: uuid4().hex})
-
-
-def _run_of(text: str | bytes) -> Run:
-    """The inverse of `_text_of`.
-
-    Raises:
-        RunError: Another version of keydistill wrote it, or somebody else.
-    """
-    try:
-        values = json.loads(text)
-        return run_from_dict({name: value for name, value in values.items() if name != _MARK})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(
-            f"a run in Redis cannot be read ({error}): {text[:60]!r}...; run the same version of keydistill everywhere"
-        ) from None
 
 
 def _parts(run: Run) -> object:
     return getattr(run, "parts_done", None), getattr(run, "stages_done", None)
-
-
-def _milliseconds(seconds: float) -> str:
-    return str(int(seconds * 1_000))

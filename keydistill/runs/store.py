@@ -63,6 +63,9 @@ class RunStore(Protocol):
     def all(self) -> list[Run]:
         """All runs, newest first; of one that cannot be read only the log tells."""
 
+    def is_lost(self, run_id: str) -> bool:
+        """Whether the store has lost the record of a run, so that only a copy of it is left."""
+
     def restore(self, run_id: str) -> None:
         """Put the copy of a run that the store has lost back into it; does nothing for one that is there."""
 
@@ -111,13 +114,13 @@ def whole_id(prefix: str, ids: Iterable[str]) -> str:
     Raises:
         RunNotFoundError: There is none, or there are several.
     """
-    found = [run_id for run_id in ids if run_id.startswith(prefix)]
-    if prefix in found:
+    matches = [run_id for run_id in ids if run_id.startswith(prefix)]
+    if prefix in matches:
         return prefix
-    if len(found) != 1 or not prefix:
-        said = f"{len(found)} runs begin with it" if found else "there is none"
-        raise RunNotFoundError(f"run {prefix!r}: {said}; `keydistill runs list` shows them all")
-    return found[0]
+    if len(matches) != 1 or not prefix:
+        reason = f"{len(matches)} runs begin with it" if matches else "there is none"
+        raise RunNotFoundError(f"run {prefix!r}: {reason}; `keydistill runs list` shows them all")
+    return matches[0]
 
 
 def busy(name: str, holder: str, run_id: str) -> RunBusyError:

@@ -1,7 +1,6 @@
 """Makes a marketplace and writes it: every table, and a manifest that says how it was made."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from keydistill.files import FolderKind, complete_folder, file_sha256
+from keydistill.files import FolderKind, file_sha256, whole_folder
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.simulation.clicks import make_clicks
 from keydistill.simulation.items import make_listings
 from keydistill.simulation.judge import judge_pool
@@ -24,8 +24,6 @@ from keydistill.simulation.wording import compile_catalogue
 _STAGES = ("items", "keyphrases", "pool", "search", "clicks", "judge")
 
 FOLDER = FolderKind("marketplace", "simulation.json")
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,33 +57,32 @@ class Summary:
 
 
 def simulate(
-    out: Path, settings: MarketplaceSettings, progress: Progress | None = None, *, force: bool = False
+    out: Path, settings: MarketplaceSettings, progress: Progress = NO_PROGRESS, *, force: bool = False
 ) -> Summary:
     """Write a marketplace with known truth into the folder `out`.
 
     Args:
         out: A folder that does not exist or is empty. It appears complete or not at all.
         settings: How large, how worded, how biased. Same settings, same bytes.
-        progress: Called with the name of each stage as it begins.
+        progress: Told of each stage as it begins.
         force: Replace `out` if it holds an earlier marketplace.
 
     Raises:
         InputError: `out` holds something else, or the catalogue cannot make so many keyphrases.
         SettingsError: There are not so many leaf categories.
     """
-    tell = progress or (lambda stage: None)
     FOLDER.check_target(out, force)
     seeds = np.random.SeedSequence(settings.seed).spawn(len(_STAGES))
     chance = {stage: np.random.default_rng(seed) for stage, seed in zip(_STAGES, seeds, strict=True)}
     catalogue = compile_catalogue(settings.sites, settings.leaf_categories)
 
-    tell("items")
+    progress.start("items", None, "")
     listings = make_listings(catalogue, settings, chance["items"])
-    tell("keyphrases")
+    progress.start("keyphrases", None, "")
     inventory = make_inventory(catalogue, settings, chance["keyphrases"])
-    tell("truth")
+    progress.start("truth", None, "")
     truth = matching_pairs(listings.rows, listings.fits, inventory.rows)
-    tell("search filter")
+    progress.start("search filter", None, "")
     market = Market(
         catalogue=catalogue,
         titles=listings.titles,
@@ -100,12 +97,12 @@ def simulate(
     pool = make_pool(market, settings, chance["pool"])
     scores = score_pool(market, pool, settings, chance["search"])
     passed = scores >= settings.search_threshold
-    tell("clicks")
+    progress.start("clicks", None, "")
     log = make_clicks(market, pool, scores, settings, chance["clicks"])
-    tell("judgments")
+    progress.start("judgments", None, "")
     judged = judge_pool(pool, len(listings.ids), settings, chance["judge"])
 
-    tell("writing")
+    progress.start("writing", None, "")
     sides = listings, inventory, catalogue
     tables = {
         "items": (len(listings.ids), item_columns(listings, catalogue)),
@@ -141,7 +138,7 @@ def simulate(
         "clicks": int(log.clicks.sum()),
         "clicks_on_irrelevant": int(log.clicks[~pool.relevant[log.places]].sum()),
     }
-    with complete_folder(out, FOLDER, force=force) as folder:
+    with whole_folder(out, FOLDER, force=force) as folder:
         for name, (rows, columns) in tables.items():
             write_table(folder / f"{name}.parquet", name, rows, columns)
         summary = Summary(

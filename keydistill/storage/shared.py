@@ -7,8 +7,6 @@ https://filesystem-spec.readthedocs.io/en/latest/api.html#other-known-implementa
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +16,7 @@ from urllib.parse import urlsplit
 import fsspec
 
 from keydistill.errors import StorageError
-from keydistill.files import file_lock, file_sha256
+from keydistill.files import file_lock, file_sha256, whole_folder
 from keydistill.settings import Settings
 
 # Written last: a folder without it is not complete.
@@ -104,13 +102,8 @@ class SharedStorage:
                 raise StorageError(
                     f"{self._name} has no {name}, or not the whole of it; see that the sender ended well"
                 )
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # The names of those that were killed here begin alike.
-            for left in target.parent.glob(f".{target.name}.fetch-*"):
-                shutil.rmtree(left, ignore_errors=True)
-            with tempfile.TemporaryDirectory(prefix=f".{target.name}.fetch-", dir=target.parent) as draft:
-                self._fetch(name, Path(draft) / "folder")
-                os.rename(Path(draft) / "folder", target)
+            with whole_folder(target) as draft:
+                self._fetch(name, draft)
         return target
 
     def _fetch(self, name: str, draft: Path) -> None:

@@ -40,15 +40,15 @@ def local_student(source: str, dimension: int, version: str, home: Path, shared:
         StorageError: What machines share cannot be read.
     """
     try:
-        found = StudentFiles.find(source, dimension=dimension).version
+        present = StudentFiles.find(source, dimension=dimension).version
     except StudentError as error:
-        found = str(error)
-    if found == version:
+        present = str(error)
+    if present == version:
         return source
     if shared is None or not shared.has(_name(version)):
         raise StudentMismatchError(
-            f"student {version} is not on this machine, {source} here is: {found}; put that one there, or set `shared` "
-            "so that machines get it from each other"
+            f"student {version} is not on this machine, {source} here is: {present}; put that one there, or set "
+            "`shared` so that machines get it from each other"
         )
     # The last part of the path is part of the version.
     target = home / "cache" / _name(version) / Path(source).name

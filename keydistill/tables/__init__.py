@@ -17,7 +17,7 @@ from keydistill.tables.normalization import normalize_keyphrase, normalize_label
 from keydistill.tables.outputs import LIST_SEPARATOR, check_output, open_table
 from keydistill.tables.raw_batch import MalformedRow, RawBatch
 from keydistill.tables.readers import read_rows
-from keydistill.tables.rejects import REJECT_SCHEMA, Reason, Reject, RejectedValueError, RejectLog, shown
+from keydistill.tables.rejects import REJECT_SCHEMA, Reason, Reject, RejectedValueError, RejectLog, rejects_file, shown
 from keydistill.tables.row_problems import RowProblems
 from keydistill.tables.sources import Kind, Source, SourceRecord, open_source, total_rows
 from keydistill.tables.validated import Columns, Validate, read_valid
@@ -54,6 +54,7 @@ __all__ = [
     "open_table",
     "read_rows",
     "read_valid",
+    "rejects_file",
     "shown",
     "text_cell",
     "total_rows",

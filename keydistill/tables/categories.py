@@ -62,26 +62,26 @@ class Categories:
         Raises:
             RejectedValueError: A cell is malformed, or names a category that the tree does not have.
         """
-        found: set[str] = set()
+        categories: set[str] = set()
         if ids is not None and ids != "":
-            found.update(self._ids_of(_hashable(ids)))
+            categories.update(self._ids_of(_hashable(ids)))
         if paths is not None and paths != "":
-            found.update(self._paths_of(_hashable(paths)))
-        return sorted(found)
+            categories.update(self._paths_of(_hashable(paths)))
+        return sorted(categories)
 
     def _parse_ids(self, cell: str | tuple[str, ...]) -> frozenset[str]:
-        found: set[str] = set()
+        categories: set[str] = set()
         for part in _parts(cell):
             category = _checked(_label(part))
             if self._closures is None:
-                found.add(category)
+                categories.add(category)
             elif category in self._closures:
-                found.update(self._closures[category])
+                categories.update(self._closures[category])
             else:
                 raise RejectedValueError(
                     Reason.BAD_CATEGORY, "is not in the categories file; add it there or correct it"
                 )
-        return frozenset(found)
+        return frozenset(categories)
 
 
 def _edges(path: Path) -> Iterator[tuple[int, str, str | None]]:
@@ -114,13 +114,13 @@ def leaf_category(category_id: object, path: object) -> str | None:
 
 
 def _parse_paths(cell: str | tuple[str, ...]) -> frozenset[str]:
-    found: set[str] = set()
+    categories: set[str] = set()
     for part in _parts(cell):
         names = [_checked(_label(name)) for name in part.split(">")]
-        found.update(PATH_SEPARATOR.join(names[:depth]) for depth in range(1, len(names) + 1))
-    if any(len(category) > MAX_CATEGORY_CHARS for category in found):
+        categories.update(PATH_SEPARATOR.join(names[:depth]) for depth in range(1, len(names) + 1))
+    if any(len(category) > MAX_CATEGORY_CHARS for category in categories):
         raise RejectedValueError(Reason.TOO_LONG, f"has a path of more than {MAX_CATEGORY_CHARS:,} characters")
-    return frozenset(found)
+    return frozenset(categories)
 
 
 def _parts(cell: str | tuple[str, ...]) -> Sequence[str]:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keydistill.errors import InputError
+from keydistill.files import whole_file
 
 Row = Mapping[str, Any]
 Write = Callable[[Sequence[Row]], None]
@@ -42,14 +42,8 @@ def open_table(path: Path, schema: pa.Schema) -> Iterator[Write]:
         InputError: The extension is none of .csv, .jsonl, .parquet.
     """
     check_output(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        with _WRITERS[path.suffix](draft, schema) as write:
-            yield write
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(path) as draft, _WRITERS[path.suffix](draft, schema) as write:
+        yield write
 
 
 @contextmanager

@@ -27,19 +27,19 @@ def read_parquet(source: Source, header: Header) -> Iterator[RawBatch]:
                 "dates, or lists of them; convert or drop it"
             )
     if "keyphrase" in header.required and not _is_text(schema.field("keyphrase").type):
-        found = schema.field("keyphrase").type
-        raise InputError(f"{source.path}: column 'keyphrase' has the type {found}; expected text")
+        stored_type = schema.field("keyphrase").type
+        raise InputError(f"{source.path}: column 'keyphrase' has the type {stored_type}; expected text")
     others = [name for name in names if name not in header.known]
     first = 1
     # Arrow's threads and a Python file can abort or hang the interpreter when it exits
     # (https://github.com/apache/arrow/issues/50482).
     for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=names, use_threads=False):
-        found = {name: _values(batch.column(name)) for name in names}
+        values_of = {name: _values(batch.column(name)) for name in names}
         absent: list[object] = [None] * batch.num_rows
-        columns = {name: found.get(name, absent) for name in header.known}
+        columns = {name: values_of.get(name, absent) for name in header.known}
         extras = None
         if others:
-            cells = zip(*(found[name] for name in others), strict=True)
+            cells = zip(*(values_of[name] for name in others), strict=True)
             extras = [dict(zip(others, row, strict=True)) for row in cells]
         yield RawBatch(range(first, first + batch.num_rows), None, columns, extras)
         first += batch.num_rows
@@ -58,10 +58,10 @@ def _values(array: pa.Array) -> Sequence[object]:
         values: list[bytes | None] = array.to_pylist()
         return [None if value is None else value.decode(errors="surrogateescape") for value in values]
     try:
-        found: list[object] = array.to_pylist()
+        cells: list[object] = array.to_pylist()
     except UnicodeDecodeError:
-        found = [_value(array[position]) for position in range(len(array))]
-    return found
+        cells = [_value(array[position]) for position in range(len(array))]
+    return cells
 
 
 def _value(scalar: pa.Scalar) -> object:

@@ -53,24 +53,24 @@ class Header:
     forbidden: Sequence[str] = ()
     extras: bool = True
 
-    def check(self, source: Source, found: Sequence[str]) -> None:
+    def check(self, source: Source, header: Sequence[str]) -> None:
         """Check the columns of a file.
 
         Raises:
             InputError: One is missing, without a name, there twice, or forbidden.
         """
-        listed = ", ".join(found[:30]) + (", ..." if len(found) > 30 else "") or "none"
+        listed = ", ".join(header[:30]) + (", ..." if len(header) > 30 else "") or "none"
         for name in self.required:
-            if name not in found:
-                hint = "; separate them by commas" if len(found) == 1 and ";" in found[0] else ""
+            if name not in header:
+                hint = "; separate them by commas" if len(header) == 1 and ";" in header[0] else ""
                 raise InputError(f"{source.path} has no column {name!r}; found: {listed}{hint}")
-        if "" in found:
-            raise InputError(f"{source.path}: column {list(found).index('') + 1} has no name; found: {listed}")
-        for name in found:
+        if "" in header:
+            raise InputError(f"{source.path}: column {list(header).index('') + 1} has no name; found: {listed}")
+        for name in header:
             if name in self.forbidden:
                 raise InputError(
                     f"{source.path}: the column name {name!r} is taken by a field that keydistill adds; rename it"
                 )
-        if len(set(found)) < len(found):
-            twice = next(name for name in found if list(found).count(name) > 1)
+        if len(set(header)) < len(header):
+            twice = next(name for name in header if list(header).count(name) > 1)
             raise InputError(f"{source.path} has the column {twice!r} more than once; rename or drop one")

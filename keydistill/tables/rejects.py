@@ -1,6 +1,7 @@
 """Rows that were not accepted: why, where they stand, and the file that keeps them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from keydistill.files import whole_file
 
 VALUE_CHARS = 80
 EXAMPLES_PER_REASON = 5
@@ -151,3 +154,17 @@ class RejectLog:
             rows = [reject.as_dict() for reject in self._waiting]
             self._waiting = []
             self._writer.write_table(pa.Table.from_pylist(rows, schema=REJECT_SCHEMA))
+
+
+@contextmanager
+def rejects_file(path: Path) -> Iterator[RejectLog]:
+    """A log whose file is there when the block has ended well, unless there were no rejects.
+
+    Then a file of that name, which is about an earlier attempt, is removed.
+    """
+    with whole_file(path) as draft:
+        with RejectLog(draft) as rejects:
+            yield rejects
+        if not rejects.count:
+            draft.unlink()
+            path.unlink(missing_ok=True)

@@ -33,13 +33,13 @@ class RowProblems:
 
     def parsed(self, column: str, values: Sequence[object], parse: Parse) -> list[Any]:
         """Every value parsed, None where that failed; equal values are parsed once."""
-        found: list[Any] = []
+        results: list[Any] = []
         known: dict[object, Any] = {}
         # 1, 1.0 and True are equal as keys, and not equal as cells.
         remember = len({type(value) for value in values if value is not None}) == 1
         for place, value in enumerate(values):
             if remember and isinstance(value, _COUNTABLE) and value in known:
-                found.append(known[value])
+                results.append(known[value])
                 continue
             try:
                 result = parse(value)
@@ -49,8 +49,8 @@ class RowProblems:
             else:
                 if remember and isinstance(value, _COUNTABLE):
                     known[value] = result
-            found.append(result)
-        return found
+            results.append(result)
+        return results
 
     def settle(self, rejects: RejectLog) -> list[int] | None:
         """Hand all rows that cannot be used to `rejects`; the places of the others, None when these are all."""

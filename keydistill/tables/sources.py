@@ -167,17 +167,17 @@ def _kind_of(path: Path) -> tuple[Kind, bool]:
 def _check_first_bytes(path: Path, raw: BufferedReader, kind: str) -> None:
     start = raw.read(_SNIFFED_BYTES)
     raw.seek(0)
-    found = next((name for magic, name in _MAGIC if start.startswith(magic)), None)
+    content = next((name for magic, name in _MAGIC if start.startswith(magic)), None)
     # UTF-16 without a byte order mark: every second byte of Latin text is zero.
-    if found is None and kind in ("csv", "tsv", "jsonl") and start.count(0) * 4 > len(start):
-        found = "UTF-16 or binary"
-    if found is None or found.lower() == kind:
+    if content is None and kind in ("csv", "tsv", "jsonl") and start.count(0) * 4 > len(start):
+        content = "UTF-16 or binary"
+    if content is None or content.lower() == kind:
         return
     cure = {
         "gzip": "name it with .gz",
         "Parquet": "name it .parquet",
-    }.get(found, "save it as UTF-8 text")
-    raise InputError(f"{path} is {found}, not {kind}; {cure}")
+    }.get(content, "save it as UTF-8 text")
+    raise InputError(f"{path} is {content}, not {kind}; {cure}")
 
 
 def _fingerprint(status: os.stat_result) -> Fingerprint:

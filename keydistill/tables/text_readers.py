@@ -204,10 +204,10 @@ def _text(source: Source) -> Iterator[TextIO]:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    record = dict(pairs)
+    if len(record) < len(pairs):
         raise ValueError("has a name twice")
-    return found
+    return record
 
 
 def _no_constant(name: str) -> object:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables.raw_batch import RawBatch
 from keydistill.tables.readers import read_rows
 from keydistill.tables.rejects import RejectLog
 from keydistill.tables.row_problems import RowProblems
-from keydistill.tables.sources import open_source, total_rows
+from keydistill.tables.sources import open_source
 
 Columns = Mapping[str, Sequence[Any]]
 Validate = Callable[[RawBatch, RowProblems], Columns]
@@ -24,7 +25,7 @@ def read_valid(
     rejects: RejectLog,
     *,
     required: Sequence[str],
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Iterator[pa.Table]:
     """Tables of the rows that are valid; every other row is a reject.
 
@@ -34,13 +35,11 @@ def read_valid(
         validate: Makes columns of a batch's cells, and notes the rows with a problem.
         rejects: Takes those rows.
         required: Columns that a file must have.
-        progress: Called after each batch with the rows read so far and the rows there are (None: not known).
+        progress: Advanced by the number of rows read after each batch.
 
     Raises:
         InputError: A file is damaged or lacks a column.
     """
-    total = total_rows([Path(file) for file in files]) if progress is not None else None
-    done = 0
     for file in map(Path, files):
         with (
             open_source(file) as source,
@@ -55,6 +54,4 @@ def read_valid(
                 table = pa.table(columns, schema=schema)
                 if len(table):
                     yield table
-                done += len(batch.rows) + len(batch.malformed)
-                if progress is not None:
-                    progress(done, total)
+                progress.advance(len(batch.rows) + len(batch.malformed))

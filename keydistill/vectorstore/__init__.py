@@ -12,12 +12,27 @@ from keydistill.vectorstore.engine import (
     SearchParams,
     Vectors,
 )
-from keydistill.vectorstore.factory import open_engine
-from keydistill.vectorstore.filters import AnyOf, Condition, Equals, Filter, Range, keyphrase_filter
+from keydistill.vectorstore.factory import open_engine, search_params_of
+from keydistill.vectorstore.filters import AnyOf, Condition, Equals, Filter, Range
+from keydistill.vectorstore.metadata import CollectionMetadata, MetadataChanges
+from keydistill.vectorstore.payload import (
+    CATEGORY_IDS,
+    INDEXED_FIELDS,
+    SEARCH_VOLUME,
+    SITE,
+    PayloadField,
+    keyphrase_filter,
+    payload_indexes,
+)
 
 __all__ = [
+    "CATEGORY_IDS",
+    "INDEXED_FIELDS",
+    "SEARCH_VOLUME",
+    "SITE",
     "AnyOf",
     "CollectionInfo",
+    "CollectionMetadata",
     "CollectionSpec",
     "Condition",
     "Engine",
@@ -25,7 +40,9 @@ __all__ = [
     "FieldType",
     "Filter",
     "Hit",
+    "MetadataChanges",
     "Payload",
+    "PayloadField",
     "PointBatch",
     "Range",
     "Record",
@@ -33,4 +50,6 @@ __all__ = [
     "Vectors",
     "keyphrase_filter",
     "open_engine",
+    "payload_indexes",
+    "search_params_of",
 ]

@@ -1,7 +1,7 @@
-"""The engine that the settings ask for."""
+"""The engine, and the search, that the settings ask for."""
 
 from keydistill.settings import Settings
-from keydistill.vectorstore.engine import Engine
+from keydistill.vectorstore.engine import Engine, SearchParams
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -24,3 +24,8 @@ def open_engine(settings: Settings) -> Engine:
         timeout_seconds=settings.qdrant_timeout_seconds,
         retries=settings.qdrant_retries,
     )
+
+
+def search_params_of(settings: Settings) -> SearchParams:
+    """How hard queries look that were not tuned: the one place for serving, the gate, tuning and benchmarks."""
+    return SearchParams(ef=settings.search_ef, oversampling=settings.search_oversampling)

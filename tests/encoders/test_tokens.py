@@ -1,14 +1,19 @@
 import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from keydistill.encoders import Student, tokens
-from keydistill.encoders.tokens import ahead, token_batches
+from keydistill.encoders.runtime import RuntimeName
+from keydistill.encoders.text_tokens import TextTokens
+from keydistill.encoders.tokens import TokenBatch, ahead, token_batches
 
 
 @pytest.fixture
-def tokens_of(tiny_student):
+def tokens_of(tiny_student: Student) -> TextTokens:
     return tiny_student._tokens
 
 
@@ -17,7 +22,9 @@ def texts(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("slice", [1, 10, 1_000])
-def test_batches_hold_each_text_once_and_one_length(tokens_of, monkeypatch, slice):
+def test_batches_hold_each_text_once_and_one_length(
+    tokens_of: TextTokens, monkeypatch: pytest.MonkeyPatch, slice: int
+) -> None:
     monkeypatch.setattr(tokens, "SLICE", slice)
     given = texts(200)
     batches = list(token_batches(given, tokens_of, 40))
@@ -29,18 +36,18 @@ def test_batches_hold_each_text_once_and_one_length(tokens_of, monkeypatch, slic
             assert row.tolist() == tokens_of.tokenizer.encode(given[place]).ids
 
 
-def test_slices_make_hardly_more_batches_than_one(tokens_of, monkeypatch):
+def test_slices_make_hardly_more_batches_than_one(tokens_of: TextTokens, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = len(list(token_batches(texts(500), tokens_of, 40)))
     monkeypatch.setattr(tokens, "SLICE", 16)
     assert len(list(token_batches(texts(500), tokens_of, 40))) == whole
 
 
-def test_no_texts_make_no_batches(tokens_of):
+def test_no_texts_make_no_batches(tokens_of: TextTokens) -> None:
     assert list(token_batches([], tokens_of, 40)) == []
 
 
-def test_an_error_on_the_other_thread_is_raised_after_the_items_before_it():
-    def items():
+def test_an_error_on_the_other_thread_is_raised_after_the_items_before_it() -> None:
+    def items() -> Iterator[int]:
         yield 1
         raise KeyError("lost")
 
@@ -50,26 +57,27 @@ def test_an_error_on_the_other_thread_is_raised_after_the_items_before_it():
         next(got)
 
 
-def test_whoever_stops_early_stops_the_other_thread():
+def test_whoever_stops_early_stops_the_other_thread() -> None:
     before = threading.active_count()
-    got = ahead(iter(range(1_000)), 2)
+    got: Any = ahead(iter(range(1_000)), 2)
     next(got)
     got.close()
     assert threading.active_count() == before
 
 
-def test_equal_texts_are_computed_once(tiny_student, monkeypatch):
+def test_equal_texts_are_computed_once(tiny_student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
     class Counting:
-        name, batch_tokens, seen = "torch", 64, 0
+        name: RuntimeName = "torch"
+        batch_tokens, seen = 64, 0
 
-        def run(self, batches):
+        def run(self, batches: Iterable[TokenBatch]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
             for places, ids in batches:
                 self.seen += len(places)
                 yield places, np.repeat(ids[:, 1:2].astype(np.float32), 32, axis=1)
 
     runtime = Counting()
     student = Student("s", "s-32d-0", 32, runtime, tiny_student._tokens)
-    done = []
+    done: list[int] = []
     vectors = student.embed_keyphrases(["ps5", "red shoes", "ps5", "ps5"], done.append)
     assert runtime.seen == 2
     assert sum(done) == 4

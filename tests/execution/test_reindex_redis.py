@@ -14,10 +14,12 @@ from keydistill.encoders import Student
 from keydistill.errors import LeaseLostError, RunBusyError, RunStateError, VectorStoreError, VerificationError
 from keydistill.execution import Reindexer
 from keydistill.ingest.steps import ReindexSteps
-from keydistill.runs import open_store
+from keydistill.runs import open_store, reindex_of
 from keydistill.runs.redis_store import RedisRunStore
 from keydistill.settings import Settings, load_settings
+from keydistill.vectorstore import Engine
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
+from tests.execution.at_hand import at_hand
 from tests.support.cluster import Cluster
 from tests.support.inventories import write_inventory
 from tests.support.places import ROOT
@@ -34,12 +36,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def inventory(tmp_path) -> Path:
+def inventory(tmp_path: Path) -> Path:
     return write_inventory(tmp_path / "inventory.csv", ROWS)
 
 
 @pytest.fixture
-def settings(server, tmp_path, tiny_folder) -> Settings:
+def settings(server: RedisServer, tmp_path: Path, tiny_folder: Path) -> Settings:
     server.flush()
     return load_settings(
         home=tmp_path / "home",
@@ -53,18 +55,18 @@ def settings(server, tmp_path, tiny_folder) -> Settings:
 
 
 @pytest.fixture
-def engine(settings):
+def engine(settings: Settings) -> Iterator[Engine]:
     with EmbeddedEngine(settings.home) as engine:
         yield engine
 
 
 @pytest.fixture(autouse=True)
-def one_student(tiny_student, monkeypatch):
+def one_student(tiny_student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Student, "load", lambda *_, **__: tiny_student)
 
 
 @pytest.fixture
-def store(settings) -> RedisRunStore:
+def store(settings: Settings) -> RedisRunStore:
     store = open_store(settings)
     assert isinstance(store, RedisRunStore)
     return store
@@ -100,7 +102,9 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
-def test_a_reindex_is_carried_out_and_lets_go(settings, engine, inventory, store):
+def test_a_reindex_is_carried_out_and_lets_go(
+    settings: Settings, engine: Engine, inventory: Path, store: RedisRunStore
+) -> None:
     run = Reindexer(settings, engine).start([inventory])
     assert (run.state, engine.count("keyphrases")) == ("live", ROWS)
     assert store.load(run.id) == run
@@ -108,18 +112,20 @@ def test_a_reindex_is_carried_out_and_lets_go(settings, engine, inventory, store
 
 
 @pytest.mark.parametrize("with_redis", [True, False], ids=["redis", "files"])
-def test_a_cancelled_run_stops_at_the_next_part(settings, engine, inventory, with_redis):
+def test_a_cancelled_run_stops_at_the_next_part(
+    settings: Settings, engine: Engine, inventory: Path, with_redis: bool
+) -> None:
     if not with_redis:
         settings = settings.model_copy(update={"redis_url": None})
     store = open_store(settings)
 
     def cancel() -> None:
-        store.update(reindexer.run.id, lambda now: now.moved("cancelled"))
+        store.update(at_hand(reindexer).id, lambda now: now.moved("cancelled"))
 
     reindexer = Reindexer(settings, engine, Doing("embed and upsert", cancel, after=2))
     with pytest.raises(RunStateError, match=r"^run \S+ is cancelled now, and no longer building: .* stops here$"):
         reindexer.start([inventory])
-    ended = store.load(reindexer.run.id)
+    ended = reindex_of(store.load(at_hand(reindexer).id))
     assert ended.state == "cancelled"
     assert len(ended.parts_done) < 3
     assert store.holder(ended.lease_name) is None
@@ -127,7 +133,9 @@ def test_a_cancelled_run_stops_at_the_next_part(settings, engine, inventory, wit
 
 
 @pytest.mark.parametrize("before", ["redis", "files"])
-def test_the_live_run_that_redis_does_not_know_is_retired(settings, engine, inventory, store, server, before):
+def test_the_live_run_that_redis_does_not_know_is_retired(
+    settings: Settings, engine: Engine, inventory: Path, store: RedisRunStore, server: RedisServer, before: str
+) -> None:
     earlier = settings if before == "redis" else settings.model_copy(update={"redis_url": None})
     first = Reindexer(earlier, engine).start([inventory])
     server.flush()
@@ -136,18 +144,22 @@ def test_the_live_run_that_redis_does_not_know_is_retired(settings, engine, inve
     assert engine.aliases() == {"keyphrases": second.collection}
 
 
-def test_a_run_that_redis_lost_is_taken_up(settings, engine, inventory, store, server):
+def test_a_run_that_redis_lost_is_taken_up(
+    settings: Settings, engine: Engine, inventory: Path, store: RedisRunStore, server: RedisServer
+) -> None:
     reindexer = Reindexer(settings, engine, Doing("optimise", interrupt))
     with pytest.raises(KeyboardInterrupt):
         reindexer.start([inventory])
     server.flush()
-    assert store.is_lost(reindexer.run.id)
-    run = Reindexer(settings, engine).resume(reindexer.run.id)
+    assert store.is_lost(at_hand(reindexer).id)
+    run = Reindexer(settings, engine).resume(at_hand(reindexer).id)
     assert run.state == "live"
     assert not store.is_lost(run.id)
 
 
-def test_what_failed_after_the_lease_was_lost_is_not_the_runs_failure(settings, engine, inventory, store):
+def test_what_failed_after_the_lease_was_lost_is_not_the_runs_failure(
+    settings: Settings, engine: Engine, inventory: Path, store: RedisRunStore
+) -> None:
     def fail() -> None:
         lose_lease(store)
         raise VectorStoreError("a collection that somebody else finished")
@@ -155,17 +167,19 @@ def test_what_failed_after_the_lease_was_lost_is_not_the_runs_failure(settings, 
     reindexer = Reindexer(settings, engine, Doing("optimise", fail))
     with pytest.raises(LeaseLostError, match="no longer holds the lease"):
         reindexer.start([inventory])
-    assert store.load(reindexer.run.id).state == "building"
-    assert Reindexer(settings, engine).resume(reindexer.run.id).state == "live"
+    assert store.load(at_hand(reindexer).id).state == "building"
+    assert Reindexer(settings, engine).resume(at_hand(reindexer).id).state == "live"
 
 
-def test_a_process_that_slept_before_the_swap_does_not_retire_what_went_live(settings, engine, inventory, store):
+def test_a_process_that_slept_before_the_swap_does_not_retire_what_went_live(
+    settings: Settings, engine: Engine, inventory: Path, store: RedisRunStore
+) -> None:
     reindexer = Reindexer(settings, engine, Doing("verify", interrupt))
     with pytest.raises(KeyboardInterrupt):
         reindexer.start([inventory])
     steps = ReindexSteps(settings, engine, store)
-    with store.lease("build:keyphrases", reindexer.run.id) as stale:
-        ready = steps.advance(steps.advance(store.load(reindexer.run.id), stale), stale)
+    with store.lease("build:keyphrases", at_hand(reindexer).id) as stale:
+        ready = steps.advance(steps.advance(reindex_of(store.load(at_hand(reindexer).id)), stale), stale)
         assert ready.state == "ready"
         lose_lease(store)
         live = Reindexer(settings, engine).resume(ready.id)
@@ -181,32 +195,38 @@ def test_a_process_that_slept_before_the_swap_does_not_retire_what_went_live(set
     assert [store.load(run.id).state for run in (ready, later)] == ["retired", "live"]
 
 
-def test_a_run_that_failed_elsewhere_is_not_moved_on(settings, engine, inventory, store):
+def test_a_run_that_failed_elsewhere_is_not_moved_on(
+    settings: Settings, engine: Engine, inventory: Path, store: RedisRunStore
+) -> None:
     def fail_it() -> None:
-        store.update(reindexer.run.id, lambda now: now.failed("a part of it"))
+        store.update(at_hand(reindexer).id, lambda now: now.failed("a part of it"))
 
     reindexer = Reindexer(settings, engine, Doing("optimise", fail_it))
     with pytest.raises(RunStateError, match="is failed now, and no longer building"):
         reindexer.start([inventory])
-    found = store.load(reindexer.run.id)
+    found = store.load(at_hand(reindexer).id)
     assert (found.state, found.error) == ("failed", "a part of it")
 
 
-def test_a_run_that_was_ordered_before_another_swapped_follows_it(settings, engine, inventory, store):
+def test_a_run_that_was_ordered_before_another_swapped_follows_it(
+    settings: Settings, engine: Engine, inventory: Path, store: RedisRunStore
+) -> None:
     ordered = store.add(ReindexSteps(settings, engine, store).new_run([inventory]))
     between = Reindexer(settings, engine).start([inventory])
     run = Reindexer(settings, engine).resume(ordered.id)
     assert (run.state, run.previous_target) == ("live", between.collection)
 
 
-def test_a_failure_is_recorded_and_lets_go(settings, engine, inventory, store):
+def test_a_failure_is_recorded_and_lets_go(
+    settings: Settings, engine: Engine, inventory: Path, store: RedisRunStore
+) -> None:
     def fail() -> None:
         raise VerificationError("pretended")
 
     reindexer = Reindexer(settings, engine, Doing("verify", fail))
     with pytest.raises(VerificationError, match=r"failed while verifying: pretended"):
         reindexer.start([inventory])
-    assert store.load(reindexer.run.id).failed_in == "verifying"
+    assert store.load(at_hand(reindexer).id).failed_in == "verifying"
     assert store.holder("build:keyphrases") is None
 
 
@@ -234,7 +254,7 @@ def in_the_middle(cluster: Cluster, alias: str) -> Any:
     """A run of which two parts are done, and one waits for the engine until `no_faults`."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        for run in cluster.store.all():
+        for run in map(reindex_of, cluster.store.all()):
             if run.alias == alias and len(run.parts_done) >= 2:
                 cluster.front.no_faults()
                 cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=50)
@@ -246,7 +266,9 @@ def in_the_middle(cluster: Cluster, alias: str) -> Any:
     raise AssertionError("no run began")
 
 
-def test_a_command_that_is_stopped_for_longer_than_its_lease_changes_nothing_when_it_wakes(cluster, inventory):
+def test_a_command_that_is_stopped_for_longer_than_its_lease_changes_nothing_when_it_wakes(
+    cluster: Cluster, inventory: Path
+) -> None:
     cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.2)
     sleeper = command(cluster, "--alias", "slept", "reindex", inventory)
     run = in_the_middle(cluster, "slept")
@@ -272,7 +294,7 @@ def test_a_command_that_is_stopped_for_longer_than_its_lease_changes_nothing_whe
     assert cluster.engine.count("slept") == ROWS
 
 
-def test_a_cancelled_command_says_so_in_one_line(cluster, inventory):
+def test_a_cancelled_command_says_so_in_one_line(cluster: Cluster, inventory: Path) -> None:
     cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.2)
     working = command(cluster, "--alias", "stopped", "reindex", inventory)
     run = in_the_middle(cluster, "stopped")
@@ -281,16 +303,16 @@ def test_a_cancelled_command_says_so_in_one_line(cluster, inventory):
     _, said = working.communicate(timeout=60)
     assert working.returncode == 1
     assert said == f"error: run {run.id} is cancelled now, and no longer building: work on it stops here\n"
-    ended = cluster.store.load(run.id)
+    ended = reindex_of(cluster.store.load(run.id))
     assert (ended.state, bool(ended.missing_parts)) == ("cancelled", True)
     assert cluster.store.holder(run.lease_name) is None
 
 
-def test_two_commands_at_once(cluster, inventory):
+def test_two_commands_at_once(cluster: Cluster, inventory: Path) -> None:
     both = [command(cluster, "--alias", "both", "reindex", inventory) for _ in range(2)]
     said = [process.communicate(timeout=90)[1] for process in both]
     codes = sorted(process.returncode for process in both)
-    runs = [run for run in cluster.store.all() if run.alias == "both"]
+    runs = [run for run in map(reindex_of, cluster.store.all()) if run.alias == "both"]
     if codes == [0, 0]:  # one was over before the other began
         assert sorted(run.state for run in runs) == ["live", "retired"]
     else:
@@ -299,7 +321,9 @@ def test_two_commands_at_once(cluster, inventory):
         assert [run.state for run in runs] == ["live"]
 
 
-def test_the_store_refuses_a_second_builder(settings, engine, inventory, store):
+def test_the_store_refuses_a_second_builder(
+    settings: Settings, engine: Engine, inventory: Path, store: RedisRunStore
+) -> None:
     with (
         store.lease("build:keyphrases", "another"),
         pytest.raises(RunBusyError, match="run another is building for alias 'keyphrases'"),

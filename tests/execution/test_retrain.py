@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,8 +26,8 @@ from keydistill.errors import TrainingError as Untrainable
 from keydistill.execution import retrain as retrain_run
 from keydistill.execution.retrain import Retrainer, new_retrain
 from keydistill.execution.retrain_order import RetrainOrder
-from keydistill.files.disk import file_lock
-from keydistill.runs import RetrainRun, RunStore, open_store
+from keydistill.files import file_lock
+from keydistill.runs import RetrainRun, RunStore, open_store, retrain_of
 from keydistill.runs.recorded_progress import RecordedProgress
 from keydistill.runs.redis_store import RedisRunStore
 from keydistill.settings import Settings, load_settings
@@ -53,30 +54,30 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def market(tmp_path_factory) -> Path:
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_market(tmp_path_factory.mktemp("market") / "market")
 
 
 @pytest.fixture(scope="module")
-def redis(tmp_path_factory):
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 
 @pytest.fixture
-def settings(tmp_path, tiny_folder, monkeypatch) -> Settings:
+def settings(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     small_models(monkeypatch, tiny_folder)
     return load_settings(home=tmp_path / "home", student=str(tiny_folder), threads=1)
 
 
 @pytest.fixture
-def redis_settings(settings, redis) -> Settings:
+def redis_settings(settings: Settings, redis: RedisServer) -> Settings:
     redis.flush()
     return load_settings(**{**settings.model_dump(exclude_unset=True), "redis_url": redis.url, "lease_seconds": 5})
 
 
 @pytest.fixture
-def order(market) -> RetrainOrder:
+def order(market: Path) -> RetrainOrder:
     return RetrainOrder.of({"signals": market, "simulation": market})
 
 
@@ -97,7 +98,7 @@ def fail(error: BaseException) -> Callable[[], None]:
     return raise_it
 
 
-def test_a_run_goes_through_its_states(settings, order):
+def test_a_run_goes_through_its_states(settings: Settings, order: RetrainOrder) -> None:
     store = open_store(settings)
     seen: list[RetrainRun] = []
     ended = retrainer(settings, Told("student", lambda: seen.append(only_run(store)))).start(
@@ -110,7 +111,7 @@ def test_a_run_goes_through_its_states(settings, order):
     assert (ended.state, ended.kind, ended.stages_done) == ("done", "retrain", STAGES)
     assert set(ended.timings) == set(ended.results) == set(STAGES)
     assert (ended.error, ended.attempts, ended.progress) == (None, {}, None)
-    assert (Path(ended.report) / "index.html").is_file()
+    assert (Path(ended.report or "") / "index.html").is_file()
     registry = Registry.of(settings)
     for kind in ("student", "assistant"):
         assert f"{kind}/{registry.promoted_name(kind)}" == getattr(ended, kind)
@@ -119,7 +120,7 @@ def test_a_run_goes_through_its_states(settings, order):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), Untrainable("no\ngradient")])
-def test_what_was_done_is_not_done_again(settings, order, error):
+def test_what_was_done_is_not_done_again(settings: Settings, order: RetrainOrder, error: BaseException) -> None:
     store = open_store(settings)
     with pytest.raises(type(error)) as caught:
         retrainer(settings, Told("score", fail(error))).start(order)
@@ -132,7 +133,7 @@ def test_what_was_done_is_not_done_again(settings, order, error):
         assert (left.state, left.failed_in) == ("failed", "training")
         assert left.error == ("no gradient" if str(error) else "MemoryError")
     if isinstance(error, Untrainable):
-        assert f"run {left.id} failed: no gradient; mend it, then" in str(caught.value)
+        assert f"run {left.id} failed while training: no gradient; mend it, then" in str(caught.value)
         assert f"`keydistill retrain --resume {left.id}`" in str(caught.value)
 
     told = Told()
@@ -143,7 +144,7 @@ def test_what_was_done_is_not_done_again(settings, order, error):
     assert len(store.all()) == 1
 
 
-def test_a_stage_whose_input_changed_is_done_again(settings, order, tmp_path):
+def test_a_stage_whose_input_changed_is_done_again(settings: Settings, order: RetrainOrder, tmp_path: Path) -> None:
     inventory = tmp_path / "inventory.csv"
     inventory.write_text("keyphrase\n" + "".join(f"shoe {number}\n" for number in range(50)), encoding="utf-8")
     with pytest.raises(KeyboardInterrupt):
@@ -160,12 +161,16 @@ def test_a_stage_whose_input_changed_is_done_again(settings, order, tmp_path):
     assert only_run(open_store(settings)).stages_done == ()
 
 
-def test_the_second_of_two_is_told_of_the_first(settings, order):
+def test_the_second_of_two_is_told_of_the_first(settings: Settings, order: RetrainOrder) -> None:
     store = open_store(settings)
     said: list[str] = []
 
     def start_another() -> None:
-        for begin in (lambda: retrainer(settings).start(order), lambda: retrainer(settings).resume(only_run(store).id)):
+        begins: list[Callable[[], object]] = [
+            lambda: retrainer(settings).start(order),
+            lambda: retrainer(settings).resume(only_run(store).id),
+        ]
+        for begin in begins:
             with pytest.raises(RunBusyError) as refused:
                 begin()
             said.append(str(refused.value))
@@ -178,7 +183,7 @@ def test_the_second_of_two_is_told_of_the_first(settings, order):
     assert f"another process is working on run {run.id}" in said[1]
 
 
-def test_nobody_works_in_the_folder_of_a_process_that_still_does(settings, order):
+def test_nobody_works_in_the_folder_of_a_process_that_still_does(settings: Settings, order: RetrainOrder) -> None:
     store = open_store(settings)
     with pytest.raises(Untrainable):
         retrainer(settings, Told("mine", fail(Untrainable("no")))).start(order)
@@ -192,7 +197,9 @@ def test_nobody_works_in_the_folder_of_a_process_that_still_does(settings, order
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["in the stage", "before the next stage"])
-def test_a_cancelled_run_stops(settings, order, monkeypatch, seconds):
+def test_a_cancelled_run_stops(
+    settings: Settings, order: RetrainOrder, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
     monkeypatch.setattr(retrain_run, "_SECONDS_BETWEEN_LOOKS", seconds)
     store = open_store(settings)
 
@@ -210,7 +217,9 @@ def test_a_cancelled_run_stops(settings, order, monkeypatch, seconds):
     assert not Registry.of(settings).versions()
 
 
-def test_a_process_that_lost_its_lease_changes_nothing(redis_settings, order, monkeypatch):
+def test_a_process_that_lost_its_lease_changes_nothing(
+    redis_settings: Settings, order: RetrainOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(retrain_run, "_SECONDS_BETWEEN_LOOKS", 0.0)
     store = open_store(redis_settings)
     assert isinstance(store, RedisRunStore)
@@ -235,7 +244,7 @@ def test_a_process_that_lost_its_lease_changes_nothing(redis_settings, order, mo
     assert (only_run(store).state, only_run(store).error) == ("training", None)
 
 
-def test_a_run_that_redis_lost_is_taken_up(redis_settings, order, redis):
+def test_a_run_that_redis_lost_is_taken_up(redis_settings: Settings, order: RetrainOrder, redis: RedisServer) -> None:
     with pytest.raises(KeyboardInterrupt):
         retrainer(redis_settings, Told("assistant", fail(KeyboardInterrupt()))).start(order)
     run = only_run(open_store(redis_settings))
@@ -265,7 +274,9 @@ def test_a_run_that_redis_lost_is_taken_up(redis_settings, order, redis):
         ({"simulation": None, "endpoint": "http://me:secret@host/v1", "model": "m"}, SettingsError, "judge_api_key"),
     ],
 )
-def test_bad_orders_are_refused_before_there_is_a_run(settings, market, values, error, said):
+def test_bad_orders_are_refused_before_there_is_a_run(
+    settings: Settings, market: Path, values: dict[str, Any], error: type[BaseException], said: str
+) -> None:
     with pytest.raises(error) as caught:
         retrainer(settings).start(RetrainOrder.of({"signals": market, "simulation": market, **values}))
     assert said in str(caught.value)
@@ -274,7 +285,9 @@ def test_bad_orders_are_refused_before_there_is_a_run(settings, market, values, 
     assert open_store(settings).all() == []
 
 
-def test_the_record_says_who_judges_and_keeps_no_key(settings, market, monkeypatch):
+def test_the_record_says_who_judges_and_keeps_no_key(
+    settings: Settings, market: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(market.parent)
     asked = settings.model_copy(update={"judge_url": "http://host/v1", "judge_model": "m"})
     asked = load_settings(**{**asked.model_dump(exclude_unset=True), "judge_api_key": "top-secret"})
@@ -285,17 +298,22 @@ def test_the_record_says_who_judges_and_keeps_no_key(settings, market, monkeypat
     assert RetrainOrder.of(json.loads(json.dumps(run.order))).signals == market
 
 
-def test_progress_is_written_now_and_then_and_never_in_the_way(settings, order, monkeypatch):
+def test_progress_is_written_now_and_then_and_never_in_the_way(
+    settings: Settings, order: RetrainOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = open_store(settings)
     run = store.add(new_retrain(settings, order))
     progress = RecordedProgress(store, run.id)
     progress.advance(1)
     progress.start("mine", 10, "texts")
     progress.advance(3)
-    assert store.load(run.id).progress.done == 0
+    begun = store.load(run.id).progress
+    assert begun is not None
+    assert begun.done == 0
     time.sleep(1.1)
     progress.advance(4)
     recorded = store.load(run.id).progress
+    assert recorded is not None
     assert (recorded.step, recorded.total, recorded.unit, recorded.done) == ("mine", 10, "texts", 7)
 
     asked: list[str] = []
@@ -315,7 +333,7 @@ class TestChild:
     """The process that a worker starts for the stages of its queue."""
 
     @pytest.fixture
-    def run(self, redis_settings, market) -> RetrainRun:
+    def run(self, redis_settings: Settings, market: Path) -> RetrainRun:
         small = {"judged_pairs": 150, "assistant_size": "bert-mini", "assistant_epochs": 0.2, "mined_items": 20}
         order = RetrainOrder.of({"signals": market, "simulation": market, **small})
         run = open_store(redis_settings).add(new_retrain(redis_settings, order, executor="celery"))
@@ -350,7 +368,7 @@ class TestChild:
             assert time.monotonic() < deadline, store.load(run_id)
             time.sleep(0.02)
 
-    def test_each_queue_does_its_own_stages_also_after_a_kill(self, redis_settings, run):
+    def test_each_queue_does_its_own_stages_also_after_a_kill(self, redis_settings: Settings, run: RetrainRun) -> None:
         store = open_store(redis_settings)
         assert isinstance(store, RedisRunStore)
         killed = self.child(redis_settings, run.id, "train")
@@ -365,15 +383,17 @@ class TestChild:
             time.sleep(0.1)
 
         assert self.ended(self.child(redis_settings, run.id, "train")) == (0, "")
-        assert store.load(run.id).stages_done == ("mine",)
+        assert retrain_of(store.load(run.id)).stages_done == ("mine",)
         # Nobody works, and no other run may begin.
         assert (store.holder("retrain"), store.owner("retrain")) == (run.id, None)
         assert self.ended(self.child(redis_settings, run.id, "judge")) == (0, "")
-        assert store.load(run.id).stages_done == ("mine", "judge")
+        assert retrain_of(store.load(run.id)).stages_done == ("mine", "judge")
         assert self.ended(self.child(redis_settings, run.id, "judge")) == (0, "")
-        assert store.load(run.id).stages_done == ("mine", "judge")
+        assert retrain_of(store.load(run.id)).stages_done == ("mine", "judge")
 
-    def test_a_failure_is_in_the_record_and_one_line(self, redis_settings, run, tmp_path):
+    def test_a_failure_is_in_the_record_and_one_line(
+        self, redis_settings: Settings, run: RetrainRun, tmp_path: Path
+    ) -> None:
         store = open_store(redis_settings)
         (redis_settings.home / "retrains" / run.id).mkdir(parents=True)
         (redis_settings.home / "retrains" / run.id / "mine").write_text("a file where a folder belongs")
@@ -385,10 +405,11 @@ class TestChild:
         assert failed.error
         assert store.holder("retrain") is None
 
-    def test_it_says_what_it_lacks(self, settings, redis_settings, run):
+    def test_it_says_what_it_lacks(self, settings: Settings, redis_settings: Settings, run: RetrainRun) -> None:
         assert self.ended(self.child(settings, run.id, "train")) == (
             1,
-            "error: redis_url is not set; workers share their runs in Redis: set KEYDISTILL_REDIS_URL\n",
+            "error: redis_url is not set; workers and schedules share their runs in Redis: set "
+            "KEYDISTILL_REDIS_URL=redis://HOST:6379/0\n",
         )
         code, said = self.ended(self.child(redis_settings, "none", "train"))
         assert (code, said) == (1, "error: run 'none': there is none; `keydistill runs list` shows them all\n")

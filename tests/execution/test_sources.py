@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -14,6 +15,7 @@ from keydistill.runs import open_store
 from keydistill.runs.file_store import FileRunStore
 from keydistill.settings import load_settings
 from keydistill.storage import SharedStorage
+from keydistill.vectorstore import Engine
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 
 
@@ -21,7 +23,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_a_machine_without_the_student_gets_it(tiny_folder, tmp_path, inventory):
+def test_a_machine_without_the_student_gets_it(tiny_folder: Path, tmp_path: Path, inventory: Path) -> None:
     settings = load_settings(home=tmp_path / "here", student=str(tiny_folder))
     shared = SharedStorage(str(tmp_path / "shared"), settings.home)
 
@@ -29,7 +31,7 @@ def test_a_machine_without_the_student_gets_it(tiny_folder, tmp_path, inventory)
         def aliases(self) -> dict[str, str]:
             return {}
 
-    run = ReindexSteps(settings, NoEngine(), FileRunStore(settings.home)).new_run([inventory])
+    run = ReindexSteps(settings, cast(Engine, NoEngine()), FileRunStore(settings.home)).new_run([inventory])
     assert student_folder(run, settings, shared) == str(tiny_folder)
     elsewhere = run.changed(student=f"/not/here/{tiny_folder.name}")
     with pytest.raises(StudentMismatchError, match=f"began with student {run.student_version}"):
@@ -47,7 +49,7 @@ def test_a_machine_without_the_student_gets_it(tiny_folder, tmp_path, inventory)
     assert files(snapshot_folder(run.id, settings, shared)) == files(made)
 
 
-def test_what_one_command_builds_others_can_work_with(tiny_folder, tmp_path, inventory):
+def test_what_one_command_builds_others_can_work_with(tiny_folder: Path, tmp_path: Path, inventory: Path) -> None:
     settings = load_settings(home=tmp_path / "home", student=str(tiny_folder), shared=str(tmp_path / "shared"))
     with EmbeddedEngine(settings.home) as engine:
         sources = shared_sources(settings, open_store(settings))

@@ -1,8 +1,9 @@
 """Syncs on both engines: what is live, what is being built and what is rolled back to hold what was accepted."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,21 +14,22 @@ from keydistill.execution import Reindexer, Syncer
 from keydistill.ingest.aliases import AliasChanges, Pruning
 from keydistill.ingest.aliases.journal import accepted_syncs
 from keydistill.ingest.gate.gate import Gate
-from keydistill.runs import open_store
+from keydistill.runs import Lease, ReindexRun, open_store, reindex_of
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore import Engine
 from keydistill.vectorstore.factory import open_engine
+from tests.execution.at_hand import at_hand
 from tests.support.front_process import FrontProcess
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory) -> Iterator[FrontProcess]:
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
     with FrontProcess(tmp_path_factory.mktemp("front")) as process:
         yield process
 
 
 @pytest.fixture(params=["embedded", "server"])
-def settings(request, tmp_path, tiny_folder) -> Settings:
+def settings(request: pytest.FixtureRequest, tmp_path: Path, tiny_folder: Path) -> Settings:
     options = {"home": tmp_path / "home", "student": str(tiny_folder), "part_rows": 25, "upsert_batch": 10}
     if request.param == "server":
         # Each test its own alias: the front is shared.
@@ -36,25 +38,28 @@ def settings(request, tmp_path, tiny_folder) -> Settings:
 
 
 @pytest.fixture
-def engine(settings) -> Iterator[Engine]:
+def engine(settings: Settings) -> Iterator[Engine]:
     engine = open_engine(settings)
     yield engine
     engine.close()
 
 
 @pytest.fixture(autouse=True)
-def embedded(tiny_student, monkeypatch) -> list[str]:
+def embedded(tiny_student: Student, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The texts that were embedded, in order."""
     texts: list[str] = []
     original = tiny_student.embed_keyphrases
     monkeypatch.setattr(Student, "load", lambda *_, **__: tiny_student)
-    monkeypatch.setattr(
-        tiny_student, "embed_keyphrases", lambda some, *rest: texts.extend(some) or original(some, *rest)
-    )
+
+    def noted(some: Sequence[str], *rest: Any) -> Any:
+        texts.extend(some)
+        return original(some, *rest)
+
+    monkeypatch.setattr(tiny_student, "embed_keyphrases", noted)
     return texts
 
 
-def write(path: Path, numbers, **fields) -> Path:
+def write(path: Path, numbers: Iterable[int], **fields: object) -> Path:
     rows = [
         {
             "keyphrase": f"phrase {number}",
@@ -71,12 +76,15 @@ def write(path: Path, numbers, **fields) -> Path:
 def content(engine: Engine, name: str) -> dict[str, tuple[int, str]]:
     """Keyphrase to volume and vector (rounded, as text)."""
     return {
-        record.payload["keyphrase"]: (record.payload["search_volume"], str(np.round(record.vector, 4).tolist()))
+        record.payload["keyphrase"]: (
+            record.payload["search_volume"],
+            str(np.round(np.asarray(record.vector), 4).tolist()),
+        )
         for record in engine.scroll(name, with_vectors=True)
     }
 
 
-def expected(student: Student, numbers, volume=None) -> dict[str, tuple[int, str]]:
+def expected(student: Student, numbers: Iterable[int], volume: int | None = None) -> dict[str, tuple[int, str]]:
     texts = [f"phrase {number}" for number in numbers]
     vectors = student.embed_keyphrases(texts)
     return {
@@ -89,7 +97,9 @@ def live(engine: Engine, settings: Settings) -> str:
     return engine.aliases()[settings.alias]
 
 
-def test_a_sync_brings_what_is_live_to_the_new_inventory(settings, engine, tmp_path, tiny_student, embedded):
+def test_a_sync_brings_what_is_live_to_the_new_inventory(
+    settings: Settings, engine: Engine, tmp_path: Path, tiny_student: Student, embedded: list[str]
+) -> None:
     first = Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(60))])
     embedded.clear()
     changed = write(tmp_path / "b.jsonl", [*range(5, 60), 100, 101])
@@ -100,7 +110,7 @@ def test_a_sync_brings_what_is_live_to_the_new_inventory(settings, engine, tmp_p
     assert content(engine, settings.alias) == expected(tiny_student, [*range(5, 60), 100, 101])
     now = live(engine, settings)
     assert (now == first.collection) == engine.changes_in_place
-    assert open_store(settings).load(first.id).collection == now
+    assert reindex_of(open_store(settings).load(first.id)).collection == now
     assert run.changes == {now: {"added": 2, "changed": 0, "removed": 5, "unchanged": 55, "embedded": 2}}
     metadata = engine.info(now).metadata
     assert (metadata["run"], metadata["snapshot_run"], metadata["journal"], metadata["rows"]) == (
@@ -112,7 +122,9 @@ def test_a_sync_brings_what_is_live_to_the_new_inventory(settings, engine, tmp_p
     assert "applying" not in metadata
 
 
-def test_fields_that_changed_are_set_without_embedding(settings, engine, tmp_path, embedded):
+def test_fields_that_changed_are_set_without_embedding(
+    settings: Settings, engine: Engine, tmp_path: Path, embedded: list[str]
+) -> None:
     Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(30), brand="x")])
     embedded.clear()
     Syncer(settings, engine).start([write(tmp_path / "b.jsonl", range(30), search_volume=7)])
@@ -123,7 +135,7 @@ def test_fields_that_changed_are_set_without_embedding(settings, engine, tmp_pat
     assert not any("brand" in record.payload for record in records)
 
 
-def test_nothing_changed_is_seen_from_the_files_alone(settings, engine, tmp_path):
+def test_nothing_changed_is_seen_from_the_files_alone(settings: Settings, engine: Engine, tmp_path: Path) -> None:
     inventory = write(tmp_path / "a.jsonl", range(30))
     Reindexer(settings, engine).start([inventory])
     run = Syncer(settings, engine).start([inventory])
@@ -136,19 +148,19 @@ def test_nothing_changed_is_seen_from_the_files_alone(settings, engine, tmp_path
     assert accepted_syncs(open_store(settings), settings.alias) == []
 
 
-def test_a_plan_changes_nothing(settings, engine, tmp_path):
+def test_a_plan_changes_nothing(settings: Settings, engine: Engine, tmp_path: Path) -> None:
     Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(30))])
     before = content(engine, settings.alias), live(engine, settings)
     plan = Syncer(settings, engine).plan([write(tmp_path / "b.jsonl", range(3, 31))])
     assert (plan.rows, plan.changes.added, plan.changes.removed, plan.refused) == (28, 1, 3, None)
     plan = Syncer(settings, engine).plan([write(tmp_path / "c.jsonl", range(3))])
-    assert "lacks 27 of 30 live keyphrases (90%)" in plan.refused
+    assert "lacks 27 of 30 live keyphrases (90%)" in str(plan.refused)
     assert (content(engine, settings.alias), live(engine, settings)) == before
     assert list((settings.home / "tmp").iterdir()) == []
     assert len(open_store(settings).all()) == 1
 
 
-def test_a_file_that_is_not_whole_is_refused(settings, engine, tmp_path):
+def test_a_file_that_is_not_whole_is_refused(settings: Settings, engine: Engine, tmp_path: Path) -> None:
     Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(30))])
     syncer = Syncer(settings, engine)
     with pytest.raises(RunError, match=r"lacks 20 of 30 live keyphrases \(67%\), more than max_removed_share 20%"):
@@ -160,7 +172,7 @@ def test_a_file_that_is_not_whole_is_refused(settings, engine, tmp_path):
     assert engine.count(settings.alias) == 10
 
 
-def test_without_anything_live_there_is_nothing_to_sync(settings, engine, tmp_path):
+def test_without_anything_live_there_is_nothing_to_sync(settings: Settings, engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(CollectionNotFoundError, match="nothing to sync; build one with `keydistill reindex INVENTORY`"):
         Syncer(settings, engine).start([write(tmp_path / "a.jsonl", range(3))])
     assert open_store(settings).all() == []
@@ -171,14 +183,21 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("when", ["upsert", "delete", "set_metadata", "finish", "swap_alias"])
-def test_killed_anywhere_it_resumes_to_the_same(settings, engine, tmp_path, tiny_student, monkeypatch, when):
+def test_killed_anywhere_it_resumes_to_the_same(
+    settings: Settings,
+    engine: Engine,
+    tmp_path: Path,
+    tiny_student: Student,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+) -> None:
     Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(40))])
     if when == "swap_alias" and engine.changes_in_place:
         pytest.skip("nothing is swapped where collections change in place")
     original = getattr(type(engine), when)
     calls = 0
 
-    def killing(self, *args, **kwargs):
+    def killing(self: Engine, *args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
         result = original(self, *args, **kwargs)
@@ -192,8 +211,8 @@ def test_killed_anywhere_it_resumes_to_the_same(settings, engine, tmp_path, tiny
     with pytest.raises(Killed):
         syncer.start([write(tmp_path / "b.jsonl", [*range(4, 40), *range(100, 125)])])
     monkeypatch.setattr(type(engine), when, original)
-    assert open_store(settings).load(syncer.run.id).state == "applying"
-    run = Syncer(settings, engine).resume(syncer.run.id)
+    assert open_store(settings).load(at_hand(syncer).id).state == "applying"
+    run = Syncer(settings, engine).resume(at_hand(syncer).id)
     assert run.state == "done"
     assert content(engine, settings.alias) == expected(tiny_student, [*range(4, 40), *range(100, 125)])
     Pruning(settings, engine, open_store(settings)).prune(keep=0)
@@ -201,14 +220,14 @@ def test_killed_anywhere_it_resumes_to_the_same(settings, engine, tmp_path, tiny
 
 
 def test_killed_after_the_copy_went_live_it_resumes_although_the_old_one_was_pruned(
-    settings, engine, tmp_path, tiny_student, monkeypatch
-):
+    settings: Settings, engine: Engine, tmp_path: Path, tiny_student: Student, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if engine.changes_in_place:
         pytest.skip("nothing is swapped where collections change in place")
     first = Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(40))])
     original = type(engine).swap_alias
 
-    def killing(self, *args):
+    def killing(self: Engine, *args: Any) -> None:
         original(self, *args)
         raise Killed
 
@@ -220,8 +239,8 @@ def test_killed_after_the_copy_went_live_it_resumes_although_the_old_one_was_pru
     store = open_store(settings)
     Pruning(settings, engine, store).prune(keep=0)
     assert engine.collections() == [live(engine, settings)]
-    assert store.load(first.id).collection == live(engine, settings)
-    assert Syncer(settings, engine).resume(syncer.run.id).state == "done"
+    assert reindex_of(store.load(first.id)).collection == live(engine, settings)
+    assert Syncer(settings, engine).resume(at_hand(syncer).id).state == "done"
     assert content(engine, settings.alias) == expected(tiny_student, range(3, 45))
     assert [(line.action, line.before, line.after) for line in store.history() if line.after] == [
         ("swap", None, first.collection),
@@ -229,11 +248,13 @@ def test_killed_after_the_copy_went_live_it_resumes_although_the_old_one_was_pru
     ]
 
 
-def test_a_later_sync_makes_good_what_a_killed_one_left(settings, engine, tmp_path, tiny_student, monkeypatch):
+def test_a_later_sync_makes_good_what_a_killed_one_left(
+    settings: Settings, engine: Engine, tmp_path: Path, tiny_student: Student, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(40))])
     original = type(engine).delete
 
-    def killing(self, *args):
+    def killing(self: Engine, *args: Any) -> None:
         raise Killed
 
     monkeypatch.setattr(type(engine), "delete", killing)
@@ -245,7 +266,9 @@ def test_a_later_sync_makes_good_what_a_killed_one_left(settings, engine, tmp_pa
     assert content(engine, settings.alias) == expected(tiny_student, [*range(2, 40), 200])
 
 
-def test_what_is_being_built_gets_it_before_it_is_put_live(settings, engine, tmp_path, tiny_student):
+def test_what_is_being_built_gets_it_before_it_is_put_live(
+    settings: Settings, engine: Engine, tmp_path: Path, tiny_student: Student
+) -> None:
     old = write(tmp_path / "a.jsonl", range(40))
     Reindexer(settings, engine).start([old])
     reindexer = Reindexer(settings, engine)
@@ -255,35 +278,42 @@ def test_what_is_being_built_gets_it_before_it_is_put_live(settings, engine, tmp
 
         done = False
 
-        def start(self, step, total, unit):
+        def start(self, step: str, total: int | None, unit: str) -> None:
             if step == "verify" and not self.done:
                 self.done = True
                 Syncer(settings, engine).start([write(tmp_path / "b.jsonl", range(3, 45))])
 
-        def advance(self, count):
+        def advance(self, count: int) -> None:
             pass
 
     reindexer._steps._progress = reindexer._progress = Syncing()
     run = reindexer.start([old])
     assert run.state == "live"
-    assert open_store(settings).load(run.id).collection == live(engine, settings)
+    assert reindex_of(open_store(settings).load(run.id)).collection == live(engine, settings)
     assert content(engine, settings.alias) == expected(tiny_student, range(3, 45))
 
 
-def test_syncs_right_before_the_swap_send_the_run_back(settings, engine, tmp_path, tiny_student, monkeypatch):
+def test_syncs_right_before_the_swap_send_the_run_back(
+    settings: Settings, engine: Engine, tmp_path: Path, tiny_student: Student, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = write(tmp_path / "a.jsonl", range(40))
     Reindexer(settings, engine).start([old])
     swap, report = AliasChanges.swap_as_planned, Gate.report
-    answers, gates = [], []
+    answers: list[bool] = []
+    gates: list[str] = []
 
-    def swap_after_a_sync(self, run, build):
+    def swap_after_a_sync(self: AliasChanges, run: ReindexRun, build: Lease) -> bool:
         if len(answers) < 3:
             Syncer(settings, engine).start([write(tmp_path / "b.jsonl", range(3, 45 + len(answers)))])
         answers.append(swap(self, run, build))
         return answers[-1]
 
+    def counted(self: Gate, run: ReindexRun) -> Any:
+        gates.append(run.id)
+        return report(self, run)
+
     monkeypatch.setattr(AliasChanges, "swap_as_planned", swap_after_a_sync)
-    monkeypatch.setattr(Gate, "report", lambda self, run: gates.append(run.id) or report(self, run))
+    monkeypatch.setattr(Gate, "report", counted)
     assert Reindexer(settings, engine).start([old]).state == "live"
     assert answers == [False, False, False, True]
     # Asked once: a run that is sent back for a sync must come to its swap before the next one.
@@ -291,7 +321,9 @@ def test_syncs_right_before_the_swap_send_the_run_back(settings, engine, tmp_pat
     assert content(engine, settings.alias) == expected(tiny_student, range(3, 47))
 
 
-def test_nothing_is_lost_across_a_rollback(settings, engine, tmp_path, tiny_student):
+def test_nothing_is_lost_across_a_rollback(
+    settings: Settings, engine: Engine, tmp_path: Path, tiny_student: Student
+) -> None:
     old = write(tmp_path / "a.jsonl", range(40))
     first = Reindexer(settings, engine).start([old])
     Reindexer(settings, engine).start([old])
@@ -307,14 +339,18 @@ def test_nothing_is_lost_across_a_rollback(settings, engine, tmp_path, tiny_stud
     assert content(engine, settings.alias) == expected(tiny_student, range(3, 45))
 
 
-def test_a_rollback_from_a_bad_reindex_restores_the_inventory_too(settings, engine, tmp_path, tiny_student):
+def test_a_rollback_from_a_bad_reindex_restores_the_inventory_too(
+    settings: Settings, engine: Engine, tmp_path: Path, tiny_student: Student
+) -> None:
     Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(40))])
     Reindexer(settings, engine).start([write(tmp_path / "bad.jsonl", range(100, 140))])
     AliasChanges(settings, engine, open_store(settings)).rollback()
     assert content(engine, settings.alias) == expected(tiny_student, range(40))
 
 
-def test_a_run_that_waits_for_its_swap_gets_what_was_accepted_meanwhile(settings, engine, tmp_path, tiny_student):
+def test_a_run_that_waits_for_its_swap_gets_what_was_accepted_meanwhile(
+    settings: Settings, engine: Engine, tmp_path: Path, tiny_student: Student
+) -> None:
     old = write(tmp_path / "a.jsonl", range(40))
     Reindexer(settings, engine).start([old])
     ready = Reindexer(settings, engine).start([old], swap=False)
@@ -323,7 +359,7 @@ def test_a_run_that_waits_for_its_swap_gets_what_was_accepted_meanwhile(settings
     assert content(engine, settings.alias) == expected(tiny_student, range(3, 45))
 
 
-def test_one_sync_at_a_time(settings, engine, tmp_path):
+def test_one_sync_at_a_time(settings: Settings, engine: Engine, tmp_path: Path) -> None:
     Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(30))])
     with (
         open_store(settings).lease(f"sync:{settings.alias}", "the-other-run"),
@@ -335,7 +371,9 @@ def test_one_sync_at_a_time(settings, engine, tmp_path):
         Syncer(settings, engine).resume(reindex.id)
 
 
-def test_prune_leaves_what_later_syncs_compare_with(settings, engine, tmp_path, tiny_student):
+def test_prune_leaves_what_later_syncs_compare_with(
+    settings: Settings, engine: Engine, tmp_path: Path, tiny_student: Student
+) -> None:
     Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(30))])
     for end in (32, 34, 36):
         Syncer(settings, engine).start([write(tmp_path / f"{end}.jsonl", range(end))])
@@ -347,7 +385,9 @@ def test_prune_leaves_what_later_syncs_compare_with(settings, engine, tmp_path, 
     assert content(engine, settings.alias) == expected(tiny_student, range(40))
 
 
-def test_a_rebuild_in_which_nothing_changed_embeds_nothing(settings, engine, tmp_path, tiny_student, embedded):
+def test_a_rebuild_in_which_nothing_changed_embeds_nothing(
+    settings: Settings, engine: Engine, tmp_path: Path, tiny_student: Student, embedded: list[str]
+) -> None:
     inventory = write(tmp_path / "a.jsonl", range(60))
     first = Reindexer(settings, engine).start([inventory])
     embedded.clear()
@@ -363,7 +403,9 @@ def test_a_rebuild_in_which_nothing_changed_embeds_nothing(settings, engine, tmp
     assert engine.count(first.collection) == 60 or engine.changes_in_place
 
 
-def test_a_rebuild_with_the_same_student_embeds_only_new_texts(settings, engine, tmp_path, tiny_student, embedded):
+def test_a_rebuild_with_the_same_student_embeds_only_new_texts(
+    settings: Settings, engine: Engine, tmp_path: Path, tiny_student: Student, embedded: list[str]
+) -> None:
     Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(60))])
     embedded.clear()
     # Another index, another payload field.

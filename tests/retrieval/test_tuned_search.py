@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keydistill.ingest.filters.shapes import SHAPES, Query
-from keydistill.retrieval import SEARCH_KEY, Generation, TunedSearch, TunedShape, filter_shape
+from keydistill.retrieval import Generation, TunedSearch, TunedShape, filter_shape
 from keydistill.vectorstore import (
     AnyOf,
     CollectionInfo,
@@ -68,7 +68,7 @@ class Watched:
 def collection(built: World) -> Iterator[str]:
     name = built.build("a")
     version = built.students["a"].version
-    built.engine.set_metadata(name, {SEARCH_KEY: tuned(version).as_dict()})
+    built.engine.set_metadata(name, {"search": tuned(version).as_dict()})
     yield name
     built.engine.drop(name)
 
@@ -114,7 +114,7 @@ def test_what_is_written_is_read_again() -> None:
     # As gRPC may give numbers back.
     for shape in values["shapes"].values():
         shape.update(ef=float(shape["ef"]), queries=float(shape["queries"]))
-    assert TunedSearch.of(info_of({"student_version": "v1", SEARCH_KEY: values})) == before
+    assert TunedSearch.of(info_of({"student_version": "v1", "search": values})) == before
 
 
 def broken() -> Iterator[object]:
@@ -133,14 +133,14 @@ def broken() -> Iterator[object]:
 @pytest.mark.parametrize("values", list(broken()))
 def test_what_cannot_be_read_is_ignored_with_a_warning(values: object, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert TunedSearch.of(info_of({"student_version": "v1", SEARCH_KEY: values})) is None
+        assert TunedSearch.of(info_of({"student_version": "v1", "search": values})) is None
     (line,) = caplog.messages
     assert "collection c: its tuned search settings are ignored" in line
     assert "keydistill tune --collection c" in line
 
 
 def test_what_was_measured_with_another_student_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
-    metadata = {"student_version": "v2", SEARCH_KEY: tuned("v1").as_dict()}
+    metadata = {"student_version": "v2", "search": tuned("v1").as_dict()}
     assert TunedSearch.of(info_of(metadata)) is None
     assert "measured with student v1" in caplog.text
 
@@ -205,7 +205,7 @@ def test_a_filter_too_few_is_refused(watched: tuple[Watched, Generation]) -> Non
 
 def test_a_broken_value_does_not_keep_a_collection_from_serving(world: World, caplog: pytest.LogCaptureFixture) -> None:
     name = world.build("a")
-    world.engine.set_metadata(name, {SEARCH_KEY: {"format": 1, "shapes": {"no filter": {"ef": "all"}}}})
+    world.engine.set_metadata(name, {"search": {"format": 1, "shapes": {"no filter": {"ef": "all"}}}})
     generation = Generation.load(world.engine, name, world.loads, untuned=EXACT)
     assert (generation.params, generation.tuned) == (EXACT, {})
     assert "ignored" in caplog.text
@@ -220,13 +220,13 @@ def test_a_live_retriever_takes_new_settings_on_refresh(world: World) -> None:
         before = retriever.status()
         with retriever.generation() as generation:
             assert generation.tuned == {}
-        world.engine.set_metadata(name, {SEARCH_KEY: tuned(before.student_version).as_dict()})
+        world.engine.set_metadata(name, {"search": tuned(before.student_version).as_dict()})
         retriever.refresh()
         with retriever.generation() as generation:
             assert generation.tuned == TUNED
         assert retriever.recommend(TITLES[:1], 5).collection == name
         assert (retriever.status().since, retriever.status().changes) == (before.since, before.changes)
-        world.engine.set_metadata(name, {SEARCH_KEY: None})
+        world.engine.set_metadata(name, {"search": None})
         retriever.refresh()
         with retriever.generation() as generation:
             assert generation.tuned == {}

@@ -1,4 +1,6 @@
-from keydistill.runs import ReindexRun, RetrainRun, SyncRun, new_run_id, now
+from collections.abc import Callable, Mapping
+
+from keydistill.runs import Kind, ReindexRun, RetrainRun, Run, SyncRun, new_run_id, now
 
 
 def reindex_run(alias: str = "keyphrases") -> ReindexRun:
@@ -45,3 +47,6 @@ def sync_run(alias: str = "keyphrases") -> SyncRun:
         alias=alias,
         max_removed_share=0.2,
     )
+
+
+NEW_RUNS: Mapping[Kind, Callable[[], Run]] = {"reindex": reindex_run, "sync": sync_run, "retrain": retrain_run}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from keydistill.runs import Run
 from keydistill.runs.redis_store import RedisRunStore
 from tests.runs.records import reindex_run
 from tests.support.losing_proxy import LosingProxy
@@ -29,7 +30,7 @@ def store(proxy: LosingProxy, tmp_path: Path) -> RedisRunStore:
     return RedisRunStore(SecretStr(f"redis://127.0.0.1:{proxy.port}/0"), tmp_path)
 
 
-def test_a_run_is_added_once(store, proxy):
+def test_a_run_is_added_once(store: RedisRunStore, proxy: LosingProxy) -> None:
     run = reindex_run()
     proxy.lose_answer(b"EXEC")
     assert store.add(run) == run
@@ -37,7 +38,7 @@ def test_a_run_is_added_once(store, proxy):
     assert store.load(run.id) == run
 
 
-def test_a_move_is_made_once(store, proxy):
+def test_a_move_is_made_once(store: RedisRunStore, proxy: LosingProxy) -> None:
     run = store.add(reindex_run())
     proxy.lose_answer(b"EXEC")
     assert store.update(run.id, lambda now: now.moved("snapshot").timed("planned", 1)).state == "snapshot"
@@ -45,7 +46,7 @@ def test_a_move_is_made_once(store, proxy):
     assert store.load(run.id).timings == {"planned": 1}
 
 
-def test_a_move_under_a_lease_is_made_once(store, proxy):
+def test_a_move_under_a_lease_is_made_once(store: RedisRunStore, proxy: LosingProxy) -> None:
     run = store.add(reindex_run())
     with store.lease(run.lease_name, run.id) as lease:
         proxy.lose_answer(b"EXEC")
@@ -53,11 +54,13 @@ def test_a_move_under_a_lease_is_made_once(store, proxy):
     assert proxy.lost == 1
 
 
-def test_an_equal_change_of_somebody_else_is_not_taken_for_ours(store, proxy, server, tmp_path):
+def test_an_equal_change_of_somebody_else_is_not_taken_for_ours(
+    store: RedisRunStore, proxy: LosingProxy, server: RedisServer, tmp_path: Path
+) -> None:
     run = store.add(reindex_run())
     other = RedisRunStore(SecretStr(server.url), tmp_path)
 
-    def change(now):
+    def change(now: Run) -> Run:
         if not other.load(run.id).attempts:
             other.update(run.id, lambda now: now.attempted("x"))
         return now.attempted("x")
@@ -65,7 +68,7 @@ def test_an_equal_change_of_somebody_else_is_not_taken_for_ours(store, proxy, se
     assert store.update(run.id, change).attempts == {"x": 2}
 
 
-def test_a_lease_is_ours_when_the_answer_got_lost(store, proxy):
+def test_a_lease_is_ours_when_the_answer_got_lost(store: RedisRunStore, proxy: LosingProxy) -> None:
     store.acquire("warm up", "one").release()
     proxy.lose_answer(b"EVALSHA")
     lease = store.acquire("build:keyphrases", "one")

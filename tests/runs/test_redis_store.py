@@ -6,20 +6,23 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from keydistill.errors import LeaseLostError, RedisUnavailableError, RunBusyError, RunError, RunNotFoundError
-from keydistill.files.disk import file_lock
+from keydistill.files import file_lock
+from keydistill.runs import AliasChange, Fired
 from keydistill.runs.redis_store import RedisRunStore
 from tests.runs.records import reindex_run
 from tests.support.redis_server import RedisServer
 
 
 @pytest.fixture
-def server(tmp_path) -> Iterator[RedisServer]:
+def server(tmp_path: Path) -> Iterator[RedisServer]:
     with RedisServer(tmp_path / "redis") as running:
         yield running
 
@@ -29,11 +32,11 @@ def open_store(server: RedisServer, home: Path, lease_seconds: float = 1.0) -> R
 
 
 @pytest.fixture
-def store(server, tmp_path) -> RedisRunStore:
+def store(server: RedisServer, tmp_path: Path) -> RedisRunStore:
     return open_store(server, tmp_path / "home")
 
 
-def sleeper(url: str, home: Path, run_id: str, holding, tries, found) -> None:
+def sleeper(url: str, home: Path, run_id: str, holding: Event, tries: Event, found: "Queue[str]") -> None:
     store = RedisRunStore(SecretStr(url), home, lease_seconds=1)
     with store.lease("build:keyphrases", run_id) as lease:
         holding.set()
@@ -45,12 +48,16 @@ def sleeper(url: str, home: Path, run_id: str, holding, tries, found) -> None:
             found.put(str(error))
 
 
-def test_a_process_that_slept_through_its_lease_changes_nothing(store, server, tmp_path):
+def test_a_process_that_slept_through_its_lease_changes_nothing(
+    store: RedisRunStore, server: RedisServer, tmp_path: Path
+) -> None:
     run = store.add(reindex_run())
     context = multiprocessing.get_context("spawn")
-    holding, tries, found = context.Event(), context.Event(), context.Queue()
+    holding, tries = context.Event(), context.Event()
+    found: Queue[str] = context.Queue()
     process = context.Process(target=sleeper, args=(server.url, tmp_path, run.id, holding, tries, found))
     process.start()
+    assert process.pid is not None
     assert holding.wait(30)
     os.kill(process.pid, signal.SIGSTOP)
     deadline = time.monotonic() + 20
@@ -66,13 +73,13 @@ def test_a_process_that_slept_through_its_lease_changes_nothing(store, server, t
     process.join()
 
 
-def test_a_lease_is_renewed_as_long_as_it_is_held(store):
+def test_a_lease_is_renewed_as_long_as_it_is_held(store: RedisRunStore) -> None:
     with store.lease("retrain", "one") as lease:
         time.sleep(2.5)
         lease.check()
 
 
-def test_a_lease_that_is_left_to_its_run(store, server, tmp_path):
+def test_a_lease_that_is_left_to_its_run(store: RedisRunStore, server: RedisServer, tmp_path: Path) -> None:
     another = open_store(server, tmp_path)
     store.acquire("retrain", "one").leave_to_run(60)
     assert (store.holder("retrain"), store.owner("retrain")) == ("one", None)
@@ -86,7 +93,7 @@ def test_a_lease_that_is_left_to_its_run(store, server, tmp_path):
     assert store.holder("retrain") is None
 
 
-def test_a_reservation_is_given_up_and_nothing_else_is(store):
+def test_a_reservation_is_given_up_and_nothing_else_is(store: RedisRunStore) -> None:
     store.reserve("retrain", "one", 60)
     store.give_up("retrain", "two")
     assert store.holder("retrain") == "one"
@@ -97,7 +104,7 @@ def test_a_reservation_is_given_up_and_nothing_else_is(store):
         lease.check()
 
 
-def test_a_reservation_ends(store):
+def test_a_reservation_ends(store: RedisRunStore) -> None:
     store.reserve("retrain", "one", 0.3)
     with pytest.raises(RunBusyError, match="run one holds 'retrain'"):
         store.reserve("retrain", "two", 1)
@@ -106,7 +113,7 @@ def test_a_reservation_ends(store):
     assert store.holder("retrain") == "two"
 
 
-def test_an_emptied_redis(store, server):
+def test_an_emptied_redis(store: RedisRunStore, server: RedisServer) -> None:
     run = store.add(reindex_run())
     store.update(run.id, lambda now: now.moved("snapshot"))
     server.flush()
@@ -121,7 +128,7 @@ def test_an_emptied_redis(store, server):
     assert store.update(run.id, lambda now: now.moved("building")).state == "building"
 
 
-def test_a_restart_loses_nothing_and_no_lease(server, tmp_path):
+def test_a_restart_loses_nothing_and_no_lease(server: RedisServer, tmp_path: Path) -> None:
     store = open_store(server, tmp_path / "home", lease_seconds=10)
     run = store.add(reindex_run())
     with store.lease("retrain", "one") as lease:
@@ -131,7 +138,7 @@ def test_a_restart_loses_nothing_and_no_lease(server, tmp_path):
         assert store.load(run.id) == run
 
 
-def test_a_server_that_is_gone_is_one_line_without_the_password(tmp_path):
+def test_a_server_that_is_gone_is_one_line_without_the_password(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "redis", password="hush-hush") as server:
         store = open_store(server, tmp_path)
         store.check_format()
@@ -149,7 +156,7 @@ def test_a_server_that_is_gone_is_one_line_without_the_password(tmp_path):
         RedisRunStore(SecretStr("nonsense://x"), tmp_path)
 
 
-def test_another_format_is_refused(store, server):
+def test_another_format_is_refused(store: RedisRunStore, server: RedisServer) -> None:
     store.check_format()
     store.check_format()
     store.call(lambda redis: redis.set("keydistill:format", 99))
@@ -157,14 +164,16 @@ def test_another_format_is_refused(store, server):
         store.check_format()
 
 
-def test_the_copy_is_what_was_recorded(store, tmp_path):
+def test_the_copy_is_what_was_recorded(store: RedisRunStore, tmp_path: Path) -> None:
     run = store.add(reindex_run())
     store.update(run.id, lambda now: now.moved("snapshot"))
     copy = json.loads((tmp_path / "home" / "runs" / run.id / "run.json").read_text())
     assert copy["state"] == "snapshot"
 
 
-def test_a_process_that_slept_brings_back_no_old_copy(store, server, tmp_path):
+def test_a_process_that_slept_brings_back_no_old_copy(
+    store: RedisRunStore, server: RedisServer, tmp_path: Path
+) -> None:
     run = store.add(reindex_run())
     other = open_store(server, tmp_path / "home")
     store.update(run.id, lambda now: now.moved("snapshot"))
@@ -173,14 +182,14 @@ def test_a_process_that_slept_brings_back_no_old_copy(store, server, tmp_path):
     assert json.loads((tmp_path / "home" / "runs" / run.id / "run.json").read_text())["state"] == "building"
 
 
-def test_nobody_waits_for_a_process_that_is_stopped_while_it_copies(store, tmp_path):
+def test_nobody_waits_for_a_process_that_is_stopped_while_it_copies(store: RedisRunStore, tmp_path: Path) -> None:
     run = store.add(reindex_run())
     with file_lock(tmp_path / "home" / "runs" / run.id / ".lock"):
         assert store.update(run.id, lambda now: now.moved("snapshot")).state == "snapshot"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", json.dumps({"kind": "dance", "id": "x"})])
-def test_a_record_that_cannot_be_read_hides_no_other(store, text):
+def test_a_record_that_cannot_be_read_hides_no_other(store: RedisRunStore, text: str) -> None:
     run = store.add(reindex_run())
     store.call(lambda redis: (redis.set("keydistill:run:x", text), redis.sadd("keydistill:runs", "x")))
     assert store.all() == [run]
@@ -189,21 +198,68 @@ def test_a_record_that_cannot_be_read_hides_no_other(store, text):
 
 
 @pytest.mark.parametrize("url", ["redis://:hush/hush@127.0.0.1:6379/0", "redis://:hush@127.0.0.1:port/0"])
-def test_an_address_that_is_none_tells_nothing_of_its_password(url, tmp_path):
+def test_an_address_that_is_none_tells_nothing_of_its_password(url: str, tmp_path: Path) -> None:
     with pytest.raises(RedisUnavailableError, match="is no address of a Redis") as caught:
         RedisRunStore(SecretStr(url), tmp_path)
     assert "hush" not in str(caught.value)
 
 
-def test_a_host_name_that_cannot_be_one(tmp_path):
+def test_a_host_name_that_cannot_be_one(tmp_path: Path) -> None:
     with pytest.raises(RedisUnavailableError, match="cannot be used"):
         RedisRunStore(SecretStr(f"redis://{'a' * 70}.example:6379/0"), tmp_path).all()
 
 
-def test_a_reservation_beside_a_process_of_the_same_run(store):
+def test_a_reservation_beside_a_process_of_the_same_run(store: RedisRunStore) -> None:
     with store.lease("retrain", "one") as lease:
         store.reserve("retrain", "one", 60)
         assert store.owner("retrain") == lease.owner
         with pytest.raises(RunBusyError, match="run one holds 'retrain'"):
             store.reserve("retrain", "two", 60)
     assert store.holder("retrain") is None
+
+
+def test_marks_of_schedules(store: RedisRunStore) -> None:
+    marks = store.schedules
+    assert (marks.last("nightly"), marks.is_paused("nightly")) == (None, False)
+    marks.pause("nightly")
+    assert (marks.is_paused("nightly"), marks.is_paused("weekly")) == (True, False)
+    marks.resume("nightly")
+    assert not marks.is_paused("nightly")
+    for fired in (Fired("2026-11-28T03:00:00+00:00", "one", None), Fired("2026-11-29T03:00:00+00:00", None, "paused")):
+        marks.note("nightly", fired)
+        assert marks.last("nightly") == fired
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"at": 3, "run": null, "said": null}', '{"at": "today"}'])
+def test_a_mark_that_cannot_be_read_stops_no_schedule(store: RedisRunStore, text: str) -> None:
+    store.call(lambda redis: redis.set("keydistill:schedule:nightly", text))
+    assert store.schedules.last("nightly") is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"run": "one"}', '{"run": "one", "owner": 3, "token": 1}'])
+def test_a_lease_that_cannot_be_read_is_one_line(store: RedisRunStore, text: str) -> None:
+    store.call(lambda redis: redis.set("keydistill:lease:retrain", text))
+    with pytest.raises(RedisUnavailableError, match="a lease in Redis cannot be read") as caught:
+        store.holder("retrain")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_line_of_the_log_that_cannot_be_read_is_one_line(store: RedisRunStore) -> None:
+    change = AliasChange.made("swap", "keyphrases", None, "keyphrases-1", run="one")
+    store.note(change)
+    assert store.history() == [change]
+    store.call(lambda redis: redis.rpush("keydistill:history", json.dumps({**change.as_dict(), "action": "dance"})))
+    with pytest.raises(RunError, match=r"a line of the audit log in Redis cannot be read \(action: Input should be"):
+        store.history()
+
+
+def test_messages_that_wait_are_counted(store: RedisRunStore) -> None:
+    assert store.messages_waiting("embed") == 0
+    store.call(lambda redis: redis.rpush("keydistill:celery:embed", "one", "two"))
+    assert (store.messages_waiting("embed"), store.messages_waiting("control")) == (2, 0)
+
+
+def test_a_redis_that_may_not_be_asked_what_it_evicts(store: RedisRunStore) -> None:
+    assert store.eviction_policy() == "noeviction"
+    store.call(lambda redis: redis.acl_setuser("default", commands=["-config"]))
+    assert store.eviction_policy() is None

@@ -18,6 +18,7 @@ from keydistill.simulation import marketplace as marketplace_module
 from keydistill.simulation.tables import SCHEMAS
 from keydistill.simulation.wording.catalogue import SLOT, compile_catalogue
 from tests.simulation.conftest import Make, Written
+from tests.support.heard_progress import HeardProgress
 from tests.support.places import ROOT
 
 TINY = MarketplaceSettings(items=40, keyphrases=120, leaf_categories=5, seed=1)
@@ -148,9 +149,18 @@ def test_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_stages_are_told_in_order(tmp_path: Path) -> None:
-    stages: list[str] = []
-    simulate(tmp_path / "out", TINY, stages.append)
-    assert stages == ["items", "keyphrases", "truth", "search filter", "clicks", "judgments", "writing"]
+    progress = HeardProgress()
+    simulate(tmp_path / "out", TINY, progress)
+    stages = [stage for stage, _, _ in progress.steps]
+    assert stages == [
+        "items",
+        "keyphrases",
+        "truth",
+        "search filter",
+        "clicks",
+        "judgments",
+        "writing",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 
 import qdrant_edge as edge
 
-from keydistill.files.disk import replace_json
+from keydistill.files import replace_json
 from tests.support.wire import (
     SCHEMAS,
     Refusal,

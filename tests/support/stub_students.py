@@ -1,7 +1,7 @@
 """Students without a model: a vector is chance that follows from the student's name and the text."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 
 from keydistill.encoders import Student, StudentFiles
 from keydistill.errors import StudentError
+from keydistill.progress import NO_PROGRESS, Progress
 
 STUDENTS = ("red", "blue")
 _DIMENSION = 16
@@ -33,19 +34,13 @@ class StubStudent:
     def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([len(text.split()) for text in texts], dtype=np.int32)
 
-    def embed_keyphrases(
-        self, keyphrases: Sequence[str], progress: Callable[[int], object] | None = None
-    ) -> np.ndarray:
-        if progress is not None:
-            progress(len(keyphrases))
+    def embed_keyphrases(self, keyphrases: Sequence[str], progress: Progress = NO_PROGRESS) -> np.ndarray:
+        progress.advance(len(keyphrases))
         rows = [self._vector(text) for text in keyphrases]
         return np.array(rows, dtype=np.float32).reshape(len(rows), self.dimension)
 
     def embed_items(
-        self,
-        titles: Sequence[str],
-        categories: Sequence[str | None] | None = None,
-        progress: Callable[[int], object] | None = None,
+        self, titles: Sequence[str], categories: Sequence[str | None] | None = None, progress: Progress = NO_PROGRESS
     ) -> np.ndarray:
         return self.embed_keyphrases(titles, progress)
 

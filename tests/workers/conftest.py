@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ Content = dict[str, tuple[str, np.ndarray]]
 def content(engine: Engine, name: str) -> Content:
     """Everything in a collection: id to payload and vector."""
     return {
-        record.id: (json.dumps(record.payload, sort_keys=True), record.vector)
+        record.id: (json.dumps(record.payload, sort_keys=True), np.asarray(record.vector))
         for record in engine.scroll(name, with_vectors=True)
     }
 
@@ -44,7 +45,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory, inventory: Path, tiny_fol
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path):
+def cluster(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Cluster]:
     with Cluster(
         tmp_path_factory.mktemp("cluster"), tiny_folder, part_rows=PART_ROWS, upsert_batch=20, reuse_vectors=False
     ) as running:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped,unused-ignore]
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -38,14 +38,14 @@ def own_requirements() -> list[Requirement]:
     return [Requirement(text) for group in groups for text in group]
 
 
-def test_constraints_fit_what_we_ask_for():
+def test_constraints_fit_what_we_ask_for() -> None:
     pinned = constraints()
     for requirement in own_requirements():
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11) or sys.platform != "linux", reason="pins are for 3.11 on Linux")
-def test_constraints_pin_everything_that_is_installed_with_it():
+def test_constraints_pin_everything_that_is_installed_with_it() -> None:
     pinned = constraints()
     seen: set[str] = set()
     waiting = own_requirements()
@@ -64,7 +64,7 @@ def test_constraints_pin_everything_that_is_installed_with_it():
                 waiting.append(needed)
 
 
-def test_the_image_gets_what_is_installed_and_nothing_else():
+def test_the_image_gets_what_is_installed_and_nothing_else() -> None:
     setuptools = PROJECT["tool"]["setuptools"]
     code = {name.partition(".")[0] for name in setuptools["packages"]} | {
         f"{name}.py" for name in setuptools["py-modules"]
@@ -75,13 +75,13 @@ def test_the_image_gets_what_is_installed_and_nothing_else():
     assert let_in == code | {"constraints.txt", "pyproject.toml", "README.md", "LICENSE"}
 
 
-def test_the_server_is_of_the_version_of_its_client():
+def test_the_server_is_of_the_version_of_its_client() -> None:
     client = next(one for one in own_requirements() if one.name == "qdrant-client")
     assert client.specifier.contains(SERVICES["qdrant"]["image"].partition(":v")[2])
 
 
 @pytest.mark.parametrize("name", WORKERS)
-def test_each_queue_has_its_worker(cluster: Cluster, name: str):
+def test_each_queue_has_its_worker(cluster: Cluster, name: str) -> None:
     service = SERVICES[name]
     assert service["profiles"] == ["workers"]
     assert service["environment"]["NODE"] == name
@@ -93,7 +93,7 @@ def test_each_queue_has_its_worker(cluster: Cluster, name: str):
     assert grace_seconds >= celery_config(cluster.settings)["worker_soft_shutdown_timeout"] + 10
 
 
-def test_one_service_builds_the_image_and_nobody_downloads_it():
+def test_one_service_builds_the_image_and_nobody_downloads_it() -> None:
     ours = [SERVICES[name] for name in WORKERS]
     assert {service["image"] for service in ours} == {"keydistill"}
     assert [service["pull_policy"] for service in ours if "build" in service] == ["build"]
@@ -119,7 +119,9 @@ def is_healthy(cluster: Cluster, name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ["judge", "beat"])
-def test_a_service_starts_is_healthy_while_it_works_and_stops_in_time(cluster: Cluster, tmp_path: Path, name: str):
+def test_a_service_starts_is_healthy_while_it_works_and_stops_in_time(
+    cluster: Cluster, tmp_path: Path, name: str
+) -> None:
     with (tmp_path / "log").open("w") as log:
         process = in_container(cluster, name, shlex.split(SERVICES[name]["command"]), stdout=log, stderr=log)
     try:

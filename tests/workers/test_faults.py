@@ -3,23 +3,24 @@
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keydistill.errors import EngineUnavailableError, RunBusyError
-from keydistill.execution import queued as reindex_work
-from keydistill.execution.process import WorkerProcess
-from keydistill.runs import ReindexRun, SyncRun
-from keydistill.workers import orders
-from keydistill.workers.messages import sender
+from keydistill.execution import ReindexOrder, SyncOrder, WorkerProcess, advance, embed_part
+from keydistill.runs import ReindexRun, SyncRun, reindex_of, sync_of
+from keydistill.workers import sender
 from tests.support.cluster import Cluster
 from tests.support.inventories import write_inventory
+from tests.workers import orders
 from tests.workers.conftest import ROWS, Content, assert_same, content
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(cluster: Cluster):
+def nothing_left(cluster: Cluster) -> Iterator[None]:
     yield
     cluster.front.no_faults()
     # A second worker that lives on would do the parts of the one that the next test kills.
@@ -30,11 +31,11 @@ def nothing_left(cluster: Cluster):
 
 @pytest.fixture
 def alias(request: pytest.FixtureRequest) -> str:
-    return request.node.name.removeprefix("test_").replace("[", "-").replace("]", "")[:60]
+    return str(request.node.name).removeprefix("test_").replace("[", "-").replace("]", "")[:60]
 
 
 def begin(cluster: Cluster, inventory: Path, alias: str) -> ReindexRun:
-    return orders.order_reindex(cluster.settings, orders.ReindexOrder.of({"files": [inventory], "alias": alias}))
+    return orders.order_reindex(cluster.settings, ReindexOrder.of({"files": [inventory], "alias": alias}))
 
 
 def slow_parts(cluster: Cluster, delay: float = 0.6, times: int | None = None) -> None:
@@ -48,13 +49,15 @@ def in_the_middle(cluster: Cluster, inventory: Path, alias: str, held: float = 5
     slow_parts(cluster, delay=held, times=1)
     slow_parts(cluster)
     run = begin(cluster, inventory, alias)
-    return cluster.wait(
-        run.id, lambda run: run.parts_done and cluster.front.faults()[1]["done"] and run.attempts, "in the third part"
-    )
+
+    def in_the_third_part(run: ReindexRun) -> bool:
+        return bool(run.parts_done and cluster.front.faults()[1]["done"] and run.attempts)
+
+    return reindex_of(cluster.wait(run.id, in_the_third_part, "in the third part"))
 
 
 def assert_live(cluster: Cluster, run: ReindexRun, expected: Content) -> ReindexRun:
-    ended = cluster.wait_over(run.id)
+    ended = reindex_of(cluster.wait_over(run.id))
     assert ended.state == "live", f"{ended.error}\n{cluster.logs()}"
     assert cluster.engine.aliases()[run.alias] == run.collection
     assert cluster.engine.count(run.alias) == ROWS
@@ -62,7 +65,9 @@ def assert_live(cluster: Cluster, run: ReindexRun, expected: Content) -> Reindex
     return ended
 
 
-def test_workers_build_what_one_process_builds(cluster, inventory, alias, expected):
+def test_workers_build_what_one_process_builds(
+    cluster: Cluster, inventory: Path, alias: str, expected: Content
+) -> None:
     cluster.worker("control"), cluster.worker("embed"), cluster.worker("embed", 2)
     ended = assert_live(cluster, begin(cluster, inventory, alias), expected)
     assert ended.executor == "celery"
@@ -71,7 +76,7 @@ def test_workers_build_what_one_process_builds(cluster, inventory, alias, expect
     cluster.wait_free(ended.lease_name)
 
 
-def test_embed_worker_killed_in_a_part(cluster, inventory, alias, expected):
+def test_embed_worker_killed_in_a_part(cluster: Cluster, inventory: Path, alias: str, expected: Content) -> None:
     cluster.worker("control"), cluster.beat()
     worker = cluster.worker("embed")
     run = in_the_middle(cluster, inventory, alias)
@@ -81,7 +86,7 @@ def test_embed_worker_killed_in_a_part(cluster, inventory, alias, expected):
     assert 1 <= assert_live(cluster, run, expected).parts_redone <= 2
 
 
-def test_pool_process_killed_in_a_part(cluster, inventory, alias, expected):
+def test_pool_process_killed_in_a_part(cluster: Cluster, inventory: Path, alias: str, expected: Content) -> None:
     cluster.worker("control"), cluster.beat()
     worker = cluster.worker("embed")
     run = in_the_middle(cluster, inventory, alias)
@@ -90,7 +95,9 @@ def test_pool_process_killed_in_a_part(cluster, inventory, alias, expected):
     assert 1 <= assert_live(cluster, run, expected).parts_redone <= 2
 
 
-def test_control_worker_killed_between_the_last_part_and_the_swap(cluster, inventory, alias, expected):
+def test_control_worker_killed_between_the_last_part_and_the_swap(
+    cluster: Cluster, inventory: Path, alias: str, expected: Content
+) -> None:
     cluster.worker("embed"), cluster.beat()
     worker = cluster.worker("control")
     run = begin(cluster, inventory, alias)
@@ -102,7 +109,9 @@ def test_control_worker_killed_between_the_last_part_and_the_swap(cluster, inven
     assert_live(cluster, run, expected)
 
 
-def test_control_worker_killed_right_after_the_swap(cluster, inventory, alias, expected):
+def test_control_worker_killed_right_after_the_swap(
+    cluster: Cluster, inventory: Path, alias: str, expected: Content
+) -> None:
     cluster.worker("embed"), cluster.beat()
     worker = cluster.worker("control")
     cluster.front.fault(status=None, match="POST /collections/aliases", delay_after=50, times=1)
@@ -114,7 +123,9 @@ def test_control_worker_killed_right_after_the_swap(cluster, inventory, alias, e
     assert_live(cluster, run, expected)
 
 
-def test_beat_killed_and_a_second_one_beside_it(cluster, inventory, alias, expected):
+def test_beat_killed_and_a_second_one_beside_it(
+    cluster: Cluster, inventory: Path, alias: str, expected: Content
+) -> None:
     cluster.worker("control")
     worker = cluster.worker("embed")
     beat = cluster.beat()
@@ -127,7 +138,7 @@ def test_beat_killed_and_a_second_one_beside_it(cluster, inventory, alias, expec
     cluster.beat(2).stop()
 
 
-def test_redis_restarted(cluster, inventory, alias, expected):
+def test_redis_restarted(cluster: Cluster, inventory: Path, alias: str, expected: Content) -> None:
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
     run = in_the_middle(cluster, inventory, alias)
     cluster.redis.kill()
@@ -137,7 +148,7 @@ def test_redis_restarted(cluster, inventory, alias, expected):
     assert_live(cluster, run, expected)
 
 
-def test_redis_emptied(cluster, inventory, alias, expected):
+def test_redis_emptied(cluster: Cluster, inventory: Path, alias: str, expected: Content) -> None:
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
     run = in_the_middle(cluster, inventory, alias)
     cluster.redis.flush()
@@ -158,7 +169,7 @@ def test_redis_emptied(cluster, inventory, alias, expected):
         pytest.param({"status": None, "delay": 0.2}, id="slow", marks=pytest.mark.slow),
     ],
 )
-def test_engine_fails(cluster, inventory, alias, expected, fault):
+def test_engine_fails(cluster: Cluster, inventory: Path, alias: str, expected: Content, fault: dict[str, Any]) -> None:
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
     run = begin(cluster, inventory, alias)
     cluster.front.fault(**{"match": "/collections/|/aliases", **fault})
@@ -167,7 +178,7 @@ def test_engine_fails(cluster, inventory, alias, expected, fault):
     assert_live(cluster, run, expected)
 
 
-def test_engine_killed_and_started_again(cluster, inventory, alias, expected):
+def test_engine_killed_and_started_again(cluster: Cluster, inventory: Path, alias: str, expected: Content) -> None:
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
     run = in_the_middle(cluster, inventory, alias)
     cluster.front.stop(kill=True)
@@ -176,34 +187,39 @@ def test_engine_killed_and_started_again(cluster, inventory, alias, expected):
     assert_live(cluster, run, expected)
 
 
-def test_an_engine_that_is_away_is_no_fault_of_the_work(cluster, inventory, alias, expected):
-    cluster.worker("control").stop(), cluster.worker("embed").stop()
+def test_an_engine_that_is_away_is_no_fault_of_the_work(
+    cluster: Cluster, inventory: Path, alias: str, expected: Content
+) -> None:
+    for queue in ("control", "embed"):
+        cluster.worker(queue).stop()
     # The functions of the tasks, called as often as retries would.
     process = WorkerProcess(cluster.settings.model_copy(update={"qdrant_retries": 0}))
     run = begin(cluster, inventory, alias)
     sent: list[tuple[object, ...]] = []
 
-    def send(*message: object, queue: str) -> None:
-        sent.append(message)
+    def send(task: str, *arguments: object, queue: str) -> None:
+        sent.append((task, *arguments))
 
-    reindex_work.advance(process, run.id, "control", send)
+    advance(process, run.id, "control", send)
     cluster.front.stop()
     for _ in range(cluster.settings.part_attempts + 2):
         with pytest.raises(EngineUnavailableError):
-            reindex_work.embed_part(process, run.id, 0, send)
+            embed_part(process, run.id, 0, send)
     cluster.front.start()
     assert not cluster.store.load(run.id).attempts
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
     assert_live(cluster, run, expected)
 
 
-def test_a_part_that_kills_its_worker_fails_the_run_and_nothing_else(cluster, inventory, alias, expected):
+def test_a_part_that_kills_its_worker_fails_the_run_and_nothing_else(
+    cluster: Cluster, inventory: Path, alias: str, expected: Content
+) -> None:
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
     (cluster.settings.home / "poison").write_text("17")
     run = begin(cluster, inventory, alias)
     ended = cluster.wait_over(run.id)
     assert ended.state == "failed"
-    assert "was taken up 3 times and never ended: it kills its worker" in ended.error
+    assert "was taken up 3 times and never ended: it kills its worker" in str(ended.error)
     assert alias not in cluster.engine.aliases()
     cluster.wait_free(run.lease_name)
     (cluster.settings.home / "poison").unlink()
@@ -211,19 +227,21 @@ def test_a_part_that_kills_its_worker_fails_the_run_and_nothing_else(cluster, in
     assert_live(cluster, run, expected)
 
 
-def test_disk_full_under_the_snapshot(cluster, inventory, alias, expected):
+def test_disk_full_under_the_snapshot(cluster: Cluster, inventory: Path, alias: str, expected: Content) -> None:
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
     (cluster.settings.home / "disk-full").touch()
     run = begin(cluster, inventory, alias)
     ended = cluster.wait_over(run.id)
     assert (ended.state, ended.failed_in) == ("failed", "snapshot")
-    assert "is full; free space" in ended.error
+    assert "is full; free space" in str(ended.error)
     (cluster.settings.home / "disk-full").unlink()
     orders.resume(cluster.settings, run.id)
     assert_live(cluster, run, expected)
 
 
-def test_every_message_delivered_twice_at_once(cluster, inventory, alias, expected):
+def test_every_message_delivered_twice_at_once(
+    cluster: Cluster, inventory: Path, alias: str, expected: Content
+) -> None:
     cluster.worker("control"), cluster.worker("embed"), cluster.worker("control", 2), cluster.worker("embed", 2)
     slow_parts(cluster)
     run = begin(cluster, inventory, alias)
@@ -239,7 +257,7 @@ def test_every_message_delivered_twice_at_once(cluster, inventory, alias, expect
     assert assert_live(cluster, run, expected).parts_redone == 0
 
 
-def test_two_reindexes_at_once(cluster, inventory, alias, expected):
+def test_two_reindexes_at_once(cluster: Cluster, inventory: Path, alias: str, expected: Content) -> None:
     cluster.worker("control"), cluster.worker("embed")
     begun: list[ReindexRun] = []
     refused: list[RunBusyError] = []
@@ -258,10 +276,12 @@ def test_two_reindexes_at_once(cluster, inventory, alias, expected):
     (run,), (error,) = begun, refused
     assert f"run {run.id} is building for alias {alias!r}" in str(error)
     assert_live(cluster, run, expected)
-    assert [each.id for each in cluster.store.all() if each.alias == alias] == [run.id]
+    assert [each.id for each in map(reindex_of, cluster.store.all()) if each.alias == alias] == [run.id]
 
 
-def test_a_worker_that_slept_through_its_lease_does_not_swap(cluster, inventory, alias, expected):
+def test_a_worker_that_slept_through_its_lease_does_not_swap(
+    cluster: Cluster, inventory: Path, alias: str, expected: Content
+) -> None:
     cluster.worker("embed"), cluster.beat()
     cluster.worker("control", 2).stop()
     sleeper = cluster.worker("control")
@@ -283,7 +303,9 @@ def test_a_worker_that_slept_through_its_lease_does_not_swap(cluster, inventory,
     assert cluster.store.load(run.id).state == "retired"
 
 
-def test_everything_ended_in_the_middle_and_started_again(cluster, inventory, alias, expected):
+def test_everything_ended_in_the_middle_and_started_again(
+    cluster: Cluster, inventory: Path, alias: str, expected: Content
+) -> None:
     cluster.worker("control"), cluster.worker("embed"), cluster.beat()
     # Not longer than workers wait for what they are at when they are asked to end.
     run = in_the_middle(cluster, inventory, alias, held=4)
@@ -294,15 +316,15 @@ def test_everything_ended_in_the_middle_and_started_again(cluster, inventory, al
     assert_live(cluster, run, expected)
 
 
-def sync_order(tmp_path: Path, alias: str) -> orders.SyncOrder:
+def sync_order(tmp_path: Path, alias: str) -> SyncOrder:
     """Fewer of the old keyphrases, and some new ones."""
     lines = write_inventory(tmp_path / "whole.csv", ROWS + 20).read_text(encoding="utf-8").splitlines(keepends=True)
     (tmp_path / "new.csv").write_text("".join([lines[0], *lines[11:]]), encoding="utf-8")
-    return orders.SyncOrder.of({"files": [tmp_path / "new.csv"], "alias": alias})
+    return SyncOrder.of({"files": [tmp_path / "new.csv"], "alias": alias})
 
 
 def assert_synced(cluster: Cluster, run_id: str, alias: str) -> SyncRun:
-    ended = cluster.wait_over(run_id)
+    ended = sync_of(cluster.wait_over(run_id))
     assert ended.state == "done", f"{ended.error}\n{cluster.logs()}"
     phrases = {record.payload["keyphrase"] for record in cluster.engine.scroll(alias)}
     assert len(phrases) == cluster.engine.count(alias) == ROWS + 10
@@ -312,7 +334,9 @@ def assert_synced(cluster: Cluster, run_id: str, alias: str) -> SyncRun:
 
 
 @pytest.mark.parametrize("killed", ["embed", "control"])
-def test_worker_killed_in_a_sync(cluster, inventory, alias, expected, tmp_path, killed):
+def test_worker_killed_in_a_sync(
+    cluster: Cluster, inventory: Path, alias: str, expected: Content, tmp_path: Path, killed: str
+) -> None:
     workers = {queue: cluster.worker(queue) for queue in ("control", "embed")}
     cluster.beat()
     assert_live(cluster, begin(cluster, inventory, alias), expected)
@@ -326,7 +350,9 @@ def test_worker_killed_in_a_sync(cluster, inventory, alias, expected, tmp_path, 
     assert_synced(cluster, sync.id, alias)
 
 
-def test_a_sync_while_a_rebuild_goes_on(cluster, inventory, alias, expected, tmp_path):
+def test_a_sync_while_a_rebuild_goes_on(
+    cluster: Cluster, inventory: Path, alias: str, expected: Content, tmp_path: Path
+) -> None:
     cluster.worker("control"), cluster.worker("embed"), cluster.worker("embed", 2), cluster.beat()
     assert_live(cluster, begin(cluster, inventory, alias), expected)
     rebuild = in_the_middle(cluster, inventory, alias)

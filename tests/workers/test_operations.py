@@ -6,16 +6,19 @@ import pty
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keydistill.errors import InputError, RunBusyError, SettingsError
-from keydistill.runs import ReindexRun
+from keydistill.execution import ReindexOrder, fire_schedule, pause_schedule, resume_schedule
+from keydistill.runs import ReindexRun, reindex_of
 from keydistill.settings import load_settings
-from keydistill.workers import orders
 from tests.support.cluster import Cluster
 from tests.support.places import ROOT
+from tests.workers import orders
 from tests.workers.conftest import PART_ROWS, Content, assert_same, content
 
 
@@ -42,7 +45,9 @@ def celery(cluster: Cluster, *arguments: str, **environment: str) -> subprocess.
     ],
     ids=["redis", "qdrant", "engine", "shared", "settings"],
 )
-def test_a_worker_that_cannot_work_ends_at_once_and_says_why(cluster, environment, said):
+def test_a_worker_that_cannot_work_ends_at_once_and_says_why(
+    cluster: Cluster, environment: dict[str, str], said: str
+) -> None:
     environment = {"KEYDISTILL_QDRANT_RETRIES": "0", **environment}
     ended = celery(cluster, "worker", "-Q", "control,embed", "-P", "solo", **environment)
     assert ended.returncode != 0
@@ -53,7 +58,7 @@ def test_a_worker_that_cannot_work_ends_at_once_and_says_why(cluster, environmen
     assert "Traceback" not in ended.stderr
 
 
-def test_workers_without_redis_say_what_to_set(cluster):
+def test_workers_without_redis_say_what_to_set(cluster: Cluster) -> None:
     environment = {name: value for name, value in cluster.environment.items() if name != "KEYDISTILL_REDIS_URL"}
     ended = subprocess.run(
         [sys.executable, "-m", "celery", "-A", "keydistill.workers.app", "beat"],
@@ -69,18 +74,19 @@ def test_workers_without_redis_say_what_to_set(cluster):
     assert "Traceback" not in ended.stderr
 
 
-def test_the_control_worker_never_imports_torch(cluster, inventory, expected):
+def test_the_control_worker_never_imports_torch(cluster: Cluster, inventory: Path, expected: Content) -> None:
     # The same functions that its tasks call, in one process, up to the messages for the embed workers.
     code = f"""
 import sys
 from pathlib import Path
-from workers import orders, reindex_work
-from workers.process import worker_process
-import workers.tasks
+from keydistill.execution import ReindexOrder, advance, order_reindex, worker_process
+from keydistill.workers import sender
+import keydistill.workers.tasks
 process = worker_process()
-run = orders.order_reindex(process.settings, orders.ReindexOrder(files=(Path({str(inventory)!r}),), alias="no-torch"))
+order = ReindexOrder(files=(Path({str(inventory)!r}),), alias="no-torch")
+run = order_reindex(process.settings, order, sender(process.settings))
 sent = []
-print(reindex_work.advance(process, run.id, "control", lambda *message, queue: sent.append(message)))
+print(advance(process, run.id, "control", lambda *message, queue: sent.append(message)))
 assert len(sent) == 6, sent
 process.store.update(run.id, lambda now: now.moved("cancelled"))
 loaded = [name for name in ("torch", "transformers", "sentence_transformers") if name in sys.modules]
@@ -93,7 +99,7 @@ sys.exit(f"imported {{loaded}}" if loaded else 0)
     assert "is building" in ended.stdout
 
 
-def test_celery_call_does_what_the_command_does(cluster, inventory, expected):
+def test_celery_call_does_what_the_command_does(cluster: Cluster, inventory: Path, expected: Content) -> None:
     cluster.worker("control"), cluster.worker("embed")
     kwargs = json.dumps({"files": [str(inventory)], "alias": "called"})
     called = celery(cluster, "call", "keydistill.reindex", "--kwargs", kwargs)
@@ -104,7 +110,7 @@ def test_celery_call_does_what_the_command_does(cluster, inventory, expected):
     assert_same(content(cluster.engine, "called"), expected)
 
 
-def test_a_bad_call_is_refused_before_there_is_a_run(cluster):
+def test_a_bad_call_is_refused_before_there_is_a_run(cluster: Cluster) -> None:
     cluster.worker("control")
     before = len(cluster.store.all())
     called = celery(cluster, "call", "keydistill.reindex", "--kwargs", json.dumps({"file": "x"}))
@@ -125,29 +131,29 @@ def test_a_bad_call_is_refused_before_there_is_a_run(cluster):
         ({"files": ["INVENTORY"], "student": "/no/student"}, "was not found"),
     ],
 )
-def test_bad_orders(cluster, inventory, values, said):
+def test_bad_orders(cluster: Cluster, inventory: Path, values: dict[str, Any], said: str) -> None:
     values = {name: [str(inventory)] if value == ["INVENTORY"] else value for name, value in values.items()}
     before = len(cluster.store.all())
     with pytest.raises(Exception, match=said) as caught:
-        orders.order_reindex(cluster.settings, orders.ReindexOrder.of(values))
+        orders.order_reindex(cluster.settings, ReindexOrder.of(values))
     assert "\n" not in str(caught.value)
     assert len(cluster.store.all()) == before
 
 
-def test_an_order_of_no_kind(cluster):
+def test_an_order_of_no_kind(cluster: Cluster) -> None:
     with pytest.raises(InputError, match="there is no task 'dance'; expected reindex, sync, retrain or prune"):
-        orders.order(cluster.settings, "dance", {})
+        orders.order_by_name(cluster.settings, "dance", {})
 
 
-def test_the_settings_must_allow_workers(inventory, tmp_path):
-    order = orders.ReindexOrder.of({"files": [inventory]})
+def test_the_settings_must_allow_workers(inventory: Path, tmp_path: Path) -> None:
+    order = ReindexOrder.of({"files": [inventory]})
     with pytest.raises(SettingsError, match="redis_url is not set"):
         orders.order_reindex(load_settings(home=tmp_path), order)
     with pytest.raises(SettingsError, match="the engine is embedded"):
         orders.order_reindex(load_settings(home=tmp_path, redis_url="redis://127.0.0.1:1"), order)
 
 
-def test_the_command_follows_the_run(cluster, inventory, expected):
+def test_the_command_follows_the_run(cluster: Cluster, inventory: Path, expected: Content) -> None:
     cluster.worker("control"), cluster.worker("embed")
     done = cluster.keydistill("--alias", "followed", "reindex", inventory)
     assert done.returncode == 0, done.stderr
@@ -169,11 +175,11 @@ def test_the_command_follows_the_run(cluster, inventory, expected):
 def slow_run(cluster: Cluster, inventory: Path, alias: str) -> ReindexRun:
     cluster.worker("control"), cluster.worker("embed")
     cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.4)
-    run = orders.order_reindex(cluster.settings, orders.ReindexOrder.of({"files": [inventory], "alias": alias}))
-    return cluster.wait(run.id, lambda run: run.parts_done, "in the middle")
+    run = orders.order_reindex(cluster.settings, ReindexOrder.of({"files": [inventory], "alias": alias}))
+    return reindex_of(cluster.wait(run.id, lambda run: run.parts_done, "in the middle"))
 
 
-def test_a_cancelled_run_stops(cluster, inventory):
+def test_a_cancelled_run_stops(cluster: Cluster, inventory: Path) -> None:
     run = slow_run(cluster, inventory, "cancelled")
     dry = cluster.keydistill("runs", "cancel", run.id, "--dry-run")
     assert "would be cancelled; dry run" in dry.stdout
@@ -192,12 +198,12 @@ def test_a_cancelled_run_stops(cluster, inventory):
     cluster.wait_over(orders.order_reindex(cluster.settings, _order(inventory, "cancelled")).id)
 
 
-def _order(inventory: Path, alias: str) -> orders.ReindexOrder:
-    return orders.ReindexOrder.of({"files": [inventory], "alias": alias})
+def _order(inventory: Path, alias: str) -> ReindexOrder:
+    return ReindexOrder.of({"files": [inventory], "alias": alias})
 
 
 @pytest.mark.parametrize(("answer", "state"), [("n", "live"), ("y", "cancelled")])
-def test_ctrl_c_leaves_the_run_or_cancels_it(cluster, inventory, answer, state):
+def test_ctrl_c_leaves_the_run_or_cancels_it(cluster: Cluster, inventory: Path, answer: str, state: str) -> None:
     cluster.worker("control"), cluster.worker("embed")
     cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.4)
     mine, theirs = pty.openpty()
@@ -232,55 +238,56 @@ def _read_until(terminal: int, text: str) -> str:
     return seen
 
 
-def test_a_schedule_starts_runs_and_no_second_one(cluster, inventory, monkeypatch, tmp_path):
-    from keydistill.workers import schedules
-
+def test_a_schedule_starts_runs_and_no_second_one(
+    cluster: Cluster, inventory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     schedule = {"nightly": {"cron": "0 3 * * *", "task": "reindex", "kwargs": {"files": [str(inventory)]}}}
     settings = load_settings(
         **{**cluster.settings.model_dump(), "alias": "scheduled", "schedules": schedule, "redis_url": cluster.redis.url}
     )
 
-    def start(task, kwargs, started_by):
-        return orders.order(settings, task, kwargs, started_by=started_by).id
+    def start(task: str, kwargs: Mapping[str, Any], started_by: str) -> str:
+        run = orders.order_by_name(settings, task, kwargs, started_by=started_by)
+        assert run is not None
+        return run.id
 
     cluster.worker("embed").stop()
-    fired = schedules.fire(settings, cluster.store, "nightly", start)
+    fired = fire_schedule(settings, cluster.store, "nightly", start)
+    assert fired.run is not None
     assert cluster.store.load(fired.run).started_by == "schedule nightly"
-    second = schedules.fire(settings, cluster.store, "nightly", start)
+    second = fire_schedule(settings, cluster.store, "nightly", start)
     assert second.run == fired.run
-    assert f"run {fired.run} is building" in second.said
+    assert f"run {fired.run} is building" in str(second.said)
     cluster.worker("control"), cluster.worker("embed")
     assert cluster.wait_over(fired.run).state == "live"
-    schedules.pause(settings, cluster.store, "nightly")
-    assert schedules.fire(settings, cluster.store, "nightly", start).said == "paused"
-    schedules.resume(settings, cluster.store, "nightly")
+    pause_schedule(settings, cluster.store, "nightly")
+    assert fire_schedule(settings, cluster.store, "nightly", start).said == "paused"
+    resume_schedule(settings, cluster.store, "nightly")
     with pytest.raises(SettingsError, match="there is no schedule 'daily'; in the settings there are: nightly"):
-        schedules.pause(settings, cluster.store, "daily")
+        pause_schedule(settings, cluster.store, "daily")
 
 
-def test_a_schedule_prunes_at_once(cluster, inventory):
-    from keydistill.workers import schedules
-
+def test_a_schedule_prunes_at_once(cluster: Cluster, inventory: Path) -> None:
     schedule = {"weekly": {"cron": "0 6 * * 1", "task": "prune", "kwargs": {"keep": 0, "why": "weekly"}}}
     options = {**cluster.settings.model_dump(), "alias": "pruned", "grace_seconds": 0, "schedules": schedule}
     settings = load_settings(**{**options, "redis_url": cluster.redis.url})
     cluster.worker("control"), cluster.worker("embed")
     first, second = (
-        cluster.wait_over(orders.order_reindex(settings, _order(inventory, "pruned")).id) for _ in range(2)
+        reindex_of(cluster.wait_over(orders.order_reindex(settings, _order(inventory, "pruned")).id)) for _ in range(2)
     )
     assert (first.state, second.state) == ("live", "live")
 
-    def start(task, kwargs, started_by):
-        assert orders.order(settings, task, kwargs, started_by=started_by) is None
+    def start(task: str, kwargs: Mapping[str, Any], started_by: str) -> None:
+        assert orders.order_by_name(settings, task, kwargs, started_by=started_by) is None
 
-    assert schedules.fire(settings, cluster.store, "weekly", start).run is None
+    assert fire_schedule(settings, cluster.store, "weekly", start).run is None
     assert first.collection not in cluster.engine.collections()
     assert cluster.engine.aliases()["pruned"] == second.collection
     (line,) = [change for change in cluster.store.history() if change.action == "prune"]
     assert (line.by, line.why, line.before) == ("schedule weekly", "weekly", first.collection)
 
 
-def test_celery_call_syncs_and_prunes(cluster, inventory, tmp_path):
+def test_celery_call_syncs_and_prunes(cluster: Cluster, inventory: Path, tmp_path: Path) -> None:
     cluster.worker("control"), cluster.worker("embed")
     assert cluster.wait_over(orders.order_reindex(cluster.settings, _order(inventory, "called")).id).state == "live"
     lines = inventory.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -296,7 +303,7 @@ def test_celery_call_syncs_and_prunes(cluster, inventory, tmp_path):
     assert "prune, 'keep': Input should be greater than or equal to 0" in result.stdout + result.stderr
 
 
-def test_a_second_order_is_told_of_the_first(cluster, inventory):
+def test_a_second_order_is_told_of_the_first(cluster: Cluster, inventory: Path) -> None:
     run = slow_run(cluster, inventory, "twice")
     with pytest.raises(RunBusyError, match=f"run {run.id} is building for alias 'twice'"):
         orders.order_reindex(cluster.settings, _order(inventory, "twice"))
@@ -307,7 +314,7 @@ def test_a_second_order_is_told_of_the_first(cluster, inventory):
     cluster.wait_over(run.id)
 
 
-def test_workers_with_homes_of_their_own(tmp_path, tiny_folder, inventory, expected: Content):
+def test_workers_with_homes_of_their_own(tmp_path: Path, tiny_folder: Path, inventory: Path, expected: Content) -> None:
     """Two machines: nothing is shared but Redis, the engine and the shared storage."""
     with Cluster(tmp_path / "cluster", tiny_folder, part_rows=PART_ROWS, shared=str(tmp_path / "shared")) as cluster:
         cluster.worker("control"), cluster.beat()

@@ -4,26 +4,28 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keydistill.distillation.registry import Registry
 from keydistill.distillation.retrain import STAGES
 from keydistill.errors import InputError, RunBusyError, SettingsError, TrainingError
-from keydistill.runs import RetrainRun
-from keydistill.workers import orders
+from keydistill.execution import RetrainOrder
+from keydistill.runs import RetrainRun, retrain_of
 from tests.support.cluster import Cluster
 from tests.support.retrains import small_market
+from tests.workers import orders
 
 
 @pytest.fixture(scope="module")
-def market(tmp_path_factory) -> Path:
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_market(tmp_path_factory.mktemp("market") / "market")
 
 
-def order(market: Path, **values) -> orders.RetrainOrder:
+def order(market: Path, **values: Any) -> RetrainOrder:
     small = {"judged_pairs": 150, "assistant_size": "bert-mini", "assistant_epochs": 0.2, "epochs": 0.05, "layers": 1}
-    return orders.RetrainOrder.of({"signals": market, "simulation": market, **small, **values})
+    return RetrainOrder.of({"signals": market, "simulation": market, **small, **values})
 
 
 def child_of(cluster: Cluster, run: RetrainRun) -> int:
@@ -38,7 +40,7 @@ def child_of(cluster: Cluster, run: RetrainRun) -> int:
 
 
 @pytest.mark.slow
-def test_a_retrain_that_is_killed_again_and_again(cluster, market):
+def test_a_retrain_that_is_killed_again_and_again(cluster: Cluster, market: Path) -> None:
     """The child, the train worker and the judge worker are killed, a second order is refused; it ends all the same."""
     train, _, _ = cluster.worker("train"), cluster.worker("control"), cluster.beat()
     judge = cluster.worker("judge")
@@ -57,13 +59,13 @@ def test_a_retrain_that_is_killed_again_and_again(cluster, market):
     cluster.wait(run.id, lambda run: "score" in run.stages_done, "scored", 180)
     train.kill()
     cluster.worker("train")
-    ended = cluster.wait_over(run.id, 240)
+    ended = retrain_of(cluster.wait_over(run.id, 240))
     assert ended.state == "done", f"{ended.error}\n{cluster.logs()}"
     assert ended.stages_done == STAGES
     assert set(ended.results) == set(STAGES)
     registry = Registry.of(cluster.settings)
-    assert registry.promoted_name("student") == ended.student.partition("/")[2]
-    assert (Path(ended.report) / "index.html").is_file()
+    assert registry.promoted_name("student") == str(ended.student).partition("/")[2]
+    assert (Path(ended.report or "") / "index.html").is_file()
     cluster.wait_free("retrain")
     shown = cluster.keydistill("runs", "show", run.id)
     assert f"student      {ended.student}" in shown.stdout
@@ -81,7 +83,7 @@ def test_a_retrain_that_is_killed_again_and_again(cluster, market):
         ({"assistant_size": "huge"}, "huge"),
     ],
 )
-def test_bad_orders(cluster, market, values, said):
+def test_bad_orders(cluster: Cluster, market: Path, values: dict[str, Any], said: str) -> None:
     before = len(cluster.store.all())
     with pytest.raises((InputError, SettingsError, TrainingError), match=said) as caught:
         orders.order_retrain(cluster.settings, order(market, **values))

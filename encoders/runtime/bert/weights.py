@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,7 @@ class BertWeights:
 
         Raises:
             UnusualError: It has another kind of weights, modules or activation, or none for int8.
+            ValueError: Weights are of other sizes than its configuration says.
             OSError, SafetensorError, StudentError: A file cannot be read.
         """
         from safetensors.numpy import load_file
@@ -71,6 +73,7 @@ class BertWeights:
         self._weights: Mapping[str, Floats] = load_file(files.weights)
         if not self._is_whole() or config.get("hidden_act", "gelu") != "gelu":
             raise UnusualError
+        self._check_sizes(config)
         self.following = tuple(_following(files.following))
         if self.following[:1] != ("mean",) or "mean" in self.following[1:]:
             # Without it there is no vector per text.
@@ -117,6 +120,28 @@ class BertWeights:
         """Whether no weight is infinite or not a number."""
         denses = [module.weights for module in self.following if isinstance(module, Dense)]
         return all(bool(np.isfinite(values).all()) for values in (*self._weights.values(), *denses))
+
+    def _check_sizes(self, config: Mapping[str, Any]) -> None:
+        sizes: dict[str, tuple[int, ...]] = {
+            "embeddings.word_embeddings.weight": (int(config["vocab_size"]), self.width),
+            "embeddings.position_embeddings.weight": (int(config["max_position_embeddings"]), self.width),
+            "embeddings.token_type_embeddings.weight": (int(config.get("type_vocab_size", 2)), self.width),
+            "intermediate.dense.weight": (self.inner, self.width),
+            "intermediate.dense.bias": (self.inner,),
+            "output.dense.weight": (self.width, self.inner),
+        }
+        for name, values in self._weights.items():
+            if name in NO_WEIGHTS:
+                continue
+            by_kind = name if name.startswith("embeddings.") else re.sub(r"^encoder\.layer\.\d+\.", "", name)
+            square = name.endswith(".weight") and "LayerNorm" not in name
+            expected = sizes.get(by_kind, (self.width, self.width) if square else (self.width,))
+            if values.shape != expected:
+                raise ValueError(f"size mismatch for {name}: {values.shape}, expected {expected}")
+        if self.width % self.heads:
+            raise ValueError(
+                f"size mismatch: {self.width} numbers per token, expected a multiple of {self.heads} heads"
+            )
 
     def _is_whole(self) -> bool:
         """Whether the weights are those of such a BERT, and all of them."""

@@ -22,12 +22,12 @@ from keydistill.encoders.runtime.export_folder import (
     kept_export,
     not_rounded,
     read_report,
+    reference_runtime,
 )
 from keydistill.encoders.runtime.native import layout as int8_layout
 from keydistill.encoders.runtime.native.kernels import int8_kernels_version
 from keydistill.encoders.runtime.native.runtime import Int8Runtime
 from keydistill.encoders.runtime.protocol import INT8_TOLERANCE, RuntimeName
-from keydistill.encoders.runtime.torch import TorchRuntime
 from keydistill.encoders.student_files import StudentFiles
 from keydistill.errors import RuntimeUnavailableError
 
@@ -99,7 +99,7 @@ def _exported(files: StudentFiles, cache: Path) -> tuple[Path, ExportReport]:
 
 def _export(files: StudentFiles, usual: UsualBert, draft: Path) -> ExportReport:
     # First, as it says what is wrong with a damaged student.
-    reference = TorchRuntime.load(files.folder, device="cpu")
+    reference = reference_runtime(files)
     runtimes: dict[Precision, Callable[[], Int8Runtime]] = {}
     try:
         int8_layout.save(draft / _FILE, int8_layout.pack(BertWeights(usual, int8=True)))
@@ -113,6 +113,6 @@ def _export(files: StudentFiles, usual: UsualBert, draft: Path) -> ExportReport:
         files,
         reference,
         runtimes,
-        packages=("numpy", "torch", "transformers", "sentence-transformers"),
+        packages=("numpy",),
         allowed={"int8": INT8_TOLERANCE},
     )

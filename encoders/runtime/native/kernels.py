@@ -17,7 +17,7 @@ from keydistill.encoders.runtime.native.layout import Packed
 from keydistill.errors import RuntimeUnavailableError, StudentError
 from keydistill.files import file_sha256
 
-_MODULE = "keydistill.encoders.runtime._int8_bert"
+_MODULE = "keydistill.encoders.runtime.native._int8_bert"
 # Of what int8_bert.c says there: a library that was compiled from another source would read wild pointers.
 _INTERFACE = 1
 # The linear layers of a layer.

@@ -14,7 +14,7 @@ from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keydistill.encoders.runtime.bert import UsualBert
 from keydistill.encoders.runtime.cpu import Precision, capable_precisions, cpu_name
@@ -25,6 +25,7 @@ from keydistill.encoders.runtime.export_folder import (
     kept_export,
     not_rounded,
     read_report,
+    reference_runtime,
 )
 from keydistill.encoders.runtime.openvino.graph import bert_graph
 from keydistill.encoders.runtime.openvino.runtime import NAMES, OpenVinoRuntime
@@ -32,11 +33,6 @@ from keydistill.encoders.runtime.protocol import INT8_TOLERANCE, TOLERANCE, Runt
 from keydistill.encoders.runtime.torch import TorchRuntime
 from keydistill.encoders.student_files import StudentFiles
 from keydistill.errors import RuntimeUnavailableError
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-    from keydistill.encoders.runtime.torch.saved_bert import SavedBert
 
 GRAPHS: Mapping[Precision, str] = {"fp32": "model.xml", "bf16": "model.xml", "int8": "int8.xml"}
 
@@ -122,8 +118,8 @@ def _folder(files: StudentFiles, cache: Path) -> Path:
 def _export(files: StudentFiles, draft: Path) -> ExportReport:
     import openvino as ov
 
-    reference = TorchRuntime.load(files.folder, device="cpu")
-    graphs = _graphs(reference.model, files)
+    reference = reference_runtime(files)
+    graphs = _graphs(files)
     for name, graph in graphs.items():
         ov.save_model(graph, draft / name, compress_to_fp16=False)
     precisions = [precision for precision in capable_precisions() if GRAPHS[precision] in graphs]
@@ -134,23 +130,25 @@ def _export(files: StudentFiles, draft: Path) -> ExportReport:
         files,
         reference,
         {precision: partial(OpenVinoRuntime, draft / GRAPHS[precision], precision) for precision in precisions},
-        packages=("openvino", "torch", "transformers", "sentence-transformers"),
+        packages=("openvino",),
         allowed=_ALLOWED,
     )
 
 
-def _graphs(model: SentenceTransformer | SavedBert, files: StudentFiles) -> dict[str, Any]:
+def _graphs(files: StudentFiles) -> dict[str, Any]:
     """The student's graphs by the names of their files: in fp32, and in int8 where its weights allow that."""
     usual = UsualBert.of(files.layout)
     graphs = {
-        GRAPHS["fp32"]: (None if usual is None else bert_graph(usual)) or _converted(model, files),
+        GRAPHS["fp32"]: (None if usual is None else bert_graph(usual)) or _converted(files),
         GRAPHS["int8"]: None if usual is None else bert_graph(usual, int8=True),
     }
     return {name: graph for name, graph in graphs.items() if graph is not None}
 
 
-def _converted(model: SentenceTransformer | SavedBert, files: StudentFiles) -> Any:
+def _converted(files: StudentFiles) -> Any:
     """A student of any kind from tokens (n, length) to vectors (n, full dimension), as torch sees it computed."""
+    model = TorchRuntime.load(files.folder, device="cpu").model
+
     import openvino as ov
     import torch
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections import deque
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from keydistill.encoders.runtime.torch.saved_bert import SavedBert
 
+_PACKAGES = ("torch", "transformers", "sentence_transformers")
 # Tokens per forward pass. On CPU more gains nothing and falls out of the cache (benchmarks/embedding.py).
 _BATCH_TOKENS = {"cpu": 512, "cuda": 32_768}
 # Batches that a GPU computes, or has computed, while the receiver takes the one before.
@@ -57,7 +59,10 @@ class TorchRuntime:
 
         Raises:
             StudentError: It cannot be loaded.
+            RuntimeUnavailableError: torch is not installed.
         """
+        if any(find_spec(package) is None for package in _PACKAGES):
+            raise RuntimeUnavailableError("torch is not installed; pip install 'keydistill[train]'")
         # Importing these costs seconds, which other runtimes do without.
         import torch
         from safetensors import SafetensorError

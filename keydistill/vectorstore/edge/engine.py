@@ -182,8 +182,8 @@ class EmbeddedEngine:
             for vector, filter in zip(vectors, filters, strict=True)
         ]
         with self._shards.reading(f"querying {name!r}", name) as shard:
-            found = shard.query_batch(edge.QueryBatchRequest(requests))
-        return [[translate.hit(point) for point in points] for points in found]
+            lists = shard.query_batch(edge.QueryBatchRequest(requests))
+        return [[translate.hit(point) for point in points] for points in lists]
 
     def count(self, name: str, filter: Filter | None = None) -> int:
         """See `Engine.count`."""
@@ -213,8 +213,8 @@ class EmbeddedEngine:
         asked = translate.point_ids(list(ids))
         with self._shards.reading(f"reading points of {name!r}", name) as shard:
             points = shard.retrieve(asked, with_payload=True, with_vector=with_vectors)
-        found = {str(point.id): point for point in points}
-        return [translate.record(found[id]) for id in ids if id in found]
+        points_by_id = {str(point.id): point for point in points}
+        return [translate.record(points_by_id[id]) for id in ids if id in points_by_id]
 
     def info(self, name: str) -> CollectionInfo:
         """See `Engine.info`."""

@@ -6,7 +6,6 @@ milliseconds and a few megabytes, shares its pages with all other views in the p
 of its collection.
 """
 
-import fcntl
 import os
 import shutil
 import threading
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import qdrant_edge
 
-from keydistill.files import file_lock
+from keydistill.files import file_lock, lock_handle
 from keydistill.vectorstore.edge.sparse_files import copy_contents
 
 # The write-ahead log. A ready collection keeps it for its copies: operations are numbered by it, and an operation with
@@ -145,9 +144,8 @@ def _claim_folder(views: Path, name: str) -> tuple[Path, int]:
                 _remove_if_abandoned(stale)
         folder = views / f"{name}-{uuid.uuid4().hex[:12]}"
         folder.mkdir()
-        owner = os.open(folder / "owner", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
-        fcntl.flock(owner, fcntl.LOCK_EX)
-        return folder, owner
+        (folder / "owner").touch()
+        return folder, lock_handle(folder / "owner")
 
 
 def _remove_if_abandoned(folder: Path) -> None:

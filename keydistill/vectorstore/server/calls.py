@@ -7,7 +7,6 @@ and not moved, and a collection that was created by a request whose answer got l
 import json
 import logging
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,6 +15,7 @@ import grpc  # type: ignore[import-untyped]
 import httpx
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from keydistill.errors import CollectionExistsError, CollectionNotFoundError, EngineUnavailableError, VectorStoreError
 
@@ -43,6 +43,10 @@ class UnconfirmedWriteError(Exception):
     """The server has logged a write but not applied it within its own time limit."""
 
 
+# What a request raises that fails; anything else is a defect and goes through.
+_FAILURES = (ApiException, QdrantException, grpc.RpcError, UnconfirmedWriteError, ValueError)
+
+
 @dataclass(frozen=True, slots=True)
 class _Failure:
     """What a failed call means: `error` is raised unless it is `passing` and repeats are left."""
@@ -59,8 +63,15 @@ class Caller:
 
     def __init__(self, address: str, *, retries: int, backoff_seconds: float) -> None:
         self._address = address
-        self._retries = retries
         self._backoff_seconds = backoff_seconds
+        # Threads share it: what it knows of a call it keeps for each of them.
+        self._retrying = Retrying(
+            retry=retry_if_exception(lambda error: isinstance(error, _FAILURES) and _failure(error).passing),
+            stop=stop_after_attempt(retries + 1),
+            wait=self._wait_seconds,
+            before_sleep=_log_repeat,
+            reraise=True,
+        )
 
     def __call__(self, doing: str, function: Callable[[], _Result]) -> _Result:
         """The function's result.
@@ -75,28 +86,39 @@ class Caller:
             CollectionExistsError: The server has one already.
             VectorStoreError: The server refused for any other reason, which the text names.
         """
-        repeats = 0
-        while True:
-            try:
-                return function()
-            except (ApiException, QdrantException, grpc.RpcError, UnconfirmedWriteError, ValueError) as error:
-                failure = _failure(error)
-                if not failure.passing or repeats >= self._retries:
-                    raise failure.error(self._text(doing, failure, repeats)) from error
-            repeats += 1
-            seconds = self._wait_seconds(repeats, failure)
-            _log.info("%s: %s; repeat %d in %.1f s", doing, failure.reason, repeats, seconds)
-            time.sleep(seconds)
+        try:
+            result: _Result = self._retrying(_request, doing, function)
+        except _FAILURES as error:
+            failure = _failure(error)
+            tries: int = self._retrying.statistics["attempt_number"]
+            raise failure.error(self._text(doing, failure, tries)) from error
+        return result
 
-    def _wait_seconds(self, repeats: int, failure: _Failure) -> float:
+    def _wait_seconds(self, state: RetryCallState) -> float:
         # Jitter, or workers that one outage stopped would all come back in the same instant.
-        backoff = self._backoff_seconds * 2.0 ** (repeats - 1) * random.uniform(0.5, 1.5)
-        return min(max(backoff, failure.wait_seconds), _LONGEST_WAIT_SECONDS)
+        backoff = self._backoff_seconds * 2.0 ** (state.attempt_number - 1) * random.uniform(0.5, 1.5)
+        return min(max(backoff, _failure_of(state).wait_seconds), _LONGEST_WAIT_SECONDS)
 
-    def _text(self, doing: str, failure: _Failure, repeats: int) -> str:
-        tried = f" ({repeats + 1} tries)" if repeats else ""
+    def _text(self, doing: str, failure: _Failure, tries: int) -> str:
+        tried = f" ({tries} tries)" if tries > 1 else ""
         advice = f"; {failure.advice}" if failure.advice else ""
         return f"{doing}: Qdrant at {self._address}: {failure.reason}{tried}{advice}"
+
+
+def _request(doing: str, function: Callable[[], _Result]) -> _Result:
+    """One try; `doing` is for the log alone."""
+    return function()
+
+
+def _failure_of(state: RetryCallState) -> _Failure:
+    error = None if state.outcome is None else state.outcome.exception()
+    assert isinstance(error, Exception)
+    return _failure(error)
+
+
+def _log_repeat(state: RetryCallState) -> None:
+    reason, number = _failure_of(state).reason, state.attempt_number
+    _log.info("%s: %s; repeat %d in %.1f s", state.args[0], reason, number, state.upcoming_sleep)
 
 
 def _failure(error: Exception) -> _Failure:

@@ -68,8 +68,8 @@ class Connection:
 
     def collections(self) -> list[str]:
         """Names of all collections, sorted."""
-        found = self.call("listing collections", self.client.get_collections)
-        return sorted(collection.name for collection in found.collections)
+        answer = self.call("listing collections", self.client.get_collections)
+        return sorted(collection.name for collection in answer.collections)
 
     def require_collection(self, name: str) -> None:
         """Raise unless a collection, not an alias, has that name.
@@ -152,14 +152,14 @@ class Connection:
             return None
 
     def _supported_version(self) -> tuple[int, int]:
-        found = self._caller("asking for the server's version", self.client.info).version
-        numbers = re.match(r"v?(\d+)\.(\d+)", found)
+        stated = self._caller("asking for the server's version", self.client.info).version
+        numbers = re.match(r"v?(\d+)\.(\d+)", stated)
         if numbers is None:
-            raise VectorStoreError(f"Qdrant at {self.address} calls itself version {found!r}; expected X.Y.Z")
+            raise VectorStoreError(f"Qdrant at {self.address} calls itself version {stated!r}; expected X.Y.Z")
         version = (int(numbers[1]), int(numbers[2]))
         if version < _OLDEST_SERVER:
             raise VectorStoreError(
-                f"Qdrant at {self.address} has version {found}, which keeps no collection metadata; upgrade it to "
+                f"Qdrant at {self.address} has version {stated}, which keeps no collection metadata; upgrade it to "
                 f"{_OLDEST_SERVER[0]}.{_OLDEST_SERVER[1]} or later"
             )
         return version

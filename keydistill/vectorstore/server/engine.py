@@ -215,8 +215,8 @@ class ServerEngine:
     def count(self, name: str, filter: Filter | None = None) -> int:
         """See `Engine.count`."""
         conditions = translate.server_filter(filter)
-        found = self._connection.call(f"counting {name!r}", self._client.count, name, conditions, exact=True)
-        return int(found.count)
+        answer = self._connection.call(f"counting {name!r}", self._client.count, name, conditions, exact=True)
+        return int(answer.count)
 
     def scroll(self, name: str, filter: Filter | None = None, *, with_vectors: bool = False) -> Iterator[Record]:
         """See `Engine.scroll`."""
@@ -238,13 +238,13 @@ class ServerEngine:
     def retrieve(self, name: str, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
         """See `Engine.retrieve`."""
         asked = translate.point_ids(ids)
-        found: dict[str, Record] = {}
+        records: dict[str, Record] = {}
         for some in translate.parts(asked, _PAGE_WITH_VECTORS if with_vectors else _PAGE):
             points = self._connection.call(
                 f"reading points of {name!r}", self._client.retrieve, name, some, with_vectors=with_vectors
             )
-            found.update((str(point.id), translate.record(point)) for point in points)
-        return [found[id] for id in asked if id in found]
+            records.update((str(point.id), translate.record(point)) for point in points)
+        return [records[id] for id in asked if id in records]
 
     def info(self, name: str) -> CollectionInfo:
         """See `Engine.info`."""
@@ -278,8 +278,8 @@ class ServerEngine:
 
     def aliases(self) -> dict[str, str]:
         """See `Engine.aliases`."""
-        found = self._connection.call("listing aliases", self._client.get_aliases)
-        return {alias.alias_name: alias.collection_name for alias in found.aliases}
+        answer = self._connection.call("listing aliases", self._client.get_aliases)
+        return {alias.alias_name: alias.collection_name for alias in answer.aliases}
 
     def swap_alias(
         self, alias: str, target: str, expected: str | None, guard: Callable[[], None] | None = None

@@ -28,7 +28,8 @@ from keydistill.distillation.assistant.data import split
 from keydistill.distillation.assistant.metrics import held_out_metrics
 from keydistill.encoders import Assistant
 from keydistill.errors import StorageError, TrainingError
-from keydistill.files.work_folders import work_folder
+from keydistill.files import work_folder
+from tests.support.heard_progress import HeardProgress
 from tests.support.places import ROOT
 from tests.support.present import present
 
@@ -77,12 +78,9 @@ def trained(
     recipe: AssistantRecipe, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[TrainedAssistant, list[tuple[str, int]], int]:
     out = tmp_path_factory.mktemp("trained") / "assistant"
-    stages: list[tuple[str, int]] = []
-    steps: list[int] = []
-    found = train_assistant(
-        made_pairs(), out, recipe, progress=steps.append, on_start=lambda *stage: stages.append(stage)
-    )
-    return found, stages, sum(steps)
+    progress = HeardProgress()
+    found = train_assistant(made_pairs(), out, recipe, progress=progress)
+    return found, progress.totals, sum(progress.counts)
 
 
 def test_it_learns_what_the_judge_says(trained: tuple[TrainedAssistant, list[tuple[str, int]], int]) -> None:
@@ -207,11 +205,9 @@ def test_a_killed_training_goes_on_to_the_same_assistant(
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
 
-    stages: list[tuple[str, int]] = []
-    resumed = train_assistant(
-        made_pairs(), out, longer, warm_up=made_pairs(64, seed=5), on_start=lambda *stage: stages.append(stage)
-    )
-    assert stages == [("training", 96 - last)]
+    progress = HeardProgress()
+    resumed = train_assistant(made_pairs(), out, longer, warm_up=made_pairs(64, seed=5), progress=progress)
+    assert progress.totals == [("training", 96 - last)]
     assert weights(resumed.folder) == weights(whole.folder)
     assert resumed.metrics == whole.metrics
     assert resumed.history == whole.history
@@ -232,9 +228,9 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(
         with pytest.raises(OSError, match="No space left"):
             train_assistant(made_pairs(), out, longer, warm_up=warm_up)
     assert not out.exists()
-    stages: list[tuple[str, int]] = []
-    again = train_assistant(made_pairs(), out, longer, warm_up=warm_up, on_start=lambda *stage: stages.append(stage))
-    assert stages == []
+    progress = HeardProgress()
+    again = train_assistant(made_pairs(), out, longer, warm_up=warm_up, progress=progress)
+    assert progress.totals == []
     assert weights(again.folder) == weights(whole.folder)
     assert again.metrics == whole.metrics
 
@@ -247,14 +243,12 @@ def test_a_training_that_diverges_says_so(recipe: AssistantRecipe, tmp_path: Pat
 
 
 def test_warm_up_pairs_are_learned_before(recipe: AssistantRecipe, tmp_path: Path) -> None:
-    stages: list[tuple[str, int]] = []
+    progress = HeardProgress()
     few = replace(recipe, epochs=1, held_out=0.5)
     pairs, warm_up = made_pairs(48), made_pairs(320, seed=7)
-    warmed = train_assistant(
-        pairs, tmp_path / "a", replace(few, warm_up_epochs=3), warm_up=warm_up, on_start=lambda *one: stages.append(one)
-    )
+    warmed = train_assistant(pairs, tmp_path / "a", replace(few, warm_up_epochs=3), warm_up=warm_up, progress=progress)
     cold = train_assistant(pairs, tmp_path / "b", replace(few, learning_rate=1e-4))
-    assert [stage for stage, _ in stages] == ["warm-up", "training"]
+    assert [stage for stage, _ in progress.totals] == ["warm-up", "training"]
     assert warmed.metrics.auc > cold.metrics.auc
 
 

@@ -17,6 +17,7 @@ import pytest
 from keydistill.distillation.pairs import SCORE_SCHEMA, plan_scoring, score_pairs
 from keydistill.encoders import Assistant
 from keydistill.errors import InputChangedError, InputError, StorageError
+from tests.support.heard_progress import HeardProgress
 
 WORDS = ["red", "blue", "shoes", "lamp", "iphone", "case", "usb", "cable", "watch", "old"]
 
@@ -104,15 +105,16 @@ from pathlib import Path
 from keydistill.distillation.pairs import score_pairs
 from keydistill.encoders import Assistant
 
-done = 0
-def progress(count):
-    global done
-    done += count
-    if done > 150:
-        os.kill(os.getpid(), signal.SIGKILL)
+class Killing(NoProgress):
+    done = 0
+
+    def advance(self, count):
+        self.done += count
+        if self.done > 150:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 folder, pairs, out = sys.argv[1:]
-score_pairs(Assistant.load(folder, device="cpu"), [Path(pairs)], Path(out), chunk_pairs=50, progress=progress)
+score_pairs(Assistant.load(folder, device="cpu"), [Path(pairs)], Path(out), chunk_pairs=50, progress=Killing())
 """
 
 
@@ -157,11 +159,11 @@ def test_a_killed_scoring_scores_no_finished_chunk_again(
 ) -> None:
     pairs = tmp_path / "pairs.csv"
     # What a process leaves that is killed while it writes.
-    (tmp_path / ".out.parquet.scoring" / "part-000003.draft").write_bytes(b"PAR1 half")
-    seen: list[int] = []
-    done = score_pairs(counting, [pairs], killed, chunk_pairs=50, progress=seen.append)
+    (tmp_path / ".out.parquet.scoring" / ".part-000003.99.parquet").write_bytes(b"PAR1 half")
+    progress = HeardProgress()
+    done = score_pairs(counting, [pairs], killed, chunk_pairs=50, progress=progress)
     assert counting.asked == 80
-    assert (done.pairs, done.reused, done.computed, sum(seen)) == (230, 150, 80, 230)
+    assert (done.pairs, done.reused, done.computed, sum(progress.counts)) == (230, 150, 80, 230)
     score_pairs(assistant, [pairs], tmp_path / "whole.parquet", chunk_pairs=50)
     assert pq.read_table(killed).equals(pq.read_table(tmp_path / "whole.parquet"))
     assert not list(tmp_path.glob(".out*scoring"))
@@ -184,22 +186,22 @@ def test_another_assistant_begins_anew(killed: Path, tiny_assistant_folder: Path
 def test_a_file_that_changes_meanwhile_gives_no_output(assistant: Assistant, tmp_path: Path) -> None:
     pairs, out = written(tmp_path / "pairs.csv", rows(60)), tmp_path / "out.csv"
 
-    def progress(_: int) -> None:
+    def change() -> None:
         written(tmp_path / "new.csv", rows(60, seed=1)).replace(pairs)
 
     with pytest.raises(InputChangedError, match="changed while it was being read"):
-        score_pairs(assistant, [pairs], out, progress=progress)
+        score_pairs(assistant, [pairs], out, progress=HeardProgress(change))
     assert not out.exists()
 
 
 def test_one_process_at_a_time(assistant: Assistant, tmp_path: Path) -> None:
     pairs, out = written(tmp_path / "pairs.csv", rows(60)), tmp_path / "out.csv"
 
-    def progress(_: int) -> None:
+    def meanwhile() -> None:
         with pytest.raises(StorageError, match="another process is at work"):
             score_pairs(assistant, [pairs], out)
 
-    assert score_pairs(assistant, [pairs], out, progress=progress).pairs == 60
+    assert score_pairs(assistant, [pairs], out, progress=HeardProgress(meanwhile)).pairs == 60
 
 
 def test_bad_outputs_and_inputs_are_refused_before_anything_is_scored(counting: Counting, tmp_path: Path) -> None:
@@ -246,12 +248,11 @@ def test_memory_does_not_grow_with_the_pairs(tmp_path: Path, counting: Counting)
         before = pa.total_allocated_bytes()
         most = [0]
 
-        def progress(_: int, most: list[int] = most, before: int = before) -> None:
+        def look(most: list[int] = most, before: int = before) -> None:
             most[0] = max(most[0], pa.total_allocated_bytes() - before)
 
-        assert (
-            score_pairs(counting, [path], tmp_path / "out.parquet", chunk_pairs=5_000, progress=progress).pairs == count
-        )
+        out = tmp_path / "out.parquet"
+        assert score_pairs(counting, [path], out, chunk_pairs=5_000, progress=HeardProgress(look)).pairs == count
         peaks.append(tracemalloc.get_traced_memory()[1] + most[0])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]

@@ -20,7 +20,7 @@ from keydistill.distillation.signals.importers import (
     import_wands,
 )
 from keydistill.errors import InputError, TooManyRejectsError
-from keydistill.files.disk import file_sha256
+from keydistill.files import file_sha256
 from tests.support.places import ROOT
 
 DOCS = ROOT / "docs" / "signals.md"

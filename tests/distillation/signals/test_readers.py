@@ -23,6 +23,7 @@ from keydistill.distillation.signals import (
 )
 from keydistill.errors import InputError
 from keydistill.tables import RejectLog
+from tests.support.heard_progress import HeardProgress
 
 PAIR = {"item_id": "1", "keyphrase": "red shoes"}
 
@@ -121,12 +122,12 @@ def test_several_files_are_one_table_and_batches_stay_small(tmp_path: Path) -> N
     rows = [{"item_id": str(n % 50), "keyphrase": "a", "impressions": 2, "clicks": 1} for n in range(20_000)]
     one = written(tmp_path / "one.parquet", rows)
     two = written(tmp_path / "two.jsonl.gz", rows)
-    told: list[tuple[int, int | None]] = []
+    progress = HeardProgress()
     rejects = RejectLog()
-    sizes = [batch.num_rows for batch in read_clicks([one, two], rejects, progress=lambda *seen: told.append(seen))]
+    sizes = [batch.num_rows for batch in read_clicks([one, two], rejects, progress=progress)]
     assert max(sizes) <= 8_192
     assert sum(sizes) == 40_000
-    assert told[-1] == (40_000, None)
+    assert sum(progress.counts) == 40_000
     table = load_clicks([one, two], rejects)
     assert table["impressions"].to_pylist() == [1_600] * 50
 

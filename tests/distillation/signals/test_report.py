@@ -6,6 +6,7 @@ import pytest
 
 from keydistill.distillation.signals import SignalFiles, check_signals
 from keydistill.errors import InputError
+from tests.support.heard_progress import HeardProgress
 from tests.support.present import present
 
 
@@ -59,14 +60,11 @@ def test_too_many_rejects_or_no_row_do_not_pass(files: Any) -> None:
 
 
 def test_progress_names_the_table(files: Any) -> None:
-    told = []
-    check_signals(SignalFiles(**files), max_reject_share=0.4, progress=lambda *seen: told.append(seen))
-    assert told == [
-        ("items", 3, None),
-        ("clicks", 4, None),
-        ("search_relevance", 2, None),
-        ("judgments", 4, None),
-    ]
+    progress = HeardProgress()
+    check_signals(SignalFiles(**files), max_reject_share=0.4, progress=progress)
+    names = ["items", "clicks", "search relevance", "judgments"]
+    assert progress.steps == [(name, None, "rows") for name in names]
+    assert progress.counts == [3, 4, 2, 4]
 
 
 def test_nothing_to_check(tmp_path: Path) -> None:

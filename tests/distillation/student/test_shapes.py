@@ -18,6 +18,7 @@ from keydistill.distillation.student.towers import embedded, plain_tokenizer, ta
 from keydistill.distillation.training.run import Steps
 from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, Student
 from keydistill.errors import TrainingError
+from tests.support.heard_progress import HeardProgress
 from tests.support.present import present
 from tests.support.student_data import TEXTS, TITLES, little_data, made_data, weights
 
@@ -77,12 +78,12 @@ def test_a_static_training_that_was_stopped_goes_on_to_the_same_student(
         patched.setattr(Steps, "on_step_end", stop)
         with pytest.raises(KeyboardInterrupt):
             train_student(data, tmp_path / "stopped", recipe)
-    started: list[tuple[str, int]] = []
-    resumed = train_student(data, tmp_path / "stopped", recipe, on_start=lambda *training: started.append(training))
+    progress = HeardProgress()
+    resumed = train_student(data, tmp_path / "stopped", recipe, progress=progress)
     assert resumed.held_out_ndcg is not None
     assert resumed.pairs == {"clicks": 10, "search_relevance": 120, "assistant": 120}
     whole = train_student(data, tmp_path / "whole", recipe)
-    assert started == [("all tasks", 34 - 16)]
+    assert progress.totals == [("all tasks", 34 - 16)]
     assert weights(resumed.folder) == weights(whole.folder)
     table = "query_0_StaticEmbedding/model.safetensors"
     assert weights(whole.folder)[table] != weights(Path(recipe.base))[table]

@@ -26,6 +26,7 @@ from keydistill.distillation.student.towers import transformer_of
 from keydistill.distillation.training import run as training_run
 from keydistill.encoders import Student
 from keydistill.errors import TrainingError
+from tests.support.heard_progress import HeardProgress
 from tests.support.places import ROOT
 from tests.support.present import present
 from tests.support.student_data import TEXTS, TITLES, made_data, recipe_of, weights
@@ -118,10 +119,10 @@ def killed(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_another_recipe_begins_anew(data: StudentData, recipe: StudentRecipe, killed: Path, tmp_path: Path) -> None:
     shutil.copytree(killed.with_name(".student.training"), tmp_path / ".student.training")
-    started: list[tuple[str, int]] = []
+    progress = HeardProgress()
     other = replace(recipe, scale=10.0, epochs=1)
-    train_student(data, tmp_path / "student", other, on_start=lambda *training: started.append(training))
-    assert started == [("all tasks", 17)]
+    train_student(data, tmp_path / "student", other, progress=progress)
+    assert progress.totals == [("all tasks", 17)]
 
 
 def test_a_killed_training_goes_on_to_the_same_student(
@@ -134,9 +135,9 @@ def test_a_killed_training_goes_on_to_the_same_student(
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
 
-    started: list[tuple[str, int]] = []
-    resumed = train_student(data, killed, recipe, on_start=lambda *training: started.append(training))
-    assert started == [("all tasks", 34 - 16)]
+    progress = HeardProgress()
+    resumed = train_student(data, killed, recipe, progress=progress)
+    assert progress.totals == [("all tasks", 34 - 16)]
     assert weights(resumed.folder) == weights(whole.folder)
     assert resumed.held_out_ndcg == whole.held_out_ndcg
     # A task that had no batch since the beginning is not logged, one that had none of late as 0: that depends on where
@@ -161,9 +162,9 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(
         patched.setattr(sys.modules["keydistill.distillation.student.training"], "replace_json", full)
         with pytest.raises(OSError, match="No space left"):
             train_student(data, tmp_path / "failed", recipe)
-    started: list[tuple[str, int]] = []
-    again = train_student(data, tmp_path / "failed", recipe, on_start=lambda *training: started.append(training))
-    assert started == []
+    progress = HeardProgress()
+    again = train_student(data, tmp_path / "failed", recipe, progress=progress)
+    assert progress.totals == []
     whole = train_student(data, tmp_path / "whole", recipe)
     assert whole.steps < 102
     assert weights(again.folder) == weights(whole.folder)

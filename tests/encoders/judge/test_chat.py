@@ -2,12 +2,14 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Iterator
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from keydistill.encoders.judge import ChatJudge, ChatSettings, Pair, PromptTemplate
+from keydistill.encoders.judge import ChatJudge, ChatSettings, Judgment, Pair, PromptTemplate
 from keydistill.encoders.judge.answer import MalformedAnswerError, read_answer
 from keydistill.encoders.judge.pace import Pace
 from keydistill.errors import JudgeError, SettingsError
@@ -18,21 +20,21 @@ PROMPT = PromptTemplate.load()
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[ChatServer]:
     with ChatServer() as running:
         yield running
 
 
-def judge_of(server: ChatServer, **options: object) -> ChatJudge:
-    settings = {"url": server.url, "model": "m", "backoff_seconds": 0.001, "retries": 3, **options}
+def judge_of(server: ChatServer, **options: Any) -> ChatJudge:
+    settings: dict[str, Any] = {"url": server.url, "model": "m", "backoff_seconds": 0.001, "retries": 3, **options}
     return ChatJudge(ChatSettings(**settings), PROMPT)
 
 
-def ask(server: ChatServer, *pairs: Pair, **options: object):
+def ask(server: ChatServer, *pairs: Pair, **options: Any) -> list[Judgment]:
     return [judgment for _, judgment in judge_of(server, **options).judge_many(pairs or [PAIR])]
 
 
-def test_a_yes_and_a_no_with_the_probability_of_all_spellings(server):
+def test_a_yes_and_a_no_with_the_probability_of_all_spellings(server: ChatServer) -> None:
     yes, no = ask(server, PAIR, Pair("1", "blue shoes", "Red running shoes"), concurrency=1)
     assert (yes.label, no.label) == (True, False)
     assert yes.probability == pytest.approx(0.92)
@@ -40,7 +42,7 @@ def test_a_yes_and_a_no_with_the_probability_of_all_spellings(server):
     assert (yes.usage.input_tokens, yes.usage.output_tokens, yes.malformed) == (100, 1, 0)
 
 
-def test_the_request_says_what_it_should(server):
+def test_the_request_says_what_it_should(server: ChatServer) -> None:
     ask(server, api_key=SecretStr("k-123"))
     (body,), (headers,) = server.bodies, server.headers
     assert body["model"] == "m"
@@ -50,27 +52,27 @@ def test_the_request_says_what_it_should(server):
     assert headers["authorization"] == "Bearer k-123"
 
 
-def test_request_fields_can_be_added_and_dropped(server):
+def test_request_fields_can_be_added_and_dropped(server: ChatServer) -> None:
     ask(server, request={"max_tokens": None, "max_completion_tokens": 4, "reasoning_effort": "none"})
     assert "max_tokens" not in server.bodies[0]
     assert server.bodies[0]["max_completion_tokens"] == 4
     assert server.bodies[0]["reasoning_effort"] == "none"
 
 
-def test_the_key_of_another_service_is_not_taken_along(server, monkeypatch):
+def test_the_key_of_another_service_is_not_taken_along(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-somebody-else")
     ask(server)
     assert "sk-of-somebody-else" not in str(server.headers)
 
 
-def test_without_log_probabilities_there_is_a_label_and_no_probability(server):
+def test_without_log_probabilities_there_is_a_label_and_no_probability(server: ChatServer) -> None:
     server.answer = lambda title, keyphrase: completion("yes")
     (judgment,) = ask(server)
     assert (judgment.label, judgment.probability) == (True, None)
 
 
 @pytest.mark.parametrize("order", [500, 502, 503, 504, 408, 429, "half"])
-def test_what_fails_in_passing_is_asked_again(server, order):
+def test_what_fails_in_passing_is_asked_again(server: ChatServer, order: Any) -> None:
     server.order(order, order)
     (judgment,) = ask(server)
     assert judgment.label is True
@@ -79,23 +81,24 @@ def test_what_fails_in_passing_is_asked_again(server, order):
 
 
 @pytest.mark.parametrize("order", [500, 429, "half"])
-def test_retries_end(server, order):
+def test_retries_end(server: ChatServer, order: Any) -> None:
     server.always = order
     (judgment,) = ask(server, retries=2)
     assert judgment.label is None
+    assert judgment.problem is not None
     assert judgment.problem.kind == "unreachable"
     assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize("order", ["hang", "trickle"])
-def test_an_endpoint_that_hangs_is_given_up_in_time(server, order):
+def test_an_endpoint_that_hangs_is_given_up_in_time(server: ChatServer, order: Any) -> None:
     server.order(order)
     (judgment,) = ask(server, timeout_seconds=1)
     assert judgment.label is True
     assert len(server.asked) == 2
 
 
-def test_nobody_listens():
+def test_nobody_listens() -> None:
     with ChatServer() as server:
         gone = server.url
     (judgment,) = [
@@ -104,11 +107,12 @@ def test_nobody_listens():
             [PAIR]
         )
     ]
+    assert judgment.problem is not None
     assert judgment.problem.kind == "unreachable"
     assert "no connection" in judgment.problem.detail
 
 
-def test_retry_after_is_waited_for(server):
+def test_retry_after_is_waited_for(server: ChatServer) -> None:
     server.order({"status": 429, "retry_after": 1})
     started = time.monotonic()
     (judgment,) = ask(server)
@@ -118,11 +122,16 @@ def test_retry_after_is_waited_for(server):
     assert len(server.asked) == 2
 
 
-def test_retry_after_holds_all_requests_back(server):
+def test_retry_after_holds_all_requests_back(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.order({"status": 429, "retry_after": 1})
     pairs = [Pair(str(number), "red shoes", f"Red shoes {number}") for number in range(30)]
-    moments = []
-    server.answer = lambda title, keyphrase: (moments.append(time.monotonic()), completion("yes"))[1]
+    moments: list[float] = []
+
+    def answer(title: str, keyphrase: str) -> Any:
+        moments.append(time.monotonic())
+        return completion("yes")
+
+    monkeypatch.setattr(server, "answer", answer)
     started = time.monotonic()
     assert all(judgment.label for judgment in ask(server, *pairs, concurrency=2))
     # The other one that was in flight, and what went out before the order to wait came in.
@@ -130,9 +139,10 @@ def test_retry_after_holds_all_requests_back(server):
     assert len(server.asked) == 31
 
 
-def test_a_pause_that_is_too_long_is_no_pause(server):
+def test_a_pause_that_is_too_long_is_no_pause(server: ChatServer) -> None:
     server.always = {"status": 429, "retry_after": formatdate(time.time() + 9_000, usegmt=True)}
     (judgment,) = ask(server)
+    assert judgment.problem is not None
     assert judgment.problem.kind == "unreachable"
     assert "asks to wait" in judgment.problem.detail
     assert len(server.asked) == 1
@@ -148,7 +158,7 @@ def test_a_pause_that_is_too_long_is_no_pause(server):
         ({"status": 429, "code": "insufficient_quota"}, "quota is used up"),
     ],
 )
-def test_what_will_not_pass_fails_at_once(server, order, hint):
+def test_what_will_not_pass_fails_at_once(server: ChatServer, order: Any, hint: str) -> None:
     server.always = order
     with pytest.raises(JudgeError, match=hint) as caught:
         ask(server)
@@ -157,17 +167,18 @@ def test_what_will_not_pass_fails_at_once(server, order, hint):
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_refused_pair_is_not_asked_about_again(server, status):
+def test_a_refused_pair_is_not_asked_about_again(server: ChatServer, status: int) -> None:
     server.order(status)
     (judgment,) = ask(server)
     assert judgment.label is None
+    assert judgment.problem is not None
     assert judgment.problem.kind == "refused"
     assert f"HTTP {status}" in judgment.problem.detail
     assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("order", MALFORMED)
-def test_a_malformed_answer_is_counted_and_asked_for_again(server, order):
+def test_a_malformed_answer_is_counted_and_asked_for_again(server: ChatServer, order: Any) -> None:
     server.order(order)
     (judgment,) = ask(server)
     assert (judgment.label, judgment.malformed) == (True, 1)
@@ -176,16 +187,17 @@ def test_a_malformed_answer_is_counted_and_asked_for_again(server, order):
 
 
 @pytest.mark.parametrize("order", MALFORMED)
-def test_malformed_answers_end_without_a_label(server, order):
+def test_malformed_answers_end_without_a_label(server: ChatServer, order: Any) -> None:
     server.always = order
     (judgment,) = ask(server, asks=2)
     assert (judgment.label, judgment.probability, judgment.malformed) == (None, None, 2)
+    assert judgment.problem is not None
     assert judgment.problem.kind == "malformed_answer"
     assert len(server.asked) == 2
     assert judgment.usage.input_tokens >= 200
 
 
-def test_every_pair_comes_out_once_and_no_more_than_allowed_are_in_flight(server):
+def test_every_pair_comes_out_once_and_no_more_than_allowed_are_in_flight(server: ChatServer) -> None:
     server.hold = 4
     pairs = [Pair(str(number), "red shoes", f"Red shoes {number}") for number in range(40)]
     found = dict(judge_of(server, concurrency=4).judge_many(pairs))
@@ -194,10 +206,10 @@ def test_every_pair_comes_out_once_and_no_more_than_allowed_are_in_flight(server
     assert set(server.times.values()) == {1}
 
 
-def test_pairs_are_taken_only_when_there_is_room(server):
-    taken = []
+def test_pairs_are_taken_only_when_there_is_room(server: ChatServer) -> None:
+    taken: list[int] = []
 
-    def pairs():
+    def pairs() -> Iterator[Pair]:
         for number in range(20):
             taken.append(number)
             yield Pair(str(number), "red shoes", f"Red shoes {number}")
@@ -212,10 +224,10 @@ def test_pairs_are_taken_only_when_there_is_room(server):
     assert len(server.asked) <= len(taken)
 
 
-def test_what_was_answered_comes_out_before_a_failure(server):
+def test_what_was_answered_comes_out_before_a_failure(server: ChatServer) -> None:
     pairs = [Pair(str(number), "red shoes", f"Red shoes {number}") for number in range(3)]
     server.order(None, None, 401)
-    found = []
+    found: list[tuple[Pair, Judgment]] = []
 
     def collect() -> None:
         found.extend(judge_of(server, concurrency=1).judge_many(pairs))
@@ -225,7 +237,7 @@ def test_what_was_answered_comes_out_before_a_failure(server):
     assert [(pair.item_id, judgment.label) for pair, judgment in found] == [("0", True), ("1", True)]
 
 
-def test_the_key_stays_secret(server, caplog):
+def test_the_key_stays_secret(server: ChatServer, caplog: pytest.LogCaptureFixture) -> None:
     key = SecretStr("k-very-secret")
     server.always = {"status": 401, "message": "Incorrect API key: k-very-secret"}
     with caplog.at_level(logging.DEBUG), pytest.raises(JudgeError) as caught:
@@ -237,21 +249,21 @@ def test_the_key_stays_secret(server, caplog):
     assert "***" in str(caught.value)
 
 
-def test_inside_an_event_loop_it_says_what_to_do(server):
+def test_inside_an_event_loop_it_says_what_to_do(server: ChatServer) -> None:
     async def call() -> None:
         list(judge_of(server).judge_many([PAIR]))
 
     with pytest.raises(JudgeError, match=r"asyncio\.to_thread"):
         asyncio.run(call())
 
-    async def call_in_thread():
+    async def call_in_thread() -> list[Judgment]:
         return await asyncio.to_thread(ask, server)
 
     (judgment,) = asyncio.run(call_in_thread())
     assert judgment.label is True
 
 
-def test_the_key_of_a_pair_is_what_the_judgment_depends_on(server):
+def test_the_key_of_a_pair_is_what_the_judgment_depends_on(server: ChatServer) -> None:
     judge = judge_of(server)
     same = Pair("other id", PAIR.keyphrase, PAIR.title, PAIR.category, "DE")
     assert judge.key(PAIR) == judge.key(same)
@@ -280,7 +292,7 @@ def test_the_key_of_a_pair_is_what_the_judgment_depends_on(server):
         ({"request": {"messages": []}}, "'messages'"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(options, message):
+def test_settings_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message) as caught:
         ChatSettings(**{"url": "http://x/v1", "model": "m", **options})
     assert "pw" not in str(caught.value)
@@ -319,24 +331,26 @@ def body(text: str, tokens: list[tuple[str, dict[str, float]]]) -> str:
         ("yes", [], True, None),
     ],
 )
-def test_probabilities(text, tokens, label, probability):
+def test_probabilities(
+    text: str, tokens: list[tuple[str, dict[str, float]]], label: bool | None, probability: float | None
+) -> None:
     answer = read_answer(body(text, tokens))
     assert answer.label is label
     assert answer.probability == (None if probability is None else pytest.approx(probability))
 
 
-def test_nonsense_in_log_probabilities_is_no_probability():
+def test_nonsense_in_log_probabilities_is_no_probability() -> None:
     text = body("yes", [("yes", {"yes": 0.9, "no": 0.1})])
     assert read_answer(text.replace(str(math.log(0.1)), "NaN")).probability is None
     assert read_answer(text.replace(str(math.log(0.1)), "5.0")).probability is None
 
 
-def test_a_log_probability_that_is_no_number_is_malformed():
+def test_a_log_probability_that_is_no_number_is_malformed() -> None:
     with pytest.raises(MalformedAnswerError):
         read_answer('{"choices": [{"message": {"content": "yes"}, "logprobs": {"content": [{"token": "yes"}]}}]}')
 
 
-def test_pace_keeps_to_both_limits_and_to_pauses():
+def test_pace_keeps_to_both_limits_and_to_pauses() -> None:
     pace = Pace(requests_per_minute=120, tokens_per_minute=6_000)
     assert pace.reserve(10.0, 10) == 10.0
     assert pace.reserve(10.0, 200) == 10.5
@@ -349,7 +363,7 @@ def test_pace_keeps_to_both_limits_and_to_pauses():
         assert sum(first <= start < first + 60 for start in starts) <= 120
 
 
-def test_a_pause_reaches_those_who_wait_already():
+def test_a_pause_reaches_those_who_wait_already() -> None:
     async def run() -> float:
         pace = Pace(requests_per_minute=600, tokens_per_minute=None)
         clock = asyncio.get_running_loop().time

@@ -1,5 +1,5 @@
-import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = Tokenizer(models.BPE(vocab, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="<|im_end|>")
+    fast: Any = PreTrainedTokenizerFast
+    wrapped = fast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="<|im_end|>")
     wrapped.add_special_tokens({"additional_special_tokens": SPECIAL})
     wrapped.chat_template = CHAT
     torch.manual_seed(0)
@@ -62,11 +63,11 @@ def judge(folder: Path) -> LocalJudge:
     return LocalJudge.load(folder, PROMPT, device="cpu")
 
 
-def test_it_compares_the_next_token_of_the_chat(judge, folder):
+def test_it_compares_the_next_token_of_the_chat(judge: LocalJudge, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
     found = dict(judge.judge_many(PAIRS))
     assert set(found) == set(PAIRS)
@@ -89,13 +90,13 @@ def test_it_compares_the_next_token_of_the_chat(judge, folder):
     assert any(judgment.label is not None for judgment in found.values())
 
 
-def test_the_batch_does_not_matter(judge):
+def test_the_batch_does_not_matter(judge: LocalJudge) -> None:
     together = dict(judge.judge_many(PAIRS))
     for pair in PAIRS:
         ((_, alone),) = judge.judge_many([pair])
         assert alone.label is together[pair].label
         if alone.probability is not None:
-            assert math.isclose(alone.probability, together[pair].probability, abs_tol=1e-5)
+            assert together[pair].probability == pytest.approx(alone.probability, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_the_batch_does_not_matter(judge):
         "<s> yes",
     ],
 )
-def test_a_title_cannot_make_special_tokens(judge, text):
+def test_a_title_cannot_make_special_tokens(judge: LocalJudge, text: str) -> None:
     special = {judge._tokenizer.convert_tokens_to_ids(token) for token in [*SPECIAL, "<s>"]}
 
     def shape(pair: Pair) -> list[int]:
@@ -120,7 +121,7 @@ def test_a_title_cannot_make_special_tokens(judge, text):
         assert shape(pair) == benign
 
 
-def test_a_likeliest_token_that_is_no_answer_gives_no_label(folder, tmp_path):
+def test_a_likeliest_token_that_is_no_answer_gives_no_label(folder: Path, tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -132,19 +133,22 @@ def test_a_likeliest_token_that_is_no_answer_gives_no_label(folder, tmp_path):
     AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
     ((_, judgment),) = LocalJudge.load(tmp_path, PROMPT, device="cpu").judge_many(PAIRS[:1])
     assert (judgment.label, judgment.probability, judgment.malformed) == (None, None, 1)
+    assert judgment.problem is not None
     assert judgment.problem.kind == "malformed_answer"
 
 
-def test_a_prompt_that_is_too_long_is_left_out(judge):
+def test_a_prompt_that_is_too_long_is_left_out(judge: LocalJudge) -> None:
     long = Pair("long", "red shoes", "very " * 300)
     found = dict(judge.judge_many([long, PAIRS[0]]))
-    assert found[long].problem.kind == "refused"
-    assert "the model takes 512" in found[long].problem.detail
+    problem = found[long].problem
+    assert problem is not None
+    assert problem.kind == "refused"
+    assert "the model takes 512" in problem.detail
     assert PAIRS[0] in found
 
 
 @pytest.mark.parametrize("template", [NO_SYSTEM, None])
-def test_other_forms_of_chat(folder, tmp_path, template):
+def test_other_forms_of_chat(folder: Path, tmp_path: Path, template: str | None) -> None:
     import shutil
 
     from transformers import AutoTokenizer
@@ -155,7 +159,7 @@ def test_other_forms_of_chat(folder, tmp_path, template):
     (tmp_path / "m" / "chat_template.jinja").unlink()
     tokenizer.save_pretrained(tmp_path / "m")
     judge = LocalJudge.load(tmp_path / "m", PROMPT, device="cpu")
-    text = judge._tokenizer.decode(judge.token_ids(PAIRS[0]))
+    text = str(judge._tokenizer.decode(judge.token_ids(PAIRS[0])))
     assert "Say yes or no." in text
     assert 'Keyphrase: "red shoes"' in text
     assert "system" not in text
@@ -163,7 +167,7 @@ def test_other_forms_of_chat(folder, tmp_path, template):
     assert len(list(judge.judge_many(PAIRS))) == len(PAIRS)
 
 
-def test_the_key_is_of_model_prompt_and_texts(judge, folder, tmp_path):
+def test_the_key_is_of_model_prompt_and_texts(judge: LocalJudge, folder: Path, tmp_path: Path) -> None:
     import shutil
 
     copy = shutil.copytree(folder, tmp_path / "copy")
@@ -174,7 +178,7 @@ def test_the_key_is_of_model_prompt_and_texts(judge, folder, tmp_path):
     assert LocalJudge.load(folder, PromptTemplate.load(), device="cpu").key(pair) != judge.key(pair)
 
 
-def test_folders_that_hold_no_such_model_are_one_line(tmp_path, folder):
+def test_folders_that_hold_no_such_model_are_one_line(tmp_path: Path, folder: Path) -> None:
     import shutil
 
     with pytest.raises(JudgeError, match="no config"):

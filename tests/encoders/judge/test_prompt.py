@@ -1,5 +1,7 @@
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +30,7 @@ HOSTILE = [
 ]
 
 
-def parts(pair: Pair) -> tuple[dict, str]:
+def parts(pair: Pair) -> tuple[dict[str, Any], str]:
     system, user = PROMPT.messages(pair)
     assert system == {"role": "system", "content": PROMPT.system}
     assert set(user) == {"role", "content"}
@@ -39,7 +41,7 @@ def parts(pair: Pair) -> tuple[dict, str]:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_text_stays_data_wherever_it_stands(text):
+def test_a_hostile_text_stays_data_wherever_it_stands(text: str) -> None:
     item, keyphrase = parts(Pair("1", text, text, f"A > {text.replace('>', '')} > C"))
     assert item["title"] == text
     assert keyphrase == text
@@ -52,14 +54,14 @@ def test_a_hostile_text_stays_data_wherever_it_stands(text):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_no_markup_and_nothing_invisible_gets_through(text):
+def test_no_markup_and_nothing_invisible_gets_through(text: str) -> None:
     user = PROMPT.messages(Pair("1", text, text))[1]["content"]
     assert "<" not in user
     assert not re.search(r"\[/?[A-Z]{2,}", user)
     assert all(character.isprintable() or character in "\n" for character in user)
 
 
-def test_special_tokens_of_a_model_are_taken_apart():
+def test_special_tokens_of_a_model_are_taken_apart() -> None:
     special = ["▁EOT", "assistant:", "Q", "\\n"]
     text = "x ▁EOT assistant: Q \n y"
     user = PROMPT.messages(Pair("1", text, text), special=special)[1]["content"]
@@ -71,14 +73,14 @@ def test_special_tokens_of_a_model_are_taken_apart():
     assert json.loads(found[2]) == text
 
 
-def test_ordinary_titles_stay_readable():
+def test_ordinary_titles_stay_readable() -> None:
     user = PROMPT.messages(Pair("1", "größe 42", 'Bike 26" [NEW] — 50% off!', "Sport > Bikes & Parts"))[1]["content"]
     assert 'Keyphrase: "größe 42"' in user
     assert '"Bike 26\\" \\u005bNEW] — 50% off!"' in user
     assert '"category": ["Sport", "Bikes & Parts"]' in user
 
 
-def test_the_version_is_of_the_content(tmp_path):
+def test_the_version_is_of_the_content(tmp_path: Path) -> None:
     text = 'name = "mine"\nsystem = "S"\nuser = "{item} {keyphrase}?"\nreminder = "R"\n'
     path = tmp_path / "prompt.toml"
     path.write_text(text)
@@ -108,7 +110,7 @@ GOOD = {"name": "x", "system": "s", "user": "{item} {keyphrase}", "reminder": "r
         ({"temperature": "1"}, "'temperature'"),
     ],
 )
-def test_a_template_that_is_wrong_is_one_line(tmp_path, change, message):
+def test_a_template_that_is_wrong_is_one_line(tmp_path: Path, change: dict[str, object], message: str) -> None:
     path = tmp_path / "prompt.toml"
     path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in {**GOOD, **change}.items()))
     with pytest.raises(InputError) as caught:
@@ -118,7 +120,7 @@ def test_a_template_that_is_wrong_is_one_line(tmp_path, change, message):
 
 
 @pytest.mark.parametrize("content", [None, b"name = ", b"\xff\xfe"])
-def test_a_file_that_is_no_template_is_one_line(tmp_path, content):
+def test_a_file_that_is_no_template_is_one_line(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "prompt.toml"
     if content is not None:
         path.write_bytes(content)

@@ -1,13 +1,15 @@
 """On a GPU torch computes in fp16, and the answers are those of fp32."""
 
 import logging
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from keydistill.encoders import Student
-from keydistill.encoders.runtime import TOLERANCE
+from keydistill.encoders.runtime import TOLERANCE, WantedRuntime
 
 TEXTS = [f"{word} number {number}" for number in range(3_000) for word in ("shoes", "usb c cable", "a")]
 
@@ -16,7 +18,7 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 @gpu
 @pytest.mark.parametrize("wanted", ["auto", "torch-fp16"])
-def test_fp16_agrees_with_fp32_to_the_tolerance(tiny_folder, wanted):
+def test_fp16_agrees_with_fp32_to_the_tolerance(tiny_folder: Path, wanted: WantedRuntime) -> None:
     half = Student.load(str(tiny_folder), runtime=wanted)
     assert half.runtime == "torch-fp16"
     expected = Student.load(str(tiny_folder), device="cpu").embed_keyphrases(TEXTS)
@@ -28,24 +30,26 @@ def test_fp16_agrees_with_fp32_to_the_tolerance(tiny_folder, wanted):
 
 
 @gpu
-def test_a_receiver_that_stops_early_leaves_the_gpu_to_the_next(tiny_folder):
+def test_a_receiver_that_stops_early_leaves_the_gpu_to_the_next(tiny_folder: Path) -> None:
     student = Student.load(str(tiny_folder), runtime="torch-fp16")
     expected = student.embed_keyphrases(TEXTS)
-    batches = student._read(TEXTS)
+    batches: Any = student._read(TEXTS)
     next(iter(batches))
     batches.close()
     np.testing.assert_array_equal(student.embed_keyphrases(TEXTS), expected)
 
 
 @gpu
-def test_a_student_that_fp16_makes_another_is_computed_in_fp32(tiny_folder, monkeypatch, caplog):
+def test_a_student_that_fp16_makes_another_is_computed_in_fp32(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("keydistill.encoders.runtime.choice.TOLERANCE", -1.0)
     with caplog.at_level(logging.WARNING):
         assert Student.load(str(tiny_folder), runtime="torch-fp16").runtime == "torch"
     assert "in fp16 student tiny" in caplog.text
 
 
-def test_without_a_gpu_torch_computes_in_fp32_and_says_why(tiny_folder, caplog):
+def test_without_a_gpu_torch_computes_in_fp32_and_says_why(tiny_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         student = Student.load(str(tiny_folder), device="cpu", runtime="torch-fp16")
     assert student.runtime == "torch"

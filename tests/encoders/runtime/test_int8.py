@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from keydistill.distillation.student.rotation import rotate
 from keydistill.distillation.student.rounding import round_student
 from keydistill.encoders import Student, StudentFiles, find_model
 from keydistill.encoders.int8_grid import INT8_SCALES, grid_levels, rounded
-from keydistill.encoders.runtime import INT8_TOLERANCE
+from keydistill.encoders.runtime import INT8_TOLERANCE, WantedRuntime
 from keydistill.encoders.runtime.bert.usual import UsualBert
 from keydistill.encoders.runtime.native import export as int8_export
 from keydistill.encoders.runtime.openvino import export as openvino_export
@@ -35,7 +36,7 @@ def has_vnni() -> bool:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory) -> Path:
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two layers of the base, turned: wide enough that OpenVINO rounds the inputs of its linear layers."""
     model = SentenceTransformer(str(find_model("sentence-transformers/all-MiniLM-L6-v2")), device="cpu")
     cut_layers(model, 2)
@@ -46,38 +47,38 @@ def plain(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def on_grid(plain, tmp_path_factory) -> Path:
+def on_grid(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = shutil.copytree(plain, tmp_path_factory.mktemp("students") / "on-grid")
     assert round_student(folder, many_texts(500, seed=1))
     return folder
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runtimes")
 
 
 @pytest.fixture(scope="module", params=["openvino-int8", "native-int8"])
-def wanted(request) -> str:
+def wanted(request: pytest.FixtureRequest) -> WantedRuntime:
     if request.param == "native-int8" and why_no_kernels():
         pytest.skip(why_no_kernels())
-    return request.param
+    return cast(WantedRuntime, request.param)
 
 
 @pytest.fixture(scope="module")
-def either() -> str:
+def either() -> WantedRuntime:
     """One of the two, for what both read in the same way: the kernels, whose exports take less time."""
     return "openvino-int8" if why_no_kernels() else "native-int8"
 
 
 @pytest.fixture(scope="module")
-def int8(on_grid, cache, wanted) -> Student:
+def int8(on_grid: Path, cache: Path, wanted: WantedRuntime) -> Student:
     student = Student.load(str(on_grid), runtime=wanted, cache=cache, threads=2)
     assert student.runtime == wanted
     return student
 
 
-def test_vectors_agree_with_fp32_to_the_tolerance(int8, on_grid, cache):
+def test_vectors_agree_with_fp32_to_the_tolerance(int8: Student, on_grid: Path, cache: Path) -> None:
     texts = many_texts(800, seed=2)
     found = distances(int8.embed_keyphrases(texts), Student.load(str(on_grid), device="cpu").embed_keyphrases(texts))
     assert found.max() < INT8_TOLERANCE
@@ -85,11 +86,13 @@ def test_vectors_agree_with_fp32_to_the_tolerance(int8, on_grid, cache):
         assert found.mean() > 1e-6
 
 
-def test_a_text_has_one_vector_whatever_stands_beside_it(int8):
+def test_a_text_has_one_vector_whatever_stands_beside_it(int8: Student) -> None:
     assert_one_vector_per_text(int8)
 
 
-def test_rounded_weights_are_nearer_in_int8_than_weights_that_are_not(plain, on_grid, cache, int8):
+def test_rounded_weights_are_nearer_in_int8_than_weights_that_are_not(
+    plain: Path, on_grid: Path, cache: Path, int8: Student
+) -> None:
     texts = many_texts(800, seed=2)
     own = Student.load(str(on_grid), device="cpu").embed_keyphrases(texts)
     before = Student.load(str(plain), device="cpu").embed_keyphrases(texts)
@@ -98,14 +101,18 @@ def test_rounded_weights_are_nearer_in_int8_than_weights_that_are_not(plain, on_
     assert distances(own, before).mean() < 5e-3
 
 
-def test_a_student_that_was_not_rounded_is_computed_otherwise(plain, cache, caplog, wanted):
+def test_a_student_that_was_not_rounded_is_computed_otherwise(
+    plain: Path, cache: Path, caplog: pytest.LogCaptureFixture, wanted: WantedRuntime
+) -> None:
     with caplog.at_level(logging.WARNING):
         student = Student.load(str(plain), device="cpu", runtime=wanted, cache=cache)
     assert student.runtime in ("openvino-bf16", "openvino-fp32")
     assert "were not rounded for int8; trainings do that" in caplog.text
 
 
-def test_weights_that_left_the_grid_are_not_taken_for_int8(on_grid, cache, tmp_path, either):
+def test_weights_that_left_the_grid_are_not_taken_for_int8(
+    on_grid: Path, cache: Path, tmp_path: Path, either: WantedRuntime
+) -> None:
     moved = shutil.copytree(on_grid, tmp_path / "moved")
     weights = load_file(moved / "model.safetensors")
     weights["encoder.layer.0.output.dense.weight"][3, 5] *= 1.01
@@ -116,7 +123,9 @@ def test_weights_that_left_the_grid_are_not_taken_for_int8(on_grid, cache, tmp_p
 
 
 @pytest.mark.parametrize("damage", ["cut", "of another width", "of fewer layers"])
-def test_scales_that_do_not_fit_are_said_or_not_used(on_grid, cache, tmp_path, damage, either):
+def test_scales_that_do_not_fit_are_said_or_not_used(
+    on_grid: Path, cache: Path, tmp_path: Path, damage: str, either: WantedRuntime
+) -> None:
     folder = shutil.copytree(on_grid, tmp_path / "student")
     file = folder / INT8_SCALES
     if damage == "cut":
@@ -135,7 +144,9 @@ def test_scales_that_do_not_fit_are_said_or_not_used(on_grid, cache, tmp_path, d
     assert found.runtime in ("openvino-bf16", "openvino-fp32")
 
 
-def test_int8_that_is_too_far_off_is_not_used(on_grid, cache, monkeypatch, caplog, wanted):
+def test_int8_that_is_too_far_off_is_not_used(
+    on_grid: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wanted: WantedRuntime
+) -> None:
     monkeypatch.setattr(openvino_export, "_ALLOWED", {**openvino_export._ALLOWED, "int8": 1e-12})
     monkeypatch.setattr(int8_export, "INT8_TOLERANCE", 1e-12)
     with caplog.at_level(logging.WARNING):
@@ -145,7 +156,7 @@ def test_int8_that_is_too_far_off_is_not_used(on_grid, cache, monkeypatch, caplo
         assert "in int8 student on-grid" in caplog.text
 
 
-def test_a_student_is_rounded_once(on_grid, tmp_path):
+def test_a_student_is_rounded_once(on_grid: Path, tmp_path: Path) -> None:
     again = shutil.copytree(on_grid, tmp_path / "again")
     before = load_file(again / "model.safetensors")
     scales = load_file(again / INT8_SCALES)
@@ -158,13 +169,15 @@ def test_a_student_is_rounded_once(on_grid, tmp_path):
     assert max(float(np.abs(before[name] - after[name]).max()) for name in before) < 0.02
 
 
-def test_the_grid_gives_back_what_was_put_on_it():
+def test_the_grid_gives_back_what_was_put_on_it() -> None:
     dice = np.random.default_rng(0)
     weights = dice.normal(size=(40, 24)).astype(np.float32)
     weights[7] = 0
     scales = dice.uniform(0.1, 3, size=24).astype(np.float32)
     on_grid = rounded(weights, scales)
-    levels, steps = grid_levels(on_grid, scales)
+    on_levels = grid_levels(on_grid, scales)
+    assert on_levels is not None
+    levels, steps = on_levels
     assert levels.dtype == np.int8
     assert np.abs(levels).max() == 127
     np.testing.assert_allclose(levels * steps / scales, on_grid, atol=1e-6)
@@ -175,7 +188,9 @@ def test_the_grid_gives_back_what_was_put_on_it():
 
 
 @pytest.mark.parametrize("change", ["dense with tanh", "pooling of the first token", "another activation"])
-def test_a_student_that_is_not_quite_usual_is_exported_by_way_of_torch(tiny_folder, cache, tmp_path, change):
+def test_a_student_that_is_not_quite_usual_is_exported_by_way_of_torch(
+    tiny_folder: Path, cache: Path, tmp_path: Path, change: str
+) -> None:
     import torch
 
     folder = tmp_path / "student"
@@ -191,7 +206,9 @@ def test_a_student_that_is_not_quite_usual_is_exported_by_way_of_torch(tiny_fold
             "another activation": (folder / "config.json", "hidden_act", "relu"),
         }[change]
         file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
-    assert bert_graph(UsualBert.of(StudentFiles.find(str(folder)).layout)) is None
+    usual = UsualBert.of(StudentFiles.find(str(folder)).layout)
+    assert usual is not None
+    assert bert_graph(usual) is None
     if change != "dense with tanh":
         return  # one export of the three is enough
     texts = many_texts(50)
@@ -201,7 +218,9 @@ def test_a_student_that_is_not_quite_usual_is_exported_by_way_of_torch(tiny_fold
     assert distances(found.embed_keyphrases(texts), expected).max() < 1e-6
 
 
-def test_a_dense_layer_with_a_bias_is_part_of_the_graph(tiny_folder, cache, tmp_path, monkeypatch):
+def test_a_dense_layer_with_a_bias_is_part_of_the_graph(
+    tiny_folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
     model = SentenceTransformer(str(tiny_folder), device="cpu")

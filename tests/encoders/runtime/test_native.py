@@ -1,12 +1,15 @@
 """Our own int8 kernels: the arithmetic of a BERT of any size and text, and what happens where they cannot run."""
 
+import ctypes
 import json
 import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from sentence_transformers.base.modules import Dense
 
 from keydistill.distillation.student.rounding import round_student
 from keydistill.encoders import Student, StudentFiles
-from keydistill.encoders.runtime import INT8_TOLERANCE
+from keydistill.encoders.runtime import INT8_TOLERANCE, WantedRuntime
 from keydistill.encoders.runtime.native import kernels as int8_kernels
 from keydistill.encoders.runtime.native import load_int8
 from keydistill.encoders.runtime.native.runtime import Int8Runtime
@@ -43,9 +46,9 @@ def make_student(folder: Path, *, width: int, heads: int, layers: int, behind: s
     model = SentenceTransformer(str(plain), device="cpu")
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += torch.randn_like(parameter) * 0.1
-    transformer, pooling, normalize = model
-    modules = {
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    transformer, pooling, normalize = cast(Any, model)
+    modules: list[Any] = {
         "normalize": [normalize],
         "nothing": [],
         "dense": [Dense(width, 64, activation_function=torch.nn.Identity()), normalize],
@@ -62,17 +65,17 @@ def make_student(folder: Path, *, width: int, heads: int, layers: int, behind: s
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_student(tmp_path_factory.mktemp("students") / "wide", width=128, heads=4, layers=2, behind="dense")
 
 
 @pytest.fixture(scope="module")
-def files(folder) -> StudentFiles:
+def files(folder: Path) -> StudentFiles:
     return StudentFiles.find(str(folder))
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runtimes")
 
 
@@ -87,7 +90,9 @@ def long_texts() -> list[str]:
     ("width", "heads", "layers", "behind"),
     [(128, 4, 2, "normalize"), (128, 2, 1, "nothing"), (256, 4, 1, "dense"), (384, 12, 1, "two dense")],
 )
-def test_vectors_are_those_of_torch_whatever_the_sizes(tmp_path, width, heads, layers, behind):
+def test_vectors_are_those_of_torch_whatever_the_sizes(
+    tmp_path: Path, width: int, heads: int, layers: int, behind: str
+) -> None:
     folder = make_student(tmp_path / "student", width=width, heads=heads, layers=layers, behind=behind)
     files = StudentFiles.find(str(folder))
     texts = [*long_texts(), *many_texts(400)]
@@ -111,24 +116,24 @@ def test_vectors_are_those_of_torch_whatever_the_sizes(tmp_path, width, heads, l
 
 
 @needs_kernels
-def test_a_text_has_one_vector_whatever_stands_beside_it(folder, cache):
+def test_a_text_has_one_vector_whatever_stands_beside_it(folder: Path, cache: Path) -> None:
     student = Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache)
     assert student.runtime == "native-int8"
     assert_one_vector_per_text(student)
 
 
 @needs_kernels
-def test_threads_share_a_student(folder, cache):
+def test_threads_share_a_student(folder: Path, cache: Path) -> None:
     assert_threads_share(Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache, threads=2))
 
 
 @needs_kernels
-def test_a_receiver_may_stop_early_and_batches_may_fail(files, cache):
+def test_a_receiver_may_stop_early_and_batches_may_fail(files: StudentFiles, cache: Path) -> None:
     runtime = load_int8(files, cache=cache, threads=1)
     assert_receivers_may_stop(runtime, files)
     batches = list(token_batches(many_texts(50), files.tokens(), 32))
 
-    def failing():
+    def failing() -> Iterator[TokenBatch]:
         yield batches[0]
         raise ValueError("no more texts")
 
@@ -138,14 +143,18 @@ def test_a_receiver_may_stop_early_and_batches_may_fail(files, cache):
 
 @needs_kernels
 @pytest.mark.parametrize("ids", [[[101, 30_522]], [[-1, 102]], [[101] * 600], [[]]])
-def test_tokens_that_the_student_does_not_know_are_refused(files, cache, ids):
+def test_tokens_that_the_student_does_not_know_are_refused(
+    files: StudentFiles, cache: Path, ids: list[list[int]]
+) -> None:
     runtime = load_int8(files, cache=cache, threads=1)
     with pytest.raises(StudentError, match="512 places and 30522 words; its tokenizer and its weights do not belong"):
         list(runtime.run([TokenBatch(np.array([0]), np.array(ids, dtype=np.int64))]))
 
 
 @needs_kernels
-def test_weights_are_written_once_and_made_again_if_damaged(files, tmp_path, caplog):
+def test_weights_are_written_once_and_made_again_if_damaged(
+    files: StudentFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     texts = TokenBatch(np.array([0]), np.array([[101, 2417, 6007, 102]]))
     ((_, first),) = load_int8(files, cache=tmp_path).run([texts])
     (made,) = (path for path in tmp_path.iterdir() if path.is_dir())
@@ -169,10 +178,12 @@ def test_weights_are_written_once_and_made_again_if_damaged(files, tmp_path, cap
 
 
 @needs_kernels
-def test_a_student_that_is_exported_already_is_loaded_without_torch(folder, files, cache):
+def test_a_student_that_is_exported_already_is_loaded_without_torch(
+    folder: Path, files: StudentFiles, cache: Path
+) -> None:
     load_int8(files, cache=cache)
     code = (
-        "import sys; from pathlib import Path; from encoders import Student;"
+        "import sys; from pathlib import Path; from keydistill.encoders import Student;"
         f"s = Student.load({str(folder)!r}, runtime='native-int8', cache=Path({str(cache)!r}));"
         "assert s.embed_keyphrases(['ps5']).shape == (1, 64) and s.runtime == 'native-int8';"
         "sys.exit('torch' in sys.modules or 'openvino' in sys.modules)"
@@ -181,7 +192,9 @@ def test_a_student_that_is_exported_already_is_loaded_without_torch(folder, file
 
 
 @needs_kernels
-def test_sizes_that_the_kernels_do_not_compute_go_to_another_runtime(tiny_folder, tmp_path, caplog):
+def test_sizes_that_the_kernels_do_not_compute_go_to_another_runtime(
+    tiny_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = shutil.copytree(tiny_folder, tmp_path / "tiny")
     assert round_student(folder, many_texts(20))
     with caplog.at_level(logging.WARNING):
@@ -193,7 +206,9 @@ def test_sizes_that_the_kernels_do_not_compute_go_to_another_runtime(tiny_folder
 @needs_kernels
 @pytest.mark.parametrize("damage", ["a weight that is not a number", "weights that are cut", "an unusual layer behind"])
 @pytest.mark.parametrize("wanted", ["native-int8", "auto"])
-def test_a_damaged_or_unusual_student_is_told_or_left_to_others(folder, tmp_path, caplog, damage, wanted):
+def test_a_damaged_or_unusual_student_is_told_or_left_to_others(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str, wanted: WantedRuntime
+) -> None:
     student = shutil.copytree(folder, tmp_path / "student")
     file = student / "model.safetensors"
     if damage == "weights that are cut":
@@ -212,7 +227,7 @@ def test_a_damaged_or_unusual_student_is_told_or_left_to_others(folder, tmp_path
         weights["encoder.layer.0.attention.self.key.bias"][3] = np.nan
         save_file(weights, file, metadata={"format": "pt"})
     for _ in range(2):
-        with caplog.at_level(logging.INFO, logger="encoders"):
+        with caplog.at_level(logging.INFO, logger="keydistill.encoders"):
             found = Student.load(str(student), device="cpu", runtime=wanted, cache=tmp_path / "runtimes")
         assert found.runtime != "native-int8"
         assert "is not what the int8 kernels compute" in caplog.text
@@ -231,8 +246,14 @@ def test_a_damaged_or_unusual_student_is_told_or_left_to_others(folder, tmp_path
     ],
 )
 def test_where_the_kernels_cannot_run_another_runtime_computes(
-    folder, cache, tmp_path, monkeypatch, caplog, lacks, expected
-):
+    folder: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    lacks: str,
+    expected: str,
+) -> None:
     if lacks in ("the library of this version", "instructions") and why_no_kernels():
         pytest.skip(why_no_kernels())
     library = tmp_path / "library.so"
@@ -242,7 +263,7 @@ def test_where_the_kernels_cannot_run_another_runtime_computes(
         monkeypatch.setattr(int8_kernels, "find_spec", lambda name: missing[lacks])
     elif lacks == "instructions":
         monkeypatch.setattr(
-            int8_kernels.ctypes,
+            ctypes,
             "CDLL",
             lambda path: SimpleNamespace(
                 int8_bert_interface=lambda: int8_kernels._INTERFACE, int8_bert_supported=lambda: 0
@@ -252,7 +273,7 @@ def test_where_the_kernels_cannot_run_another_runtime_computes(
         monkeypatch.setattr(int8_kernels, "_INTERFACE", 0)
     int8_kernels._library.cache_clear()
     try:
-        with caplog.at_level(logging.INFO, logger="encoders"):
+        with caplog.at_level(logging.INFO, logger="keydistill.encoders"):
             student = Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache)
             automatic = Student.load(str(folder), device="cpu", runtime="auto", cache=cache)
     finally:

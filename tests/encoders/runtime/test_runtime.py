@@ -6,16 +6,20 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from keydistill.distillation.student.rounding import round_student
 from keydistill.encoders import Student, StudentFiles, content_digest
-from keydistill.encoders.runtime import TOLERANCE, export_folder
+from keydistill.encoders.runtime import TOLERANCE, ExportReport, WantedRuntime, export_folder
+from keydistill.encoders.runtime.cpu import capable_precisions
 from keydistill.encoders.runtime.openvino import export as openvino_export
 from keydistill.encoders.runtime.openvino import exported, load_exported
+from keydistill.encoders.runtime.openvino.runtime import NAMES
 from keydistill.encoders.runtime.sample import largest_distance
 from keydistill.encoders.tokens import TokenBatch
 from keydistill.errors import StudentError
@@ -38,11 +42,11 @@ TEXTS = [
     "ps5",
     "vintage levis 501 denim jeans made in usa 32x30 with button fly and red tab",
 ]
-PRECISIONS = openvino_export.capable_precisions()
+PRECISIONS = capable_precisions()
 
 
 @pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory, tiny_folder) -> Path:
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
     """The tiny student with weights on the grid of int8, so that every precision computes it."""
     folder = shutil.copytree(tiny_folder, tmp_path_factory.mktemp("students") / "tiny")
     assert round_student(folder, TEXTS)
@@ -50,17 +54,17 @@ def tiny_folder(tmp_path_factory, tiny_folder) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tiny_student(tiny_folder) -> Student:
+def tiny_student(tiny_folder: Path) -> Student:
     return Student.load(str(tiny_folder), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def files(tiny_folder) -> StudentFiles:
+def files(tiny_folder: Path) -> StudentFiles:
     return StudentFiles.find(str(tiny_folder))
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory, files) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory, files: StudentFiles) -> Path:
     """Where the tiny student is exported already."""
     folder = tmp_path_factory.mktemp("runtimes")
     exported(files, folder)
@@ -68,15 +72,15 @@ def cache(tmp_path_factory, files) -> Path:
 
 
 @pytest.fixture(scope="module", params=PRECISIONS)
-def openvino_student(request, tiny_folder, cache) -> Student:
-    return Student.load(str(tiny_folder), runtime=f"openvino-{request.param}", cache=cache, threads=2)
+def openvino_student(request: pytest.FixtureRequest, tiny_folder: Path, cache: Path) -> Student:
+    return Student.load(str(tiny_folder), runtime=NAMES[request.param], cache=cache, threads=2)
 
 
 def unusual(*_: object, **__: object) -> None:
     """In place of `bert_graph`: a student that torch has to tell about."""
 
 
-def test_vectors_agree_with_torch_to_the_tolerance(openvino_student, tiny_student):
+def test_vectors_agree_with_torch_to_the_tolerance(openvino_student: Student, tiny_student: Student) -> None:
     texts = many_texts(600)
     assert openvino_student.version == tiny_student.version
     assert openvino_student.count_tokens(texts).tolist() == tiny_student.count_tokens(texts).tolist()
@@ -86,39 +90,39 @@ def test_vectors_agree_with_torch_to_the_tolerance(openvino_student, tiny_studen
 
 
 @pytest.mark.slow
-def test_the_base_student_agrees_to_the_tolerance(student, tmp_path):
+def test_the_base_student_agrees_to_the_tolerance(student: Student, tmp_path: Path) -> None:
     texts = many_texts(600)
     expected = student.embed_keyphrases(texts)
     # Its weights are not on the grid of int8.
     for precision in sorted(set(PRECISIONS) - {"int8"}):
-        again = Student.load(student.source, runtime=f"openvino-{precision}", cache=tmp_path)
+        again = Student.load(student.source, runtime=NAMES[precision], cache=tmp_path)
         assert again.runtime == f"openvino-{precision}"
         assert distances(again.embed_keyphrases(texts), expected).max() < TOLERANCE
 
 
-def test_a_text_has_one_vector_whatever_stands_beside_it(openvino_student):
+def test_a_text_has_one_vector_whatever_stands_beside_it(openvino_student: Student) -> None:
     assert_one_vector_per_text(openvino_student)
 
 
-def test_a_cut_vector_is_a_normalised_prefix(openvino_student, tiny_folder, cache):
+def test_a_cut_vector_is_a_normalised_prefix(openvino_student: Student, tiny_folder: Path, cache: Path) -> None:
     small = Student.load(str(tiny_folder), dimension=8, runtime=openvino_student.runtime, cache=cache)
     prefix = openvino_student.embed_items(TEXTS)[:, :8]
     prefix = prefix / np.linalg.norm(prefix, axis=1, keepdims=True)
     np.testing.assert_allclose(small.embed_items(TEXTS), prefix, atol=1e-6)
 
 
-def test_threads_share_a_student(openvino_student):
+def test_threads_share_a_student(openvino_student: Student) -> None:
     assert_threads_share(openvino_student)
 
 
-def test_what_a_receiver_left_is_not_mixed_into_what_the_next_one_gets(files, cache):
+def test_what_a_receiver_left_is_not_mixed_into_what_the_next_one_gets(files: StudentFiles, cache: Path) -> None:
     assert_receivers_may_stop(load_exported(files, "fp32", cache=cache, threads=1), files)
 
 
-def test_an_error_in_the_batches_reaches_the_receiver(files, cache):
+def test_an_error_in_the_batches_reaches_the_receiver(files: StudentFiles, cache: Path) -> None:
     runtime = load_exported(files, "fp32", cache=cache, threads=1)
 
-    def batches():
+    def batches() -> Iterator[TokenBatch]:
         yield TokenBatch(np.array([0]), np.array([[101, 102]]))
         raise ValueError("no more texts")
 
@@ -126,19 +130,21 @@ def test_an_error_in_the_batches_reaches_the_receiver(files, cache):
         list(runtime.run(batches()))
 
 
-def test_the_report_says_how_exact_the_export_is(files, cache):
+def test_the_report_says_how_exact_the_export_is(files: StudentFiles, cache: Path) -> None:
     folder, report = exported(files, cache)
     assert set(report.max_cosine_distance) == set(PRECISIONS)
     assert report.max_cosine_distance["fp32"] < 1e-6
     assert all(distance < TOLERANCE for distance in report.max_cosine_distance.values())
-    assert json.loads((folder / "report.json").read_text())["versions"].keys() >= {"openvino", "torch"}
+    assert json.loads((folder / "report.json").read_text())["versions"].keys() == {"openvino", "numpy"}
 
 
-def test_a_student_is_exported_once_and_its_folder_left_alone(files, cache, tmp_path, monkeypatch):
+def test_a_student_is_exported_once_and_its_folder_left_alone(
+    files: StudentFiles, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
     made, report = exported(files, cache)
 
-    def again(files, draft):
+    def again(files: StudentFiles, draft: Path) -> ExportReport:
         calls.append(draft)
         shutil.copytree(made, draft, dirs_exist_ok=True)
         return report
@@ -164,7 +170,9 @@ def test_a_student_is_exported_once_and_its_folder_left_alone(files, cache, tmp_
     assert len(calls) == 2
 
 
-def test_an_export_that_fails_leaves_nothing(files, tmp_path, monkeypatch, caplog):
+def test_an_export_that_fails_leaves_nothing(
+    files: StudentFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(openvino_export, "bert_graph", unusual)
     monkeypatch.setattr("torch.export.export", lambda *_, **__: 1 / 0)
     with caplog.at_level(logging.WARNING):
@@ -178,12 +186,20 @@ def test_an_export_that_fails_leaves_nothing(files, tmp_path, monkeypatch, caplo
     ("wanted", "level", "why"),
     [
         ("openvino-bf16", "WARNING", "runtime openvino-fp32 in place of openvino-bf16: the CPU ("),
-        ("auto", "INFO", "; tried in the order openvino-fp32, openvino-bf16, openvino-int8, torch"),
+        ("auto", "INFO", "; tried in the order openvino-fp32, openvino-bf16, openvino-int8, torch, numpy"),
     ],
 )
-def test_a_cpu_without_bf16_computes_in_fp32_and_says_so_once(files, cache, monkeypatch, caplog, wanted, level, why):
+def test_a_cpu_without_bf16_computes_in_fp32_and_says_so_once(
+    files: StudentFiles,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    wanted: WantedRuntime,
+    level: str,
+    why: str,
+) -> None:
     monkeypatch.setattr(openvino_export, "capable_precisions", lambda: ["fp32"])
-    with caplog.at_level(logging.INFO, logger="encoders"):
+    with caplog.at_level(logging.INFO, logger="keydistill.encoders"):
         loaded = Student.load(str(files.folder), device="cpu", runtime=wanted, cache=cache)
     assert loaded.runtime == "openvino-fp32"
     assert [record.levelname for record in caplog.records] == [level]
@@ -200,7 +216,9 @@ def test_a_cpu_without_bf16_computes_in_fp32_and_says_so_once(files, cache, monk
         ({"texts_per_second": {"fp32": 2.0, "bf16": 1.0}, "cpu": "another"}, "openvino-bf16"),
     ],
 )
-def test_auto_takes_what_was_faster_on_this_cpu(files, cache, tmp_path, change, expected):
+def test_auto_takes_what_was_faster_on_this_cpu(
+    files: StudentFiles, cache: Path, tmp_path: Path, change: str, expected: str
+) -> None:
     own = tmp_path / "runtimes"
     shutil.copytree(cache, own)
     folder, report = exported(files, own)
@@ -211,7 +229,9 @@ def test_auto_takes_what_was_faster_on_this_cpu(files, cache, tmp_path, change, 
     assert Student.load(str(files.folder), device="cpu", runtime="auto", cache=own).runtime == expected
 
 
-def test_a_report_of_an_earlier_version_is_made_again(files, cache, tmp_path, caplog):
+def test_a_report_of_an_earlier_version_is_made_again(
+    files: StudentFiles, cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     own = tmp_path / "runtimes"
     shutil.copytree(cache, own)
     folder, report = exported(files, own)
@@ -219,14 +239,16 @@ def test_a_report_of_an_earlier_version_is_made_again(files, cache, tmp_path, ca
     old = json.loads(path.read_text(encoding="utf-8"))
     del old["texts_per_second"]
     path.write_text(json.dumps(old), encoding="utf-8")
-    with caplog.at_level(logging.WARNING, logger="encoders"):
+    with caplog.at_level(logging.WARNING, logger="keydistill.encoders"):
         found = Student.load(str(files.folder), device="cpu", runtime="auto", cache=own)
     assert found.runtime.startswith("openvino-")
     assert "of an earlier version, and is made again" in caplog.text
     assert exported(files, own)[1].max_cosine_distance == report.max_cosine_distance
 
 
-def test_without_openvino_torch_computes(files, cache, monkeypatch, caplog):
+def test_without_openvino_torch_computes(
+    files: StudentFiles, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(openvino_export, "find_spec", lambda name: None)
     with caplog.at_level(logging.WARNING):
         loaded = Student.load(str(files.folder), device="cpu", runtime="openvino-fp32", cache=cache)
@@ -234,7 +256,9 @@ def test_without_openvino_torch_computes(files, cache, monkeypatch, caplog):
     assert "OpenVINO is not installed" in caplog.text
 
 
-def test_auto_tries_once_to_export_a_student_that_cannot_be(files, tmp_path, monkeypatch, caplog):
+def test_auto_tries_once_to_export_a_student_that_cannot_be(
+    files: StudentFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     tried = []
 
     def fails(*_: object, **__: object) -> None:
@@ -243,14 +267,16 @@ def test_auto_tries_once_to_export_a_student_that_cannot_be(files, tmp_path, mon
 
     monkeypatch.setattr(openvino_export, "bert_graph", unusual)
     monkeypatch.setattr("torch.export.export", fails)
-    with caplog.at_level(logging.INFO, logger="encoders"):
+    with caplog.at_level(logging.INFO, logger="keydistill.encoders"):
         loaded = Student.load(str(files.folder), device="cpu", runtime="auto", cache=tmp_path)
     assert loaded.runtime == "torch"
     assert len(tried) == 1
     assert "runtime torch: " in caplog.text
 
 
-def test_a_precision_that_is_not_exact_enough_is_not_used(files, cache, monkeypatch, caplog):
+def test_a_precision_that_is_not_exact_enough_is_not_used(
+    files: StudentFiles, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(openvino_export, "_ALLOWED", {"fp32": -1.0})
     with caplog.at_level(logging.WARNING):
         loaded = Student.load(str(files.folder), device="cpu", runtime="openvino-fp32", cache=cache)
@@ -259,27 +285,27 @@ def test_a_precision_that_is_not_exact_enough_is_not_used(files, cache, monkeypa
 
 
 @pytest.mark.parametrize("side", [0, 1])
-def test_what_is_not_a_number_is_no_distance_that_is_allowed(side):
+def test_what_is_not_a_number_is_no_distance_that_is_allowed(side: int) -> None:
     pair = [np.ones((3, 4), dtype=np.float32), np.ones((3, 4), dtype=np.float32)]
     assert largest_distance(*pair) == 0
     pair[side][1, 2] = np.nan
     assert not largest_distance(*pair) <= 1
 
 
-def test_a_gpu_is_left_to_torch(files, cache, monkeypatch):
+def test_a_gpu_is_left_to_torch(files: StudentFiles, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keydistill.encoders.runtime.choice._has_gpu", lambda: True)
     # As on a machine with one: `device` is not given; there is none here, so torch takes the CPU.
     assert Student.load(str(files.folder), runtime="auto", cache=cache).runtime == "torch"
 
 
-def test_an_unknown_runtime_is_refused(files, cache):
+def test_an_unknown_runtime_is_refused(files: StudentFiles, cache: Path) -> None:
     with pytest.raises(StudentError, match="no runtime 'onnx'; expected one of auto"):
-        Student.load(str(files.folder), runtime="onnx", cache=cache)
+        Student.load(str(files.folder), runtime=cast(WantedRuntime, "onnx"), cache=cache)
 
 
-def test_a_student_that_is_exported_already_is_loaded_without_torch(files, cache):
+def test_a_student_that_is_exported_already_is_loaded_without_torch(files: StudentFiles, cache: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from encoders import Student;"
+        "import sys; from pathlib import Path; from keydistill.encoders import Student;"
         f"s = Student.load({str(files.folder)!r}, runtime='openvino-fp32', cache=Path({str(cache)!r}));"
         "assert s.embed_keyphrases(['ps5']).shape == (1, 32) and s.runtime == 'openvino-fp32';"
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"

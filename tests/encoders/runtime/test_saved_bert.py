@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def copied(tiny_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread() -> Iterator[None]:
     # Sums are taken in another order where threads share them.
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -36,7 +38,9 @@ def one_thread():
 
 def vectors(folder: Path, kind: type) -> np.ndarray:
     student = Student.load(str(folder), device="cpu")
-    assert isinstance(student._runtime.model, kind)
+    runtime = student._runtime
+    assert isinstance(runtime, TorchRuntime)
+    assert isinstance(runtime.model, kind)
     return student.embed_items(TEXTS)
 
 
@@ -50,19 +54,19 @@ def change(file: Path, **values: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
-def test_the_base_student():
+def test_the_base_student() -> None:
     folder = find_model("sentence-transformers/all-MiniLM-L6-v2")
     np.testing.assert_allclose(vectors(folder, SavedBert), by_the_library(folder), atol=2e-6)
 
 
-def test_as_the_library_saves_it_today(copied, tmp_path):
+def test_as_the_library_saves_it_today(copied: Path, tmp_path: Path) -> None:
     model = SentenceTransformer(str(copied), device="cpu")
     model.save_pretrained(str(tmp_path / "saved"), create_model_card=False)
     np.testing.assert_array_equal(vectors(tmp_path / "saved", SavedBert), vectors(copied, SavedBert))
     np.testing.assert_allclose(vectors(tmp_path / "saved", SavedBert), by_the_library(copied), atol=2e-6)
 
 
-def test_one_that_was_rotated(copied, tmp_path):
+def test_one_that_was_rotated(copied: Path, tmp_path: Path) -> None:
     model = SentenceTransformer(str(copied), device="cpu")
     rotate(model, TEXTS * 20)
     model.save_pretrained(str(tmp_path / "rotated"), create_model_card=False)
@@ -71,14 +75,19 @@ def test_one_that_was_rotated(copied, tmp_path):
     assert not np.allclose(found, vectors(copied, SavedBert), atol=1e-2)
 
 
-def test_counts_among_the_weights_are_none(copied):
+def test_counts_among_the_weights_are_none(copied: Path) -> None:
     weights = load_file(copied / "model.safetensors")
     save_file({**weights, "embeddings.position_ids": torch.arange(512)[None]}, copied / "model.safetensors")
     np.testing.assert_allclose(vectors(copied, SavedBert), by_the_library(copied), atol=2e-6)
 
 
-def test_a_transformer_of_another_kind_is_the_librarys(copied):
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+def test_a_transformer_of_another_kind_is_the_librarys(copied: Path) -> None:
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     ElectraModel(ElectraConfig(**sizes, embedding_size=32)).save_pretrained(copied)
     np.testing.assert_allclose(vectors(copied, SentenceTransformer), by_the_library(copied), atol=2e-6)
 
@@ -90,18 +99,18 @@ def test_a_transformer_of_another_kind_is_the_librarys(copied):
         ("sentence_bert_config.json", {"module_output_name": "token_embeddings", "unpad_inputs": False}),
     ],
 )
-def test_what_may_mean_more_is_the_librarys(copied, file, values):
+def test_what_may_mean_more_is_the_librarys(copied: Path, file: str, values: dict[str, object]) -> None:
     change(copied / file, **values)
     assert isinstance(TorchRuntime.load(copied, device="cpu").model, SentenceTransformer)
 
 
-def test_weights_of_a_model_around_it_are_the_librarys(copied):
+def test_weights_of_a_model_around_it_are_the_librarys(copied: Path) -> None:
     weights = {f"bert.{name}": value for name, value in load_file(copied / "model.safetensors").items()}
     save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
     np.testing.assert_allclose(vectors(copied, SentenceTransformer), by_the_library(copied), atol=2e-6)
 
 
-def test_weights_of_another_size_are_one_line(copied):
+def test_weights_of_another_size_are_one_line(copied: Path) -> None:
     change(copied / "config.json", hidden_size=48)
     with pytest.raises(
         StudentError, match=r"cannot be loaded as a student: .* size mismatch .*; retrain or copy"

@@ -1,5 +1,6 @@
 """Verification: what a collection lacks is found, whatever it is."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,23 @@ import pytest
 from keydistill.encoders import Student
 from keydistill.encoders.runtime import TOLERANCE
 from keydistill.errors import VerificationError
+from keydistill.ingest.collection import filter_counts
 from keydistill.ingest.collection.filter_counts import NamedFilter, filters_to_count, passing
-from keydistill.ingest.collection.points import PAYLOAD_INDEXES, payloads
-from keydistill.ingest.collection.verification import METADATA_KEYS, verify
-from keydistill.ingest.snapshot.profiles import profile
+from keydistill.ingest.collection.points import payloads
+from keydistill.ingest.collection.verification import verify
+from keydistill.ingest.snapshot.profiles import SnapshotProfile, profile
 from keydistill.ingest.snapshot.snapshot import Snapshot
-from keydistill.vectorstore import CollectionSpec, Engine, Equals, Filter, PointBatch
+from keydistill.vectorstore import (
+    INDEXED_FIELDS,
+    CollectionMetadata,
+    CollectionSpec,
+    Engine,
+    Equals,
+    Filter,
+    PayloadField,
+    PointBatch,
+    payload_indexes,
+)
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.front_process import FrontProcess
 from tests.support.gate_bench import Bench, losing, only_loads, open_bench
@@ -124,12 +136,12 @@ def test_a_broken_filter_index_is_found(bench: Bench, inventory: Path, monkeypat
 def test_an_index_of_another_type_is_found(bench: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from keydistill.ingest.collection import points
 
-    monkeypatch.setattr(points, "PAYLOAD_INDEXES", {**PAYLOAD_INDEXES, "search_volume": "keyword"})
+    monkeypatch.setattr(points, "payload_indexes", lambda _: {**payload_indexes({}), "search_volume": "keyword"})
     with pytest.raises(VerificationError, match=r"has payload index search_volume of type keyword, .* says integer"):
         bench.build(inventory)
 
 
-@pytest.mark.parametrize("key", METADATA_KEYS)
+@pytest.mark.parametrize("key", CollectionMetadata().lacking)
 def test_metadata_that_readers_need_is_there(
     key: str, tmp_path: Path, tiny_folder: Path, tiny_student: Student, inventory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,7 +176,7 @@ def test_counts_of_the_snapshot_are_those_of_the_engine(bench: Bench, inventory:
     snapshot = Snapshot.open(bench.store.folder(run.id) / "snapshot")
     ((_, rows),) = list(snapshot.tables())
     fields = payloads(rows)
-    named = filters_to_count(profile(snapshot, 64), {**PAYLOAD_INDEXES, "brand": "keyword"}, fields)
+    named = filters_to_count(profile(snapshot, 64), payload_indexes({"brand": "keyword"}), fields)
     assert {each.shape for each in named} >= {
         *("site", "leaf category", "parent category", "site and category", "category and volume", "brand", "volume")
     }
@@ -177,6 +189,16 @@ def test_a_bool_is_no_number() -> None:
     rows, fields = profile_rows()
     named = [NamedFilter("new", Filter((Equals("new", value),))) for value in (True, 1)]
     assert passing(rows, fields, named).tolist() == [1, 1]
+
+
+def test_a_field_of_the_table_is_counted_as_it_is_filtered(monkeypatch: pytest.MonkeyPatch) -> None:
+    bids = PayloadField("bids", "integer", "at least")
+    monkeypatch.setattr(filter_counts, "INDEXED_FIELDS", (*INDEXED_FIELDS, bids))
+    fields: list[dict[str, object]] = [{"bids": 1}, {"bids": 5}, {}, {"bids": True}]
+    empty = SnapshotProfile(4, Counter(), Counter(), None, None, ())
+    named = filters_to_count(empty, payload_indexes({bids.name: bids.type}), fields[:3])
+    assert [each.filter for each in named] == [Filter((bids.condition(least),)) for least in (1, 5)]
+    assert passing(pa.table({"site": ["US"] * 4}), fields, named).tolist() == [2, 1]
 
 
 def profile_rows() -> tuple[pa.Table, list[dict[str, object]]]:

@@ -8,6 +8,7 @@ import pytest
 
 from keydistill.errors import InputError
 from keydistill.ingest.inventory import InventoryReport, check_inventory
+from tests.support.heard_progress import HeardProgress
 
 
 @dataclass(frozen=True)
@@ -242,9 +243,9 @@ def test_a_broken_tree_is_refused(tmp_path: Path, rows: list[str], message: str)
 
 
 def test_progress_knows_the_total_of_parquet(tmp_path: Path) -> None:
-    seen = []
+    progress = HeardProgress()
     path = parquet_file(tmp_path, keyphrase=[f"k {n}" for n in range(20_000)])
-    check_inventory([path], Limits(), progress=lambda rows, total: seen.append((rows, total)))
-    assert seen == [(8_192, 20_000), (16_384, 20_000), (20_000, 20_000)]
-    check_inventory([csv_file(tmp_path, "keyphrase", "a")], Limits(), progress=lambda *step: seen.append(step))
-    assert seen[-1] == (1, None)
+    check_inventory([path], Limits(), progress=progress)
+    assert (progress.totals, progress.counts) == ([("inventory", 20_000)], [8_192, 8_192, 3_616])
+    check_inventory([csv_file(tmp_path, "keyphrase", "a")], Limits(), progress=progress)
+    assert (progress.totals[-1], progress.counts[-1]) == (("inventory", None), 1)

@@ -11,6 +11,8 @@ import pytest
 
 from keydistill.errors import InputChangedError, InputError
 from keydistill.ingest.inventory import InventoryReport, check_inventory
+from keydistill.progress import NO_PROGRESS, Progress
+from tests.support.heard_progress import HeardProgress
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Limits:
     memory_mb: int = 64
 
 
-def check(*files: Path, progress: Callable[[int, int | None], None] | None = None) -> InventoryReport:
+def check(*files: Path, progress: Progress = NO_PROGRESS) -> InventoryReport:
     return check_inventory(files, Limits(), progress=progress)
 
 
@@ -184,13 +186,13 @@ def test_a_file_that_changes_under_the_reader(
 
     changed = threading.Event()
 
-    def progress(rows: int, total: int | None) -> None:
+    def change_once() -> None:
         if not changed.is_set():
             changed.set()
             change(path)
 
     with pytest.raises(InputChangedError, match="changed while it was being read"):
-        check(path, progress=progress)
+        check(path, progress=HeardProgress(change_once))
 
 
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

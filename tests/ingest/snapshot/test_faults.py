@@ -18,6 +18,7 @@ import pytest
 from keydistill.errors import InputChangedError, StorageError
 from keydistill.ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
 from keydistill.ingest.snapshot.parts import PartWriter
+from tests.support.heard_progress import HeardProgress
 
 SETTINGS = SnapshotSettings(part_rows=1_000, max_reject_share=0.05, max_keyphrase_chars=200, memory_mb=64)
 ROWS = 20_000
@@ -115,11 +116,11 @@ def test_a_write_limit_of_the_system(inventory: Path, tmp_path: Path) -> None:
 
 
 def test_an_input_that_changes_leaves_nothing(inventory: Path, tmp_path: Path) -> None:
-    def change(*_: object) -> None:
+    def change() -> None:
         os.utime(inventory, ns=(1, 1))
 
     with pytest.raises(InputChangedError):
-        build(inventory, tmp_path / "out", progress=change)
+        build(inventory, tmp_path / "out", progress=HeardProgress(change))
     assert beside(inventory) == []
 
 

@@ -18,6 +18,7 @@ from keydistill.ingest.inventory import BATCH_ROWS, point_id, text_hash
 from keydistill.ingest.snapshot import PART_SCHEMA, Snapshot, SnapshotSettings, build_snapshot
 from keydistill.settings import load_settings
 from keydistill.tables import REJECT_SCHEMA
+from tests.support.heard_progress import HeardProgress
 
 SETTINGS = SnapshotSettings(part_rows=1_000, max_reject_share=0.05, max_keyphrase_chars=200, memory_mb=64)
 Row = dict[str, Any]
@@ -300,6 +301,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
         (lambda folder: edit(folder, lambda found: found.pop("parts")), "is damaged"),
         (lambda folder: edit(folder, lambda found: found.update(summary=3)), "is damaged"),
         (lambda folder: edit(folder, lambda found: found["summary"].update(extra=1)), "is damaged"),
+        (lambda folder: edit(folder, lambda found: found["summary"].update(rows="many")), "damaged .rows is 'many'"),
         (lambda folder: edit(folder, lambda found: found["parts"].pop()), "contradicts itself"),
         (lambda folder: (folder / "part-00000.parquet").unlink(), "part-00000.parquet is missing"),
         (lambda folder: (folder / "part-00000.parquet").write_bytes(b"PAR1"), "has 4 bytes, not"),
@@ -341,7 +343,7 @@ def test_a_token_counter_must_count_every_text(tmp_path: Path) -> None:
 
 
 def test_progress(tmp_path: Path) -> None:
-    seen = []
+    progress = HeardProgress()
     path = jsonl(tmp_path / "a.jsonl", some_rows(100))
-    build(tmp_path / "out", path, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(100, None)]
+    build(tmp_path / "out", path, progress=progress)
+    assert (progress.steps, progress.counts) == ([("snapshot", None, "rows")], [100])

@@ -18,7 +18,7 @@ from keydistill.ingest.gate import GateItems
 from keydistill.ingest.tuning import Tuner, TuningReport
 from keydistill.ingest.tuning.choice import EFS, EXACT, Choice, Floats, choose
 from keydistill.ingest.tuning.queries import Asked, queries_by_shape
-from keydistill.retrieval import SEARCH_KEY, Generation, TunedSearch, filter_shape
+from keydistill.retrieval import Generation, TunedSearch, filter_shape
 from keydistill.runs import SyncRun
 from keydistill.vectorstore import (
     CollectionInfo,
@@ -194,7 +194,7 @@ def bench(
     only_loads(monkeypatch, tiny_student)
     # What is timed decides nothing below.
     monkeypatch.setattr("keydistill.ingest.tuning.choice._REPEATS", 1)
-    monkeypatch.setattr("keydistill.ingest.tuning.trial._TIMED_QUERIES", 3)
+    monkeypatch.setattr("keydistill.ingest.tuning.shape_queries._TIMED_QUERIES", 3)
     monkeypatch.setattr("keydistill.ingest.gate.measures._REPEATS", 1)
     monkeypatch.setattr("keydistill.ingest.gate.measures._TIMED_QUERIES", 3)
     url = "" if kind == "embedded" else front.url
@@ -286,7 +286,7 @@ def test_a_shape_that_finds_too_little_is_tuned_up(
     assert seen == [found[NARROW].choice.chosen.params]
 
     assert tuner(bench).forget() == run.collection
-    assert SEARCH_KEY not in bench.engine.info(run.collection).metadata
+    assert "search" not in bench.engine.info(run.collection).metadata
 
 
 @pytest.fixture
@@ -369,7 +369,7 @@ def test_a_rebuild_of_the_same_keeps_it_and_another_does_not(
     assert bench.build(inventory).collection == bench.live != report.collection
     assert kept(bench) == expected
     bench.build(write_inventory(tmp_path / "other.csv", ROWS + 10))
-    assert SEARCH_KEY not in bench.engine.info(bench.live).metadata
+    assert "search" not in bench.engine.info(bench.live).metadata
 
 
 @embedded_only

@@ -1,6 +1,5 @@
 """The folder beside an output in which unfinished work waits to be taken up again."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from keydistill.errors import StorageError
-from keydistill.files.disk import replace_json
+from keydistill.files.locks import lock_handle
+from keydistill.files.whole import replace_json
 
 _KEY = "key.json"
 _LOCK = "lock"
@@ -25,7 +25,7 @@ def work_folder(out: Path, purpose: str, key: Mapping[str, Any]) -> Iterator[Pat
 
     Args:
         out: What the work will become.
-        purpose: Ends the folder's name.
+        purpose: The end of the folder's name.
         key: All that decides the result, fit for JSON.
 
     Raises:
@@ -51,25 +51,16 @@ def work_folder(out: Path, purpose: str, key: Mapping[str, Any]) -> Iterator[Pat
 
 @contextmanager
 def _held(folder: Path, out: Path) -> Iterator[None]:
-    while True:
+    handle = None
+    while handle is None:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            (folder / _LOCK).touch()
+            handle = lock_handle(folder / _LOCK)
         except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            continue  # who held it before has just removed the folder
         except BlockingIOError:
-            os.close(handle)
             raise StorageError(f"another process is at work on {out}; wait for it, or name another output") from None
-        # Who held it before may have removed the folder between our two steps; then we hold the lock of nothing.
-        try:
-            same = os.path.samestat(os.fstat(handle), os.stat(folder / _LOCK))
-        except FileNotFoundError:
-            same = False
-        if same:
-            break
-        os.close(handle)
     try:
         yield
     finally:

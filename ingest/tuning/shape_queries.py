@@ -1,4 +1,4 @@
-"""One shape of filter on trial: what settings find of what exact search finds, and how long they take."""
+"""The queries of one filter shape: what settings find of what exact search finds, and how long they take."""
 
 import time
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _BATCH = 64
 Shares = NDArray[np.float64]
 
 
-class Trial:
+class ShapeQueries:
     """The queries of one shape against one collection; those that exact search answers.
 
     Attributes:

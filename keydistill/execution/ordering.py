@@ -1,82 +1,42 @@
-"""Orders: what a person, a schedule or a service asks for, checked before there is a run.
+"""Orders become runs: what a person, a schedule or a service asks for is put on record, and workers are told of it.
 
-The command line and the tasks `keydistill.reindex`, `sync`, `retrain` and `prune` call the same functions.
+The command line and the tasks `keydistill.reindex`, `sync`, `retrain` and `prune` call the same functions; `send` takes
+their messages to the workers.
 """
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
-
-from pydantic import Field
+from typing import Any, TypeVar
 
 from keydistill.errors import InputError, SettingsError
-from keydistill.execution import QUEUE_OF, Order, RetrainOrder, new_retrain, queue_of
+from keydistill.execution.orders import Order, PruneOrder, ReindexOrder, SyncOrder
+from keydistill.execution.queues import Send, message_of
+from keydistill.execution.retrain import new_retrain
+from keydistill.execution.retrain_order import RetrainOrder
 from keydistill.ingest.aliases import PrunePlan, Pruning
 from keydistill.ingest.steps import ReindexSteps, SyncSteps
-from keydistill.runs import RedisRunStore, ReindexRun, RetrainRun, Run, SyncRun, open_store
+from keydistill.runs import (
+    ReindexRun,
+    RetrainRun,
+    Run,
+    SharedRunStore,
+    SyncRun,
+    open_shared_store,
+    open_store,
+)
 from keydistill.settings import Settings
 from keydistill.storage import share_student, shared_storage
 from keydistill.vectorstore import Engine
-from keydistill.workers.messages import sender
-from keydistill.workers.start_checks import check_executor
-
-__all__ = [
-    "PruneOrder",
-    "ReindexOrder",
-    "RetrainOrder",
-    "SyncOrder",
-    "order",
-    "order_reindex",
-    "order_retrain",
-    "order_sync",
-    "prune",
-    "resume",
-]
 
 _R = TypeVar("_R", bound=Run)
 # Until a worker takes the run up; the watchdog keeps it after that.
 _RESERVED_SECONDS = 300
 
 
-class ReindexOrder(Order):
-    """The options of `keydistill reindex`."""
-
-    kind: ClassVar[str] = "reindex"
-
-    files: tuple[Path, ...] = Field(min_length=1)
-    categories: Path | None = None
-    student: str | None = None
-    dimension: int | None = Field(default=None, ge=1)
-    max_reject_share: float | None = Field(default=None, ge=0, le=1)
-    alias: str | None = Field(default=None, min_length=1)
-    swap: bool = True
-
-
-class SyncOrder(Order):
-    """The options of `keydistill sync`."""
-
-    kind: ClassVar[str] = "sync"
-
-    files: tuple[Path, ...] = Field(min_length=1)
-    categories: Path | None = None
-    max_reject_share: float | None = Field(default=None, ge=0, le=1)
-    max_removed_share: float | None = Field(default=None, ge=0, le=1)
-    alias: str | None = Field(default=None, min_length=1)
-
-
-class PruneOrder(Order):
-    """The options of `keydistill collections prune`."""
-
-    kind: ClassVar[str] = "prune"
-
-    keep: int = Field(default=1, ge=0)
-    why: str | None = None
-    alias: str | None = Field(default=None, min_length=1)
-
-
-def order(settings: Settings, kind: str, values: Mapping[str, Any], *, started_by: str | None = None) -> Run | None:
-    """Order work of a kind by name.
+def order_by_name(
+    settings: Settings, kind: str, values: Mapping[str, Any], send: Send, *, started_by: str | None = None
+) -> Run | None:
+    """Order work of a kind that is known by its name.
 
     Returns:
         The run; None of a prune, which is done at once.
@@ -85,18 +45,18 @@ def order(settings: Settings, kind: str, values: Mapping[str, Any], *, started_b
         InputError: There is no such kind, or see `order_reindex`.
     """
     if kind == "reindex":
-        return order_reindex(settings, ReindexOrder.of(values), started_by=started_by)
+        return order_reindex(settings, ReindexOrder.of(values), send, started_by=started_by)
     if kind == "sync":
-        return order_sync(settings, SyncOrder.of(values), started_by=started_by)
+        return order_sync(settings, SyncOrder.of(values), send, started_by=started_by)
     if kind == "retrain":
-        return order_retrain(settings, RetrainOrder.of(values), started_by=started_by)
+        return order_retrain(settings, RetrainOrder.of(values), send, started_by=started_by)
     if kind == "prune":
         prune(settings, PruneOrder.of(values), started_by=started_by)
         return None
     raise InputError(f"there is no task {kind!r}; expected reindex, sync, retrain or prune")
 
 
-def order_reindex(settings: Settings, order: ReindexOrder, *, started_by: str | None = None) -> ReindexRun:
+def order_reindex(settings: Settings, order: ReindexOrder, send: Send, *, started_by: str | None = None) -> ReindexRun:
     """Make a run that workers will carry out.
 
     Raises:
@@ -110,7 +70,7 @@ def order_reindex(settings: Settings, order: ReindexOrder, *, started_by: str | 
     _check_files(order)
     settings = _with_options(settings, order, ("student", "dimension", "max_reject_share", "alias"))
     settings = settings.model_copy(update={"student": resolve_student(settings)})
-    store = redis_store(settings)
+    store = open_shared_store(settings)
     with _engine(settings) as engine:
         run = ReindexSteps(settings, engine, store).new_run(
             order.files, categories=order.categories, swap=order.swap, executor="celery", started_by=started_by
@@ -118,10 +78,10 @@ def order_reindex(settings: Settings, order: ReindexOrder, *, started_by: str | 
     shared = shared_storage(settings)
     if shared is not None:
         share_student(shared, run.student, run.student_version)
-    return _begun(settings, store, run)
+    return _begun(store, run, send)
 
 
-def order_sync(settings: Settings, order: SyncOrder, *, started_by: str | None = None) -> SyncRun:
+def order_sync(settings: Settings, order: SyncOrder, send: Send, *, started_by: str | None = None) -> SyncRun:
     """Make a sync that workers will carry out.
 
     Raises:
@@ -133,12 +93,12 @@ def order_sync(settings: Settings, order: SyncOrder, *, started_by: str | None =
     check_executor(settings)
     _check_files(order)
     settings = _with_options(settings, order, ("max_reject_share", "max_removed_share", "alias"))
-    store = redis_store(settings)
+    store = open_shared_store(settings)
     with _engine(settings) as engine:
         run = SyncSteps(settings, engine, store).new_run(
             order.files, categories=order.categories, executor="celery", started_by=started_by
         )
-    return _begun(settings, store, run)
+    return _begun(store, run, send)
 
 
 def prune(settings: Settings, order: PruneOrder, *, started_by: str | None = None) -> PrunePlan:
@@ -152,7 +112,7 @@ def prune(settings: Settings, order: PruneOrder, *, started_by: str | None = Non
         return Pruning(settings, engine, open_store(settings)).prune(order.keep, order.why, by=started_by)
 
 
-def order_retrain(settings: Settings, order: RetrainOrder, *, started_by: str | None = None) -> RetrainRun:
+def order_retrain(settings: Settings, order: RetrainOrder, send: Send, *, started_by: str | None = None) -> RetrainRun:
     """Make a retrain that workers will carry out.
 
     Raises:
@@ -160,13 +120,11 @@ def order_retrain(settings: Settings, order: RetrainOrder, *, started_by: str | 
         SettingsError: The settings allow no workers.
         RunBusyError: Another retrain is going.
     """
-    if settings.redis_url is None:
-        raise SettingsError("the executor is celery, but redis_url is not set; set KEYDISTILL_REDIS_URL")
-    run = new_retrain(settings, order, executor="celery", started_by=started_by)
-    return _begun(settings, redis_store(settings), run)
+    store = open_shared_store(settings)
+    return _begun(store, new_retrain(settings, order, executor="celery", started_by=started_by), send)
 
 
-def resume(settings: Settings, run_id: str) -> Run:
+def resume_by_workers(settings: Settings, run_id: str, send: Send) -> Run:
     """Give a run that was interrupted or failed, or that Redis has lost, to the workers.
 
     Raises:
@@ -174,36 +132,37 @@ def resume(settings: Settings, run_id: str) -> Run:
         RunStateError: It is over.
         RunBusyError: Another run has taken its place, or it is being worked on.
     """
-    store = redis_store(settings)
+    store = open_shared_store(settings)
     run = store.load(run_id)
     run.reopened()
     store.restore(run.id)
     store.reserve(run.lease_name, run.id, _RESERVED_SECONDS)
     run = store.update(run.id, lambda now: now.reopened().changed(executor="celery"))
-    send_first(settings, run)
+    message_of(run).send(send)
     return run
 
 
-def redis_store(settings: Settings) -> RedisRunStore:
-    """The store that workers share."""
-    store = open_store(settings)
-    assert isinstance(store, RedisRunStore)
-    return store
+def check_executor(settings: Settings) -> None:
+    """See that the settings allow workers at all.
+
+    Raises:
+        SettingsError: They do not.
+    """
+    if settings.redis_url is None:
+        raise SettingsError(
+            "the executor is celery, but redis_url is not set; set KEYDISTILL_REDIS_URL, or use --executor local"
+        )
+    if settings.engine != "server":
+        raise SettingsError(
+            "the executor is celery, but the engine is embedded, which only one process can write; set "
+            "KEYDISTILL_ENGINE=server and KEYDISTILL_QDRANT_URL, or use --executor local"
+        )
 
 
-def send_first(settings: Settings, run: Run) -> None:
-    """The message that makes a worker take the run up."""
-    send = sender(settings)
-    if isinstance(run, ReindexRun | SyncRun):
-        send("keydistill.advance", run.id, queue=QUEUE_OF[run.state])
-    else:
-        send("keydistill.retrain_stages", run.id, queue=queue_of(run))
-
-
-def _begun(settings: Settings, store: RedisRunStore, run: _R) -> _R:
+def _begun(store: SharedRunStore, run: _R, send: Send) -> _R:
     store.reserve(run.lease_name, run.id, _RESERVED_SECONDS)
     store.add(run)
-    send_first(settings, run)
+    message_of(run).send(send)
     return run
 
 

@@ -1,0 +1,24 @@
+"""The student that the settings ask for: the one place where they become arguments."""
+
+from keydistill.encoders.student import Student
+from keydistill.settings import Settings
+
+
+def student_of(settings: Settings, source: str | None = None, *, dimension: int | None = None) -> Student:
+    """Load a student into the runtime, and with the threads, that the settings name.
+
+    Args:
+        settings: What says how it is computed, and where exported students are kept.
+        source: A folder or a model name; None takes the setting `student`.
+        dimension: Matryoshka dimension; None takes that of the settings.
+
+    Raises:
+        StudentError: See `Student.load`.
+    """
+    return Student.load(
+        settings.student if source is None else source,
+        dimension=settings.dimension if dimension is None else dimension,
+        threads=settings.threads,
+        runtime=settings.runtime,
+        cache=settings.runtime_cache,
+    )

@@ -1,0 +1,47 @@
+"""A failure is put on record: in one way, whoever carried the run out."""
+
+import errno
+
+from keydistill.errors import KeydistillError, RunError, RunStateError
+from keydistill.runs import Lease, Run, RunStore
+
+
+def record_failure(store: RunStore, run_id: str, reason: object, lease: Lease | None = None) -> None:
+    """Put down why a run failed, and let go of a lease that is kept for it while no process works on it.
+
+    Args:
+        store: Has the record.
+        run_id: Whose it is.
+        reason: The error, or what to say.
+        lease: Of the work that failed; without one, whoever calls saw that nobody works on the run.
+
+    Raises:
+        RunStateError: It is over, as when it was cancelled, or has failed already: then this is no failure of it.
+        LeaseLostError: Another process goes on with it.
+        RunNotFoundError: The store has lost its record.
+        RedisUnavailableError: The store cannot be reached.
+    """
+
+    def failed(present: Run) -> Run:
+        if present.is_over:
+            raise RunStateError(f"run {run_id} is {present.state}: it cannot fail any more")
+        return present.failed(reason)
+
+    run = store.update(run_id, failed, lease)
+    store.give_up(run.lease_name, run_id)
+
+
+def with_next_step(error: Exception, run: Run) -> Exception:
+    """The error that ended the work on a run, with what to do next, where it is one that a person can mend."""
+    resume = f"`keydistill {run.kind} --resume {run.id}`"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(
+            f"run {run.id} failed: no space left on the disk of {error.filename or 'its files'}; make room, "
+            f"then {resume}"
+        )
+    if isinstance(error, KeydistillError):
+        reason = " ".join(str(error).split())
+        # Many errors say themselves what to do.
+        advice = "" if "`keydistill" in reason else f"; mend it, then {resume}"
+        return type(error)(f"run {run.id} failed while {run.state}: {reason}{advice}")
+    return error

@@ -1,0 +1,66 @@
+"""What a person, a schedule or a service asks for, checked before there is a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from keydistill.errors import InputError
+
+
+class Order(BaseModel):
+    """The options of a command; what is None is left to the settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: ClassVar[str]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Read an order.
+
+        Raises:
+            InputError: A value is malformed, missing, or has a name that there is not.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"{cls.kind}, {name!r}: {first['msg']}; it takes {', '.join(cls.model_fields)}") from None
+
+
+class ReindexOrder(Order):
+    """The options of `keydistill reindex`."""
+
+    kind: ClassVar[str] = "reindex"
+
+    files: tuple[Path, ...] = Field(min_length=1)
+    categories: Path | None = None
+    student: str | None = None
+    dimension: int | None = Field(default=None, ge=1)
+    max_reject_share: float | None = Field(default=None, ge=0, le=1)
+    alias: str | None = Field(default=None, min_length=1)
+    swap: bool = True
+
+
+class SyncOrder(Order):
+    """The options of `keydistill sync`."""
+
+    kind: ClassVar[str] = "sync"
+
+    files: tuple[Path, ...] = Field(min_length=1)
+    categories: Path | None = None
+    max_reject_share: float | None = Field(default=None, ge=0, le=1)
+    max_removed_share: float | None = Field(default=None, ge=0, le=1)
+    alias: str | None = Field(default=None, min_length=1)
+
+
+class PruneOrder(Order):
+    """The options of `keydistill collections prune`."""
+
+    kind: ClassVar[str] = "prune"
+
+    keep: int = Field(default=1, ge=0)
+    why: str | None = None
+    alias: str | None = Field(default=None, min_length=1)

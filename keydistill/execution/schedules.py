@@ -1,0 +1,71 @@
+"""Schedules: which runs start by themselves, and what came of it.
+
+Celery beat keeps time (`keydistill.workers`): it fires the task `keydistill.fire` with a schedule's name. What the
+schedule starts, and whether it is paused, is looked up then. So a change of the settings needs a restart of the beat
+only where the times change, and a pause survives it: RedBeat writes its own entries anew at every start.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from keydistill.errors import RunBusyError
+from keydistill.runs import Fired, SharedRunStore, now
+from keydistill.settings import Settings, schedule_of
+
+Start = Callable[[str, Mapping[str, Any], str], str | None]
+
+
+def pause_schedule(settings: Settings, store: SharedRunStore, name: str) -> None:
+    """Let a schedule start nothing until it is resumed.
+
+    Raises:
+        SettingsError: There is no such schedule.
+    """
+    schedule_of(settings, name)
+    store.schedules.pause(name)
+
+
+def resume_schedule(settings: Settings, store: SharedRunStore, name: str) -> None:
+    """Let a paused schedule start runs again, from its next time on.
+
+    Raises:
+        SettingsError: There is no such schedule.
+    """
+    schedule_of(settings, name)
+    store.schedules.resume(name)
+
+
+def fire_schedule(settings: Settings, store: SharedRunStore, name: str, start: Start) -> Fired:
+    """Do what a schedule says, once.
+
+    Args:
+        settings: With the schedules.
+        store: Keeps what came of it.
+        name: Of the schedule.
+        start: `start(task, kwargs, started_by)` starts a run and returns its id; None of what is done at once.
+
+    Returns:
+        What came of it; where the last run still goes, or the schedule is paused, no run was started.
+
+    Raises:
+        SettingsError: There is no such schedule.
+        KeydistillError: The run could not be started; that is recorded too.
+    """
+    schedule = schedule_of(settings, name)
+    before = store.schedules.last(name)
+    run: str | None = None if before is None else before.run
+    said: str | None = None
+    try:
+        if store.schedules.is_paused(name):
+            said = "paused"
+        else:
+            run = start(schedule.task, schedule.kwargs, f"schedule {name}")
+    except RunBusyError as error:
+        said = str(error)
+    except Exception as error:
+        said = str(error)
+        raise
+    finally:
+        fired = Fired(now(), run, said)
+        store.schedules.note(name, fired)
+    return fired

@@ -1,0 +1,36 @@
+"""Records of runs as they stand in Redis: under which key, and as which text."""
+
+import json
+from uuid import uuid4
+
+from keydistill.errors import RunError
+from keydistill.runs.record import Run, read_run
+from keydistill.runs.redis_lease import PREFIX, SAME_VERSION
+
+_MARK = "mark"
+
+
+def run_key(run_id: str) -> str:
+    """Where a record is kept."""
+    return f"{PREFIX}run:{run_id}"
+
+
+def text_of(run: Run) -> str:
+    """The record as it is stored, different from any other that was ever written."""
+    return json.dumps({**run.as_dict(), _MARK: uuid4().hex})
+
+
+def run_of(text: str | bytes) -> Run:
+    """The inverse of `text_of`.
+
+    Raises:
+        RunError: Another version of keydistill wrote it, or somebody else.
+    """
+    try:
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("it is no object")
+        values.pop(_MARK, None)
+        return read_run(json.dumps(values))
+    except ValueError as error:
+        raise RunError(f"a run in Redis cannot be read ({error}): {text[:60]!r}...; {SAME_VERSION}") from None

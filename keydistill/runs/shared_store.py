@@ -1,0 +1,105 @@
+"""What a store does beyond `RunStore` that several machines share: for workers, their watchdog and schedules.
+
+A lease there does not end with a process: it expires unless it is renewed, and it can be kept for a run which no
+process works on just now.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from keydistill.runs.store import Lease, RunStore
+from keydistill.runs.stored_json import read_json
+
+# Before the names of the queues that messages to workers wait in, beside the records.
+QUEUE_PREFIX = "keydistill:celery:"
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """What a schedule did last.
+
+    Attributes:
+        at: When it fired.
+        run: The run that it started, then or before.
+        said: Why it started none, or None.
+    """
+
+    at: str
+    run: str | None
+    said: str | None
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Self:
+        """See `read_json`."""
+        return read_json(cls, text)
+
+
+class SharedLease(Lease, Protocol):
+    """A lease that expires unless its process renews it."""
+
+    @property
+    def owner(self) -> str:
+        """The process that holds it, as HOST:PID:CHANCE."""
+
+    def leave_to_run(self, seconds: float) -> None:
+        """Let go of it so that only a process of the same run can take it, for so long."""
+
+    def release(self) -> None:
+        """Let go of it; does nothing where it is not held any more."""
+
+
+class ScheduleMarks(Protocol):
+    """What is noted of schedules, by their names."""
+
+    def pause(self, name: str) -> None:
+        """Note that a schedule is to start nothing."""
+
+    def resume(self, name: str) -> None:
+        """Note that a schedule may start runs again."""
+
+    def is_paused(self, name: str) -> bool:
+        """Whether a schedule is to start nothing."""
+
+    def note(self, name: str, fired: Fired) -> None:
+        """Note what a schedule did; it replaces what the schedule did before."""
+
+    def last(self, name: str) -> Fired | None:
+        """What a schedule did last."""
+
+
+class SharedRunStore(RunStore, Protocol):
+    """A store of runs for several machines, with what their workers must know of each other."""
+
+    def acquire(self, name: str, run_id: str) -> SharedLease:
+        """A lease that the caller gives back.
+
+        Raises:
+            RunBusyError: See `RunStore.lease`.
+        """
+
+    def reserve(self, name: str, run_id: str, seconds: float) -> None:
+        """Keep a lease for a run that no process is working on just now. Of one that a process holds it does nothing.
+
+        Raises:
+            RunBusyError: Another run holds it.
+        """
+
+    def owner(self, name: str) -> str | None:
+        """The process that holds a lease, as HOST:PID:CHANCE; None where there is none, or it is only reserved."""
+
+    def messages_waiting(self, queue: str) -> int:
+        """Number of messages in a queue of the workers that none has taken."""
+
+    def check_format(self) -> None:
+        """See that whoever else uses the store keeps runs as we do.
+
+        Raises:
+            RedisUnavailableError: It cannot be reached, or keydistill of another version uses it.
+        """
+
+    @property
+    def schedules(self) -> ScheduleMarks:
+        """What is noted of the schedules."""
+
+    def eviction_policy(self) -> str | None:
+        """What the server does when its memory is full, in Redis' words; None where it does not tell us."""
