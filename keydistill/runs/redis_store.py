@@ -243,12 +243,12 @@ class RedisRunStore:
 
     def renew(self, lease: RedisLease) -> bool:
         """Make a lease last `lease_seconds` from now; false where it is lost."""
-        keys, values = [lease.key], [lease.owner, int(self.lease_seconds * 1_000)]
+        keys, values = [lease.key], [lease.owner, str(int(self.lease_seconds * 1_000))]
         return bool(self.call(lambda _: self._renew_script(keys, values)))
 
     def release(self, lease: RedisLease, seconds: float) -> None:
         """Give a lease back, or leave it to its run for so long."""
-        keys, values = [lease.key], [lease.owner, int(seconds * 1_000)]
+        keys, values = [lease.key], [lease.owner, str(int(seconds * 1_000))]
         self.call(lambda _: self._release_script(keys, values))
 
     def check_format(self) -> None:

@@ -239,8 +239,9 @@ def test_a_process_that_lost_its_lease_changes_nothing(
     store.call(lambda redis: redis.delete("keydistill:lease:retrain"))
 
     # Nor does it call the run failed, which another process goes on with.
-    with pytest.raises(Untrainable):
+    with pytest.raises(LeaseLostError) as caught:
         retrainer(redis_settings, Told("judge", lose(fail(Untrainable("no"))))).resume(run.id)
+    assert isinstance(caught.value.__cause__, Untrainable)
     assert (only_run(store).state, only_run(store).error) == ("training", None)
 
 
