@@ -22,7 +22,10 @@ EXTRA_PACKAGES = {"torch", "transformers", "sentence_transformers", "celery", "r
 
 
 def pip(*arguments: str, python: str = sys.executable) -> None:
-    subprocess.run([python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments], check=True)
+    # Without this checkout on the path: what a build left there would count as installed.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    subprocess.run(command, check=True, env=environment)
 
 
 @pytest.fixture(scope="module")
