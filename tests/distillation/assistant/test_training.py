@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -28,7 +29,9 @@ from keydistill.distillation.assistant.data import split
 from keydistill.distillation.assistant.metrics import held_out_metrics
 from keydistill.encoders import Assistant
 from keydistill.errors import StorageError, TrainingError
+from keydistill.files import work_folder
 from tests.support.heard_progress import HeardProgress
+from tests.support.places import ROOT
 from tests.support.present import present
 
 PRODUCTS = ["shoes", "phone", "lamp", "cable", "boots", "chair", "watch", "guitar"]
@@ -151,10 +154,9 @@ def longer_recipe_of(base: str) -> AssistantRecipe:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from transformers import TrainerCallback
 from keydistill.distillation.assistant import train_assistant
 from keydistill.distillation.training.run import Steps
-from tests_of_training import longer_recipe_of, made_pairs
+from tests.distillation.assistant.test_training import longer_recipe_of, made_pairs
 
 def die(self, args, state, control, **_):
     if state.global_step == int(sys.argv[3]):
@@ -187,11 +189,12 @@ def test_a_killed_training_goes_on_to_the_same_assistant(
     # An epoch has 12 steps; two without a better score end the training.
     step = 15 if when == "early" else whole.history[-1]["step"] - 10
     out = tmp_path / "killed"
-    module = tmp_path / "tests_of_training.py"
-    module.write_text(Path(__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{KILLED}"
     done = subprocess.run(
-        [sys.executable, "-c", code, longer.base, out, str(step)], check=False, capture_output=True, text=True
+        [sys.executable, "-c", KILLED, longer.base, out, str(step)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not out.exists()
