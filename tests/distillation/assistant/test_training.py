@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from keydistill.files.work_folders import work_folder
 
 from keydistill.distillation import ASSISTANT_SIZES, assistant_size
 from keydistill.distillation.assistant import (
