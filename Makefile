@@ -30,7 +30,9 @@ demo: install
 
 # Two processes: many tests wait for the processes that they start. What stands in one file shares its servers.
 test: install
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m slipcover --source keydistill,cli,distillation,encoders,ingest,workers --json --out coverage.json \
+	  -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m tests.support.coverage_table coverage.json
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
@@ -39,6 +41,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -22,10 +22,10 @@ def collections() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_collections(ctx: click.Context, as_json: bool) -> None:
-    """All collections, with the alias that names each."""
+    """List all collections, with the alias that names each."""
     with engine_of(settings_of(ctx)) as engine:
         named_by = {target: alias for alias, target in engine.aliases().items()}
-        found = [engine.info(name) for name in engine.collections()]
+        infos = [engine.info(name) for name in engine.collections()]
     if as_json:
         print_json(
             [
@@ -39,11 +39,11 @@ def list_collections(ctx: click.Context, as_json: bool) -> None:
                     "payload_indexes": dict(info.payload_indexes),
                     "metadata": dict(info.metadata),
                 }
-                for info in found
+                for info in infos
             ]
         )
         return
-    if not found:
+    if not infos:
         click.echo("no collections yet; build one with `keydistill reindex INVENTORY`")
         return
     print_table(
@@ -57,29 +57,29 @@ def list_collections(ctx: click.Context, as_json: bool) -> None:
                 bytes_text(info.disk_bytes),
                 info.metadata.get("student_version", "-"),
             )
-            for info in found
+            for info in infos
         ],
         right=("points", "size"),
     )
 
 
-_why = click.option("--why", metavar="TEXT", help="The reason, for the history.")
+_why = click.option("--why", metavar="TEXT", help="Reason for the change, kept in the history.")
 
 
 @collections.command("swap")
 @click.argument("run_id", metavar="RUN")
 @_why
-@click.option("--force", is_flag=True, help="Also what the gate refused; needs --why, which is kept.")
+@click.option("--force", is_flag=True, help="Swap although the gate refused; needs --why, which is kept.")
 @click.pass_context
 def swap_collection(ctx: click.Context, run_id: str, why: str | None, force: bool) -> None:
-    """Put the collection of RUN live, which was built with `reindex --no-swap`, or which the gate refused (--force)."""
+    """Put the collection of RUN live: one built with `reindex --no-swap`, or one that the gate refused (--force)."""
     with _changes(ctx) as changes:
         run = changes.swap(run_id, why, force=force)
     click.echo(f"alias {run.alias} names {run.collection}")
 
 
 @collections.command("rollback")
-@click.option("--to", metavar="COLLECTION", help="Where to.  [default: what was live before]")
+@click.option("--to", metavar="COLLECTION", help="Collection to go back to.  [default: the one before]")
 @_why
 @click.pass_context
 def rollback_collection(ctx: click.Context, to: str | None, why: str | None) -> None:
@@ -90,13 +90,13 @@ def rollback_collection(ctx: click.Context, to: str | None, why: str | None) -> 
 
 
 @collections.command("prune")
-@click.option("--keep", type=click.IntRange(0), default=1, show_default=True, help="Earlier ones that stay.")
+@click.option("--keep", type=click.IntRange(0), default=1, show_default=True, help="Earlier collections to keep.")
 @_why
-@click.option("--dry-run", is_flag=True, help="Say what would be dropped; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be dropped, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def prune_collections(ctx: click.Context, keep: int, why: str | None, dry_run: bool, as_json: bool) -> None:
-    """Drop collections that nothing needs: not live, not kept for a rollback, past their grace time."""
+    """Drop collections that nothing needs: not live, not kept for a rollback, and past their grace time."""
     from keydistill.ingest.aliases import Pruning
     from keydistill.runs import open_store
 
@@ -118,13 +118,13 @@ def prune_collections(ctx: click.Context, keep: int, why: str | None, dry_run: b
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def collections_history(ctx: click.Context, as_json: bool) -> None:
-    """What the aliases named when, and who changed them; newest first."""
+    """Show what the aliases named when, and who changed them, newest first."""
     from keydistill.runs import open_store
 
-    found = list(reversed(open_store(settings_of(ctx)).history()))
+    changes = list(reversed(open_store(settings_of(ctx)).history()))
     if as_json:
-        print_json([change.as_dict() for change in found])
-    elif not found:
+        print_json([change.as_dict() for change in changes])
+    elif not changes:
         click.echo("nothing was swapped yet")
     else:
         print_table(
@@ -139,7 +139,7 @@ def collections_history(ctx: click.Context, as_json: bool) -> None:
                     each.after or "-",
                     each.why or "-",
                 )
-                for each in found
+                for each in changes
             ],
         )
 

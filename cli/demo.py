@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from keydistill.cli.output import print_table
 
 _LIMIT = 10
 _SHOWN_ITEMS = 2
-# Judged pairs of the distillation, per item.
+# Pairs per item that the judge labels for the distillation.
 _JUDGED = 8
 
 Lists = Mapping[str, Sequence[str]]
@@ -24,20 +25,30 @@ Lists = Mapping[str, Sequence[str]]
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("demo-data"),
     show_default=True,
-    help="Where the marketplace, its runs, models and collections go.",
+    help="Folder that receives the marketplace, its runs, models and collections.",
 )
-@click.option("--items", type=click.IntRange(50), default=300, show_default=True, help="Items to simulate.")
+@click.option("--items", type=click.IntRange(50), default=300, show_default=True, help="Number of items to simulate.")
 @click.option(
-    "--keyphrases", type=click.IntRange(500), default=3_000, show_default=True, help="Keyphrases to simulate."
+    "--keyphrases",
+    type=click.IntRange(500),
+    default=3_000,
+    show_default=True,
+    help="Number of keyphrases to simulate.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the simulation and of all training.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of the simulation and of all training.",
+)
 @click.pass_context
 def demo(ctx: click.Context, folder: Path, items: int, keyphrases: int, seed: int) -> None:
     """See the whole product work once, on a simulated marketplace.
 
-    Simulates, trains a student on clicks alone, distils another from a (simulated) judge, and puts three collections
-    live in turn: of the base student, of the one and of the other. What they recommend is compared with the truth. Runs
-    the same commands that it prints.
+    The first minute shows what the untrained student recommends. Then one student is trained on clicks alone, another
+    is distilled from a (simulated) judge, a collection of each goes live in turn, and what all three recommend is
+    compared with the truth. Every command that runs is printed first.
     """
     from keydistill.cli.simulate import simulate
 
@@ -45,15 +56,20 @@ def demo(ctx: click.Context, folder: Path, items: int, keyphrases: int, seed: in
     ctx.find_root().obj["home"] = home
     click.echo(f"$ keydistill simulate {market} --items {items} --keyphrases {keyphrases} --seed {seed} --force")
     ctx.invoke(simulate, out=market, items=items, keyphrases=keyphrases, seed=seed, force=True)
-    clicks = _train_on_clicks(ctx, market, home, seed)
+    # What can be shown at once comes first: the trainings take minutes.
+    recommended = {"untrained": _recommended(ctx, market, folder, None)}
+    _print_lists(market, recommended)
+    click.echo("\nThat was the untrained student. Now two more are trained, which takes minutes.")
+    clicks_student = _train_on_clicks(ctx, market, home, seed)
     _distil(ctx, market, home, items * _JUDGED, seed)
-    students = {"untrained": None, "clicks alone": clicks, "distilled": "promoted"}
-    found = {name: _recommended(ctx, market, folder, student) for name, student in students.items()}
-    _print_comparison(market, found)
+    recommended["clicks alone"] = _recommended(ctx, market, folder, clicks_student)
+    recommended["distilled"] = _recommended(ctx, market, folder, "promoted")
+    _print_lists(market, {name: recommended[name] for name in ("untrained", "distilled")})
+    _print_scores(market, recommended)
 
 
 def _train_on_clicks(ctx: click.Context, market: Path, home: Path, seed: int) -> str:
-    """A student of the clicks; returns its name in the registry."""
+    """Train a student on the clicks and return its name in the registry."""
     from keydistill.cli.train_student import student
 
     files = {"items": market / "items.parquet", "clicks": market / "clicks.parquet"}
@@ -73,7 +89,7 @@ def _distil(ctx: click.Context, market: Path, home: Path, judged_pairs: int, see
 
 
 def _recommended(ctx: click.Context, market: Path, folder: Path, student: str | None) -> Lists:
-    """What a collection of this student's recommends: item id to keyphrases, best first."""
+    """Build a collection with this student, and return what it recommends: item id to keyphrases, best first."""
     import pyarrow.parquet as pq
 
     from keydistill.cli.recommend import recommend
@@ -86,17 +102,18 @@ def _recommended(ctx: click.Context, market: Path, folder: Path, student: str | 
     ctx.invoke(reindex, inventory=(inventory,), student=student)
     click.echo(f"\n$ keydistill --home {home} recommend {items} --out {out}")
     ctx.invoke(recommend, items=(items,), out=out, limit=_LIMIT)
-    found: dict[str, list[str]] = {}
+    lists: dict[str, list[str]] = {}
     rows: list[dict[str, Any]] = pq.read_table(out, columns=["item_id", "rank", "keyphrase"]).to_pylist()
     for row in sorted(rows, key=lambda row: row["rank"]):
-        found.setdefault(row["item_id"], []).append(row["keyphrase"])
-    return found
+        lists.setdefault(row["item_id"], []).append(row["keyphrase"])
+    return lists
 
 
-def _print_comparison(market: Path, found: Mapping[str, Lists]) -> None:
+def _print_lists(market: Path, recommended: Mapping[str, Lists]) -> None:
+    """Print the lists of a few items, the students side by side."""
     import pyarrow.parquet as pq
 
-    from keydistill.simulation import read_truth, score
+    from keydistill.simulation import read_truth
 
     truth = read_truth(market / "truth.parquet")
     items = pq.read_table(market / "items.parquet", columns=["item_id", "title", "category_path"]).to_pylist()
@@ -105,17 +122,28 @@ def _print_comparison(market: Path, found: Mapping[str, Lists]) -> None:
     for item in with_truth[::step][:_SHOWN_ITEMS]:
         relevant = truth[item["item_id"]]
         click.echo("\n" + "\n".join(textwrap.wrap(item["title"], 100)))
-        click.echo(f"  in {item['category_path']}; {len(relevant)} keyphrases of the inventory are right for it")
-        for name in (next(iter(found)), [*found][-1]):
-            click.echo(f"  {name}:")
-            for keyphrase in found[name].get(item["item_id"], []):
-                click.echo(f"    {'right' if keyphrase in relevant else 'WRONG'}  {keyphrase}")
-    click.echo()
-    scores = {name: score(truth, lists, _LIMIT) for name, lists in found.items()}
+        click.echo(f"in {item['category_path']}; {len(relevant)} keyphrases of the inventory are right for it\n")
+        columns = [
+            [
+                f"{'right' if keyphrase in relevant else 'WRONG'}  {keyphrase}"
+                for keyphrase in lists.get(item["item_id"], [])
+            ]
+            for lists in recommended.values()
+        ]
+        print_table(tuple(recommended), zip_longest(*columns, fillvalue=""))
+
+
+def _print_scores(market: Path, recommended: Mapping[str, Lists]) -> None:
+    """Print how much of the truth each student's lists hold, over all items."""
+    from keydistill.simulation import read_truth, score
+
+    truth = read_truth(market / "truth.parquet")
+    scores = {name: score(truth, lists, _LIMIT) for name, lists in recommended.items()}
     figures = ("items", f"precision@{_LIMIT}", f"recall@{_LIMIT}")
     best = next(iter(scores.values()))
     rows = [(name, of.items, of.precision, of.recall) for name, of in scores.items()]
     rows.append(("best possible", best.items, best.best_precision, best.best_recall))
+    click.echo()
     print_table(
         ("student", *figures),
         [(name, f"{items:,}", f"{precision:.3f}", f"{recall:.3f}") for name, items, precision, recall in rows],

@@ -1,4 +1,4 @@
-"""`keydistill gate`: why a collection was let through, or refused."""
+"""`keydistill gate`: why the gate let a collection through, or refused it."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def gate(ctx: click.Context, run_id: str, as_json: bool) -> None:
-    """What the gate found of RUN (an id, or its beginning). Exit status 1 where it refused."""
+    """Show what the gate found when it compared the collection of RUN with the live one.
+
+    RUN is the id of a run, or its beginning. The exit status is 1 where the gate refused.
+    """
     from keydistill.ingest.gate import GateReport
     from keydistill.runs import open_store, reindex_of
 

@@ -17,18 +17,18 @@ def models() -> None:
 
 
 @models.command("list")
-@click.option("--kind", type=click.Choice(["student", "assistant"]), help="Only models of this kind.")
+@click.option("--kind", type=click.Choice(["student", "assistant"]), help="Kind of models to list.  [default: both]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_models(ctx: click.Context, kind: Any, as_json: bool) -> None:
-    """All versions, each kind from the oldest to the newest."""
+    """List all versions, each kind from the oldest to the newest."""
     registry = _registry(ctx)
-    found = registry.versions(kind)
+    versions = registry.versions(kind)
     promoted = _promoted(registry)
     if as_json:
-        print_json([{**version.as_dict(), "promoted": version.full_name in promoted} for version in found])
+        print_json([{**version.as_dict(), "promoted": version.full_name in promoted} for version in versions])
         return
-    if not found:
+    if not versions:
         click.echo(f"no models in {registry.root} yet; training publishes them there")
         return
     print_table(
@@ -42,7 +42,7 @@ def list_models(ctx: click.Context, kind: Any, as_json: bool) -> None:
                 version.lineage.parent or "-",
                 ", ".join(f"{name} {_value(value)}" for name, value in _numbers(version)[:2]) or "-",
             )
-            for version in found
+            for version in versions
         ],
         right=("size",),
     )
@@ -53,32 +53,32 @@ def list_models(ctx: click.Context, kind: Any, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def show_model(ctx: click.Context, version: str, as_json: bool) -> None:
-    """Everything that is known about VERSION (student/NAME, its beginning, or student/promoted)."""
+    """Show everything that is known about VERSION (student/NAME, its beginning, or student/promoted)."""
     registry = _registry(ctx)
-    found = registry.get(version)
-    history = [entry for entry in registry.history(found.kind) if found.name in (entry.version, entry.previous)]
+    model = registry.get(version)
+    history = [entry for entry in registry.history(model.kind) if model.name in (entry.version, entry.previous)]
     if as_json:
         from dataclasses import asdict
 
         print_json(
             {
-                **found.as_dict(),
-                "promoted": found.full_name in _promoted(registry),
+                **model.as_dict(),
+                "promoted": model.full_name in _promoted(registry),
                 "history": [asdict(entry) for entry in history],
             }
         )
         return
     from keydistill.distillation.registry import flattened
 
-    click.echo(f"{'version':<12} {found.full_name}")
-    click.echo(f"{'folder':<12} {found.folder}, {bytes_text(found.bytes)}")
-    click.echo(f"{'published':<12} {found.created_at}")
+    click.echo(f"{'version':<12} {model.full_name}")
+    click.echo(f"{'folder':<12} {model.folder}, {bytes_text(model.bytes)}")
+    click.echo(f"{'published':<12} {model.created_at}")
     for entry in history:
-        did = "promoted" if entry.version == found.name else f"replaced by {entry.version}"
+        did = "promoted" if entry.version == model.name else f"replaced by {entry.version}"
         click.echo(f"{did} {entry.at} by {entry.by}{f': {entry.reason}' if entry.reason else ''}")
-    lineage = found.lineage
+    lineage = model.lineage
     blocks: list[tuple[str, list[tuple[str, object]]]] = [
-        ("metrics", list(flattened(found.metrics).items())),
+        ("metrics", list(flattened(model.metrics).items())),
         (
             "made from",
             [(file.role, f"{file.path}, {_rows(file.rows)}, SHA-256 {file.sha256[:12]}") for file in lineage.inputs],
@@ -100,7 +100,7 @@ def show_model(ctx: click.Context, version: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def compare(ctx: click.Context, a: str, b: str, as_json: bool) -> None:
-    """Metrics of versions A and B side by side, and what differs in how they were made."""
+    """Show the metrics of versions A and B side by side, and what differs in how they were made."""
     from keydistill.distillation.registry import differences, flattened
 
     registry = _registry(ctx)
@@ -135,27 +135,27 @@ def compare(ctx: click.Context, a: str, b: str, as_json: bool) -> None:
 
 @models.command()
 @click.argument("version")
-@click.option("--reason", default="", help="Why, for the history.")
-@click.option("--dry-run", is_flag=True, help="Verify, say what would change, and change nothing.")
+@click.option("--reason", default="", help="Reason for the promotion, kept in the history.")
+@click.option("--dry-run", is_flag=True, help="Verify the version, show what would change, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def promote(ctx: click.Context, version: str, reason: str, dry_run: bool, as_json: bool) -> None:
     """Make VERSION the one that the settings mean by "promoted". What is live changes with the next reindex."""
     registry = _registry(ctx)
-    found = registry.get(version)
-    before = registry.promoted_name(found.kind)
+    model = registry.get(version)
+    before = registry.promoted_name(model.kind)
     if dry_run:
-        found.verify()
+        model.verify()
     else:
-        registry.promote(found, reason=reason)
-    changes = before != found.name
+        registry.promote(model, reason=reason)
+    changes = before != model.name
     if as_json:
-        print_json({"kind": found.kind, "from": before, "to": found.name, "changes": changes, "dry_run": dry_run})
+        print_json({"kind": model.kind, "from": before, "to": model.name, "changes": changes, "dry_run": dry_run})
         return
     if not changes:
-        click.echo(f"{found.full_name} is the promoted {found.kind} already")
+        click.echo(f"{model.full_name} is the promoted {model.kind} already")
     else:
-        click.echo(f"promoted {found.kind}: {before or 'nothing'} -> {found.name}")
+        click.echo(f"promoted {model.kind}: {before or 'nothing'} -> {model.name}")
     if dry_run:
         click.echo("dry run: nothing was changed")
 
@@ -165,17 +165,17 @@ def promote(ctx: click.Context, version: str, reason: str, dry_run: bool, as_jso
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(ctx: click.Context, versions: tuple[str, ...], as_json: bool) -> None:
-    """Compare every file of VERSIONs, or of all, with the hashes that were published."""
+    """Compare every file of VERSIONs, or of all versions, with the hashes that were published."""
     registry = _registry(ctx)
-    found = [registry.get(version) for version in versions] if versions else registry.versions()
-    for version in found:
+    chosen = [registry.get(version) for version in versions] if versions else registry.versions()
+    for version in chosen:
         version.verify()
     if as_json:
-        print_json([{"version": version.full_name, "files": len(version.files), "ok": True} for version in found])
+        print_json([{"version": version.full_name, "files": len(version.files), "ok": True} for version in chosen])
         return
-    for version in found:
+    for version in chosen:
         click.echo(f"ok  {version.full_name}, {len(version.files)} files, {bytes_text(version.bytes)}")
-    if not found:
+    if not chosen:
         click.echo(f"no models in {registry.root} yet")
 
 

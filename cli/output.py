@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Columns aligned by spaces, those named in `right` to the right; for a pipe as well as a terminal."""
+    """Print columns aligned by spaces, those named in `right` to the right; for a pipe as well as a terminal."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(headers), *cells]) for i in range(len(headers))]
     for row in [list(headers), *cells]:
@@ -32,7 +32,7 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, rig
 
 
 def print_rejects(by_reason: Mapping[str, int], examples: "Iterable[Reject]") -> None:
-    """How many rows were rejected for each reason, and the first few of them."""
+    """Print how many rows were rejected for each reason, and the first few of them."""
     for reason, count in by_reason.items():
         click.echo(f"\n{reason}: {count:,} rejected")
         for reject in examples:
@@ -43,17 +43,17 @@ def print_rejects(by_reason: Mapping[str, int], examples: "Iterable[Reject]") ->
 
 
 def warn(message: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     click.echo(message, err=True)
 
 
 def cut(text: str) -> str:
-    """A text that fits a line."""
+    """The text, shortened to 60 characters."""
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 class TerminalProgress:
-    """A bar per step with rate and remaining time."""
+    """Progress on a terminal: a bar per step, with rate and remaining time."""
 
     def __init__(self, bars: "Progress") -> None:
         self._bars = bars
@@ -83,7 +83,7 @@ class TerminalProgress:
 
 
 class SilentProgress:
-    """For pipes."""
+    """No progress at all, for pipes."""
 
     def start(self, step: str, total: int | None, unit: str) -> None:
         """Say nothing."""
@@ -97,7 +97,7 @@ class SilentProgress:
 
 @contextmanager
 def progress_bars(*, quiet: bool = False) -> Iterator[TerminalProgress | SilentProgress]:
-    """Progress on stderr where that is a terminal, none otherwise."""
+    """Show progress on stderr where that is a terminal, and none otherwise."""
     if quiet or not sys.stderr.isatty():
         yield SilentProgress()
         return
@@ -114,10 +114,10 @@ def progress_bars(*, quiet: bool = False) -> Iterator[TerminalProgress | SilentP
     from rich.text import Text
 
     class Rate(ProgressColumn):
-        """Units done, and how many a second."""
+        """Column of the units done, and how many were done per second."""
 
         def render(self, task: Task) -> Text:
-            """Empty where a step counts nothing."""
+            """Render nothing where a step counts nothing."""
             if not task.fields["unit"] or not task.completed:
                 return Text("")
             of = f"/{task.total:,.0f}" if task.total else ""
@@ -137,7 +137,7 @@ def progress_bars(*, quiet: bool = False) -> Iterator[TerminalProgress | SilentP
 
 
 def bytes_text(count: int | None) -> str:
-    """A number of bytes as a person reads it.
+    """Write a number of bytes as a person reads it.
 
     >>> bytes_text(2_345_678)
     '2.3 MB'
@@ -153,7 +153,7 @@ def bytes_text(count: int | None) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds as a person reads them.
+    """Write seconds as a person reads them.
 
     >>> duration_text(3725), duration_text(4.25)
     ('1 h 02 min', '4.2 s')

@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("items", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV, JSONL or Parquet file."
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV, JSONL or Parquet file to write."
 )
-@click.option("--limit", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Keyphrases per item.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Most keyphrases per item."
+)
 @click.option(
     "--match-category",
     type=click.Choice(["none", "leaf", "parent"]),
     default="none",
     show_default=True,
-    help="Only keyphrases of the item's leaf category, or of its parent.",
+    help="Category of the item that its keyphrases must belong to.",
 )
-@click.option("--min-volume", type=int, help="Least search volume.")
+@click.option("--min-volume", type=int, help="Least search volume of a keyphrase.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def recommend(

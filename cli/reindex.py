@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("inventory", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--student", help="Student to build with: a folder, a name, promoted, or student/VERSION.")
-@click.option("--dimension", type=int, help="Matryoshka dimension of the vectors.")
+@click.option("--dimension", type=int, help="Matryoshka dimension that vectors are cut to.")
 @click.option(
     "--categories", type=click.Path(path_type=Path), help="File of the category tree (category_id, parent_id)."
 )
 @click.option("--max-reject-share", type=float, help="Share of rejected rows above which the run fails.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
-@click.option("--no-swap", is_flag=True, help="Build and verify, but leave the alias where it is.")
-@click.option("--resume", metavar="RUN", help="Take up an interrupted or failed run instead of starting one.")
+@click.option("--dry-run", is_flag=True, help="Show the plan, and change nothing.")
+@click.option("--no-swap", is_flag=True, help="Build, verify and gate, but leave the alias where it is.")
+@click.option("--resume", metavar="RUN", help="Interrupted or failed run to take up instead of starting one.")
 @executor_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -45,7 +45,7 @@ def reindex(
 ) -> None:
     """Build a collection from INVENTORY files (CSV, JSONL, Parquet) and put it live.
 
-    Ctrl-C leaves a run that --resume takes up, and what is live untouched.
+    Ctrl-C interrupts the run and does not touch what is live; --resume takes the run up again.
     """
     if bool(inventory) == bool(resume):
         raise SettingsError(

@@ -8,14 +8,14 @@ from keydistill.cli.output import print_json, print_table
 
 @click.group()
 def schedule() -> None:
-    """See and pause runs that start by themselves. They stand in the settings under `schedules`."""
+    """See and pause runs that start by themselves. The setting `schedules` defines them."""
 
 
 @schedule.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_schedules(ctx: click.Context, as_json: bool) -> None:
-    """All schedules: when they fire next, and what they did last."""
+    """List all schedules: when each fires next, and what it did last."""
     from keydistill.runs import open_shared_store
     from keydistill.workers import next_times
 
@@ -55,11 +55,11 @@ def list_schedules(ctx: click.Context, as_json: bool) -> None:
 
 
 @schedule.command("next")
-@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="How many times.")
+@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="Number of times to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def next_fires(ctx: click.Context, count: int, as_json: bool) -> None:
-    """When schedules fire next, the earliest first; also those that are paused."""
+    """Show when schedules fire next, the earliest first, including those that are paused."""
     from keydistill.workers import next_times
 
     settings = settings_of(ctx)
@@ -74,7 +74,7 @@ def next_fires(ctx: click.Context, count: int, as_json: bool) -> None:
 @click.argument("name")
 @click.pass_context
 def pause_schedule(ctx: click.Context, name: str) -> None:
-    """Let the schedule NAME start nothing until it is resumed. A run that goes on is not touched."""
+    """Keep the schedule NAME from starting runs until it is resumed. A run under way is not touched."""
     from keydistill.execution import pause_schedule
     from keydistill.runs import open_shared_store
 

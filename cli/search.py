@@ -8,10 +8,10 @@ from keydistill.cli.output import print_json, print_table
 
 @click.command()
 @click.argument("title")
-@click.option("--category", help="Category id, such as 'A > B'; finds its descendants too.")
-@click.option("--site", help="Marketplace site.")
-@click.option("--min-volume", type=int, help="Least search volume.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Keyphrases at the most.")
+@click.option("--category", help="Category of the keyphrases, such as 'A > B', with all below it.")
+@click.option("--site", help="Marketplace site of the keyphrases.")
+@click.option("--min-volume", type=int, help="Least search volume of a keyphrase.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Most keyphrases to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def search(

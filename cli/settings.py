@@ -14,8 +14,8 @@ from keydistill.settings import Settings
 def settings(ctx: click.Context, as_json: bool) -> None:
     """Print the settings in force, secrets masked.
 
-    NAME can be set as KEYDISTILL_NAME in the environment, or as `name = ...` in keydistill.toml, or in the file that
-    KEYDISTILL_CONFIG names.
+    A setting NAME is given as KEYDISTILL_NAME in the environment, or as `name = ...` in keydistill.toml or in the file
+    that KEYDISTILL_CONFIG names.
     """
     present = settings_of(ctx)
     values = {name: _plain(getattr(present, name)) for name in Settings.model_fields}

@@ -44,17 +44,29 @@ def _relevant_grade(default: int) -> Callable[[Callable[..., None]], Callable[..
         type=click.IntRange(0, 3),
         default=default,
         show_default=True,
-        help="Grade from which on the label is yes.",
+        help="Lowest grade whose label is yes.",
     )
 
 
 @import_group.command()
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=_FILE)
 @click.option("--items", multiple=True, type=_FILE, help="File of items; otherwise titles come from the events.")
-@click.option("--click-action", multiple=True, help="Action that is a click.  [default: click, click_through]")
-@click.option("--impression-action", multiple=True, help="Action that says what was shown.  [default: impression]")
 @click.option(
-    "--first-position", type=click.IntRange(0, 1), default=1, show_default=True, help="Ordinal of the first result."
+    "--click-action",
+    multiple=True,
+    help="Action that counts as a click; can be repeated.  [default: click, click_through]",
+)
+@click.option(
+    "--impression-action",
+    multiple=True,
+    help="Action that says what was shown; can be repeated.  [default: impression]",
+)
+@click.option(
+    "--first-position",
+    type=click.IntRange(0, 1),
+    default=1,
+    show_default=True,
+    help="Position that the log gives the first result.",
 )
 @_site
 @_import_options
@@ -82,8 +94,8 @@ def ubi(
 
 @import_group.command()
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=_FILE)
-@click.option("--split", help="Only pairs of this split, such as train.")
-@click.option("--locale", help="Only this locale, such as us.")
+@click.option("--split", help="Split to import, such as train.  [default: all]")
+@click.option("--locale", help="Locale to import, such as us.  [default: all]")
 @_relevant_grade(3)
 @_import_options
 def esci(
@@ -115,7 +127,7 @@ def wands(source: Path, relevant_grade: int, site: str | None, **common: Any) ->
 
 @import_group.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--split", help="Only qrels/SPLIT.tsv; otherwise all.")
+@click.option("--split", help="Split to import, of the file qrels/SPLIT.tsv.  [default: all]")
 @_relevant_grade(1)
 @_site
 @_import_options

@@ -30,16 +30,18 @@ signals.add_command(import_group)
 @click.argument("folder", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--items", multiple=True, type=_FILE, help="File of items (item_id, title).")
 @click.option("--clicks", multiple=True, type=_FILE, help="File of clicks (item_id, keyphrase, impressions, clicks).")
-@click.option("--search-relevance", multiple=True, type=_FILE, help="File of what the search engine lets pass.")
+@click.option(
+    "--search-relevance", multiple=True, type=_FILE, help="File of the search engine's verdicts (score or passed)."
+)
 @click.option("--judgments", multiple=True, type=_FILE, help="File of judgments: label, grade or probability.")
 @click.option(
     "--relevant-grade",
     type=click.IntRange(0, 3),
     default=3,
     show_default=True,
-    help="Grade from which on a judgment without a label is a yes.",
+    help="Lowest grade that is a yes, for judgments without a label.",
 )
-@click.option("--search-threshold", type=float, help="Score from which on search lets a pair pass that says no more.")
+@click.option("--search-threshold", type=float, help="Lowest score that passes, where a row has no column `passed`.")
 @click.option("--max-reject-share", type=float, help="Share of rejected rows above which a run fails.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

@@ -26,7 +26,11 @@ def _knobs() -> list[click.Option]:
     options = []
     for knob in fields(MarketplaceSettings):
         name = "--" + knob.name.replace("_", "-")
-        shared: dict[str, Any] = {"default": knob.default, "show_default": True, "help": knob.metadata["help"] + "."}
+        shared: dict[str, Any] = {
+            "default": knob.default,
+            "show_default": True,
+            "help": _sentence(knob.metadata["help"]),
+        }
         if knob.name == "sites":
             options.append(click.Option(["--site", "sites"], multiple=True, **shared))
             continue
@@ -36,6 +40,10 @@ def _knobs() -> list[click.Option]:
     return options
 
 
+def _sentence(phrase: str) -> str:
+    return f"{phrase[0].upper()}{phrase[1:]}."
+
+
 @click.command(cls=KnobsCommand)
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--force", is_flag=True, help="Replace OUT if it holds an earlier marketplace.")
@@ -43,8 +51,9 @@ def _knobs() -> list[click.Option]:
 def simulate(out: Path, force: bool = False, as_json: bool = False, **knobs: Any) -> None:
     """Write a simulated marketplace with known truth into the new folder OUT.
 
-    Items, an inventory of keyphrases, clicks, search relevance, judgments and the truth, as Parquet. Same seed and
-    settings, same bytes. Every option below is a bias or a share; docs/simulation.md says what each does.
+    The marketplace has items, an inventory of keyphrases, clicks, search relevance, judgments and the truth, each in a
+    Parquet file. The same seed and settings give the same bytes. The options set its size, its biases and its noise;
+    docs/simulation.md says what each does.
     """
     from keydistill.simulation import MarketplaceSettings
     from keydistill.simulation import simulate as write_marketplace

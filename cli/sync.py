@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 )
 @click.option("--max-reject-share", type=float, help="Share of rejected rows above which the sync fails.")
 @click.option("--max-removed-share", type=float, help="Share of removed keyphrases above which the sync fails.")
-@click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
-@click.option("--resume", metavar="RUN", help="Take up an interrupted or failed sync instead of starting one.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.option("--resume", metavar="RUN", help="Interrupted or failed sync to take up instead of starting one.")
 @executor_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -39,7 +39,7 @@ def sync(
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Bring what is live to INVENTORY (CSV, JSONL, Parquet: the whole of it), embedding only what is new.
+    """Bring what is live to the new state of the whole INVENTORY (CSV, JSONL, Parquet), embedding only what is new.
 
     Collections that are being built, or that are rolled back to later, get the same changes.
     """

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 @click.option(
     "--items",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File of items to ask with.  [default: gate_items, otherwise keyphrases of the inventory]",
+    help="File of items to measure with.  [default: gate_items, otherwise keyphrases of the inventory]",
 )
 @click.option(
     "--recall",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.98,
     show_default=True,
-    help="Least recall@10 against exact search, for every shape.",
+    help="Recall@10 against exact search that every filter shape must reach.",
 )
 @click.option(
-    "--queries", type=click.IntRange(50, 100_000), default=500, show_default=True, help="Items to ask with at the most."
+    "--queries", type=click.IntRange(50, 100_000), default=500, show_default=True, help="Most items to measure with."
 )
-@click.option("--dry-run", is_flag=True, help="Measure; change nothing.")
-@click.option("--forget", is_flag=True, help="Take back what was tuned: the settings decide again.")
+@click.option("--dry-run", is_flag=True, help="Measure, and change nothing.")
+@click.option("--forget", is_flag=True, help="Forget what was tuned, so that the settings decide again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def tune(
@@ -45,7 +45,7 @@ def tune(
     forget: bool,
     as_json: bool,
 ) -> None:
-    """Find the cheapest search settings that find enough, per shape of filter, and keep them with the collection."""
+    """Find the cheapest search settings that reach the recall under each filter shape, and keep them."""
     from keydistill.ingest.tuning import Tuner
     from keydistill.runs import open_store
 

@@ -1,9 +1,11 @@
-"""The demo as `make demo` runs it: some seven minutes, since it trains three models."""
+"""The demo as `make demo` runs it: some seven minutes, since it trains three models; and what it shows at once."""
 
 import re
 
 import pytest
 
+from keydistill.cli import demo as demo_module
+from keydistill.errors import TrainingError
 from tests.cli.conftest import Command
 
 
@@ -20,3 +22,19 @@ def test_the_demo_shows_that_distilling_helps(keydistill: Command, monkeypatch: 
     assert precision["untrained"] < precision["clicks alone"] < precision["distilled"]
     # Every command that it shows was run, and each student had its turn behind the alias.
     assert shown.out.count("$ keydistill") == 9
+
+
+def test_the_untrained_students_lists_are_shown_before_any_training(
+    keydistill: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_training(*_: object) -> str:
+        raise TrainingError("the demo got as far as training")
+
+    monkeypatch.setattr(demo_module, "_train_on_clicks", no_training)
+    shown = keydistill("demo", "--items", 50, "--keyphrases", 500)
+    assert shown.status == 1
+    assert "the demo got as far as training" in shown.err
+    commands = re.findall(r"^\$ keydistill (?:--home \S+ )?(\w+)", shown.out, re.MULTILINE)
+    assert commands == ["simulate", "reindex", "recommend"]
+    tables = re.findall(r"^untrained\n((?:(?:right|WRONG)  \S.*\n)+)", shown.out, re.MULTILINE)
+    assert [len(table.splitlines()) for table in tables] == [10, 10]

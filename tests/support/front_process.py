@@ -8,6 +8,7 @@ from typing import Any, Self
 from urllib.request import Request, urlopen
 
 from tests.support.places import ROOT
+from tests.support.ports import free_port
 
 
 class FrontProcess:
@@ -16,7 +17,7 @@ class FrontProcess:
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self._options = options
-        self._port = 0
+        self._port = free_port()
         self._process: subprocess.Popen[str] | None = None
         self.start()
 
@@ -36,7 +37,6 @@ class FrontProcess:
         self.url = self._process.stdout.readline().strip()
         if not self.url:
             raise RuntimeError(f"the REST front ended with code {self._process.wait()}; its error stands above")
-        self._port = int(self.url.rpartition(":")[2])
 
     def stop(self, *, kill: bool = False) -> None:
         """End the process: politely, or as a power cut would."""

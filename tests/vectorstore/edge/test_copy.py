@@ -121,7 +121,8 @@ def test_no_acknowledged_change_is_lost_when_the_writer_is_killed(engine: Embedd
 
 
 DIE = (
-    "import os, sys; from pathlib import Path; from keydistill.vectorstore.edge import copy as edge_copy, engine as edge\n"
+    "import os, sys; from pathlib import Path\n"
+    "from keydistill.vectorstore.edge import copy as edge_copy, engine as edge\n"
     "{patch}\n"
     "with edge.EmbeddedEngine(Path(sys.argv[1])) as engine: engine.copy('a', 'b', {{}})"
 )

@@ -31,6 +31,7 @@ from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.corpus import DIMENSION, SPEC, make_corpus, point_id, unit_vectors
 from tests.support.front_process import FrontProcess
 from tests.support.places import ROOT
+from tests.support.ports import free_port
 
 KEY = "key-that-nobody-may-see"
 QUICK: dict[str, Any] = {"backoff_seconds": 0.01}
@@ -375,8 +376,7 @@ class TestOthersCollections:
 @pytest.fixture
 def unused_port() -> int:
     """A port that nobody listens on."""
-    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as taken:
-        return taken.server_port
+    return free_port()
 
 
 class other_server:  # noqa: N801
