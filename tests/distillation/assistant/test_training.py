@@ -76,14 +76,14 @@ def recipe(tiny_folder: Path) -> AssistantRecipe:
 @pytest.fixture(scope="module")
 def trained(
     recipe: AssistantRecipe, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[TrainedAssistant, list[tuple[str, int]], int]:
+) -> tuple[TrainedAssistant, list[tuple[str, int | None]], int]:
     out = tmp_path_factory.mktemp("trained") / "assistant"
     progress = HeardProgress()
     found = train_assistant(made_pairs(), out, recipe, progress=progress)
     return found, progress.totals, sum(progress.counts)
 
 
-def test_it_learns_what_the_judge_says(trained: tuple[TrainedAssistant, list[tuple[str, int]], int]) -> None:
+def test_it_learns_what_the_judge_says(trained: tuple[TrainedAssistant, list[tuple[str, int | None]], int]) -> None:
     found, _, _ = trained
     assert found.metrics.auc > 0.95
     assert found.metrics.average_precision > 0.95
@@ -99,7 +99,7 @@ def test_it_learns_what_the_judge_says(trained: tuple[TrainedAssistant, list[tup
 
 
 def test_the_folder_is_an_assistant_with_template_and_calibration(
-    trained: tuple[TrainedAssistant, list[tuple[str, int]], int], recipe: AssistantRecipe
+    trained: tuple[TrainedAssistant, list[tuple[str, int | None]], int], recipe: AssistantRecipe
 ) -> None:
     found, _, _ = trained
     assistant = Assistant.load(str(found.folder), device="cpu")
@@ -116,7 +116,7 @@ def test_the_folder_is_an_assistant_with_template_and_calibration(
     assert [path.name for path in found.folder.parent.iterdir()] == ["assistant"]
 
 
-def test_progress_tells_every_step(trained: tuple[TrainedAssistant, list[tuple[str, int]], int]) -> None:
+def test_progress_tells_every_step(trained: tuple[TrainedAssistant, list[tuple[str, int | None]], int]) -> None:
     found, stages, steps = trained
     assert stages == [("training", 48)]
     assert 0 < steps <= 48
@@ -128,7 +128,7 @@ def weights(folder: Path) -> bytes:
 
 
 def test_same_pairs_and_seed_same_assistant(
-    trained: tuple[TrainedAssistant, list[tuple[str, int]], int], recipe: AssistantRecipe, tmp_path: Path
+    trained: tuple[TrainedAssistant, list[tuple[str, int | None]], int], recipe: AssistantRecipe, tmp_path: Path
 ) -> None:
     found, _, _ = trained
     again = train_assistant(made_pairs(), tmp_path / "again", recipe)
@@ -139,7 +139,7 @@ def test_same_pairs_and_seed_same_assistant(
 
 
 def test_another_seed_is_another_assistant(
-    trained: tuple[TrainedAssistant, list[tuple[str, int]], int], recipe: AssistantRecipe, tmp_path: Path
+    trained: tuple[TrainedAssistant, list[tuple[str, int | None]], int], recipe: AssistantRecipe, tmp_path: Path
 ) -> None:
     found, _, _ = trained
     other = train_assistant(made_pairs(), tmp_path / "other", replace(recipe, seed=1, epochs=1))

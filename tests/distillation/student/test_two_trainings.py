@@ -26,6 +26,7 @@ from keydistill.distillation.training.run import Steps
 from keydistill.encoders import Student
 from keydistill.encoders.int8_grid import INT8_SCALES
 from keydistill.errors import TrainingError
+from tests.support.heard_progress import HeardProgress
 from tests.support.student_data import little_data, made_data, ndcg_of, recipe_of, weights
 
 # Steps of the training on clicks alone: 10 of them in batches of 4, four times, are enough for a second student.
@@ -49,19 +50,19 @@ class Trainings(NamedTuple):
     clicks_alone: TrainedStudent
     average: TrainedStudent
     # How the trainings of the average began.
-    started: list[tuple[str, int]]
+    started: list[tuple[str, int | None]]
 
 
 @pytest.fixture(scope="module")
 def trained(averaged: StudentRecipe, tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     folder, data = tmp_path_factory.mktemp("trained"), little_data()
     single = replace(averaged, clicks_share=0)
-    started: list[tuple[str, int]] = []
+    progress = HeardProgress()
     return Trainings(
         train_student(data, folder / "all", single),
         train_student(data.clicks_alone(), folder / "clicks", single),
-        train_student(data, folder / "average", averaged, on_start=lambda *training: started.append(training)),
-        started,
+        train_student(data, folder / "average", averaged, progress=progress),
+        progress.totals,
     )
 
 
@@ -140,10 +141,10 @@ def test_what_was_stopped_on_the_way_to_an_average_is_not_done_again(
             patched.setattr(Steps, "on_step_end", stop)
         with pytest.raises((KeyboardInterrupt, OSError)):
             train_student(data, tmp_path / "stopped", averaged)
-    started: list[tuple[str, int]] = []
-    resumed = train_student(data, tmp_path / "stopped", averaged, on_start=lambda *training: started.append(training))
+    progress = HeardProgress()
+    resumed = train_student(data, tmp_path / "stopped", averaged, progress=progress)
     left = {"in the second training": [("clicks alone", CLICK_STEPS - 3)], "between them": [("clicks alone", 12)]}
-    assert started == left.get(where, [])
+    assert progress.totals == left.get(where, [])
     whole = trained.average
     assert weights(resumed.folder) == weights(whole.folder)
     assert replace(resumed, folder=whole.folder, history=[]) == replace(whole, history=[])
@@ -197,14 +198,14 @@ def test_one_training_is_enough_without_clicks_with_few_or_with_nothing_else(
 ) -> None:
     left_out: dict[str, Any] = {name: None for name in data.tasks() if name not in tasks}
     data = replace(data, **left_out)
-    started: list[tuple[str, int]] = []
+    progress = HeardProgress()
     found = train_student(
         data,
         tmp_path / "student",
         replace(averaged, epochs=epochs),
-        on_start=lambda *training: started.append(training),
+        progress=progress,
     )
-    assert [name for name, _ in started] == ["all tasks"]
+    assert [name for name, _ in progress.totals] == ["all tasks"]
     assert found.clicks_share == 0
 
 
@@ -254,9 +255,9 @@ def test_a_disk_that_is_full_while_weights_are_rounded_costs_no_training(
         patched.setattr("keydistill.distillation.student.rounding.round_student", full)
         with pytest.raises(OSError, match="No space left"):
             train_student(data, tmp_path / "student", recipe)
-    started: list[tuple[str, int]] = []
-    again = train_student(data, tmp_path / "student", recipe, on_start=lambda *training: started.append(training))
-    assert started == []
+    progress = HeardProgress()
+    again = train_student(data, tmp_path / "student", recipe, progress=progress)
+    assert progress.totals == []
     expected = shutil.copytree(trained.average.folder, tmp_path / "plain")
     assert round_student(expected, sample_texts(data, recipe))
     assert weights(again.folder) == weights(expected)
