@@ -137,7 +137,7 @@ def test_the_next_student_is_broken(world: World, tmp_path: Path, caplog: pytest
     broken = tmp_path / "moved"
     collection = world.build("b", folder=broken)
     right = expected(world, "a")[world.names["a"]][0]
-    caplog.set_level(logging.WARNING, logger="retrieval")
+    caplog.set_level(logging.WARNING, logger="keydistill.retrieval")
 
     def lines() -> int:
         return len([record for record in caplog.records if record.name.startswith("retrieval")])
