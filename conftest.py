@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from keydistill.encoders import Student, find_model
 from tests.support.tiny_models import make_tiny_static_student, make_tiny_student
@@ -19,6 +20,7 @@ from tests.support.tiny_models import make_tiny_static_student, make_tiny_studen
 _LONGEST = (
     "tests/workers/test_faults.py",
     "tests/distillation/student/test_training.py",
+    "tests/distillation/student/test_two_trainings.py",
     "tests/workers/test_operations.py",
     "tests/execution/test_sync.py",
     "tests/execution/test_reindex.py",
@@ -34,6 +36,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Put the tests of the longest files first; all others keep their order."""
     ranks = {config.rootpath / file: rank for rank, file in enumerate(_LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+# How long an example takes says nothing on a machine that others use, too.
+settings.register_profile("keydistill", deadline=None)
+settings.load_profile("keydistill")
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,14 @@ from keydistill.settings import load_settings
 from keydistill.storage import SharedStorage
 from keydistill.vectorstore import Engine
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
+from tests.support.inventories import write_inventory
+
+ROWS = 240
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    return write_inventory(tmp_path / "inventory.csv", ROWS)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -140,7 +140,7 @@ def test_the_next_student_is_broken(world: World, tmp_path: Path, caplog: pytest
     caplog.set_level(logging.WARNING, logger="keydistill.retrieval")
 
     def lines() -> int:
-        return len([record for record in caplog.records if record.name.startswith("retrieval")])
+        return len([record for record in caplog.records if record.name.startswith("keydistill.retrieval")])
 
     with world.open() as retriever:
         world.swap(collection)

@@ -126,9 +126,11 @@ class TestAddress:
             engine.collections()
 
     def test_package_does_not_load_the_client(self) -> None:
-        code = "import sys, vectorstore; sys.exit('qdrant_client' in sys.modules or 'qdrant_edge' in sys.modules)"
-        root = ROOT
-        assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+        code = (
+            "import sys, keydistill.vectorstore\n"
+            "sys.exit('qdrant_client' in sys.modules or 'qdrant_edge' in sys.modules)"
+        )
+        assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 class TestSecrets:
