@@ -95,10 +95,10 @@ def _package(name: str) -> Path | None:
             except ModuleNotFoundError:
                 return None
             for file, expected in packaged.sha256.items():
-                found = file_sha256(folder / file)
-                if found != expected:
+                digest = file_sha256(folder / file)
+                if digest != expected:
                     raise StudentError(
-                        f"{folder / file} has SHA-256 {found[:12]}..., expected {expected[:12]}...; "
+                        f"{folder / file} has SHA-256 {digest[:12]}..., expected {expected[:12]}...; "
                         f"reinstall the package {packaged.module}"
                     )
             return folder

@@ -67,7 +67,7 @@ class NumpyBert:
         self._places = weights.places
         self._norm = _norm(weights, "embeddings.LayerNorm")
         self._layers = [_layer(weights, number) for number in range(weights.layers)]
-        self._following = weights.following
+        self._later_modules = weights.later_modules
 
     def vectors(self, ids: NDArray[np.int64]) -> Floats:
         """Sentence vectors of texts of one length, shape (n, dimension).
@@ -100,7 +100,7 @@ class NumpyBert:
         return mixed
 
     def _behind(self, states: Floats) -> Floats:
-        for module in self._following:
+        for module in self._later_modules:
             if module == "mean":
                 states = states.mean(axis=1)
             elif isinstance(module, Dense):

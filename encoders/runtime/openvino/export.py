@@ -36,7 +36,7 @@ from keydistill.errors import RuntimeUnavailableError
 
 GRAPHS: Mapping[Precision, str] = {"fp32": "model.xml", "bf16": "model.xml", "int8": "int8.xml"}
 
-# Most cosine distance that is allowed.
+# Largest cosine distance that is allowed.
 _ALLOWED: Mapping[Precision, float] = {"fp32": TOLERANCE, "bf16": TOLERANCE, "int8": INT8_TOLERANCE}
 
 
