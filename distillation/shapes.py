@@ -14,10 +14,10 @@ class StudentShape:
 
     Attributes:
         name: Its name in recipes and commands.
-        description: What it is, as help texts say it.
-        layers: Transformer layers that it keeps; None leaves their number to the recipe.
+        description: Description of it in help texts.
+        layers: Number of transformer layers that it keeps; None leaves their number to the recipe.
         keyphrase_table: Whether it reads keyphrases with a table of token vectors, and only items with the transformer.
-        epochs: Passes over the pairs that it needs; a row of a table learns from few of them.
+        epochs: Number of passes over the pairs that it needs; a row of a table learns from few of them.
     """
 
     name: str
@@ -41,7 +41,7 @@ class AssistantSize:
 
     Attributes:
         name: Its name in recipes and commands.
-        layers: Transformer layers; of a pretrained base the first ones are kept.
+        layers: Number of transformer layers; of a pretrained base the first ones are kept.
         learning_rate: The peak learning rate that suits it.
         hidden_size: None keeps the base and its weights; a number makes a new BERT of that width, with random weights
             and the tokenizer of the base.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 RESAMPLES = 1_000
 CONFIDENCE = 0.95
-# Weights that are held at once: 32 MB.
+# Number of weights in memory at once: 32 MB.
 _BLOCK = 4_000_000
 
 Floats = NDArray[np.float64]
@@ -39,7 +39,7 @@ class Difference:
     Attributes:
         difference: Difference of the two figures.
         low: Lower end of its 95% confidence interval.
-        high: Upper end.
+        high: Upper end of that interval.
         below_zero: Share of the resamples in which b is worse than a (has the smaller figure).
     """
 
@@ -49,7 +49,7 @@ class Difference:
     below_zero: float | None
 
     def as_dict(self) -> dict[str, float | None]:
-        """Name to value."""
+        """The attributes by name, fit for JSON."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
@@ -72,7 +72,7 @@ def ratios(numerators: Floats, denominators: Floats, seed: int, resamples: int =
         numerators: Shape (units, measures).
         denominators: Shape (units, measures).
         seed: Seed of the resamples.
-        resamples: Number of them.
+        resamples: Number of resamples.
 
     Returns:
         Shape (resamples, measures); nan where a resample has nothing to divide by.

@@ -21,8 +21,8 @@ class SearchFilter:
     """The search engine's relevance filter, as far as a table knows it.
 
     Attributes:
-        table: `item_id`, `keyphrase`, and `passed` or `score`.
-        threshold: Score from which on a pair passes; None goes by `passed`.
+        table: Table of `item_id`, `keyphrase`, and `passed` or `score`.
+        threshold: Score from which on a pair passes; None takes the column `passed` instead.
         unknown_passes: Whether a pair that the table does not know goes to the judge all the same.
     """
 
@@ -31,7 +31,7 @@ class SearchFilter:
     unknown_passes: bool = True
 
     def passes(self) -> NDArray[np.float32]:
-        """1, 0, or nan where it is unknown, per row.
+        """Whether each row's pair passes, as 1 or 0; nan where that is unknown.
 
         Raises:
             InputError: The column that it needs is missing.
@@ -74,7 +74,7 @@ class ListJudging:
         self._judged = PairTable(keys, np.arange(len(keys)))
 
     def verdicts(self, lists: Lists) -> Verdicts:
-        """What became of every place of lists that `ask` was called with."""
+        """The verdicts on every place of lists that `ask` was called with."""
         sorted_out = self._sorted_out(lists)
         probabilities = self.probabilities(lists)
         judged = sorted_out.asked & ~np.isnan(probabilities)
@@ -89,7 +89,7 @@ class ListJudging:
         )
 
     def probabilities(self, lists: Lists) -> NDArray[np.float32]:
-        """What the judge said of every place, shape (n, k); nan where it was not asked or did not know."""
+        """The judge's probability for every place, shape (n, k); nan where it was not asked or did not know."""
         rows = self._judged.find(self._keys(lists))
         if not len(self._probabilities):
             return np.full(rows.shape, np.nan, dtype=np.float32)
@@ -102,11 +102,11 @@ class ListJudging:
     def _sorted_out(self, lists: Lists) -> Verdicts:
         """The verdicts without those of the judge."""
         keys = self._keys(lists)
-        present = lists.texts >= 0
+        has_keyphrase = lists.texts >= 0
         nothing = np.zeros(keys.shape, dtype=bool)
         known = nothing if self._known is None else self._known.find(keys) >= 0
         search_known = search_passed = nothing
-        asked = present & ~known
+        asked = has_keyphrase & ~known
         if self._filter is not None:
             rows = self._searched.find(keys)
             passed = (

@@ -56,22 +56,22 @@ def evaluate(
     rejects; what is left is judged. Labels say how complete and how well ordered the lists are.
 
     Args:
-        student: Embeds items and keyphrases.
-        items: `item_id` (unique), `title`, and optionally `category_path` and `site`.
-        inventory: `keyphrase` (normalised), and optionally `site`, `category_ids`, `search_volume`.
-        judge: Decides whether a keyphrase is relevant.
-        k: Cut-offs.
-        search_filter: What the search engine lets through; None: everything.
-        exclude: `item_id` and `keyphrase` of what other sources already recommend.
-        labels: `item_id`, `keyphrase`, `label` and optionally `grade`: for recall, precision, nDCG and AUC.
+        student: Student that embeds items and keyphrases.
+        items: Table of `item_id` (unique), `title`, and optionally `category_path` and `site`.
+        inventory: Table of `keyphrase` (normalised), and optionally `site`, `category_ids`, `search_volume`.
+        judge: Judge that decides whether a keyphrase is relevant.
+        k: Cut-offs, the lengths of lists that are measured.
+        search_filter: What the search engine lets through; None lets everything through.
+        exclude: Table of `item_id` and `keyphrase` of what other sources already recommend.
+        labels: Table of `item_id`, `keyphrase`, `label` and optionally `grade`: for recall, precision, nDCG and AUC.
         dimensions: Matryoshka dimensions to measure besides the student's own.
         match_category: Whether a keyphrase must belong to the item's leaf category, or to its parent.
-        reranker: Puts the student's lists in order, and scores the labelled pairs in its place: an assistant shows what
-            a student that learns from it can reach at the most.
-        rerank_depth: Keyphrases of each item that the reranker puts in order.
+        reranker: Judge that orders the student's lists, and scores the labelled pairs in its place: an assistant shows
+            what a student that learns from it can reach at the most.
+        rerank_depth: Number of keyphrases of each item that the reranker puts in order.
         seed: Seed of the bootstrap and of the choice of sample items.
-        resamples: Resamples of the bootstrap.
-        progress: Told of each step.
+        resamples: Number of resamples of the bootstrap.
+        progress: Started for each step.
 
     Raises:
         InputError: A table lacks a column, has no rows or an item twice, or an argument is out of range.
@@ -159,9 +159,9 @@ def evaluate(
     )
 
 
-def _checked(what: str, numbers: Sequence[int]) -> tuple[int, ...]:
+def _checked(name: str, numbers: Sequence[int]) -> tuple[int, ...]:
     if not numbers or min(numbers) < 1:
-        raise InputError(f"{what} are {', '.join(map(str, numbers)) or 'missing'}; expected whole numbers from 1 on")
+        raise InputError(f"{name} are {', '.join(map(str, numbers)) or 'missing'}; expected whole numbers from 1 on")
     return tuple(sorted(set(numbers)))
 
 
@@ -227,7 +227,7 @@ def _histogram(lists: Lists, verdicts: Verdicts, scored: ScoredPairs | None) -> 
 
 def _samples(corpus: Corpus, lists: Lists, verdicts: Verdicts, length: int, seed: int) -> tuple[Sample, ...]:
     random = np.random.default_rng(seed)
-    chosen = np.sort(random.choice(len(corpus.titles), size=min(_SAMPLES, len(corpus.titles)), replace=False))
+    item_numbers = np.sort(random.choice(len(corpus.titles), size=min(_SAMPLES, len(corpus.titles)), replace=False))
     return tuple(
         Sample(
             corpus.item_ids[item],
@@ -244,7 +244,7 @@ def _samples(corpus: Corpus, lists: Lists, verdicts: Verdicts, length: int, seed
                 if lists.rows[item, place] >= 0
             ),
         )
-        for item in chosen.tolist()
+        for item in item_numbers.tolist()
     )
 
 

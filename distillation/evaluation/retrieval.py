@@ -42,12 +42,12 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """What every item gets, best first.
+    """The keyphrases that every item gets, best first.
 
     Attributes:
         rows: Inventory rows, shape (n, k); -1 where an item has fewer.
-        texts: Their texts, likewise.
-        scores: Cosine similarities; -inf where an item has fewer.
+        texts: Numbers of their texts, shape (n, k); -1 where an item has fewer.
+        scores: Cosine similarities, shape (n, k); -inf where an item has fewer.
     """
 
     rows: NDArray[np.int64]

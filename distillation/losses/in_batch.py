@@ -14,15 +14,15 @@ from keydistill.distillation.losses.embedding import Features, embed_once
 class KnownPairs(nn.Module):
     """A set of (item, keyphrase) pairs that are no negatives, looked up on the device of the batch.
 
-    >>> known = KnownPairs(np.array([[3, 5], [1, 2]]), keyphrases=10)
-    >>> known(torch.tensor([1, 3]), torch.tensor([2, 5])).tolist()
+    >>> known_pairs = KnownPairs(np.array([[3, 5], [1, 2]]), keyphrases=10)
+    >>> known_pairs(torch.tensor([1, 3]), torch.tensor([2, 5])).tolist()
     [[True, False], [False, True]]
     """
 
     codes: Tensor
 
     def __init__(self, pairs: NDArray[np.int64], keyphrases: int) -> None:
-        """The set of some pairs.
+        """A set of pairs.
 
         Args:
             pairs: Numbers of item and keyphrase, shape (n, 2).
@@ -31,13 +31,13 @@ class KnownPairs(nn.Module):
         super().__init__()
         self.keyphrases = keyphrases
         codes = np.unique(pairs[:, 0] * keyphrases + pairs[:, 1])
-        # Nothing is equal to the last one: it stands where a search ends behind all the others.
+        # No pair has the last code: it stands where a search ends behind all the others.
         self.register_buffer("codes", torch.from_numpy(np.append(codes, -1).astype(np.int64)), persistent=False)
 
     def forward(self, items: Tensor, keyphrases: Tensor) -> Tensor:
         """Whether each pair is known; items (n,) and keyphrases (m,) give (n, m)."""
-        wanted = items[:, None] * self.keyphrases + keyphrases[None, :]
-        return self.codes[torch.searchsorted(self.codes[:-1].contiguous(), wanted)] == wanted
+        codes = items[:, None] * self.keyphrases + keyphrases[None, :]
+        return self.codes[torch.searchsorted(self.codes[:-1].contiguous(), codes)] == codes
 
 
 def contrastive_loss(scores: Tensor, positive: Tensor, ignored: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class InBatchLoss(nn.Module):
 
         Args:
             model: The student.
-            known: Pairs that are no negatives.
+            known: Set of the pairs that are no negatives.
             scale: Factor of the cosines, an inverse temperature.
         """
         super().__init__()

@@ -88,9 +88,9 @@ def student_data(
     return _with_held_out(data, held_out, seed)
 
 
-def _few_per_item(pairs: Pairs, wanted: int, seed: int) -> Pairs:
+def _few_per_item(pairs: Pairs, count: int, seed: int) -> Pairs:
     order = np.random.default_rng(seed).permutation(len(pairs))
-    return pairs.chosen(np.sort(order[first_per_group(pairs.items[order], wanted)]))
+    return pairs.chosen(np.sort(order[first_per_group(pairs.items[order], count)]))
 
 
 def _places(table: pa.Table, items: pa.Table) -> pa.ChunkedArray:

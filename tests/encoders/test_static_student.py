@@ -12,6 +12,7 @@ from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, Student, StudentFil
 from keydistill.encoders.runtime import TOLERANCE
 from keydistill.encoders.runtime.torch import TorchRuntime
 from keydistill.errors import StudentError
+from tests.support.heard_progress import HeardProgress
 
 TEXTS = ["red running shoes", "ps5", "unaffable wühlmaus £5 [SEP] 🔥", "mens waterproof hiking boots size 10", "ps5"]
 TABLE = "query_0_StaticEmbedding/model.safetensors"
@@ -48,9 +49,9 @@ def test_items_are_read_as_the_transformer_alone_reads_them(static_student: Stud
 
 def test_a_keyphrase_has_one_vector_whatever_stands_beside_it(static_student: Student) -> None:
     texts = [f"shoe {number % 2_500} of size {number}" for number in range(5_000)] + ["ps5"] * 3
-    steps: list[int] = []
-    together = static_student.embed_keyphrases(texts, steps.append)
-    assert sum(steps) == len(texts)
+    progress = HeardProgress()
+    together = static_student.embed_keyphrases(texts, progress)
+    assert sum(progress.counts) == len(texts)
     for places in ([0], [4_999, 5_000], [5_002, 17, 2_048], range(2_000, 2_100)):
         np.testing.assert_array_equal(
             static_student.embed_keyphrases([texts[place] for place in places]), together[places]

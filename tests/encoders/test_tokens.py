@@ -10,6 +10,7 @@ from keydistill.encoders import Student, tokens
 from keydistill.encoders.runtime import RuntimeName
 from keydistill.encoders.text_tokens import TextTokens
 from keydistill.encoders.tokens import TokenBatch, ahead, token_batches
+from tests.support.heard_progress import HeardProgress
 
 
 @pytest.fixture
@@ -77,9 +78,9 @@ def test_equal_texts_are_computed_once(tiny_student: Student, monkeypatch: pytes
 
     runtime = Counting()
     student = Student("s", "s-32d-0", 32, runtime, tiny_student._tokens)
-    steps: list[int] = []
-    vectors = student.embed_keyphrases(["ps5", "red shoes", "ps5", "ps5"], steps.append)
+    progress = HeardProgress()
+    vectors = student.embed_keyphrases(["ps5", "red shoes", "ps5", "ps5"], progress)
     assert runtime.texts_computed == 2
-    assert sum(steps) == 4
+    assert sum(progress.counts) == 4
     np.testing.assert_array_equal(vectors[0], vectors[2])
     assert vectors.shape == (4, 32)

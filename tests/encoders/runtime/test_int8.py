@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense
 
-from keydistill.distillation.student.fit import cut_layers
+from keydistill.distillation.student.base import cut_layers
 from keydistill.distillation.student.rotation import rotate
 from keydistill.distillation.student.rounding import round_student
 from keydistill.encoders import Student, StudentFiles, find_model
