@@ -35,9 +35,9 @@ class MiningRecipe:
         clicked: Number of clicked pairs.
         disagreement: Number of pairs on which clicks or search and the assistant disagree, the strongest first.
         random: Number of random keyphrases: they are mostly irrelevant, and say where zero is.
-        lists: Number of keyphrases that get a list of items, as a search engine shows one: a sample of those
-            that the student recommends to some item. The other strata compare the keyphrases of an item; a list compares items, and
-            lists together say which keyphrases are easily satisfied.
+        lists: Number of keyphrases that get a list of items, as a search engine shows one: a sample of those that the
+            student recommends to some item. The other strata compare the keyphrases of an item; a list compares items,
+            and lists together say which keyphrases are easily satisfied.
         listed: Number of nearest items in each list.
         depth: Last rank of a near miss.
         seed: Seed of all samples.

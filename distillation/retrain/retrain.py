@@ -107,8 +107,8 @@ class Retrain:
         Args:
             progress: Started for each step, and advanced within it.
             only: Stages that may be done; the run stops before the first one to do that is not among them.
-            guard: Function that is called before each stage, and before the new versions are registered; the run ends if
-                it raises.
+            guard: Function that is called before each stage, and before the new versions are registered; the run ends
+                if it raises.
             on_stage: Called with the result of each stage that is done, also of those done before.
 
         Returns:

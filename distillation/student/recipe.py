@@ -13,7 +13,7 @@ from keydistill.distillation.student.data import Task
 from keydistill.encoders import ItemText
 from keydistill.errors import TrainingError
 
-# Students of so few layers have further to go, and learn faster.
+# A student of so many layers or fewer has further to go, and learns faster.
 _FEW_LAYERS = 3
 
 
