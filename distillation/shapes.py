@@ -10,7 +10,7 @@ from keydistill.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class StudentShape:
-    """How a student is built from its base.
+    """A shape: how a student is built from its base.
 
     Attributes:
         name: Its name in recipes and commands.
@@ -37,7 +37,7 @@ SHAPE_NAMES = tuple(shape.name for shape in STUDENT_SHAPES)
 
 @dataclass(frozen=True, slots=True)
 class AssistantSize:
-    """How large an assistant is.
+    """A size: how large an assistant is.
 
     Attributes:
         name: Its name in recipes and commands.

@@ -31,7 +31,7 @@ _BATCH_TOKENS = {"cpu": 1_024, "cuda": 65_536}
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How a logit becomes a probability: sigmoid(logit / temperature + bias) (arXiv 1706.04599, section 4)."""
+    """The calibration of logits: probability = sigmoid(logit / temperature + bias) (arXiv 1706.04599, section 4)."""
 
     temperature: float = 1.0
     bias: float = 0.0
@@ -68,7 +68,7 @@ class Assistant:
         version: Name and a hash over weights, tokenizer, configuration and calibration. Scores of two assistants may be
             compared only if their versions are equal.
         item_text: Template of the text that stands for an item.
-        calibration: How its logits become probabilities.
+        calibration: Calibration by which its logits become probabilities.
         bf16: Whether it computes in bfloat16.
     """
 
@@ -148,7 +148,7 @@ class Assistant:
         categories: Sequence[str | None] | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> Scores:
-        """How likely each pair is relevant, as the judge whom the assistant learned from would say.
+        """The probability that each pair is relevant, as the judge whom the assistant learned from would say.
 
         Args:
             titles: n titles of items.

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by brute force: what an index is measured against, and what training and evaluation use."""
+"""Exact nearest neighbours by brute force, which an index is measured against, and training and evaluation use."""
 
 from collections.abc import Callable
 
@@ -24,8 +24,8 @@ def nearest(
         queries: Shape (n, d).
         inventory: Shape (m, d).
         k: Neighbours per query.
-        allowed: Called with the first and last query (exclusive) of a block; returns which of the inventory each of
-            them may get, shape (last - first, m).
+        allowed: Function that is called with the first and last query (exclusive) of a block, and returns which of the
+            inventory each of them may get, shape (last - first, m).
 
     Returns:
         Places in the inventory and scores, shape (n, k) each; -1 and -inf where a query has fewer.

@@ -1,4 +1,4 @@
-"""How an item becomes the text that a model reads: its title, and its leaf category where the model was taught it.
+"""The text of an item that a model reads: its title, and its leaf category where the model was taught it.
 
 The template is a part of the model: it lies in its folder, so that whoever embeds an item does it as in training.
 """

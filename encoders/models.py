@@ -1,4 +1,4 @@
-"""Where a model's files come from: a folder, the local hub cache, an installed package, the model hub.
+"""The sources of a model's files: a folder, the local hub cache, an installed package, the model hub.
 
 The sources are tried in that order, so that a machine that has the weights never asks the network for them.
 """

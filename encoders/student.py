@@ -78,7 +78,7 @@ class Student:
             device: "cpu" or "cuda"; None takes a GPU where there is one.
             runtime: Name of what computes the vectors; see `load_runtime`. All give the same version, and the same
                 vectors to `TOLERANCE`.
-            cache: Where exported students are kept; None takes a folder in the user's home.
+            cache: Folder in which exported students are kept; None takes a folder in the user's home.
 
         Raises:
             StudentError: It cannot be found or loaded, or has fewer dimensions.

@@ -1,4 +1,4 @@
-"""Where the parts of a student lie in its folder: those of a symmetric one, and of one with a static keyphrase side.
+"""The layout of a student's folder: that of a symmetric one, and that of one with a static keyphrase side.
 
 A student is symmetric (one transformer reads items and keyphrases) or asymmetric: a `Router` of sentence-transformers
 whose route `document` is a transformer, for items, and whose route `query` is a table of token vectors, for keyphrases.

@@ -1,4 +1,4 @@
-"""From texts to tokens; the tokens of words are remembered, for buyers use the same ones again and again.
+"""The tokens of texts; those of words are remembered, for buyers use the same words again and again.
 
 A tokenizer of the kind that BERT came with cuts a text at whitespace and punctuation, and what becomes of a word does
 not depend on the words beside it. So a text of words that were seen before costs 3 microseconds of CPU time where the
@@ -103,7 +103,7 @@ class _Words(dict[str, list[int]]):
 
 
 class _Rule:
-    """How a tokenizer of BERT's kind makes tokens of plain text."""
+    """The rule by which a tokenizer of BERT's kind makes tokens of plain text."""
 
     def __init__(self, words: _Words, lowered: bool, around: tuple[list[int], list[int]], longest: int | None) -> None:
         self._of_word: Callable[[str], list[int]] = words.__getitem__

@@ -1,4 +1,4 @@
-"""From texts to batches of tokens of one length, on a thread of its own so that it overlaps with the arithmetic."""
+"""Batches of tokens of one length, made of texts on a thread of its own so that it overlaps with the arithmetic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TokenBatch(NamedTuple):
     """Texts of one token length.
 
     Attributes:
-        places: Where the texts stand among all, shape (n,).
+        places: Places of the texts among all texts, shape (n,).
         ids: Their tokens, special ones included, shape (n, length).
     """
 

@@ -90,9 +90,9 @@ def judged_pairs(judgments: pa.Table, items: pa.Table) -> tuple[LabelledPairs, i
     """Judgments with the titles of their items.
 
     Args:
-        judgments: See `keydistill.distillation.signals.read_judgments`. The probability is the target, where the
+        judgments: Table by `keydistill.distillation.signals.JUDGMENTS`. The probability is the target, where the
             judge gave one; otherwise the label is.
-        items: See `keydistill.distillation.signals.read_items`.
+        items: Table by `keydistill.distillation.signals.ITEMS`.
 
     Returns:
         The pairs, in the order of the judgments, and the number of judgments whose item is unknown.
@@ -132,7 +132,8 @@ def split(
     Args:
         pairs: All pairs.
         share: Share to hold out, between 0 and 1; it is exceeded by at most one group.
-        by: What a group has in common. By keyphrase, the assistant is measured on keyphrases that it never saw.
+        by: Property that a group has in common. By keyphrase, the assistant is measured on keyphrases that it never
+            saw.
         seed: Seed of the choice of groups.
         warm_up: Pairs for a stage before the training; those of held-out groups are left out of it.
 

@@ -27,7 +27,7 @@ def fit_assistant(
     Args:
         model: Model to train; it is changed in place.
         parts: Pairs to learn from and pairs to measure on.
-        recipe: How to train.
+        recipe: Recipe of the training.
         checkpoints: Folder for the checkpoints of each stage.
         progress: Started for each stage with the number of steps that remain, and advanced by 1 after each step.
 

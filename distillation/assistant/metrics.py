@@ -1,4 +1,4 @@
-"""How well logits tell relevant pairs from the others."""
+"""Metrics of how well logits tell relevant pairs from the others."""
 
 from dataclasses import asdict, dataclass
 
@@ -13,7 +13,7 @@ from keydistill.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class AssistantMetrics:
-    """How good an assistant is on held-out pairs; a pair is positive if its target is at least 0.5.
+    """The metrics of an assistant on held-out pairs; a pair is positive if its target is at least 0.5.
 
     Attributes:
         auc: Area under the ROC curve.
@@ -49,7 +49,7 @@ class AssistantMetrics:
     positive_share: float
 
     def as_dict(self) -> dict[str, float]:
-        """Name to value."""
+        """The attributes by name, fit for JSON."""
         return asdict(self)
 
 

@@ -40,7 +40,7 @@ class Trainer:
     Args:
         model: Cross-encoder with one output.
         pairs: Pairs to learn from.
-        recipe: How to train.
+        recipe: Recipe of the training.
         epochs: Passes over the pairs.
         checkpoints: Folder of the checkpoints; with one in it the training goes on from there, and a stage that was
             finished is not done again.
@@ -117,7 +117,7 @@ def _history(log: list[dict[str, float]]) -> list[dict[str, float]]:
 def seconds_per_step(
     model: CrossEncoder, pairs: LabelledPairs, item_text: ItemText, batch_size: int, bf16: bool
 ) -> float:
-    """How long a training step takes here, measured on some of the pairs; the model's weights stay as they are."""
+    """The duration of a training step here, measured on some of the pairs; the model's weights stay as they are."""
     loss = BinaryCrossEntropyLoss(model)
     model.train()
     seconds = []

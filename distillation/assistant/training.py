@@ -96,7 +96,7 @@ def train_assistant(
     Args:
         pairs: Judged pairs; the recipe's share of them is held out.
         out: Folder to write the assistant to; must not exist.
-        recipe: How to train; None is the default one.
+        recipe: Recipe of the training; None is the default one.
         warm_up: Pairs for a stage before the training: many that are trusted less, say from clicks.
         threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
         progress: Started for each stage with the number of steps that remain, and advanced by 1 after each step.

@@ -1,4 +1,4 @@
-"""Which verdicts of an assistant on single pairs are to be trusted: its scores may be well ordered all the same."""
+"""Trust in an assistant's verdicts on single pairs: even where they are wrong, its scores may be well ordered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRUSTED = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """Which verdicts of an assistant are trusted, besides the order of its scores.
+    """The verdicts of an assistant that are trusted, besides the order of its scores.
 
     Attributes:
         approved: Whether pairs that it approves of are positives, and no negatives of others.

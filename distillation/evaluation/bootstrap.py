@@ -1,4 +1,4 @@
-"""How sure a figure is: the bootstrap over items (Efron and Tibshirani, 1993), the same resamples for two students.
+"""Confidence of a figure: the bootstrap over items (Efron and Tibshirani, 1993), the same resamples for two students.
 
 Every measure is a ratio of two sums over units (items or keyphrases). A resample draws as many units as there are, with
 replacement; that is a row of weights, and all ratios of all resamples are two matrix products.
@@ -54,7 +54,7 @@ class Difference:
 
 
 def weights(units: int, seed: int, resamples: int = RESAMPLES) -> Iterator[Floats]:
-    """How often each resample draws each unit, in blocks of shape (some, units); the same for the same arguments.
+    """The number of draws of each unit by each resample, in blocks of shape (some, units); equal for equal arguments.
 
     >>> [block.sum(axis=1).tolist() for block in weights(units=5, seed=0, resamples=3)]
     [[5.0, 5.0, 5.0]]

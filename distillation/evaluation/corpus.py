@@ -106,7 +106,7 @@ class Corpus:
         return len(self.text_of)
 
     def keys(self, items: Ints, texts: Ints) -> Ints:
-        """The keys of pairs; both arrays of one shape."""
+        """The keys of pairs; `items` and `texts` have one shape."""
         return items * len(self.texts) + texts
 
     def pair_table(self, table: pa.Table) -> PairTable:

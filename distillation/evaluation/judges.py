@@ -1,4 +1,4 @@
-"""Who decides whether a recommended keyphrase is relevant, and what the report says about that."""
+"""Judges of an evaluation, which decide whether a recommended keyphrase is relevant, and how the report names them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

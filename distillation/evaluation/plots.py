@@ -102,7 +102,7 @@ def by_dimension(names: Sequence[str], evaluation: Evaluation) -> str:
 
 
 def score_distribution(evaluation: Evaluation) -> str:
-    """How the scores of relevant and of irrelevant pairs are spread; each of area 1."""
+    """Histograms of the scores of relevant and of irrelevant pairs, each of area 1."""
     histogram = evaluation.histogram
     assert histogram is not None
 

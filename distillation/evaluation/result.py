@@ -86,7 +86,8 @@ class Evaluation:
         cutoffs: Cut-offs, the values of k.
         seed: Seed of the resamples and of the sample of items.
         resamples: Number of resamples of the bootstrap.
-        protocol: How the lists were made: category filter, search filter, what happens to pairs unknown to it, ...
+        protocol: Settings by which the lists were made: category filter, search filter, treatment of pairs unknown to
+            it, ...
         counts: Numbers of items, keyphrases, labels, ...
         estimates: Every measure with its confidence interval.
         categories: The measures per first-level category, the largest first.

@@ -79,7 +79,7 @@ def retrieve(embedded: Embedded, corpus: Corpus, k: int) -> Lists:
 
 
 def reranked(lists: Lists, corpus: Corpus, judge: RelevanceJudge, progress: Progress = NO_PROGRESS) -> Lists:
-    """The same keyphrases, those first that the judge finds the most probable; `scores` are its probabilities."""
+    """The lists in the order of the judge's probabilities, highest first; `scores` are these probabilities."""
     items, places = np.nonzero(lists.texts >= 0)
     scores = np.full(lists.texts.shape, -np.inf, dtype=np.float32)
     scores[items, places] = judge.probabilities(corpus, items, lists.texts[items, places], progress)

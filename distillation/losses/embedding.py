@@ -73,7 +73,7 @@ def pair_cosines(model: nn.Module, sentence_features: Sequence[Features]) -> tup
     """Cosine of the item and the keyphrase of each pair.
 
     Args:
-        model: As in `embed_once`.
+        model: Module that gives embeddings, as in `embed_once`.
         sentence_features: The columns item and keyphrase.
 
     Returns:

@@ -77,7 +77,7 @@ class JudgingSummary:
 
 @dataclass(slots=True)
 class _Run:
-    """What this run has asked so far, and what it may still ask."""
+    """The state of a run: what it has asked so far, and what it may still ask."""
 
     budget_pairs: int | None
     budget_tokens: int | None

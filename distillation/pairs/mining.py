@@ -25,7 +25,7 @@ Keys = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class MiningRecipe:
-    """How many pairs of each stratum are mined; all but `items` and the two of lists are per item.
+    """The number of pairs to mine in each stratum; all but `items` and the two of lists are per item.
 
     Attributes:
         items: Number of items to sample; None takes all.
@@ -80,7 +80,7 @@ def mine(
         student: The live student, since what it finds needs an opinion most.
         items: Table by `keydistill.distillation.signals.ITEMS`.
         inventory: Table of `keyphrase`, normalised, and optionally `category_ids` (with all ancestors) and `site`.
-        recipe: How many pairs of each stratum; None is the default.
+        recipe: Number of pairs of each stratum; None is the default recipe.
         clicks: Table by `keydistill.distillation.signals.CORRECTED_CLICKS`.
         search_relevance: Table by `keydistill.distillation.signals.SEARCH_RELEVANCE`.
         assistant: The assistant in use; without it no pairs of the stratum "disagreement" are mined.

@@ -1,4 +1,4 @@
-"""Where a model came from: enough to make it again, and to say what differs between two."""
+"""Lineage: where a model came from, in enough detail to make it again, and to say what differs between two."""
 
 import importlib.metadata
 import platform
@@ -58,7 +58,7 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What a model was made from.
+    """The lineage of a model: what it was made from.
 
     Attributes:
         inputs: All files that were read.
@@ -117,7 +117,7 @@ class Lineage:
         }
 
     def identity(self) -> dict[str, Any]:
-        """What makes it this lineage and no other: everything but the names of the files."""
+        """The part that tells this lineage from any other: everything but the names of the files."""
         content = self.as_dict()
         for file in content["inputs"]:
             del file["path"]

@@ -68,7 +68,7 @@ class Retrain:
             student: Folder or name of the present student: it finds the pairs that need an opinion, and is what the
                 new one is compared with.
             assistant: Folder of the present assistant; with it pairs are mined on which it and the signals disagree.
-            recipe: How the retrain goes; None is the default.
+            recipe: Recipe of the retrain; None is the default one.
             cache: File of the judgments that are there already; None keeps one in the folder.
             threads: Threads for arithmetic on CPU.
         """

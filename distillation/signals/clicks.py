@@ -39,7 +39,7 @@ CORRECTED_CLICKS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class ClickCorrection:
-    """How clicks are corrected to become evidence.
+    """Settings of the correction by which clicks become evidence.
 
     Attributes:
         method: Source of the expected clicks. "propensity": the attention p^-eta, scaled to the clicks of this log.
@@ -104,7 +104,7 @@ def correct_clicks(clicks: pa.Table, correction: ClickCorrection | None = None) 
 
     Args:
         clicks: Table by `CLICKS`, as `load_clicks` gives it; rows of the same pair are added up.
-        correction: How clicks are corrected; None is the default.
+        correction: Settings of the correction; None takes the defaults.
 
     Raises:
         InputError: "propensity" without eta, and the log does not tell eta; or a table without rows.

@@ -116,7 +116,7 @@ def train_student(
     Args:
         data: Pairs per task.
         out: Folder to write the student to; must not exist.
-        recipe: How to train; None is the default one.
+        recipe: Recipe of the training; None is the default one.
         threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
         progress: Started for each training with the number of steps that remain, and advanced by 1 after each step.
 

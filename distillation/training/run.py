@@ -1,4 +1,4 @@
-"""What the trainings of student and assistant share: arguments, progress, checkpoints, silence."""
+"""The common part of the trainings of student and assistant: arguments, progress, checkpoints, silence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a chat endpoint is, and how hard it may be pressed."""
+"""Settings of a chat endpoint: where it is, and how hard it may be pressed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a judge is asked and what it answers."""
+"""Judges in general: what they are asked, and what they answer."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Judgment:
-    """What a judge said about a pair; either `label` or `problem` is set.
+    """The judgment of a pair; either `label` or `problem` is set.
 
     Attributes:
         label: Whether the keyphrase is right for the item; None if the judge gave no usable answer.

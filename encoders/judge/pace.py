@@ -1,4 +1,4 @@
-"""When the next request may go out, so that an endpoint's limits per minute are kept."""
+"""The pace of requests, by which an endpoint's limits per minute are kept."""
 
 import asyncio
 

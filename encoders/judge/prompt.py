@@ -37,7 +37,7 @@ class PromptTemplate:
 
     Attributes:
         name: Name of the template.
-        system: What the judge is told before the question.
+        system: Instructions that precede the question.
         user: The question, with `{item}` and `{keyphrase}`.
         reminder: Text that is added to the question after a malformed answer.
     """
@@ -97,7 +97,7 @@ class PromptTemplate:
         """The chat that asks about a pair.
 
         Args:
-            pair: What is asked about.
+            pair: Pair that is asked about.
             remind: Whether an answer was malformed before.
             special: Further texts that must not come from the pair: the special tokens of a model at hand.
         """

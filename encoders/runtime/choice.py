@@ -1,4 +1,4 @@
-"""Which runtime computes: the one that was asked for, or the next best that works here."""
+"""The choice of a runtime: the one that was asked for, or the next best that works here."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def load_runtime(
         files: The student.
         wanted: Name of a runtime, or "auto": torch where there is a GPU, in fp16 if that keeps to the tolerance;
             otherwise what is fastest here of what keeps to it.
-        cache: Where exported students are kept.
+        cache: Folder in which exported students are kept.
         threads: Threads for arithmetic on CPU; None takes one per core.
         device: "cpu" or "cuda"; None takes a GPU where there is one. Only torch knows a GPU.
 
@@ -107,7 +107,7 @@ def load_runtime(
 
 
 def _fastest_first(where: _Where) -> tuple[tuple[RuntimeName, ...], list[str]]:
-    """What can be tried on this CPU, in the order of its speed here, and why other things cannot."""
+    """The runtimes that can be tried on this CPU, in the order of their speed here, and why others cannot."""
     order, rates, reasons = list(_CANDIDATES["auto"]), dict[RuntimeName, float](), list[str]()
     measured_here = True
     for prefix, rates_of in (("native-", int8_rates), ("openvino-", openvino_rates)):

@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """How an exported student differs from the original.
+    """The report on an exported student: how it differs from the original.
 
     Attributes:
         format: Format of the folder; a folder of another format is made again.
@@ -146,7 +146,7 @@ def compared(
 
 
 def reference_runtime(files: StudentFiles) -> Runtime:
-    """What the vectors of an export are compared with: numpy for students of the usual kind, torch for all others.
+    """The runtime whose vectors an export is compared with: numpy for students of the usual kind, torch for others.
 
     Raises:
         StudentError: The student cannot be loaded.

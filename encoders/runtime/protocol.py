@@ -1,4 +1,4 @@
-"""What a runtime is: the arithmetic of a student, from tokens to sentence vectors."""
+"""The protocol of a runtime: the arithmetic of a student, from tokens to sentence vectors."""
 
 from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol

@@ -1,4 +1,4 @@
-"""What the importers of judged data have in common: rows of judgments and items, gathered into tables."""
+"""The common part of the importers of judged data: rows of judgments and items, gathered into tables."""
 
 from collections.abc import Iterable, Mapping
 

@@ -34,7 +34,7 @@ _MAX_PLACE = (1 << 31) - 1
 
 @dataclass(frozen=True, slots=True)
 class UbiOptions:
-    """How a UBI log is read.
+    """Options for reading a UBI log.
 
     Attributes:
         click_actions: Values of `action_name` that mean a click.

@@ -84,7 +84,7 @@ class BertWeights:
 
     @property
     def places(self) -> Floats:
-        """What is added to a token's word vector, by its place, shape (longest input, width)."""
+        """The vector that is added to a token's word vector, by its place, shape (longest input, width)."""
         kinds = self["embeddings.token_type_embeddings.weight"]
         summed: Floats = self["embeddings.position_embeddings.weight"] + kinds[0]
         return summed

@@ -39,7 +39,7 @@ def load_int8(files: StudentFiles, *, cache: Path, threads: int | None = None) -
 
     Args:
         files: The student.
-        cache: Where exported students are kept.
+        cache: Folder in which exported students are kept.
         threads: Threads for arithmetic; None takes one per core.
 
     Raises:

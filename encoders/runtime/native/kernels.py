@@ -56,7 +56,7 @@ class _Bert(Structure):
 
 
 def int8_kernels_version() -> str:
-    """Which kernels are used here: their interface, and a hash of what was compiled.
+    """The version of the kernels that are used here: their interface, and a hash of what was compiled.
 
     Raises:
         RuntimeUnavailableError: They were not compiled, cannot be loaded, or the CPU lacks what they need.

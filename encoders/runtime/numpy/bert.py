@@ -88,7 +88,7 @@ class NumpyBert:
         return self._behind(states.reshape(n, length, -1))
 
     def _attention(self, qkv: Floats, n: int, length: int) -> Floats:
-        """What tokens take from one another, shape (n * length, width)."""
+        """The vectors that attention gives the tokens, shape (n * length, width)."""
         by_head = qkv.reshape(n, length, 3, self._heads, -1).transpose(2, 0, 3, 1, 4)
         queries, keys, values = np.ascontiguousarray(by_head)
         # Batches hold texts of one length: nothing is masked.

@@ -47,8 +47,8 @@ def load_exported(
 
     Args:
         files: The student.
-        precision: What arithmetic is done in.
-        cache: Where graphs are kept.
+        precision: Precision of the arithmetic.
+        cache: Folder in which graphs are kept.
         threads: Threads for arithmetic; None takes one per core.
 
     Raises:
@@ -96,7 +96,7 @@ def exported(files: StudentFiles, cache: Path) -> tuple[Path, ExportReport]:
 
     Args:
         files: The student.
-        cache: Where graphs are kept.
+        cache: Folder in which graphs are kept.
 
     Raises:
         RuntimeUnavailableError: The student is of a kind that cannot be exported.

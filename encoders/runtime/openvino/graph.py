@@ -94,7 +94,7 @@ class _Graph:
         return self._norm(ops.add(out, states), f"{name}.output.LayerNorm")
 
     def _scaled(self, states: Any, layer: int, scaled: ScaledInput) -> tuple[Any, NDArray[np.float32] | None]:
-        """What a linear layer gets, and by what its weights are to be multiplied for that."""
+        """The input of a linear layer, and the scales that its weights are to be multiplied by for that."""
         if not self._int8:
             return states, None
         scales = self._weights.scales(layer, scaled)

@@ -42,7 +42,7 @@ class OpenVinoRuntime:
 
         Args:
             graph: The `.xml` of a student's graph; of int8, one whose weights are int8.
-            precision: What arithmetic is done in.
+            precision: Precision of the arithmetic.
             threads: Threads for arithmetic; None takes one per core.
 
         Raises:
