@@ -19,7 +19,7 @@ MIN_GROUPS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledPairs:
+class CorpusLabels:
     """The labelled pairs of a corpus, each once, sorted by item and text.
 
     Attributes:
@@ -41,7 +41,7 @@ class LabelledPairs:
     keyphrase_of: NDArray[np.int64]
 
     @classmethod
-    def of(cls, labels: pa.Table, corpus: Corpus) -> "LabelledPairs":
+    def of(cls, labels: pa.Table, corpus: Corpus) -> "CorpusLabels":
         """The labels of pairs of a corpus; of several labels of a pair, the last counts."""
         table = corpus.pair_table(labels)
         last = np.append(table.keys[1:] != table.keys[:-1], True) if len(table.keys) else np.empty(0, dtype=bool)
@@ -62,7 +62,7 @@ class LabelledPairs:
         )
 
 
-def rank_measures(lists: Lists, pairs: LabelledPairs, corpus: Corpus, cutoffs: Sequence[int]) -> dict[str, Measure]:
+def rank_measures(lists: Lists, pairs: CorpusLabels, corpus: Corpus, cutoffs: Sequence[int]) -> dict[str, Measure]:
     """recall@k, precision@k and nDCG@k of the lists, over the items with a relevant keyphrase in the inventory."""
     import ir_measures
     from ir_measures import P, Qrel, R, ScoredDoc, nDCG
@@ -102,7 +102,7 @@ def rank_measures(lists: Lists, pairs: LabelledPairs, corpus: Corpus, cutoffs: S
     return measures
 
 
-def pair_measures(pairs: LabelledPairs, scores: NDArray[np.float32], corpus: Corpus) -> dict[str, Measure]:
+def pair_measures(pairs: CorpusLabels, scores: NDArray[np.float32], corpus: Corpus) -> dict[str, Measure]:
     """How well scores order the labelled pairs of one keyphrase, and of one item, whether or not it retrieves them.
 
     Args:
@@ -125,7 +125,7 @@ def pair_measures(pairs: LabelledPairs, scores: NDArray[np.float32], corpus: Cor
     return {name: measure for name, measure in measures.items() if measure.denominators.sum() >= MIN_GROUPS}
 
 
-def _pair_ndcg(pairs: LabelledPairs, scores: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _pair_ndcg(pairs: CorpusLabels, scores: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     import ir_measures
     from ir_measures import Qrel, ScoredDoc, nDCG
 

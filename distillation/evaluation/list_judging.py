@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from keydistill.distillation.evaluation.corpus import Corpus, Ints, PairTable
 from keydistill.distillation.evaluation.judges import RelevanceJudge
-from keydistill.distillation.evaluation.measures import Verdicts
+from keydistill.distillation.evaluation.measures import ListVerdicts
 from keydistill.distillation.evaluation.retrieval import Lists
 from keydistill.errors import InputError
 from keydistill.progress import Progress
@@ -73,12 +73,12 @@ class ListJudging:
         self._probabilities = self._judge.probabilities(self._corpus, keys // texts, keys % texts, progress)
         self._judged = PairTable(keys, np.arange(len(keys)))
 
-    def verdicts(self, lists: Lists) -> Verdicts:
+    def verdicts(self, lists: Lists) -> ListVerdicts:
         """The verdicts on every place of lists that `ask` was called with."""
         sorted_out = self._sorted_out(lists)
         probabilities = self.probabilities(lists)
         judged = sorted_out.asked & ~np.isnan(probabilities)
-        return Verdicts(
+        return ListVerdicts(
             known=sorted_out.known,
             search_known=sorted_out.search_known,
             search_passed=sorted_out.search_passed,
@@ -99,7 +99,7 @@ class ListJudging:
         items = np.arange(len(lists.texts))[:, None]
         return np.where(lists.texts >= 0, self._corpus.keys(items, lists.texts), -1)
 
-    def _sorted_out(self, lists: Lists) -> Verdicts:
+    def _sorted_out(self, lists: Lists) -> ListVerdicts:
         """The verdicts without those of the judge."""
         keys = self._keys(lists)
         has_keyphrase = lists.texts >= 0
@@ -114,4 +114,4 @@ class ListJudging:
             )
             search_known, search_passed = ~np.isnan(passed), passed > 0
             asked = asked & (search_passed | (~search_known & self._filter.unknown_passes))
-        return Verdicts(known, search_known, search_passed, asked, nothing, nothing)
+        return ListVerdicts(known, search_known, search_passed, asked, nothing, nothing)

@@ -90,7 +90,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class ListVerdicts:
     """The verdict on every place of every list; all of shape (n, k).
 
     Attributes:
@@ -112,7 +112,7 @@ class Verdicts:
 
 def list_measures(
     lists: Lists,
-    verdicts: Verdicts,
+    verdicts: ListVerdicts,
     corpus: Corpus,
     embedded: Embedded,
     cutoffs: Sequence[int],
@@ -124,7 +124,7 @@ def list_measures(
 
     Args:
         lists: Keyphrases that the items get.
-        verdicts: Verdicts on these.
+        verdicts: Verdicts on these lists.
         corpus: Corpus whose items and texts the numbers stand for.
         embedded: Vectors of keyphrases, for diversity.
         cutoffs: Values of k.

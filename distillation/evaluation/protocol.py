@@ -10,9 +10,9 @@ from keydistill.distillation.evaluation.bootstrap import RESAMPLES, Estimate
 from keydistill.distillation.evaluation.corpus import Corpus, MatchCategory
 from keydistill.distillation.evaluation.estimates import estimates_of
 from keydistill.distillation.evaluation.judges import RelevanceJudge
-from keydistill.distillation.evaluation.label_measures import LabelledPairs, pair_measures, rank_measures
+from keydistill.distillation.evaluation.label_measures import CorpusLabels, pair_measures, rank_measures
 from keydistill.distillation.evaluation.list_judging import ListJudging, SearchFilter
-from keydistill.distillation.evaluation.measures import Measure, Verdicts, coverage, list_measures
+from keydistill.distillation.evaluation.measures import ListVerdicts, Measure, coverage, list_measures
 from keydistill.distillation.evaluation.result import (
     Category,
     Estimates,
@@ -99,7 +99,7 @@ def evaluate(
         }
     judging = ListJudging(corpus, judge, search_filter, exclude)
     judging.ask(list(lists_at.values()), progress)
-    pairs = None if labels is None else LabelledPairs.of(labels, corpus)
+    pairs = None if labels is None else CorpusLabels.of(labels, corpus)
 
     progress.start("measure", len(sizes), "dimensions")
     figures: dict[int, Estimates] = {}
@@ -172,7 +172,7 @@ def _keyphrases(labels: pa.Table) -> pa.ChunkedArray:
 
 
 def _counts(
-    corpus: Corpus, lists: Lists, verdicts: Verdicts, pairs: LabelledPairs | None, *, filtered: bool
+    corpus: Corpus, lists: Lists, verdicts: ListVerdicts, pairs: CorpusLabels | None, *, filtered: bool
 ) -> dict[str, int]:
     present = lists.rows >= 0
     head = corpus.head()
@@ -212,7 +212,7 @@ def _categories(corpus: Corpus, measures: Mapping[str, Measure], seed: int, resa
     return tuple(categories)
 
 
-def _histogram(lists: Lists, verdicts: Verdicts, scored: ScoredPairs | None) -> Histogram | None:
+def _histogram(lists: Lists, verdicts: ListVerdicts, scored: ScoredPairs | None) -> Histogram | None:
     if scored is not None and len(scored.scores):
         of, scores, relevant = "labelled pairs", scored.scores, scored.relevant
     else:
@@ -225,7 +225,7 @@ def _histogram(lists: Lists, verdicts: Verdicts, scored: ScoredPairs | None) -> 
     return Histogram(of, tuple(edges.round(6).tolist()), *map(tuple, counted))
 
 
-def _samples(corpus: Corpus, lists: Lists, verdicts: Verdicts, length: int, seed: int) -> tuple[Sample, ...]:
+def _samples(corpus: Corpus, lists: Lists, verdicts: ListVerdicts, length: int, seed: int) -> tuple[Sample, ...]:
     random = np.random.default_rng(seed)
     item_numbers = np.sort(random.choice(len(corpus.titles), size=min(_SAMPLES, len(corpus.titles)), replace=False))
     return tuple(
@@ -248,7 +248,7 @@ def _samples(corpus: Corpus, lists: Lists, verdicts: Verdicts, length: int, seed
     )
 
 
-def _verdict(verdicts: Verdicts, at: Any) -> str:
+def _verdict(verdicts: ListVerdicts, at: Any) -> str:
     if verdicts.known[at]:
         return "known"
     if not verdicts.asked[at]:

@@ -74,17 +74,17 @@ class InBatchLoss(nn.Module):
     keyphrase of each column, shape (b, columns).
     """
 
-    def __init__(self, model: nn.Module, known: KnownPairs, scale: float = 20.0) -> None:
+    def __init__(self, model: nn.Module, known_pairs: KnownPairs, scale: float = 20.0) -> None:
         """A loss for one training.
 
         Args:
             model: The student.
-            known: Set of the pairs that are no negatives.
+            known_pairs: Set of the pairs that are no negatives.
             scale: Factor of the cosines, an inverse temperature.
         """
         super().__init__()
         self.model = model
-        self.known = known
+        self.known_pairs = known_pairs
         self.scale = scale
 
     def forward(self, sentence_features: Iterable[Features], labels: Tensor) -> Tensor:
@@ -98,9 +98,9 @@ class InBatchLoss(nn.Module):
         candidate_numbers = labels[:, 1:].T.flatten()
 
         own = torch.arange(len(items), device=labels.device)
-        false = self.known(item_numbers, candidate_numbers)
+        false = self.known_pairs(item_numbers, candidate_numbers)
         false |= keyphrase_numbers[:, None] == candidate_numbers[None, :]
         to_keyphrases = contrastive_loss(self.scale * items @ candidates.T, own, false)
-        false = self.known(item_numbers, keyphrase_numbers).T | (item_numbers[None, :] == item_numbers[:, None])
+        false = self.known_pairs(item_numbers, keyphrase_numbers).T | (item_numbers[None, :] == item_numbers[:, None])
         to_items = contrastive_loss(self.scale * keyphrases @ items.T, own, false)
         return (to_keyphrases + to_items) / 2

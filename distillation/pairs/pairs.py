@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from keydistill.distillation.signals import read_items
+from keydistill.distillation.signals import MAX_KEYPHRASE_CHARS, read_items
 from keydistill.tables import (
     Columns,
     RawBatch,
@@ -33,7 +33,6 @@ PAIR_SCHEMA = pa.schema(
         pa.field("category_path", pa.string()),
     ]
 )
-MAX_KEYPHRASE_CHARS = 200
 
 
 class _Item(NamedTuple):

@@ -127,7 +127,7 @@ class Retrain:
             "student": self._steps.train_student,
             "evaluate": self._steps.evaluate,
         }
-        done: list[StageResult] = []
+        stage_results: list[StageResult] = []
         digest = ""
         for name in STAGES:
             depends = self._depends(name, digest)
@@ -137,11 +137,11 @@ class Retrain:
             stage = self._stages.run(name, depends, partial(steps[name], progress=progress))
             if on_stage is not None:
                 on_stage(stage)
-            done.append(stage)
+            stage_results.append(stage)
             digest = stage.digest
         guard()
         progress.start("register", None, "")
-        results = {stage.name: stage.result for stage in done}
+        results = {stage.name: stage.result for stage in stage_results}
         assistant = self._registry.publish(
             "assistant",
             self._steps.folder_of("assistant", "model"),
@@ -154,7 +154,7 @@ class Retrain:
             lineage=self._lineage,
             metrics={**results["student"], "assistant": assistant.full_name, "evaluation": results["evaluate"]},
         )
-        return RetrainResult(student, assistant, tuple(done), self._steps.folder_of("evaluate", "report"))
+        return RetrainResult(student, assistant, tuple(stage_results), self._steps.folder_of("evaluate", "report"))
 
     def _depends(self, stage: str, before: str) -> dict[str, Any]:
         """All that a stage's output follows from; the digest of the stage before stands for what went into that."""
