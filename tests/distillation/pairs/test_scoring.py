@@ -106,6 +106,7 @@ import os, signal, sys
 from pathlib import Path
 from keydistill.distillation.pairs import score_pairs
 from keydistill.encoders import Assistant
+from keydistill.progress import NoProgress
 
 class Killing(NoProgress):
     advanced = 0
