@@ -10,14 +10,14 @@ from keydistill.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class StudentShape:
-    """How a student is built from its base.
+    """A shape: how a student is built from its base.
 
     Attributes:
         name: Its name in recipes and commands.
-        description: What it is, as help texts say it.
-        layers: Transformer layers that it keeps; None leaves their number to the recipe.
+        description: Description of it in help texts.
+        layers: Number of transformer layers that it keeps; None leaves their number to the recipe.
         keyphrase_table: Whether it reads keyphrases with a table of token vectors, and only items with the transformer.
-        epochs: Passes over the pairs that it needs; a row of a table learns from few of them.
+        epochs: Number of passes over the pairs that it needs; a row of a table learns from few of them.
     """
 
     name: str
@@ -37,11 +37,11 @@ SHAPE_NAMES = tuple(shape.name for shape in STUDENT_SHAPES)
 
 @dataclass(frozen=True, slots=True)
 class AssistantSize:
-    """How large an assistant is.
+    """A size: how large an assistant is.
 
     Attributes:
         name: Its name in recipes and commands.
-        layers: Transformer layers; of a pretrained base the first ones are kept.
+        layers: Number of transformer layers; of a pretrained base the first ones are kept.
         learning_rate: The peak learning rate that suits it.
         hidden_size: None keeps the base and its weights; a number makes a new BERT of that width, with random weights
             and the tokenizer of the base.

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 Scores = NDArray[np.float32]
 
-# Tokens per forward pass.
+# Tokens per forward pass, by device.
 _BATCH_TOKENS = {"cpu": 1_024, "cuda": 65_536}
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How a logit becomes a probability: sigmoid(logit / temperature + bias) (arXiv 1706.04599, section 4)."""
+    """The calibration of logits: probability = sigmoid(logit / temperature + bias) (arXiv 1706.04599, section 4)."""
 
     temperature: float = 1.0
     bias: float = 0.0
@@ -61,14 +61,14 @@ class Calibration:
 
 
 class Assistant:
-    """One version of the assistant, loaded.
+    """A loaded version of the assistant.
 
     Attributes:
         source: The folder that it was loaded from.
         version: Name and a hash over weights, tokenizer, configuration and calibration. Scores of two assistants may be
             compared only if their versions are equal.
-        item_text: How it reads an item.
-        calibration: How its logits become probabilities.
+        item_text: Template of the text that stands for an item.
+        calibration: Calibration by which its logits become probabilities.
         bf16: Whether it computes in bfloat16.
     """
 
@@ -148,7 +148,7 @@ class Assistant:
         categories: Sequence[str | None] | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> Scores:
-        """How likely each pair is relevant, as the judge whom the assistant learned from would say.
+        """The probability that each pair is relevant, as the judge whom the assistant learned from would say.
 
         Args:
             titles: n titles of items.
@@ -168,7 +168,7 @@ class Assistant:
         categories: Sequence[str | None] | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> Scores:
-        """What the model says before it is calibrated, shape (n,); arguments as in `score`."""
+        """The model's outputs before calibration, shape (n,); arguments as in `score`."""
         import torch
 
         pairs = self._tokenizer.tokenize(self.item_text.render_all(titles, categories), keyphrases)
@@ -211,17 +211,18 @@ def _folder_of(source: str) -> Path:
 
 
 def _check_architecture(folder: Path) -> None:
-    # Of any other model the library would make a cross-encoder with a random head, which answers and knows nothing.
+    # From any other model the library would make a cross-encoder with a random head, which answers and knows nothing.
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or ["none"]
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        architectures = config.get("architectures") or ["none"]
     except (OSError, ValueError, AttributeError):
         raise AssistantError(
             f"{folder / 'config.json'} is missing or damaged; train or copy the assistant again"
         ) from None
-    if not any(str(name).endswith("ForSequenceClassification") for name in found):
+    if not any(str(name).endswith("ForSequenceClassification") for name in architectures):
         raise AssistantError(
-            f"{folder} is no cross-encoder: its architecture is {', '.join(map(str, found))}; expected one that "
-            "classifies pairs; name the folder that `keydistill train assistant` wrote"
+            f"{folder} is no cross-encoder: its architecture is {', '.join(map(str, architectures))}; expected one "
+            "that classifies pairs; name the folder that `keydistill train assistant` wrote"
         )
 
 

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by brute force: what an index is measured against, and what training and evaluation use."""
+"""Exact nearest neighbours by brute force, which an index is measured against, and training and evaluation use."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from keydistill.encoders.student import Vectors
 
-# Scores of one block: 64 MB for a million keyphrases.
+# Number of scores in one block: 64 MB for a million keyphrases.
 _BLOCK_SCORES = 16 << 20
 
 Allowed = Callable[[int, int], NDArray[np.bool_]]
@@ -24,8 +24,8 @@ def nearest(
         queries: Shape (n, d).
         inventory: Shape (m, d).
         k: Neighbours per query.
-        allowed: Called with the first and last query (exclusive) of a block; returns which of the inventory each of
-            them may get, shape (last - first, m).
+        allowed: Function that is called with the first and last query (exclusive) of a block, and returns which of the
+            inventory each of them may get, shape (last - first, m).
 
     Returns:
         Places in the inventory and scores, shape (n, k) each; -1 and -inf where a query has fewer.
@@ -37,25 +37,25 @@ def nearest(
     n, m = len(queries), len(inventory)
     places = np.full((n, k), -1, dtype=np.int64)
     scores = np.full((n, k), -np.inf, dtype=np.float32)
-    kept = min(k, m)
-    if not n or not kept:
+    count = min(k, m)
+    if not n or not count:
         return places, scores
     block = max(1, _BLOCK_SCORES // m)
     for first in range(0, n, block):
         last = min(first + block, n)
-        found = queries[first:last] @ inventory.T
+        block_scores = queries[first:last] @ inventory.T
         if allowed is not None:
-            found[~allowed(first, last)] = -np.inf
-        # One more than needed would not help: ties at the cut are broken by order among what was kept.
+            block_scores[~allowed(first, last)] = -np.inf
+        # One more than needed would not help: ties at the cut are broken by order among those that are kept.
         top = (
-            np.argpartition(-found, kept - 1, axis=1)[:, :kept]
-            if kept < m
+            np.argpartition(-block_scores, count - 1, axis=1)[:, :count]
+            if count < m
             else np.tile(np.arange(m), (last - first, 1))
         )
         top.sort(axis=1)
-        values = np.take_along_axis(found, top, axis=1)
+        values = np.take_along_axis(block_scores, top, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
         top, values = np.take_along_axis(top, order, axis=1), np.take_along_axis(values, order, axis=1)
-        places[first:last, :kept] = np.where(np.isneginf(values), -1, top)
-        scores[first:last, :kept] = values
+        places[first:last, :count] = np.where(np.isneginf(values), -1, top)
+        scores[first:last, :count] = values
     return places, scores

@@ -7,8 +7,7 @@ would spoil that, channels that are many times as large as all others, and give 
 "SmoothQuant").
 
 Weights are put on the grid where a student is trained (`keydistill.distillation.student.rounding`), so that this is
-the student, for every
-runtime: one that rounds them for itself gives a thirtieth of the first ten neighbours away.
+the student, for every runtime: one that rounds them for itself gives a thirtieth of the first ten neighbours away.
 """
 
 from __future__ import annotations
@@ -22,19 +21,20 @@ from numpy.typing import NDArray
 
 from keydistill.errors import StudentError
 
-# Beside the weights of the transformer; float32, named as `scale_name` has it.
+# File of the scales beside the transformer's weights; float32, named as `scale_name` has it.
 INT8_SCALES = "int8.safetensors"
 # Inputs of a layer's products that have scales. What goes into the projection behind attention needs none: it has no
 # such channels.
 ScaledInput = Literal["attention", "intermediate", "output"]
 
 _LEVELS = 127
-# Of a step of the grid. Weights on it come back from fp32 within a ten-thousandth; chance weights do not.
+# Share of a step by which a weight on the grid may be off. Such weights come back from fp32 within a ten-thousandth;
+# chance weights do not.
 _NEAR = 0.01
 
 
 def scale_name(layer: int, scaled: ScaledInput) -> str:
-    """What the scales of an input are called in the file."""
+    """The name of an input's scales in their file."""
     return f"layer.{layer}.{scaled}"
 
 

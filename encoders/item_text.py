@@ -1,4 +1,4 @@
-"""How an item becomes the text that a model reads: its title, and its leaf category where the model was taught it.
+"""The text of an item that a model reads: its title, and its leaf category where the model was taught it.
 
 The template is a part of the model: it lies in its folder, so that whoever embeds an item does it as in training.
 """
@@ -14,7 +14,7 @@ from keydistill.errors import StudentError
 from keydistill.files import replace_json
 from keydistill.tables import PATH_SEPARATOR
 
-# What keydistill knows of a model and sentence-transformers does not.
+# File in a model's folder with what keydistill knows of the model and sentence-transformers does not.
 MODEL_FILE = "keydistill.json"
 _FIELDS = {"title", "leaf", "path"}
 
@@ -35,7 +35,7 @@ class ItemText:
         """Refuse a template that cannot be filled.
 
         Raises:
-            StudentError: It is malformed, lacks `{title}` or names a field that there is not.
+            StudentError: It is malformed, lacks `{title}` or names an unknown field.
         """
         try:
             fields = {name for _, name, _, _ in string.Formatter().parse(self.template) if name is not None}
@@ -67,7 +67,7 @@ class ItemText:
 
 
 def read_model_file(folder: Path) -> dict[str, Any]:
-    """What `keydistill.json` of a model says; empty where it has none.
+    """The content of a model's `keydistill.json`; empty where there is none.
 
     Raises:
         StudentError: The file is damaged.
@@ -87,7 +87,7 @@ def read_model_file(folder: Path) -> dict[str, Any]:
 
 
 def write_model_file(folder: Path, **content: Any) -> None:
-    """Write `keydistill.json` of a model; what it said before stays where it is not given."""
+    """Write a model's `keydistill.json`; fields that are not given keep their values."""
     replace_json(folder / MODEL_FILE, {**read_model_file(folder), **content})
 
 

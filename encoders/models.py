@@ -1,4 +1,4 @@
-"""Where a model's files come from: a folder, the local hub cache, an installed package, the model hub.
+"""The sources of a model's files: a folder, the local hub cache, an installed package, the model hub.
 
 The sources are tried in that order, so that a machine that has the weights never asks the network for them.
 """
@@ -95,10 +95,10 @@ def _package(name: str) -> Path | None:
             except ModuleNotFoundError:
                 return None
             for file, expected in packaged.sha256.items():
-                found = file_sha256(folder / file)
-                if found != expected:
+                digest = file_sha256(folder / file)
+                if digest != expected:
                     raise StudentError(
-                        f"{folder / file} has SHA-256 {found[:12]}..., expected {expected[:12]}...; "
+                        f"{folder / file} has SHA-256 {digest[:12]}..., expected {expected[:12]}...; "
                         f"reinstall the package {packaged.module}"
                     )
             return folder

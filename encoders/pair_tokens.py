@@ -32,7 +32,7 @@ class PairTokens:
 
 
 class PairTokenizer:
-    """Tokenizes pairs; of one that is too long, the end of the item goes.
+    """A tokenizer of pairs that cuts the end of the item where a pair is too long.
 
     Args:
         wrapped: The tokenizer of a transformers model. Its Rust core is used: the wrapper is several times slower.
@@ -60,23 +60,23 @@ class PairTokenizer:
         self._keyphrases.no_truncation()
 
     def tokenize(self, items: Sequence[str], keyphrases: Sequence[str]) -> list[PairTokens]:
-        """Tokens of n pairs."""
-        found = []
+        """The tokens of n pairs."""
+        pair_tokens = []
         for start in range(0, len(items), _TOKENIZE_SLICE):
             part = slice(start, start + _TOKENIZE_SLICE)
             pairs = list(zip(items[part], self._short(keyphrases[part]), strict=True))
-            found += [_tokens(encoding) for encoding in self._pairs.encode_batch_fast(pairs)]
-        return found
+            pair_tokens += [_tokens(encoding) for encoding in self._pairs.encode_batch_fast(pairs)]
+        return pair_tokens
 
     def _short(self, keyphrases: Sequence[str]) -> list[str]:
-        """Keyphrases cut to half of the length: only the item is truncated, and something of it must be left."""
-        most = self.max_length // 2
+        """Keyphrases cut to half of the length: only the item is truncated, and some of it must remain."""
+        longest = self.max_length // 2
         short = list(keyphrases)
         # A token has at least one character; few keyphrases are so long that their tokens need to be counted.
-        for place in [place for place, text in enumerate(short) if len(text) > most]:
+        for place in [place for place, text in enumerate(short) if len(text) > longest]:
             encoding = self._keyphrases.encode(short[place], add_special_tokens=False)
-            if len(encoding.ids) > most:
-                short[place] = short[place][: encoding.offsets[most - 1][1]]
+            if len(encoding.ids) > longest:
+                short[place] = short[place][: encoding.offsets[longest - 1][1]]
         return short
 
 

@@ -22,18 +22,18 @@ _AHEAD = 4
 
 
 class StaticSide:
-    """Embeds keyphrases with a table.
+    """The keyphrase side of an asymmetric student: a table of token vectors with its tokenizer.
 
     The table has the weights of its tokens in it, so that the sum of a text's rows has the direction of the weighted
     mean of its tokens' vectors; their number makes no difference once vectors are normalised.
     """
 
     def __init__(self, table: NDArray[np.float32], tokens: TextTokens, unknown: int | None = None) -> None:
-        """Take what was loaded.
+        """A side of what was loaded.
 
         Args:
             table: A row per token, shape (vocabulary, dimension).
-            tokens: From texts to rows.
+            tokens: Tokenizer whose tokens are numbers of rows.
             unknown: Token that stands for a text without any, as one of combining accents alone; None leaves its
                 vector 0.
         """
@@ -46,7 +46,7 @@ class StaticSide:
         """Load what `StaticEmbedding` of sentence-transformers wrote.
 
         Args:
-            folder: Of the module.
+            folder: Folder of the module.
             dimension: Columns of the table to keep, the first ones.
 
         Raises:
@@ -59,13 +59,13 @@ class StaticSide:
             tokens = shared_tokens(serialised, None)
             tokenizer = tokens.tokenizer
             with safe_open(folder / "model.safetensors", framework="numpy") as weights:
-                whole = weights.get_tensor("embedding.weight")
+                table = weights.get_tensor("embedding.weight")
         except Exception as error:  # a damaged tokenizer raises nothing more special
             reason = str(error).strip().partition("\n")[0]
             raise StudentError(
                 f"{folder} cannot be loaded as a keyphrase side: {reason}; retrain or copy it again"
             ) from error
-        rows, columns = whole.shape
+        rows, columns = table.shape
         if rows < tokenizer.get_vocab_size() or columns < dimension:
             raise StudentError(
                 f"{folder} has a table of {rows} tokens and {columns} dimensions; expected "
@@ -73,7 +73,7 @@ class StaticSide:
             )
         unknown = json.loads(serialised)["model"].get("unk_token")
         return cls(
-            np.ascontiguousarray(whole[:, :dimension], dtype=np.float32),
+            np.ascontiguousarray(table[:, :dimension], dtype=np.float32),
             tokens,
             None if unknown is None else tokenizer.token_to_id(unknown),
         )
@@ -87,23 +87,23 @@ class StaticSide:
             texts: n texts.
 
         Yields:
-            Where the texts stand among all, and their vectors, shape (of the slice, dimension), not normalised.
+            Where the texts stand among all, and their vectors, shape (texts of the slice, dimension), not normalised.
         """
         slices = (slice(start, start + SLICE) for start in range(0, len(texts), SLICE))
-        made = ((places, self._tokens(texts[places])) for places in slices)
-        for places, (ids, ends) in ahead(made, _AHEAD) if len(texts) > SLICE else made:
-            sums = np.zeros((len(ends) - 1, self._table.shape[1]), dtype=np.float32)
-            some = np.diff(ends) > 0
-            if some.any():
-                # Of a text without tokens `reduceat` would give the row that follows.
-                sums[some] = np.add.reduceat(self._table[ids], ends[:-1][some], axis=0)
+        tokenized = ((places, self._tokens(texts[places])) for places in slices)
+        for places, (ids, bounds) in ahead(tokenized, _AHEAD) if len(texts) > SLICE else tokenized:
+            sums = np.zeros((len(bounds) - 1, self._table.shape[1]), dtype=np.float32)
+            has_tokens = np.diff(bounds) > 0
+            if has_tokens.any():
+                # For a text without tokens `reduceat` would give the row that follows.
+                sums[has_tokens] = np.add.reduceat(self._table[ids], bounds[:-1][has_tokens], axis=0)
             yield places, sums
 
     def _tokens(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Tokens of all texts in a row, and where each text's begin, with the end of the last one."""
+        """Tokens of all texts in a row, and where each text's tokens begin, followed by the end of the last one."""
         ids = self._text_tokens(texts, special_tokens=False)
         if self._unknown is not None:
             ids = [own or [self._unknown] for own in ids]
-        ends = np.zeros(len(ids) + 1, dtype=np.int32)
-        np.cumsum(np.fromiter(map(len, ids), dtype=np.int32, count=len(ids)), out=ends[1:])
-        return np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(ends[-1])), ends
+        bounds = np.zeros(len(ids) + 1, dtype=np.int32)
+        np.cumsum(np.fromiter(map(len, ids), dtype=np.int32, count=len(ids)), out=bounds[1:])
+        return np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(bounds[-1])), bounds

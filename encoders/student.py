@@ -21,22 +21,22 @@ from keydistill.encoders.tokens import token_batches
 from keydistill.progress import NO_PROGRESS, Progress
 
 Vectors = NDArray[np.float32]
-# From distinct texts to vectors, some at a time, with their places among the texts.
+# What turns distinct texts into vectors, some at a time, with their places among the texts.
 _Reader = Callable[[Sequence[str]], Iterable[tuple[NDArray[np.intp] | slice, Vectors]]]
 
-# Where exported students are kept if nobody says it, as in a notebook.
+# Where exported students are kept if the caller does not say, as in a notebook.
 _CACHE = Path("~/.cache/keydistill/runtimes")
 
 
 class Student:
-    """One version of the student, loaded.
+    """A loaded version of the student.
 
     Attributes:
-        source: What it was loaded from: a model name or a folder.
+        source: Model name or folder that it was loaded from.
         version: Name, dimension and a hash over weights, tokenizer and configuration. Vectors of two students may be
             compared only if their versions are equal.
         dimension: Length of its vectors.
-        item_text: How it reads an item.
+        item_text: Template of the text that stands for an item.
     """
 
     def __init__(
@@ -76,8 +76,9 @@ class Student:
                 keeps them whole.
             threads: Threads for arithmetic on CPU; None takes one per core.
             device: "cpu" or "cuda"; None takes a GPU where there is one.
-            runtime: What computes; see `load_runtime`. The version is the same, and the vectors are to `TOLERANCE`.
-            cache: Where exported students are kept; None takes a folder of the user's.
+            runtime: Name of what computes the vectors; see `load_runtime`. All give the same version, and the same
+                vectors to `TOLERANCE`.
+            cache: Folder in which exported students are kept; None takes a folder in the user's home.
 
         Raises:
             StudentError: It cannot be found or loaded, or has fewer dimensions.
@@ -137,7 +138,7 @@ class Student:
 
     @property
     def runtime(self) -> RuntimeName:
-        """What its transformer is computed with."""
+        """Name of the runtime that computes its transformer."""
         return self._runtime.name
 
     @property
@@ -155,10 +156,10 @@ class Student:
         )
         times = np.bincount(place_of, minlength=len(places))
         vectors = np.empty((len(places), self.dimension), dtype=np.float32)
-        for batch, found in read(list(places)):
-            cut = found[:, : self.dimension]
-            # The cut vectors need it, a model without a normalising module, and what a table gave. Here, and not once
-            # for all of them: a batch is still in the cache.
+        for batch, full_vectors in read(list(places)):
+            cut = full_vectors[:, : self.dimension]
+            # Cut vectors need it, as do those of a model without a normalising module, and those of a table. It is
+            # done here, and not once for all of them, because a batch is still in the cache.
             vectors[batch] = cut / np.linalg.norm(cut, axis=1, keepdims=True).clip(min=1e-12)
             progress.advance(int(times[batch].sum()))
         return vectors if len(places) == len(texts) else vectors[place_of]

@@ -1,4 +1,4 @@
-"""What can be told of a student without loading it: its version, its dimension, how long its texts are.
+"""What is known of a student without loading it: its version, its dimension, how long its texts are.
 
 Importing torch takes seconds and hundreds of megabytes, which a process that only plans and counts does not need.
 """
@@ -20,14 +20,14 @@ from keydistill.errors import StudentError
 
 @dataclass(frozen=True, slots=True)
 class StudentFiles:
-    """A student that was found, not loaded.
+    """The files of a student that was found, and not loaded.
 
     Attributes:
-        source: What it is loaded from: a model name or a folder.
-        folder: Where its files are.
-        version: As of `Student.version`.
-        dimension: As of `Student.dimension`.
-        layout: Where its parts are.
+        source: Model name or folder that it is loaded from.
+        folder: Folder of its files.
+        version: The `Student.version` that it has when it is loaded.
+        dimension: The `Student.dimension` that it has when it is loaded.
+        layout: Where its parts lie in the folder.
     """
 
     source: str
@@ -65,14 +65,14 @@ class StudentFiles:
         )
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int32]:
-        """See `Student.count_tokens`."""
+        """Tokens per text, special ones included; see `Student.count_tokens`."""
         return self.tokens().counts(texts)
 
     def tokens(self) -> TextTokens:
-        """From texts to tokens of its transformer.
+        """The tokenizer of its transformer.
 
         Raises:
-            StudentError: It has none of the fast kind.
+            StudentError: It has no fast tokenizer.
         """
         file = self.layout.items[0] / "tokenizer.json"
         if not file.is_file():

@@ -1,4 +1,4 @@
-"""Where the parts of a student lie in its folder: those of a symmetric one, and of one with a static keyphrase side.
+"""The layout of a student's folder: that of a symmetric one, and that of one with a static keyphrase side.
 
 A student is symmetric (one transformer reads items and keyphrases) or asymmetric: a `Router` of sentence-transformers
 whose route `document` is a transformer, for items, and whose route `query` is a table of token vectors, for keyphrases.
@@ -25,9 +25,9 @@ class StudentLayout:
     """The folders of a student's modules.
 
     Attributes:
-        items: Of the modules that read items, in order; the transformer is the first one.
-        item_types: Their classes, as the library notes them.
-        keyphrases: Of the table that keyphrases are read by; None where the same modules read them.
+        items: Folders of the modules that read items, in order; the transformer is the first one.
+        item_types: Classes of these modules, as the library notes them.
+        keyphrases: Folder of the table that keyphrases are read by; None where the same modules read them.
     """
 
     items: tuple[Path, ...]
@@ -51,9 +51,9 @@ class StudentLayout:
         keyphrases = routes.get(KEYPHRASE_ROUTE, [])
         fits = set(routes) == {ITEM_ROUTE, KEYPHRASE_ROUTE} and len(keyphrases) == 1
         if not fits or not str(types.get(keyphrases[0], "")).endswith(".StaticEmbedding"):
-            found = ", ".join(f"{name}: {' '.join(parts)}" for name, parts in routes.items())
+            structure = ", ".join(f"{name}: {' '.join(parts)}" for name, parts in routes.items())
             raise StudentError(
-                f"{folder} has a router with {found}; expected a transformer on the route {ITEM_ROUTE!r} and one "
+                f"{folder} has a router with {structure}; expected a transformer on the route {ITEM_ROUTE!r} and one "
                 f"StaticEmbedding on {KEYPHRASE_ROUTE!r}"
             )
         return cls(
@@ -63,21 +63,21 @@ class StudentLayout:
         )
 
     def dimension(self) -> int:
-        """Length of the vectors.
+        """The length of the vectors.
 
         Raises:
-            StudentError: No module tells it.
+            StudentError: No module's configuration says it.
         """
         for module in reversed(self.items[1:]):
             config = module / "config.json"
-            found = read_json(config) if config.is_file() else {}
+            content = read_json(config) if config.is_file() else {}
             for key in _DIMENSION_KEYS:
-                if isinstance(found.get(key), int):
-                    return int(found[key])
+                if isinstance(content.get(key), int):
+                    return int(content[key])
         raise StudentError(f"{self.items[0]} does not tell the dimension of its vectors; it needs a pooling module")
 
     def longest_input(self) -> int:
-        """Tokens after which the transformer cuts a text."""
+        """The number of tokens after which the transformer cuts a text."""
         for name, key in (
             ("sentence_bert_config.json", "max_seq_length"),
             ("tokenizer_config.json", "model_max_length"),
@@ -90,7 +90,7 @@ class StudentLayout:
 
 
 def read_json(file: Path) -> Any:
-    """What a student's file says.
+    """The content of a JSON file of a student.
 
     Raises:
         StudentError: It cannot be read.

@@ -8,7 +8,7 @@ def student_of(settings: Settings, source: str | None = None, *, dimension: int 
     """Load a student into the runtime, and with the threads, that the settings name.
 
     Args:
-        settings: What says how it is computed, and where exported students are kept.
+        settings: Settings that say how it is computed, and where exported students are kept.
         source: A folder or a model name; None takes the setting `student`.
         dimension: Matryoshka dimension; None takes that of the settings.
 

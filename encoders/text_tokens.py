@@ -1,4 +1,4 @@
-"""From texts to tokens; the tokens of words are remembered, for buyers use the same ones again and again.
+"""The tokens of texts; those of words are remembered, for buyers use the same words again and again.
 
 A tokenizer of the kind that BERT came with cuts a text at whitespace and punctuation, and what becomes of a word does
 not depend on the words beside it. So a text of words that were seen before costs 3 microseconds of CPU time where the
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 # Texts are counted in slices of this size: their tokens take far more memory than their number.
-_COUNTED = 8_192
-# Part numbers of an inventory of millions are words too: what is remembered stays below some tens of megabytes.
+_COUNTED_SLICE = 8_192
+# Most words to remember. Part numbers of an inventory of millions are words too: what is remembered stays below some
+# tens of megabytes.
 _MOST_WORDS = 200_000
 # Texts that the rule is exact for: printable ASCII. "[" may begin a special token, which is no word.
 _PLAIN = re.compile(r"[ -Z\\-~]*")
@@ -29,10 +30,10 @@ _WORDS = re.compile(r"[A-Za-z0-9]+|[^A-Za-z0-9 ]")
 
 
 class TextTokens:
-    """A tokenizer without padding, and what it made of the words before; threads share one.
+    """A tokenizer without padding that remembers the tokens of words; threads may share one.
 
     Attributes:
-        tokenizer: In Rust; not to be changed, for others have it too.
+        tokenizer: The tokenizer in Rust; not to be changed, for other students may share it.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -40,27 +41,27 @@ class TextTokens:
         self._rule = _Rule.of(tokenizer)
 
     def __call__(self, texts: Sequence[str], *, special_tokens: bool = True) -> list[list[int]]:
-        """The tokens of each text, cut at the longest input of its model.
+        """Return the tokens of each text, cut at the longest input of its model.
 
         Args:
             texts: n texts.
-            special_tokens: Whether those are added that its model expects around a text.
+            special_tokens: Whether to add the tokens that its model expects around a text.
         """
         rule = self._rule
         if rule is None:
             return self._by_the_tokenizer(list(texts), special_tokens)
-        found = [rule.tokens(text, special_tokens) for text in texts]
-        left = [place for place, tokens in enumerate(found) if tokens is None]
-        if left:
+        token_lists = [rule.tokens(text, special_tokens) for text in texts]
+        uncovered = [place for place, tokens in enumerate(token_lists) if tokens is None]
+        if uncovered:
             for place, tokens in zip(
-                left, self._by_the_tokenizer([texts[place] for place in left], special_tokens), strict=True
+                uncovered, self._by_the_tokenizer([texts[place] for place in uncovered], special_tokens), strict=True
             ):
-                found[place] = tokens
-        return found  # type: ignore[return-value]  # none is None any more
+                token_lists[place] = tokens
+        return token_lists  # type: ignore[return-value]  # no element is None any more
 
     def counts(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """Tokens per text, special ones included; shape (n,)."""
-        slices = (texts[start : start + _COUNTED] for start in range(0, len(texts), _COUNTED))
+        slices = (texts[start : start + _COUNTED_SLICE] for start in range(0, len(texts), _COUNTED_SLICE))
         return np.fromiter((len(tokens) for part in slices for tokens in self(part)), dtype=np.int32, count=len(texts))
 
     def _by_the_tokenizer(self, texts: list[str], special_tokens: bool) -> list[list[int]]:
@@ -72,11 +73,11 @@ class TextTokens:
 # queries of a service that loads the next student stand still.
 @lru_cache(maxsize=4)
 def shared_tokens(serialised: str, longest_input: int | None) -> TextTokens:
-    """The tokens of a tokenizer.
+    """The `TextTokens` of a tokenizer; callers that ask for the same one share it.
 
     Args:
-        serialised: What `Tokenizer.to_str` gave.
-        longest_input: Tokens that a text is cut to; None leaves that to what was serialised.
+        serialised: The tokenizer as `Tokenizer.to_str` writes it.
+        longest_input: Tokens that a text is cut to; None keeps the limit that was serialised.
     """
     from tokenizers import Tokenizer
 
@@ -102,7 +103,7 @@ class _Words(dict[str, list[int]]):
 
 
 class _Rule:
-    """How a tokenizer of BERT's kind makes tokens of plain text."""
+    """The rule by which a tokenizer of BERT's kind makes tokens of plain text."""
 
     def __init__(self, words: _Words, lowered: bool, around: tuple[list[int], list[int]], longest: int | None) -> None:
         self._of_word: Callable[[str], list[int]] = words.__getitem__
@@ -150,10 +151,10 @@ class _Rule:
 
 
 def _around(tokenizer: Tokenizer) -> tuple[list[int], list[int]] | None:
-    """The special tokens before and behind a text; None if they are not the same for every text."""
+    """The special tokens before and after a text; None if they are not the same for every text."""
     bare: list[int] = tokenizer.encode("a", add_special_tokens=False).ids
-    whole: list[int] = tokenizer.encode("a").ids
-    for place in range(len(whole) - len(bare) + 1):
-        if whole[place : place + len(bare)] == bare:
-            return whole[:place], whole[place + len(bare) :]
+    with_special: list[int] = tokenizer.encode("a").ids
+    for place in range(len(with_special) - len(bare) + 1):
+        if with_special[place : place + len(bare)] == bare:
+            return with_special[:place], with_special[place + len(bare) :]
     return None

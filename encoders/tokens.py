@@ -1,4 +1,4 @@
-"""From texts to batches of tokens of one length, on a thread of its own so that it overlaps with the arithmetic."""
+"""Batches of tokens of one length, made of texts on a thread of its own so that it overlaps with the arithmetic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TokenBatch(NamedTuple):
     """Texts of one token length.
 
     Attributes:
-        places: Where the texts stand among all, shape (n,).
+        places: Places of the texts among all texts, shape (n,).
         ids: Their tokens, special ones included, shape (n, length).
     """
 
@@ -41,12 +41,12 @@ def token_batches(texts: Sequence[str], tokens: TextTokens, max_tokens: int) -> 
 
     Args:
         texts: n texts.
-        tokens: Of the student.
+        tokens: Tokenizer of the student.
         max_tokens: Most tokens per batch; a batch has at least one text.
     """
-    made = _sliced_batches(texts, tokens, max_tokens)
+    batches = _sliced_batches(texts, tokens, max_tokens)
     # A thread costs more than the tokens of a few texts.
-    return ahead(made, _AHEAD) if len(texts) > SLICE else made
+    return ahead(batches, _AHEAD) if len(texts) > SLICE else batches
 
 
 def _sliced_batches(texts: Sequence[str], tokens: TextTokens, max_tokens: int) -> Iterator[TokenBatch]:
@@ -58,11 +58,11 @@ def _sliced_batches(texts: Sequence[str], tokens: TextTokens, max_tokens: int) -
         # The longest first: memory peaks at once, and the remaining time of a progress bar is pessimistic, not rosy.
         for length in sorted(waiting, reverse=True):
             rows, size = waiting[length], max(1, max_tokens // max(1, length))
-            whole = len(rows) if last else len(rows) - len(rows) % size
-            for at in range(0, whole, size):
-                places, ids_of = zip(*rows[at : min(at + size, whole)], strict=True)
+            ready = len(rows) if last else len(rows) - len(rows) % size
+            for at in range(0, ready, size):
+                places, ids_of = zip(*rows[at : min(at + size, ready)], strict=True)
                 yield TokenBatch(np.array(places), np.array(ids_of, dtype=np.int64))
-            del rows[:whole]
+            del rows[:ready]
 
 
 def ahead(items: Iterable[Item], size: int) -> Iterator[Item]:
@@ -73,13 +73,13 @@ def ahead(items: Iterable[Item], size: int) -> Iterator[Item]:
     >>> list(ahead(range(3), size=1))
     [0, 1, 2]
     """
-    made: queue.Queue[Item | _End] = queue.Queue(maxsize=size)
+    waiting: queue.Queue[Item | _End] = queue.Queue(maxsize=size)
     stopped = threading.Event()
 
     def put(item: Item | _End) -> bool:
         while not stopped.is_set():
             try:
-                made.put(item, timeout=0.1)
+                waiting.put(item, timeout=0.1)
             except queue.Full:
                 continue
             return True
@@ -98,7 +98,7 @@ def ahead(items: Iterable[Item], size: int) -> Iterator[Item]:
     thread.start()
     try:
         while True:
-            item = made.get()
+            item = waiting.get()
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error
@@ -110,7 +110,7 @@ def ahead(items: Iterable[Item], size: int) -> Iterator[Item]:
 
 
 class _End:
-    """Follows the last item; with the error that ended them, if one did."""
+    """What follows the last item in the queue, with the error that ended the items, if one did."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error

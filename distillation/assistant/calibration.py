@@ -1,4 +1,4 @@
-"""Logits made into probabilities that mean what they say: of the pairs at 0.7, seven in ten are relevant."""
+"""Calibration: logits become probabilities that mean what they say; of the pairs at 0.7, seven in ten are relevant."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,12 @@ def fit_calibration(logits: NDArray[np.floating], labels: NDArray[np.bool_]) -> 
     >>> rng = np.random.default_rng(0)
     >>> true = rng.normal(size=20_000)
     >>> labels = rng.random(20_000) < 1 / (1 + np.exp(-true))
-    >>> found = fit_calibration(true * 3 + 1.5, labels)  # three times too sure of itself, and shifted
-    >>> round(found.temperature, 1), round(found.bias, 1)
+    >>> calibration = fit_calibration(true * 3 + 1.5, labels)  # three times too sure of itself, and shifted
+    >>> round(calibration.temperature, 1), round(calibration.bias, 1)
     (3.0, -0.5)
     """
     wide = np.asarray(logits, dtype=np.float64)
-    # Of mean 0 and deviation 1, so that the steps are well conditioned whatever the scale of the logits.
+    # Scaled to mean 0 and deviation 1, so that the steps are well conditioned whatever the scale of the logits.
     mean, deviation = float(wide.mean()), max(float(wide.std()), 1e-12)
     inputs = np.stack([(wide - mean) / deviation, np.ones(len(wide))], axis=1)
     positive = int(labels.sum())
@@ -42,19 +42,19 @@ def fit_calibration(logits: NDArray[np.floating], labels: NDArray[np.bool_]) -> 
         return float(np.sum(np.logaddexp(0, scaled) - targets * scaled))
 
     weights = np.zeros(2)
-    present = loss(weights)
+    least_loss = loss(weights)
     for _ in range(_MOST_STEPS):
         probabilities = Calibration().probabilities(inputs @ weights).astype(np.float64)
         gradient = inputs.T @ (probabilities - targets)
         curvature = (inputs * (probabilities * (1 - probabilities))[:, None]).T @ inputs
         step = np.linalg.solve(curvature + 1e-9 * np.eye(2), gradient)
         size = 1.0
-        while size > 1e-6 and loss(weights - size * step) >= present:
+        while size > 1e-6 and loss(weights - size * step) >= least_loss:
             size /= 2
         if size <= 1e-6:
             break
         weights = weights - size * step
-        present = loss(weights)
+        least_loss = loss(weights)
     slope = max(float(weights[0]) / deviation, 1 / _MOST_TEMPERATURE)
     return Calibration(temperature=1 / slope, bias=float(weights[1]) - slope * mean)
 

@@ -1,4 +1,4 @@
-"""What an assistant learns from: pairs with a target, and a part of them that is held out."""
+"""The pairs that an assistant learns from, each with a target, and the part of them that is held out."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class LabelledPairs:
         )
 
     def digest(self) -> str:
-        """SHA-256 (hex) over all that is in it."""
+        """SHA-256 (hex) over all pairs and their targets."""
         texts = [list(self.item_ids), list(self.titles), list(self.categories), list(self.keyphrases)]
         digest = hashlib.sha256(json.dumps(texts).encode())
         digest.update(np.ascontiguousarray(self.targets).tobytes())
@@ -90,26 +90,26 @@ def judged_pairs(judgments: pa.Table, items: pa.Table) -> tuple[LabelledPairs, i
     """Judgments with the titles of their items.
 
     Args:
-        judgments: See `keydistill.distillation.signals.read_judgments`. The probability is the target, where the
+        judgments: Table by `keydistill.distillation.signals.JUDGMENTS`. The probability is the target, where the
             judge gave one; otherwise the label is.
-        items: See `keydistill.distillation.signals.read_items`.
+        items: Table by `keydistill.distillation.signals.ITEMS`.
 
     Returns:
         The pairs, in the order of the judgments, and the number of judgments whose item is unknown.
     """
     columns = (items[name].to_pylist() for name in ("site", "item_id", "title", "category_path"))
-    known: dict[tuple[str | None, str], tuple[str, str | None]] = {}
+    item_of: dict[tuple[str | None, str], tuple[str, str | None]] = {}
     for site, item_id, title, category in zip(*columns, strict=True):
-        known[site, item_id] = (title, category)
-        # For judgments that do not say the site.
-        known.setdefault((None, item_id), (title, category))
+        item_of[site, item_id] = (title, category)
+        # For judgments without a site.
+        item_of.setdefault((None, item_id), (title, category))
 
     names = ("site", "item_id", "keyphrase", "label", "probability")
     rows: list[tuple[str, str, str | None, str, float]] = []
     for site, item_id, keyphrase, label, probability in zip(
         *(judgments[name].to_pylist() for name in names), strict=True
     ):
-        item = known.get((site, item_id)) or known.get((None, item_id))
+        item = item_of.get((site, item_id)) or item_of.get((None, item_id))
         if item is not None:
             rows.append((item_id, *item, keyphrase, float(label) if probability is None else probability))
     if not rows:
@@ -131,8 +131,9 @@ def split(
 
     Args:
         pairs: All pairs.
-        share: Share to hold out, between 0 and 1; by at most one group it is exceeded.
-        by: What a group has in common. By keyphrase, the assistant is measured on keyphrases that it never saw.
+        share: Share to hold out, between 0 and 1; it is exceeded by at most one group.
+        by: Property that a group has in common. By keyphrase, the assistant is measured on keyphrases that it never
+            saw.
         seed: Seed of the choice of groups.
         warm_up: Pairs for a stage before the training; those of held-out groups are left out of it.
 
@@ -144,13 +145,13 @@ def split(
     names, group_of, sizes = np.unique(np.array(groups, dtype=object), return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names))
     enough = int(np.searchsorted(np.cumsum(sizes[order]), share * len(pairs))) + 1
-    held = np.zeros(len(names), dtype=bool)
-    held[order[:enough]] = True
-    chosen = held[group_of]
+    is_held_out = np.zeros(len(names), dtype=bool)
+    is_held_out[order[:enough]] = True
+    held_out_pairs = is_held_out[group_of]
     parts = Split(
-        training=pairs.take(np.flatnonzero(~chosen)),
-        held_out=pairs.take(np.flatnonzero(chosen)),
-        warm_up=None if warm_up is None else _without(warm_up, by, frozenset(names[held])),
+        training=pairs.take(np.flatnonzero(~held_out_pairs)),
+        held_out=pairs.take(np.flatnonzero(held_out_pairs)),
+        warm_up=None if warm_up is None else _without(warm_up, by, frozenset(names[is_held_out])),
     )
     for name, part in (("training", parts.training), ("held-out", parts.held_out)):
         positive = int(part.labels.sum())
@@ -162,6 +163,6 @@ def split(
     return parts
 
 
-def _without(pairs: LabelledPairs, by: GroupBy, held: frozenset[str]) -> LabelledPairs:
+def _without(pairs: LabelledPairs, by: GroupBy, held_out_groups: frozenset[str]) -> LabelledPairs:
     groups = pairs.keyphrases if by == "keyphrase" else pairs.item_ids
-    return pairs.take(np.flatnonzero([group not in held for group in groups]))
+    return pairs.take(np.flatnonzero([group not in held_out_groups for group in groups]))

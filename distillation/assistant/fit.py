@@ -25,14 +25,14 @@ def fit_assistant(
     """Train a model, or go on from the last checkpoint; it ends with the weights of the best one.
 
     Args:
-        model: Changed in place.
-        parts: Pairs to learn and to measure on.
-        recipe: How to train.
+        model: Model to train; it is changed in place.
+        parts: Pairs to learn from and pairs to measure on.
+        recipe: Recipe of the training.
         checkpoints: Folder for the checkpoints of each stage.
-        progress: Told of each stage with the number of its steps that are left, and advanced by 1 after each.
+        progress: Started for each stage with the number of steps that remain, and advanced by 1 after each step.
 
     Returns:
-        What was logged of the training.
+        The log of the training.
     """
     from keydistill.distillation.assistant.trainer import Trainer
 

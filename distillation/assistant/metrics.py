@@ -1,4 +1,4 @@
-"""How well logits tell relevant pairs from the others."""
+"""Metrics of how well logits tell relevant pairs from the others."""
 
 from dataclasses import asdict, dataclass
 
@@ -13,22 +13,22 @@ from keydistill.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class AssistantMetrics:
-    """How good an assistant is on held-out pairs; a pair is positive if its target is at least 0.5.
+    """The metrics of an assistant on held-out pairs; a pair is positive if its target is at least 0.5.
 
     Attributes:
         auc: Area under the ROC curve.
         average_precision: Area under the precision-recall curve, as a step function.
         f1: F1 at `threshold`, on the half of the pairs that did not choose it.
-        precision: Precision there.
-        recall: Recall there.
+        precision: Precision at `threshold`, on that half.
+        recall: Recall at `threshold`, on that half.
         threshold: Calibrated probability with the best F1 on the other half.
         brier: Mean squared error of the uncalibrated probabilities.
-        brier_calibrated: The same after calibration on one half, measured on the other.
+        brier_calibrated: Mean squared error after calibration on one half, measured on the other.
         ece: Expected calibration error of the uncalibrated probabilities.
-        ece_calibrated: The same after calibration on one half, measured on the other.
+        ece_calibrated: Expected calibration error after calibration on one half, measured on the other.
         approved_right: Share of its approvals that is right (`keydistill.distillation.assistant.verdicts`); after
             calibration on one half, measured on the other.
-        rejected_right: The same of its rejections.
+        rejected_right: Share of its rejections that is right, measured likewise.
         held_out_pairs: Number of held-out pairs.
         positive_share: Share of them that is positive.
     """
@@ -49,7 +49,7 @@ class AssistantMetrics:
     positive_share: float
 
     def as_dict(self) -> dict[str, float]:
-        """Name to value."""
+        """The attributes by name, fit for JSON."""
         return asdict(self)
 
 
@@ -90,14 +90,14 @@ def held_out_metrics(logits: NDArray[np.floating], labels: NDArray[np.bool_], *,
             f"{positive:,} of the {len(labels):,} held-out pairs are positive; expected at least two positive and two "
             "negative ones; give more pairs, or hold out a larger share"
         )
-    fitted, rest = _halves(labels, seed)
+    fitted, measured = _halves(labels, seed)
     calibration = fit_calibration(logits[fitted], labels[fitted])
     threshold = best_threshold(calibration.probabilities(logits[fitted]), labels[fitted])
-    plain, calibrated = Calibration().probabilities(logits[rest]), calibration.probabilities(logits[rest])
+    plain, calibrated = Calibration().probabilities(logits[measured]), calibration.probabilities(logits[measured])
     precision, recall, f1, _ = precision_recall_fscore_support(
-        labels[rest], calibrated >= threshold, average="binary", zero_division=0
+        labels[measured], calibrated >= threshold, average="binary", zero_division=0
     )
-    approved_right, rejected_right = verdicts_right(calibrated, labels[rest])
+    approved_right, rejected_right = verdicts_right(calibrated, labels[measured])
     return AssistantMetrics(
         auc=float(roc_auc_score(labels, logits)),
         average_precision=average_precision(logits, labels),
@@ -105,10 +105,10 @@ def held_out_metrics(logits: NDArray[np.floating], labels: NDArray[np.bool_], *,
         precision=float(precision),
         recall=float(recall),
         threshold=threshold,
-        brier=brier_score(plain, labels[rest]),
-        brier_calibrated=brier_score(calibrated, labels[rest]),
-        ece=calibration_error(plain, labels[rest]),
-        ece_calibrated=calibration_error(calibrated, labels[rest]),
+        brier=brier_score(plain, labels[measured]),
+        brier_calibrated=brier_score(calibrated, labels[measured]),
+        ece=calibration_error(plain, labels[measured]),
+        ece_calibrated=calibration_error(calibrated, labels[measured]),
         approved_right=approved_right,
         rejected_right=rejected_right,
         held_out_pairs=len(labels),
@@ -142,8 +142,8 @@ def _check_finite(logits: NDArray[np.floating]) -> None:
 def _halves(labels: NDArray[np.bool_], seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     rng = np.random.default_rng(seed)
     halves: tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]] = ([], [])
-    for chosen in (labels, ~labels):
-        places = rng.permutation(np.flatnonzero(chosen))
+    for of_class in (labels, ~labels):
+        places = rng.permutation(np.flatnonzero(of_class))
         halves[0].append(places[::2])
         halves[1].append(places[1::2])
     return np.sort(np.concatenate(halves[0])), np.sort(np.concatenate(halves[1]))

@@ -1,4 +1,4 @@
-"""How an assistant is trained: everything that is chosen, and which choices can be."""
+"""The recipe of an assistant's training: everything that is chosen, and the check of these choices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keydistill.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class AssistantRecipe:
-    """How an assistant is trained.
+    """The recipe of an assistant's training.
 
     Attributes:
         size: Name of its size (`keydistill.distillation.ASSISTANT_SIZES`).

@@ -38,16 +38,16 @@ class Trainer:
     """One stage of a training; the model is changed in place.
 
     Args:
-        model: A cross-encoder with one output.
-        pairs: To learn from.
-        recipe: How to train.
+        model: Cross-encoder with one output.
+        pairs: Pairs to learn from.
+        recipe: Recipe of the training.
         epochs: Passes over the pairs.
         checkpoints: Folder of the checkpoints; with one in it the training goes on from there, and a stage that was
             finished is not done again.
-        held_out: With these the score is taken after each epoch, training stops early, and the model ends with the best
-            weights; without, it ends with the last.
-        name: What this training is called in `progress`.
-        progress: Told of the steps that are left, and advanced by 1 after each.
+        held_out: Pairs to measure on after each epoch, by which training stops early and the model ends with the best
+            weights; without them it ends with the last weights.
+        name: Name of this training in `progress`.
+        progress: Started with the number of steps that remain, and advanced by 1 after each.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Trainer:
         progress: Progress = NO_PROGRESS,
     ) -> None:
         item_text = ItemText(recipe.item_text)
-        # After each epoch, or as often as there are begun ones, and after the last step.
+        # As many as there are epochs, a begun one included, evenly spread; the last one comes after the last step.
         evaluations = max(1, math.ceil(epochs))
         every = max(1, round(math.ceil(len(pairs) / recipe.batch_size) * epochs / evaluations))
         steps = every * evaluations
@@ -117,7 +117,7 @@ def _history(log: list[dict[str, float]]) -> list[dict[str, float]]:
 def seconds_per_step(
     model: CrossEncoder, pairs: LabelledPairs, item_text: ItemText, batch_size: int, bf16: bool
 ) -> float:
-    """How long a training step takes here, measured on some of the pairs; the model's weights stay as they are."""
+    """The duration of a training step here, measured on some of the pairs; the model's weights stay as they are."""
     loss = BinaryCrossEntropyLoss(model)
     model.train()
     seconds = []
@@ -138,7 +138,7 @@ def seconds_per_step(
 
 
 class _HeldOut(BaseEvaluator):
-    """Average precision on held-out pairs."""
+    """The average precision on held-out pairs, as an evaluator."""
 
     def __init__(self, pairs: LabelledPairs, item_text: ItemText, bf16: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -155,11 +155,11 @@ class _HeldOut(BaseEvaluator):
 
 
 class _LengthBatchSampler(DefaultBatchSampler):
-    """`length_batches`, in another order each epoch."""
+    """A sampler of `length_batches`, in another order each epoch."""
 
     def __init__(self, dataset: Dataset, batch_size: int, drop_last: bool, seed: int, **_: Any) -> None:
         super().__init__(dataset, batch_size=batch_size, drop_last=drop_last, seed=seed)
-        # Characters say it well enough.
+        # Lengths in characters are near enough to those in tokens.
         self._lengths = np.array([len(pair["item"]) + len(pair["keyphrase"]) for pair in dataset])
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""Trains an assistant: a cross-encoder that learns the judge's verdicts, and is calibrated on held-out ones.
+"""The training of an assistant: a cross-encoder that learns the judge's verdicts, and is calibrated on held-out ones.
 
 Source: arXiv 2508.03628, the cross-encoder assistant between LLM judge and bi-encoder.
 """
@@ -33,14 +33,14 @@ METRICS_FILE = "metrics.json"
 
 @dataclass(frozen=True, slots=True)
 class TrainedAssistant:
-    """An assistant that was trained, and how good it is.
+    """A trained assistant and its quality.
 
     Attributes:
         folder: Folder of the assistant.
         pairs: Number of training pairs.
-        metrics: How good it is on the held-out pairs.
+        metrics: Quality on the held-out pairs.
         calibration: Calibration fitted on all held-out pairs.
-        history: What was logged: step, epoch, loss, learning rate, average precision on the held-out pairs.
+        history: Log of the training: step, epoch, loss, learning rate, average precision on the held-out pairs.
     """
 
     folder: Path
@@ -61,15 +61,15 @@ class TrainedAssistant:
 
 @dataclass(frozen=True, slots=True)
 class AssistantTrainingPlan:
-    """What a training would do.
+    """The plan of a training.
 
     Attributes:
-        training: Pairs that it would learn from.
-        held_out: Pairs that it would be measured on.
-        warm_up: Pairs of the warm-up before.
+        training: Number of pairs that it would learn from.
+        held_out: Number of pairs that it would be measured on.
+        warm_up: Number of pairs of the warm-up before it.
         positive_share: Share of the training pairs that is positive.
-        parameters: Parameters of the model.
-        seconds: About how long it would take, measured on some steps just now.
+        parameters: Number of the model's parameters.
+        seconds: Estimated duration, measured on some steps just now.
     """
 
     training: int
@@ -96,10 +96,10 @@ def train_assistant(
     Args:
         pairs: Judged pairs; the recipe's share of them is held out.
         out: Folder to write the assistant to; must not exist.
-        recipe: How to train; None is the default one.
-        warm_up: Pairs for a stage before: many that are trusted less, say from clicks.
+        recipe: Recipe of the training; None is the default one.
+        warm_up: Pairs for a stage before the training: many that are trusted less, say from clicks.
         threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
-        progress: Told of each stage with the number of its steps that are left, and advanced by 1 after each.
+        progress: Started for each stage with the number of steps that remain, and advanced by 1 after each step.
 
     Raises:
         TrainingError: There are too few pairs, or `out` exists.
@@ -128,7 +128,7 @@ def train_assistant(
 
 
 def assistant_metrics(folder: Path) -> dict[str, Any]:
-    """What `train_assistant` measured of the assistant in a folder; empty where it was trained elsewhere."""
+    """The metrics that `train_assistant` wrote for the assistant in a folder; empty where it was trained elsewhere."""
     path = folder / METRICS_FILE
     metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return metrics
@@ -137,7 +137,7 @@ def assistant_metrics(folder: Path) -> dict[str, Any]:
 def assistant_training_digest(
     pairs: LabelledPairs, recipe: AssistantRecipe, warm_up: LabelledPairs | None = None
 ) -> str:
-    """SHA-256 (hex) over all that decides what a training gives."""
+    """SHA-256 (hex) over all that decides the result of a training."""
     choices = [asdict(recipe), pairs.digest(), None if warm_up is None else warm_up.digest()]
     return hashlib.sha256(json.dumps(choices).encode()).hexdigest()
 
@@ -145,7 +145,7 @@ def assistant_training_digest(
 def plan_assistant_training(
     pairs: LabelledPairs, recipe: AssistantRecipe | None = None, *, warm_up: LabelledPairs | None = None
 ) -> AssistantTrainingPlan:
-    """What `train_assistant` would do with these; changes nothing. Raises what that one would."""
+    """The plan of what `train_assistant` would do with the same arguments, with its errors; changes nothing."""
     recipe = recipe or AssistantRecipe()
     parts = split(pairs, recipe.held_out, by=recipe.split_by, seed=recipe.seed, warm_up=warm_up)
     from keydistill.distillation.assistant.trainer import seconds_per_step
@@ -179,7 +179,7 @@ def _finish(
     metrics = held_out_metrics(logits, held_out.labels, seed=recipe.seed)
     calibration = fit_calibration(logits, held_out.labels)
     trained = TrainedAssistant(folder, len(parts.training), metrics, calibration, history)
-    # What an attempt left that failed here.
+    # Remove what an attempt left that failed here.
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(str(folder), create_model_card=False)
     write_model_file(folder, item_text=recipe.item_text, temperature=calibration.temperature, bias=calibration.bias)

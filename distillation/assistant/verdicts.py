@@ -1,4 +1,4 @@
-"""Which verdicts of an assistant on single pairs are to be trusted: its scores may be well ordered all the same."""
+"""Trust in an assistant's verdicts on single pairs: even where they are wrong, its scores may be well ordered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# From this calibrated probability on the assistant approves of a pair, up to the other one it rejects it.
+# The assistant approves of a pair from the first calibrated probability on, and rejects it up to the second.
 APPROVED = 0.6
 REJECTED = 0.2
 # Share of such verdicts that must be right: hard negatives half of which are relevant teach the opposite.
@@ -18,7 +18,7 @@ TRUSTED = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What may be made of an assistant's scores, besides learning their order.
+    """The verdicts of an assistant that are trusted, besides the order of its scores.
 
     Attributes:
         approved: Whether pairs that it approves of are positives, and no negatives of others.
@@ -30,7 +30,7 @@ class Verdicts:
 
     @classmethod
     def of(cls, metrics: Mapping[str, Any]) -> Verdicts:
-        """By the metrics of an assistant; one that was trained before they were taken is trusted.
+        """The verdicts that an assistant's metrics allow; one trained before these metrics were taken is trusted.
 
         >>> Verdicts.of({"approved_right": 0.7, "rejected_right": 0.9})
         Verdicts(approved=False, rejected=True)
@@ -39,7 +39,7 @@ class Verdicts:
 
 
 def verdicts_right(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) -> tuple[float, float]:
-    """Of what an assistant approves and of what it rejects, the share that is right.
+    """The share of an assistant's approvals that is right, and the share of its rejections.
 
     Mined pairs are as often relevant as judged ones, or less: people judge what somebody thought relevant. Where two
     thirds of the judged pairs are, approving of everything is right two times out of three, and wrong most times when
@@ -47,11 +47,11 @@ def verdicts_right(probabilities: NDArray[np.floating], labels: NDArray[np.bool_
     are at least as often right on mined pairs, and counted as they are.
 
     Args:
-        probabilities: Calibrated, shape (n,).
+        probabilities: Calibrated probabilities, shape (n,).
         labels: Whether each pair is relevant, shape (n,); some are, and some are not.
 
     Returns:
-        Share right of the approved, and of the rejected; 0 where there are none.
+        Share of the approvals that is right, and share of the rejections; 0 where there are none.
 
     >>> scores = np.array([0.9, 0.9, 0.7, 0.1])
     >>> verdicts_right(scores, np.array([True, True, False, False]))  # 1 / (1 + 1/2) and, of one, (1 + 1) / (1 + 2)

@@ -1,4 +1,4 @@
-"""How good a student is: the paper's offline protocol, confidence intervals, a comparison with another, a report."""
+"""Evaluation of a student: the paper's offline protocol, confidence intervals, a comparison with another, a report."""
 
 from keydistill.distillation.evaluation.bootstrap import Difference, Estimate, paired_difference, ratios
 from keydistill.distillation.evaluation.corpus import HEAD_SHARE, Corpus, MatchCategory, sample_items

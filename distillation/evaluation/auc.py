@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from keydistill.distillation.evaluation.bootstrap import RESAMPLES, Floats, divided, weights
 
-# Weighted pairs that are held at once.
+# Number of weighted pairs in memory at once.
 _BLOCK = 4_000_000
 
 
@@ -51,11 +51,11 @@ def resampled_auc(
 
     Args:
         units: Unit of each pair, shape (n,).
-        unit_count: Units that are drawn from; some may have no pair.
+        unit_count: Number of units that are drawn from; some may have no pair.
         scores: Score of each pair, shape (n,).
         relevant: Label of each pair, shape (n,).
         seed: Seed of the resamples.
-        resamples: Number of them.
+        resamples: Number of resamples.
 
     Returns:
         Shape (resamples,); nan where a resample has no relevant or no irrelevant pair.
@@ -69,9 +69,9 @@ def resampled_auc(
     rows = max(1, _BLOCK // len(unit))
     for block in weights(unit_count, seed, resamples):
         for start in range(0, len(block), rows):
-            drawn = block[start : start + rows][:, unit]
-            up = np.add.reduceat(drawn * positive, ties, axis=1)
-            down = np.add.reduceat(drawn * ~positive, ties, axis=1)
+            draws = block[start : start + rows][:, unit]
+            up = np.add.reduceat(draws * positive, ties, axis=1)
+            down = np.add.reduceat(draws * ~positive, ties, axis=1)
             below = np.cumsum(down, axis=1) - down
             areas.append(divided((up * (below + down / 2)).sum(axis=1), up.sum(axis=1) * down.sum(axis=1)))
     return np.concatenate(areas)

@@ -1,4 +1,4 @@
-"""How sure a figure is: the bootstrap over items (Efron and Tibshirani, 1993), the same resamples for two students.
+"""Confidence of a figure: the bootstrap over items (Efron and Tibshirani, 1993), the same resamples for two students.
 
 Every measure is a ratio of two sums over units (items or keyphrases). A resample draws as many units as there are, with
 replacement; that is a row of weights, and all ratios of all resamples are two matrix products.
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 RESAMPLES = 1_000
 CONFIDENCE = 0.95
-# Weights that are held at once: 32 MB.
+# Number of weights in memory at once: 32 MB.
 _BLOCK = 4_000_000
 
 Floats = NDArray[np.float64]
@@ -39,7 +39,7 @@ class Difference:
     Attributes:
         difference: Difference of the two figures.
         low: Lower end of its 95% confidence interval.
-        high: Upper end.
+        high: Upper end of that interval.
         below_zero: Share of the resamples in which b is worse than a (has the smaller figure).
     """
 
@@ -49,12 +49,12 @@ class Difference:
     below_zero: float | None
 
     def as_dict(self) -> dict[str, float | None]:
-        """Name to value."""
+        """The attributes by name, fit for JSON."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 def weights(units: int, seed: int, resamples: int = RESAMPLES) -> Iterator[Floats]:
-    """How often each resample draws each unit, in blocks of shape (some, units); the same for the same arguments.
+    """The number of draws of each unit by each resample, in blocks of shape (some, units); equal for equal arguments.
 
     >>> [block.sum(axis=1).tolist() for block in weights(units=5, seed=0, resamples=3)]
     [[5.0, 5.0, 5.0]]
@@ -72,7 +72,7 @@ def ratios(numerators: Floats, denominators: Floats, seed: int, resamples: int =
         numerators: Shape (units, measures).
         denominators: Shape (units, measures).
         seed: Seed of the resamples.
-        resamples: Number of them.
+        resamples: Number of resamples.
 
     Returns:
         Shape (resamples, measures); nan where a resample has nothing to divide by.

@@ -1,4 +1,4 @@
-"""Items and inventory as numbers: which keyphrases an item may get, and which pairs a table speaks of."""
+"""Items and inventory as numbers: which keyphrases an item may get, and which of their pairs a table has."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,19 +37,19 @@ class PairTable:
 
 
 class Corpus:
-    """The items that are asked for, the inventory that is searched, and all texts that occur.
+    """The items that get recommendations, the inventory that is searched, and all texts that occur.
 
     A pair is known by a key: item times number of texts, plus text.
 
     Attributes:
-        item_ids: Unique, as the caller gave them; n of them.
+        item_ids: Unique ids of the n items, as the caller gave them.
         titles: Title of each item.
         item_categories: Full path of each item's leaf category, or None.
-        sites: Where each item is sold, or None.
-        groups: First level of it.
+        sites: Site on which each item is sold, or None.
+        groups: First level of each item's category path.
         texts: Different keyphrases: those of the inventory, and after them those that only the labels have.
-        text_of: Text of each inventory row, shape (m,).
-        volumes: Searches of each inventory row, shape (m,); None where the inventory does not tell any.
+        text_of: Number of each inventory row's text, shape (m,).
+        volumes: Search volume of each inventory row, shape (m,); None where the inventory has none.
         in_inventory: Whether an inventory row has each text.
     """
 
@@ -61,13 +61,13 @@ class Corpus:
         further_texts: pa.ChunkedArray | None = None,
         match_category: MatchCategory = "none",
     ) -> None:
-        """Take the tables apart.
+        """A corpus of items and inventory.
 
         Args:
             items: `item_id`, `title`, and optionally `category_path` and `site`.
             inventory: `keyphrase`, normalised, and optionally `site`, `category_ids` (with all ancestors) and
                 `search_volume`.
-            further_texts: Keyphrases that labels speak of.
+            further_texts: Keyphrases of labelled pairs.
             match_category: Whether a keyphrase must belong to the item's leaf category, or to its parent.
 
         Raises:
@@ -106,11 +106,11 @@ class Corpus:
         return len(self.text_of)
 
     def keys(self, items: Ints, texts: Ints) -> Ints:
-        """The keys of pairs; both arrays of one shape."""
+        """The keys of pairs; `items` and `texts` have one shape."""
         return items * len(self.texts) + texts
 
     def pair_table(self, table: pa.Table) -> PairTable:
-        """Where a table with `item_id` and `keyphrase` speaks of pairs of this corpus; its other rows are left out.
+        """The rows of a table with `item_id` and `keyphrase` that are pairs of this corpus; others are left out.
 
         Raises:
             InputError: A column is missing.
@@ -128,7 +128,7 @@ class Corpus:
     @property
     def is_filtered(self) -> bool:
         """Whether there are items that may not get all of the inventory."""
-        return self._site_of_row is not None or self._wanted is not None
+        return self._site_of_row is not None or self._category_of_item is not None
 
     def allowed(self, first: int, last: int) -> Bools:
         """Which inventory rows each item from `first` to `last` (exclusive) may get: shape (last - first, m)."""
@@ -136,10 +136,10 @@ class Corpus:
         for row, item in enumerate(range(first, last)):
             if self._site_of_row is not None and self._site_of_item[item] >= 0:
                 passes[row] &= self._site_of_row == self._site_of_item[item]
-            wanted = None if self._wanted is None else self._wanted[item]
-            if wanted is not None:
+            category = None if self._category_of_item is None else self._category_of_item[item]
+            if category is not None:
                 inside = np.zeros(len(self), dtype=bool)
-                inside[self._rows_of.get(wanted, _NO_ROWS)] = True
+                inside[self._rows_of.get(category, _NO_ROWS)] = True
                 passes[row] &= inside
         return passes
 
@@ -162,27 +162,27 @@ class Corpus:
         self._site_of_item = _coded(of_items, codes)
 
     def _categories(self, match_category: MatchCategory, inventory: pa.Table) -> None:
-        self._wanted: list[str | None] | None = None
+        self._category_of_item: list[str | None] | None = None
         if match_category == "none":
             return
         if "category_ids" not in inventory.column_names:
             raise InputError(
                 "the inventory has no column 'category_ids'; without it items cannot be matched by category"
             )
-        self._wanted = [
+        self._category_of_item = [
             (category.rpartition(PATH_SEPARATOR)[0] or category)
             if category and match_category == "parent"
             else category
             for category in self.item_categories
         ]
         lists = inventory["category_ids"].combine_chunks()
-        wanted = pa.array(sorted({category for category in self._wanted if category}), pa.string())
-        codes = _numbers(pc.index_in(lists.flatten().cast(pa.string()), value_set=wanted))
+        categories = pa.array(sorted({category for category in self._category_of_item if category}), pa.string())
+        codes = _numbers(pc.index_in(lists.flatten().cast(pa.string()), value_set=categories))
         rows = _numbers(pc.list_parent_indices(lists))
         order = np.argsort(codes, kind="stable")
-        bounds = np.searchsorted(codes[order], np.arange(len(wanted) + 1))
+        bounds = np.searchsorted(codes[order], np.arange(len(categories) + 1))
         self._rows_of = {
-            name: rows[order[bounds[code] : bounds[code + 1]]] for code, name in enumerate(wanted.to_pylist())
+            name: rows[order[bounds[code] : bounds[code + 1]]] for code, name in enumerate(categories.to_pylist())
         }
 
 
@@ -193,19 +193,19 @@ def sample_items(items: pa.Table, limit: int | None, seed: int = 0) -> pa.Table:
     """At most `limit` items, an even choice by seed, in the order of the table."""
     if limit is None or len(items) <= limit:
         return items
-    chosen = np.random.default_rng(seed).choice(len(items), size=limit, replace=False)
-    return items.take(pa.array(np.sort(chosen)))
+    places = np.random.default_rng(seed).choice(len(items), size=limit, replace=False)
+    return items.take(pa.array(np.sort(places)))
 
 
-def _texts(table: pa.Table, name: str, what: str) -> list[str]:
+def _texts(table: pa.Table, name: str, table_name: str) -> list[str]:
     if name not in table.column_names:
-        raise InputError(f"the {what} have no column {name!r}; found: {', '.join(table.column_names)}")
+        raise InputError(f"the {table_name} have no column {name!r}; found: {', '.join(table.column_names)}")
     column = table[name].cast(pa.string())
     if not len(column):
-        raise InputError(f"there are no {what}; an evaluation needs some")
+        raise InputError(f"there are no {table_name}; an evaluation needs some")
     if column.null_count:
         row = pc.index(column.is_null(), True).as_py() + 1
-        raise InputError(f"row {row} of the {what} has no {name}")
+        raise InputError(f"row {row} of the {table_name} has no {name}")
     values: list[str] = column.to_pylist()
     return values
 

@@ -1,4 +1,4 @@
-"""From measures per unit to figures with confidence intervals, of one student or of the difference of two."""
+"""Estimates: measures per unit become figures with confidence intervals, of one student or of the difference of two."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from keydistill.distillation.evaluation.result import Evaluation, ScoredPairs
 from keydistill.errors import InputError
 
 _UNITS = ("item", "keyphrase")
-# Sits between the measures per cut-off and those per keyphrase.
+# Name of the AUC over all pairs.
 _AUC = "auc"
 
-# Name to figure, and to its value in every resample.
+# Name of a figure to its value, and to its value in every resample.
 _Resampled = dict[str, tuple[float, Floats]]
 
 
@@ -40,7 +40,7 @@ class Comparison:
         return {
             "a": self.a,
             "b": self.b,
-            "differences": {name: found.as_dict() for name, found in self.differences.items()},
+            "differences": {name: difference.as_dict() for name, difference in self.differences.items()},
         }
 
 
@@ -56,8 +56,8 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
     """The paired difference of two evaluations: every resample draws the same items for both.
 
     Args:
-        a: What is compared with: the present student, say.
-        b: What may be better.
+        a: Evaluation to compare with: that of the present student, say.
+        b: Evaluation that may be better.
 
     Raises:
         InputError: They were made of different items or labels, by different judges, or with other settings.
@@ -69,24 +69,24 @@ def compare_means(a: Sequence[Evaluation], b: Sequence[Evaluation]) -> Compariso
     """The paired difference of the means of two recipes, each trained with several seeds or on several item sets.
 
     Args:
-        a: What is compared with.
-        b: As many: the n-th is paired with the n-th of a.
+        a: Evaluations to compare with.
+        b: As many other evaluations: the n-th is paired with the n-th of a.
 
     Raises:
         InputError: A pair was not measured alike, or there is none.
     """
     if not a or len(a) != len(b):
         raise InputError(f"a comparison needs as many evaluations on both sides; found {len(a)} and {len(b)}")
-    for first, second in zip(a, b, strict=True):
-        _check_alike(first, second)
-    ours, theirs = _mean_resampled(a), _mean_resampled(b)
+    for of_a, of_b in zip(a, b, strict=True):
+        _check_alike(of_a, of_b)
+    figures_a, figures_b = _mean_resampled(a), _mean_resampled(b)
     return Comparison(
         ", ".join(dict.fromkeys(each.student for each in a)),
         ", ".join(dict.fromkeys(each.student for each in b)),
         {
-            name: paired_difference(ours[name][0], theirs[name][0], ours[name][1], theirs[name][1])
-            for name in ours
-            if name in theirs
+            name: paired_difference(figures_a[name][0], figures_b[name][0], figures_a[name][1], figures_b[name][1])
+            for name in figures_a
+            if name in figures_b
         },
     )
 
@@ -101,22 +101,25 @@ def mean_estimates(evaluations: Sequence[Evaluation]) -> dict[str, Estimate]:
 
 
 def _check_alike(a: Evaluation, b: Evaluation) -> None:
-    for what, ours, theirs in (
+    for name, value_a, value_b in (
         ("items", a.item_ids, b.item_ids),
         ("labelled keyphrases", a.keyphrases, b.keyphrases),
         ("judges", a.judge, b.judge),
         ("protocols", dict(a.protocol), dict(b.protocol)),
         ("seeds", (a.seed, a.resamples), (b.seed, b.resamples)),
     ):
-        if ours != theirs:
+        if value_a != value_b:
             raise InputError(
-                f"the evaluations of {a.student} and {b.student} have different {what}; evaluate both with the same "
+                f"the evaluations of {a.student} and {b.student} have different {name}; evaluate both with the same "
                 "files and options"
             )
 
 
 def _mean_resampled(evaluations: Sequence[Evaluation]) -> _Resampled:
-    """What all have, and the mean of it in each resample; with equal items and seeds a resample draws the same ones."""
+    """The means of the figures that all evaluations have: of their values, and of their values in each resample.
+
+    Where evaluations have equal items and seeds, a resample draws the same items in all of them.
+    """
     parts = [
         _resampled(each.measures, each.pairs, len(each.item_ids), each.seed, each.resamples) for each in evaluations
     ]

@@ -1,4 +1,4 @@
-"""Who decides whether a recommended keyphrase is relevant, and what the report says about that."""
+"""Judges of an evaluation, which decide whether a recommended keyphrase is relevant, and how the report names them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 Probabilities = NDArray[np.float32]
 
-# Pairs per call of the assistant: it sorts them by length, and reports after each call at the latest.
+# Number of pairs per call of the assistant: it sorts them by length, and reports after each call at the latest.
 _ASSISTANT_PAIRS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeInfo:
-    """What decided.
+    """Information about what decided on relevance.
 
     Attributes:
         kind: "labels" (people, or an LLM judge, decided before), "truth" (labels that are complete) or "assistant" (a
@@ -38,7 +38,7 @@ class JudgeInfo:
     threshold: float = 0.5
 
     def sentence(self) -> str:
-        """For the report: who decided, and what that means for the figures."""
+        """A sentence of the report: who decided, and what that means for the figures."""
         if self.kind == "assistant":
             return (
                 f"The assistant {self.name}, a cross-encoder, stands in for the judge: a keyphrase counts as relevant "
@@ -50,19 +50,19 @@ class JudgeInfo:
 
 
 class RelevanceJudge(Protocol):
-    """Decides on pairs of items and keyphrases."""
+    """Whatever decides on pairs of items and keyphrases."""
 
     @property
     def info(self) -> JudgeInfo:
-        """Who it is."""
+        """What decides, for the report."""
 
     def probabilities(
         self, corpus: "Corpus", items: NDArray[np.int64], texts: NDArray[np.int64], progress: Progress = NO_PROGRESS
     ) -> Probabilities:
-        """How probably each pair is relevant; nan where the judge does not know.
+        """The probability that each pair is relevant; nan where the judge does not know.
 
         Args:
-            corpus: What the numbers mean.
+            corpus: Corpus whose items and texts the numbers stand for.
             items: Item of each pair, shape (n,).
             texts: Keyphrase of each pair, shape (n,).
             progress: Advanced by the number of pairs done.
@@ -70,12 +70,12 @@ class RelevanceJudge(Protocol):
 
 
 class LabelJudge:
-    """Decides by a table of labels.
+    """A judge that looks labels up in a table.
 
     Args:
-        labels: `item_id`, `keyphrase`, `label`; of several labels of a pair, the last.
-        name: Whose they are; the column `judge` says it where it is not given.
-        complete: The table has every relevant pair, so that any other is irrelevant (a simulation's truth).
+        labels: Table of `item_id`, `keyphrase`, `label`; of several labels of a pair, the last counts.
+        name: Name of whoever gave the labels; None takes it from the column `judge`.
+        complete: Whether the table has every relevant pair, so that any other is irrelevant (a simulation's truth).
     """
 
     def __init__(self, labels: pa.Table, *, name: str | None = None, complete: bool = False) -> None:
@@ -87,7 +87,7 @@ class LabelJudge:
     def probabilities(
         self, corpus: "Corpus", items: NDArray[np.int64], texts: NDArray[np.int64], progress: Progress = NO_PROGRESS
     ) -> Probabilities:
-        """See `RelevanceJudge.probabilities`: 1, 0, or nan."""
+        """The label of each pair as 1 or 0, nan where it has none; see `RelevanceJudge.probabilities`."""
         rows = corpus.pair_table(self._labels).find(corpus.keys(items, texts))
         unknown = np.float32(0 if self._complete else np.nan)
         if not len(self._relevant):
@@ -96,10 +96,10 @@ class LabelJudge:
 
 
 class AssistantJudge:
-    """Lets the assistant decide.
+    """A judge that lets the assistant decide.
 
     Args:
-        assistant: Scores pairs with calibrated probabilities.
+        assistant: Assistant that scores the pairs, with calibrated probabilities.
         threshold: Probability from which on a pair is relevant.
     """
 
@@ -110,7 +110,7 @@ class AssistantJudge:
     def probabilities(
         self, corpus: "Corpus", items: NDArray[np.int64], texts: NDArray[np.int64], progress: Progress = NO_PROGRESS
     ) -> Probabilities:
-        """See `RelevanceJudge.probabilities`."""
+        """The assistant's probabilities; see `RelevanceJudge.probabilities`."""
         parts = [np.empty(0, dtype=np.float32)]
         for start in range(0, len(items), _ASSISTANT_PAIRS):
             window = slice(start, start + _ASSISTANT_PAIRS)
@@ -144,12 +144,12 @@ def label_column(labels: pa.Table) -> NDArray[np.float32]:
 
 
 def grade_column(labels: pa.Table) -> NDArray[np.float32]:
-    """What a pair is worth: its grade where it has one, otherwise its label."""
-    worth = label_column(labels)
+    """The worth of each labelled pair: its grade where it has one, otherwise its label."""
+    gains = label_column(labels)
     if "grade" not in labels.column_names:
-        return worth
+        return gains
     grades = _floats(labels["grade"])
-    return np.where(np.isnan(grades), worth, grades).astype(np.float32)
+    return np.where(np.isnan(grades), gains, grades).astype(np.float32)
 
 
 def _floats(column: pa.ChunkedArray) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What labelled pairs say: rank measures through ir_measures, and how well scores separate relevant from irrelevant."""
+"""Measures by labelled pairs: rank measures by ir_measures, and how well scores tell relevant from irrelevant."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from keydistill.distillation.evaluation.measures import Measure
 from keydistill.distillation.evaluation.retrieval import Lists
 
 PAIR_NDCG_K = 10
-# A mean over fewer says nothing, and its interval less.
+# Fewest keyphrases or items in a mean: one over fewer says nothing, and its interval less.
 MIN_GROUPS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledPairs:
+class CorpusLabels:
     """The labelled pairs of a corpus, each once, sorted by item and text.
 
     Attributes:
-        items: Item of each, shape (p,).
-        texts: Text of each.
-        relevant: Label of each.
-        grades: What each is worth for nDCG; the label where the table has no grades.
-        unknown_items: Labels that were left out because their item is not among those asked for.
+        items: Number of each pair's item, shape (p,).
+        texts: Number of each pair's text, shape (p,).
+        relevant: Label of each pair, shape (p,).
+        grades: Worth of each pair for nDCG, shape (p,); the label where the table has no grades.
+        unknown_items: Number of labels that were left out because their item is not among those that are evaluated.
         keyphrases: The different texts, sorted.
         keyphrase_of: Place in `keyphrases` of each pair's text.
     """
@@ -41,8 +41,8 @@ class LabelledPairs:
     keyphrase_of: NDArray[np.int64]
 
     @classmethod
-    def of(cls, labels: pa.Table, corpus: Corpus) -> "LabelledPairs":
-        """The labels that speak of items and texts of a corpus; of several labels of a pair, the last."""
+    def of(cls, labels: pa.Table, corpus: Corpus) -> "CorpusLabels":
+        """The labels of pairs of a corpus; of several labels of a pair, the last counts."""
         table = corpus.pair_table(labels)
         last = np.append(table.keys[1:] != table.keys[:-1], True) if len(table.keys) else np.empty(0, dtype=bool)
         label = label_column(labels)
@@ -62,7 +62,7 @@ class LabelledPairs:
         )
 
 
-def rank_measures(lists: Lists, pairs: LabelledPairs, corpus: Corpus, cutoffs: Sequence[int]) -> dict[str, Measure]:
+def rank_measures(lists: Lists, pairs: CorpusLabels, corpus: Corpus, cutoffs: Sequence[int]) -> dict[str, Measure]:
     """recall@k, precision@k and nDCG@k of the lists, over the items with a relevant keyphrase in the inventory."""
     import ir_measures
     from ir_measures import P, Qrel, R, ScoredDoc, nDCG
@@ -102,13 +102,13 @@ def rank_measures(lists: Lists, pairs: LabelledPairs, corpus: Corpus, cutoffs: S
     return measures
 
 
-def pair_measures(pairs: LabelledPairs, scores: NDArray[np.float32], corpus: Corpus) -> dict[str, Measure]:
+def pair_measures(pairs: CorpusLabels, scores: NDArray[np.float32], corpus: Corpus) -> dict[str, Measure]:
     """How well scores order the labelled pairs of one keyphrase, and of one item, whether or not it retrieves them.
 
     Args:
         pairs: The labelled pairs.
-        scores: The student's score of each, shape (p,).
-        corpus: What the numbers mean.
+        scores: The student's score of each pair, shape (p,).
+        corpus: Corpus whose items and texts the numbers stand for.
 
     Returns:
         AUC per keyphrase (of `pairs.keyphrases`), per item, and nDCG@10 of the judged items of a keyphrase; each only
@@ -125,21 +125,24 @@ def pair_measures(pairs: LabelledPairs, scores: NDArray[np.float32], corpus: Cor
     return {name: measure for name, measure in measures.items() if measure.denominators.sum() >= MIN_GROUPS}
 
 
-def _pair_ndcg(pairs: LabelledPairs, scores: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _pair_ndcg(pairs: CorpusLabels, scores: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     import ir_measures
     from ir_measures import Qrel, ScoredDoc, nDCG
 
     count = len(pairs.keyphrases)
     values, counted = np.zeros(count), np.zeros(count)
-    worth = np.bincount(pairs.keyphrase_of, pairs.grades, minlength=count) > 0
+    has_worth = np.bincount(pairs.keyphrase_of, pairs.grades, minlength=count) > 0
     # A single judged item is ranked well by anybody.
     several = np.bincount(pairs.keyphrase_of, minlength=count) > 1
-    chosen = np.flatnonzero((worth & several)[pairs.keyphrase_of])
-    if not len(chosen):
+    pair_places = np.flatnonzero((has_worth & several)[pairs.keyphrase_of])
+    if not len(pair_places):
         return values, counted
-    names = [(str(text), str(item)) for text, item in zip(pairs.keyphrase_of[chosen], pairs.items[chosen], strict=True)]
-    qrels = [Qrel(*name, int(grade)) for name, grade in zip(names, pairs.grades[chosen], strict=True)]
-    run = [ScoredDoc(*name, float(score)) for name, score in zip(names, scores[chosen], strict=True)]
+    names = [
+        (str(text), str(item))
+        for text, item in zip(pairs.keyphrase_of[pair_places], pairs.items[pair_places], strict=True)
+    ]
+    qrels = [Qrel(*name, int(grade)) for name, grade in zip(names, pairs.grades[pair_places], strict=True)]
+    run = [ScoredDoc(*name, float(score)) for name, score in zip(names, scores[pair_places], strict=True)]
     for metric in ir_measures.iter_calc([nDCG @ PAIR_NDCG_K], qrels, run):
         values[int(metric.query_id)], counted[int(metric.query_id)] = metric.value, 1
     return values, counted
@@ -147,7 +150,7 @@ def _pair_ndcg(pairs: LabelledPairs, scores: NDArray[np.float32]) -> tuple[NDArr
 
 def _over(figures: NDArray[np.float64], units: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Figures of the first groups as sums over all units; nan counts nowhere."""
-    whole = np.full(units, np.nan)
-    whole[: len(figures)] = figures
-    counted = ~np.isnan(whole)
-    return np.where(counted, whole, 0.0), counted.astype(np.float64)
+    all_figures = np.full(units, np.nan)
+    all_figures[: len(figures)] = figures
+    counted = ~np.isnan(all_figures)
+    return np.where(counted, all_figures, 0.0), counted.astype(np.float64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from keydistill.distillation.evaluation.corpus import Corpus, Ints, PairTable
 from keydistill.distillation.evaluation.judges import RelevanceJudge
-from keydistill.distillation.evaluation.measures import Verdicts
+from keydistill.distillation.evaluation.measures import ListVerdicts
 from keydistill.distillation.evaluation.retrieval import Lists
 from keydistill.errors import InputError
 from keydistill.progress import Progress
@@ -21,8 +21,8 @@ class SearchFilter:
     """The search engine's relevance filter, as far as a table knows it.
 
     Attributes:
-        table: `item_id`, `keyphrase`, and `passed` or `score`.
-        threshold: Score from which on a pair passes; None goes by `passed`.
+        table: Table of `item_id`, `keyphrase`, and `passed` or `score`.
+        threshold: Score from which on a pair passes; None takes the column `passed` instead.
         unknown_passes: Whether a pair that the table does not know goes to the judge all the same.
     """
 
@@ -31,7 +31,7 @@ class SearchFilter:
     unknown_passes: bool = True
 
     def passes(self) -> NDArray[np.float32]:
-        """1, 0, or nan where it is unknown, per row.
+        """Whether each row's pair passes, as 1 or 0; nan where that is unknown.
 
         Raises:
             InputError: The column that it needs is missing.
@@ -73,12 +73,12 @@ class ListJudging:
         self._probabilities = self._judge.probabilities(self._corpus, keys // texts, keys % texts, progress)
         self._judged = PairTable(keys, np.arange(len(keys)))
 
-    def verdicts(self, lists: Lists) -> Verdicts:
-        """What became of every place of lists that `ask` was called with."""
+    def verdicts(self, lists: Lists) -> ListVerdicts:
+        """The verdicts on every place of lists that `ask` was called with."""
         sorted_out = self._sorted_out(lists)
         probabilities = self.probabilities(lists)
         judged = sorted_out.asked & ~np.isnan(probabilities)
-        return Verdicts(
+        return ListVerdicts(
             known=sorted_out.known,
             search_known=sorted_out.search_known,
             search_passed=sorted_out.search_passed,
@@ -89,7 +89,7 @@ class ListJudging:
         )
 
     def probabilities(self, lists: Lists) -> NDArray[np.float32]:
-        """What the judge said of every place, shape (n, k); nan where it was not asked or did not know."""
+        """The judge's probability for every place, shape (n, k); nan where it was not asked or did not know."""
         rows = self._judged.find(self._keys(lists))
         if not len(self._probabilities):
             return np.full(rows.shape, np.nan, dtype=np.float32)
@@ -99,14 +99,14 @@ class ListJudging:
         items = np.arange(len(lists.texts))[:, None]
         return np.where(lists.texts >= 0, self._corpus.keys(items, lists.texts), -1)
 
-    def _sorted_out(self, lists: Lists) -> Verdicts:
+    def _sorted_out(self, lists: Lists) -> ListVerdicts:
         """The verdicts without those of the judge."""
         keys = self._keys(lists)
-        present = lists.texts >= 0
+        has_keyphrase = lists.texts >= 0
         nothing = np.zeros(keys.shape, dtype=bool)
         known = nothing if self._known is None else self._known.find(keys) >= 0
         search_known = search_passed = nothing
-        asked = present & ~known
+        asked = has_keyphrase & ~known
         if self._filter is not None:
             rows = self._searched.find(keys)
             passed = (
@@ -114,4 +114,4 @@ class ListJudging:
             )
             search_known, search_passed = ~np.isnan(passed), passed > 0
             asked = asked & (search_passed | (~search_known & self._filter.unknown_passes))
-        return Verdicts(known, search_known, search_passed, asked, nothing, nothing)
+        return ListVerdicts(known, search_known, search_passed, asked, nothing, nothing)

@@ -1,4 +1,4 @@
-"""What is measured: each measure is a ratio of sums over items, so that one bootstrap serves all of them."""
+"""The measures: each is a ratio of sums over items, so that one bootstrap serves all of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """How a measure is told to a person.
+    """How a measure is described to a person.
 
     Attributes:
         title: Its name.
-        meaning: What it counts, in a few words.
+        meaning: Description of what it counts, in a few words.
         better_when_more: Whether a larger figure is better; False where neither is.
-        share: Whether it is a share of a whole.
+        share: Whether it is a proportion.
     """
 
     title: str
@@ -90,16 +90,16 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
-    """What became of every place of every list; all of shape (n, k).
+class ListVerdicts:
+    """The verdict on every place of every list; all of shape (n, k).
 
     Attributes:
-        known: Other sources recommend it already.
-        search_known: The search filter has an opinion.
-        search_passed: It lets it through.
-        asked: New, not rejected: what the judge was asked.
-        judged: The judge knew.
-        relevant: The judge said yes.
+        known: Whether other sources recommend it already.
+        search_known: Whether the search filter has an opinion.
+        search_passed: Whether the search filter lets it through.
+        asked: Whether the judge was asked: the keyphrase is new, and not rejected.
+        judged: Whether the judge knew.
+        relevant: Whether the judge said yes.
     """
 
     known: Bools
@@ -112,7 +112,7 @@ class Verdicts:
 
 def list_measures(
     lists: Lists,
-    verdicts: Verdicts,
+    verdicts: ListVerdicts,
     corpus: Corpus,
     embedded: Embedded,
     cutoffs: Sequence[int],
@@ -123,9 +123,9 @@ def list_measures(
     """Measures of the lists themselves, per item and cut-off.
 
     Args:
-        lists: What the items get.
-        verdicts: What became of that.
-        corpus: What the numbers mean.
+        lists: Keyphrases that the items get.
+        verdicts: Verdicts on these lists.
+        corpus: Corpus whose items and texts the numbers stand for.
         embedded: Vectors of keyphrases, for diversity.
         cutoffs: Values of k.
         filtered: Whether there is a search filter.
@@ -149,8 +149,8 @@ def list_measures(
     measures: dict[str, Measure] = {}
     items = np.ones(len(lists.rows))
     for k in cutoffs:
-        for name, (part, whole) in shares.items():
-            measures[f"{name}@{k}"] = Measure("item", _count(part, k), _count(whole, k))
+        for name, (part, counted) in shares.items():
+            measures[f"{name}@{k}"] = Measure("item", _count(part, k), _count(counted, k))
         measures[f"new_relevant@{k}"] = Measure("item", _count(relevant, k), items)
         measures[f"distinct_words@{k}"] = _distinct_words(lists, corpus, k)
     for k, diversity in _diversities(lists, embedded, cutoffs).items():
@@ -159,7 +159,7 @@ def list_measures(
 
 
 def coverage(lists: Lists, corpus: Corpus, k: int) -> float:
-    """Share of the inventory that at least one item gets among its first k."""
+    """The share of the inventory that at least one item gets among its first k."""
     rows = lists.rows[:, :k]
     return len(np.unique(rows[rows >= 0])) / len(corpus)
 

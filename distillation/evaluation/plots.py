@@ -102,7 +102,7 @@ def by_dimension(names: Sequence[str], evaluation: Evaluation) -> str:
 
 
 def score_distribution(evaluation: Evaluation) -> str:
-    """How the scores of relevant and of irrelevant pairs are spread; each of area 1."""
+    """Histograms of the scores of relevant and of irrelevant pairs, each of area 1."""
     histogram = evaluation.histogram
     assert histogram is not None
 
@@ -210,8 +210,8 @@ def _inlined(svg: str, key: str, title: str) -> str:
 def _start_tag(title: str) -> Callable[["re.Match[str]"], str]:
     from html import escape
 
-    def tag(found: "re.Match[str]") -> str:
-        return f'<svg viewBox="{found[1]}" role="img" aria-label="{escape(title)}" xmlns:xlink="http://www.w3.org/1999/xlink">'
+    def tag(match: "re.Match[str]") -> str:
+        return f'<svg viewBox="{match[1]}" role="img" aria-label="{escape(title)}" xmlns:xlink="http://www.w3.org/1999/xlink">'
 
     return tag
 

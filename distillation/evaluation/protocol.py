@@ -10,9 +10,9 @@ from keydistill.distillation.evaluation.bootstrap import RESAMPLES, Estimate
 from keydistill.distillation.evaluation.corpus import Corpus, MatchCategory
 from keydistill.distillation.evaluation.estimates import estimates_of
 from keydistill.distillation.evaluation.judges import RelevanceJudge
-from keydistill.distillation.evaluation.label_measures import LabelledPairs, pair_measures, rank_measures
+from keydistill.distillation.evaluation.label_measures import CorpusLabels, pair_measures, rank_measures
 from keydistill.distillation.evaluation.list_judging import ListJudging, SearchFilter
-from keydistill.distillation.evaluation.measures import Measure, Verdicts, coverage, list_measures
+from keydistill.distillation.evaluation.measures import ListVerdicts, Measure, coverage, list_measures
 from keydistill.distillation.evaluation.result import (
     Category,
     Estimates,
@@ -56,22 +56,22 @@ def evaluate(
     rejects; what is left is judged. Labels say how complete and how well ordered the lists are.
 
     Args:
-        student: Embeds items and keyphrases.
-        items: `item_id` (unique), `title`, and optionally `category_path` and `site`.
-        inventory: `keyphrase` (normalised), and optionally `site`, `category_ids`, `search_volume`.
-        judge: Decides whether a keyphrase is relevant.
-        k: Cut-offs.
-        search_filter: What the search engine lets through; None: everything.
-        exclude: `item_id` and `keyphrase` of what other sources already recommend.
-        labels: `item_id`, `keyphrase`, `label` and optionally `grade`: for recall, precision, nDCG and AUC.
+        student: Student that embeds items and keyphrases.
+        items: Table of `item_id` (unique), `title`, and optionally `category_path` and `site`.
+        inventory: Table of `keyphrase` (normalised), and optionally `site`, `category_ids`, `search_volume`.
+        judge: Judge that decides whether a keyphrase is relevant.
+        k: Cut-offs, the lengths of lists that are measured.
+        search_filter: What the search engine lets through; None lets everything through.
+        exclude: Table of `item_id` and `keyphrase` of what other sources already recommend.
+        labels: Table of `item_id`, `keyphrase`, `label` and optionally `grade`: for recall, precision, nDCG and AUC.
         dimensions: Matryoshka dimensions to measure besides the student's own.
         match_category: Whether a keyphrase must belong to the item's leaf category, or to its parent.
-        reranker: Puts the student's lists in order, and scores the labelled pairs in its place: an assistant shows what
-            a student that learns from it can reach at the most.
-        rerank_depth: Keyphrases of each item that the reranker puts in order.
+        reranker: Judge that orders the student's lists, and scores the labelled pairs in its place: an assistant shows
+            what a student that learns from it can reach at the most.
+        rerank_depth: Number of keyphrases of each item that the reranker puts in order.
         seed: Seed of the bootstrap and of the choice of sample items.
-        resamples: Resamples of the bootstrap.
-        progress: Told of each step.
+        resamples: Number of resamples of the bootstrap.
+        progress: Started for each step.
 
     Raises:
         InputError: A table lacks a column, has no rows or an item twice, or an argument is out of range.
@@ -99,7 +99,7 @@ def evaluate(
         }
     judging = ListJudging(corpus, judge, search_filter, exclude)
     judging.ask(list(lists_at.values()), progress)
-    pairs = None if labels is None else LabelledPairs.of(labels, corpus)
+    pairs = None if labels is None else CorpusLabels.of(labels, corpus)
 
     progress.start("measure", len(sizes), "dimensions")
     figures: dict[int, Estimates] = {}
@@ -159,9 +159,9 @@ def evaluate(
     )
 
 
-def _checked(what: str, numbers: Sequence[int]) -> tuple[int, ...]:
+def _checked(name: str, numbers: Sequence[int]) -> tuple[int, ...]:
     if not numbers or min(numbers) < 1:
-        raise InputError(f"{what} are {', '.join(map(str, numbers)) or 'missing'}; expected whole numbers from 1 on")
+        raise InputError(f"{name} are {', '.join(map(str, numbers)) or 'missing'}; expected whole numbers from 1 on")
     return tuple(sorted(set(numbers)))
 
 
@@ -172,7 +172,7 @@ def _keyphrases(labels: pa.Table) -> pa.ChunkedArray:
 
 
 def _counts(
-    corpus: Corpus, lists: Lists, verdicts: Verdicts, pairs: LabelledPairs | None, *, filtered: bool
+    corpus: Corpus, lists: Lists, verdicts: ListVerdicts, pairs: CorpusLabels | None, *, filtered: bool
 ) -> dict[str, int]:
     present = lists.rows >= 0
     head = corpus.head()
@@ -212,7 +212,7 @@ def _categories(corpus: Corpus, measures: Mapping[str, Measure], seed: int, resa
     return tuple(categories)
 
 
-def _histogram(lists: Lists, verdicts: Verdicts, scored: ScoredPairs | None) -> Histogram | None:
+def _histogram(lists: Lists, verdicts: ListVerdicts, scored: ScoredPairs | None) -> Histogram | None:
     if scored is not None and len(scored.scores):
         of, scores, relevant = "labelled pairs", scored.scores, scored.relevant
     else:
@@ -225,9 +225,9 @@ def _histogram(lists: Lists, verdicts: Verdicts, scored: ScoredPairs | None) -> 
     return Histogram(of, tuple(edges.round(6).tolist()), *map(tuple, counted))
 
 
-def _samples(corpus: Corpus, lists: Lists, verdicts: Verdicts, length: int, seed: int) -> tuple[Sample, ...]:
+def _samples(corpus: Corpus, lists: Lists, verdicts: ListVerdicts, length: int, seed: int) -> tuple[Sample, ...]:
     random = np.random.default_rng(seed)
-    chosen = np.sort(random.choice(len(corpus.titles), size=min(_SAMPLES, len(corpus.titles)), replace=False))
+    item_numbers = np.sort(random.choice(len(corpus.titles), size=min(_SAMPLES, len(corpus.titles)), replace=False))
     return tuple(
         Sample(
             corpus.item_ids[item],
@@ -244,11 +244,11 @@ def _samples(corpus: Corpus, lists: Lists, verdicts: Verdicts, length: int, seed
                 if lists.rows[item, place] >= 0
             ),
         )
-        for item in chosen.tolist()
+        for item in item_numbers.tolist()
     )
 
 
-def _verdict(verdicts: Verdicts, at: Any) -> str:
+def _verdict(verdicts: ListVerdicts, at: Any) -> str:
     if verdicts.known[at]:
         return "known"
     if not verdicts.asked[at]:

@@ -34,9 +34,9 @@ def write_report(folder: Path, evaluation: Evaluation, against: Evaluation | Non
     The folder appears complete or not at all; an older report there is replaced. Equal evaluations make equal bytes.
 
     Args:
-        folder: New, empty, or an older report.
-        evaluation: What the report is about.
-        against: Another student on the same items, which it is compared with.
+        folder: Folder that is new, empty, or holds an older report.
+        evaluation: Evaluation that the report is about.
+        against: Evaluation of another student on the same items, which it is compared with.
 
     Returns:
         The comparison: `evaluation` less `against`.
@@ -57,7 +57,7 @@ def write_report(folder: Path, evaluation: Evaluation, against: Evaluation | Non
 
 
 def check_report_folder(folder: Path) -> None:
-    """Whether a report may be written there: to be asked before hours of work.
+    """Refuse a folder that no report may be written to; to be called before hours of work.
 
     Raises:
         InputError: The folder holds something else than an older report.
@@ -81,7 +81,7 @@ def read_evaluation(path: Path) -> Evaluation:
 
 
 def render(evaluation: Evaluation, against: Evaluation | None, comparison: Comparison | None) -> str:
-    """The page."""
+    """The report as an HTML page."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -130,28 +130,32 @@ def _plots(evaluation: Evaluation, against: Evaluation | None) -> list[tuple[str
     measured = [
         name for name in _CURVES if (estimate := evaluation.estimates.get(name + at)) and estimate.value is not None
     ]
-    drawn = []
+    plots_with_titles = []
     if len(evaluation.cutoffs) > 1:
-        drawn += [(f"{ABOUT[name].title} by list length", plots.by_cutoff(name, both)) for name in measured]
+        plots_with_titles += [(f"{ABOUT[name].title} by list length", plots.by_cutoff(name, both)) for name in measured]
     if evaluation.histogram is not None:
-        drawn.append((f"Scores of {evaluation.histogram.of}", plots.score_distribution(evaluation)))
+        plots_with_titles.append((f"Scores of {evaluation.histogram.of}", plots.score_distribution(evaluation)))
     shares = [name + at for name in measured if name in ("relevant", "recall")]
     if len(evaluation.dimensions) > 1 and shares:
-        drawn.append(("Quality by Matryoshka dimension", plots.by_dimension(shares, evaluation)))
+        plots_with_titles.append(("Quality by Matryoshka dimension", plots.by_dimension(shares, evaluation)))
     if measured and len(evaluation.categories) > 1:
         # Last, because it is the tallest.
         name = measured[0]
-        drawn.append((f"{ABOUT[name].title}{at} by category (items)", plots.by_category(name + at, both)))
-    return drawn
+        plots_with_titles.append((f"{ABOUT[name].title}{at} by category (items)", plots.by_category(name + at, both)))
+    return plots_with_titles
 
 
 def _samples(evaluation: Evaluation, against: Evaluation | None) -> list[dict[str, Any]]:
-    others = {sample.item_id: sample for sample in (against.samples if against is not None else ())}
+    other_samples = {sample.item_id: sample for sample in (against.samples if against is not None else ())}
     return [
         {
             "item": sample,
             "lists": [(evaluation.student, sample.lines)]
-            + ([(against.student, others[sample.item_id].lines)] if against and sample.item_id in others else []),
+            + (
+                [(against.student, other_samples[sample.item_id].lines)]
+                if against and sample.item_id in other_samples
+                else []
+            ),
         }
         for sample in evaluation.samples
     ]
@@ -188,7 +192,7 @@ def _number(value: float, about: About) -> str:
 
 
 def _gap(value: float, about: About) -> str:
-    """A difference; of shares in percentage points."""
+    """A difference as text; of shares in percentage points."""
     return f"{100 * value:+.1f}" if about.share else f"{value:+.2f}"
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation found, with everything that is needed to compare it with another; to JSON and back."""
+"""The result of an evaluation, with everything that is needed to compare it with another; to JSON and back."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -28,7 +28,14 @@ class ScoredPairs:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Scores of relevant and of irrelevant pairs: which pairs, bin edges (one more than bins), and counts per bin."""
+    """A histogram of the scores of relevant and of irrelevant pairs.
+
+    Attributes:
+        of: Which pairs these are.
+        edges: Edges of the bins, one more than bins.
+        relevant: Number of relevant pairs per bin.
+        irrelevant: Number of irrelevant pairs per bin.
+    """
 
     of: str
     edges: tuple[float, ...]
@@ -40,8 +47,7 @@ class Histogram:
 class SampleLine:
     """One recommended keyphrase.
 
-    `verdict` is known, rejected, unknown to search, not judged, relevant or
-    irrelevant.
+    `verdict` is known, rejected, unknown to search, not judged, relevant or irrelevant.
     """
 
     keyphrase: str
@@ -71,20 +77,21 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What `evaluate` found.
+    """The result of `evaluate`.
 
     Attributes:
-        student: Version.
-        dimension: Dimension of its vectors.
-        judge: Who decided.
-        cutoffs: Values of k.
+        student: Version of the student.
+        dimension: Dimension of the student's vectors.
+        judge: What decided on relevance.
+        cutoffs: Cut-offs, the values of k.
         seed: Seed of the resamples and of the sample of items.
-        resamples: Resamples of the bootstrap.
-        protocol: How the lists were made: category filter, search filter, what happens to pairs unknown to it, ...
-        counts: Items, keyphrases, labels, ...
+        resamples: Number of resamples of the bootstrap.
+        protocol: Settings by which the lists were made: category filter, search filter, treatment of pairs unknown to
+            it, ...
+        counts: Numbers of items, keyphrases, labels, ...
         estimates: Every measure with its confidence interval.
-        categories: The same per first-level category, the largest first.
-        dimensions: Matryoshka dimension to measures.
+        categories: The measures per first-level category, the largest first.
+        dimensions: Matryoshka dimension to its measures.
         histogram: Scores of labelled pairs, or of the judged ones where there are no labels.
         samples: Some items with their lists.
         item_ids: The items, in the order of the measures.
@@ -117,8 +124,8 @@ class Evaluation:
         return 10 if 10 in self.cutoffs else max(self.cutoffs)
 
     def metrics(self) -> dict[str, float]:
-        """Name to figure, without those that nothing could be computed from; fit for the registry."""
-        return {name: found.value for name, found in self.estimates.items() if found.value is not None}
+        """Figures by name, without those that nothing could be computed from; fit for the registry."""
+        return {name: estimate.value for name, estimate in self.estimates.items() if estimate.value is not None}
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, fit for JSON."""
@@ -146,7 +153,7 @@ class Evaluation:
         }
 
     def summary(self) -> dict[str, Any]:
-        """What a person or a program wants to know first: all but the single items; fit for JSON."""
+        """All but the single items, fit for JSON: what a person or a program wants to know first."""
         return {
             "student": self.student,
             "dimension": self.dimension,
@@ -161,59 +168,60 @@ class Evaluation:
                 {"name": each.name, "items": each.items, "estimates": _lists(each.estimates)}
                 for each in self.categories
             ],
-            "dimensions": {str(dimension): _lists(found) for dimension, found in self.dimensions.items()},
+            "dimensions": {str(dimension): _lists(estimates) for dimension, estimates in self.dimensions.items()},
         }
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Self:
-        """What `as_dict` gave.
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """The evaluation that `as_dict` was called on.
 
         Raises:
             InputError: It is something else.
         """
-        if found.get("format") != FORMAT:
+        if content.get("format") != FORMAT:
             raise InputError(
-                f"an evaluation of format {found.get('format')!r} was found, expected {FORMAT}; evaluate again"
+                f"an evaluation of format {content.get('format')!r} was found, expected {FORMAT}; evaluate again"
             )
         try:
             return cls(
-                student=found["student"],
-                dimension=found["dimension"],
-                judge=JudgeInfo(**found["judge"]),
-                cutoffs=tuple(found["cutoffs"]),
-                seed=found["seed"],
-                resamples=found["resamples"],
-                protocol=found["protocol"],
-                counts=found["counts"],
-                estimates=_estimates(found["estimates"]),
+                student=content["student"],
+                dimension=content["dimension"],
+                judge=JudgeInfo(**content["judge"]),
+                cutoffs=tuple(content["cutoffs"]),
+                seed=content["seed"],
+                resamples=content["resamples"],
+                protocol=content["protocol"],
+                counts=content["counts"],
+                estimates=_estimates(content["estimates"]),
                 categories=tuple(
-                    Category(each["name"], each["items"], _estimates(each["estimates"])) for each in found["categories"]
+                    Category(each["name"], each["items"], _estimates(each["estimates"]))
+                    for each in content["categories"]
                 ),
-                dimensions={int(dimension): _estimates(each) for dimension, each in found["dimensions"].items()},
-                histogram=found["histogram"]
+                dimensions={int(dimension): _estimates(each) for dimension, each in content["dimensions"].items()},
+                histogram=content["histogram"]
                 and Histogram(
-                    found["histogram"]["of"],
-                    *(tuple(found["histogram"][name]) for name in ("edges", "relevant", "irrelevant")),
+                    content["histogram"]["of"],
+                    *(tuple(content["histogram"][name]) for name in ("edges", "relevant", "irrelevant")),
                 ),
                 samples=tuple(
                     Sample(**{**sample, "lines": tuple(SampleLine(**line) for line in sample["lines"])})
-                    for sample in found["samples"]
+                    for sample in content["samples"]
                 ),
-                item_ids=tuple(found["item_ids"]),
-                keyphrases=tuple(found["keyphrases"]),
+                item_ids=tuple(content["item_ids"]),
+                keyphrases=tuple(content["keyphrases"]),
                 measures={
                     name: Measure(
                         measure["unit"],
                         np.asarray(measure["numerators"], dtype=np.float64),
                         np.asarray(measure["denominators"], dtype=np.float64),
                     )
-                    for name, measure in found["measures"].items()
+                    for name, measure in content["measures"].items()
                 },
-                pairs=found["pairs"]
+                pairs=content["pairs"]
                 and ScoredPairs(
-                    np.asarray(found["pairs"]["items"], dtype=np.int64),
-                    np.asarray(found["pairs"]["scores"], dtype=np.float32),
-                    np.asarray(found["pairs"]["relevant"], dtype=bool),
+                    np.asarray(content["pairs"]["items"], dtype=np.int64),
+                    np.asarray(content["pairs"]["scores"], dtype=np.float32),
+                    np.asarray(content["pairs"]["relevant"], dtype=bool),
                 ),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -224,8 +232,8 @@ def _lists(estimates: Estimates) -> dict[str, list[float | None]]:
     return {name: estimate.as_list() for name, estimate in estimates.items()}
 
 
-def _estimates(found: Mapping[str, Any]) -> dict[str, Estimate]:
-    return {name: Estimate(*values) for name, values in found.items()}
+def _estimates(figures: Mapping[str, Any]) -> dict[str, Estimate]:
+    return {name: Estimate(*values) for name, values in figures.items()}
 
 
 def _numbers(values: NDArray[np.float64]) -> list[float]:

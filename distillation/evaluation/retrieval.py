@@ -42,12 +42,12 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """What every item gets, best first.
+    """The keyphrases that every item gets, best first.
 
     Attributes:
         rows: Inventory rows, shape (n, k); -1 where an item has fewer.
-        texts: Their texts, likewise.
-        scores: Cosine similarities; -inf where an item has fewer.
+        texts: Numbers of their texts, shape (n, k); -1 where an item has fewer.
+        scores: Cosine similarities, shape (n, k); -inf where an item has fewer.
     """
 
     rows: NDArray[np.int64]
@@ -79,7 +79,7 @@ def retrieve(embedded: Embedded, corpus: Corpus, k: int) -> Lists:
 
 
 def reranked(lists: Lists, corpus: Corpus, judge: RelevanceJudge, progress: Progress = NO_PROGRESS) -> Lists:
-    """The same keyphrases, those first that the judge finds the most probable; `scores` are its probabilities."""
+    """The lists in the order of the judge's probabilities, highest first; `scores` are these probabilities."""
     items, places = np.nonzero(lists.texts >= 0)
     scores = np.full(lists.texts.shape, -np.inf, dtype=np.float32)
     scores[items, places] = judge.probabilities(corpus, items, lists.texts[items, places], progress)

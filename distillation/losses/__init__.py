@@ -1,6 +1,6 @@
-"""What a student is trained with, one loss per file. MatryoshkaLoss of sentence-transformers wraps each of them.
+"""The losses that a student is trained with, one per file. MatryoshkaLoss of sentence-transformers wraps each of them.
 
-Importing this imports no torch: the classes are loaded when they are asked for.
+Importing this package imports no torch: the classes are loaded when they are asked for.
 """
 
 from importlib import import_module

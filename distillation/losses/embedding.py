@@ -22,17 +22,17 @@ def embed_once(model: nn.Module, features: Features) -> tuple[Tensor, Tensor]:
     all texts as they are: there a text costs hardly anything.
 
     Args:
-        model: Called with the features; returns `sentence_embedding`.
-        features: What the tokenizer made of a column: `input_ids` and `attention_mask`, shape (b, tokens) each; for a
+        model: Module that is called with the features and returns `sentence_embedding`.
+        features: A column as the tokenizer gives it: `input_ids` and `attention_mask`, shape (b, tokens) each; for a
             table `input_ids` of all texts in a row, and `offsets` where each begins, shape (b,). `task` where a router
             has to know it.
 
     Returns:
         Normalised embeddings of u texts, all distinct ones among them, shape (u, d), float32; and for each of the b
-        rows which of them is its own, shape (b,).
+        rows the number of its text among these, shape (b,).
     """
     if "offsets" in features:
-        # A copy: the module writes its answer into what it is given.
+        # A copy, for the module writes its answer into the features.
         embeddings = model(dict(features))["sentence_embedding"].float()
         return functional.normalize(embeddings, dim=-1), torch.arange(len(embeddings), device=embeddings.device)
     ids, mask = features["input_ids"], features["attention_mask"]
@@ -73,7 +73,7 @@ def pair_cosines(model: nn.Module, sentence_features: Sequence[Features]) -> tup
     """Cosine of the item and the keyphrase of each pair.
 
     Args:
-        model: As in `embed_once`.
+        model: Module that gives embeddings, as in `embed_once`.
         sentence_features: The columns item and keyphrase.
 
     Returns:

@@ -14,15 +14,15 @@ from keydistill.distillation.losses.embedding import Features, embed_once
 class KnownPairs(nn.Module):
     """A set of (item, keyphrase) pairs that are no negatives, looked up on the device of the batch.
 
-    >>> known = KnownPairs(np.array([[3, 5], [1, 2]]), keyphrases=10)
-    >>> known(torch.tensor([1, 3]), torch.tensor([2, 5])).tolist()
+    >>> known_pairs = KnownPairs(np.array([[3, 5], [1, 2]]), keyphrases=10)
+    >>> known_pairs(torch.tensor([1, 3]), torch.tensor([2, 5])).tolist()
     [[True, False], [False, True]]
     """
 
     codes: Tensor
 
     def __init__(self, pairs: NDArray[np.int64], keyphrases: int) -> None:
-        """The set of some pairs.
+        """A set of pairs.
 
         Args:
             pairs: Numbers of item and keyphrase, shape (n, 2).
@@ -31,13 +31,13 @@ class KnownPairs(nn.Module):
         super().__init__()
         self.keyphrases = keyphrases
         codes = np.unique(pairs[:, 0] * keyphrases + pairs[:, 1])
-        # Nothing is equal to the last one: it stands where a search ends behind all the others.
+        # No pair has the last code: it stands where a search ends behind all the others.
         self.register_buffer("codes", torch.from_numpy(np.append(codes, -1).astype(np.int64)), persistent=False)
 
     def forward(self, items: Tensor, keyphrases: Tensor) -> Tensor:
         """Whether each pair is known; items (n,) and keyphrases (m,) give (n, m)."""
-        wanted = items[:, None] * self.keyphrases + keyphrases[None, :]
-        return self.codes[torch.searchsorted(self.codes[:-1].contiguous(), wanted)] == wanted
+        codes = items[:, None] * self.keyphrases + keyphrases[None, :]
+        return self.codes[torch.searchsorted(self.codes[:-1].contiguous(), codes)] == codes
 
 
 def contrastive_loss(scores: Tensor, positive: Tensor, ignored: Tensor) -> Tensor:
@@ -74,17 +74,17 @@ class InBatchLoss(nn.Module):
     keyphrase of each column, shape (b, columns).
     """
 
-    def __init__(self, model: nn.Module, known: KnownPairs, scale: float = 20.0) -> None:
+    def __init__(self, model: nn.Module, known_pairs: KnownPairs, scale: float = 20.0) -> None:
         """A loss for one training.
 
         Args:
             model: The student.
-            known: Pairs that are no negatives.
+            known_pairs: Set of the pairs that are no negatives.
             scale: Factor of the cosines, an inverse temperature.
         """
         super().__init__()
         self.model = model
-        self.known = known
+        self.known_pairs = known_pairs
         self.scale = scale
 
     def forward(self, sentence_features: Iterable[Features], labels: Tensor) -> Tensor:
@@ -98,9 +98,9 @@ class InBatchLoss(nn.Module):
         candidate_numbers = labels[:, 1:].T.flatten()
 
         own = torch.arange(len(items), device=labels.device)
-        false = self.known(item_numbers, candidate_numbers)
+        false = self.known_pairs(item_numbers, candidate_numbers)
         false |= keyphrase_numbers[:, None] == candidate_numbers[None, :]
         to_keyphrases = contrastive_loss(self.scale * items @ candidates.T, own, false)
-        false = self.known(item_numbers, keyphrase_numbers).T | (item_numbers[None, :] == item_numbers[:, None])
+        false = self.known_pairs(item_numbers, keyphrase_numbers).T | (item_numbers[None, :] == item_numbers[:, None])
         to_items = contrastive_loss(self.scale * keyphrases @ items.T, own, false)
         return (to_keyphrases + to_items) / 2

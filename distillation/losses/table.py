@@ -24,7 +24,7 @@ class DistillationLoss:
         name: Its name in recipes and commands.
         module: The module of this folder that has its class.
         class_name: The class, made from a model and, where `scaled`, the factor by which cosines are multiplied.
-        description: What it asks of the student, as help texts say it.
+        description: Description in help texts of what it asks of the student.
         scaled: Whether its class takes such a factor (an inverse temperature).
     """
 

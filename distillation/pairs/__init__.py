@@ -1,4 +1,4 @@
-"""Pairs of item and keyphrase: which are worth an opinion, what the judge and the assistant say of them."""
+"""Pairs of item and keyphrase: which are worth an opinion, and what the judge and the assistant say of them."""
 
 from keydistill.distillation.pairs.agreement import Agreement, agreement_of_file
 from keydistill.distillation.pairs.groups import first_per_group, places_within

@@ -1,4 +1,4 @@
-"""How far a judge agrees with people."""
+"""Agreement of a judge with people."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,11 +21,11 @@ class CalibrationBin:
     """Pairs whose probability lies in [low, high), and in the last one also at 1.
 
     Attributes:
-        low: Lower end.
-        high: Upper end.
+        low: Lower end of the bin.
+        high: Upper end of the bin.
         pairs: Number of pairs.
-        mean_probability: What the judge says, on average.
-        share_yes: What people say.
+        mean_probability: Mean of the judge's probabilities.
+        share_yes: Share of the pairs of which people say yes.
     """
 
     low: float
@@ -41,10 +41,10 @@ class Agreement:
 
     Attributes:
         pairs: Number of pairs.
-        both_yes: Judge and people say yes.
-        judge_yes: Only the judge does.
-        people_yes: Only people do.
-        both_no: Neither does.
+        both_yes: Number of pairs of which judge and people say yes.
+        judge_yes: Number of pairs of which only the judge says yes.
+        people_yes: Number of pairs of which only people say yes.
+        both_no: Number of pairs of which neither says yes.
         accuracy: Share of equal labels.
         kappa: Cohen's kappa (1960): agreement beyond what the two shares of yes give by chance; None where one label is
             all there is, which leaves it undefined.
@@ -63,7 +63,7 @@ class Agreement:
     calibration: tuple[CalibrationBin, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Fit for JSON."""
+        """Everything, fit for JSON."""
         return asdict(self)
 
 
@@ -77,18 +77,18 @@ def agreement(
         people: Labels of people, shape (n,).
         probabilities: The judge's probability of yes, shape (n,); NaN where it gave none.
 
-    >>> found = agreement(np.array([True, True, False, False]), np.array([True, False, False, False]))
-    >>> found.accuracy, found.kappa
+    >>> result = agreement(np.array([True, True, False, False]), np.array([True, False, False, False]))
+    >>> result.accuracy, result.kappa
     (0.75, 0.5)
     """
     from sklearn.metrics import cohen_kappa_score
 
     both_yes = int(np.sum(judged & people))
     both_no = int(np.sum(~judged & ~people))
-    # Where both say the same thing of every pair it is 0 / 0.
+    # Kappa is 0 / 0 where both say the same thing of every pair.
     undefined = len(judged) in (both_yes, both_no)
     stated = np.full(len(judged), np.nan) if probabilities is None else np.asarray(probabilities, dtype=np.float64)
-    given = ~np.isnan(stated)
+    has_probability = ~np.isnan(stated)
     return Agreement(
         pairs=len(judged),
         both_yes=both_yes,
@@ -97,8 +97,8 @@ def agreement(
         both_no=both_no,
         accuracy=(both_yes + both_no) / len(judged),
         kappa=None if undefined else float(cohen_kappa_score(judged, people)),
-        ece=calibration_error(stated[given], people[given]) if given.any() else None,
-        calibration=_bins(stated[given], people[given]),
+        ece=calibration_error(stated[has_probability], people[has_probability]) if has_probability.any() else None,
+        calibration=_bins(stated[has_probability], people[has_probability]),
     )
 
 
@@ -111,15 +111,15 @@ def agreement_of_file(judgments: Path, human: LabelTable) -> Agreement:
     judged: list[bool] = []
     people: list[bool] = []
     probabilities: list[float] = []
-    seen: set[tuple[str, str]] = set()
+    compared_pairs: set[tuple[str, str]] = set()
     for table in read_judgments([judgments], RejectLog()):
         columns = (table[name].to_pylist() for name in ("item_id", "keyphrase", "label", "probability"))
         for item_id, keyphrase, label, probability in zip(*columns, strict=True):
-            found = human.get(item_id, keyphrase)
-            if found is not None and (item_id, keyphrase) not in seen:
-                seen.add((item_id, keyphrase))
+            human_label = human.get(item_id, keyphrase)
+            if human_label is not None and (item_id, keyphrase) not in compared_pairs:
+                compared_pairs.add((item_id, keyphrase))
                 judged.append(label)
-                people.append(found[0])
+                people.append(human_label[0])
                 probabilities.append(float("nan") if probability is None else probability)
     if not judged:
         raise InputError(f"{judgments} and the {len(human):,} labels of {human.name} have no pair in common")
@@ -132,10 +132,10 @@ def _bins(probabilities: NDArray[np.float64], people: NDArray[np.bool_]) -> tupl
         CalibrationBin(
             low=number / _BINS,
             high=(number + 1) / _BINS,
-            pairs=int(chosen.sum()),
-            mean_probability=float(probabilities[chosen].mean()),
-            share_yes=float(people[chosen].mean()),
+            pairs=int(in_bin.sum()),
+            mean_probability=float(probabilities[in_bin].mean()),
+            share_yes=float(people[in_bin].mean()),
         )
         for number in range(_BINS)
-        if (chosen := places == number).any()
+        if (in_bin := places == number).any()
     )

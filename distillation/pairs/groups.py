@@ -1,17 +1,17 @@
-"""Rows of pairs by group, say the item that they are of."""
+"""Rows of pairs by group, such as the pairs of one item."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def first_per_group(groups: NDArray[np.int64], wanted: int) -> NDArray[np.intp]:
-    """Places of the first so many rows of each group, group by group.
+def first_per_group(groups: NDArray[np.int64], size: int) -> NDArray[np.intp]:
+    """Places of the first `size` rows of each group, group by group.
 
-    >>> first_per_group(np.array([5, 3, 5, 5]), wanted=2).tolist()
+    >>> first_per_group(np.array([5, 3, 5, 5]), size=2).tolist()
     [1, 0, 2]
     """
     order = np.argsort(groups, kind="stable")
-    return order[places_within(groups[order]) < wanted]
+    return order[places_within(groups[order]) < size]
 
 
 def places_within(groups: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -15,22 +15,22 @@ from keydistill.tables import RejectLog
 
 # Pairs that are looked up before they are asked about. While answers are on their way nothing else may take long.
 _SLICE = 4_096
-# So many requests in a row that fail for good mean that the endpoint is at fault and not the pairs.
+# Requests in a row that fail for good: so many mean that the endpoint is at fault and not the pairs.
 _FAILURES_IN_A_ROW = 5
-# And so many pairs in a row without a yes or a no, that this model does not answer as it is asked to.
+# Pairs in a row without a yes or a no: so many mean that this model does not answer as it is asked to.
 _UNUSABLE_IN_A_ROW = 50
 
 
 @dataclass(frozen=True, slots=True)
 class JudgingPlan:
-    """What `judge_pairs` would do.
+    """The plan of `judge_pairs`.
 
     Attributes:
-        pairs: Rows that are pairs.
-        rejected: Rows that are none.
-        new: Different pairs that would be asked about.
-        cached: Different pairs whose judgment is there already.
-        usage: Tokens that the new ones would take, about.
+        pairs: Number of rows that are pairs.
+        rejected: Number of rows that are none.
+        new: Number of different pairs that would be asked about.
+        cached: Number of different pairs whose judgment is there already.
+        usage: Estimated tokens for the new pairs.
     """
 
     pairs: int
@@ -42,22 +42,22 @@ class JudgingPlan:
 
 @dataclass(frozen=True, slots=True)
 class JudgingSummary:
-    """What `judge_pairs` did; `labelled`, `unlabelled` and `unjudged` together are `pairs`.
+    """The result of `judge_pairs`; `labelled`, `unlabelled` and `unjudged` together are `pairs`.
 
     Attributes:
-        judge: Its name.
-        prompt_version: Version of its prompt.
-        pairs: Rows that are pairs.
-        rejected: Rows that are none; they are in `rejects_file`.
-        labelled: Rows of the output.
-        yes: Rows of the output with the label yes.
-        unlabelled: Rows whose pair got no usable answer; they are in `unlabelled_file` with the reason.
-        unjudged: Rows whose pair the budget did not reach; they are in `unlabelled_file` too.
-        asked: Different pairs that the judge was asked about in this run.
-        malformed: Answers in this run that were neither yes nor no.
-        usage: Tokens of this run.
-        unlabelled_file: None if every pair has a label.
-        rejects_file: None if no row was rejected.
+        judge: Name of the judge.
+        prompt_version: Version of the judge's prompt.
+        pairs: Number of rows that are pairs.
+        rejected: Number of rows that are none; they are in `rejects_file`.
+        labelled: Number of rows of the output.
+        yes: Number of rows of the output with the label yes.
+        unlabelled: Number of rows whose pair got no usable answer; they are in `unlabelled_file` with the reason.
+        unjudged: Number of rows whose pair the budget did not reach; they are in `unlabelled_file` too.
+        asked: Number of different pairs that the judge was asked about in this run.
+        malformed: Number of answers in this run that were neither yes nor no.
+        usage: Tokens that this run took.
+        unlabelled_file: File of the pairs without a label; None if every pair has one.
+        rejects_file: File of the rejected rows; None if no row was rejected.
     """
 
     judge: str
@@ -77,7 +77,7 @@ class JudgingSummary:
 
 @dataclass(slots=True)
 class _Run:
-    """What this run has asked so far, and what it may still ask."""
+    """The state of a run: what it has asked so far, and what it may still ask."""
 
     budget_pairs: int | None
     budget_tokens: int | None
@@ -118,19 +118,19 @@ def plan_judging(
         InputError: A file cannot be read.
     """
     pairs = new = 0
-    known: set[bytes] = set()
+    keys: set[bytes] = set()
     usage = Usage()
     with RejectLog() as rejects:
         for pair in pairs_of(read_pairs(files, items, rejects)):
             pairs += 1
             key = judge.key(pair)
-            if key not in known:
-                known.add(key)
+            if key not in keys:
+                keys.add(key)
                 if cache.get(key) is None:
                     new += 1
                     usage += judge.estimate(pair)
             progress.advance(1)
-    return JudgingPlan(pairs, rejects.count, new, len(known) - new, usage)
+    return JudgingPlan(pairs, rejects.count, new, len(keys) - new, usage)
 
 
 def judge_pairs(
@@ -150,12 +150,12 @@ def judge_pairs(
     only what was in flight is asked again. Memory does not grow with the files, but for the items (see `read_pairs`).
 
     Args:
-        judge: Who judges.
-        files: Pairs, see `read_pairs`; they are read twice.
-        out: CSV, JSONL or Parquet file, by `JUDGMENT_SCHEMA`. It appears whole. Pairs without a label go to an
+        judge: Judge to ask.
+        files: Files of pairs, see `read_pairs`; they are read twice.
+        out: CSV, JSONL or Parquet file to write, by `JUDGMENT_SCHEMA`. It appears whole. Pairs without a label go to an
             `.unlabelled.parquet` beside it, rows that are no pairs to a `.rejects.parquet`.
-        cache: Judgments that are there already; takes the new ones.
-        items: File of titles, for pairs without.
+        cache: Cache of the judgments that are there already, which takes the new ones.
+        items: File of titles, for pairs without a title.
         budget_pairs: Most pairs to ask about in this run.
         budget_tokens: Most tokens to use in this run, as estimated before each pair. Answers that take more than that
             (a malformed one is asked for again) may exceed it by what is in flight.
@@ -169,38 +169,38 @@ def judge_pairs(
     if out.suffix not in EXTENSIONS:
         raise InputError(f"{out} has an unknown extension; expected one of {', '.join(EXTENSIONS)}")
     run = _Run(budget_pairs, budget_tokens)
-    cached = False
+    any_cached = False
     chunk: dict[bytes, Pair] = {}
     with RejectLog() as rejects:
         for pair in pairs_of(read_pairs(files, items, rejects)):
             key = judge.key(pair)
-            known = cache.get(key) is not None
-            cached |= known
-            if known or key in run.problems or key in chunk:
+            is_cached = cache.get(key) is not None
+            any_cached |= is_cached
+            if is_cached or key in run.problems or key in chunk:
                 progress.advance(1)
                 continue
             chunk[key] = pair
             if len(chunk) == _SLICE:
-                _ask(judge, chunk, cache, run, progress, proven=cached)
+                _ask(judge, chunk, cache, run, progress, proven=any_cached)
                 chunk.clear()
             if run.stopped:
                 break
-        _ask(judge, chunk, cache, run, progress, proven=cached)
-    written = write_judgments(judge, files, out, cache=cache, items=items, problems=run.problems)
+        _ask(judge, chunk, cache, run, progress, proven=any_cached)
+    output = write_judgments(judge, files, out, cache=cache, items=items, problems=run.problems)
     return JudgingSummary(
         judge=judge.name,
         prompt_version=judge.prompt_version,
-        pairs=written.labelled + written.unlabelled + written.unjudged,
-        rejected=written.rejected,
-        labelled=written.labelled,
-        yes=written.yes,
-        unlabelled=written.unlabelled,
-        unjudged=written.unjudged,
+        pairs=output.labelled + output.unlabelled + output.unjudged,
+        rejected=output.rejected,
+        labelled=output.labelled,
+        yes=output.yes,
+        unlabelled=output.unlabelled,
+        unjudged=output.unjudged,
         asked=run.asked,
         malformed=run.malformed,
         usage=run.usage,
-        unlabelled_file=written.unlabelled_file,
-        rejects_file=written.rejects_file,
+        unlabelled_file=output.unlabelled_file,
+        rejects_file=output.rejects_file,
     )
 
 
@@ -256,18 +256,18 @@ def _check_health(run: _Run, pair: Pair, judgment: Judgment, *, proven: bool) ->
         run.failed_in_a_row = run.unusable_in_a_row = 0
         return
     where = f"item {pair.item_id!r} with {pair.keyphrase!r}: {problem.detail}"
-    kept = f"{run.answered:,} judgments of this run are kept, the same command goes on from there"
+    advice = f"{run.answered:,} judgments of this run are kept, the same command goes on from there"
     if problem.kind == "malformed_answer":
         run.failed_in_a_row = 0
         run.unusable_in_a_row += 1
         if run.unusable_in_a_row >= _UNUSABLE_IN_A_ROW:
             raise JudgeError(
                 f"the judge said neither yes nor no of {run.unusable_in_a_row} pairs in a row, last of {where}; "
-                f"a model that thinks aloud needs that turned off (judge_request); {kept}"
+                f"a model that thinks aloud needs that turned off (judge_request); {advice}"
             )
         return
     run.failed_in_a_row += 1
     if (proven or run.answered or run.malformed) and run.failed_in_a_row < _FAILURES_IN_A_ROW:
         return
-    kind = JudgeUnavailableError if problem.kind == "unreachable" else JudgeError
-    raise kind(f"the judge gave no answer for {where}; {kept}")
+    error_class = JudgeUnavailableError if problem.kind == "unreachable" else JudgeError
+    raise error_class(f"the judge gave no answer for {where}; {advice}")

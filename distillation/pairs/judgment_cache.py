@@ -1,4 +1,4 @@
-"""Judgments that were paid for, in one SQLite file that several processes may share."""
+"""Cache of the judgments that were paid for, in one SQLite file that several processes may share."""
 
 import sqlite3
 import time
@@ -18,13 +18,13 @@ Label = tuple[bool, float | None]
 
 
 class JudgmentCache:
-    """Key of a judge and a pair to label and probability; pairs without a label are not kept.
+    """A cache from the key of a judge and a pair to label and probability; pairs without a label are not kept.
 
     Each judgment is written at once: a process that is killed loses none that it put here. (A machine that loses its
     power may lose the last few, which are then asked for again.)
 
     Args:
-        path: The file, which is made where it is missing; None keeps judgments in memory.
+        path: File of the cache, which is made where it is missing; None keeps judgments in memory.
 
     Raises:
         StorageError: It cannot be opened, or is no cache.
@@ -64,7 +64,7 @@ class JudgmentCache:
         self.close()
 
     def get(self, key: bytes) -> Label | None:
-        """Label and probability, None where the pair was not judged.
+        """Label and probability of a pair, None where the pair was not judged.
 
         Raises:
             StorageError: The file cannot be read.
@@ -88,7 +88,7 @@ class JudgmentCache:
             raise self._failure(error) from None
 
     def counts(self) -> Mapping[tuple[str, str], int]:
-        """Judgments of each judge and prompt version."""
+        """Number of judgments of each judge and prompt version."""
         rows = self._database.execute(
             "SELECT judge, prompt_version, count(*) FROM judgments GROUP BY judge, prompt_version ORDER BY 1, 2"
         )

@@ -36,7 +36,7 @@ EXTENSIONS = (".csv", ".jsonl", ".parquet")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Rows of each file; see `JudgingSummary`."""
+    """The files that were written, and the number of rows in each; see `JudgingSummary`."""
 
     rejected: int
     labelled: int
@@ -67,12 +67,12 @@ def write_judgments(
     """Write the judgments that the cache has of all pairs, in the order of the files; see `judge_pairs`.
 
     Args:
-        judge: Whose judgments.
-        files: Pairs.
-        out: By `JUDGMENT_SCHEMA`.
-        cache: Has the judgments.
+        judge: Judge whose judgments are written.
+        files: Files of pairs.
+        out: File to write, by `JUDGMENT_SCHEMA`.
+        cache: Cache that has the judgments.
         items: File of titles.
-        problems: Why pairs have no judgment; a pair that has neither is beyond the budget.
+        problems: Reasons why pairs have no judgment, by key; a pair that has neither is beyond the budget.
     """
     labelled = yes = unlabelled = unjudged = 0
     unlabelled_file = out.with_name(out.name + ".unlabelled.parquet")
@@ -84,23 +84,23 @@ def write_judgments(
     ):
         for table in read_pairs(files, items, rejects):
             rows: list[dict[str, Any]] = []
-            others: list[dict[str, Any]] = []
+            unlabelled_rows: list[dict[str, Any]] = []
             for pair, row in zip(pairs_of([table]), table.to_pylist(), strict=True):
                 key = judge.key(pair)
-                found = cache.get(key)
-                if found is not None:
-                    yes += found[0]
-                    rows.append(_judgment_row(judge, pair, *found))
+                label_and_probability = cache.get(key)
+                if label_and_probability is not None:
+                    yes += label_and_probability[0]
+                    rows.append(_judgment_row(judge, pair, *label_and_probability))
                 elif key in problems:
                     unlabelled += 1
                     problem = problems[key]
-                    others.append({**row, "reason": problem.kind, "detail": problem.detail})
+                    unlabelled_rows.append({**row, "reason": problem.kind, "detail": problem.detail})
                 else:
                     unjudged += 1
-                    others.append({**row, "reason": "budget", "detail": None})
+                    unlabelled_rows.append({**row, "reason": "budget", "detail": None})
             labelled += len(rows)
             write(rows)
-            write_unlabelled(others)
+            write_unlabelled(unlabelled_rows)
     if not unlabelled + unjudged:
         unlabelled_file.unlink()
     return Written(

@@ -1,4 +1,4 @@
-"""Chooses the pairs that are worth an opinion: of millions times millions, those that teach a student something."""
+"""Mining: choosing the pairs that are worth an opinion, of millions times millions those that teach a student."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keydistill.distillation.pairs.pairs import PAIR_SCHEMA
 from keydistill.encoders import Assistant, Student, nearest
 from keydistill.progress import NO_PROGRESS, Progress
 
-# Of a pair that several strata choose, the first one gets it.
+# The strata; a pair that several of them choose belongs to the first one.
 STRATA = ("listed", "student_top", "near_miss", "clicked", "disagreement", "random")
 MINED_SCHEMA = PAIR_SCHEMA.append(pa.field("stratum", pa.string(), nullable=False))
 
@@ -25,20 +25,20 @@ Keys = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class MiningRecipe:
-    """How many pairs of each stratum are mined; all but `items` and the two of lists are per item.
+    """The number of pairs to mine in each stratum; all but `items` and the two of lists are per item.
 
     Attributes:
-        items: Items to sample; None takes all.
-        student_top: The student's nearest keyphrases: what it would recommend now, right or wrong.
-        near_miss: Keyphrases of the item's own leaf category behind those, down to rank `depth`: the closer, the more
-            likely. Of an item or inventory without categories, of all.
-        clicked: Clicked pairs.
-        disagreement: Pairs on which clicks or search and the assistant disagree, the strongest first.
-        random: Any keyphrases: they are mostly irrelevant, and say where zero is.
-        lists: Keyphrases that get a list of items, as a search engine shows one: a sample of those that the student
-            recommends to some item. The other strata compare the keyphrases of an item; a list compares items, and
-            lists together say which keyphrases are easily satisfied.
-        listed: The nearest items of each list.
+        items: Number of items to sample; None takes all.
+        student_top: Number of the student's nearest keyphrases: what it would recommend now, right or wrong.
+        near_miss: Number of keyphrases of the item's own leaf category behind those, down to rank `depth`: the
+            closer, the more likely. They are from all categories where the item or the inventory has none.
+        clicked: Number of clicked pairs.
+        disagreement: Number of pairs on which clicks or search and the assistant disagree, the strongest first.
+        random: Number of random keyphrases: they are mostly irrelevant, and say where zero is.
+        lists: Number of keyphrases that get a list of items, as a search engine shows one: a sample of those that the
+            student recommends to some item. The other strata compare the keyphrases of an item; a list compares items,
+            and lists together say which keyphrases are easily satisfied.
+        listed: Number of nearest items in each list.
         depth: Last rank of a near miss.
         seed: Seed of all samples.
     """
@@ -57,7 +57,7 @@ class MiningRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Mined:
-    """Chosen pairs, by `MINED_SCHEMA`, no pair twice; and how many each stratum gave."""
+    """Mined pairs, by `MINED_SCHEMA`, no pair twice; and how many each stratum gave."""
 
     pairs: pa.Table
     strata: Mapping[str, int]
@@ -77,13 +77,13 @@ def mine(
     """Choose pairs of sampled items.
 
     Args:
-        student: The live one: what it finds is what needs an opinion most.
-        items: By `keydistill.distillation.signals.ITEMS`.
-        inventory: `keyphrase`, normalised, and optionally `category_ids` (with all ancestors) and `site`.
-        recipe: How many pairs of each stratum; None is the default.
-        clicks: By `keydistill.distillation.signals.CORRECTED_CLICKS`.
-        search_relevance: By `keydistill.distillation.signals.SEARCH_RELEVANCE`.
-        assistant: The one in use; without it nobody can disagree with it.
+        student: The live student, since what it finds needs an opinion most.
+        items: Table by `keydistill.distillation.signals.ITEMS`.
+        inventory: Table of `keyphrase`, normalised, and optionally `category_ids` (with all ancestors) and `site`.
+        recipe: Number of pairs of each stratum; None is the default recipe.
+        clicks: Table by `keydistill.distillation.signals.CORRECTED_CLICKS`.
+        search_relevance: Table by `keydistill.distillation.signals.SEARCH_RELEVANCE`.
+        assistant: The assistant in use; without it no pairs of the stratum "disagreement" are mined.
         progress: Advanced by the number of texts embedded and pairs scored.
 
     Raises:
@@ -99,19 +99,19 @@ def mine(
     vectors = student.embed_keyphrases(corpus.texts, progress)[corpus.text_of]
 
     top, _ = nearest(item_vectors, vectors, recipe.student_top, anywhere.allowed if anywhere.is_filtered else None)
-    behind, _ = nearest(item_vectors, vectors, recipe.depth, corpus.allowed if corpus.is_filtered else None)
+    ranked, _ = nearest(item_vectors, vectors, recipe.depth, corpus.allowed if corpus.is_filtered else None)
     positive = None if clicks is None else clicks.filter(clicks["positive"])
-    chosen = {
+    keys_of_stratum = {
         "student_top": _keys(corpus, top),
-        "near_miss": _keys(corpus, _near_misses(behind, top, recipe.near_miss, rng)),
+        "near_miss": _keys(corpus, _near_misses(ranked, top, recipe.near_miss, rng)),
         "clicked": _sampled(_known(corpus, positive), len(corpus.texts), recipe.clicked, rng),
         "disagreement": _disagreements(corpus, positive, search_relevance, assistant, recipe, progress),
         "random": _random(anywhere, recipe.random, rng),
     }
     if recipe.lists:
         # Drawn last, so that the other samples are those of a recipe without lists.
-        chosen["listed"] = _listed(anywhere, item_vectors, vectors, top, recipe, rng)
-    return _table(corpus, chosen)
+        keys_of_stratum["listed"] = _listed(anywhere, item_vectors, vectors, top, recipe, rng)
+    return _table(corpus, keys_of_stratum)
 
 
 def _keys(corpus: Corpus, rows: NDArray[np.int64]) -> Keys:
@@ -122,17 +122,17 @@ def _keys(corpus: Corpus, rows: NDArray[np.int64]) -> Keys:
 
 
 def _near_misses(
-    behind: NDArray[np.int64], top: NDArray[np.int64], wanted: int, rng: np.random.Generator
+    ranked: NDArray[np.int64], top: NDArray[np.int64], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Some of each item's `behind` that are not among its `top`; a rank r has a weight of 1 / r."""
-    open_to_choice = behind >= 0
+    """Some of each item's `ranked` keyphrases that are not among its `top`; a rank r has a weight of 1 / r."""
+    open_to_choice = ranked >= 0
     for column in range(top.shape[1]):
-        open_to_choice &= behind != top[:, column : column + 1]
+        open_to_choice &= ranked != top[:, column : column + 1]
     # The largest of log(u) / weight is a weighted sample without replacement (Efraimidis and Spirakis, IPL 2006).
     ranks = np.cumsum(open_to_choice, axis=1).clip(min=1)
-    draw = np.where(open_to_choice, np.log(rng.random(behind.shape)) * ranks, -np.inf)
-    places = np.argsort(-draw, axis=1)[:, :wanted]
-    rows = np.where(np.isneginf(np.take_along_axis(draw, places, 1)), -1, np.take_along_axis(behind, places, 1))
+    draw = np.where(open_to_choice, np.log(rng.random(ranked.shape)) * ranks, -np.inf)
+    places = np.argsort(-draw, axis=1)[:, :count]
+    rows = np.where(np.isneginf(np.take_along_axis(draw, places, 1)), -1, np.take_along_axis(ranked, places, 1))
     return np.asarray(rows, dtype=np.int64)
 
 
@@ -155,13 +155,13 @@ def _listed(
     return corpus.keys(of_item, corpus.text_of[of_row])
 
 
-def _random(corpus: Corpus, wanted: int, rng: np.random.Generator) -> Keys:
+def _random(corpus: Corpus, count: int, rng: np.random.Generator) -> Keys:
     """Keys of random inventory rows that each item may get."""
-    rows = rng.integers(0, len(corpus), (len(corpus.item_ids), wanted))
+    rows = rng.integers(0, len(corpus), (len(corpus.item_ids), count))
     if corpus.is_filtered:
         for item in range(len(rows)):
             allowed = np.flatnonzero(corpus.allowed(item, item + 1)[0])
-            rows[item] = allowed[rng.integers(0, len(allowed), wanted)] if len(allowed) else -1
+            rows[item] = allowed[rng.integers(0, len(allowed), count)] if len(allowed) else -1
     return _keys(corpus, rows)
 
 
@@ -169,14 +169,14 @@ def _known(corpus: Corpus, table: pa.Table | None) -> Keys:
     return np.empty(0, dtype=np.int64) if table is None else corpus.pair_table(table).keys
 
 
-def _sampled(keys: Keys, texts: int, wanted: int, rng: np.random.Generator) -> Keys:
-    """At most `wanted` keys of each item."""
+def _sampled(keys: Keys, texts: int, count: int, rng: np.random.Generator) -> Keys:
+    """At most `count` keys of each item, at random."""
     shuffled = rng.permutation(keys)
-    return _first_per_item(shuffled, texts, wanted)
+    return _first_per_item(shuffled, texts, count)
 
 
-def _first_per_item(keys: Keys, texts: int, wanted: int) -> Keys:
-    return keys[first_per_group(keys // texts, wanted)]
+def _first_per_item(keys: Keys, texts: int, count: int) -> Keys:
+    return keys[first_per_group(keys // texts, count)]
 
 
 def _disagreements(
@@ -187,21 +187,21 @@ def _disagreements(
     recipe: MiningRecipe,
     progress: Progress,
 ) -> Keys:
-    """Pairs of which a signal says one thing and the assistant the other, the largest differences first."""
+    """Keys of pairs on which a signal and the assistant disagree, the largest differences first."""
     if assistant is None or not recipe.disagreement:
         return np.empty(0, dtype=np.int64)
-    says: dict[int, float] = {}
+    signal_of: dict[int, float] = {}
     if search_relevance is not None:
         # A score alone says neither yes nor no.
         search_relevance = search_relevance.filter(pc.is_valid(search_relevance["passed"]))
         table = corpus.pair_table(search_relevance)
         passed = search_relevance["passed"].to_pylist()
-        says.update({int(key): float(passed[row]) for key, row in zip(table.keys, table.rows, strict=True)})
+        signal_of.update({int(key): float(passed[row]) for key, row in zip(table.keys, table.rows, strict=True)})
     # A click says more than the filter.
-    says.update(dict.fromkeys(_known(corpus, positive).tolist(), 1.0))
-    if not says:
+    signal_of.update(dict.fromkeys(_known(corpus, positive).tolist(), 1.0))
+    if not signal_of:
         return np.empty(0, dtype=np.int64)
-    keys = np.fromiter(says, np.int64, len(says))
+    keys = np.fromiter(signal_of, np.int64, len(signal_of))
     of_item, of_text = keys // len(corpus.texts), keys % len(corpus.texts)
     scores = assistant.score(
         [corpus.titles[item] for item in of_item],
@@ -209,16 +209,16 @@ def _disagreements(
         [corpus.item_categories[item] for item in of_item],
         progress,
     )
-    difference = np.abs(scores - np.fromiter(says.values(), np.float32, len(says)))
+    difference = np.abs(scores - np.fromiter(signal_of.values(), np.float32, len(signal_of)))
     strongest = np.argsort(-difference, kind="stable")
     strongest = strongest[difference[strongest] > 0.5]
     return _first_per_item(keys[strongest], len(corpus.texts), recipe.disagreement)
 
 
-def _table(corpus: Corpus, chosen: Mapping[str, Keys]) -> Mined:
-    strata = [name for name in STRATA if name in chosen]
-    keys = np.concatenate([chosen[name] for name in strata])
-    stratum = np.repeat(np.arange(len(strata)), [len(chosen[name]) for name in strata])
+def _table(corpus: Corpus, keys_of_stratum: Mapping[str, Keys]) -> Mined:
+    strata = [name for name in STRATA if name in keys_of_stratum]
+    keys = np.concatenate([keys_of_stratum[name] for name in strata])
+    stratum = np.repeat(np.arange(len(strata)), [len(keys_of_stratum[name]) for name in strata])
     unique, first = np.unique(keys, return_index=True)
     of_item, of_text, stratum = unique // len(corpus.texts), unique % len(corpus.texts), stratum[first]
     pairs = pa.table(

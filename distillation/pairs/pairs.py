@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from keydistill.distillation.signals import read_items
+from keydistill.distillation.signals import MAX_KEYPHRASE_CHARS, read_items
 from keydistill.tables import (
     Columns,
     RawBatch,
@@ -33,7 +33,6 @@ PAIR_SCHEMA = pa.schema(
         pa.field("category_path", pa.string()),
     ]
 )
-MAX_KEYPHRASE_CHARS = 200
 
 
 class _Item(NamedTuple):
@@ -42,7 +41,7 @@ class _Item(NamedTuple):
     site: str | None
 
 
-# An item by its site and id, and by its id alone.
+# Items by site and id, and by id alone.
 _Items = dict[tuple[str | None, str], _Item]
 # Stands for an id that several sites have.
 _SEVERAL = _Item("", None, None)
@@ -62,18 +61,18 @@ def read_pairs(
     not with the pairs. Keyphrases come normalised, as an inventory's.
 
     Args:
-        files: CSV, JSONL or Parquet files.
-        items: A file with `item_id`, `title`, and optionally `category_path` and `site`; `title` may then be missing.
-        rejects: Takes the rows that are no pairs, those of the items file too.
+        files: CSV, JSONL or Parquet files of pairs.
+        items: File with `item_id`, `title`, and optionally `category_path` and `site`; `title` may then be missing.
+        rejects: Log of the rows that are no pairs, and of the rows of the items file that are no items.
         max_keyphrase_chars: A longer normalised keyphrase is rejected.
 
     Raises:
         InputError: A file is damaged or lacks a column.
     """
     rejects = RejectLog() if rejects is None else rejects
-    known = None if items is None else _items_of(items, rejects)
-    required = ("item_id", "keyphrase") if known is not None else ("item_id", "keyphrase", "title")
-    validate = partial(_columns, items=known, max_keyphrase_chars=max_keyphrase_chars)
+    known_items = None if items is None else _items_of(items, rejects)
+    required = ("item_id", "keyphrase") if known_items is not None else ("item_id", "keyphrase", "title")
+    validate = partial(_columns, items=known_items, max_keyphrase_chars=max_keyphrase_chars)
     return read_valid(files, PAIR_SCHEMA, validate, rejects, required=required)
 
 

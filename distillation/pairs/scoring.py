@@ -1,4 +1,4 @@
-"""Scores of the assistant for files of pairs: streamed, and taken up again where a killed process left off."""
+"""Scores of the assistant for files of pairs: they are streamed, and resumed where a killed process stopped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCORE_SCHEMA = pa.schema(
         pa.field("assistant", pa.string(), nullable=False),
     ]
 )
-# Pairs that are sorted by length among each other, and that a killed process loses at the most.
+# Pairs per chunk: they are sorted by length among each other, and a killed process loses one chunk at the most.
 CHUNK_PAIRS = 50_000
 _SAMPLE_PAIRS = 512
 _WARMING_PAIRS = 32
@@ -36,15 +36,15 @@ _WARMING_PAIRS = 32
 
 @dataclass(frozen=True, slots=True)
 class ScoringSummary:
-    """What `score_pairs` did.
+    """The result of `score_pairs`.
 
     Attributes:
-        pairs: Rows of the output.
-        computed: Pairs that were put to the assistant; equal ones of a chunk count once.
-        reused: Rows that an earlier, interrupted attempt had scored.
-        rejected: Rows that were no pairs.
-        mean_score: Over all pairs; 0 without any.
-        rejects_file: Where the rejected rows are, None where there were none.
+        pairs: Number of rows of the output.
+        computed: Number of pairs that were put to the assistant; equal ones of a chunk count once.
+        reused: Number of rows that an earlier, interrupted attempt had scored.
+        rejected: Number of rows that were no pairs.
+        mean_score: Mean score over all pairs; 0 without any.
+        rejects_file: File of the rejected rows; None where there were none.
     """
 
     pairs: int
@@ -57,13 +57,13 @@ class ScoringSummary:
 
 @dataclass(frozen=True, slots=True)
 class ScoringPlan:
-    """What `score_pairs` would do.
+    """The plan of `score_pairs`.
 
     Attributes:
-        pairs: Rows of the output.
-        rejected: Rows that are no pairs.
-        pairs_per_second: Measured on some pairs just now.
-        seconds: About how long all of them would take.
+        pairs: Number of rows of the output.
+        rejected: Number of rows that are no pairs.
+        pairs_per_second: Speed, measured on some pairs just now.
+        seconds: Estimated duration for all pairs.
     """
 
     pairs: int
@@ -73,7 +73,7 @@ class ScoringPlan:
 
 
 def plan_scoring(assistant: Assistant, files: Sequence[Path], *, items: Path | None = None) -> ScoringPlan:
-    """What `score_pairs` would do with these; changes nothing. Raises what that one would."""
+    """The plan of what `score_pairs` would do with the same arguments; changes nothing. It raises the same errors."""
     rejects = RejectLog()
     pairs, sample = 0, PAIR_SCHEMA.empty_table()
     for table in read_pairs(files, items, rejects):
@@ -104,12 +104,12 @@ def score_pairs(
     scores only the chunks that are not there; another assistant or changed files begin anew.
 
     Args:
-        assistant: Scores.
-        files: Pairs; see `keydistill.distillation.pairs.pairs.read_pairs`.
+        assistant: Assistant that scores the pairs.
+        files: Files of pairs; see `keydistill.distillation.pairs.pairs.read_pairs`.
         out: CSV, JSONL or Parquet file with the columns of `SCORE_SCHEMA`, in the order of the pairs; it appears when
             it is complete. Rows that were no pairs go to a `.rejects.parquet` beside it.
-        items: A file with the titles of the items.
-        chunk_pairs: Pairs per chunk.
+        items: File with the titles of the items.
+        chunk_pairs: Number of pairs per chunk.
         progress: Advanced by the number of pairs done, often.
 
     Raises:
@@ -155,7 +155,7 @@ def score_pairs(
 
 
 class _Parts:
-    """Scored chunks, a file each."""
+    """The scored chunks, one file each."""
 
     def __init__(self, assistant: Assistant, folder: Path, progress: Progress) -> None:
         self.files: list[Path] = []
@@ -191,18 +191,18 @@ class _Parts:
 
 
 def _rechunked(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """The same rows in tables of exactly so many, but for the last."""
+    """The same rows in tables of exactly `rows` rows, but for the last."""
     waiting: list[pa.Table] = []
-    held = 0
+    waiting_rows = 0
     for table in tables:
         waiting.append(table)
-        held += len(table)
-        while held >= rows:
+        waiting_rows += len(table)
+        while waiting_rows >= rows:
             joined = pa.concat_tables(waiting)
             yield joined.slice(0, rows)
             waiting = [joined.slice(rows)]
-            held -= rows
-    if held:
+            waiting_rows -= rows
+    if waiting_rows:
         yield pa.concat_tables(waiting)
 
 

@@ -20,9 +20,9 @@ def model_card(full_name: str, created_at: str, lineage: Lineage, metrics: Mappi
 
     Args:
         full_name: Kind and name, "student/20261123-ab12cd34ef56".
-        created_at: When it was published.
-        lineage: What it was made from.
-        metrics: What was measured of it.
+        created_at: Time at which it was published.
+        lineage: Lineage: what it was made from.
+        metrics: Metrics that were measured of it.
     """
     kind = full_name.partition("/")[0]
     sections = [

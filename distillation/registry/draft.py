@@ -26,7 +26,7 @@ _PREFIX = ".draft-"
 
 @contextmanager
 def kind_lock(parent: Path) -> Iterator[None]:
-    """Be the only process that makes a version of this kind visible, or moves its pointer."""
+    """Hold the lock under which a version of this kind is made visible, or its pointer is moved."""
     with file_lock(parent / ".lock"):
         yield
 
@@ -35,8 +35,8 @@ def kind_lock(parent: Path) -> Iterator[None]:
 def draft_folder(parent: Path) -> Iterator[Path]:
     """A folder to write into, removed at the end unless it was renamed; drafts of dead processes go first."""
     with kind_lock(parent):
-        for left in parent.glob(f"{_PREFIX}*"):
-            _remove_if_abandoned(left)
+        for earlier_draft in parent.glob(f"{_PREFIX}*"):
+            _remove_if_abandoned(earlier_draft)
         draft = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         # Taken before the lock of the kind is let go: a draft without a lock is one whose process died.
         handle = lock_handle(draft)

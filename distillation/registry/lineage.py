@@ -1,4 +1,4 @@
-"""Where a model came from: enough to make it again, and to say what differs between two."""
+"""Lineage: where a model came from, in enough detail to make it again, and to say what differs between two."""
 
 import importlib.metadata
 import platform
@@ -31,10 +31,10 @@ class InputFile:
     """A file that a model was made from.
 
     Attributes:
-        role: What it was used as: "clicks", "judgments", "inventory", ...
-        path: As it was named then; says where to look, identifies nothing.
+        role: Role that the file had: "clicks", "judgments", "inventory", ...
+        path: Path as it was named then; it says where to look, and identifies nothing.
         sha256: SHA-256 of its bytes.
-        rows: Rows of the table, None where it is none.
+        rows: Number of rows of the table; None where the file is no table.
     """
 
     role: str
@@ -58,14 +58,14 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What a model was made from.
+    """The lineage of a model: what it was made from.
 
     Attributes:
-        inputs: Every file that was read.
+        inputs: All files that were read.
         settings: Everything that was chosen, fit for JSON and without secrets.
         seed: Seed of all random choices; None where there were none.
         parent: Version that it continues, such as "student/20261123-ab12cd34ef56".
-        packages: Package to version, "python" among them.
+        packages: Versions by package, "python" among them.
     """
 
     inputs: tuple[InputFile, ...] = ()
@@ -83,13 +83,13 @@ class Lineage:
         seed: int | None = None,
         parent: str | None = None,
     ) -> Self:
-        """The lineage of what is made here and now: hashes the files, asks for the versions of the packages.
+        """Collect the lineage of what is made here and now: hash the files, and look up the versions of the packages.
 
         Args:
-            inputs: Role to file or files.
+            inputs: File or files by role.
             settings: Everything that was chosen.
             seed: Seed of all random choices.
-            parent: Version that is continued.
+            parent: Version that the model continues.
 
         Raises:
             InputError: A file cannot be read.
@@ -102,9 +102,9 @@ class Lineage:
         return cls(tuple(files), dict(settings), seed, parent, package_versions())
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Self:
-        """What `as_dict` gave."""
-        return cls(**{**found, "inputs": tuple(InputFile(**file) for file in found["inputs"])})
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """The lineage that `as_dict` was called on."""
+        return cls(**{**content, "inputs": tuple(InputFile(**file) for file in content["inputs"])})
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, fit for JSON."""
@@ -117,11 +117,11 @@ class Lineage:
         }
 
     def identity(self) -> dict[str, Any]:
-        """What makes it this lineage and no other: everything but the names of the files."""
-        whole = self.as_dict()
-        for file in whole["inputs"]:
+        """The part that tells this lineage from any other: everything but the names of the files."""
+        content = self.as_dict()
+        for file in content["inputs"]:
             del file["path"]
-        return whole
+        return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +139,11 @@ def differences(a: Lineage, b: Lineage) -> list[LineageDifference]:
     >>> differences(Lineage(seed=1, settings={"epochs": 2}), Lineage(seed=1, settings={"epochs": 3}))
     [LineageDifference(name='settings.epochs', a=2, b=3)]
     """
-    ours, theirs = _flat(a), _flat(b)
+    values_a, values_b = _flat(a), _flat(b)
     return [
-        LineageDifference(name, ours.get(name), theirs.get(name))
-        for name in dict.fromkeys([*ours, *theirs])
-        if ours.get(name) != theirs.get(name)
+        LineageDifference(name, values_a.get(name), values_b.get(name))
+        for name in dict.fromkeys([*values_a, *values_b])
+        if values_a.get(name) != values_b.get(name)
     ]
 
 
@@ -180,14 +180,14 @@ def _flat(lineage: Lineage) -> dict[str, Any]:
         number = roles[file.role] = roles.get(file.role, 0) + 1
         name = file.role if number == 1 else f"{file.role} {number}"
         inputs[name] = {"sha256": file.sha256, "rows": file.rows}
-    rest = {name: value for name, value in lineage.identity().items() if name != "inputs"}
-    return flattened({"inputs": inputs, **rest})
+    other_values = {name: value for name, value in lineage.identity().items() if name != "inputs"}
+    return flattened({"inputs": inputs, **other_values})
 
 
 def _rows(path: Path) -> int | None:
-    known = total_rows([path])
-    if known is not None:
-        return known
+    rows = total_rows([path])
+    if rows is not None:
+        return rows
     try:
         with open_source(path) as source, closing(read_rows(source, known=(), required=())) as batches:
             return sum(len(batch.rows) + len(batch.malformed) for batch in batches)

@@ -46,7 +46,7 @@ class Promotion:
 
 
 class Registry:
-    """Versions of models in a folder; any number of processes may use it at once."""
+    """Versions of models in a folder, which any number of processes may use at once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().absolute()
@@ -63,9 +63,9 @@ class Registry:
 
         Args:
             kind: "student" or "assistant".
-            folder: What `save_pretrained` wrote; it stays as it is. The registry writes a README.md of its own.
-            lineage: What the model was made from.
-            metrics: What was measured of it; mappings nested as you like, fit for JSON.
+            folder: Folder that `save_pretrained` wrote; it stays as it is. The registry writes a README.md of its own.
+            lineage: Lineage of the model: what it was made from.
+            metrics: Metrics of the model; mappings nested as you like, fit for JSON.
             parent: Version that it continues, where the lineage does not say it.
 
         Returns:
@@ -91,13 +91,13 @@ class Registry:
             target = self.root / kind / name
             write_sheets(draft, ModelVersion(kind, name, target, _stamp(now), digest, files, 0, lineage, metrics))
             with kind_lock(self.root / kind):
-                there = self._with_digest(kind, digest)
-                if there is None:
+                existing = self._with_digest(kind, digest)
+                if existing is None:
                     os.rename(draft, target)
                     sync(target.parent)
-        if there is not None:
-            there.verify()
-        return there or ModelVersion.read(kind, target)
+        if existing is not None:
+            existing.verify()
+        return existing or ModelVersion.read(kind, target)
 
     def versions(self, kind: ModelKind | None = None) -> list[ModelVersion]:
         """All versions, students first, each kind from the oldest day to the newest."""
@@ -109,7 +109,7 @@ class Registry:
         ]
 
     def get(self, name: str, kind: ModelKind | None = None) -> ModelVersion:
-        """A version by its name.
+        """Return a version by its name.
 
         Args:
             name: "student/20261123-ab12cd34ef56", also without the kind; the beginning of the name, or of its hash, if
@@ -119,19 +119,19 @@ class Registry:
         Raises:
             ModelNotFoundError: There is none, or several.
         """
-        prefix, _, rest = name.rpartition("/")
+        prefix, _, wanted_name = name.rpartition("/")
         if prefix:
             self._check_kind(prefix)
         kinds = [each for each in MODEL_KINDS if prefix in ("", each) and kind in (None, each)]
-        if rest == PROMOTED and len(kinds) == 1:
+        if wanted_name == PROMOTED and len(kinds) == 1:
             return self._promoted(kinds[0])
         beginning = [
             (each, version)
             for each in kinds
             for version in self._names(each)
-            if rest and (version.startswith(rest) or version.partition("-")[2].startswith(rest))
+            if wanted_name and (version.startswith(wanted_name) or version.partition("-")[2].startswith(wanted_name))
         ]
-        fitting = [each for each in beginning if each[1] == rest] or beginning
+        fitting = [each for each in beginning if each[1] == wanted_name] or beginning
         if len(fitting) != 1:
             problem = f"{len(fitting)} begin with it" if fitting else "there is none"
             raise ModelNotFoundError(
@@ -174,8 +174,8 @@ class Registry:
 
         Args:
             version: A version of this registry.
-            reason: Why, for the history.
-            by: Who, for the history; the user of this process if not given.
+            reason: Reason of the promotion, for the history.
+            by: Who promotes it, for the history; None is the user of this process.
 
         Returns:
             The promotion; the earlier one where the version is promoted already, which changes nothing.
@@ -200,13 +200,13 @@ class Registry:
         return promotion
 
     def _promoted(self, kind: ModelKind) -> ModelVersion:
-        found = self.promoted(kind)
-        if found is None:
+        version = self.promoted(kind)
+        if version is None:
             raise ModelNotFoundError(
                 f"no {kind} is promoted in {self.root}; `keydistill models promote VERSION` promotes one, "
                 "`keydistill models list` shows them all"
             )
-        return found
+        return version
 
     def _check_kind(self, kind: str) -> None:
         if kind not in MODEL_KINDS:
@@ -230,7 +230,7 @@ class Registry:
 
 
 def resolve_student(settings: Settings) -> str:
-    """What `Student.load` should load for the setting `student`: a version's folder, or the setting as it is.
+    """The source for `Student.load` that the setting `student` means: a version's folder, or the setting as it is.
 
     Raises:
         ModelNotFoundError: It names a version that the registry does not have.
@@ -239,7 +239,7 @@ def resolve_student(settings: Settings) -> str:
 
 
 def resolve_assistant(settings: Settings) -> str | None:
-    """What `Assistant.load` should load for the setting `assistant`; None where it is not set.
+    """The source for `Assistant.load` that the setting `assistant` means; None where it is not set.
 
     Raises:
         ModelNotFoundError: It names a version that the registry does not have.
@@ -260,11 +260,11 @@ def resolve_model(settings: Settings, kind: ModelKind, source: str) -> str:
     return source
 
 
-def _json_copy(value: Any, what: str) -> Any:
+def _json_copy(value: Any, part: str) -> Any:
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ModelError(f"the {what} of a model must be fit for JSON: {error}") from None
+        raise ModelError(f"the {part} of a model must be fit for JSON: {error}") from None
 
 
 def _stamp(moment: datetime) -> str:

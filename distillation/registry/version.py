@@ -1,4 +1,4 @@
-"""A version in the registry: what it knows of itself, and how it is told from any other."""
+"""A version in the registry: its record, and how it is told from any other."""
 
 import hashlib
 import json
@@ -26,13 +26,13 @@ class ModelVersion:
     Attributes:
         kind: "student" or "assistant".
         name: Day and hash, such as "20261123-ab12cd34ef56".
-        folder: Where its files are; fit for `Student.load`.
-        created_at: When it was published, UTC.
+        folder: Folder of its files, which `Student.load` or `Assistant.load` takes.
+        created_at: Time at which it was published, UTC.
         digest: SHA-256 over the model's own files and the lineage.
-        files: File to SHA-256, the manifest left out.
-        bytes: Size of these files together.
-        lineage: What it was made from.
-        metrics: What was measured of it.
+        files: SHA-256 of each file but the manifest, by name.
+        bytes: Total size of these files.
+        lineage: Lineage: what it was made from.
+        metrics: Metrics that were measured of it.
     """
 
     kind: ModelKind
@@ -72,7 +72,7 @@ class ModelVersion:
 
     @property
     def full_name(self) -> str:
-        """ModelKind and name, as settings and commands take it."""
+        """Kind and name, as settings and commands take them."""
         return f"{self.kind}/{self.name}"
 
     def verify(self) -> None:

@@ -1,4 +1,4 @@
-"""What a retrain learns from, and how it goes."""
+"""The inputs and the recipe of a retrain."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class RetrainInputs:
     """Tables that a retrain learns from, and the files that they came from.
 
     Attributes:
-        items: By `keydistill.distillation.signals.ITEMS`.
-        inventory: `keyphrase`, normalised, `category_ids`, `site`, as in a snapshot.
-        clicks: By `CLICKS`; None without a click log.
-        search_relevance: By `SEARCH_RELEVANCE`; None where the search engine's opinion is not known.
-        judgments: By `JUDGMENTS`: what was judged before; None without any.
-        files: The files of each role, for the lineage.
+        items: Table by `keydistill.distillation.signals.ITEMS`.
+        inventory: Table of `keyphrase`, normalised, `category_ids`, `site`, as in a snapshot.
+        clicks: Table by `CLICKS`; None without a click log.
+        search_relevance: Table by `SEARCH_RELEVANCE`; None where the search engine's opinion is not known.
+        judgments: Table by `JUDGMENTS` of what was judged before; None without any.
+        files: Files by role, for the lineage.
     """
 
     items: pa.Table
@@ -36,14 +36,14 @@ class RetrainInputs:
 
 @dataclass(frozen=True, slots=True)
 class RetrainRecipe:
-    """How a retrain goes.
+    """The recipe of a retrain: everything that is chosen for it.
 
     Attributes:
-        mining: Which pairs are mined.
+        mining: Recipe that says which pairs are mined.
         judged_pairs: Most mined pairs to put to the judge, spread evenly over the strata.
         budget_tokens: Most tokens for the judge; None is no limit.
-        assistant: How the assistant is trained.
-        student: How the student is trained.
+        assistant: Recipe of the assistant's training.
+        student: Recipe of the student's training.
         evaluated_items: Number of items on which the new student is compared with the present one.
         seed: Seed of the choice of judged pairs and evaluated items.
     """

@@ -27,7 +27,7 @@ STAGES = ("mine", "judge", "assistant", "score", "student", "evaluate")
 
 @dataclass(frozen=True, slots=True)
 class RetrainResult:
-    """The models that a retrain made, and what it reported.
+    """The models that a retrain made, and its reports.
 
     Attributes:
         student: The new student in the registry.
@@ -58,18 +58,18 @@ class Retrain:
         cache: Path | None = None,
         threads: int | None = None,
     ) -> None:
-        """Define a retrain; nothing happens yet.
+        """A retrain with its inputs and recipe; nothing happens before `run`.
 
         Args:
             folder: Folder of the run.
-            inputs: What to learn from.
-            judge: Labels the mined pairs.
-            registry: Takes the new versions.
+            inputs: Tables to learn from.
+            judge: Judge that labels the mined pairs.
+            registry: Registry that takes the new versions.
             student: Folder or name of the present student: it finds the pairs that need an opinion, and is what the
                 new one is compared with.
             assistant: Folder of the present assistant; with it pairs are mined on which it and the signals disagree.
-            recipe: How the retrain goes; None is the default.
-            cache: File of judgments that are there already; None keeps one in the folder.
+            recipe: Recipe of the retrain; None is the default one.
+            cache: File of the judgments that are there already; None keeps one in the folder.
             threads: Threads for arithmetic on CPU.
         """
         recipe = recipe or RetrainRecipe()
@@ -105,17 +105,18 @@ class Retrain:
         """Do all stages that are not done.
 
         Args:
-            progress: Told about the steps.
+            progress: Started for each step, and advanced within it.
             only: Stages that may be done; the run stops before the first one to do that is not among them.
-            guard: Called before each stage, and before the new versions are registered; the run ends if it raises.
-            on_stage: Told of each stage that is done, also of those that were done before.
+            guard: Function that is called before each stage, and before the new versions are registered; the run ends
+                if it raises.
+            on_stage: Called with the result of each stage that is done, also of those done before.
 
         Returns:
             The result; None where the run stopped before the end.
 
         Raises:
             TrainingError: The judge gave too few labels to learn from.
-            KeydistillError: Whatever a stage raises; what was done stays.
+            KeydistillError: A stage failed; the output of those before it stays.
         """
         guard = guard or (lambda: None)
         steps: Mapping[str, Callable[..., dict[str, Any]]] = {
@@ -126,7 +127,7 @@ class Retrain:
             "student": self._steps.train_student,
             "evaluate": self._steps.evaluate,
         }
-        done: list[StageResult] = []
+        stage_results: list[StageResult] = []
         digest = ""
         for name in STAGES:
             depends = self._depends(name, digest)
@@ -136,11 +137,11 @@ class Retrain:
             stage = self._stages.run(name, depends, partial(steps[name], progress=progress))
             if on_stage is not None:
                 on_stage(stage)
-            done.append(stage)
+            stage_results.append(stage)
             digest = stage.digest
         guard()
         progress.start("register", None, "")
-        results = {stage.name: stage.result for stage in done}
+        results = {stage.name: stage.result for stage in stage_results}
         assistant = self._registry.publish(
             "assistant",
             self._steps.folder_of("assistant", "model"),
@@ -153,7 +154,7 @@ class Retrain:
             lineage=self._lineage,
             metrics={**results["student"], "assistant": assistant.full_name, "evaluation": results["evaluate"]},
         )
-        return RetrainResult(student, assistant, tuple(done), self._steps.folder_of("evaluate", "report"))
+        return RetrainResult(student, assistant, tuple(stage_results), self._steps.folder_of("evaluate", "report"))
 
     def _depends(self, stage: str, before: str) -> dict[str, Any]:
         """All that a stage's output follows from; the digest of the stage before stands for what went into that."""

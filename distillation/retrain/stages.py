@@ -16,14 +16,14 @@ _RECORD = "stage.json"
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """The output of a stage, and what it reported.
+    """The output of a stage and its report.
 
     Attributes:
         name: Name of the stage.
         folder: Folder of its output.
-        digest: Hash of all that it depends on; what comes after depends on it.
-        result: What it reported, fit for JSON.
-        seconds: How long it took when it was done.
+        digest: Hash of all that the stage depends on; later stages depend on it.
+        result: Report of the stage, fit for JSON.
+        seconds: Duration of the stage when it was done.
         skipped: Whether it had been done before.
     """
 
@@ -41,8 +41,8 @@ class Stages:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     stages = Stages(Path(folder))
-    ...     done = [stages.run("count", {"to": to}, lambda out: {"sum": 1}).skipped for to in (3, 3, 4)]
-    >>> done
+    ...     skipped = [stages.run("count", {"to": to}, lambda out: {"sum": 1}).skipped for to in (3, 3, 4)]
+    >>> skipped
     [False, True, False]
     """
 
@@ -55,7 +55,7 @@ class Stages:
         return record is not None and record["digest"] == digest_of(name, depends_on)
 
     def run(self, name: str, depends_on: Mapping[str, Any], make: Callable[[Path], dict[str, Any]]) -> StageResult:
-        """Do a stage, or take what it reported before.
+        """Do a stage, or return the result that it had before.
 
         What an attempt that was interrupted left in the folder is still there when `make` is called again, unless it
         was made from something else.
@@ -63,7 +63,7 @@ class Stages:
         Args:
             name: Name of the stage and of its folder.
             depends_on: Everything that decides the output, fit for JSON: settings, hashes of files, earlier digests.
-            make: Does the stage, called with its folder; what it returns is the result.
+            make: Function that does the stage, called with its folder; it returns the result.
         """
         out = self.folder / name
         digest = digest_of(name, depends_on)

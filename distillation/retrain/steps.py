@@ -32,13 +32,13 @@ _LEAST_JUDGED = 50
 
 @dataclass(frozen=True)
 class RetrainSteps:
-    """What the stages of a retrain do; what one reads of another it finds in that one's folder.
+    """The steps of a retrain, one per stage; a stage finds the output of another in that one's folder.
 
     Attributes:
         folder: Folder of the run, with one for each stage.
-        inputs: What to learn from.
-        recipe: How the retrain goes.
-        judge: Labels the mined pairs.
+        inputs: Tables to learn from.
+        recipe: Recipe of the retrain.
+        judge: Judge that labels the mined pairs.
         student: Folder or name of the present student.
         assistant: Folder of the present assistant; None where there is none.
         cache: File of judgments that are there already.
@@ -55,7 +55,7 @@ class RetrainSteps:
     threads: int | None
 
     def folder_of(self, stage: str, name: str) -> Path:
-        """Where a stage keeps a part of its output."""
+        """The path at which a stage keeps a part of its output."""
         return self.folder / stage / name
 
     def mine(self, out: Path, progress: Progress) -> dict[str, Any]:
@@ -73,9 +73,9 @@ class RetrainSteps:
             progress=progress,
         )
         pq.write_table(mined.pairs, out / "pairs.parquet", compression="zstd")
-        chosen = _spread(mined.pairs, self.recipe.judged_pairs, self.recipe.seed)
-        pq.write_table(chosen, out / "to_judge.parquet", compression="zstd")
-        return {"pairs": mined.pairs.num_rows, "strata": dict(mined.strata), "to_judge": chosen.num_rows}
+        pairs_to_judge = _spread(mined.pairs, self.recipe.judged_pairs, self.recipe.seed)
+        pq.write_table(pairs_to_judge, out / "to_judge.parquet", compression="zstd")
+        return {"pairs": mined.pairs.num_rows, "strata": dict(mined.strata), "to_judge": pairs_to_judge.num_rows}
 
     def judge_mined(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Put the chosen pairs to the judge."""
@@ -98,7 +98,7 @@ class RetrainSteps:
         }
 
     def _judgments(self) -> pa.Table:
-        """Judgments of this run, and those that were there before."""
+        """The judgments of this run, and those that were there before."""
         with RejectLog() as rejects:
             new = load_judgments([self.folder_of("judge", "judgments.parquet")], rejects)
         tables = [table for table in (self.inputs.judgments, new) if table is not None and len(table)]
@@ -131,7 +131,7 @@ class RetrainSteps:
         return {"pairs": summary.pairs, "mean_score": summary.mean_score}
 
     def _near_misses(self) -> pa.Table:
-        """Near misses that were mined and that the judge did not call right."""
+        """The near misses that were mined and that the judge did not call right."""
         mined = pq.read_table(self.folder_of("mine", "pairs.parquet"))
         near = mined.filter(pc.equal(mined["stratum"], "near_miss"))
         judged = self._judgments()
@@ -196,7 +196,8 @@ class RetrainSteps:
         return None if clicks is None else correct_clicks(clicks).pairs
 
     def _new_assistant(self) -> Assistant:
-        # A third digit of a probability teaches nothing and decides nothing, and costs half of the time.
+        # In bf16 where it is faster: the third digit of a probability teaches nothing and decides nothing, and costs
+        # half of the time.
         from keydistill.distillation.training.run import uses_bf16
 
         return Assistant.load(
@@ -207,18 +208,18 @@ class RetrainSteps:
 
 
 def _cleared(model: Path) -> Path:
-    """Where a stage trains its model: without one that was trained when the process ended before the stage did."""
+    """The folder in which a stage trains its model, emptied of a model whose stage was cut off."""
     shutil.rmtree(model, ignore_errors=True)
     return model
 
 
-def _spread(pairs: pa.Table, wanted: int, seed: int) -> pa.Table:
-    """At most `wanted` pairs, spread evenly over the strata, in random order: a budget may stop anywhere."""
+def _spread(pairs: pa.Table, limit: int, seed: int) -> pa.Table:
+    """At most `limit` pairs, spread evenly over the strata, in random order: a budget may stop anywhere."""
     stratum = pc.index_in(pairs["stratum"], value_set=pa.array(STRATA)).to_numpy()
     order = np.random.default_rng(seed).permutation(len(pairs))
     # The n-th pair of each stratum comes before the n+1-th of any.
     by_stratum = order[np.argsort(stratum[order], kind="stable")]
     counts = np.bincount(stratum, minlength=len(STRATA))
     turn = np.concatenate([np.arange(count) for count in counts])
-    chosen = by_stratum[np.argsort(turn, kind="stable")][:wanted]
-    return pairs.take(pa.array(chosen))
+    places = by_stratum[np.argsort(turn, kind="stable")][:limit]
+    return pairs.take(pa.array(places))

@@ -1,4 +1,4 @@
-"""What training learns from: clicks, search relevance and judgments of pairs, and the items that they speak of."""
+"""The signals that training learns from: clicks, search relevance and judgments of pairs, and the items of these."""
 
 from keydistill.distillation.signals.clicks import (
     CORRECTED_CLICKS,

@@ -39,18 +39,18 @@ CORRECTED_CLICKS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class ClickCorrection:
-    """How clicks become evidence.
+    """Settings of the correction by which clicks become evidence.
 
     Attributes:
-        method: Where expected clicks come from. "propensity": the attention p^-eta, scaled to the clicks of this log.
+        method: Source of the expected clicks. "propensity": the attention p^-eta, scaled to the clicks of this log.
             "coec": the average click-through rate of each position in this log, which a ranking that puts relevant
             items first makes too steep. "auto": propensity where eta is given or can be estimated, otherwise coec.
-        eta: Exponent of the attention; None: estimated from the log.
-        min_clicks: A positive has at least so many clicks.
-        min_strength: A positive has at least this strength; 1 is what the average result gets.
+        eta: Exponent of the attention; None estimates it from the log.
+        min_clicks: Fewest clicks of a positive.
+        min_strength: Least strength of a positive; 1 is that of the average result.
         never_clicked_is_negative: Whether a pair that should have got `min_expected` clicks and got none is a negative.
-            Off: it is weak evidence, no more.
-        min_expected: See there.
+            If not, such a pair is weak evidence and no more.
+        min_expected: Fewest expected clicks of such a negative.
     """
 
     method: Method = "auto"
@@ -71,16 +71,16 @@ class ClickCorrection:
 
 @dataclass(frozen=True, slots=True)
 class CorrectedClicks:
-    """What clicks say.
+    """Clicks corrected for position.
 
     Attributes:
-        pairs: By `CORRECTED_CLICKS`, one row per pair that was shown; a pair that was never shown is unknown and is in
-            no row. A row that is neither `positive` nor `negative` is weak evidence.
-        method: "propensity" or "coec", whichever was used.
-        eta: The exponent that was used; None with "coec".
-        estimate: What the log says of eta; None where eta was given, is not needed, or the log does not tell.
+        pairs: Table by `CORRECTED_CLICKS`, one row per pair that was shown; a pair that was never shown is unknown and
+            is in no row. A row that is neither `positive` nor `negative` is weak evidence.
+        method: Method that was used, "propensity" or "coec".
+        eta: Exponent that was used; None with "coec".
+        estimate: Estimate of eta from the log; None where eta was given, is not needed, or the log does not tell.
         curve: Clicks by position.
-        prior: What rarely shown pairs were drawn towards.
+        prior: Prior that rarely shown pairs were drawn towards.
     """
 
     pairs: pa.Table
@@ -103,37 +103,37 @@ def correct_clicks(clicks: pa.Table, correction: ClickCorrection | None = None) 
     40 counts forty times there.
 
     Args:
-        clicks: By `CLICKS`, as `load_clicks` gives it; rows of the same pair are added up.
-        correction: How clicks are corrected; None is the default.
+        clicks: Table by `CLICKS`, as `load_clicks` gives it; rows of the same pair are added up.
+        correction: Settings of the correction; None takes the defaults.
 
     Raises:
         InputError: "propensity" without eta, and the log does not tell eta; or a table without rows.
     """
-    how = correction or ClickCorrection()
+    correction = correction or ClickCorrection()
     if clicks.num_rows == 0:
         raise InputError("there are no clicks to correct; expected at least one row")
     curve = position_curve(clicks)
-    estimate = estimate_eta(clicks) if how.eta is None and how.method != "coec" else None
-    eta = max(0.0, estimate.eta) if estimate is not None else how.eta
-    if how.method == "propensity" and eta is None:
+    estimate = estimate_eta(clicks) if correction.eta is None and correction.method != "coec" else None
+    eta = max(0.0, estimate.eta) if estimate is not None else correction.eta
+    if correction.method == "propensity" and eta is None:
         raise InputError(
             "eta cannot be estimated: no keyphrase has clicks and several positions; give eta, or use coec"
         )
     expected = expected_by_curve(clicks, curve) if eta is None else expected_by_propensity(clicks, eta)
-    pairs, prior = _pairs(clicks, expected, how)
+    pairs, prior = _pairs(clicks, expected, correction)
     return CorrectedClicks(pairs, "coec" if eta is None else "propensity", eta, estimate, curve, prior)
 
 
-def _pairs(clicks: pa.Table, expected: NDArray[np.float64], how: ClickCorrection) -> tuple[pa.Table, GammaPrior]:
+def _pairs(clicks: pa.Table, expected: NDArray[np.float64], correction: ClickCorrection) -> tuple[pa.Table, GammaPrior]:
     pair = codes([clicks[name] for name in ("site", "item_id", "keyphrase")])
     _, first = np.unique(pair, return_index=True)
     shown = summed(pair, clicks["impressions"].to_numpy().astype(np.float64))
     clicked = summed(pair, clicks["clicks"].to_numpy().astype(np.float64))
-    would = summed(pair, expected)
-    prior = GammaPrior.fit(clicked, would)
-    strength = prior.strength(clicked, would)
-    positive = (clicked >= how.min_clicks) & (strength >= how.min_strength)
-    negative = (clicked == 0) & (would >= how.min_expected) & how.never_clicked_is_negative
+    expected_clicks = summed(pair, expected)
+    prior = GammaPrior.fit(clicked, expected_clicks)
+    strength = prior.strength(clicked, expected_clicks)
+    positive = (clicked >= correction.min_clicks) & (strength >= correction.min_strength)
+    negative = (clicked == 0) & (expected_clicks >= correction.min_expected) & correction.never_clicked_is_negative
     # In the order in which the pairs first appeared.
     order = np.argsort(first)
     names = clicks.select(["item_id", "keyphrase", "site"]).take(pa.array(first[order]))
@@ -141,7 +141,7 @@ def _pairs(clicks: pa.Table, expected: NDArray[np.float64], how: ClickCorrection
         **{name: names[name] for name in names.schema.names},
         "impressions": shown[order].astype(np.int64),
         "clicks": clicked[order].astype(np.int64),
-        "expected_clicks": would[order],
+        "expected_clicks": expected_clicks[order],
         "strength": strength[order],
         "positive": positive[order],
         "negative": negative[order],

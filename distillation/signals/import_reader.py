@@ -28,11 +28,11 @@ class ImportReader:
 
     Attributes:
         rejects: The log of rows that cannot be used.
-        work: An empty folder that is removed when the import ends.
-        max_keyphrase_chars: A longer keyphrase is rejected.
+        work: Empty folder that is removed when the import ends.
+        max_keyphrase_chars: Most characters of a keyphrase; a longer one is rejected.
         rows_read: Number of rows that were read so far.
-        sources: Files that were read to their end.
-        ignored: Rows that are none of ours, by what they are.
+        sources: Records of the files that were read to their end.
+        ignored: Number of rows that do not belong to the import, by what they are.
     """
 
     def __init__(
@@ -47,21 +47,21 @@ class ImportReader:
         self._progress = progress
 
     def batches(
-        self, path: Path, known: Sequence[str], *, kind: Kind | None = None, reader: Reader | None = None
+        self, path: Path, columns: Sequence[str], *, kind: Kind | None = None, reader: Reader | None = None
     ) -> Iterator[RawBatch]:
-        """Rows of a file as they stand there; what could not be taken apart is still in `malformed`.
+        """The rows of a file as they stand there; those that could not be split into cells are in `malformed`.
 
         Args:
-            path: The file.
-            known: Columns to read.
-            kind: See `open_source`.
+            path: File to read.
+            columns: Columns to read.
+            kind: Kind of the file; None goes by its name (`open_source`).
             reader: Reader of a format that `tables` does not know.
 
         Raises:
             InputError: It cannot be read.
         """
         with open_source(path, kind) as source:
-            unclosed = read_rows(source, known=known, required=(), extras=False) if reader is None else reader(source)
+            unclosed = read_rows(source, known=columns, required=(), extras=False) if reader is None else reader(source)
             with closing(unclosed) as batches:
                 for batch in batches:
                     yield batch
@@ -82,32 +82,32 @@ class ImportReader:
         """The rows of a file that can be used, every cell parsed; the others go to `rejects`.
 
         Args:
-            path: The file.
-            parsers: Column to what makes a value of its cell, or refuses it.
-            aliases: Column to the names that it may have in the file; the first one with a value counts.
-            kind: See `batches`.
-            reader: See `batches`.
+            path: File to read.
+            parsers: Functions that make a value of a column's cell or refuse it, by column.
+            aliases: Names that a column may have in the file, by column; the first one with a value counts.
+            kind: Kind of the file, as in `batches`.
+            reader: Reader of the format, as in `batches`.
 
         Raises:
             InputError: It cannot be read.
         """
         names = {name: (aliases or {}).get(name, (name,)) for name in parsers}
-        known = list(dict.fromkeys(name for several in names.values() for name in several))
-        for batch in self.batches(path, known, kind=kind, reader=reader):
+        column_names = list(dict.fromkeys(name for several in names.values() for name in several))
+        for batch in self.batches(path, column_names, kind=kind, reader=reader):
             problems = RowProblems(batch, str(path))
             columns = {}
             for name, parse in parsers.items():
                 cells = _first_of([batch.columns[alias] for alias in names[name]])
                 columns[name] = problems.parsed(name, cells, parse)
-            kept = problems.settle(self.rejects)
-            if kept is not None:
-                columns = {name: [values[place] for place in kept] for name, values in columns.items()}
+            usable_rows = problems.settle(self.rejects)
+            if usable_rows is not None:
+                columns = {name: [values[place] for place in usable_rows] for name, values in columns.items()}
             yield columns
 
-    def ignore(self, what: str, rows: int = 1) -> None:
-        """Count rows that are none of ours."""
+    def ignore(self, description: str, rows: int = 1) -> None:
+        """Count rows that do not belong to the import, by what they are."""
         if rows:
-            self.ignored[what] = self.ignored.get(what, 0) + rows
+            self.ignored[description] = self.ignored.get(description, 0) + rows
 
 
 def _first_of(columns: Sequence[Sequence[object]]) -> Sequence[object]:

@@ -1,4 +1,4 @@
-"""From somebody else's format to a signals folder, which is there completely or not at all.
+"""The import of another format into a signals folder, which is there completely or not at all.
 
 OUT/items.parquet       by `ITEMS`
 OUT/clicks.parquet      by `CLICKS`; or judgments.parquet by `JUDGMENTS`
@@ -32,20 +32,20 @@ FOLDER = FolderKind("signals folder", "signals.json")
 REJECTS = "rejects.parquet"
 
 Tables = Mapping[str, pa.Table]
-# A site, or None where there are none, and a normalised keyphrase.
-Asked = tuple[str | None, str]
+# A keyphrase as an inventory has it: a site, or None where there are no sites, and the normalised text.
+SiteKeyphrase = tuple[str | None, str]
 
 
 @dataclass(frozen=True, slots=True)
 class ImportTarget:
-    """Where an import goes and what it may do.
+    """The target of an import, and what the import may do.
 
     Attributes:
-        out: Folder to write.
-        force: Replace `out` if it is an earlier signals folder.
-        dry_run: Read everything, write nothing.
+        out: Signals folder to write.
+        force: Whether to replace `out` if it is an earlier signals folder.
+        dry_run: Whether to read everything and write nothing.
         max_reject_share: Share of rejected rows above which nothing is written.
-        max_keyphrase_chars: A longer keyphrase is rejected.
+        max_keyphrase_chars: Most characters of a keyphrase; a longer one is rejected.
         progress: Advanced by the number of rows read.
     """
 
@@ -59,20 +59,20 @@ class ImportTarget:
 
 @dataclass(frozen=True, slots=True)
 class ImportSummary:
-    """What was imported; all but `out` and `examples` is in the manifest.
+    """The summary of an import; all but `out` and `examples` is in the manifest.
 
     Attributes:
-        out: The folder; None after a dry run.
+        out: Signals folder; None after a dry run.
         format: Name of the format: "ubi", "esci", ...
         options: The importer's options.
-        sources: The files that were read.
-        rows_read: Rows in them.
-        rows: Table to its number of rows.
-        rows_rejected: Rows that could not be used.
-        rejects_by_reason: Reason to number.
+        sources: Records of the files that were read.
+        rows_read: Number of rows in the files.
+        rows: Number of rows by table.
+        rows_rejected: Number of rows that could not be used.
+        rejects_by_reason: Number of rejects by reason.
         unknown_item_share: Share of the pairs whose item has no title here.
-        ignored: Rows that are none of ours, by what they are.
-        examples: The first few rejects of each reason.
+        ignored: Number of rows that do not belong to the import, by what they are.
+        examples: First few rejects of each reason.
     """
 
     out: Path | None
@@ -106,13 +106,13 @@ class ImportSummary:
 def run_import(
     form: str, target: ImportTarget, options: Mapping[str, Any], build: Callable[[ImportReader], Tables]
 ) -> ImportSummary:
-    """Let `build` read, then write what it made.
+    """Let `build` read the files, then write the tables that it made.
 
     Args:
         form: Name of the format.
-        target: Where to.
-        options: What the importer was told, for the manifest.
-        build: Makes the tables: "items", "inventory", and "clicks" or "judgments".
+        target: Target of the import.
+        options: Options of the importer, for the manifest.
+        build: Function that makes the tables: "items", "inventory", and "clicks" or "judgments".
 
     Raises:
         InputError: A file cannot be used, there is no pair in them, or `target.out` holds something.
@@ -150,20 +150,22 @@ def checked_site(site: str | None) -> str | None:
 
 
 def inventory_table(
-    asked: Iterable[Asked], categories: Mapping[Asked, str | None], volumes: Mapping[Asked, int] | None = None
+    keyphrases: Iterable[SiteKeyphrase],
+    categories: Mapping[SiteKeyphrase, str | None],
+    volumes: Mapping[SiteKeyphrase, int] | None = None,
 ) -> pa.Table:
-    """Keyphrases by `INVENTORY`, each once, in the order given."""
-    known = list(dict.fromkeys(asked))
+    """A table of keyphrases by `INVENTORY`, each once, in the order given."""
+    distinct = list(dict.fromkeys(keyphrases))
     columns = {
-        "keyphrase": [keyphrase for _, keyphrase in known],
-        "category_path": [categories.get(one) for one in known],
-        "site": [site for site, _ in known],
-        "search_volume": [None if volumes is None else volumes.get(one) for one in known],
+        "keyphrase": [keyphrase for _, keyphrase in distinct],
+        "category_path": [categories.get(site_keyphrase) for site_keyphrase in distinct],
+        "site": [site for site, _ in distinct],
+        "search_volume": [None if volumes is None else volumes.get(site_keyphrase) for site_keyphrase in distinct],
     }
     return pa.table(columns, schema=INVENTORY)
 
 
-def asked_in(pairs: pa.Table) -> Iterator[Asked]:
+def keyphrases_in(pairs: pa.Table) -> Iterator[SiteKeyphrase]:
     """The (site, keyphrase) of every row of a table of pairs."""
     return zip(pairs["site"].to_pylist(), pairs["keyphrase"].to_pylist(), strict=True)
 
@@ -193,10 +195,10 @@ def _check(summary: ImportSummary, target: ImportTarget, rejects: Path) -> None:
     if share > target.max_reject_share:
         where = ""
         if not target.dry_run:
-            kept = target.out.with_name(target.out.name + ".rejects.parquet")
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(rejects, kept)
-            where = f"; all of them: {kept}"
+            rejects_copy = target.out.with_name(target.out.name + ".rejects.parquet")
+            rejects_copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(rejects, rejects_copy)
+            where = f"; all of them: {rejects_copy}"
         first = summary.examples[0]
         raise TooManyRejectsError(
             f"{summary.rows_rejected:,} of {summary.rows_read:,} rows were rejected ({share:.2%}), more than "

@@ -1,4 +1,4 @@
-"""Rows that say something about the same thing become one row."""
+"""Merging: rows about the same thing become one row."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from keydistill.distillation.signals.schemas import KEYS, SCHEMAS
 
-# Rows that wait before they are merged into what there is: bounds memory, and keeps the merging linear.
+# Rows that wait before they are merged into the result: this bounds memory, and keeps the merging linear.
 _WAITING_ROWS = 1 << 20
 _ROW = "__row"
 
@@ -15,8 +15,8 @@ _ROW = "__row"
 def merged(name: str, batches: Iterable[pa.Table]) -> pa.Table:
     """One table out of batches, by the key of this table (`KEYS`), in the order in which keys first appeared.
 
-    Clicks are summed. Of all others the last row of a key counts: a judgment that is made again, a score of a newer
-    search engine and an item that is listed again replace what was said before.
+    Clicks are summed. In all other tables the last row of a key counts: a judgment that is made again, a score of a
+    newer search engine and an item that is listed again replace the earlier ones.
 
     Args:
         name: Name of the table, as in `SCHEMAS`.

@@ -1,4 +1,4 @@
-"""How much attention a position gets: what has to be known before clicks say anything about relevance.
+"""The attention that a position gets, which has to be known before clicks say anything about relevance.
 
 The position-based click model (Craswell et al., WSDM 2008; Richardson et al., WWW 2007): a result at position p is
 looked at with probability q(p), whatever it is, and clicked with its own probability r once it is looked at. Clicks of
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Level = Literal["pair", "keyphrase"]
 
-# Clicks that the fitted power law counts for at each position: a deep position's own few clicks say little.
+# Number of clicks that the fitted power law counts for at each position: a deep position's own few clicks say little.
 _PRIOR_CLICKS = 10.0
 # An estimate from pairs that moved is used when its standard error is at most this.
 _GOOD_ERROR = 0.2
@@ -29,11 +29,12 @@ class EtaEstimate:
     """The exponent of q(p) = p^-eta, as the log tells it.
 
     Attributes:
-        eta: The estimate.
+        eta: Estimated exponent.
         standard_error: Standard error of the estimate, if clicks are Poisson; real ones vary somewhat more.
-        level: "pair": from pairs that were shown at several positions, so that relevance plays no part. "keyphrase":
-            from different items of one keyphrase; a ranking that puts relevant items first makes this too large.
-        clicks: Clicks that the estimate rests on.
+        level: Level of the comparison. "pair": of pairs that were shown at several positions, so that relevance plays
+            no part. "keyphrase": of different items of one keyphrase; a ranking that puts relevant items first makes
+            this too large.
+        clicks: Number of clicks that the estimate rests on.
     """
 
     eta: float
@@ -51,7 +52,7 @@ class PositionCurve:
     """Clicks by position, all items together; arrays of the same length.
 
     Attributes:
-        positions: Ascending; the last one is 0 if some rows have no position.
+        positions: Positions, ascending; the last one is 0 if some rows have no position.
         impressions: Impressions at each position.
         clicks: Clicks at each position.
         smoothed: Click-through rate, drawn towards a fitted power law where there are few clicks.
@@ -64,7 +65,7 @@ class PositionCurve:
 
     @property
     def rates(self) -> NDArray[np.float64]:
-        """Clicks by impressions, as they are."""
+        """Clicks by impressions, without smoothing."""
         return self.clicks / self.impressions
 
     def rows(self) -> list[dict[str, Any]]:
@@ -92,18 +93,18 @@ def position_curve(clicks: pa.Table) -> PositionCurve:
     positions, place = np.unique(position, return_inverse=True)
     impressions = summed(place, shown)
     total = summed(place, clicked)
-    known = positions > 0
+    has_position = positions > 0
     mean = (total.sum() + 1) / (impressions.sum() + 1)
     law = np.full(len(positions), mean)
-    if known.any():
-        depth = np.log(positions[known])
-        one = np.zeros(known.sum(), dtype=np.int64)
-        slope, _, _ = _exponent(one, depth, impressions[known], total[known])
-        shape = np.exp(-slope * depth)
-        law[known] = (total[known].sum() + 1) / ((impressions[known] * shape).sum() + 1) * shape
+    if has_position.any():
+        depth = np.log(positions[has_position])
+        one_group = np.zeros(has_position.sum(), dtype=np.int64)
+        slope, _, _ = _exponent(one_group, depth, impressions[has_position], total[has_position])
+        decay = np.exp(-slope * depth)
+        law[has_position] = (total[has_position].sum() + 1) / ((impressions[has_position] * decay).sum() + 1) * decay
     smoothed = (total + _PRIOR_CLICKS) / (impressions + _PRIOR_CLICKS / law)
     # Positions that are not known come last, whatever their number is.
-    order = np.argsort(~known, kind="stable")
+    order = np.argsort(~has_position, kind="stable")
     counts = impressions.astype(np.int64), total.astype(np.int64)
     return PositionCurve(positions[order], counts[0][order], counts[1][order], smoothed[order])
 
@@ -118,15 +119,17 @@ def estimate_eta(clicks: pa.Table) -> EtaEstimate | None:
     their position. Where too few did, items of one keyphrase are compared instead, as if they were equally relevant.
     """
     position, shown, clicked = _columns(clicks)
-    known = position > 0
+    has_position = position > 0
     groups: Mapping[Level, Sequence[str]] = {
         "pair": ("site", "keyphrase", "item_id"),
         "keyphrase": ("site", "keyphrase"),
     }
     estimate: EtaEstimate | None = None
     for level, names in groups.items():
-        group = codes([clicks[name] for name in names])[known]
-        eta, information, used = _exponent(group, np.log(position[known]), shown[known], clicked[known])
+        group = codes([clicks[name] for name in names])[has_position]
+        eta, information, used = _exponent(
+            group, np.log(position[has_position]), shown[has_position], clicked[has_position]
+        )
         error = float(information**-0.5) if information > 0 else np.inf
         # All clicks at the top, or hardly any: one steep fall explains them as well as the next one.
         if error > _WORST_ERROR or abs(eta) >= _ETA_LIMIT:
@@ -142,13 +145,13 @@ def expected_by_propensity(clicks: pa.Table, eta: float) -> NDArray[np.float64]:
     Rows without a position get the mean attention of all others.
     """
     position, shown, clicked = _columns(clicks)
-    known = position > 0
+    has_position = position > 0
     attention = np.ones(len(position))
-    attention[known] = position[known].astype(np.float64) ** -eta
-    if known.any() and not known.all():
-        attention[~known] = np.average(attention[known], weights=shown[known])
-    seen = shown * attention
-    return seen * (clicked.sum() / seen.sum()) if len(seen) else seen
+    attention[has_position] = position[has_position].astype(np.float64) ** -eta
+    if has_position.any() and not has_position.all():
+        attention[~has_position] = np.average(attention[has_position], weights=shown[has_position])
+    attended = shown * attention
+    return attended * (clicked.sum() / attended.sum()) if len(attended) else attended
 
 
 def expected_by_curve(clicks: pa.Table, curve: PositionCurve) -> NDArray[np.float64]:
@@ -206,9 +209,9 @@ def _exponent(
         return 0.0, 0.0, 0.0
     for _ in range(_STEPS):
         weight = shown * np.exp(-eta * depth)
-        whole = np.maximum(summed(group, weight), np.finfo(float).tiny)
-        mean = summed(group, weight * depth) / whole
-        spread = np.maximum(summed(group, weight * depth**2) / whole - mean**2, 0.0)
+        group_weights = np.maximum(summed(group, weight), np.finfo(float).tiny)
+        mean = summed(group, weight * depth) / group_weights
+        spread = np.maximum(summed(group, weight * depth**2) / group_weights - mean**2, 0.0)
         information = float((total * spread).sum())
         if information <= 0:
             break

@@ -1,4 +1,4 @@
-"""How far pairs differ in what draws clicks: the prior that rarely shown pairs are drawn towards."""
+"""The prior of how far pairs differ in what draws clicks, towards which rarely shown pairs are drawn."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 _SHAPES = np.geomspace(0.05, 50.0, 31)
 _MEAN_STEPS = 25
-# So many pairs tell the two parameters to well under a percent.
+# Number of pairs that tell the two parameters to well under a percent.
 _SAMPLED_PAIRS = 200_000
-# Counts above are cut for the fit alone: the shape is told by the many pairs with few clicks.
+# Counts above this are cut, for the fit alone: the shape is told by the many pairs with few clicks.
 _MAX_COUNT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class GammaPrior:
-    """The strengths of pairs are taken to be Gamma distributed with this shape and rate; their mean is shape / rate."""
+    """The Gamma distribution that the strengths of pairs are taken to have; their mean is shape / rate."""
 
     shape: float
     rate: float
@@ -35,8 +35,8 @@ class GammaPrior:
         clicked, expected = np.minimum(clicked[::step], _MAX_COUNT), expected[::step]
         if clicked.sum() == 0:
             return cls(1.0, 1.0)
-        counts, often = np.unique(clicked.astype(np.int64), return_counts=True)
-        fits = [_fitted(shape, clicked, expected, counts, often) for shape in _SHAPES]
+        counts, frequencies = np.unique(clicked.astype(np.int64), return_counts=True)
+        fits = [_fitted(shape, clicked, expected, counts, frequencies) for shape in _SHAPES]
         _, shape, rate = max(fits)
         return cls(float(shape), float(rate))
 
@@ -51,15 +51,15 @@ def _fitted(
     clicked: NDArray[np.float64],
     expected: NDArray[np.float64],
     counts: NDArray[np.int64],
-    often: NDArray[np.int64],
+    frequencies: NDArray[np.int64],
 ) -> tuple[float, float, float]:
-    """Log-likelihood (but for a constant), shape and rate."""
+    """Log-likelihood (but for a constant), and shape and rate of the Gamma distribution."""
     mean = 1.0
     for _ in range(_MEAN_STEPS):
         mean = float(((clicked + shape) / (expected + shape / mean)).mean())
     rate = shape / mean
     # log Gamma(c + shape) - log Gamma(shape), summed over the pairs.
     rising = np.concatenate([[0.0], np.cumsum(np.log(shape + np.arange(counts[-1])))])
-    likelihood = (rising[counts] * often).sum() + len(clicked) * shape * np.log(rate)
+    likelihood = (rising[counts] * frequencies).sum() + len(clicked) * shape * np.log(rate)
     likelihood -= ((clicked + shape) * np.log(expected + rate)).sum()
     return float(likelihood), shape, rate

@@ -1,4 +1,4 @@
-"""Signals from CSV, TSV, JSONL and Parquet files: every row validated, every other one a reject with its reason."""
+"""Signals from CSV, TSV, JSONL and Parquet files: each row is validated, or rejected with a reason."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -20,8 +20,8 @@ def read_items(files: Sequence[Path], rejects: RejectLog, *, progress: Progress 
     """Items in batches, by `ITEMS`: `item_id`, `title`, and optionally `category_path` ("A > B > C") and `site`.
 
     Args:
-        files: Read in this order.
-        rejects: Takes the rows that cannot be used.
+        files: Files to read, in this order.
+        rejects: Log that takes the rows that cannot be used.
         progress: Advanced by the number of rows read after each batch.
 
     Raises:
@@ -57,14 +57,15 @@ def read_search_relevance(
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
     progress: Progress = NO_PROGRESS,
 ) -> Iterator[pa.Table]:
-    """What the search engine says of pairs, in batches, by `SEARCH_RELEVANCE`: `passed`, `score`, or both.
+    """The search engine's opinion of pairs, in batches, by `SEARCH_RELEVANCE`: `passed`, `score`, or both.
 
     Args:
-        files: Read in this order.
-        rejects: Takes the rows that cannot be used.
-        threshold: Score from which on a pair passes where the file does not say so; without it that stays open (None).
-        max_keyphrase_chars: A longer keyphrase is rejected.
-        progress: See `read_items`.
+        files: Files to read, in this order.
+        rejects: Log that takes the rows that cannot be used.
+        threshold: Score from which on a pair passes where the file does not say so; without a threshold that stays open
+            (None).
+        max_keyphrase_chars: Most characters of a keyphrase; a longer one is rejected.
+        progress: Advanced by the number of rows read after each batch.
 
     Raises:
         InputError: A file is damaged or lacks `item_id` or `keyphrase`.
@@ -87,11 +88,11 @@ def read_judgments(
     label it comes from the grade, otherwise from the probability (from 0.5 on: yes). A letter in `label` is a grade.
 
     Args:
-        files: Read in this order.
-        rejects: Takes the rows that cannot be used.
+        files: Files to read, in this order.
+        rejects: Log that takes the rows that cannot be used.
         relevant_grade: Grade from which on the label is yes, where the file gives no label.
-        max_keyphrase_chars: A longer keyphrase is rejected.
-        progress: See `read_items`.
+        max_keyphrase_chars: Most characters of a keyphrase; a longer one is rejected.
+        progress: Advanced by the number of rows read after each batch.
 
     Raises:
         InputError: A file is damaged or lacks `item_id` or `keyphrase`.

@@ -1,4 +1,4 @@
-"""The check of signals: everything that is wrong with the files, and what they say together."""
+"""The check of signals: all that is wrong with the files, and what they say together."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from keydistill.tables import Reject, RejectLog, total_rows
 
 @dataclass(frozen=True, slots=True)
 class SignalFiles:
-    """The files of each table; none where there is no such table."""
+    """The files of each table; empty where there is no such table."""
 
     items: Sequence[Path] = ()
     clicks: Sequence[Path] = ()
@@ -47,19 +47,19 @@ class SignalFiles:
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """One table.
+    """The report on one table.
 
     Attributes:
-        files: As they were named.
-        rows_read: Rows in the files.
-        rows_rejected: Number of these that cannot be used.
-        rows_merged: Number of the others that another row about the same absorbed.
-        rows: What is left.
-        keyphrases: Different ones; None for items.
+        files: Names of the files.
+        rows_read: Number of rows in the files.
+        rows_rejected: Number of rows that cannot be used.
+        rows_merged: Number of usable rows that were merged into another one about the same thing.
+        rows: Number of rows that remain.
+        keyphrases: Number of different keyphrases; None for items.
         unknown_item_share: Share of the rows whose item is not among the items; None without items.
         facts: Numbers that only this table has.
-        rejects_by_reason: Reason to number, the most frequent first.
-        examples: The first few rejects of each reason.
+        rejects_by_reason: Number of rejects by reason, the most frequent first.
+        examples: First few rejects of each reason.
     """
 
     files: tuple[str, ...]
@@ -91,7 +91,7 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class SignalsReport:
-    """All tables, and what clicks say about positions."""
+    """The report on all tables, and on what clicks say about positions."""
 
     tables: Mapping[str, TableReport]
     max_reject_share: float
@@ -101,7 +101,7 @@ class SignalsReport:
     @property
     def passes(self) -> bool:
         """Whether training would take these files."""
-        return all(one.rows > 0 and one.reject_share <= self.max_reject_share for one in self.tables.values())
+        return all(table.rows > 0 and table.reject_share <= self.max_reject_share for table in self.tables.values())
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, fit for JSON."""
@@ -126,12 +126,12 @@ def check_signals(
     """Read and validate signals as training would, and write nothing.
 
     Args:
-        files: What to read.
+        files: Files to read.
         max_reject_share: Share of rejected rows of one table above which the report does not pass.
-        max_keyphrase_chars: A longer keyphrase is rejected.
-        relevant_grade: See `read_judgments`.
-        search_threshold: See `read_search_relevance`.
-        progress: Told of each table, with its rows where they are known, and advanced by the rows read.
+        max_keyphrase_chars: Most characters of a keyphrase; a longer one is rejected.
+        relevant_grade: Grade from which on the label is yes, where the file gives no label.
+        search_threshold: Score from which on a pair passes the search filter, where the file does not say so.
+        progress: Started for each table, with its number of rows where that is known, and advanced by the rows read.
 
     Raises:
         InputError: No file was named, or one cannot be used. Too many rejects are no error here: see `passes`.
@@ -209,6 +209,6 @@ def _facts(name: str, table: pa.Table) -> dict[str, float]:
             "never_clicked_share": round(pc.mean(pc.equal(table["clicks"], 0)).as_py(), 4),
         }
     if name == "search_relevance":
-        known = table["passed"].drop_null()
-        return {"passed_share": round(pc.mean(known).as_py(), 4)} if len(known) else {}
+        verdicts = table["passed"].drop_null()
+        return {"passed_share": round(pc.mean(verdicts).as_py(), 4)} if len(verdicts) else {}
     return {"positive_share": round(pc.mean(table["label"]).as_py(), 4)}

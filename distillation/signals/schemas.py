@@ -21,7 +21,7 @@ ITEMS = pa.schema(
 CLICKS = pa.schema(
     [
         *_PAIR,
-        # None: nobody knows where it was shown.
+        # None where nobody knows at which position the pair was shown.
         pa.field("position", pa.int32()),
         pa.field("impressions", pa.int64(), nullable=False),
         pa.field("clicks", pa.int64(), nullable=False),
@@ -44,7 +44,7 @@ JUDGMENTS = pa.schema(
         pa.field("grade", pa.int8()),
     ]
 )
-# What an importer writes beside them: fit for `keydistill reindex`.
+# The inventory that an importer writes beside them: fit for `keydistill reindex`.
 INVENTORY = pa.schema(
     [
         pa.field("keyphrase", pa.string(), nullable=False),
@@ -61,7 +61,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "judgments": JUDGMENTS,
 }
 
-# Rows that agree in these are one row: clicks are summed, of the others the last one counts.
+# The key of each table: rows that agree in it become one row. Clicks are summed; otherwise the last row counts.
 KEYS: Mapping[str, tuple[str, ...]] = {
     "items": ("site", "item_id"),
     "clicks": ("site", "item_id", "keyphrase", "position"),

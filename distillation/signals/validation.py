@@ -1,4 +1,4 @@
-"""Rows of signals, cell by cell and then as a whole: what they may say without contradicting themselves."""
+"""Validation of rows of signals, cell by cell and then as a whole, so that they do not contradict themselves."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,7 +23,7 @@ from keydistill.tables import (
 
 Columns = dict[str, list[Any]]
 
-# Bounds what a position or a count of one row may be, so that sums fit their types.
+# Largest position and count of one row, so that sums fit their types.
 _MAX_POSITION = (1 << 31) - 1
 _MAX_COUNT = 1 << 40
 
@@ -37,7 +37,7 @@ def category_cell(value: object) -> str | None:
     return leaf_category(None, None if is_missing(value) else value)
 
 
-# Column of an item to what its cell may be.
+# Parser of each column of an item.
 ITEM_CELLS: Mapping[str, Callable[[Any], Any]] = {
     "item_id": id_cell,
     "title": text_cell,
@@ -84,7 +84,7 @@ def item_columns(batch: RawBatch, problems: RowProblems) -> Columns:
 
 
 def click_columns(batch: RawBatch, problems: RowProblems, max_keyphrase_chars: int) -> Columns:
-    """Columns of `CLICKS`; see `item_columns`."""
+    """Columns of `CLICKS`, and the problems of the rows that have no such columns."""
     raw = batch.columns
     columns = {
         **_pair(batch, problems, max_keyphrase_chars),
@@ -118,7 +118,7 @@ def _count(value: object, minimum: int) -> int:
 def search_columns(
     batch: RawBatch, problems: RowProblems, threshold: float | None, max_keyphrase_chars: int
 ) -> Columns:
-    """Columns of `SEARCH_RELEVANCE`; see `item_columns`."""
+    """Columns of `SEARCH_RELEVANCE`, and the problems of the rows that have no such columns."""
     columns = {
         **_pair(batch, problems, max_keyphrase_chars),
         "score": problems.parsed("score", batch.columns["score"], number_cell),
@@ -134,7 +134,7 @@ def search_columns(
 
 
 def judgment_columns(batch: RawBatch, problems: RowProblems, relevant_grade: int, max_keyphrase_chars: int) -> Columns:
-    """Columns of `JUDGMENTS`; see `item_columns`."""
+    """Columns of `JUDGMENTS`, and the problems of the rows that have no such columns."""
     raw: Mapping[str, Sequence[object]] = batch.columns
     columns = {
         **_pair(batch, problems, max_keyphrase_chars),

@@ -14,10 +14,10 @@ def average_students(first: Path, other: Path, share: float, out: Path) -> Path:
     """Write the student whose weights are those of `first` by 1 - `share` and those of `other` by `share`.
 
     Args:
-        first: Folder of a student; tokenizer, configuration and all other files are its own.
+        first: Folder of a student, whose tokenizer, configuration and all other files are copied.
         other: Folder of a student of the same shape, trained from the same base.
         share: Share of `other`, from 0 to 1.
-        out: A folder that does not exist yet.
+        out: Folder to write, which does not exist yet.
 
     Returns:
         `out`.
@@ -35,10 +35,14 @@ def average_students(first: Path, other: Path, share: float, out: Path) -> Path:
         raise TrainingError(f"{first} and {other} have other files of weights; expected students of one shape")
     shutil.copytree(first, out)
     for file in files:
-        own, others = load_file(first / file), load_file(other / file)
-        if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in others.items()}:
+        weights, other_weights = load_file(first / file), load_file(other / file)
+        if {name: value.shape for name, value in weights.items()} != {
+            name: value.shape for name, value in other_weights.items()
+        }:
             shutil.rmtree(out)
             raise TrainingError(f"{file} of {first} and of {other} differ in shape; expected students of one shape")
-        mean = {name: ((1 - share) * value + share * others[name]).to(value.dtype) for name, value in own.items()}
+        mean = {
+            name: ((1 - share) * value + share * other_weights[name]).to(value.dtype) for name, value in weights.items()
+        }
         save_file(mean, out / file, metadata={"format": "pt"})
     return out

@@ -61,6 +61,6 @@ def cut_layers(model: SentenceTransformer, layers: int) -> None:
     full = len(transformer.encoder.layer)
     if not 1 <= layers <= full:
         raise TrainingError(f"cannot keep {layers} layers of a base that has {full}; expected 1 to {full}")
-    kept = np.linspace(0, full - 1, layers).round().astype(int)
-    transformer.encoder.layer = nn.ModuleList(transformer.encoder.layer[index] for index in kept)
+    kept_layers = np.linspace(0, full - 1, layers).round().astype(int)
+    transformer.encoder.layer = nn.ModuleList(transformer.encoder.layer[index] for index in kept_layers)
     transformer.config.num_hidden_layers = layers

@@ -1,4 +1,4 @@
-"""What a student learns from: pairs, task by task."""
+"""The data that a student learns from: pairs, task by task."""
 
 import hashlib
 import json
@@ -21,7 +21,8 @@ class Pairs:
     Attributes:
         items: Number of the item of each pair, shape (n,).
         keyphrases: Number of the keyphrase of each pair, shape (n,).
-        scores: What is known of each pair, shape (n,); empty where the pairs are positives and nothing more is known.
+        scores: Score, probability or grade of each pair, shape (n,); empty where the pairs are positives and nothing
+            more is known.
     """
 
     items: NDArray[np.int64]
@@ -36,12 +37,12 @@ class Pairs:
         return Pairs(self.items[which], self.keyphrases[which], self.scores[which] if len(self.scores) else self.scores)
 
     def positives(self) -> "Pairs":
-        """The same without scores."""
+        """The same pairs without scores."""
         return Pairs(self.items, self.keyphrases)
 
-    def of_items(self, kept: NDArray[np.bool_]) -> "Pairs":
-        """The pairs whose item is kept; `kept` has a value per item."""
-        return self.chosen(kept[self.items])
+    def of_items(self, is_kept: NDArray[np.bool_]) -> "Pairs":
+        """The pairs whose item is kept; `is_kept` has a value per item."""
+        return self.chosen(is_kept[self.items])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class StudentData:
         }
 
     def digest(self) -> str:
-        """SHA-256 (hex) over all that is in it."""
+        """SHA-256 (hex) over all texts and pairs."""
         digest = hashlib.sha256(json.dumps([[*self.titles], [*self.categories], [*self.texts]]).encode())
         for name in (*self.tasks(), "held_out", "relevant", "rejected"):
             pairs: Pairs | None = getattr(self, name)
@@ -96,11 +97,11 @@ class StudentData:
         return digest.hexdigest()
 
     def clicks_alone(self) -> "StudentData":
-        """The clicks alone, with the same held-out pairs, so that students of both can be compared."""
+        """The data with clicks as the only task and the same held-out pairs, so that students of both compare."""
         return StudentData(self.titles, self.categories, self.texts, clicks=self.clicks, held_out=self.held_out)
 
-    def hard_negatives(self, positives: Pairs, wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Rejected keyphrases for the item of each positive pair, shape (positives, wanted or 0).
+    def hard_negatives(self, positives: Pairs, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Rejected keyphrases for the item of each positive pair, shape (positives, count or 0).
 
         An item that has fewer gets those of other items too: they are negatives as good as any of the batch.
         """
@@ -111,10 +112,12 @@ class StudentData:
         starts, ends = (
             np.searchsorted(rejected.items[order], positives.items, side=side) for side in ("left", "right")
         )
-        draws = rng.random((len(positives), wanted))
-        own = order[np.minimum(starts[:, None] + (draws * (ends - starts)[:, None]).astype(np.int64), len(order) - 1)]
-        others = rng.integers(0, len(rejected), draws.shape)
-        return rejected.keyphrases[np.where((ends > starts)[:, None], own, others)]
+        draws = rng.random((len(positives), count))
+        own_rows = order[
+            np.minimum(starts[:, None] + (draws * (ends - starts)[:, None]).astype(np.int64), len(order) - 1)
+        ]
+        other_rows = rng.integers(0, len(rejected), draws.shape)
+        return rejected.keyphrases[np.where((ends > starts)[:, None], own_rows, other_rows)]
 
     def known(self) -> NDArray[np.int64]:
         """Pairs that are no negatives: clicked, approved and relevant ones; shape (n, 2)."""

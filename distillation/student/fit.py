@@ -44,7 +44,7 @@ def starting_model(data: StudentData, recipe: StudentRecipe) -> SentenceTransfor
     if recipe.rotated:
         rotate(model, *texts.sample(_SAMPLE, recipe.seed))
     if recipe.keyphrase_table and table_of(model) is None:
-        # Of the model as it is turned and cut: so its rows stand where the items do.
+        # Made from the model as it is turned and cut, so that its rows lie in the space of the items.
         model = with_table(model, token_table(model, data.texts))
     return model
 
@@ -62,11 +62,11 @@ def fit_student(
 
     Args:
         data: Pairs per task.
-        recipe: How to train.
-        start: Folder of what `starting_model` gave.
+        recipe: Recipe of the training.
+        start: Folder of the model that `starting_model` gave.
         checkpoints: Folder for the checkpoints.
         name: Name of this training in `progress`.
-        progress: Told of the steps that are left, and advanced by 1 after each.
+        progress: Started with the number of steps that remain, and advanced by 1 after each.
 
     Raises:
         TrainingError: The training diverges.
@@ -92,12 +92,12 @@ def fit_student(
 
 
 def sample_texts(data: StudentData, recipe: StudentRecipe) -> list[str]:
-    """Some thousand of the texts that a student reads, items and keyphrases."""
+    """A sample of some thousand texts that a student reads, items and keyphrases."""
     return [text for texts in _Texts.of(data, recipe).sample(_SAMPLE, recipe.seed) for text in texts]
 
 
 def learned_tasks(data: StudentData, recipe: StudentRecipe) -> dict[Task, Pairs]:
-    """The tasks that there are pairs for, and that count."""
+    """The tasks that have pairs and a weight above 0, with their pairs."""
     return {
         name: pairs
         for name, pairs in data.tasks().items()
@@ -123,10 +123,10 @@ class _Texts:
         items = ItemText(recipe.item_text).render_all(data.titles, data.categories)
         return cls(np.array(items, dtype=object), np.array(data.texts, dtype=object))
 
-    def sample(self, wanted: int, seed: int) -> tuple[list[str], list[str]]:
-        """At most so many items and as many keyphrases, at random."""
+    def sample(self, count: int, seed: int) -> tuple[list[str], list[str]]:
+        """At most `count` items and `count` keyphrases, at random."""
         rng = np.random.default_rng(seed)
-        items, keyphrases = (texts[rng.permutation(len(texts))[:wanted]] for texts in (self.items, self.keyphrases))
+        items, keyphrases = (texts[rng.permutation(len(texts))[:count]] for texts in (self.items, self.keyphrases))
         return items.tolist(), keyphrases.tolist()
 
 
@@ -156,8 +156,8 @@ def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, 
         loss: nn.Module = InBatchLoss(model, KnownPairs(data.known(), len(data.texts)), recipe.scale)
     else:
         # Judge and search engine say an order; how far apart pairs are is for the assistant to say.
-        wanted = recipe.distillation_loss if name == "assistant" else "cosent"
-        loss = distillation_loss(wanted).new(model, recipe.scale)
+        loss_name = recipe.distillation_loss if name == "assistant" else "cosent"
+        loss = distillation_loss(loss_name).new(model, recipe.scale)
     full = model.get_embedding_dimension() or 0
     dimensions = sorted({full, *(size for size in recipe.dimensions if size < full)}, reverse=True)
     share = recipe.weights[name] / len(dimensions)

@@ -1,4 +1,4 @@
-"""Rank metrics over scored pairs, vectorised: they are taken many times during a training."""
+"""Rank metrics over scored pairs, vectorised: they are computed many times during a training."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def ndcg_per_group(
         k: Cut-off.
 
     Returns:
-        One for each group that has a gain and more than one pair, in the order of their numbers.
+        One figure for each group that has a gain and more than one pair, in the order of their numbers.
 
     >>> groups, scores, gains = np.array([0, 0, 1, 1]), np.array([2, 1, 2, 1]), np.array([1, 0, 0, 1])
     >>> ndcg_per_group(groups, scores, gains).round(4).tolist()  # 1 and 1 / log2(3)
@@ -70,5 +70,5 @@ def _dcg(groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], k
     order = np.lexsort((-scores, groups))
     ordered = groups[order]
     rank = places_within(ordered)
-    worth = np.where(rank < k, gains[order] / np.log2(rank + 2), 0)
-    return np.bincount(ordered, weights=worth).astype(np.float64)
+    discounted_gains = np.where(rank < k, gains[order] / np.log2(rank + 2), 0)
+    return np.bincount(ordered, weights=discounted_gains).astype(np.float64)

@@ -1,4 +1,4 @@
-"""How a student is trained: everything that is chosen, and which choices can be."""
+"""The recipe of a student's training: everything that is chosen, and the check of these choices."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from keydistill.distillation.student.data import Task
 from keydistill.encoders import ItemText
 from keydistill.errors import TrainingError
 
-# Students of so few layers have further to go, and learn faster.
+# A student of so many layers or fewer has further to go, and learns faster.
 _FEW_LAYERS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class StudentRecipe:
-    """How a student is trained.
+    """The recipe of a student's training.
 
     Attributes:
         base: Folder or name of the model that training starts from.
@@ -54,7 +54,7 @@ class StudentRecipe:
             up, not computed.
         seed: Seed of everything random.
         patience: Evaluations without a better held-out score after which training stops.
-        evaluations: How often the held-out score is taken, over the whole training.
+        evaluations: Number of times that the held-out score is taken, over the whole training.
         precision: "auto" is bf16 where the machine is faster in it, else fp32.
     """
 

@@ -1,4 +1,4 @@
-"""Turns a model's vectors onto their principal axes, so that their first dimensions say most."""
+"""Rotation of a model's vectors onto their principal axes, so that their first dimensions say most."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def rotate(model: SentenceTransformer, items: Sequence[str], keyphrases: Sequenc
     table of an asymmetric one is turned in the same way.
 
     Args:
-        model: Changed in place.
-        items: What the axes are found by, together with the keyphrases: such texts as the model will embed, n of them;
-            fewer than dimensions leave the rest of the axes to chance.
-        keyphrases: See above.
+        model: Model to turn; it is changed in place.
+        items: Texts of items such as the model will embed. They decide the axes together with the keyphrases; fewer
+            texts than dimensions leave the rest of the axes to chance.
+        keyphrases: Keyphrases such as the model will embed.
     """
     import torch
     from sentence_transformers.base.modules import Dense, Normalize
@@ -36,10 +36,10 @@ def rotate(model: SentenceTransformer, items: Sequence[str], keyphrases: Sequenc
     place = len(modules) - isinstance(modules[-1], Normalize)
     if isinstance(modules[place - 1], Dense):
         return
-    found = [
+    parts = [
         embedded(model, texts, route) for texts, route in ((items, ITEM_ROUTE), (keyphrases, KEYPHRASE_ROUTE)) if texts
     ]
-    wide = np.concatenate(found).astype(np.float64)
+    wide = np.concatenate(parts).astype(np.float64)
     # Eigenvectors come as columns, that of the smallest eigenvalue first.
     axes = np.linalg.eigh(wide.T @ wide).eigenvectors.T[::-1]
     turn = torch.from_numpy(np.ascontiguousarray(axes, dtype=np.float32)).to(model.device)

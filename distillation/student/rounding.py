@@ -1,6 +1,6 @@
-"""Puts a student's weights on the grid of int8, so that it can be computed in int8 with hardly another answer.
+"""Rounding of a student's weights to the grid of int8, so that it can be computed in int8 with hardly another answer.
 
-What that is, and why it is done to the student and not by whoever computes it: `keydistill.encoders.int8_grid`.
+What the grid is, and why the student is rounded and not left to whoever computes it: `keydistill.encoders.int8_grid`.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ def _greatest_inputs(
     runtime: TorchRuntime, files: StudentFiles, texts: Sequence[str]
 ) -> dict[tuple[int, ScaledInput], NDArray[np.float32]]:
     """The greatest magnitude of each channel, by layer and input."""
-    found: dict[tuple[int, ScaledInput], NDArray[np.float32]] = defaultdict(lambda: np.zeros(1, dtype=np.float32))
+    greatest: dict[tuple[int, ScaledInput], NDArray[np.float32]] = defaultdict(lambda: np.zeros(1, dtype=np.float32))
 
     def watch(layer: int, scaled: ScaledInput) -> Any:
         def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             channels = inputs[0].detach().abs().flatten(0, -2).amax(dim=0).numpy()
-            found[layer, scaled] = np.maximum(found[layer, scaled], channels)
+            greatest[layer, scaled] = np.maximum(greatest[layer, scaled], channels)
 
         return note
 
@@ -99,4 +99,4 @@ def _greatest_inputs(
     finally:
         for hook in hooks:
             hook.remove()
-    return dict(found)
+    return dict(greatest)

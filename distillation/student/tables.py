@@ -30,34 +30,35 @@ def student_data(
     searched_per_item: int = 4,
     seed: int = 0,
 ) -> StudentData:
-    """Number items and keyphrases, and hold out some items.
+    """The data of a student's training: items and keyphrases by number, with some items held out.
 
     Pairs of unknown items are left out: there is no title to learn from. An item is known by its site and id.
 
     Args:
-        items: By `keydistill.distillation.signals.ITEMS`.
-        clicks: By `keydistill.distillation.signals.CORRECTED_CLICKS`; the positive ones are used.
-        search_relevance: By `keydistill.distillation.signals.SEARCH_RELEVANCE`; the score, or what it passed.
-        judgments: By `keydistill.distillation.signals.JUDGMENTS`, learned directly: the probability, otherwise the
-            grade or the label.
-        assistant: By `keydistill.distillation.pairs.SCORE_SCHEMA`: pairs with the assistant's scores.
-        near_misses: `item_id`, `keyphrase` and `site`: pairs that are near, and that nobody calls relevant. They are
-            hard negatives, except those that a trusted assistant has scored: of these its score decides.
-        verdicts: Which of the assistant's verdicts are trusted; None trusts all of them.
+        items: Table by `keydistill.distillation.signals.ITEMS`.
+        clicks: Table by `keydistill.distillation.signals.CORRECTED_CLICKS`; the positive ones are used.
+        search_relevance: Table by `keydistill.distillation.signals.SEARCH_RELEVANCE`; the score, or whether the pair
+            passed.
+        judgments: Table by `keydistill.distillation.signals.JUDGMENTS`, learned directly: the probability, otherwise
+            the grade or the label.
+        assistant: Table by `keydistill.distillation.pairs.SCORE_SCHEMA`: pairs with the assistant's scores.
+        near_misses: Table of `item_id`, `keyphrase` and `site`: pairs that are near, and that nobody calls relevant.
+            They are hard negatives, except those that a trusted assistant has scored: for these its score decides.
+        verdicts: Verdicts of the assistant that are trusted; None trusts all of them.
         held_out: Share of items to hold out: their scores by the assistant (without any: their judgments) decide when
             training stops, and nothing of theirs is learned.
-        searched_per_item: Pairs per item of what the search engine says, chosen at random: it has an opinion on so
-            many that they would drown everything else.
+        searched_per_item: Number of pairs per item of the search engine's opinion, chosen at random: it has an opinion
+            on so many that they would drown everything else.
         seed: Seed of the choice of items and pairs.
     """
-    given = {
+    named_tables = {
         "clicks": clicks,
         "search_relevance": search_relevance,
         "judgments": judgments,
         "assistant": assistant,
         "near_misses": near_misses,
     }
-    tables = {name: table for name, table in given.items() if table is not None and len(table)}
+    tables = {name: table for name, table in named_tables.items() if table is not None and len(table)}
     texts = pc.unique(
         pa.chunked_array([chunk for table in tables.values() for chunk in table["keyphrase"].chunks], pa.string())
     )
@@ -70,9 +71,9 @@ def student_data(
             return None
         item = _numbers(_places(tables[name], items))
         text = _numbers(pc.index_in(tables[name]["keyphrase"], value_set=texts))
-        worth = np.empty(0, np.float32) if values is None else values.to_numpy().astype(np.float32)
-        kept = (item >= 0) & (~np.isnan(worth) if len(worth) else True)
-        return Pairs(item[kept], text[kept], worth[kept] if len(worth) else worth)
+        scores = np.empty(0, np.float32) if values is None else values.to_numpy().astype(np.float32)
+        is_used = (item >= 0) & (~np.isnan(scores) if len(scores) else True)
+        return Pairs(item[is_used], text[is_used], scores[is_used] if len(scores) else scores)
 
     searched = numbered("search_relevance", _searched(tables.get("search_relevance")))
     data = StudentData(
@@ -88,9 +89,9 @@ def student_data(
     return _with_held_out(data, held_out, seed)
 
 
-def _few_per_item(pairs: Pairs, wanted: int, seed: int) -> Pairs:
+def _few_per_item(pairs: Pairs, count: int, seed: int) -> Pairs:
     order = np.random.default_rng(seed).permutation(len(pairs))
-    return pairs.chosen(np.sort(order[first_per_group(pairs.items[order], wanted)]))
+    return pairs.chosen(np.sort(order[first_per_group(pairs.items[order], count)]))
 
 
 def _places(table: pa.Table, items: pa.Table) -> pa.ChunkedArray:
@@ -125,7 +126,7 @@ def _judged(table: pa.Table | None) -> pa.ChunkedArray | None:
 
 
 def _with_verdicts(data: StudentData, near_misses: Pairs | None, verdicts: Verdicts) -> StudentData:
-    """The data with what follows from verdicts: positives, hard negatives, and pairs that are no negatives."""
+    """The data with what verdicts add: positives, hard negatives, and pairs that are no negatives."""
     scored = data.assistant
     with_verdict = [data.judgments]
     if scored is not None and verdicts.approved:
@@ -133,9 +134,9 @@ def _with_verdicts(data: StudentData, near_misses: Pairs | None, verdicts: Verdi
         with_verdict.append(scored)
     if scored is not None and verdicts.rejected:
         data = replace(data, rejected=scored.chosen(scored.scores <= REJECTED).positives())
-    known = [pairs.chosen(pairs.scores >= RELEVANT).positives() for pairs in with_verdict if pairs is not None]
-    if known:
-        data = replace(data, relevant=_together(known))
+    relevant = [pairs.chosen(pairs.scores >= RELEVANT).positives() for pairs in with_verdict if pairs is not None]
+    if relevant:
+        data = replace(data, relevant=_together(relevant))
     if near_misses is None:
         return data
     # What is known to be right is no miss, nor what a trusted assistant scored and did not reject.
@@ -158,12 +159,12 @@ def _with_held_out(data: StudentData, share: float, seed: int) -> StudentData:
     if measured is None or not len(measured) or share <= 0:
         return data
     with_pairs = np.unique(measured.items)
-    chosen = np.random.default_rng(seed).permutation(with_pairs)[: max(1, round(share * len(with_pairs)))]
-    held = np.zeros(len(data.titles), dtype=bool)
-    held[chosen] = True
+    held_out_items = np.random.default_rng(seed).permutation(with_pairs)[: max(1, round(share * len(with_pairs)))]
+    is_held_out = np.zeros(len(data.titles), dtype=bool)
+    is_held_out[held_out_items] = True
     learned = {
-        name: pairs.of_items(~held)
+        name: pairs.of_items(~is_held_out)
         for name in (*data.tasks(), "rejected")
         if (pairs := getattr(data, name)) is not None
     }
-    return replace(data, **learned, held_out=measured.of_items(held))
+    return replace(data, **learned, held_out=measured.of_items(is_held_out))

@@ -1,4 +1,4 @@
-"""Where a static keyphrase side starts: the base's vector of every token, times the token's weight.
+"""The start of a static keyphrase side: the base's vector of every token, times the token's weight.
 
 Untrained, the weighted mean of these vectors has some 84% of the base's recall@10 on judged queries (ESCI).
 """
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 # Share of all tokens at which a token counts half. On judged queries 3e-4 to 1e-3 find the most.
 _HALF = 1e-3
-# What a later piece of a word ("##ing") counts, so that a rare word does not count as often as it has pieces. On judged
+# Weight of a later piece of a word ("##ing"), so that a rare word does not count as often as it has pieces. On judged
 # queries both 0.5 and 0.7 find 3% more than 1.
 _PIECE = 0.6
-# Tokens per forward pass: three each, of which nothing is padding.
+# Texts per forward pass: three tokens each, none of which is padding.
 _BATCH = 512
 
 
 def token_table(model: SentenceTransformer, texts: Sequence[str]) -> Tensor:
-    """A row per token, shape (vocabulary, dimension).
+    """A table with a row per token, shape (vocabulary, dimension).
 
     Args:
-        model: Symmetric; what it says of a token alone is the token's vector.
+        model: Symmetric model; its vector of a token alone is the token's vector.
         texts: Keyphrases that tell how frequent tokens are.
     """
     import torch
@@ -44,13 +44,13 @@ def token_table(model: SentenceTransformer, texts: Sequence[str]) -> Tensor:
 
 
 def token_weights(texts: Sequence[str], tokenizer: Tokenizer) -> NDArray[np.float32]:
-    """What each token counts: a / (a + p), p its share of all tokens of the texts; less for the later pieces of a word.
+    """The weight of each token: a / (a + p), p its share of all tokens of the texts; less for later pieces of a word.
 
     Source: Arora et al., "A Simple but Tough-to-Beat Baseline for Sentence Embeddings", ICLR 2017 (SIF).
 
     Args:
         texts: Keyphrases.
-        tokenizer: Without padding.
+        tokenizer: Tokenizer without padding.
 
     Returns:
         Shape (vocabulary,), between 0 and 1; 1 for a whole word that no text has.
@@ -61,7 +61,7 @@ def token_weights(texts: Sequence[str], tokenizer: Tokenizer) -> NDArray[np.floa
     counts[list(counted)] = list(counted.values())
     shares = counts / max(1.0, counts.sum())
     weights = np.asarray(_HALF / (_HALF + shares), dtype=np.float32)
-    # What WordPiece marks them with; other kinds of tokenizers mark the beginnings of words, or nothing.
+    # The mark of these pieces in WordPiece; other kinds of tokenizers mark the beginnings of words, or nothing.
     prefix = getattr(tokenizer.model, "continuing_subword_prefix", None)
     if prefix:
         weights[[number for token, number in tokenizer.get_vocab().items() if token.startswith(prefix)]] *= _PIECE
@@ -69,7 +69,7 @@ def token_weights(texts: Sequence[str], tokenizer: Tokenizer) -> NDArray[np.floa
 
 
 def _token_vectors(model: SentenceTransformer, tokenizer: Tokenizer) -> Tensor:
-    """What the model makes of each token between its special ones, on CPU.
+    """The model's vector of each token between its special ones, on CPU.
 
     Pieces of words ("##ing") are given by number: as texts they would be cut into other tokens.
     """

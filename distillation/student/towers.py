@@ -33,7 +33,7 @@ def table_of(model: SentenceTransformer) -> nn.EmbeddingBag | None:
 
 
 def transformer_of(model: SentenceTransformer) -> Any:
-    """The transformer, as the library transformers knows it."""
+    """The transformer, as an object of the library transformers."""
     first: Any = item_modules(model)[0]
     return first.auto_model
 
@@ -42,8 +42,8 @@ def with_table(model: SentenceTransformer, table: Tensor) -> SentenceTransformer
     """The model with a table for keyphrases in place of its transformer.
 
     Args:
-        model: Symmetric; its modules are used on.
-        table: A row per token of its vocabulary, shape (vocabulary, dimension).
+        model: Symmetric model; its modules are used on.
+        table: Table with a row per token of its vocabulary, shape (vocabulary, dimension).
     """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Normalize, Router
@@ -60,7 +60,7 @@ def plain_tokenizer(model: SentenceTransformer) -> Tokenizer:
     """A copy of a symmetric model's tokenizer that neither pads nor cuts.
 
     Raises:
-        TrainingError: It has one that is not in Rust.
+        TrainingError: Its tokenizer is not in Rust.
     """
     from tokenizers import Tokenizer
 

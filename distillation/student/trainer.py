@@ -32,13 +32,13 @@ from keydistill.progress import NO_PROGRESS, Progress
 if TYPE_CHECKING:
     from keydistill.distillation.student.recipe import StudentRecipe
 
-# Keyphrases of one item that stand in one batch of scored pairs.
+# Most keyphrases of one item that stand together in a batch of scored pairs.
 _PER_ITEM = 8
 _SCORE = "held_out_ndcg"
-# Decides which checkpoint is kept.
+# Name of the figure that decides which checkpoint is kept.
 _WORTH = "held_out_worth"
 
-# Gives the score of each held-out item, shape (items,).
+# A function that gives a model's score of each held-out item, shape (items,).
 HeldOut = Callable[[SentenceTransformer], NDArray[np.float64]]
 
 
@@ -84,7 +84,7 @@ class Trainer:
             evaluator=None if held_out is None else _HeldOut(held_out, steps),
             callbacks=[Steps(name, progress), *([EarlyStoppingCallback(recipe.patience)] if held_out else [])],
         )
-        # It prints what is logged; progress is told otherwise.
+        # This callback prints what is logged; progress is reported otherwise.
         self._trainer.remove_callback(PrinterCallback)
 
     def run(self) -> Outcome:
@@ -94,12 +94,12 @@ class Trainer:
             entry[f"eval_{_WORTH}"]: entry[f"eval_{_SCORE}"] for entry in outcome.log if f"eval_{_WORTH}" in entry
         }
         best_score = None if outcome.best_score is None else scores[outcome.best_score]
-        kept = ("step", "learning_rate", "grad_norm", "loss", f"eval_{_SCORE}")
+        logged_names = ("step", "learning_rate", "grad_norm", "loss", f"eval_{_SCORE}")
         history = [
             {
                 name.removeprefix("eval_"): value
                 for name, value in entry.items()
-                if name in kept or name.endswith("_loss")
+                if name in logged_names or name.endswith("_loss")
             }
             for entry in outcome.log
         ]
@@ -116,14 +116,14 @@ def _for_two_sides(datasets: Mapping[str, Dataset], table_learning_rate: float) 
 
 
 class _QuietTrainer(SentenceTransformerTrainer):
-    """Without the model card of the library, for which it would embed examples: the registry writes its own."""
+    """A trainer without the library's model card, for which it would embed examples: the registry writes its own."""
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         pass
 
 
 class _Named(nn.Module):
-    """Names a loss, so that the trainer logs it apart from those of the other tasks."""
+    """A loss with a name, so that the trainer logs it apart from those of the other tasks."""
 
     def __init__(self, loss: nn.Module, name: str) -> None:
         super().__init__()
@@ -141,15 +141,18 @@ class _HeldOut(SentenceEvaluator):
         super().__init__()  # type: ignore[no-untyped-call]
         self.primary_metric = _SCORE
         self._score = score
-        self._whole = steps
+        self._total_steps = steps
 
     def __call__(self, model: Any, *_: Any, steps: int = -1, **__: Any) -> dict[str, float]:
         scores = self._score(model)
-        return {_SCORE: float(scores.mean()), _WORTH: favouring_later(scores, min(1.0, max(0, steps) / self._whole))}
+        return {
+            _SCORE: float(scores.mean()),
+            _WORTH: favouring_later(scores, min(1.0, max(0, steps) / self._total_steps)),
+        }
 
 
 class _GroupedBatchSampler(DefaultBatchSampler):
-    """`grouped_batches` of a dataset of scored pairs, in another order each epoch."""
+    """A sampler of `grouped_batches` of a dataset, in another order each epoch."""
 
     def __init__(self, dataset: Dataset, batch_size: int, drop_last: bool, seed: int, per_group: int, **_: Any) -> None:
         super().__init__(range(len(dataset)), batch_size=batch_size, drop_last=drop_last, seed=seed)

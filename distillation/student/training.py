@@ -1,4 +1,4 @@
-"""Trains a student multi-task: clicks, search relevance, judgments and the assistant's scores, each with its loss.
+"""Multi-task training of a student: clicks, search relevance, judgments and the assistant's scores, each with its loss.
 
 Source: arXiv 2508.03628, section on multi-task training of the bi-encoder.
 """
@@ -39,25 +39,26 @@ if TYPE_CHECKING:
     from keydistill.distillation.student.trainer import HeldOut
 
 
-# The names of a student's trainings, as progress is told them.
+# Names of a student's trainings in `progress`.
 _ALL, _CLICKS = "all tasks", "clicks alone"
-# Fewer steps on clicks leave a student that has learned nothing: its weights would only thin out the other's.
+# Fewest steps of a training on clicks. Fewer leave a student that has learned nothing, whose weights would only thin
+# out the other's.
 _LEAST_STEPS = 10
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedStudent:
-    """A student that was trained, and how its training went.
+    """A trained student, and how its training went.
 
     Attributes:
         folder: Folder of the student.
-        steps: Optimiser steps that were made.
-        pairs: Pairs per task.
+        steps: Number of optimiser steps that were made.
+        pairs: Number of pairs per task.
         held_out_ndcg: nDCG@10 of the student on the held-out pairs; None without held-out pairs.
         clicks_share: Share in the weights of a second student that learned from clicks alone; 0 where there is none.
         int8: Whether its weights are on the grid of int8.
-        history: What was logged: step, loss per task, held-out score. The steps of the second student count on.
+        history: Log of the training: step, loss per task, held-out score. The steps of the second student count on.
     """
 
     folder: Path
@@ -81,11 +82,11 @@ class TrainedStudent:
 
 @dataclass(frozen=True, slots=True)
 class StudentTrainingPlan:
-    """What a training would learn from.
+    """The plan of a training: what it would learn from.
 
     Attributes:
-        pairs: Pairs per task that there is a table for.
-        held_out: Pairs that it would be measured on.
+        pairs: Number of pairs per task that there is a table for.
+        held_out: Number of pairs that it would be measured on.
     """
 
     pairs: dict[Task, int]
@@ -115,9 +116,9 @@ def train_student(
     Args:
         data: Pairs per task.
         out: Folder to write the student to; must not exist.
-        recipe: How to train; None is the default one.
+        recipe: Recipe of the training; None is the default one.
         threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
-        progress: Told of each training with the number of its steps that are left, and advanced by 1 after each.
+        progress: Started for each training with the number of steps that remain, and advanced by 1 after each step.
 
     Raises:
         TrainingError: There is nothing to learn from, the training diverges, or `out` exists.
@@ -144,7 +145,7 @@ def train_student(
         held_out = held_out_scores(data, recipe)
         score, share, steps, log = _scores(first.folder, held_out), 0.0, first.steps, first.log
         draft = work / "draft"
-        # What an attempt left that failed here; what is trained stays until the work folder goes.
+        # Remove what an attempt left that failed here; what is trained stays until the work folder goes.
         shutil.rmtree(draft, ignore_errors=True)
         if recipe.clicks_share > 0 and len(tasks) > 1 and _steps(tasks.get("clicks"), recipe) >= _LEAST_STEPS:
             clicks_alone = trainings.trained_or_none(_CLICKS, data.clicks_alone())
@@ -177,12 +178,12 @@ def train_student(
 
 
 def student_training_digest(data: StudentData, recipe: StudentRecipe) -> str:
-    """SHA-256 (hex) over all that decides what a training gives."""
+    """SHA-256 (hex) over all that decides the result of a training."""
     return hashlib.sha256(json.dumps([asdict(recipe), data.digest()]).encode()).hexdigest()
 
 
 def plan_student_training(data: StudentData) -> StudentTrainingPlan:
-    """What `train_student` would learn from; changes nothing."""
+    """The plan of what `train_student` would learn from; changes nothing."""
     return StudentTrainingPlan(
         pairs={name: len(pairs) for name, pairs in data.tasks().items() if pairs is not None},
         held_out=0 if data.held_out is None else len(data.held_out),
@@ -197,7 +198,7 @@ def save_student(model: SentenceTransformer, folder: Path, item_text: str) -> No
 
 @dataclass(frozen=True, slots=True)
 class _FinishedTraining:
-    """A training that is finished: folder of the model, steps that were made, and what was logged."""
+    """A finished training: folder of the model, number of steps that were made, and the log."""
 
     folder: Path
     steps: int
@@ -206,14 +207,14 @@ class _FinishedTraining:
 
 @dataclass(frozen=True, slots=True)
 class _Trainings:
-    """Trainings from one start. What is finished stays in the work folder: a model, and beside it a record."""
+    """The trainings from one start; a finished one stays in the work folder as a model, with a record beside it."""
 
     recipe: StudentRecipe
     work: Path
     progress: Progress
 
     def trained(self, name: str, data: StudentData) -> _FinishedTraining:
-        """Train, go on, or take what was trained before."""
+        """Train, resume, or take the model that was trained before."""
         short = name.replace(" ", "-")
         folder, record, checkpoints = (self.work / place for place in (short, f"{short}.json", f"checkpoints/{short}"))
         if not record.is_file():
@@ -225,7 +226,7 @@ class _Trainings:
                 name=name,
                 progress=self.progress,
             )
-            # What an attempt left that failed here.
+            # Remove what an attempt left that failed here.
             shutil.rmtree(folder, ignore_errors=True)
             save_student(model, folder, self.recipe.item_text)
             sync_folder(folder)
@@ -235,7 +236,7 @@ class _Trainings:
         return _FinishedTraining(folder, **json.loads(record.read_text(encoding="utf-8")))
 
     def trained_or_none(self, name: str, data: StudentData) -> _FinishedTraining | None:
-        """The same, None where the training diverges: what was trained before it is worth something all the same."""
+        """Train as `trained` does; None where the training diverges, for what was trained before keeps its worth."""
         try:
             return self.trained(name, data)
         except TrainingError as error:
@@ -243,7 +244,9 @@ class _Trainings:
             return None
 
     def _start(self, data: StudentData) -> Path:
-        """Written once: another machine that goes on might turn the axes otherwise, and then nothing can be averaged.
+        """The folder of the starting model, written once.
+
+        Another machine that resumes might turn the axes otherwise, and then nothing could be averaged.
 
         It depends on the texts alone, not on the pairs.
         """
@@ -274,7 +277,7 @@ def _scores(student: Path, held_out: HeldOut | None) -> NDArray[np.float64] | No
 def _rounded(
     draft: Path, texts: list[str], held_out: HeldOut | None, score: NDArray[np.float64] | None
 ) -> tuple[bool, NDArray[np.float64] | None]:
-    """Round a student's weights where that costs nothing that can be seen; whether it was done, and the score then."""
+    """Round a student's weights where the scores do not show it; return whether it was done, and the score then."""
     from keydistill.distillation.student.rounding import round_student
 
     before = draft.with_name("before-rounding")

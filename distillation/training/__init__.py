@@ -1,4 +1,4 @@
-"""What the trainings of student and assistant share.
+"""The common part of the trainings of student and assistant.
 
 `keydistill.distillation.training.run` imports torch: it is imported by its own name, and only where training begins.
 """

@@ -1,4 +1,4 @@
-"""What the trainings of student and assistant share: arguments, progress, checkpoints, silence."""
+"""The common part of the trainings of student and assistant: arguments, progress, checkpoints, silence."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def common_arguments(
         every: Steps between two checkpoints, and between two scores.
         score: Name of the held-out score, of which more is better and the best checkpoint is kept; None without any.
         seed: Seed of everything random.
-        precision: As in the recipes.
+        precision: Precision as recipes name it: "auto", "fp32" or "bf16".
     """
     on_gpu = torch.cuda.is_available()
     return {
@@ -55,7 +55,7 @@ def common_arguments(
         "save_strategy": "steps",
         "save_steps": every,
         "save_total_limit": 2,
-        # How many evaluations without a better score there were.
+        # Restore the number of evaluations without a better score.
         "restore_callback_states_from_checkpoint": True,
         "load_best_model_at_end": score is not None,
         "metric_for_best_model": score,
@@ -78,7 +78,7 @@ def uses_bf16(precision: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _bf16_is_faster() -> bool:
-    """Whether products of matrices are, by enough to make up for the casts around them.
+    """Whether products of matrices are faster in bf16, by enough to make up for the casts around them.
 
     Not every CPU that has the instructions has them fast: of one with AVX512-BF16 whose AMX the hypervisor hides,
     bfloat16 reaches half of the rate of fp32, of a Zen 4 twice.
@@ -99,7 +99,7 @@ def _bf16_is_faster() -> bool:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """No bars, log lines or warnings of the libraries below, which know nothing of our output."""
+    """Silence bars, log lines and warnings of the libraries below, which know nothing of our output."""
     from datasets.utils.logging import disable_progress_bar as disable_datasets_bar
     from transformers.utils import logging as transformers_logging
 
@@ -120,12 +120,12 @@ def quiet_libraries() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a training went.
+    """The outcome of a training.
 
     Attributes:
         steps: Number of steps that were made.
-        best_score: The best held-out score; None without any.
-        log: What was logged.
+        best_score: Best held-out score; None without held-out pairs.
+        log: Entries of the training's log.
     """
 
     steps: int
@@ -139,13 +139,13 @@ def run_training(trainer: Any, folder: Path) -> Outcome:
     Its model ends with the weights of the best score, without scores with the last ones.
 
     Args:
-        trainer: A trainer of sentence-transformers, with the arguments of `common_arguments`.
+        trainer: Trainer of sentence-transformers, with the arguments of `common_arguments`.
         folder: Folder of its checkpoints.
     """
-    done = folder / _DONE
-    if done.is_file():
+    record = folder / _DONE
+    if record.is_file():
         # Going on from its last checkpoint would make further steps: that does not say that patience was at its end.
-        outcome = json.loads(done.read_text(encoding="utf-8"))
+        outcome = json.loads(record.read_text(encoding="utf-8"))
         trainer._load_from_checkpoint(str(folder / outcome["checkpoint"]))
     else:
         trainer.train(resume_from_checkpoint=last_checkpoint(folder))
@@ -157,13 +157,13 @@ def run_training(trainer: Any, folder: Path) -> Outcome:
             "best_score": state.best_metric if best else None,
             "log": state.log_history,
         }
-        replace_json(done, outcome)
+        replace_json(record, outcome)
     return Outcome(outcome["steps"], outcome["best_score"], outcome["log"])
 
 
 def last_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that is whole; those that a killed process left half written are removed."""
-    whole: list[tuple[int, Path]] = []
+    checkpoints: list[tuple[int, Path]] = []
     for checkpoint in folder.glob("checkpoint-*"):
         try:
             # The trainer writes it last.
@@ -171,25 +171,25 @@ def last_checkpoint(folder: Path) -> str | None:
         except (FileNotFoundError, ValueError):
             shutil.rmtree(checkpoint)
         else:
-            whole.append((int(checkpoint.name.partition("-")[2]), checkpoint))
-    return str(max(whole)[1]) if whole else None
+            checkpoints.append((int(checkpoint.name.partition("-")[2]), checkpoint))
+    return str(max(checkpoints)[1]) if checkpoints else None
 
 
 class Steps(TrainerCallback):
-    """A callback of trainers that tells how many steps are left, and of each that is done."""
+    """A callback of trainers that starts progress with the steps that remain, and advances it with each step."""
 
     def __init__(self, name: str, progress: Progress) -> None:
         self._name = name
         self._progress = progress
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Called by the trainer."""
+        """Start progress with the steps that remain."""
         self._progress.start(self._name, state.max_steps - state.global_step, "steps")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Called by the trainer."""
+        """Advance progress by one step."""
         self._progress.advance(1)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Called by the trainer."""
+        """Log the trainer's figures."""
         logger.info("step %d: %s", state.global_step, logs)

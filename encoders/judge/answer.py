@@ -1,4 +1,4 @@
-"""How the answer of a chat endpoint is read: strictly, so that whatever is not a plain yes or no is no judgment."""
+"""The reading of a chat endpoint's answer: strict, so that whatever is not a plain yes or no is no judgment."""
 
 import math
 from dataclasses import dataclass

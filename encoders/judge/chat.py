@@ -21,8 +21,8 @@ from keydistill.errors import JudgeError
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
-# What is asked for beside the messages. Deterministic; room for one word; and enough alternatives to hold all spellings
-# of yes and no, which is what OpenAI and vLLM allow.
+# Fields of a request beside the messages. Deterministic; room for one word; and enough alternatives to hold all
+# spellings of yes and no, which is what OpenAI and vLLM allow.
 _REQUEST: Mapping[str, Any] = {"temperature": 0, "max_tokens": 8, "logprobs": True, "top_logprobs": 20}
 # 401, 403 and 404 say that no pair will fare better; these only that this request was bad.
 _REFUSED = (400, 413, 422)
@@ -37,15 +37,15 @@ _TOKENS_PER_MESSAGE = 4
 
 
 class _FailedError(Exception):
-    """A request got no answer; `problem` says whether it may be another time."""
+    """A request without an answer; `problem` says whether it may get one another time."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
         self.problem = problem
 
 
-class _PassingError(_FailedError):
-    """Worth another try, at the earliest after `wait` seconds."""
+class _TemporaryError(_FailedError):
+    """A failure that is worth another try, at the earliest after `wait` seconds."""
 
     def __init__(self, detail: str, wait: float = 0.0) -> None:
         super().__init__(Problem("unreachable", detail))
@@ -53,11 +53,11 @@ class _PassingError(_FailedError):
 
 
 class ChatJudge:
-    """Asks a chat endpoint about each pair; see `Judge`.
+    """A judge that asks a chat endpoint about each pair; see `Judge`.
 
     Args:
-        settings: Endpoint and limits.
-        prompt: What it is asked.
+        settings: Address and limits of the endpoint.
+        prompt: Wording of the question.
     """
 
     def __init__(self, settings: ChatSettings, prompt: PromptTemplate) -> None:
@@ -72,12 +72,12 @@ class ChatJudge:
 
     @property
     def name(self) -> str:
-        """The model."""
+        """Name of the model."""
         return self._settings.model
 
     @property
     def prompt_version(self) -> str:
-        """Of the template."""
+        """Version of the prompt's template."""
         return self._prompt.version
 
     def key(self, pair: Pair) -> bytes:
@@ -86,13 +86,13 @@ class ChatJudge:
         return hashlib.sha256(content.encode()).digest()
 
     def estimate(self, pair: Pair) -> Usage:
-        """A quarter of the characters, four tokens for each message, and two for the answer."""
+        """An estimate of the tokens: a quarter of the characters, four for each message, and two for the answer."""
         messages = self._prompt.messages(pair)
         chars = sum(len(message["content"]) for message in messages)
         return Usage(math.ceil(chars / _CHARS_PER_TOKEN) + _TOKENS_PER_MESSAGE * len(messages), _OUTPUT_TOKENS)
 
     def judge_many(self, pairs: Iterable[Pair]) -> Generator[tuple[Pair, Judgment], None, None]:
-        """See `Judge.judge_many`. It runs an event loop of its own while it is asked for the next judgment.
+        """Judge pairs, as `Judge.judge_many` says; an event loop of its own runs while the caller waits for a judgment.
 
         Raises:
             JudgeError: The endpoint refuses the key, the model or the path; or an event loop runs here already.
@@ -139,18 +139,18 @@ class ChatJudge:
     async def _judge(self, client: AsyncOpenAI, pair: Pair) -> tuple[Pair, Judgment]:
         estimate, usage = self.estimate(pair), Usage()
         problem = None
-        for asked in range(self._settings.asks):
-            messages = self._prompt.messages(pair, remind=asked > 0)
+        for attempt in range(self._settings.asks):
+            messages = self._prompt.messages(pair, remind=attempt > 0)
             try:
                 answer = await self._answer(client, messages, estimate)
             except MalformedAnswerError as malformed:
                 usage += malformed.usage or estimate
                 problem = Problem("malformed_answer", str(malformed))
             except _FailedError as failed:
-                return pair, Judgment(None, usage=usage, malformed=asked, problem=failed.problem)
+                return pair, Judgment(None, usage=usage, malformed=attempt, problem=failed.problem)
             else:
                 usage += answer.usage or estimate
-                return pair, Judgment(answer.label, answer.probability, usage, malformed=asked)
+                return pair, Judgment(answer.label, answer.probability, usage, malformed=attempt)
         return pair, Judgment(None, usage=usage, malformed=self._settings.asks, problem=problem)
 
     async def _answer(self, client: AsyncOpenAI, messages: list[Message], estimate: Usage) -> Answer:
@@ -161,10 +161,10 @@ class ChatJudge:
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            return (error.wait if isinstance(error, _PassingError) else 0.0) + backoff(state)
+            return (error.wait if isinstance(error, _TemporaryError) else 0.0) + backoff(state)
 
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(_PassingError),
+            retry=retry_if_exception_type(_TemporaryError),
             stop=stop_after_attempt(self._settings.retries + 1),
             wait=wait,
             reraise=True,
@@ -189,9 +189,9 @@ class ChatJudge:
                 )
                 return response.text
         except (TimeoutError, APITimeoutError):
-            raise _PassingError(f"no answer within {limit:g} s") from None
+            raise _TemporaryError(f"no answer within {limit:g} s") from None
         except APIConnectionError as error:
-            raise _PassingError(f"no connection, or it broke: {self._line(error.__cause__ or error)}") from None
+            raise _TemporaryError(f"no connection, or it broke: {self._line(error.__cause__ or error)}") from None
         except APIStatusError as error:
             raise self._failure(error) from None
 
@@ -209,7 +209,7 @@ class ChatJudge:
         if wait:
             # The others would only be refused too.
             self._pace.hold(asyncio.get_running_loop().time() + wait)
-        return _PassingError(text, wait)
+        return _TemporaryError(text, wait)
 
     def _line(self, text: object) -> str:
         """One line of what somebody else said, without the key that it may repeat."""

@@ -1,4 +1,4 @@
-"""Where a chat endpoint is, and how hard it may be pressed."""
+"""Settings of a chat endpoint: where it is, and how hard it may be pressed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,19 +17,19 @@ class ChatSettings:
     """Settings of a `ChatJudge`.
 
     Attributes:
-        url: Its base address, as in http://localhost:8000/v1.
-        model: Name of the model there.
-        api_key: Sent as bearer token; None: none is needed.
-        concurrency: Requests in flight at the most.
-        requests_per_minute: None: no limit.
-        tokens_per_minute: Input and output, estimated beforehand. None: no limit.
-        timeout_seconds: Of one request, from its first byte to its last.
-        connect_seconds: Of making a connection.
-        retries: Times that a request is repeated that failed for a passing reason.
-        backoff_seconds: Mean of the first pause before that; it doubles, up to half a minute.
+        url: Base address of the endpoint, as in http://localhost:8000/v1.
+        model: Name of the model at that endpoint.
+        api_key: Key that is sent as bearer token; None where none is needed.
+        concurrency: Most requests in flight.
+        requests_per_minute: Most requests per minute; None sets no limit.
+        tokens_per_minute: Most tokens per minute, of input and output, estimated beforehand; None sets no limit.
+        timeout_seconds: Time limit of one request, from its first byte to its last.
+        connect_seconds: Time limit of making a connection.
+        retries: Times that a request is repeated which failed for a reason that may pass.
+        backoff_seconds: Mean of the first pause before a repetition; it doubles, up to half a minute.
         longest_wait_seconds: An endpoint that asks for a longer pause than this is taken as unavailable.
-        asks: Times that a pair is asked about at the most while the answers are malformed.
-        request: Fields added to the body of each request; null takes one of ours out.
+        asks: Most times that a pair is asked about while the answers are malformed.
+        request: Fields added to the body of each request; null takes out one that keydistill sends otherwise.
     """
 
     url: str

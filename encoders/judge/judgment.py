@@ -1,4 +1,4 @@
-"""What a judge is asked and what it answers."""
+"""Judges in general: what they are asked, and what they answer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Pair:
     """A keyphrase and the item that it may be for.
 
     Attributes:
-        item_id: Names the item in files.
-        keyphrase: Buyer query.
-        title: Of the item.
-        category: Its category, "A > B > C".
-        site: Where it is sold; the judge does not see it.
+        item_id: Id of the item in files.
+        keyphrase: A buyer's query.
+        title: Title of the item.
+        category: Category of the item, "A > B > C".
+        site: Site on which the item is sold; the judge does not see it.
     """
 
     item_id: str
@@ -45,7 +45,7 @@ class Usage:
 
     @property
     def total(self) -> int:
-        """Both together."""
+        """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
 
 
@@ -59,13 +59,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Judgment:
-    """What a judge said about a pair; either `label` or `problem` is set.
+    """The judgment of a pair; either `label` or `problem` is set.
 
     Attributes:
         label: Whether the keyphrase is right for the item; None if the judge gave no usable answer.
-        probability: Of yes, where the model says it; at least 0.5 exactly if the label is yes. Never made up.
-        usage: Tokens that it took, with all repetitions.
-        malformed: Answers that were neither yes nor no, before this one or instead of it.
+        probability: Probability of yes, where the model gives it; at least 0.5 exactly if the label is yes. It is never
+            made up.
+        usage: Tokens that the judgment took, with all repetitions.
+        malformed: Number of answers that were neither yes nor no, before this one or instead of it.
         problem: Why there is no label.
     """
 
@@ -77,24 +78,24 @@ class Judgment:
 
 
 class Judge(Protocol):
-    """Says of pairs whether the keyphrase is right for the item.
+    """Whoever says of pairs whether the keyphrase is right for the item.
 
     There are a chat endpoint, a local model and a table of labels; whoever collects judgments need not know which.
     """
 
     @property
     def name(self) -> str:
-        """What stands in the column `judge` of its judgments: the model."""
+        """The model's name, which stands in the column `judge` of its judgments."""
 
     @property
     def prompt_version(self) -> str:
-        """What stands in the column `prompt_version`: the template's name and a hash of its content."""
+        """The template's name and a hash of its content, which stand in the column `prompt_version`."""
 
     def key(self, pair: Pair) -> bytes:
         """Hash of all that the judgment depends on. Pairs of one key get one judgment."""
 
     def estimate(self, pair: Pair) -> Usage:
-        """Tokens that judging the pair will take, about."""
+        """About how many tokens judging the pair will take."""
 
     def judge_many(self, pairs: Iterable[Pair]) -> Generator[tuple[Pair, Judgment], None, None]:
         """Judge pairs, several at a time; each comes out once, in any order, as soon as it is judged.

@@ -9,11 +9,11 @@ Label = tuple[bool, float | None]
 
 
 class LabelTable:
-    """Judgments of a table, by item and keyphrase; see `Judge`.
+    """A judge that looks judgments up in a table, by item and keyphrase; see `Judge`.
 
     Args:
-        name: Of the judge.
-        version: Stands in the column `prompt_version`.
+        name: Name of the judge.
+        version: Version of the table, which stands in the column `prompt_version`.
         labels: (item_id, normalised keyphrase) to label and, where there is one, probability of yes.
     """
 
@@ -30,12 +30,12 @@ class LabelTable:
 
     @property
     def name(self) -> str:
-        """Of the table."""
+        """Name of the table."""
         return self._name
 
     @property
     def prompt_version(self) -> str:
-        """Of the table."""
+        """Version of the table."""
         return self._version
 
     def get(self, item_id: str, keyphrase: str) -> Label | None:
@@ -47,14 +47,14 @@ class LabelTable:
         return sha256("\0".join(("labels", self._name, self._version, pair.item_id, pair.keyphrase)).encode()).digest()
 
     def estimate(self, pair: Pair) -> Usage:
-        """Nothing."""
+        """No tokens: looking up costs none."""
         return Usage()
 
     def judge_many(self, pairs: Iterable[Pair]) -> Generator[tuple[Pair, Judgment], None, None]:
-        """See `Judge.judge_many`; a pair that the table does not have is left without a label."""
+        """Look pairs up, as `Judge.judge_many` says; a pair that the table does not have is left without a label."""
         for pair in pairs:
-            found = self.get(pair.item_id, pair.keyphrase)
-            if found is None:
+            entry = self.get(pair.item_id, pair.keyphrase)
+            if entry is None:
                 yield pair, Judgment(None, problem=Problem("not_in_table", "the table has no such pair"))
             else:
-                yield pair, Judgment(*found)
+                yield pair, Judgment(*entry)

@@ -29,16 +29,16 @@ _SPELLINGS = [f"{space}{word}" for space in ("", " ") for word in ("yes", "Yes",
 
 
 class LocalJudge:
-    """Compares a model's next-token probabilities of yes and no; see `Judge`.
+    """A judge that compares a model's next-token probabilities of yes and no; see `Judge`.
 
     The label counts only if the likeliest token of all is a yes or a no: what a chat endpoint would have answered.
 
     Args:
-        name: Of the model.
+        name: Name of the model.
         model: A causal language model.
         tokenizer: Its tokenizer; the chat template is used where there is one.
-        prompt: What it is asked.
-        digest: Of the model's files.
+        prompt: Wording of the question.
+        digest: Hash of the model's files.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class LocalJudge:
         """Load a model.
 
         Args:
-            folder: What `save_pretrained` of model and tokenizer wrote.
-            prompt: What it is asked.
+            folder: Folder that `save_pretrained` of model and tokenizer wrote.
+            prompt: Wording of the question.
             threads: Threads for arithmetic on CPU; None leaves it to torch.
             device: "cpu" or "cuda"; None takes a GPU where there is one.
 
@@ -102,7 +102,7 @@ class LocalJudge:
 
     @property
     def prompt_version(self) -> str:
-        """Of the template."""
+        """Version of the prompt's template."""
         return self._prompt.version
 
     def key(self, pair: Pair) -> bytes:
@@ -111,7 +111,7 @@ class LocalJudge:
         return hashlib.sha256(content.encode()).digest()
 
     def estimate(self, pair: Pair) -> Usage:
-        """Exact: counted with the model's tokenizer."""
+        """The exact number of tokens, counted with the model's tokenizer."""
         return Usage(len(self.token_ids(pair)), 1)
 
     def token_ids(self, pair: Pair) -> list[int]:
@@ -121,7 +121,7 @@ class LocalJudge:
         return ids
 
     def judge_many(self, pairs: Iterable[Pair]) -> Generator[tuple[Pair, Judgment], None, None]:
-        """See `Judge.judge_many`."""
+        """Judge pairs in batches of one length; see `Judge.judge_many`."""
         waiting = iter(pairs)
         while chunk := list(islice(waiting, _SLICE)):
             prompts = [self.token_ids(pair) for pair in chunk]
@@ -152,8 +152,8 @@ class LocalJudge:
             if token in words:
                 judgments.append(Judgment(probability >= 0.5, probability, usage))
             else:
-                said = repr(self._tokenizer.decode([token]))
-                problem = Problem("malformed_answer", f"neither yes nor no: begins with {said}")
+                beginning = repr(self._tokenizer.decode([token]))
+                problem = Problem("malformed_answer", f"neither yes nor no: begins with {beginning}")
                 judgments.append(Judgment(None, usage=usage, malformed=1, problem=problem))
         return judgments
 
@@ -180,12 +180,12 @@ class LocalJudge:
 
 
 def _single_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[bool, list[int]]:
-    found: dict[bool, set[int]] = {True: set(), False: set()}
+    tokens_of: dict[bool, set[int]] = {True: set(), False: set()}
     for spelling in _SPELLINGS:
         ids = tokenizer(spelling, add_special_tokens=False)["input_ids"]
-        meant = word(spelling)
-        if len(ids) == 1 and meant is not None and word(str(tokenizer.decode(ids))) is meant:
-            found[meant].add(ids[0])
-    if not (found[True] and found[False]):
+        answer = word(spelling)
+        if len(ids) == 1 and answer is not None and word(str(tokenizer.decode(ids))) is answer:
+            tokens_of[answer].add(ids[0])
+    if not (tokens_of[True] and tokens_of[False]):
         raise JudgeError("the model's tokenizer has no single token for yes or for no; use another model")
-    return {label: sorted(ids) for label, ids in found.items()}
+    return {label: sorted(ids) for label, ids in tokens_of.items()}

@@ -1,14 +1,14 @@
-"""When the next request may go out, so that an endpoint's limits per minute are kept."""
+"""The pace of requests, by which an endpoint's limits per minute are kept."""
 
 import asyncio
 
 
 class Pace:
-    """Spaces requests evenly: a limit per minute is never used up in a burst, and so never exceeded in any minute.
+    """A pace that spaces requests evenly, so that a limit is not used up in a burst, nor exceeded in any minute.
 
     Args:
-        requests_per_minute: None: as many as come.
-        tokens_per_minute: None: as many as come.
+        requests_per_minute: Most requests per minute; None sets no limit.
+        tokens_per_minute: Most tokens per minute; None sets no limit.
     """
 
     def __init__(self, requests_per_minute: float | None, tokens_per_minute: float | None) -> None:
@@ -31,7 +31,7 @@ class Pace:
         return start
 
     def hold(self, until: float) -> None:
-        """Nothing goes out before this time: the endpoint asked for a pause."""
+        """Let nothing out before this time: the endpoint asked for a pause."""
         self._held_until = max(self._held_until, until)
 
     async def turn(self, tokens: int) -> None:

@@ -36,10 +36,10 @@ class PromptTemplate:
     """A prompt's wording.
 
     Attributes:
-        name: Of the template.
-        system: What the judge is told once.
+        name: Name of the template.
+        system: Instructions that precede the question.
         user: The question, with `{item}` and `{keyphrase}`.
-        reminder: Added to the question after a malformed answer.
+        reminder: Text that is added to the question after a malformed answer.
     """
 
     name: str
@@ -97,7 +97,7 @@ class PromptTemplate:
         """The chat that asks about a pair.
 
         Args:
-            pair: What is asked about.
+            pair: Pair that is asked about.
             remind: Whether an answer was malformed before.
             special: Further texts that must not come from the pair: the special tokens of a model at hand.
         """
@@ -107,16 +107,16 @@ class PromptTemplate:
             item += f', "category": [{", ".join(names)}]'
         values = {"item": item + "}", "keyphrase": _as_json(pair.keyphrase, special)}
         # One pass: what a title says is not looked at for placeholders.
-        user = _PLACEHOLDER.sub(lambda found: values[found[1]], self.user)
+        user = _PLACEHOLDER.sub(lambda match: values[match[1]], self.user)
         if remind:
             user = f"{user}\n\n{self.reminder}"
         return [{"role": "system", "content": self.system}, {"role": "user", "content": user}]
 
 
 def _as_json(text: str, special: Collection[str]) -> str:
-    marked = {found.start() for found in _MARKUP.finditer(text)}
+    marked = {match.start() for match in _MARKUP.finditer(text)}
     for token in filter(None, special):
-        marked.update(found.start() for found in re.finditer(re.escape(token), text))
+        marked.update(match.start() for match in re.finditer(re.escape(token), text))
     if not marked and text.isprintable():
         return json.dumps(text, ensure_ascii=False)
     escaped = (

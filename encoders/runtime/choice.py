@@ -1,4 +1,4 @@
-"""Which runtime computes: the one that was asked for, or the next best that works here."""
+"""The choice of a runtime: the one that was asked for, or the next best that works here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Where:
-    """What a runtime is loaded from and for."""
+    """The student, cache, threads and device that a runtime is loaded with."""
 
     files: StudentFiles
     cache: Path
@@ -71,9 +71,9 @@ def load_runtime(
 
     Args:
         files: The student.
-        wanted: A runtime, or "auto": torch where there is a GPU, in fp16 if that keeps to the tolerance; otherwise
-            what is fastest here of what keeps to it.
-        cache: Where exported students are kept.
+        wanted: Name of a runtime, or "auto": torch where there is a GPU, in fp16 if that keeps to the tolerance;
+            otherwise what is fastest here of what keeps to it.
+        cache: Folder in which exported students are kept.
         threads: Threads for arithmetic on CPU; None takes one per core.
         device: "cpu" or "cuda"; None takes a GPU where there is one. Only torch knows a GPU.
 
@@ -107,19 +107,19 @@ def load_runtime(
 
 
 def _fastest_first(where: _Where) -> tuple[tuple[RuntimeName, ...], list[str]]:
-    """What can be tried on this CPU, in the order of its speed here, and why other things cannot."""
+    """The runtimes that can be tried on this CPU, in the order of their speed here, and why others cannot."""
     order, rates, reasons = list(_CANDIDATES["auto"]), dict[RuntimeName, float](), list[str]()
     measured_here = True
-    for prefix, measured in (("native-", int8_rates), ("openvino-", openvino_rates)):
+    for prefix, rates_of in (("native-", int8_rates), ("openvino-", openvino_rates)):
         try:
-            found = measured(where.files, where.cache)
+            own_rates = rates_of(where.files, where.cache)
         except RuntimeUnavailableError as error:
             # In no precision: trying each would try to export the student each time.
             reasons.append(str(error))
             order = [name for name in order if not name.startswith(prefix)]
         else:
-            rates |= found
-            measured_here = measured_here and bool(found)
+            rates |= own_rates
+            measured_here = measured_here and bool(own_rates)
     if measured_here:
         # Those that this CPU, or the student, does not have keep their order, behind the others.
         order.sort(key=lambda name: -rates.get(name, 0.0))
@@ -127,7 +127,7 @@ def _fastest_first(where: _Where) -> tuple[tuple[RuntimeName, ...], list[str]]:
 
 
 def _in_fp16(where: _Where) -> Runtime:
-    # Told by a sample at each load, which takes a fraction of a second on a GPU.
+    # A sample tells at each load whether it is exact enough, which takes a fraction of a second on a GPU.
     full = TorchRuntime.load(where.files.folder, threads=where.threads, device=where.device)
     half = full.in_fp16()
     tokens = where.files.tokens()

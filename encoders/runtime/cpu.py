@@ -1,4 +1,4 @@
-"""What the CPU of this machine is, and what it can do, as OpenVINO finds out from its flags."""
+"""The CPU of this machine: its name, and what it can do, as OpenVINO finds out from its flags."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ _CAPABILITIES: dict[Precision, str] = {"fp32": "FP32", "bf16": "BF16", "int8": "
 
 
 def capable_precisions() -> list[Precision]:
-    """What the CPU computes in by itself."""
+    """The precisions that the CPU computes in by itself."""
     import openvino as ov
 
     capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -20,7 +20,7 @@ def capable_precisions() -> list[Precision]:
 
 
 def cpu_name() -> str:
-    """What the CPU calls itself."""
+    """The name that the CPU gives itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A student as a runtime wants it: made once per version and machine, with a report of how exact and how fast it is.
+"""A student in the form that a runtime needs: made once per version and machine, with a report of exactness and speed.
 
     CACHE/ab12cd34ef56-openvino-2026.4.1/
         ...                      what the runtime reads
@@ -31,7 +31,7 @@ REPORT = "report.json"
 
 _FORMAT = 2
 _KIND = FolderKind("exported student", REPORT)
-# Over the sample, of each precision; one more has made the shapes known before.
+# Timed passes over the sample per precision; one more before them has made the sizes of its batches known.
 _PASSES = 3
 # Packages whose versions decide what the reference computes.
 _REFERENCE_PACKAGES: Mapping[RuntimeName, tuple[str, ...]] = {
@@ -43,19 +43,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """How an exported student differs from the original.
+    """The report on an exported student: how it differs from the original.
 
     Attributes:
-        format: Of the folder; another one is made again.
+        format: Format of the folder; a folder of another format is made again.
         student: Hash of the student's content.
-        versions: Of the packages that made it.
+        versions: Versions of the packages that made it.
         cpu: The CPU that it was compared on.
         texts: Number of texts in the comparison.
-        max_cosine_distance: Between its vectors and those of the reference in fp32, by precision; the CPU lacks what
-            is not there, or, of int8, the student.
-        allowed: Above this, the precision is not used.
-        sha256: Of the folder's other files.
-        texts_per_second: By precision, on that CPU, with a stream per core.
+        max_cosine_distance: Largest distance between its vectors and those of the reference in fp32, by precision; a
+            precision is not there that the CPU lacks, or, in the case of int8, the student.
+        allowed: Distance above which a precision is not used.
+        sha256: Hashes of the folder's other files.
+        texts_per_second: Texts per second, by precision, on that CPU, with a stream per core.
     """
 
     format: int
@@ -75,19 +75,19 @@ def kept_export(folder: Path, make: Callable[[Path], ExportReport]) -> ExportRep
     Processes that ask at once get one: one makes it, the others wait.
 
     Args:
-        folder: Where it belongs.
-        make: Writes the files into the folder that it gets, and returns the report.
+        folder: Folder that the export belongs in.
+        make: Function that writes the files into the folder that it gets, and returns the report.
 
     Raises:
         StorageError: It cannot be written.
         Exception: What `make` raises; nothing is kept then.
     """
-    report = _whole(folder)
+    report = _intact_report(folder)
     if report is not None:
         return report
     try:
         with file_lock(folder.parent / f".{folder.name}.lock"):
-            report = _whole(folder)
+            report = _intact_report(folder)
             if report is None:
                 _log.info("exporting a student, once, into %s", folder)
                 with whole_folder(folder, _KIND, force=True) as draft:
@@ -99,7 +99,7 @@ def kept_export(folder: Path, make: Callable[[Path], ExportReport]) -> ExportRep
 
 
 def read_report(folder: Path) -> ExportReport | None:
-    """What the report says; None where there is none that can be read."""
+    """The report of an exported student; None where there is none that can be read."""
     try:
         return ExportReport(**json.loads((folder / REPORT).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -118,12 +118,12 @@ def compared(
     """Compare what was written with the original, and time it.
 
     Args:
-        draft: The folder, without its report.
+        draft: Folder of the export, without its report.
         files: The student.
-        reference: See `reference_runtime`.
-        runtimes: What loads it from the draft, by precision.
+        reference: Runtime that gives the expected vectors (`reference_runtime`).
+        runtimes: Functions that load it from the draft, by precision.
         packages: Packages that made it, beside those of the reference.
-        allowed: Most cosine distance, by precision.
+        allowed: Largest cosine distance that is allowed, by precision.
     """
     expected = sample_vectors(reference, files.tokens())
     distances: dict[str, float] = {}
@@ -139,14 +139,14 @@ def compared(
         cpu=cpu_name(),
         texts=len(SAMPLE),
         max_cosine_distance=distances,
-        allowed={str(precision): most for precision, most in allowed.items()},
+        allowed={str(precision): limit for precision, limit in allowed.items()},
         sha256={file.name: file_sha256(file) for file in sorted(draft.iterdir())},
         texts_per_second=rates,
     )
 
 
 def reference_runtime(files: StudentFiles) -> Runtime:
-    """What the vectors of an export are compared with: numpy for students of the usual kind, torch for all others.
+    """The runtime whose vectors an export is compared with: numpy for students of the usual kind, torch for others.
 
     Raises:
         StudentError: The student cannot be loaded.
@@ -179,7 +179,7 @@ def check_distance(files: StudentFiles, precision: str, distance: float, allowed
         )
 
 
-def _whole(folder: Path) -> ExportReport | None:
+def _intact_report(folder: Path) -> ExportReport | None:
     """The report of an export that is there as it was written."""
     if not (folder / REPORT).exists():
         return None

@@ -1,4 +1,4 @@
-"""What a runtime is: the arithmetic of a student, from tokens to sentence vectors."""
+"""The protocol of a runtime: the arithmetic of a student, from tokens to sentence vectors."""
 
 from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol
@@ -12,30 +12,24 @@ RuntimeName = Literal["torch", "torch-fp16", "openvino-fp32", "openvino-bf16", "
 WantedRuntime = Literal["auto", RuntimeName]
 
 # Most cosine distance between the vectors that any runtime and the reference, numpy or torch in fp32, give a text of
-# the sample.
-# Trained students are three times as far off in bf16 as the base (5.9e-5, 2.2e-5) and keep 0.989 or more of the first
-# ten neighbours among 19,244 real queries (the base 0.997); see docs/runtimes.md.
+# the sample. Trained students are three times as far off in bf16 as the base (5.9e-5, 2.2e-5) and keep 0.989 or more of
+# the first ten neighbours among 19,244 real queries (the base 0.997); see docs/runtimes.md.
 TOLERANCE = 2e-4
 # The same for int8, which rounds what goes into each linear layer.
 INT8_TOLERANCE = 1e-3
 
 
 class Runtime(Protocol):
-    """Computes sentence vectors of one student; threads may share one.
-
-    Attributes:
-        name: Which runtime this is.
-        batch_tokens: Tokens per batch with which it is fastest.
-    """
+    """What computes the sentence vectors of one student; threads may share one."""
 
     @property
     def name(self) -> RuntimeName:
-        """See above."""
+        """Which runtime this is."""
         ...
 
     @property
     def batch_tokens(self) -> int:
-        """See above."""
+        """Tokens per batch with which it is fastest."""
         ...
 
     def run(self, batches: Iterable[TokenBatch]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:

@@ -32,16 +32,16 @@ SAMPLE: tuple[str, ...] = tuple(
 
 
 def sample_vectors(runtime: Runtime, tokens: TextTokens) -> NDArray[np.float32]:
-    """What a runtime gives the sample, shape (texts, full dimension)."""
-    found: dict[int, NDArray[np.float32]] = {}
+    """The sample's vectors by a runtime, shape (texts, full dimension)."""
+    vector_at: dict[int, NDArray[np.float32]] = {}
     for places, vectors in runtime.run(token_batches(SAMPLE, tokens, runtime.batch_tokens)):
-        found.update(zip(places.tolist(), vectors, strict=True))
-    return np.stack([found[place] for place in range(len(SAMPLE))])
+        vector_at.update(zip(places.tolist(), vectors, strict=True))
+    return np.stack([vector_at[place] for place in range(len(SAMPLE))])
 
 
-def largest_distance(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+def largest_distance(expected: NDArray[np.float32], vectors: NDArray[np.float32]) -> float:
     """The largest cosine distance between rows; not a number, which no comparison allows, where one is not finite."""
-    products = (expected * found).sum(axis=1, dtype=np.float64)
-    lengths = np.linalg.norm(expected.astype(np.float64), axis=1) * np.linalg.norm(found.astype(np.float64), axis=1)
+    products = (expected * vectors).sum(axis=1, dtype=np.float64)
+    lengths = np.linalg.norm(expected.astype(np.float64), axis=1) * np.linalg.norm(vectors.astype(np.float64), axis=1)
     # Not Python's `max`, which takes 0 for what is not a number.
     return float(np.maximum(0.0, (1 - products / lengths).max()))

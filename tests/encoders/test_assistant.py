@@ -83,17 +83,17 @@ def test_titles_and_keyphrases_must_be_as_many(assistant: Assistant) -> None:
 
 def test_only_the_item_is_cut_and_the_keyphrase_is_read_to_its_end(assistant: Assistant) -> None:
     long = "word " * 2_000
-    found = assistant.logits([long, long + "more", long], ["red shoes", "red shoes", "red boots"])
-    assert found[0] == pytest.approx(found[1], abs=1e-6)
-    assert abs(found[0] - found[2]) > 1e-4
+    logits = assistant.logits([long, long + "more", long], ["red shoes", "red shoes", "red boots"])
+    assert logits[0] == pytest.approx(logits[1], abs=1e-6)
+    assert abs(logits[0] - logits[2]) > 1e-4
 
 
 def test_a_keyphrase_that_fills_everything_leaves_room_for_the_item(assistant: Assistant) -> None:
     long = "word " * 2_000
-    found = assistant.logits(["red shoes", "red boots", "red shoes"], [long, long, long + "more"])
-    assert np.isfinite(found).all()
-    assert abs(found[0] - found[1]) > 1e-5
-    assert found[0] == pytest.approx(found[2], abs=1e-6)
+    logits = assistant.logits(["red shoes", "red boots", "red shoes"], [long, long, long + "more"])
+    assert np.isfinite(logits).all()
+    assert abs(logits[0] - logits[1]) > 1e-5
+    assert logits[0] == pytest.approx(logits[2], abs=1e-6)
 
 
 def test_progress_reaches_the_number_of_pairs(assistant: Assistant) -> None:
@@ -169,10 +169,10 @@ def test_a_student_is_no_assistant(tiny_folder: Path) -> None:
 
 def test_calibration_keeps_the_order_and_reaches_the_ends() -> None:
     calibration = Calibration(temperature=0.5, bias=1.0)
-    found = calibration.probabilities(np.array([-1e5, -1.0, 0.0, 1.0, 1e5]))
-    assert found[0] == 0
-    assert found[-1] == 1
-    assert (np.diff(found) > 0).all()
+    probabilities = calibration.probabilities(np.array([-1e5, -1.0, 0.0, 1.0, 1e5]))
+    assert probabilities[0] == 0
+    assert probabilities[-1] == 1
+    assert (np.diff(probabilities) > 0).all()
 
 
 def test_loading_prints_nothing(tiny_assistant_folder: Path) -> None:
@@ -180,11 +180,11 @@ def test_loading_prints_nothing(tiny_assistant_folder: Path) -> None:
         "import sys; from keydistill.encoders import Assistant;"
         "print(Assistant.load(sys.argv[1]).score(['a'], ['b']).shape)"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, str(tiny_assistant_folder)], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "(1,)\n"
-    assert done.stderr == ""
+    assert process.stdout == "(1,)\n"
+    assert process.stderr == ""
 
 
 def test_the_model_file_is_json(tiny_assistant_folder: Path) -> None:

@@ -34,9 +34,9 @@ def test_vectors_are_those_of_sentence_transformers(static_student: Student, sta
         (static_student.embed_keyphrases, KEYPHRASE_ROUTE),
         (static_student.embed_items, ITEM_ROUTE),
     ):
-        found = embed(TEXTS)
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, reference.encode(TEXTS, task=route), atol=1e-5)
+        vectors = embed(TEXTS)
+        assert vectors.dtype == np.float32
+        np.testing.assert_allclose(vectors, reference.encode(TEXTS, task=route), atol=1e-5)
     np.testing.assert_allclose(static_student.embed_keyphrases(TEXTS), reference.encode_query(TEXTS), atol=1e-5)
     assert static_student.is_asymmetric
 
@@ -71,11 +71,11 @@ def test_a_matryoshka_dimension_is_a_normalised_prefix_on_both_sides(
 ) -> None:
     small = Student.load(str(static_folder), dimension=8, device="cpu")
     assert (small.dimension, small.version != static_student.version) == (8, True)
-    for whole, cut in (
+    for full, cut in (
         (static_student.embed_keyphrases(TEXTS), small.embed_keyphrases(TEXTS)),
         (static_student.embed_items(TEXTS), small.embed_items(TEXTS)),
     ):
-        prefix = whole[:, :8] / np.linalg.norm(whole[:, :8], axis=1, keepdims=True)
+        prefix = full[:, :8] / np.linalg.norm(full[:, :8], axis=1, keepdims=True)
         np.testing.assert_allclose(cut, prefix, atol=1e-6)
     with pytest.raises(StudentError, match="has 32 dimensions, asked for 64"):
         StudentFiles.find(str(static_folder), dimension=64)
@@ -91,10 +91,12 @@ def test_the_version_covers_both_sides(copied: Path, file: str) -> None:
 
 def test_the_runtime_gets_the_side_of_the_items_alone(static_folder: Path, tiny_folder: Path) -> None:
     # What is exported for OpenVINO, too.
-    alone, whole = (TorchRuntime.load(folder, device="cpu").model for folder in (static_folder, tiny_folder))
-    assert [name for name, _ in alone.named_modules()] == [name for name, _ in whole.named_modules()]
-    for (name, mine), (_, theirs) in zip(alone.state_dict().items(), whole.state_dict().items(), strict=True):
-        assert mine.equal(theirs), name
+    items_side, symmetric = (TorchRuntime.load(folder, device="cpu").model for folder in (static_folder, tiny_folder))
+    assert [name for name, _ in items_side.named_modules()] == [name for name, _ in symmetric.named_modules()]
+    for (name, weights), (_, expected) in zip(
+        items_side.state_dict().items(), symmetric.state_dict().items(), strict=True
+    ):
+        assert weights.equal(expected), name
 
 
 @pytest.mark.slow

@@ -96,5 +96,5 @@ def test_threads_share_one() -> None:
     tokens = TextTokens(WHOLE.tokenizer)
     texts = [f"blue shoes {number}" for number in range(2_000)]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(tokens, [texts] * 4))
-    assert all(each == expected(tokens, texts) for each in found)
+        answers = list(pool.map(tokens, [texts] * 4))
+    assert all(each == expected(tokens, texts) for each in answers)

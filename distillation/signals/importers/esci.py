@@ -35,7 +35,7 @@ _ALIASES: Mapping[str, Sequence[str]] = {
     "grade": ("esci_label", "label"),
     "title": ("title", "product_title"),
 }
-# Rows that do not say so are there to be learnt from.
+# Split of the rows that name none: they are there to be learnt from.
 _DEFAULT_SPLIT = "train"
 
 
@@ -50,10 +50,10 @@ def import_esci(
     """Import ESCI's Parquet files.
 
     Args:
-        sources: Files, or folders whose Parquet files are taken as far as they are ESCI's.
-        target: Where the signals folder goes.
-        split: Only pairs of this split, such as "train"; pairs of a file without splits belong to "train".
-        locale: Only pairs and products of this locale, such as "us"; the locale becomes the site.
+        sources: Files, or folders of which the Parquet files are taken that are ESCI's.
+        target: Target of the import: where the signals folder goes.
+        split: Split whose pairs are imported, such as "train"; pairs of a file without splits belong to "train".
+        locale: Locale whose pairs and products are imported, such as "us"; None imports all. It becomes the site.
         relevant_grade: Grade from which on the label is yes: E is 3, S 2, C 1, I 0.
 
     Raises:
@@ -76,15 +76,15 @@ def import_esci(
             "category_path": category_cell,
             "split": label_cell,
         }
-        wanted: Mapping[Role, Sequence[str]] = {
+        columns_of_role: Mapping[Role, Sequence[str]] = {
             "titled pairs": ("item_id", "keyphrase", "site", "grade", "title", "category_path", "split"),
             "pairs": ("item_id", "keyphrase", "site", "grade", "split"),
             "items": ("item_id", "title", "category_path", "site"),
             "keyphrases": ("keyphrase", "category_path", "site"),
         }
         for path, role in files.items():
-            chosen = {name: parsers[name] for name in wanted[role]}
-            for rows in reader.rows(path, chosen, aliases=_ALIASES, kind="parquet"):
+            parsers_of_role = {name: parsers[name] for name in columns_of_role[role]}
+            for rows in reader.rows(path, parsers_of_role, aliases=_ALIASES, kind="parquet"):
                 _add(data, role, _of_locale(reader, _of_split(reader, rows, split), locale))
         return data.tables()
 
@@ -106,7 +106,7 @@ def _files(sources: Sequence[Path]) -> dict[Path, Role]:
             role = _role(path)
             if role is not None:
                 roles[path] = role
-    return dict(sorted(roles.items(), key=lambda one: one[1] == "items"))
+    return dict(sorted(roles.items(), key=lambda path_and_role: path_and_role[1] == "items"))
 
 
 def _role(path: Path) -> Role | None:
@@ -135,18 +135,20 @@ def _add(data: JudgedData, role: Role, rows: Columns) -> None:
 def _of_split(reader: ImportReader, rows: Columns, split: str | None) -> Columns:
     if split is None or "split" not in rows:
         return rows
-    return _chosen(reader, rows, [(one or _DEFAULT_SPLIT) == split for one in rows["split"]], "other split")
+    return _chosen(reader, rows, [(row_split or _DEFAULT_SPLIT) == split for row_split in rows["split"]], "other split")
 
 
 def _of_locale(reader: ImportReader, rows: Columns, locale: str | None) -> Columns:
     if locale is None:
         return rows
-    return _chosen(reader, rows, [one is None or one == locale for one in rows["site"]], "other locale")
+    return _chosen(reader, rows, [site is None or site == locale for site in rows["site"]], "other locale")
 
 
-def _chosen(reader: ImportReader, rows: Columns, kept: Sequence[bool], what: str) -> Columns:
-    reader.ignore(what, len(kept) - sum(kept))
-    return {name: [value for value, keep in zip(values, kept, strict=True) if keep] for name, values in rows.items()}
+def _chosen(reader: ImportReader, rows: Columns, is_chosen: Sequence[bool], description: str) -> Columns:
+    reader.ignore(description, len(is_chosen) - sum(is_chosen))
+    return {
+        name: [value for value, keep in zip(values, is_chosen, strict=True) if keep] for name, values in rows.items()
+    }
 
 
 def _grade(value: object) -> int:

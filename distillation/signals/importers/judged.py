@@ -1,10 +1,10 @@
-"""What the importers of judged data have in common: rows of judgments and items, gathered into tables."""
+"""The common part of the importers of judged data: rows of judgments and items, gathered into tables."""
 
 from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-from keydistill.distillation.signals.importing import Asked, Tables, asked_in, inventory_table
+from keydistill.distillation.signals.importing import SiteKeyphrase, Tables, inventory_table, keyphrases_in
 from keydistill.distillation.signals.merging import merged
 from keydistill.distillation.signals.schemas import ITEMS, JUDGMENTS
 from keydistill.distillation.signals.validation import Columns
@@ -12,10 +12,10 @@ from keydistill.tables import Reason, RejectedValueError, id_cell
 
 
 class JudgedData:
-    """Gathers items, graded pairs and what is known of keyphrases.
+    """A collection of items, graded pairs and keyphrases, from which tables are made.
 
     Args:
-        judge: Name of the data set, as the judge of its labels.
+        judge: Name of the data set, which stands as the judge of its labels.
         relevant_grade: Grade from which on the label is yes.
     """
 
@@ -24,39 +24,39 @@ class JudgedData:
         self._relevant_grade = relevant_grade
         self._items: list[pa.Table] = []
         self._judgments: list[pa.Table] = []
-        self._asked: list[Asked] = []
-        self._categories: dict[Asked, str | None] = {}
+        self._keyphrases: list[SiteKeyphrase] = []
+        self._categories: dict[SiteKeyphrase, str | None] = {}
 
     def add_items(self, columns: Columns) -> None:
-        """Items: `item_id` and `title`, optionally `category_path` and `site`."""
+        """Add items: `item_id` and `title`, optionally `category_path` and `site`."""
         rows = len(columns["item_id"])
         self._items.append(pa.table({name: columns.get(name, [None] * rows) for name in ITEMS.names}, schema=ITEMS))
 
     def add_judgments(self, columns: Columns) -> None:
-        """Pairs: `item_id`, `keyphrase` and `grade`, optionally `site`."""
+        """Add judged pairs: `item_id`, `keyphrase` and `grade`, optionally `site`."""
         rows = len(columns["item_id"])
-        made = {
+        new_columns = {
             "label": [grade >= self._relevant_grade for grade in columns["grade"]],
             "judge": [self._judge] * rows,
         }
-        chosen = {name: made.get(name, columns.get(name, [None] * rows)) for name in JUDGMENTS.names}
-        self._judgments.append(pa.table(chosen, schema=JUDGMENTS))
+        all_columns = {name: new_columns.get(name, columns.get(name, [None] * rows)) for name in JUDGMENTS.names}
+        self._judgments.append(pa.table(all_columns, schema=JUDGMENTS))
 
-    def add_keyphrases(self, asked: Iterable[Asked], categories: Iterable[str | None]) -> None:
-        """Keyphrases that belong into the inventory, also those without a pair; and their categories."""
-        for one, category in zip(asked, categories, strict=True):
-            self._asked.append(one)
+    def add_keyphrases(self, keyphrases: Iterable[SiteKeyphrase], categories: Iterable[str | None]) -> None:
+        """Add keyphrases of the inventory, also those without a pair, with their categories."""
+        for keyphrase, category in zip(keyphrases, categories, strict=True):
+            self._keyphrases.append(keyphrase)
             if category is not None:
-                self._categories[one] = category
+                self._categories[keyphrase] = category
 
     def tables(self) -> Tables:
         """All tables, merged."""
         judgments = merged("judgments", self._judgments)
-        asked = [*self._asked, *asked_in(judgments)]
+        keyphrases = [*self._keyphrases, *keyphrases_in(judgments)]
         return {
             "items": merged("items", self._items),
             "judgments": judgments,
-            "inventory": inventory_table(asked, self._categories),
+            "inventory": inventory_table(keyphrases, self._categories),
         }
 
 

@@ -49,9 +49,9 @@ def import_beir(
     """Import a folder with `corpus.jsonl`, `queries.jsonl` and `qrels/*.tsv` (each also with .gz).
 
     Args:
-        folder: Where they are.
-        target: Where the signals folder goes.
-        split: Only `qrels/SPLIT.tsv`; otherwise all of them.
+        folder: Folder of these files.
+        target: Target of the import: where the signals folder goes.
+        split: Split of which `qrels/SPLIT.tsv` is imported; None imports all files of qrels.
         relevant_grade: Grade from which on the label is yes.
         site: Site of all pairs and items.
 
@@ -79,10 +79,12 @@ def import_qrels(
     """Import qrels in TREC's four columns (query, iteration, document, grade) or in BEIR's three.
 
     Args:
-        files: Qrels; the first line says which of the two they are.
-        target: Where the signals folder goes.
-        queries: CSV, TSV, JSONL or Parquet with an id (`_id`, `query_id` or `id`) and a `text` or `query`.
-        corpus: The same of documents: an id (`_id`, `item_id`, `doc_id`, `docno` or `id`), and a `title` or `text`.
+        files: Files of qrels; the first line says which of the two they are.
+        target: Target of the import: where the signals folder goes.
+        queries: Files of queries: CSV, TSV, JSONL or Parquet with an id (`_id`, `query_id` or `id`) and a `text` or
+            `query`.
+        corpus: Files of documents in the same formats: an id (`_id`, `item_id`, `doc_id`, `docno` or `id`), and a
+            `title` or `text`.
         relevant_grade: Grade from which on the label is yes.
         site: Site of all pairs and items.
 
@@ -120,15 +122,15 @@ def _imported(
         }
         for file in corpus:
             for rows in reader.rows(file, item, aliases=_ITEM_ALIASES):
-                known = {"item_id": rows["id"], "title": rows["title"], "category_path": rows["category_path"]}
-                data.add_items({**known, "site": [place] * len(rows["id"])})
+                columns = {"item_id": rows["id"], "title": rows["title"], "category_path": rows["category_path"]}
+                data.add_items({**columns, "site": [place] * len(rows["id"])})
         pair = {"query": lambda value: query_of(texts, value), "item": id_cell, "grade": _grade}
         for file in qrels:
             beir = _is_beir(file)
             file_reader = None if beir else _read_trec
             for rows in reader.rows(file, pair, aliases=_JUDGMENT_ALIASES, kind="tsv", reader=file_reader):
-                found = {"item_id": rows["item"], "keyphrase": rows["query"], "grade": rows["grade"]}
-                data.add_judgments({**found, "site": [place] * len(rows["item"])})
+                judgments = {"item_id": rows["item"], "keyphrase": rows["query"], "grade": rows["grade"]}
+                data.add_judgments({**judgments, "site": [place] * len(rows["item"])})
         return data.tables()
 
     return run_import(form, target, options, build)
@@ -142,7 +144,7 @@ def _present(folder: Path, name: str) -> Path:
 
 
 def _grade(value: object) -> int:
-    """Grades below 0, which mark spam, are 0; above 3 there is nothing better."""
+    """A grade from 0 to 3: lower ones, which mark spam, become 0, and higher ones 3."""
     try:
         # TREC and BEIR write whole numbers; pandas may have made "1.0" of them.
         grade = float(str(value).strip())

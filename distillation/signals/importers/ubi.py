@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from keydistill.distillation.signals.import_reader import ImportReader
 from keydistill.distillation.signals.importers.ubi_log import COLUMNS, LogRows, UbiOptions
 from keydistill.distillation.signals.importing import (
-    Asked,
     ImportSummary,
     ImportTarget,
+    SiteKeyphrase,
     Tables,
     checked_site,
     inventory_table,
@@ -54,19 +54,20 @@ def import_ubi(
 
     Args:
         files: CSV, JSONL or Parquet with rows of `ubi_queries` and `ubi_events`.
-        target: Where the signals folder goes.
-        items: Files of items, see `read_items`; without them, items whose events give a description or name.
-        options: How the log is read.
+        target: Target of the import: where the signals folder goes.
+        items: Files of items, see `read_items`; without any, the items are those whose events give a description or
+            name.
+        options: Options that say how the log is read.
 
     Raises:
         InputError: A file cannot be read, no result was shown, or `target.out` holds something.
         TooManyRejectsError: Too many rows were rejected; an event whose query is in no row is a reject.
     """
-    how = options or UbiOptions()
-    site = checked_site(how.site)
+    read_options = options or UbiOptions()
+    site = checked_site(read_options.site)
 
     def build(reader: ImportReader) -> Tables:
-        titles = _read_log(files, reader, how)
+        titles = _read_log(files, reader, read_options)
         with duckdb.connect(":memory:", config={"temp_directory": str(reader.work / "spill")}) as database:
             database.execute("SET enable_progress_bar = false")
             for name in ("queries", "listed", "events"):
@@ -77,23 +78,23 @@ def import_ubi(
             clicks = database.sql(_CLICKS).to_arrow_table()
             volumes = database.sql(_VOLUMES).fetchall()
         clicks = clicks.append_column("site", pa.array([site] * clicks.num_rows, pa.string()))
-        asked: dict[Asked, int] = {(site, keyphrase): count for keyphrase, count in volumes}
+        counts: dict[SiteKeyphrase, int] = {(site, keyphrase): count for keyphrase, count in volumes}
         cells = [list(titles), list(titles.values()), [None] * len(titles), [site] * len(titles)]
         rows = (pa.table(columns, schema=ITEMS) for file in items for columns in reader.rows(file, ITEM_CELLS))
         return {
             "items": merged("items", rows) if items else pa.table(cells, schema=ITEMS),
             "clicks": merged("clicks", [clicks.select(CLICKS.names).cast(CLICKS)]),
-            "inventory": inventory_table(asked, {}, asked),
+            "inventory": inventory_table(counts, {}, counts),
         }
 
-    told = {
-        "click_actions": list(how.click_actions),
-        "impression_actions": list(how.impression_actions),
-        "first_position": how.first_position,
-        "site": how.site,
+    manifest_options = {
+        "click_actions": list(read_options.click_actions),
+        "impression_actions": list(read_options.impression_actions),
+        "first_position": read_options.first_position,
+        "site": read_options.site,
         "items": [str(file) for file in items],
     }
-    return run_import("ubi", target, told, build)
+    return run_import("ubi", target, manifest_options, build)
 
 
 # The first row of a query counts; a logged query goes before what an event says about its own.
@@ -136,8 +137,8 @@ def _reject_strays(database: duckdb.DuckDBPyConnection, reader: ImportReader) ->
             reader.rejects.add(Reject(source, row, line, "query_id", Reason.UNKNOWN_REFERENCE, detail, query_id))
 
 
-def _read_log(files: Sequence[Path], reader: ImportReader, how: UbiOptions) -> dict[str, str]:
-    """Write queries, their lists and events into the work folder; the titles that events give."""
+def _read_log(files: Sequence[Path], reader: ImportReader, options: UbiOptions) -> dict[str, str]:
+    """Write queries, their lists and events into the work folder; return the titles that events give."""
     titles: dict[str, str] = {}
     with (
         pq.ParquetWriter(reader.work / "queries.parquet", _QUERIES) as queries,
@@ -146,7 +147,7 @@ def _read_log(files: Sequence[Path], reader: ImportReader, how: UbiOptions) -> d
     ):
         for file in files:
             for batch in reader.batches(file, COLUMNS):
-                rows = LogRows(batch, str(file), reader, how)
+                rows = LogRows(batch, str(file), reader, options)
                 rows.read()
                 queries.write_table(pa.Table.from_pylist(rows.queries, schema=_QUERIES))
                 listed.write_table(pa.Table.from_pylist(rows.listed, schema=_LISTED))

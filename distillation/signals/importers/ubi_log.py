@@ -1,4 +1,4 @@
-"""Rows of a UBI log as they come out of exports, brought to one shape."""
+"""The rows of a UBI log as they come out of exports, brought to one form."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,11 +34,11 @@ _MAX_PLACE = (1 << 31) - 1
 
 @dataclass(frozen=True, slots=True)
 class UbiOptions:
-    """How a UBI log is read.
+    """Options for reading a UBI log.
 
     Attributes:
-        click_actions: Values of `action_name` that are clicks.
-        impression_actions: Values that say that a result was shown.
+        click_actions: Values of `action_name` that mean a click.
+        impression_actions: Values of `action_name` that mean that a result was shown.
         first_position: Ordinal of the first result: 1, or 0 where a client counts from there.
         site: Site of all pairs.
     """
@@ -52,7 +52,7 @@ class UbiOptions:
 class LogRows:
     """The rows of a batch, sorted into queries, lists of results, events and titles."""
 
-    def __init__(self, batch: RawBatch, source: str, reader: ImportReader, how: UbiOptions) -> None:
+    def __init__(self, batch: RawBatch, source: str, reader: ImportReader, options: UbiOptions) -> None:
         self.queries: list[dict[str, Any]] = []
         self.listed: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
@@ -60,7 +60,7 @@ class LogRows:
         self._batch = batch
         self._source = source
         self._reader = reader
-        self._how = how
+        self._options = options
         self._column = ""
 
     def read(self) -> None:
@@ -93,8 +93,8 @@ class LogRows:
 
     def _event(self, row: Mapping[str, Any], place: int) -> None:
         action = str(row["action_name"]).strip()
-        clicked = action in self._how.click_actions
-        if not clicked and action not in self._how.impression_actions:
+        clicked = action in self._options.click_actions
+        if not clicked and action not in self._options.impression_actions:
             self._reader.ignore("events of other actions")
             return
         if not _has(row, "query_id"):
@@ -104,9 +104,9 @@ class LogRows:
         fields = _attributes(row)
         query = self._cell(row, "query_id", id_cell)
         item = self._cell(fields, _OBJECT, id_cell)
-        ordinal = self._cell(fields, _ORDINAL, lambda value: count_cell(value, self._how.first_position))
+        ordinal = self._cell(fields, _ORDINAL, lambda value: count_cell(value, self._options.first_position))
         if ordinal is not None:
-            ordinal = min(ordinal - self._how.first_position + 1, _MAX_PLACE)
+            ordinal = min(ordinal - self._options.first_position + 1, _MAX_PLACE)
         if _has(row, "user_query"):
             self.queries.append({"query_id": query, "keyphrase": self._keyphrase(row), "logged": False})
         for name in _TITLES:

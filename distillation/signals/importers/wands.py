@@ -32,8 +32,8 @@ def import_wands(
     """Import a folder with `query.csv`, `product.csv` and `label.csv`, which are separated by tabs.
 
     Args:
-        folder: Where they are.
-        target: Where the signals folder goes.
+        folder: Folder of these files.
+        target: Target of the import: where the signals folder goes.
         relevant_grade: Grade from which on the label is yes: Exact is 3, Partial 2, Irrelevant 0.
         site: Site of all pairs and items.
 
@@ -56,22 +56,22 @@ def import_wands(
                 if name is not None and path is not None:
                     paths.setdefault(name, Counter())[path] += 1
         queries: dict[str, str] = {}
-        asked: dict[str, Parse] = {
+        query_parsers: dict[str, Parse] = {
             "query_id": id_cell,
             "query": lambda value: keyphrase_cell(value, reader.max_keyphrase_chars),
             "query_class": label_cell,
         }
-        for rows in reader.rows(folder / "query.csv", asked, kind="tsv"):
+        for rows in reader.rows(folder / "query.csv", query_parsers, kind="tsv"):
             queries.update(zip(rows["query_id"], rows["query"], strict=True))
             # A class is a name without its ancestors; the category is where most products of that class are.
             categories = [paths[name].most_common(1)[0][0] if name in paths else None for name in rows["query_class"]]
             data.add_keyphrases([(site, keyphrase) for keyphrase in rows["query"]], categories)
-        judged: dict[str, Parse] = {
+        label_parsers: dict[str, Parse] = {
             "query_id": lambda value: query_of(queries, value),
             "product_id": id_cell,
             "label": _grade,
         }
-        for rows in reader.rows(folder / "label.csv", judged, kind="tsv"):
+        for rows in reader.rows(folder / "label.csv", label_parsers, kind="tsv"):
             pairs = {"item_id": rows["product_id"], "keyphrase": rows["query_id"], "grade": rows["label"]}
             data.add_judgments({**pairs, "site": [site] * len(rows["label"])})
         return data.tables()

@@ -10,7 +10,7 @@ from typing import Any
 from keydistill.encoders.student_layout import StudentLayout, read_json
 
 # What may follow the transformer, by the last name of its class.
-FOLLOWING = ("Pooling", "Dense", "Normalize")
+LATER_MODULES = ("Pooling", "Dense", "Normalize")
 # Counts that some releases of transformers stored among the weights.
 NO_WEIGHTS = frozenset({"embeddings.position_ids", "embeddings.token_type_ids"})
 # What the library notes of a transformer that reads text and gives a vector per token, under each of its releases.
@@ -27,13 +27,13 @@ class UsualBert:
 
     Attributes:
         transformer: Folder of the BERT.
-        config: What its `config.json` says.
-        following: The modules behind it: the last name of the class, and the folder.
+        config: Content of its `config.json`.
+        later_modules: The modules behind it: the last name of the class, and the folder.
     """
 
     transformer: Path
     config: Mapping[str, Any]
-    following: tuple[tuple[str, Path], ...]
+    later_modules: tuple[tuple[str, Path], ...]
 
     @property
     def weights(self) -> Path:
@@ -47,24 +47,24 @@ class UsualBert:
         Raises:
             StudentError: A file is missing or damaged.
         """
-        transformer, *following = layout.items
+        transformer, *later_modules = layout.items
         names = [name.rpartition(".")[2] for name in layout.item_types[1:]]
         config = read_json(transformer / "config.json")
-        found = cls(transformer, config, tuple(zip(names, following, strict=True)))
-        if _is_usual(transformer, config) and found.weights.is_file() and all(name in FOLLOWING for name in names):
-            return found
+        usual = cls(transformer, config, tuple(zip(names, later_modules, strict=True)))
+        if _is_usual(transformer, config) and usual.weights.is_file() and all(name in LATER_MODULES for name in names):
+            return usual
         return None
 
 
 def _is_usual(transformer: Path, config: Mapping[str, Any]) -> bool:
-    noted = transformer / "sentence_bert_config.json"
-    said = read_json(noted) if noted.is_file() else {}
+    file = transformer / "sentence_bert_config.json"
+    notes = read_json(file) if file.is_file() else {}
     return (
         config.get("model_type") == "bert"
         and config.get("dtype", config.get("torch_dtype", "float32")) == "float32"
         and config.get("position_embedding_type", "absolute") == "absolute"
         and not config.get("is_decoder")
         and not config.get("quantization_config")
-        and all(said.get(key, plain) == plain for key, plain in _PLAIN.items())
-        and not (set(said) - set(_PLAIN) - {"max_seq_length", "do_lower_case"})
+        and all(notes.get(key, plain) == plain for key, plain in _PLAIN.items())
+        and not (set(notes) - set(_PLAIN) - {"max_seq_length", "do_lower_case"})
     )

@@ -20,7 +20,7 @@ _IDENTITY = ("torch.nn.modules.linear.Identity", None)
 
 
 class UnusualError(Exception):
-    """The student is not quite of the usual kind, or has no weights for what is wanted."""
+    """The student is not quite of the usual kind, or has no weights for int8 where these are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Dense:
 
 
 # What stands behind the transformer: the mean of all tokens, a linear layer, or the division by the length.
-Following = Literal["mean", "normalize"] | Dense
+LaterModule = Literal["mean", "normalize"] | Dense
 
 
 class BertWeights:
@@ -43,12 +43,12 @@ class BertWeights:
         heads: Attention heads per layer.
         width: Numbers per token.
         inner: Numbers per token between the two products of a feed-forward.
-        epsilon: What normalising adds to the variance.
-        following: What stands behind it, in order; the mean comes first.
+        epsilon: Number that normalising adds to the variance.
+        later_modules: Modules that stand behind it, in order; the mean comes first.
     """
 
     def __init__(self, files: UsualBert, *, int8: bool) -> None:
-        """Read them.
+        """Read a student's weights.
 
         Args:
             files: The student.
@@ -74,8 +74,8 @@ class BertWeights:
         if not self._is_whole() or config.get("hidden_act", "gelu") != "gelu":
             raise UnusualError
         self._check_sizes(config)
-        self.following = tuple(_following(files.following))
-        if self.following[:1] != ("mean",) or "mean" in self.following[1:]:
+        self.later_modules = tuple(_later_modules(files.later_modules))
+        if self.later_modules[:1] != ("mean",) or "mean" in self.later_modules[1:]:
             # Without it there is no vector per text.
             raise UnusualError
 
@@ -84,10 +84,10 @@ class BertWeights:
 
     @property
     def places(self) -> Floats:
-        """What is added to a token's word vector, by its place, shape (longest input, width)."""
+        """The vector that is added to a token's word vector, by its place, shape (longest input, width)."""
         kinds = self["embeddings.token_type_embeddings.weight"]
-        found: Floats = self["embeddings.position_embeddings.weight"] + kinds[0]
-        return found
+        summed: Floats = self["embeddings.position_embeddings.weight"] + kinds[0]
+        return summed
 
     def scales(self, layer: int, scaled: ScaledInput) -> Floats:
         """The scales of an input, shape (inputs,): it is divided by them before it is rounded.
@@ -104,21 +104,21 @@ class BertWeights:
         """A linear layer's weights as levels, shape (outputs, inputs), and steps, shape (outputs, 1).
 
         Args:
-            name: Of the layer.
-            scales: Of its input; None for one that has none.
+            name: Name of the layer.
+            scales: Scales of its input; None for an input that has none.
 
         Raises:
             UnusualError: They are not on the grid.
         """
         weights = self[f"{name}.weight"]
-        found = grid_levels(weights, np.ones(weights.shape[1], dtype=np.float32) if scales is None else scales)
-        if found is None:
+        on_grid = grid_levels(weights, np.ones(weights.shape[1], dtype=np.float32) if scales is None else scales)
+        if on_grid is None:
             raise UnusualError
-        return found
+        return on_grid
 
     def are_finite(self) -> bool:
         """Whether no weight is infinite or not a number."""
-        denses = [module.weights for module in self.following if isinstance(module, Dense)]
+        denses = [module.weights for module in self.later_modules if isinstance(module, Dense)]
         return all(bool(np.isfinite(values).all()) for values in (*self._weights.values(), *denses))
 
     def _check_sizes(self, config: Mapping[str, Any]) -> None:
@@ -161,19 +161,19 @@ class BertWeights:
         return names <= set(self._weights) and not further
 
 
-def _following(modules: Sequence[tuple[str, Path]]) -> list[Following]:
-    found: list[Following] = []
+def _later_modules(modules: Sequence[tuple[str, Path]]) -> list[LaterModule]:
+    later_modules: list[LaterModule] = []
     for name, folder in modules:
         config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
         if name == "Pooling":
             if not _is_mean(config):
                 raise UnusualError
-            found.append("mean")
+            later_modules.append("mean")
         elif name == "Normalize":
-            found.append("normalize")
+            later_modules.append("normalize")
         else:
-            found.append(_dense(folder, config))
-    return found
+            later_modules.append(_dense(folder, config))
+    return later_modules
 
 
 def _dense(folder: Path, config: Mapping[str, Any]) -> Dense:

@@ -39,7 +39,7 @@ def load_int8(files: StudentFiles, *, cache: Path, threads: int | None = None) -
 
     Args:
         files: The student.
-        cache: Where exported students are kept.
+        cache: Folder in which exported students are kept.
         threads: Threads for arithmetic; None takes one per core.
 
     Raises:
@@ -56,7 +56,7 @@ def int8_rates(files: StudentFiles, cache: Path) -> dict[RuntimeName, float]:
     """Texts per second on this CPU; nothing where that was measured on another one.
 
     Raises:
-        RuntimeUnavailableError, StorageError: As of `load_int8`.
+        RuntimeUnavailableError, StorageError: The same as those of `load_int8`.
     """
     folder = _folder(files, cache)
     _usual(files)
@@ -81,10 +81,10 @@ def _usual(files: StudentFiles) -> UsualBert:
     return usual
 
 
-def _computed(files: StudentFiles, found: Mapping[str, float]) -> float:
-    """What a report says of int8."""
+def _computed(files: StudentFiles, figures: Mapping[str, float]) -> float:
+    """A report's figure for int8."""
     try:
-        return found["int8"]
+        return figures["int8"]
     except KeyError:
         raise RuntimeUnavailableError(
             f"student {files.version} is not what the int8 kernels compute: its weights have left the grid that they "

@@ -18,9 +18,10 @@ from keydistill.errors import RuntimeUnavailableError, StudentError
 from keydistill.files import file_sha256
 
 _MODULE = "keydistill.encoders.runtime.native._int8_bert"
-# Of what int8_bert.c says there: a library that was compiled from another source would read wild pointers.
+# Version of the interface, which int8_bert.c states too: a library that was compiled from another source would read
+# wild pointers.
 _INTERFACE = 1
-# The linear layers of a layer.
+# The linear layers within a layer of a BERT.
 _PRODUCTS = ("qkv", "mixed", "inner", "outer")
 
 
@@ -55,7 +56,7 @@ class _Bert(Structure):
 
 
 def int8_kernels_version() -> str:
-    """Which kernels are used here: their interface, and a hash of what was compiled.
+    """The version of the kernels that are used here: their interface, and a hash of what was compiled.
 
     Raises:
         RuntimeUnavailableError: They were not compiled, cannot be loaded, or the CPU lacks what they need.
@@ -64,7 +65,7 @@ def int8_kernels_version() -> str:
 
 
 class Int8Bert:
-    """A student's arithmetic; threads may share one.
+    """A student's arithmetic by the kernels; threads may share one.
 
     Attributes:
         vocabulary: Number of tokens that it knows.
@@ -72,29 +73,29 @@ class Int8Bert:
     """
 
     def __init__(self, packed: Packed) -> None:
-        """Take weights as they lie; they are kept alive, and not copied.
+        """A student of packed weights, which are kept alive and not copied.
 
         Raises:
-            RuntimeUnavailableError: See `int8_kernels_version`.
+            RuntimeUnavailableError: The kernels cannot be used here; see `int8_kernels_version`.
         """
         self._library, _ = _library()
         self._packed = packed
-        whole, layers = packed[0], packed["layers"][0]
-        self.vocabulary, width = whole["words"].shape
-        self.longest = len(whole["places"])
-        self._normalizes = bool(whole["normalizes"])
+        element, layers = packed[0], packed["layers"][0]
+        self.vocabulary, width = element["words"].shape
+        self.longest = len(element["places"])
+        self._normalizes = bool(element["normalizes"])
         # Held here: `_bert` has their address.
         self._layers = (_Layer * len(layers))(*(_layer(layer) for layer in layers))
         self._bert = _Bert(
             width=width,
             inner=layers.dtype["outer_scales"].shape[0],
-            heads=int(whole["heads"]),
+            heads=int(element["heads"]),
             layer_count=len(layers),
-            epsilon=float(whole["epsilon"]),
+            epsilon=float(element["epsilon"]),
             layers=self._layers,
-            **{name: _address(whole[name]) for name in ("words", "places", "weight", "bias")},
+            **{name: _address(element[name]) for name in ("words", "places", "weight", "bias")},
         )
-        self._denses = [_dense(whole[name]) for name in packed.dtype.names or () if name.startswith("dense")]
+        self._denses = [_dense(element[name]) for name in packed.dtype.names or () if name.startswith("dense")]
 
     def vectors(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Sentence vectors, shape (n, full dimension), of tokens, shape (n, length). The interpreter's lock is free.
@@ -110,38 +111,38 @@ class Int8Bert:
                 f"texts of {length} tokens up to {tokens.max(initial=0)} for a student with {self.longest} places and "
                 f"{self.vocabulary} words; its tokenizer and its weights do not belong together, copy it again"
             )
-        found = np.empty((texts, self._bert.width), dtype=np.float32)
-        if texts and self._library.int8_bert_pooled(self._bert, _address(tokens), texts, length, _address(found)):
+        vectors = np.empty((texts, self._bert.width), dtype=np.float32)
+        if texts and self._library.int8_bert_pooled(self._bert, _address(tokens), texts, length, _address(vectors)):
             raise MemoryError("no memory for a batch of texts")
         for dense in self._denses:
-            behind = np.empty((texts, dense.outputs), dtype=np.float32)
-            self._library.int8_bert_dense(dense, _address(found), texts, _address(behind))
-            found = behind
+            outputs = np.empty((texts, dense.outputs), dtype=np.float32)
+            self._library.int8_bert_dense(dense, _address(vectors), texts, _address(outputs))
+            vectors = outputs
         if self._normalizes:
-            found /= np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-12)
-        return found
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
+        return vectors
 
 
 @cache
 def _library() -> tuple[Any, str]:
     """The compiled library, and its version."""
-    found = find_spec(_MODULE)
-    if found is None or found.origin is None:
+    spec = find_spec(_MODULE)
+    if spec is None or spec.origin is None:
         raise RuntimeUnavailableError(
             "keydistill was installed without its int8 kernels, for want of a C compiler; install gcc and then "
             "keydistill again"
         )
     try:
-        library = ctypes.CDLL(found.origin)
-        is_ours = library.int8_bert_interface() == _INTERFACE
-        digest = file_sha256(Path(found.origin))
+        library = ctypes.CDLL(spec.origin)
+        has_our_interface = library.int8_bert_interface() == _INTERFACE
+        digest = file_sha256(Path(spec.origin))
     except (OSError, AttributeError) as error:
         raise RuntimeUnavailableError(
             f"the int8 kernels cannot be loaded ({error}); install keydistill again"
         ) from error
-    if not is_ours:
+    if not has_our_interface:
         raise RuntimeUnavailableError(
-            f"the int8 kernels in {found.origin} were compiled for another version of keydistill; install it again"
+            f"the int8 kernels in {spec.origin} were compiled for another version of keydistill; install it again"
         )
     if not library.int8_bert_supported():
         raise RuntimeUnavailableError(f"the CPU ({cpu_name()}) has no AVX-512 VNNI, which the int8 kernels need")

@@ -24,7 +24,7 @@ GROUP = 128
 # Numbers per attention head that int8_bert.c is compiled for.
 _HEADS = (32, 64)
 _SIZES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers")
-# Of the header of a numpy file; the structure of many layers takes some thousand bytes.
+# Most bytes of a numpy file's header; the structure of many layers takes some thousand bytes.
 _MOST_HEADER = 1_000_000
 
 # One structured element: shape (1,).
@@ -48,17 +48,17 @@ def pack(weights: BertWeights) -> Packed:
     if not weights.are_finite():
         raise UnusualError
     packed = np.zeros(1, dtype=_structure(weights, denses))
-    whole = packed[0]
-    whole["words"] = weights["embeddings.word_embeddings.weight"]
-    whole["places"] = weights.places
-    whole["weight"], whole["bias"] = _norm(weights, "embeddings.LayerNorm")
-    for number, layer in enumerate(whole["layers"]):
+    element = packed[0]
+    element["words"] = weights["embeddings.word_embeddings.weight"]
+    element["places"] = weights.places
+    element["weight"], element["bias"] = _norm(weights, "embeddings.LayerNorm")
+    for number, layer in enumerate(element["layers"]):
         _pack_layer(layer, weights, number)
     for number, dense in enumerate(denses):
-        whole[f"dense{number}"]["weights"] = dense.weights.T
-        whole[f"dense{number}"]["bias"] = 0 if dense.bias is None else dense.bias
-    whole["heads"], whole["epsilon"] = weights.heads, weights.epsilon
-    whole["normalizes"] = weights.following[-1] == "normalize"
+        element[f"dense{number}"]["weights"] = dense.weights.T
+        element[f"dense{number}"]["bias"] = 0 if dense.bias is None else dense.bias
+    element["heads"], element["epsilon"] = weights.heads, weights.epsilon
+    element["normalizes"] = weights.later_modules[-1] == "normalize"
     return packed
 
 
@@ -77,12 +77,12 @@ def load(file: Path) -> Packed:
     Raises:
         OSError, ValueError: It cannot be read.
     """
-    found: Packed = np.lib.format.open_memmap(file, mode="r", max_header_size=_MOST_HEADER)
-    return found
+    packed: Packed = np.lib.format.open_memmap(file, mode="r", max_header_size=_MOST_HEADER)
+    return packed
 
 
 def _denses(weights: BertWeights) -> list[Dense]:
-    _, *behind = weights.following
+    _, *behind = weights.later_modules
     if behind and behind[-1] == "normalize":
         behind.pop()
     denses = [module for module in behind if isinstance(module, Dense) and module.weights.shape[0] % PANEL == 0]
@@ -134,8 +134,8 @@ def _pack_layer(layer: Any, weights: BertWeights, number: int) -> None:
     name = f"encoder.layer.{number}"
     scaled: dict[str, ScaledInput] = {"qkv": "attention", "inner": "intermediate", "outer": "output"}
     scales = {part: weights.scales(number, scaled[part]) for part in scaled}
-    for part, found in scales.items():
-        layer[f"{part}_scales"] = np.float32(1) / found
+    for part, input_scales in scales.items():
+        layer[f"{part}_scales"] = np.float32(1) / input_scales
     queries_keys_values = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
     _pack_linear(layer["qkv"], weights, queries_keys_values, scales["qkv"])
     _pack_linear(layer["mixed"], weights, [f"{name}.attention.output.dense"], None)
@@ -153,14 +153,14 @@ def _pack_linear(linear: Any, weights: BertWeights, names: list[str], scales: Fl
         by_panel = [part.reshape(-1, PANEL, *part.shape[1:]) for part in parts]
         return np.stack(by_panel, axis=1).reshape(-1, *parts[0].shape[1:])
 
-    found = [weights.levels(name, scales) for name in names]
-    levels = in_turn([levels for levels, _ in found])
+    levels_and_steps = [weights.levels(name, scales) for name in names]
+    levels = in_turn([levels for levels, _ in levels_and_steps])
     outputs, inputs = levels.shape
     linear["levels"] = levels.reshape(-1, PANEL, inputs // 4, 4).swapaxes(1, 2)
     groups = len(linear["offsets"])
     # Inputs are stored 128 too large.
     linear["offsets"] = -128 * levels.astype(np.int32).reshape(outputs, groups, -1).sum(axis=2).T
-    linear["steps"] = in_turn([steps[:, 0] for _, steps in found])
+    linear["steps"] = in_turn([steps[:, 0] for _, steps in levels_and_steps])
     linear["bias"] = in_turn([weights[f"{name}.bias"] for name in names])
 
 

@@ -20,11 +20,11 @@ from keydistill.errors import StudentError
 
 
 class Int8Runtime:
-    """Computes batches side by side, one per core.
+    """A student in int8, which computes batches side by side, one per core.
 
     Attributes:
         name: "native-int8".
-        batch_tokens: As of `Runtime`.
+        batch_tokens: Tokens per batch with which it is fastest.
     """
 
     name: RuntimeName = "native-int8"
@@ -35,11 +35,11 @@ class Int8Runtime:
         """Map the weights into memory.
 
         Args:
-            weights: What `keydistill.encoders.runtime.native.layout` wrote.
+            weights: File that `keydistill.encoders.runtime.native.layout` wrote.
             threads: Threads for arithmetic; None takes one per core.
 
         Raises:
-            RuntimeUnavailableError: See `int8_kernels_version`.
+            RuntimeUnavailableError: The kernels cannot be used here; see `int8_kernels_version`.
             StudentError: The file cannot be read.
         """
         try:
@@ -49,19 +49,19 @@ class Int8Runtime:
         self._threads = threads or cores()
 
     def run(self, batches: Iterable[TokenBatch]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
-        """See `Runtime.run`."""
+        """Sentence vectors batch by batch; see `Runtime.run`."""
         upcoming = iter(batches)
-        few = list(islice(upcoming, 2))
-        if len(few) < 2:
+        first_batches = list(islice(upcoming, 2))
+        if len(first_batches) < 2:
             # A thread takes a twentieth of what a single text takes.
-            for places, tokens in few:
+            for places, tokens in first_batches:
                 yield places, self._bert.vectors(tokens)
             return
         busy: deque[tuple[NDArray[np.intp], Future[NDArray[np.float32]]]] = deque()
-        # Threads of each call, so that no process that is forked meanwhile misses them.
+        # Each call has threads of its own, so that no process that is forked meanwhile misses them.
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="int8")
         try:
-            for places, tokens in chain(few, upcoming):
+            for places, tokens in chain(first_batches, upcoming):
                 # Twice as many as threads: while the receiver takes a batch, every thread has its next one.
                 if len(busy) == 2 * self._threads:
                     yield _finished(*busy.popleft())

@@ -67,7 +67,7 @@ class NumpyBert:
         self._places = weights.places
         self._norm = _norm(weights, "embeddings.LayerNorm")
         self._layers = [_layer(weights, number) for number in range(weights.layers)]
-        self._following = weights.following
+        self._later_modules = weights.later_modules
 
     def vectors(self, ids: NDArray[np.int64]) -> Floats:
         """Sentence vectors of texts of one length, shape (n, dimension).
@@ -88,7 +88,7 @@ class NumpyBert:
         return self._behind(states.reshape(n, length, -1))
 
     def _attention(self, qkv: Floats, n: int, length: int) -> Floats:
-        """What tokens take from one another, shape (n * length, width)."""
+        """The vectors that attention gives the tokens, shape (n * length, width)."""
         by_head = qkv.reshape(n, length, 3, self._heads, -1).transpose(2, 0, 3, 1, 4)
         queries, keys, values = np.ascontiguousarray(by_head)
         # Batches hold texts of one length: nothing is masked.
@@ -100,7 +100,7 @@ class NumpyBert:
         return mixed
 
     def _behind(self, states: Floats) -> Floats:
-        for module in self._following:
+        for module in self._later_modules:
             if module == "mean":
                 states = states.mean(axis=1)
             elif isinstance(module, Dense):

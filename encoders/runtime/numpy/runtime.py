@@ -17,11 +17,11 @@ from keydistill.errors import RuntimeUnavailableError, StudentError
 
 
 class NumpyRuntime:
-    """Computes batches one after another; numpy's BLAS shares each product among the cores.
+    """A student in numpy, which computes batches one after another; numpy's BLAS shares each product among the cores.
 
     Attributes:
         name: "numpy".
-        batch_tokens: As of `Runtime`.
+        batch_tokens: Tokens per batch with which it is fastest.
     """
 
     name: RuntimeName = "numpy"
@@ -56,6 +56,6 @@ class NumpyRuntime:
             ) from error
 
     def run(self, batches: Iterable[TokenBatch]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
-        """See `Runtime.run`."""
+        """Sentence vectors batch by batch; see `Runtime.run`."""
         for places, tokens in batches:
             yield places, self._bert.vectors(tokens)

@@ -36,7 +36,7 @@ from keydistill.errors import RuntimeUnavailableError
 
 GRAPHS: Mapping[Precision, str] = {"fp32": "model.xml", "bf16": "model.xml", "int8": "int8.xml"}
 
-# Most cosine distance that is allowed.
+# Largest cosine distance that is allowed.
 _ALLOWED: Mapping[Precision, float] = {"fp32": TOLERANCE, "bf16": TOLERANCE, "int8": INT8_TOLERANCE}
 
 
@@ -47,8 +47,8 @@ def load_exported(
 
     Args:
         files: The student.
-        precision: What arithmetic is done in.
-        cache: Where graphs are kept.
+        precision: Precision of the arithmetic.
+        cache: Folder in which graphs are kept.
         threads: Threads for arithmetic; None takes one per core.
 
     Raises:
@@ -96,7 +96,7 @@ def exported(files: StudentFiles, cache: Path) -> tuple[Path, ExportReport]:
 
     Args:
         files: The student.
-        cache: Where graphs are kept.
+        cache: Folder in which graphs are kept.
 
     Raises:
         RuntimeUnavailableError: The student is of a kind that cannot be exported.

@@ -55,25 +55,25 @@ class _Graph:
         for layer in range(self._weights.layers):
             states = self._attention(states, layer)
             states = self._feed_forward(states, layer)
-        return ov.Model([self._following(states)], [tokens], "student")
+        return ov.Model([self._later_modules(states)], [tokens], "student")
 
     def _embeddings(self, tokens: Any) -> Any:
         ops = self._ops
-        length = ops.gather(ops.shape_of(tokens), _whole(ops, 1), ops.constant(np.int64(0)))
+        length = ops.gather(ops.shape_of(tokens), _integers(ops, 1), ops.constant(np.int64(0)))
         words = ops.gather(
             _floats(ops, self._weights["embeddings.word_embeddings.weight"]),
             ops.convert(tokens, "i32"),
             ops.constant(np.int32(0)),
         )
         places = _floats(ops, self._weights.places)
-        first = ops.slice(places, _whole(ops, 0), length, _whole(ops, 1), _whole(ops, 0))
+        first = ops.slice(places, _integers(ops, 0), length, _integers(ops, 1), _integers(ops, 0))
         return self._norm(ops.add(words, first), "embeddings.LayerNorm")
 
     def _attention(self, states: Any, layer: int) -> Any:
         ops, name = self._ops, f"encoder.layer.{layer}.attention"
         width, heads = self._weights.width, self._weights.heads
-        by_head = _whole(ops, 0, 0, heads, width // heads)
-        swap = _whole(ops, 0, 2, 1, 3)
+        by_head = _integers(ops, 0, 0, heads, width // heads)
+        swap = _integers(ops, 0, 2, 1, 3)
         scaled, scales = self._scaled(states, layer, "attention")
         queries, keys, values = (
             ops.transpose(ops.reshape(self._linear(scaled, f"{name}.self.{part}", scales), by_head, True), swap)
@@ -82,7 +82,7 @@ class _Graph:
         root = ops.constant(np.float32((width // heads) ** -0.5))
         shares = ops.softmax(ops.multiply(ops.matmul(queries, keys, False, True), root), -1)
         mixed = ops.transpose(ops.matmul(shares, values, False, False), swap)
-        out = self._linear(ops.reshape(mixed, _whole(ops, 0, 0, width), True), f"{name}.output.dense")
+        out = self._linear(ops.reshape(mixed, _integers(ops, 0, 0, width), True), f"{name}.output.dense")
         return self._norm(ops.add(out, states), f"{name}.output.LayerNorm")
 
     def _feed_forward(self, states: Any, layer: int) -> Any:
@@ -94,7 +94,7 @@ class _Graph:
         return self._norm(ops.add(out, states), f"{name}.output.LayerNorm")
 
     def _scaled(self, states: Any, layer: int, scaled: ScaledInput) -> tuple[Any, NDArray[np.float32] | None]:
-        """What a linear layer gets, and by what its weights are to be multiplied for that."""
+        """The input of a linear layer, and the scales that its weights are to be multiplied by for that."""
         if not self._int8:
             return states, None
         scales = self._weights.scales(layer, scaled)
@@ -111,21 +111,21 @@ class _Graph:
 
     def _norm(self, states: Any, name: str) -> Any:
         ops = self._ops
-        centred = ops.mvn(states, _whole(ops, -1), True, self._weights.epsilon, "inside_sqrt")
+        centred = ops.mvn(states, _integers(ops, -1), True, self._weights.epsilon, "inside_sqrt")
         weights, bias = (_floats(ops, self._weights[f"{name}.{kind}"]) for kind in ("weight", "bias"))
         return ops.add(ops.multiply(centred, weights), bias)
 
-    def _following(self, states: Any) -> Any:
+    def _later_modules(self, states: Any) -> Any:
         ops = self._ops
-        for module in self._weights.following:
+        for module in self._weights.later_modules:
             if module == "mean":
-                states = ops.reduce_mean(states, _whole(ops, 1), False)
+                states = ops.reduce_mean(states, _integers(ops, 1), False)
             elif isinstance(module, Dense):
                 states = ops.matmul(states, _floats(ops, module.weights), False, True)
                 if module.bias is not None:
                     states = ops.add(states, _floats(ops, module.bias))
             else:
-                states = ops.normalize_l2(states, _whole(ops, 1), 1e-12, "max")
+                states = ops.normalize_l2(states, _integers(ops, 1), 1e-12, "max")
         return states
 
 
@@ -133,5 +133,5 @@ def _floats(ops: Any, values: NDArray[np.float32]) -> Any:
     return ops.constant(np.ascontiguousarray(values, dtype=np.float32))
 
 
-def _whole(ops: Any, *values: int) -> Any:
+def _integers(ops: Any, *values: int) -> Any:
     return ops.constant(np.array(values, dtype=np.int64))

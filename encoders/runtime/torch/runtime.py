@@ -35,11 +35,11 @@ _AHEAD = 3
 
 
 class TorchRuntime:
-    """Computes with torch, in fp32 if nothing else is said.
+    """A student in torch, in fp32 unless its name says fp16.
 
     Attributes:
         name: "torch", or "torch-fp16".
-        batch_tokens: As of `Runtime`.
+        batch_tokens: Tokens per batch with which it is fastest.
         model: The student's modules, of an asymmetric one those that read items.
     """
 
@@ -53,7 +53,7 @@ class TorchRuntime:
         """Load a student's weights.
 
         Args:
-            folder: Where its files are.
+            folder: Folder of its files.
             threads: Threads for arithmetic on CPU; None leaves it to torch.
             device: "cpu" or "cuda"; None takes a GPU where there is one.
 
@@ -102,7 +102,7 @@ class TorchRuntime:
         return TorchRuntime(model, "torch-fp16")
 
     def run(self, batches: Iterable[TokenBatch]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
-        """See `Runtime.run`."""
+        """Sentence vectors batch by batch; see `Runtime.run`."""
         if self.model.device.type == "cpu":
             for places, tokens in batches:
                 yield places, self._vectors(tokens).numpy()
@@ -158,14 +158,14 @@ def _by_the_library(folder: Path, device: str) -> SentenceTransformer:
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for a third of a second, on a terminal that has ours
     # By path, with everything on disk, so that the hub is not asked.
-    whole = SentenceTransformer(str(folder), device=device, local_files_only=True)
-    router, *rest = whole
-    items = whole
+    student = SentenceTransformer(str(folder), device=device, local_files_only=True)
+    router, *shared = student
+    items = student
     if isinstance(router, Router):
-        modules: list[Any] = [*cast(torch.nn.Sequential, router.sub_modules[ITEM_ROUTE]), *rest]
+        modules: list[Any] = [*cast(torch.nn.Sequential, router.sub_modules[ITEM_ROUTE]), *shared]
         items = SentenceTransformer(modules=modules, device=device)
     items.eval()
-    for each in (whole, items):
+    for each in (student, items):
         # Its model card points back at it. Without that circle its memory is free as soon as nobody holds it, and not
         # at some later garbage collection, and collecting garbage stops all threads for half a second.
         each.model_card_data.model = None

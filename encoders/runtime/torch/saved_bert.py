@@ -1,8 +1,8 @@
-"""Loads a student of the usual kind, a BERT and what stands behind it, from its files alone.
+"""Loading of a student of the usual kind, a BERT and what stands behind it, from its files alone.
 
 The library's own way has each transformer initialised before its weights are read, and parses a tokenizer that nobody
 asks: ten times the work, all of it under the interpreter's lock. In a service that loads the next student beside the
-present one, queries wait for that. Students of any other kind are the library's.
+present one, queries wait for that. Students of any other kind are left to the library.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class SavedBert(torch.nn.Module):
     """The modules of a student, called as the library's are: with features, of which it returns more.
 
     Attributes:
-        device: Where its weights are.
+        device: Device that its weights are on.
     """
 
-    def __init__(self, bert: BertModel, following: list[nn.Module], device: str) -> None:
+    def __init__(self, bert: BertModel, later_modules: list[nn.Module], device: str) -> None:
         super().__init__()
         self.bert = bert
-        self.following = torch.nn.ModuleList(following)
+        self.later_modules = torch.nn.ModuleList(later_modules)
         self.device = torch.device(device)
         self.to(self.device).eval()
 
@@ -51,10 +51,10 @@ class SavedBert(torch.nn.Module):
         """
         # Without a mask, for nothing is masked: so attention is computed by the fastest kernel that torch has.
         output = self.bert(input_ids=features["input_ids"], attention_mask=None)
-        found: dict[str, Any] = {**features, "token_embeddings": output.last_hidden_state.float()}
-        for module in self.following:
-            found = module(found)
-        return found
+        features_so_far: dict[str, Any] = {**features, "token_embeddings": output.last_hidden_state.float()}
+        for module in self.later_modules:
+            features_so_far = module(features_so_far)
+        return features_so_far
 
     @classmethod
     def load(cls, files: UsualBert, device: str) -> SavedBert | None:
@@ -75,5 +75,7 @@ class SavedBert(torch.nn.Module):
         embeddings: Any = bert.embeddings
         embeddings.position_ids = torch.arange(bert.config.max_position_embeddings).expand((1, -1))
         embeddings.token_type_ids = torch.zeros(embeddings.position_ids.size(), dtype=torch.long)
-        loaded = [getattr(import_module(_MODULES[name]), name).load(str(folder)) for name, folder in files.following]
-        return cls(bert, loaded, device)
+        later_modules = [
+            getattr(import_module(_MODULES[name]), name).load(str(folder)) for name, folder in files.later_modules
+        ]
+        return cls(bert, later_modules, device)

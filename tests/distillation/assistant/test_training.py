@@ -79,48 +79,48 @@ def trained(
 ) -> tuple[TrainedAssistant, list[tuple[str, int | None]], int]:
     out = tmp_path_factory.mktemp("trained") / "assistant"
     progress = HeardProgress()
-    found = train_assistant(made_pairs(), out, recipe, progress=progress)
-    return found, progress.totals, sum(progress.counts)
+    assistant = train_assistant(made_pairs(), out, recipe, progress=progress)
+    return assistant, progress.totals, sum(progress.counts)
 
 
 def test_it_learns_what_the_judge_says(trained: tuple[TrainedAssistant, list[tuple[str, int | None]], int]) -> None:
-    found, _, _ = trained
-    assert found.metrics.auc > 0.95
-    assert found.metrics.average_precision > 0.95
-    assert found.metrics.f1 > 0.9
-    assert found.metrics.ece_calibrated < 0.2
+    assistant, _, _ = trained
+    assert assistant.metrics.auc > 0.95
+    assert assistant.metrics.average_precision > 0.95
+    assert assistant.metrics.f1 > 0.9
+    assert assistant.metrics.ece_calibrated < 0.2
     # By the rule of succession six right ones of six are 7 of 8.
-    assert min(found.metrics.approved_right, found.metrics.rejected_right) > 0.8
-    losses = [entry["loss"] for entry in found.history if "loss" in entry]
+    assert min(assistant.metrics.approved_right, assistant.metrics.rejected_right) > 0.8
+    losses = [entry["loss"] for entry in assistant.history if "loss" in entry]
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
-    assert max(entry.get("average_precision", 0) for entry in found.history) == pytest.approx(
-        found.metrics.average_precision, abs=1e-6
+    assert max(entry.get("average_precision", 0) for entry in assistant.history) == pytest.approx(
+        assistant.metrics.average_precision, abs=1e-6
     )
 
 
 def test_the_folder_is_an_assistant_with_template_and_calibration(
     trained: tuple[TrainedAssistant, list[tuple[str, int | None]], int], recipe: AssistantRecipe
 ) -> None:
-    found, _, _ = trained
-    assistant = Assistant.load(str(found.folder), device="cpu")
+    written_assistant, _, _ = trained
+    assistant = Assistant.load(str(written_assistant.folder), device="cpu")
     assert assistant.item_text.template == recipe.item_text
-    assert assistant.calibration == found.calibration
+    assert assistant.calibration == written_assistant.calibration
     fine, cheap = assistant.score(["lamp in good condition"] * 2, ["fine lamp 7", "cheap lamp 7"])
     assert fine > 0.8
     assert cheap < 0.2
-    written = json.loads((found.folder / "metrics.json").read_text())
-    assert written["auc"] == found.metrics.auc
-    assert assistant_metrics(found.folder) == written
-    assert Verdicts.of(written) == Verdicts(approved=True, rejected=True)
-    assert written["recipe"]["learning_rate"] == 1e-2
-    assert [path.name for path in found.folder.parent.iterdir()] == ["assistant"]
+    metrics = json.loads((written_assistant.folder / "metrics.json").read_text())
+    assert metrics["auc"] == written_assistant.metrics.auc
+    assert assistant_metrics(written_assistant.folder) == metrics
+    assert Verdicts.of(metrics) == Verdicts(approved=True, rejected=True)
+    assert metrics["recipe"]["learning_rate"] == 1e-2
+    assert [path.name for path in written_assistant.folder.parent.iterdir()] == ["assistant"]
 
 
 def test_progress_tells_every_step(trained: tuple[TrainedAssistant, list[tuple[str, int | None]], int]) -> None:
-    found, stages, steps = trained
+    assistant, stages, steps = trained
     assert stages == [("training", 48)]
     assert 0 < steps <= 48
-    assert max(entry["step"] for entry in found.history) == steps
+    assert max(entry["step"] for entry in assistant.history) == steps
 
 
 def weights(folder: Path) -> bytes:
@@ -130,20 +130,20 @@ def weights(folder: Path) -> bytes:
 def test_same_pairs_and_seed_same_assistant(
     trained: tuple[TrainedAssistant, list[tuple[str, int | None]], int], recipe: AssistantRecipe, tmp_path: Path
 ) -> None:
-    found, _, _ = trained
+    first, _, _ = trained
     again = train_assistant(made_pairs(), tmp_path / "again", recipe)
-    assert weights(again.folder) == weights(found.folder)
-    assert again.metrics == found.metrics
-    assert again.calibration == found.calibration
-    assert again.history == found.history
+    assert weights(again.folder) == weights(first.folder)
+    assert again.metrics == first.metrics
+    assert again.calibration == first.calibration
+    assert again.history == first.history
 
 
 def test_another_seed_is_another_assistant(
     trained: tuple[TrainedAssistant, list[tuple[str, int | None]], int], recipe: AssistantRecipe, tmp_path: Path
 ) -> None:
-    found, _, _ = trained
+    first, _, _ = trained
     other = train_assistant(made_pairs(), tmp_path / "other", replace(recipe, seed=1, epochs=1))
-    assert weights(other.folder) != weights(found.folder)
+    assert weights(other.folder) != weights(first.folder)
 
 
 def longer_recipe_of(base: str) -> AssistantRecipe:
@@ -172,30 +172,30 @@ def longer(tiny_folder: Path) -> AssistantRecipe:
 
 
 @pytest.fixture(scope="module")
-def whole(longer: AssistantRecipe, tmp_path_factory: pytest.TempPathFactory) -> TrainedAssistant:
+def uninterrupted(longer: AssistantRecipe, tmp_path_factory: pytest.TempPathFactory) -> TrainedAssistant:
     """An assistant whose training stopped early and was not interrupted."""
-    found = train_assistant(
+    assistant = train_assistant(
         made_pairs(), tmp_path_factory.mktemp("whole") / "whole", longer, warm_up=made_pairs(64, seed=5)
     )
-    assert found.history[-1]["step"] < 96
-    return found
+    assert assistant.history[-1]["step"] < 96
+    return assistant
 
 
 @pytest.mark.parametrize("when", ["early", "after an epoch without a better score"])
 def test_a_killed_training_goes_on_to_the_same_assistant(
-    longer: AssistantRecipe, whole: TrainedAssistant, tmp_path: Path, when: str
+    longer: AssistantRecipe, uninterrupted: TrainedAssistant, tmp_path: Path, when: str
 ) -> None:
     # An epoch has 12 steps; two without a better score end the training.
-    step = 15 if when == "early" else whole.history[-1]["step"] - 10
+    step = 15 if when == "early" else uninterrupted.history[-1]["step"] - 10
     out = tmp_path / "killed"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", KILLED, longer.base, out, str(step)],
         check=False,
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert process.returncode == -signal.SIGKILL, process.stderr
     assert not out.exists()
     checkpoints = tmp_path / ".killed.training" / "training"
     last = step // 12 * 12
@@ -208,14 +208,14 @@ def test_a_killed_training_goes_on_to_the_same_assistant(
     progress = HeardProgress()
     resumed = train_assistant(made_pairs(), out, longer, warm_up=made_pairs(64, seed=5), progress=progress)
     assert progress.totals == [("training", 96 - last)]
-    assert weights(resumed.folder) == weights(whole.folder)
-    assert resumed.metrics == whole.metrics
-    assert resumed.history == whole.history
+    assert weights(resumed.folder) == weights(uninterrupted.folder)
+    assert resumed.metrics == uninterrupted.metrics
+    assert resumed.history == uninterrupted.history
     assert not (tmp_path / ".killed.training").exists()
 
 
 def test_a_training_that_fails_after_its_last_step_is_not_done_again(
-    longer: AssistantRecipe, whole: TrainedAssistant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    longer: AssistantRecipe, uninterrupted: TrainedAssistant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, warm_up = tmp_path / "failed", made_pairs(64, seed=5)
 
@@ -231,8 +231,8 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(
     progress = HeardProgress()
     again = train_assistant(made_pairs(), out, longer, warm_up=warm_up, progress=progress)
     assert progress.totals == []
-    assert weights(again.folder) == weights(whole.folder)
-    assert again.metrics == whole.metrics
+    assert weights(again.folder) == weights(uninterrupted.folder)
+    assert again.metrics == uninterrupted.metrics
 
 
 def test_a_training_that_diverges_says_so(recipe: AssistantRecipe, tmp_path: Path) -> None:
@@ -244,10 +244,12 @@ def test_a_training_that_diverges_says_so(recipe: AssistantRecipe, tmp_path: Pat
 
 def test_warm_up_pairs_are_learned_before(recipe: AssistantRecipe, tmp_path: Path) -> None:
     progress = HeardProgress()
-    few = replace(recipe, epochs=1, held_out=0.5)
+    short = replace(recipe, epochs=1, held_out=0.5)
     pairs, warm_up = made_pairs(48), made_pairs(320, seed=7)
-    warmed = train_assistant(pairs, tmp_path / "a", replace(few, warm_up_epochs=3), warm_up=warm_up, progress=progress)
-    cold = train_assistant(pairs, tmp_path / "b", replace(few, learning_rate=1e-4))
+    warmed = train_assistant(
+        pairs, tmp_path / "a", replace(short, warm_up_epochs=3), warm_up=warm_up, progress=progress
+    )
+    cold = train_assistant(pairs, tmp_path / "b", replace(short, learning_rate=1e-4))
     assert [stage for stage, _ in progress.totals] == ["warm-up", "training"]
     assert warmed.metrics.auc > cold.metrics.auc
 
@@ -331,10 +333,10 @@ def test_judgments_find_their_items_by_site() -> None:
 
 @pytest.mark.parametrize("size", [size.name for size in ASSISTANT_SIZES])
 def test_every_size_is_what_it_says(size: str) -> None:
-    chosen = assistant_size(size)
+    row = assistant_size(size)
     model: Any = base_model(AssistantRecipe(size=size, max_length=64)).model
-    assert model.config.num_hidden_layers == chosen.layers == len(model.base_model.encoder.layer)
-    assert model.config.hidden_size == (chosen.hidden_size or 384)
+    assert model.config.num_hidden_layers == row.layers == len(model.base_model.encoder.layer)
+    assert model.config.hidden_size == (row.hidden_size or 384)
     assert model.config.num_labels == 1
 
 

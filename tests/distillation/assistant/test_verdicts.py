@@ -13,7 +13,7 @@ from keydistill.distillation.assistant.verdicts import verdicts_right
 def test_the_share_of_relevant_pairs_makes_no_difference_to_approvals() -> None:
     rng = np.random.default_rng(0)
 
-    def found(relevant: int, irrelevant: int) -> tuple[float, float]:
+    def shares_right(relevant: int, irrelevant: int) -> tuple[float, float]:
         labels = np.repeat([True, False], [relevant, irrelevant])
         # One assistant: of the relevant ones it approves 60%, of the others 10%; it rejects 5% and 80%.
         shares = np.where(labels, 0.6, 0.1), np.where(labels, 0.05, 0.8)
@@ -23,7 +23,7 @@ def test_the_share_of_relevant_pairs_makes_no_difference_to_approvals() -> None:
 
     for relevant, irrelevant in ((20_000, 20_000), (40_000, 4_000), (4_000, 40_000)):
         right = irrelevant * 0.8 / (irrelevant * 0.8 + relevant * 0.05)
-        assert found(relevant, irrelevant) == pytest.approx((0.6 / 0.7, right), abs=0.02)
+        assert shares_right(relevant, irrelevant) == pytest.approx((0.6 / 0.7, right), abs=0.02)
 
 
 def test_an_assistant_that_never_approves_or_rejects_is_not_trusted() -> None:

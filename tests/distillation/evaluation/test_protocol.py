@@ -111,9 +111,12 @@ LABELS = pairs(("s", "red shoe", True), ("s", "boot", True), ("s", "blue shoe", 
 
 
 def run(**options: Any) -> Evaluation:
-    given = {"judge": LabelJudge(LABELS), "k": (1, 2, 3), "resamples": 200, **options}
+    arguments = {"judge": LabelJudge(LABELS), "k": (1, 2, 3), "resamples": 200, **options}
     return evaluate(
-        given.pop("student", STUDENT), given.pop("items", ITEMS), given.pop("inventory", INVENTORY), **given
+        arguments.pop("student", STUDENT),
+        arguments.pop("items", ITEMS),
+        arguments.pop("inventory", INVENTORY),
+        **arguments,
     )
 
 
@@ -147,19 +150,19 @@ def test_lists_may_be_those_of_the_items_category(match: Any, expected: Any) -> 
 
 
 def test_a_pair_without_a_label_counts_in_no_proportion() -> None:
-    found = values(run())
+    measured = values(run())
     # s: yes, no, yes; p: yes, unknown, unknown
-    assert found["relevant@1"] == 1
-    assert found["relevant@2"] == pytest.approx(2 / 3)
-    assert found["relevant@3"] == pytest.approx(3 / 4)
-    assert found["judged@3"] == pytest.approx(4 / 6)
-    assert found["new_relevant@3"] == pytest.approx(3 / 2)
+    assert measured["relevant@1"] == 1
+    assert measured["relevant@2"] == pytest.approx(2 / 3)
+    assert measured["relevant@3"] == pytest.approx(3 / 4)
+    assert measured["judged@3"] == pytest.approx(4 / 6)
+    assert measured["new_relevant@3"] == pytest.approx(3 / 2)
 
 
 def test_complete_labels_make_the_rest_irrelevant() -> None:
-    found = values(run(judge=LabelJudge(LABELS, complete=True)))
-    assert found["relevant@3"] == pytest.approx(3 / 6)
-    assert found["judged@3"] == 1
+    measured = values(run(judge=LabelJudge(LABELS, complete=True)))
+    assert measured["relevant@3"] == pytest.approx(3 / 6)
+    assert measured["judged@3"] == 1
 
 
 def test_true_pairs_need_no_column_of_labels() -> None:
@@ -169,14 +172,14 @@ def test_true_pairs_need_no_column_of_labels() -> None:
 
 
 def test_what_other_sources_have_is_removed_and_not_refilled() -> None:
-    known = pairs(("s", "red shoe"), ("s", "case"), ("p", "nothing"), names=("item_id", "keyphrase"))
-    evaluation = run(exclude=known)
-    found = values(evaluation)
-    assert found["already_known@1"] == 1 / 2
-    assert found["already_known@3"] == pytest.approx(1 / 6)
-    assert found["relevant@1"] == 1  # of p alone
-    assert found["new_relevant@1"] == 1 / 2
-    assert found["relevant@3"] == pytest.approx(2 / 3)
+    other_sources = pairs(("s", "red shoe"), ("s", "case"), ("p", "nothing"), names=("item_id", "keyphrase"))
+    evaluation = run(exclude=other_sources)
+    measured = values(evaluation)
+    assert measured["already_known@1"] == 1 / 2
+    assert measured["already_known@3"] == pytest.approx(1 / 6)
+    assert measured["relevant@1"] == 1  # of p alone
+    assert measured["new_relevant@1"] == 1 / 2
+    assert measured["relevant@3"] == pytest.approx(2 / 3)
     assert [line.verdict for line in evaluation.samples[0].lines] == ["known", "irrelevant", "relevant"]
     assert "already_known@1" not in values(run())
 
@@ -190,10 +193,10 @@ def test_the_search_filter_takes_its_share() -> None:
         names=("item_id", "keyphrase", "passed"),
     )
     evaluation = run(search_filter=SearchFilter(table))
-    found = values(evaluation)
-    assert found["search_pass@3"] == 2 / 4
-    assert found["search_known@3"] == pytest.approx(4 / 6)
-    assert found["relevant@3"] == pytest.approx(2 / 3)  # boot yes, blue no, mobile yes
+    measured = values(evaluation)
+    assert measured["search_pass@3"] == 2 / 4
+    assert measured["search_known@3"] == pytest.approx(4 / 6)
+    assert measured["relevant@3"] == pytest.approx(2 / 3)  # boot yes, blue no, mobile yes
     assert evaluation.counts["unknown_to_search"] == 2
     assert evaluation.counts["rejected_by_search"] == 2
     assert [line.verdict for line in evaluation.samples[0].lines] == ["rejected", "irrelevant", "relevant"]
@@ -206,29 +209,29 @@ def test_the_search_filter_may_go_by_a_threshold() -> None:
     table = pairs(
         ("s", "red shoe", 0.4), ("s", "boot", 0.6), ("p", "case", None), names=("item_id", "keyphrase", "score")
     )
-    found = run(search_filter=SearchFilter(table, threshold=0.5))
-    assert values(found)["search_pass@3"] == 1 / 2
-    assert found.counts["unknown_to_search"] == 4
+    evaluation = run(search_filter=SearchFilter(table, threshold=0.5))
+    assert values(evaluation)["search_pass@3"] == 1 / 2
+    assert evaluation.counts["unknown_to_search"] == 4
     with pytest.raises(InputError, match=r"no column 'passed'.*give a threshold"):
         run(search_filter=SearchFilter(table))
 
 
 def test_head_coverage_and_words() -> None:
-    found = values(run())
+    measured = values(run())
     assert run().counts["head_keyphrases"] == 1  # 50 of 100 searches
-    assert found["head@1"] == 1 / 2
-    assert found["head@3"] == pytest.approx(1 / 6)
-    assert found["coverage@1"] == pytest.approx(2 / 6)
-    assert found["coverage@3"] == pytest.approx(5 / 6)
-    assert found["distinct_words@3"] == pytest.approx((4 + 3) / (5 + 3))  # red blue shoe boot; mobile case boot
+    assert measured["head@1"] == 1 / 2
+    assert measured["head@3"] == pytest.approx(1 / 6)
+    assert measured["coverage@1"] == pytest.approx(2 / 6)
+    assert measured["coverage@3"] == pytest.approx(5 / 6)
+    assert measured["distinct_words@3"] == pytest.approx((4 + 3) / (5 + 3))  # red blue shoe boot; mobile case boot
 
 
 def test_diversity_is_one_less_the_mean_cosine() -> None:
-    found = values(run())
+    measured = values(run())
     s = np.cos(np.radians([5, 10, 15])).mean()  # red-blue, blue-boot, red-boot
     p = np.cos(np.radians([14, 50, 64])).mean()
-    assert found["diversity@3"] == pytest.approx(1 - (s + p) / 2, abs=1e-6)
-    assert "diversity@1" not in found
+    assert measured["diversity@3"] == pytest.approx(1 - (s + p) / 2, abs=1e-6)
+    assert "diversity@1" not in measured
 
 
 def test_labels_give_recall_precision_and_ndcg() -> None:
@@ -241,15 +244,15 @@ def test_labels_give_recall_precision_and_ndcg() -> None:
     )
     student = Planted({**STUDENT._vectors, "sandal": at(30)})
     evaluation = run(student=student, labels=graded)
-    found = values(evaluation)
+    measured = values(evaluation)
     assert evaluation.counts["labelled_outside_inventory"] == 1
-    assert found["recall@1"] == 1 / 2  # p has no relevant pair and does not count
-    assert found["recall@2"] == 1 / 2
-    assert found["recall@3"] == 1
-    assert found["precision@3"] == pytest.approx(2 / 3)
+    assert measured["recall@1"] == 1 / 2  # p has no relevant pair and does not count
+    assert measured["recall@2"] == 1 / 2
+    assert measured["recall@3"] == 1
+    assert measured["precision@3"] == pytest.approx(2 / 3)
     discount = 1 / np.log2([2, 3, 4])
     s = (3 * discount[0] + 2 * discount[2]) / (3 * discount[0] + 2 * discount[1])
-    assert found["ndcg@3"] == pytest.approx((s + discount[1]) / 2)
+    assert measured["ndcg@3"] == pytest.approx((s + discount[1]) / 2)
 
 
 def test_auc_is_that_of_the_labelled_pairs() -> None:
@@ -271,9 +274,9 @@ def test_auc_is_that_of_the_labelled_pairs() -> None:
     item_vectors = student.embed_items([titles[int(item)] for item, *_ in rows])
     score = (item_vectors * student.embed_keyphrases([text for _, text, _ in rows])).sum(axis=1)
     label = np.array([label for *_, label in rows])
-    found = values(evaluation)
+    measured = values(evaluation)
     assert evaluation.counts["labelled_pairs"] == len(rows)
-    assert found["auc"] == pytest.approx(roc_auc_score(label, score))
+    assert measured["auc"] == pytest.approx(roc_auc_score(label, score))
     for column, name in ((1, "auc_per_keyphrase"), (0, "auc_per_item")):
         groups = np.array([row[column] for row in rows])
         each = [
@@ -281,16 +284,16 @@ def test_auc_is_that_of_the_labelled_pairs() -> None:
             for group in np.unique(groups)
             if len(set(label[groups == group])) == 2
         ]
-        assert found[name] == pytest.approx(np.mean(each))
+        assert measured[name] == pytest.approx(np.mean(each))
     low, high = evaluation.estimates["auc"].low, evaluation.estimates["auc"].high
-    assert present(low) < present(found["auc"]) < present(high)
+    assert present(low) < present(measured["auc"]) < present(high)
 
 
 def test_a_mean_over_hardly_any_groups_is_not_given() -> None:
-    found = values(run(labels=LABELS))
-    assert found["auc"] is not None
+    measured = values(run(labels=LABELS))
+    assert measured["auc"] is not None
     # Only item s has both a relevant and an irrelevant keyphrase.
-    assert "auc_per_item" not in found
+    assert "auc_per_item" not in measured
 
 
 def test_auc_with_ties_and_lonely_classes_is_that_of_scikit_learn() -> None:
@@ -299,15 +302,15 @@ def test_auc_with_ties_and_lonely_classes_is_that_of_scikit_learn() -> None:
     scores = rng.integers(0, 5, 300) / 4
     relevant = rng.random(300) < 0.3
     relevant[groups == 3] = False
-    found = grouped_auc(groups, scores, relevant)
-    assert np.isnan(found[3])
+    areas = grouped_auc(groups, scores, relevant)
+    assert np.isnan(areas[3])
     for group in set(range(12)) - {3}:
         inside = groups == group
-        assert found[group] == pytest.approx(roc_auc_score(relevant[inside], scores[inside]))
+        assert areas[group] == pytest.approx(roc_auc_score(relevant[inside], scores[inside]))
     units = rng.integers(0, 50, 300)
     resampled = resampled_auc(units, 50, scores, relevant, seed=3, resamples=20)
-    drawn = np.concatenate(list(weights(50, 3, 20)))
-    for row, auc in zip(drawn, resampled, strict=True):
+    draws = np.concatenate(list(weights(50, 3, 20)))
+    for row, auc in zip(draws, resampled, strict=True):
         assert auc == pytest.approx(roc_auc_score(relevant, scores, sample_weight=row[units]))
 
 
@@ -341,12 +344,12 @@ def test_categories_are_those_of_the_first_level() -> None:
 def test_intervals_are_those_of_a_plain_bootstrap() -> None:
     rng = np.random.default_rng(5)
     over, under = rng.integers(0, 5, 80).astype(float), rng.integers(1, 9, 80).astype(float)
-    found = ratios(np.stack([over], 1), np.stack([under], 1), seed=9, resamples=400)[:, 0]
+    resampled = ratios(np.stack([over], 1), np.stack([under], 1), seed=9, resamples=400)[:, 0]
     plain = np.random.default_rng(10)
-    chosen = plain.integers(0, 80, (4_000, 80))
-    expected = over[chosen].sum(1) / under[chosen].sum(1)
-    assert found.mean() == pytest.approx(over.sum() / under.sum(), abs=0.01)
-    assert np.quantile(found, [0.025, 0.975]) == pytest.approx(np.quantile(expected, [0.025, 0.975]), abs=0.02)
+    drawn_units = plain.integers(0, 80, (4_000, 80))
+    expected = over[drawn_units].sum(1) / under[drawn_units].sum(1)
+    assert resampled.mean() == pytest.approx(over.sum() / under.sum(), abs=0.01)
+    assert np.quantile(resampled, [0.025, 0.975]) == pytest.approx(np.quantile(expected, [0.025, 0.975]), abs=0.02)
 
 
 def noisy(noise: float, seed: int = 0) -> Evaluation:
@@ -443,9 +446,9 @@ def test_json_and_back_changes_nothing() -> None:
         dimensions=[1],
         search_filter=SearchFilter(pairs(("s", "boot", True), names=("item_id", "keyphrase", "passed"))),
     )
-    written = json.dumps(evaluation.as_dict(), allow_nan=False)
-    back = Evaluation.from_dict(json.loads(written))
-    assert json.dumps(back.as_dict(), allow_nan=False) == written
+    text = json.dumps(evaluation.as_dict(), allow_nan=False)
+    back = Evaluation.from_dict(json.loads(text))
+    assert json.dumps(back.as_dict(), allow_nan=False) == text
     assert (back.estimates, back.categories, back.samples, back.histogram, back.judge) == (
         evaluation.estimates,
         evaluation.categories,
@@ -454,7 +457,7 @@ def test_json_and_back_changes_nothing() -> None:
         evaluation.judge,
     )
     assert compare(evaluation, back).differences["recall@1"].difference == 0
-    for damaged in ({}, {"format": 1}, {**json.loads(written), "measures": 3}):
+    for damaged in ({}, {"format": 1}, {**json.loads(text), "measures": 3}):
         with pytest.raises(InputError):
             Evaluation.from_dict(damaged)
 

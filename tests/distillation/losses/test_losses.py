@@ -196,13 +196,13 @@ def test_a_gradient_is_that_of_finite_differences(name: str) -> None:
 
 
 def test_cosent_is_that_of_sentence_transformers() -> None:
-    ours, theirs = MeanOfTokens(), MeanOfTokens()
+    model, reference_model = MeanOfTokens(), MeanOfTokens()
     labels = torch.from_numpy(LABELS).float()
-    loss = distillation_loss("cosent").new(ours, SCALE)(columns(), labels)
-    reference: Any = ReferenceCoSENT(theirs, scale=SCALE)  # type: ignore[arg-type]
+    loss = distillation_loss("cosent").new(model, SCALE)(columns(), labels)
+    reference: Any = ReferenceCoSENT(reference_model, scale=SCALE)  # type: ignore[arg-type]
     expected = reference(columns(), labels)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    torch.testing.assert_close(gradient(ours, loss), gradient(theirs, expected), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradient(model, loss), gradient(reference_model, expected), rtol=1e-4, atol=1e-6)
 
 
 # ---- where there is nothing to learn
@@ -224,10 +224,10 @@ def test_labels_without_an_order_or_a_margin_teach_nothing() -> None:
 def test_known_pairs_are_those_that_were_given() -> None:
     rng = np.random.default_rng(1)
     pairs = rng.integers(0, (8, 9), (30, 2))
-    known = KnownPairs(pairs, keyphrases=9)(torch.arange(8), torch.arange(9))
+    is_known = KnownPairs(pairs, keyphrases=9)(torch.arange(8), torch.arange(9))
     expected = np.zeros((8, 9), dtype=bool)
     expected[pairs[:, 0], pairs[:, 1]] = True
-    np.testing.assert_array_equal(known.numpy(), expected)
+    np.testing.assert_array_equal(is_known.numpy(), expected)
     assert not KnownPairs(np.empty((0, 2), dtype=np.int64), 9)(torch.arange(8), torch.arange(9)).any()
 
 
@@ -236,33 +236,33 @@ def test_the_in_batch_loss_is_its_formula_without_false_negatives() -> None:
     titles, keyphrases, negatives = [[1, 2], [3], [1, 2], [4]], [[10], [11], [12], [10]], [[13], [14], [11], [15]]
     item_of, keyphrase_of, negative_of = [0, 1, 0, 2], [0, 1, 2, 0], [3, 4, 1, 5]
     # That the first item's second keyphrase is right is known, and stands in no row of its own.
-    known = {(0, 1)}
+    known_pairs = {(0, 1)}
     features = [padded(texts) for texts in (titles, keyphrases, negatives)]
     items, right, wrong = (plain(model, column).double().detach().numpy() for column in features)
     candidates, candidate_of = np.concatenate([right, wrong]), [*keyphrase_of, *negative_of]
 
-    def cross_entropy(scores: Floats, own: int, kept: list[int]) -> float:
-        return float(np.log(np.exp(scores[kept]).sum()) - scores[own])
+    def cross_entropy(scores: Floats, own: int, compared: list[int]) -> float:
+        return float(np.log(np.exp(scores[compared]).sum()) - scores[own])
 
     to_keyphrases, to_items = [], []
     for row in range(4):
-        kept = [
+        compared = [
             place
             for place, number in enumerate(candidate_of)
-            if place == row or (number != keyphrase_of[row] and (item_of[row], number) not in known)
+            if place == row or (number != keyphrase_of[row] and (item_of[row], number) not in known_pairs)
         ]
-        to_keyphrases.append(cross_entropy(SCALE * candidates @ items[row], row, kept))
-        kept = [
+        to_keyphrases.append(cross_entropy(SCALE * candidates @ items[row], row, compared))
+        compared = [
             place
             for place, number in enumerate(item_of)
-            if place == row or (number != item_of[row] and (number, keyphrase_of[row]) not in known)
+            if place == row or (number != item_of[row] and (number, keyphrase_of[row]) not in known_pairs)
         ]
-        to_items.append(cross_entropy(SCALE * items @ right[row], row, kept))
+        to_items.append(cross_entropy(SCALE * items @ right[row], row, compared))
     expected = (np.mean(to_keyphrases) + np.mean(to_items)) / 2
 
-    loss = InBatchLoss(model, KnownPairs(np.array([*known]), keyphrases=6), SCALE)
-    found = loss(features, torch.tensor([item_of, keyphrase_of, negative_of]).T)
-    assert found.item() == pytest.approx(expected, rel=1e-4)
+    loss = InBatchLoss(model, KnownPairs(np.array([*known_pairs]), keyphrases=6), SCALE)
+    value = loss(features, torch.tensor([item_of, keyphrase_of, negative_of]).T)
+    assert value.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_weight_multiplies_a_loss_and_its_gradient() -> None:

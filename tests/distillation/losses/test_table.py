@@ -40,9 +40,9 @@ def test_names_lead_to_classes() -> None:
 )
 def test_commands_and_orders_offer_what_the_table_has(option: str, names: tuple[str, ...]) -> None:
     for command in (student, retrain):
-        chosen: Any = next(param for param in command.params if param.name == option)
-        assert tuple(chosen.type.choices) == names
-        assert all(f"{name} (" in chosen.help for name in names)
+        parameter: Any = next(param for param in command.params if param.name == option)
+        assert tuple(parameter.type.choices) == names
+        assert all(f"{name} (" in parameter.help for name in names)
     literal, _ = get_args(RetrainOrder.model_fields[option].annotation)
     assert get_args(literal) == names
     # The help says that the first one is the default.
@@ -64,7 +64,7 @@ def test_choices_are_read_without_torch() -> None:
         "import sys, keydistill.cli.train, keydistill.cli.retrain, keydistill.distillation.student\n"
         "print([name for name in ('torch', 'transformers', 'sentence_transformers') if name in sys.modules])"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}
     )
-    assert done.stdout == "[]\n"
+    assert process.stdout == "[]\n"

@@ -153,9 +153,9 @@ def test_the_plan_asks_nobody(server: ChatServer, cache: JudgmentCache, tmp_path
     assert (plan.pairs, plan.rejected, plan.new, plan.cached) == (11, 1, 10, 0)
     assert 2_000 < plan.usage.input_tokens < 5_000
     judge_pairs(judge_of(server), [pairs], tmp_path / "o.csv", cache=cache, budget_pairs=4)
-    asked = len(server.asked)
+    requests_before = len(server.asked)
     plan = plan_judging(judge_of(server), [pairs], cache=cache)
-    assert (plan.new, plan.cached, len(server.asked)) == (6, 4, asked)
+    assert (plan.new, plan.cached, len(server.asked)) == (6, 4, requests_before)
 
 
 def test_rows_that_are_no_pairs_are_kept_apart(server: ChatServer, cache: JudgmentCache, tmp_path: Path) -> None:
@@ -276,8 +276,8 @@ def test_a_killed_process_loses_what_was_in_flight_and_no_more(
     assert not (tmp_path / "out.parquet").exists()
     server.released.set()
     server.always = None
-    done = subprocess.run(command(server, tmp_path, "--json"), cwd=ROOT, capture_output=True, check=True)
-    summary = json.loads(done.stdout)
+    finished = subprocess.run(command(server, tmp_path, "--json"), cwd=ROOT, capture_output=True, check=True)
+    summary = json.loads(finished.stdout)
     assert (summary["labelled"], summary["asked"]) == (60, 40)
     assert pq.read_metadata(tmp_path / "out.parquet").num_rows == 60
     assert {pair for pair, times in server.times.items() if times > 1} == in_flight

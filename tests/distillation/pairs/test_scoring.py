@@ -51,7 +51,7 @@ def written(path: Path, pairs: list[dict[str, str]]) -> Path:
 
 def test_scores_come_in_the_order_of_the_pairs(assistant: Assistant, tmp_path: Path) -> None:
     pairs = rows(130)
-    done = score_pairs(assistant, [written(tmp_path / "pairs.csv", pairs)], tmp_path / "out.parquet", chunk_pairs=50)
+    summary = score_pairs(assistant, [written(tmp_path / "pairs.csv", pairs)], tmp_path / "out.parquet", chunk_pairs=50)
     table = pq.read_table(tmp_path / "out.parquet")
     assert table.schema.equals(SCORE_SCHEMA)
     assert table["item_id"].to_pylist() == [pair["item_id"] for pair in pairs]
@@ -65,8 +65,8 @@ def test_scores_come_in_the_order_of_the_pairs(assistant: Assistant, tmp_path: P
     )
     assert expected.std() > 0.01
     np.testing.assert_allclose(table["score"].to_numpy(), expected, atol=1e-5)
-    assert (done.pairs, done.computed, done.reused, done.rejected) == (130, 130, 0, 0)
-    assert done.mean_score == pytest.approx(float(expected.mean()), abs=1e-5)
+    assert (summary.pairs, summary.computed, summary.reused, summary.rejected) == (130, 130, 0, 0)
+    assert summary.mean_score == pytest.approx(float(expected.mean()), abs=1e-5)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "pairs.csv"]
 
 
@@ -74,27 +74,29 @@ def test_titles_may_come_from_a_file_of_items(assistant: Assistant, tmp_path: Pa
     pairs = rows(20)
     bare = [{name: pair[name] for name in ("item_id", "keyphrase", "site")} for pair in pairs]
     items = [{name: pair[name] for name in ("item_id", "title", "category_path", "site")} for pair in pairs]
-    whole, split = tmp_path / "whole.jsonl", tmp_path / "split.jsonl"
-    score_pairs(assistant, [written(tmp_path / "pairs.csv", pairs)], whole)
-    score_pairs(assistant, [written(tmp_path / "bare.csv", bare)], split, items=written(tmp_path / "items.csv", items))
-    assert split.read_text() == whole.read_text()
-    assert json.loads(whole.read_text().splitlines()[0])["item_id"] == "item-0"
+    titled, split_titles = tmp_path / "whole.jsonl", tmp_path / "split.jsonl"
+    score_pairs(assistant, [written(tmp_path / "pairs.csv", pairs)], titled)
+    score_pairs(
+        assistant, [written(tmp_path / "bare.csv", bare)], split_titles, items=written(tmp_path / "items.csv", items)
+    )
+    assert split_titles.read_text() == titled.read_text()
+    assert json.loads(titled.read_text().splitlines()[0])["item_id"] == "item-0"
 
 
 def test_equal_pairs_are_scored_once(assistant: Assistant, tmp_path: Path) -> None:
     pairs = rows(10) * 7
-    done = score_pairs(assistant, [written(tmp_path / "pairs.csv", pairs)], tmp_path / "out.csv")
-    assert (done.pairs, done.computed) == (70, 10)
+    summary = score_pairs(assistant, [written(tmp_path / "pairs.csv", pairs)], tmp_path / "out.csv")
+    assert (summary.pairs, summary.computed) == (70, 10)
 
 
 def test_rows_that_are_no_pairs_are_kept_apart(assistant: Assistant, tmp_path: Path) -> None:
     pairs = rows(10)
     pairs[3]["keyphrase"] = ""
     out = tmp_path / "out.csv"
-    done = score_pairs(assistant, [written(tmp_path / "pairs.csv", pairs)], out)
-    assert (done.pairs, done.rejected) == (9, 1)
-    assert done.rejects_file == tmp_path / "out.csv.rejects.parquet"
-    assert pq.read_table(done.rejects_file)["row"].to_pylist() == [4]
+    summary = score_pairs(assistant, [written(tmp_path / "pairs.csv", pairs)], out)
+    assert (summary.pairs, summary.rejected) == (9, 1)
+    assert summary.rejects_file == tmp_path / "out.csv.rejects.parquet"
+    assert pq.read_table(summary.rejects_file)["row"].to_pylist() == [4]
     assert score_pairs(assistant, [written(tmp_path / "pairs.csv", rows(5))], out).rejects_file is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "pairs.csv"]
 
@@ -104,13 +106,14 @@ import os, signal, sys
 from pathlib import Path
 from keydistill.distillation.pairs import score_pairs
 from keydistill.encoders import Assistant
+from keydistill.progress import NoProgress
 
 class Killing(NoProgress):
-    done = 0
+    advanced = 0
 
     def advance(self, count):
-        self.done += count
-        if self.done > 150:
+        self.advanced += count
+        if self.advanced > 150:
             os.kill(os.getpid(), signal.SIGKILL)
 
 folder, pairs, out = sys.argv[1:]
@@ -122,10 +125,10 @@ score_pairs(Assistant.load(folder, device="cpu"), [Path(pairs)], Path(out), chun
 def killed_once(tiny_assistant_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("killed")
     pairs, out = written(folder / "pairs.csv", rows(230)), folder / "out.parquet"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", KILLED, tiny_assistant_folder, pairs, out], check=False, capture_output=True, text=True
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert process.returncode == -signal.SIGKILL, process.stderr
     assert not out.exists()
     return folder
 
@@ -140,10 +143,10 @@ def killed(killed_once: Path, tmp_path: Path) -> Path:
 class Counting(Assistant):
     """Counts the pairs that it is asked for."""
 
-    asked = 0
+    pairs_scored = 0
 
     def score(self, titles: Any, *rest: Any) -> Any:
-        self.asked += len(titles)
+        self.pairs_scored += len(titles)
         return super().score(titles, *rest)
 
 
@@ -161,9 +164,9 @@ def test_a_killed_scoring_scores_no_finished_chunk_again(
     # What a process leaves that is killed while it writes.
     (tmp_path / ".out.parquet.scoring" / ".part-000003.99.parquet").write_bytes(b"PAR1 half")
     progress = HeardProgress()
-    done = score_pairs(counting, [pairs], killed, chunk_pairs=50, progress=progress)
-    assert counting.asked == 80
-    assert (done.pairs, done.reused, done.computed, sum(progress.counts)) == (230, 150, 80, 230)
+    summary = score_pairs(counting, [pairs], killed, chunk_pairs=50, progress=progress)
+    assert counting.pairs_scored == 80
+    assert (summary.pairs, summary.reused, summary.computed, sum(progress.counts)) == (230, 150, 80, 230)
     score_pairs(assistant, [pairs], tmp_path / "whole.parquet", chunk_pairs=50)
     assert pq.read_table(killed).equals(pq.read_table(tmp_path / "whole.parquet"))
     assert not list(tmp_path.glob(".out*scoring"))
@@ -172,8 +175,8 @@ def test_a_killed_scoring_scores_no_finished_chunk_again(
 def test_other_pairs_begin_anew(killed: Path, counting: Counting, tmp_path: Path) -> None:
     changed = rows(230)
     changed[0]["keyphrase"] = "something else"
-    done = score_pairs(counting, [written(tmp_path / "pairs.csv", changed)], killed, chunk_pairs=50)
-    assert (done.reused, counting.asked) == (0, 230)
+    summary = score_pairs(counting, [written(tmp_path / "pairs.csv", changed)], killed, chunk_pairs=50)
+    assert (summary.reused, counting.pairs_scored) == (0, 230)
 
 
 def test_another_assistant_begins_anew(killed: Path, tiny_assistant_folder: Path, tmp_path: Path) -> None:
@@ -210,22 +213,22 @@ def test_bad_outputs_and_inputs_are_refused_before_anything_is_scored(counting: 
         score_pairs(counting, [pairs], tmp_path / "out.xlsx")
     with pytest.raises(InputError, match=r"none\.csv cannot be read"):
         score_pairs(counting, [tmp_path / "none.csv"], tmp_path / "out.csv")
-    assert counting.asked == 0
+    assert counting.pairs_scored == 0
     assert [path.name for path in tmp_path.iterdir()] == ["pairs.csv"]
 
 
 def test_no_pairs_give_an_empty_table(assistant: Assistant, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("item_id,keyphrase,title\n")
-    done = score_pairs(assistant, [pairs], tmp_path / "out.parquet")
-    assert (done.pairs, done.mean_score) == (0, 0.0)
+    summary = score_pairs(assistant, [pairs], tmp_path / "out.parquet")
+    assert (summary.pairs, summary.mean_score) == (0, 0.0)
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
 
 
 def test_memory_does_not_grow_with_the_pairs(tmp_path: Path, counting: Counting) -> None:
     class Constant(Counting):
         def score(self, titles: Any, *rest: Any) -> Any:
-            rest[-1](len(titles))
+            rest[-1].advance(len(titles))
             return np.full(len(titles), 0.5, dtype=np.float32)
 
     counting.__class__ = Constant

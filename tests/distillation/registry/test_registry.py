@@ -109,7 +109,7 @@ def test_a_version_can_be_published_from_another_version(registry: Registry, fol
 
 
 @pytest.mark.parametrize(
-    ("change", "found"),
+    ("change", "message"),
     [
         (lambda folder: (folder / "model.safetensors").write_bytes(b"w3ights"), "model.safetensors was changed"),
         (lambda folder: (folder / "1_Pooling" / "config.json").unlink(), "config.json is missing"),
@@ -118,20 +118,20 @@ def test_a_version_can_be_published_from_another_version(registry: Registry, fol
     ],
 )
 def test_a_changed_file_is_named(
-    registry: Registry, folder: Path, change: Callable[[Path], object], found: str
+    registry: Registry, folder: Path, change: Callable[[Path], object], message: str
 ) -> None:
     version = registry.publish("student", folder, lineage=LINEAGE, metrics={"recall": 0.7})
     for path in version.folder.rglob("*.json"):
         path.chmod(0o644)
     (version.folder / "model.safetensors").chmod(0o644)
     change(version.folder)
-    with pytest.raises(ModelChangedError, match=found):
+    with pytest.raises(ModelChangedError, match=message):
         version.verify()
-    with pytest.raises(ModelChangedError, match=found):
+    with pytest.raises(ModelChangedError, match=message):
         registry.promote(version)
     assert registry.promoted("student") is None
     # Publishing it again must not hand out what is damaged.
-    with pytest.raises(ModelChangedError, match=found):
+    with pytest.raises(ModelChangedError, match=message):
         registry.publish("student", folder, lineage=LINEAGE, metrics={"recall": 0.7})
 
 
@@ -216,8 +216,8 @@ Registry(Path(sys.argv[1])).publish("student", Path(sys.argv[2]), lineage=Lineag
 
 
 def test_a_killed_publisher_leaves_nothing_visible_and_is_cleaned_up_after(registry: Registry, folder: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, registry.root, folder], check=False)
-    assert done.returncode == -signal.SIGKILL
+    process = subprocess.run([sys.executable, "-c", KILLED, registry.root, folder], check=False)
+    assert process.returncode == -signal.SIGKILL
     drafts = list((registry.root / "student").glob(".draft-*"))
     assert len(drafts) == 1
     assert (drafts[0] / "manifest.json").is_file()  # as late as it can be

@@ -67,22 +67,22 @@ def recipe(tiny_folder: Path) -> RetrainRecipe:
 
 
 def test_mined_pairs_come_once_and_from_every_stratum(inputs: RetrainInputs, tiny_student: Student) -> None:
-    found = mine(tiny_student, inputs.items, inputs.inventory, MiningRecipe(items=20, student_top=5, near_miss=3))
-    pairs = list(zip(found.pairs["item_id"].to_pylist(), found.pairs["keyphrase"].to_pylist(), strict=True))
+    mined = mine(tiny_student, inputs.items, inputs.inventory, MiningRecipe(items=20, student_top=5, near_miss=3))
+    pairs = list(zip(mined.pairs["item_id"].to_pylist(), mined.pairs["keyphrase"].to_pylist(), strict=True))
     assert len(set(pairs)) == len(pairs)
     assert len({item for item, _ in pairs}) == 20
-    assert found.strata["student_top"] == 100
-    assert found.strata["random"] > 0
+    assert mined.strata["student_top"] == 100
+    assert mined.strata["random"] > 0
     # Lists only where they are asked for.
-    assert set(found.strata) == set(STRATA) - {"listed"}
+    assert set(mined.strata) == set(STRATA) - {"listed"}
 
 
 def test_a_list_holds_the_nearest_items_of_a_recommended_keyphrase(
     inputs: RetrainInputs, tiny_student: Student
 ) -> None:
     recipe = MiningRecipe(student_top=5, near_miss=0, random=0, lists=7, listed=3)
-    found = mine(tiny_student, inputs.items, pa.table({"keyphrase": inputs.inventory["keyphrase"]}), recipe).pairs
-    lists = found.filter(pc.equal(found["stratum"], "listed"))
+    mined = mine(tiny_student, inputs.items, pa.table({"keyphrase": inputs.inventory["keyphrase"]}), recipe).pairs
+    lists = mined.filter(pc.equal(mined["stratum"], "listed"))
     # Pairs that are among an item's own nearest, too, count there.
     assert 0 < len(lists) <= 21
     titles = inputs.items["title"].to_pylist()
@@ -100,8 +100,8 @@ def test_a_list_has_only_items_of_the_sites_of_its_keyphrase(inputs: RetrainInpu
         inputs.inventory.column_names.index("site"), "site", pa.array(["US"] * len(inputs.inventory), pa.string())
     )
     recipe = MiningRecipe(student_top=5, near_miss=0, random=0, lists=20, listed=6)
-    found = mine(tiny_student, items, inventory, recipe).pairs
-    assert set(found["site"].to_pylist()) == {"US"}
+    mined = mine(tiny_student, items, inventory, recipe).pairs
+    assert set(mined["site"].to_pylist()) == {"US"}
 
 
 def test_only_a_known_verdict_of_the_search_disagrees_with_the_assistant(
@@ -118,9 +118,9 @@ def test_only_a_known_verdict_of_the_search_disagrees_with_the_assistant(
         {"item_id": [item_id] * 40, "keyphrase": keyphrases, "site": [None] * 40, "score": [0.5] * 40, "passed": passed}
     )
     recipe = MiningRecipe(student_top=0, near_miss=0, clicked=0, disagreement=40, random=0)
-    found = mine(tiny_student, items, inputs.inventory, recipe, search_relevance=search, assistant=assistant).pairs
-    assert set(found["stratum"].to_pylist()) == {"disagreement"}
-    assert sorted(found["keyphrase"].to_pylist()) == sorted(keyphrases[::2])
+    mined = mine(tiny_student, items, inputs.inventory, recipe, search_relevance=search, assistant=assistant).pairs
+    assert set(mined["stratum"].to_pylist()) == {"disagreement"}
+    assert sorted(mined["keyphrase"].to_pylist()) == sorted(keyphrases[::2])
 
 
 def test_a_retrain_registers_both_models_and_is_not_done_twice(
@@ -128,9 +128,14 @@ def test_a_retrain_registers_both_models_and_is_not_done_twice(
 ) -> None:
     registry = Registry(tmp_path / "models")
 
-    def retrain(chosen: RetrainRecipe) -> Retrain:
+    def retrain(recipe_of_run: RetrainRecipe) -> Retrain:
         return Retrain(
-            tmp_path / "run", inputs, SimulatedJudge.of(market), registry, student=str(tiny_folder), recipe=chosen
+            tmp_path / "run",
+            inputs,
+            SimulatedJudge.of(market),
+            registry,
+            student=str(tiny_folder),
+            recipe=recipe_of_run,
         )
 
     first = present(retrain(recipe).run(Silence()))
@@ -160,33 +165,33 @@ def test_a_retrain_stops_before_the_stages_of_others(
     market: Path, inputs: RetrainInputs, recipe: RetrainRecipe, tiny_folder: Path, tmp_path: Path
 ) -> None:
     registry = Registry(tmp_path / "models")
-    done: list[tuple[str, bool]] = []
+    stages: list[tuple[str, bool]] = []
     guarded: list[int] = []
 
     def run(*only: str, guard: Callable[[], None] = lambda: guarded.append(1)) -> RetrainResult | None:
-        done.clear()
+        stages.clear()
         guarded.clear()
         return Retrain(
             tmp_path / "run", inputs, SimulatedJudge.of(market), registry, student=str(tiny_folder), recipe=recipe
-        ).run(Silence(), only=only, guard=guard, on_stage=lambda stage: done.append((stage.name, stage.skipped)))
+        ).run(Silence(), only=only, guard=guard, on_stage=lambda stage: stages.append((stage.name, stage.skipped)))
 
     assert run("judge") is None
-    assert (done, guarded) == ([], [])
+    assert (stages, guarded) == ([], [])
     train = ("mine", "assistant", "score", "student", "evaluate")
     assert run(*train) is None
-    assert (done, guarded) == ([("mine", False)], [1])
+    assert (stages, guarded) == ([("mine", False)], [1])
     assert run("judge") is None
-    assert done == [("mine", True), ("judge", False)]
+    assert stages == [("mine", True), ("judge", False)]
 
     def refuse() -> None:
         raise RuntimeError("not yours any more")
 
     with pytest.raises(RuntimeError):
         run(*train, guard=refuse)
-    assert done == []
-    found = run(*train)
-    assert found is not None
-    assert [name for name, skipped in done if not skipped] == ["assistant", "score", "student", "evaluate"]
+    assert stages == []
+    result = run(*train)
+    assert result is not None
+    assert [name for name, skipped in stages if not skipped] == ["assistant", "score", "student", "evaluate"]
     # Before each stage, and before the versions are registered.
     assert len(guarded) == 7
     with pytest.raises(RuntimeError):
@@ -198,7 +203,7 @@ def test_the_simulated_judge_errs_at_its_rates(market: Path, inputs: RetrainInpu
 
     judge = SimulatedJudge.of(market)
     truth = pq.read_table(market / "truth.parquet").to_pylist()
-    asked = [Pair(row["item_id"], normalize_keyphrase(row["keyphrase"]), "", None) for row in truth]
-    said = [judgment.label for _, judgment in judge.judge_many(asked)]
-    assert 0.8 < sum(map(bool, said)) / len(said) < 0.97
-    assert said == [judgment.label for _, judgment in judge.judge_many(asked)]
+    judged_pairs = [Pair(row["item_id"], normalize_keyphrase(row["keyphrase"]), "", None) for row in truth]
+    labels = [judgment.label for _, judgment in judge.judge_many(judged_pairs)]
+    assert 0.8 < sum(map(bool, labels)) / len(labels) < 0.97
+    assert labels == [judgment.label for _, judgment in judge.judge_many(judged_pairs)]

@@ -69,28 +69,28 @@ def test_correction_finds_relevance_that_raw_rates_hide(method: Any) -> None:
 
 def test_where_the_ranking_is_good_propensity_beats_the_average_of_the_position() -> None:
     clicks, appeal = log(1.0, ranking=2.0)
-    found = {}
+    separations = {}
     for method in ("propensity", "coec"):
         pairs = correct_clicks(clicks, ClickCorrection(method=method)).pairs
         relevant = np.array([appeal[row["item_id"], row["keyphrase"]] > 0.1 for row in pairs.to_pylist()])
-        found[method] = separation(pairs["strength"].to_numpy(), relevant)
-    assert found["propensity"] > found["coec"] + 0.1
+        separations[method] = separation(pairs["strength"].to_numpy(), relevant)
+    assert separations["propensity"] > separations["coec"] + 0.1
 
 
 @pytest.mark.parametrize("eta", [0.4, 1.0, 1.5])
 @pytest.mark.parametrize("ranking", [0.0, 2.0])
 def test_eta_from_pairs_that_moved_is_right_however_good_the_ranking_is(eta: float, ranking: float) -> None:
     clicks, _ = log(eta, ranking=ranking)
-    found = present(estimate_eta(clicks))
-    assert found.level == "pair"
-    assert found.standard_error < 0.05
-    assert found.eta == pytest.approx(eta, abs=4 * found.standard_error)
+    estimate = present(estimate_eta(clicks))
+    assert estimate.level == "pair"
+    assert estimate.standard_error < 0.05
+    assert estimate.eta == pytest.approx(eta, abs=4 * estimate.standard_error)
 
 
 def test_eta_without_moves_is_an_upper_bound_and_says_so() -> None:
-    found = present(estimate_eta(log(1.0, weeks=1, ranking=2.0)[0]))
-    assert found.level == "keyphrase"
-    assert found.eta > 1.2
+    estimate = present(estimate_eta(log(1.0, weeks=1, ranking=2.0)[0]))
+    assert estimate.level == "keyphrase"
+    assert estimate.eta > 1.2
     assert present(estimate_eta(log(1.0, weeks=1)[0])).eta == pytest.approx(1.0, abs=0.1)
 
 
@@ -117,15 +117,15 @@ def test_expected_clicks_add_up_to_the_clicks_of_the_log() -> None:
 def test_by_hand() -> None:
     # Attention 1 and 1/2: 100 + 50 looks, 30 clicks, so 20 and 10 clicks would be the average.
     clicks = table([("1", "a", "US", 1, 100, 5), ("2", "a", "US", 2, 100, 25)])
-    found = correct_clicks(clicks, ClickCorrection(eta=1.0))
-    assert found.pairs.schema == CORRECTED_CLICKS
-    assert found.pairs["expected_clicks"].to_pylist() == pytest.approx([20.0, 10.0])
-    prior = found.prior
-    assert found.pairs["strength"].to_pylist() == pytest.approx(
+    corrected = correct_clicks(clicks, ClickCorrection(eta=1.0))
+    assert corrected.pairs.schema == CORRECTED_CLICKS
+    assert corrected.pairs["expected_clicks"].to_pylist() == pytest.approx([20.0, 10.0])
+    prior = corrected.prior
+    assert corrected.pairs["strength"].to_pylist() == pytest.approx(
         [(5 + prior.shape) / (20 + prior.rate), (25 + prior.shape) / (10 + prior.rate)]
     )
-    assert found.pairs["positive"].to_pylist() == [False, True]
-    assert (found.method, found.eta, found.estimate) == ("propensity", 1.0, None)
+    assert corrected.pairs["positive"].to_pylist() == [False, True]
+    assert (corrected.method, corrected.eta, corrected.estimate) == ("propensity", 1.0, None)
 
 
 def test_one_row_per_pair_that_was_shown() -> None:
@@ -137,8 +137,8 @@ def test_one_row_per_pair_that_was_shown() -> None:
         ("1", "a", "US", None, 5, 1),
     ]
     pairs = correct_clicks(table(rows)).pairs.to_pylist()
-    found = [(row["site"], row["impressions"], row["clicks"]) for row in pairs]
-    assert found == [("US", 45, 4), ("DE", 10, 0), (None, 5, 0)]
+    shown = [(row["site"], row["impressions"], row["clicks"]) for row in pairs]
+    assert shown == [("US", 45, 4), ("DE", 10, 0), (None, 5, 0)]
 
 
 def test_never_clicked_is_weak_evidence_unless_asked() -> None:
@@ -146,16 +146,16 @@ def test_never_clicked_is_weak_evidence_unless_asked() -> None:
     plain_pairs = correct_clicks(clicks).pairs
     assert plain_pairs["negative"].to_pylist() == [False, False, False]
     assert plain_pairs["positive"].to_pylist() == [False, True, False]
-    asked = correct_clicks(clicks, ClickCorrection(never_clicked_is_negative=True)).pairs
+    with_negatives = correct_clicks(clicks, ClickCorrection(never_clicked_is_negative=True)).pairs
     # The third was hardly seen: it stays unknown.
-    assert asked["negative"].to_pylist() == [True, False, False]
-    assert asked["strength"].to_pylist()[0] < 0.05
+    assert with_negatives["negative"].to_pylist() == [True, False, False]
+    assert with_negatives["strength"].to_pylist()[0] < 0.05
 
 
 def test_a_lucky_click_counts_less_than_steady_ones() -> None:
     steady = [(f"s{n}", "a", None, 1, 1_000, 300) for n in range(5)]
-    others = [(f"o{n}", "a", None, 1, 1_000, 50) for n in range(20)]
-    pairs = correct_clicks(table([*steady, *others, ("lucky", "a", None, 1, 1, 1)])).pairs.to_pylist()
+    usual = [(f"o{n}", "a", None, 1, 1_000, 50) for n in range(20)]
+    pairs = correct_clicks(table([*steady, *usual, ("lucky", "a", None, 1, 1, 1)])).pairs.to_pylist()
     strength = {row["item_id"]: row["strength"] for row in pairs}
     assert strength["o0"] < strength["lucky"] < strength["s0"]
 

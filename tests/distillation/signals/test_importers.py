@@ -76,7 +76,7 @@ def ubi(tmp_path: Path, *logged: dict[str, Any], share: float = 1.0, **options: 
 
 
 def test_ubi_lists_are_impressions_where_there_are_no_impression_events(tmp_path: Path) -> None:
-    found = ubi(
+    folder = ubi(
         tmp_path,
         query("q1", "Red Shoes", "a", "b", "c"),
         query("q2", "red  shoes", "b", "a"),
@@ -84,7 +84,7 @@ def test_ubi_lists_are_impressions_where_there_are_no_impression_events(tmp_path
         event("click", "q1", "b", 2),
         event("click", "q2", "z", 9),
     )
-    assert shown(found) == {
+    assert shown(folder) == {
         ("red shoes", "a", 1): (1, 0),
         ("red shoes", "b", 2): (1, 1),
         ("red shoes", "c", 3): (1, 0),
@@ -93,13 +93,13 @@ def test_ubi_lists_are_impressions_where_there_are_no_impression_events(tmp_path
         # Clicked, so it was shown, though the list does not name it.
         ("red shoes", "z", 9): (1, 1),
     }
-    assert rows(found, "inventory") == [
+    assert rows(folder, "inventory") == [
         {"keyphrase": "red shoes", "category_path": None, "site": None, "search_volume": 2}
     ]
 
 
 def test_ubi_impression_events_are_all_that_was_shown(tmp_path: Path) -> None:
-    found = ubi(
+    folder = ubi(
         tmp_path,
         query("q1", "desk", "a", "b", "c"),
         event("impression", "q1", "a", 4),
@@ -109,11 +109,11 @@ def test_ubi_impression_events_are_all_that_was_shown(tmp_path: Path) -> None:
         event("click", "q1", "c"),
     )
     # The event's own ordinal, otherwise the place in the list.
-    assert shown(found) == {("desk", "a", 4): (1, 0), ("desk", "b", 2): (1, 1), ("desk", "c", 3): (1, 1)}
+    assert shown(folder) == {("desk", "a", 4): (1, 0), ("desk", "b", 2): (1, 1), ("desk", "c", 3): (1, 1)}
 
 
 def test_ubi_other_spellings_and_actions(tmp_path: Path) -> None:
-    found = ubi(
+    folder = ubi(
         tmp_path,
         query("q1", "desk"),
         event("seen", "q1", "a", 0),
@@ -125,13 +125,13 @@ def test_ubi_other_spellings_and_actions(tmp_path: Path) -> None:
         first_position=0,
         site=" US ",
     )
-    assert shown(found) == {("desk", "a", 1): (1, 0), ("desk", "b", 2): (1, 1)}
-    assert {row["site"] for row in rows(found, "clicks")} == {"US"}
-    assert json.loads((found / "signals.json").read_text())["ignored"] == {"events of other actions": 1}
+    assert shown(folder) == {("desk", "a", 1): (1, 0), ("desk", "b", 2): (1, 1)}
+    assert {row["site"] for row in rows(folder, "clicks")} == {"US"}
+    assert json.loads((folder / "signals.json").read_text())["ignored"] == {"events of other actions": 1}
 
 
 def test_ubi_rows_that_cannot_be_used(tmp_path: Path) -> None:
-    found = ubi(
+    folder = ubi(
         tmp_path,
         query("q1", "desk", "a"),
         query("q2", "x" * 300, "a"),
@@ -144,7 +144,7 @@ def test_ubi_rows_that_cannot_be_used(tmp_path: Path) -> None:
         event("click", "q1", "", 1),
         {"action_name": "click", "query_id": "q1", "event_attributes": "{broken"},
     )
-    rejects = [(row["row"], row["column"], row["reason"]) for row in rows(found, "rejects")]
+    rejects = [(row["row"], row["column"], row["reason"]) for row in rows(folder, "rejects")]
     assert sorted(rejects) == [
         (2, "user_query", "too_long"),
         (4, "event_attributes.position.ordinal", "bad_number"),
@@ -153,7 +153,7 @@ def test_ubi_rows_that_cannot_be_used(tmp_path: Path) -> None:
         (9, "event_attributes.object.object_id", "empty"),
         (10, "event_attributes", "malformed_row"),
     ]
-    manifest = json.loads((found / "signals.json").read_text())
+    manifest = json.loads((folder / "signals.json").read_text())
     assert manifest["rows_read"] == 10
     assert manifest["ignored"] == {
         "queries without user_query": 1,
@@ -194,21 +194,21 @@ def test_ubi_as_flat_csv_nested_parquet_json_text_and_bulk_is_the_same(tmp_path:
 def test_ubi_events_may_bring_query_and_title_themselves(tmp_path: Path) -> None:
     click = event("click", "q9", "a", 1, user_query="Oak Desk")
     click["event_attributes"]["object"]["description"] = "A  desk of oak"
-    found = ubi(tmp_path, click)
-    assert shown(found) == {("oak desk", "a", 1): (1, 1)}
-    assert rows(found, "items") == [{"item_id": "a", "title": "A desk of oak", "category_path": None, "site": None}]
+    folder = ubi(tmp_path, click)
+    assert shown(folder) == {("oak desk", "a", 1): (1, 1)}
+    assert rows(folder, "items") == [{"item_id": "a", "title": "A desk of oak", "category_path": None, "site": None}]
 
 
 def original_esci(folder: Path) -> Path:
     def example(words: Any, product: Any, label: Any, split: Any = "train", locale: Any = "us") -> dict[str, Any]:
-        known = {"example_id": 1, "query_id": 1, "small_version": 1, "large_version": 1}
+        other_columns = {"example_id": 1, "query_id": 1, "small_version": 1, "large_version": 1}
         return {
             "query": words,
             "product_id": product,
             "product_locale": locale,
             "esci_label": label,
             "split": split,
-            **known,
+            **other_columns,
         }
 
     parquet(
@@ -229,10 +229,10 @@ def original_esci(folder: Path) -> Path:
 
 def test_esci_original_layout(tmp_path: Path, out: Path) -> None:
     import_esci([original_esci(tmp_path / "esci")], ImportTarget(out))
-    found = [
+    judgments = [
         (row["keyphrase"], row["item_id"], row["site"], row["grade"], row["label"]) for row in rows(out, "judgments")
     ]
-    assert found == [
+    assert judgments == [
         ("oak desk", "p1", "us", 3, True),
         ("oak desk", "p2", "us", 2, False),
         ("lamp", "p2", "us", 0, False),
@@ -247,7 +247,7 @@ def test_esci_original_layout(tmp_path: Path, out: Path) -> None:
     ]
     manifest = json.loads((out / "signals.json").read_text())
     assert manifest["unknown_item_share"] == 0.2
-    assert {Path(one["path"]).name: one["sha256"] for one in manifest["sources"]} == {
+    assert {Path(source["path"]).name: source["sha256"] for source in manifest["sources"]} == {
         path.name: file_sha256(path) for path in (tmp_path / "esci").iterdir()
     }
 
@@ -294,8 +294,8 @@ def test_wands_grades_and_categories(tmp_path: Path, out: Path) -> None:
         "id\tquery_id\tproduct_id\tlabel\n0\t0\t1\tExact\n1\t0\t2\tPartial\n2\t1\t2\tIrrelevant\n3\t9\t2\tExact\n4\t0\t1\tGood\n"
     )
     import_wands(folder, ImportTarget(out, max_reject_share=0.5))
-    found = [(row["keyphrase"], row["item_id"], row["grade"], row["label"]) for row in rows(out, "judgments")]
-    assert found == [("sofa, red", "1", 3, True), ("sofa, red", "2", 2, False), ("lamp", "2", 0, False)]
+    judgments = [(row["keyphrase"], row["item_id"], row["grade"], row["label"]) for row in rows(out, "judgments")]
+    assert judgments == [("sofa, red", "1", 3, True), ("sofa, red", "2", 2, False), ("lamp", "2", 0, False)]
     assert rows(out, "items")[0] == {
         "item_id": "1",
         "title": 'red "velvet" sofa',
@@ -339,10 +339,10 @@ def test_trec_qrels(tmp_path: Path, out: Path) -> None:
     import_qrels(
         [qrels], ImportTarget(out, max_reject_share=0.9), queries=[queries], corpus=[folder / "corpus.jsonl"], site="US"
     )
-    found = [
+    judgments = [
         (row["keyphrase"], row["item_id"], row["site"], row["grade"], row["label"]) for row in rows(out, "judgments")
     ]
-    assert found == [("desk", "d1", "US", 3, True), ("desk", "d2", "US", 0, False)]
+    assert judgments == [("desk", "d1", "US", 3, True), ("desk", "d2", "US", 0, False)]
     assert [(row["row"], row["line"], row["reason"]) for row in rows(out, "rejects")] == [
         (3, 4, "malformed_row"),
         (4, 5, "unknown_reference"),
@@ -392,9 +392,9 @@ def test_too_many_rejects_write_no_folder_and_keep_the_rejects(tmp_path: Path, o
     with pytest.raises(TooManyRejectsError, match=r"3 of 4 rows were rejected \(75\.00%\)") as error:
         import_ubi([log], ImportTarget(out))
     assert not out.exists()
-    kept = tmp_path / "out.rejects.parquet"
-    assert str(kept) in str(error.value)
-    assert [row["row"] for row in pq.read_table(kept).to_pylist()] == [2, 3, 4]
+    rejects_copy = tmp_path / "out.rejects.parquet"
+    assert str(rejects_copy) in str(error.value)
+    assert [row["row"] for row in pq.read_table(rejects_copy).to_pylist()] == [2, 3, 4]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "out.rejects.parquet"]
 
 

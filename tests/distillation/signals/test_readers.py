@@ -109,26 +109,29 @@ def test_equal_numbers_of_other_types_are_not_mixed_up(tmp_path: Path) -> None:
 
 def test_clicks_of_a_pair_and_position_are_summed(tmp_path: Path) -> None:
     def row(position: Any, impressions: Any, clicks: Any, item: Any = "1", site: Any = "US") -> dict[str, Any]:
-        seen = {"position": position, "impressions": impressions, "clicks": clicks}
-        return {"item_id": item, "keyphrase": "a", "site": site, **seen}
+        counts = {"position": position, "impressions": impressions, "clicks": clicks}
+        return {"item_id": item, "keyphrase": "a", "site": site, **counts}
 
     rows = [row(1, 10, 1), row(2, 5, 0), row(1, 20, 3), row(1, 7, 7, site=None), row(None, 4, 1), row(None, 6, 1)]
     table, _ = loaded(load_clicks, tmp_path, rows)
-    found = [(one["site"], one["position"], one["impressions"], one["clicks"]) for one in table.to_pylist()]
-    assert found == [("US", 1, 30, 4), ("US", 2, 5, 0), (None, 1, 7, 7), ("US", None, 10, 2)]
+    merged_rows = [
+        (merged_row["site"], merged_row["position"], merged_row["impressions"], merged_row["clicks"])
+        for merged_row in table.to_pylist()
+    ]
+    assert merged_rows == [("US", 1, 30, 4), ("US", 2, 5, 0), (None, 1, 7, 7), ("US", None, 10, 2)]
 
 
 def test_several_files_are_one_table_and_batches_stay_small(tmp_path: Path) -> None:
     rows = [{"item_id": str(n % 50), "keyphrase": "a", "impressions": 2, "clicks": 1} for n in range(20_000)]
-    one = written(tmp_path / "one.parquet", rows)
-    two = written(tmp_path / "two.jsonl.gz", rows)
+    first = written(tmp_path / "one.parquet", rows)
+    second = written(tmp_path / "two.jsonl.gz", rows)
     progress = HeardProgress()
     rejects = RejectLog()
-    sizes = [batch.num_rows for batch in read_clicks([one, two], rejects, progress=progress)]
+    sizes = [batch.num_rows for batch in read_clicks([first, second], rejects, progress=progress)]
     assert max(sizes) <= 8_192
     assert sum(sizes) == 40_000
     assert sum(progress.counts) == 40_000
-    table = load_clicks([one, two], rejects)
+    table = load_clicks([first, second], rejects)
     assert table["impressions"].to_pylist() == [1_600] * 50
 
 
@@ -144,11 +147,11 @@ def test_merging_in_steps_is_merging_at_once(monkeypatch: pytest.MonkeyPatch) ->
             yield pa.Table.from_pylist(rows, schema=SCHEMAS[name])
 
     for name in ("clicks", "search_relevance"):
-        whole = merging.merged(name, batches(name))
+        at_once = merging.merged(name, batches(name))
         with monkeypatch.context() as patch:
             patch.setattr(merging, "_WAITING_ROWS", 15)
-            assert merging.merged(name, batches(name)) == whole
-        assert whole.num_rows == 70
+            assert merging.merged(name, batches(name)) == at_once
+        assert at_once.num_rows == 70
     assert merging.merged("clicks", []).schema == CLICKS
 
 
@@ -173,8 +176,8 @@ def test_judgments_by_label_grade_or_probability(tmp_path: Path, row: Any, label
     table, rejects = loaded(load_judgments, tmp_path, [{**PAIR, **row}])
     assert rejects == []
     assert table.schema == JUDGMENTS
-    (found,) = table.to_pylist()
-    assert (found["label"], found["grade"]) == (label, grade)
+    (judgment,) = table.to_pylist()
+    assert (judgment["label"], judgment["grade"]) == (label, grade)
 
 
 @pytest.mark.parametrize(
@@ -213,8 +216,8 @@ def test_the_last_judgment_of_a_judge_counts_and_judges_do_not_mix(tmp_path: Pat
         {**PAIR, "label": True, "judge": "llm", "prompt_version": "2"},
     ]
     table, _ = loaded(load_judgments, tmp_path, rows)
-    found = [(one["judge"], one["prompt_version"], one["label"]) for one in table.to_pylist()]
-    assert found == [("llm", "1", False), ("human", None, True), ("llm", "2", True)]
+    judgments = [(row["judge"], row["prompt_version"], row["label"]) for row in table.to_pylist()]
+    assert judgments == [("llm", "1", False), ("human", None, True), ("llm", "2", True)]
 
 
 def test_search_relevance_by_score_or_passed(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_the_ends_are_the_students_themselves(two: list[Path], tmp_path: Path) -> None:
     texts = ["ps5", "red running shoes"]
     for share, folder in zip((0, 1), two, strict=True):
-        found = Student.load(str(average_students(two[0], two[1], share, tmp_path / str(share))), device="cpu")
+        student = Student.load(str(average_students(two[0], two[1], share, tmp_path / str(share))), device="cpu")
         expected = Student.load(str(folder), device="cpu")
-        np.testing.assert_array_equal(found.embed_keyphrases(texts), expected.embed_keyphrases(texts))
+        np.testing.assert_array_equal(student.embed_keyphrases(texts), expected.embed_keyphrases(texts))
 
 
 def test_weights_are_averaged_one_by_one(two: list[Path], tmp_path: Path) -> None:

@@ -82,11 +82,11 @@ def test_a_static_training_that_was_stopped_goes_on_to_the_same_student(
     resumed = train_student(data, tmp_path / "stopped", recipe, progress=progress)
     assert resumed.held_out_ndcg is not None
     assert resumed.pairs == {"clicks": 10, "search_relevance": 120, "assistant": 120}
-    whole = train_student(data, tmp_path / "whole", recipe)
+    uninterrupted = train_student(data, tmp_path / "whole", recipe)
     assert progress.totals == [("all tasks", 34 - 16)]
-    assert weights(resumed.folder) == weights(whole.folder)
+    assert weights(resumed.folder) == weights(uninterrupted.folder)
     table = "query_0_StaticEmbedding/model.safetensors"
-    assert weights(whole.folder)[table] != weights(Path(recipe.base))[table]
+    assert weights(uninterrupted.folder)[table] != weights(Path(recipe.base))[table]
 
 
 def test_both_sides_of_a_static_student_are_averaged(recipe: StudentRecipe, tmp_path: Path) -> None:
@@ -95,10 +95,10 @@ def test_both_sides_of_a_static_student_are_averaged(recipe: StudentRecipe, tmp_
         train_student(part, tmp_path / name, recipe).folder
         for name, part in (("all", data), ("clicks", data.clicks_alone()))
     )
-    found = train_student(data, tmp_path / "student", replace(recipe, clicks_share=0.3))
-    assert found.clicks_share == 0.3
-    assert weights(found.folder) == weights(average_students(first, clicks_alone, 0.3, tmp_path / "average"))
-    assert weights(found.folder).keys() >= {"query_0_StaticEmbedding/model.safetensors"}
+    student = train_student(data, tmp_path / "student", replace(recipe, clicks_share=0.3))
+    assert student.clicks_share == 0.3
+    assert weights(student.folder) == weights(average_students(first, clicks_alone, 0.3, tmp_path / "average"))
+    assert weights(student.folder).keys() >= {"query_0_StaticEmbedding/model.safetensors"}
 
 
 def test_a_table_starts_with_what_the_model_says_of_each_token(tiny_folder: Path) -> None:
@@ -106,12 +106,12 @@ def test_a_table_starts_with_what_the_model_says_of_each_token(tiny_folder: Path
     tokenizer = plain_tokenizer(model)
     table = token_table(model, ["shoe", "red shoe"]).numpy()
     shoe, red, blue = (present(tokenizer.token_to_id(token)) for token in ("shoe", "red", "blue"))
-    found = table[[shoe, red, blue]]
+    rows = table[[shoe, red, blue]]
     np.testing.assert_allclose(
-        np.linalg.norm(found, axis=1), token_weights(["shoe", "red shoe"], tokenizer)[[shoe, red, blue]], atol=1e-6
+        np.linalg.norm(rows, axis=1), token_weights(["shoe", "red shoe"], tokenizer)[[shoe, red, blue]], atol=1e-6
     )
-    norms = np.linalg.norm(found, axis=1, keepdims=True)
-    np.testing.assert_allclose(found / norms, model.encode(["shoe", "red", "blue"]), atol=1e-5)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(rows / norms, model.encode(["shoe", "red", "blue"]), atol=1e-5)
     assert norms[0] < norms[1] < norms[2] == pytest.approx(1)
     # A later piece of a word counts less than a word that is as rare.
     assert np.linalg.norm(table[tokenizer.token_to_id("##ing")]) == pytest.approx(0.6)
@@ -133,14 +133,14 @@ def test_a_rotation_turns_both_sides_alike(static_folder: Path) -> None:
     np.testing.assert_array_equal(present(table_of(model)).weight.detach(), turned)
 
 
-@pytest.mark.parametrize(("layers", "kept"), [(1, [0]), (2, [0, 5]), (3, [0, 2, 5]), (6, [0, 1, 2, 3, 4, 5])])
-def test_layers_are_kept_from_the_first_to_the_last(tiny_folder: Path, layers: int, kept: list[int]) -> None:
+@pytest.mark.parametrize(("layers", "kept_layers"), [(1, [0]), (2, [0, 5]), (3, [0, 2, 5]), (6, [0, 1, 2, 3, 4, 5])])
+def test_layers_are_kept_from_the_first_to_the_last(tiny_folder: Path, layers: int, kept_layers: list[int]) -> None:
     model = SentenceTransformer(str(tiny_folder), device="cpu")
     transformer = transformer_of(model)
     six = [deepcopy(transformer.encoder.layer[0]) for _ in range(6)]
     transformer.encoder.layer = torch.nn.ModuleList(six)
     cut_layers(model, layers)
-    assert [six.index(layer) for layer in transformer.encoder.layer] == kept
+    assert [six.index(layer) for layer in transformer.encoder.layer] == kept_layers
     assert transformer.config.num_hidden_layers == layers
 
 

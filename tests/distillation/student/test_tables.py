@@ -36,11 +36,11 @@ def test_a_pair_is_of_the_item_of_its_own_site() -> None:
         ("4", "f", "US", 0.9),
     )
     data = student_data(items, assistant=scores, held_out=0)
-    found = [
+    titles_and_texts = [
         (data.titles[item], data.texts[text])
         for item, text in zip(present(data.assistant).items, present(data.assistant).keyphrases, strict=True)
     ]
-    assert found == [("Schuh", "a"), ("shoe of US", "b"), ("shoe of US", "c"), ("lamp", "d"), ("cable", "e")]
+    assert titles_and_texts == [("Schuh", "a"), ("shoe of US", "b"), ("shoe of US", "c"), ("lamp", "d"), ("cable", "e")]
 
 
 def test_scores_say_what_is_positive_and_what_is_a_hard_negative() -> None:
@@ -75,11 +75,11 @@ def test_near_misses_are_hard_negatives_unless_a_trusted_assistant_was_asked() -
         {"item_id": ["1", "1", "1", "1", "2"], "keyphrase": ["shoe", "boot", "shoe laces", "trainer", "lamp"]}
     )
     scores = scores_of(("1", "sandal", None, 0.1), ("1", "trainer", None, 0.3))
-    given = {"clicks": clicks, "judgments": judgments, "assistant": scores}
+    tables = {"clicks": clicks, "judgments": judgments, "assistant": scores}
 
     def rejected(*, trusted: bool) -> list[str]:
         verdicts = Verdicts(rejected=trusted)
-        data = student_data(items, **given, near_misses=near, verdicts=verdicts, held_out=0)
+        data = student_data(items, **tables, near_misses=near, verdicts=verdicts, held_out=0)
         return [data.texts[text] for text in present(data.rejected).keyphrases]
 
     # What was clicked or judged right is no miss.
@@ -96,12 +96,12 @@ def test_nothing_of_a_held_out_item_is_learned() -> None:
         [{"item_id": f"{number}", "keyphrase": "shoe", "score": 0.5} for number in range(20)], schema=SEARCH_RELEVANCE
     )
     data = student_data(items, assistant=scores, search_relevance=search, held_out=0.2)
-    held = np.unique(present(data.held_out).items)
-    assert len(held) == 4
+    held_out_items = np.unique(present(data.held_out).items)
+    assert len(held_out_items) == 4
     assert len(present(data.held_out)) == 40
     for pairs in map(present, (data.assistant, data.approved, data.rejected, data.search_relevance)):
         assert len(pairs)
-        assert not np.isin(pairs.items, held).any()
+        assert not np.isin(pairs.items, held_out_items).any()
 
 
 def test_tables_without_rows_give_no_pairs() -> None:

@@ -43,7 +43,7 @@ def recipe(tiny_folder: Path) -> StudentRecipe:
 
 
 @pytest.fixture(scope="module")
-def whole(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedStudent:
+def uninterrupted(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedStudent:
     """A student whose training was not interrupted; nobody changes it."""
     return train_student(made_data(), tmp_path_factory.mktemp("whole") / "student", recipe_of(tiny_folder))
 
@@ -79,10 +79,10 @@ def test_training_moves_the_student_towards_the_assistant(
 
 
 def test_same_seed_gives_the_same_student(
-    data: StudentData, recipe: StudentRecipe, whole: TrainedStudent, tmp_path: Path
+    data: StudentData, recipe: StudentRecipe, uninterrupted: TrainedStudent, tmp_path: Path
 ) -> None:
     again = train_student(data, tmp_path / "again", recipe)
-    assert weights(again.folder) == weights(whole.folder)
+    assert weights(again.folder) == weights(uninterrupted.folder)
 
 
 KILLED = """
@@ -105,14 +105,14 @@ train_student(made_data(), Path(sys.argv[2]), recipe_of(sys.argv[1]))
 def killed(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a student whose training was killed after step 19 of 34; every 8 steps it wrote a checkpoint."""
     out = tmp_path_factory.mktemp("killed") / "student"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", KILLED, tiny_folder, out],
         check=False,
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert process.returncode == -signal.SIGKILL, process.stderr
     assert not out.exists()
     return out
 
@@ -126,7 +126,7 @@ def test_another_recipe_begins_anew(data: StudentData, recipe: StudentRecipe, ki
 
 
 def test_a_killed_training_goes_on_to_the_same_student(
-    data: StudentData, recipe: StudentRecipe, killed: Path, whole: TrainedStudent
+    data: StudentData, recipe: StudentRecipe, killed: Path, uninterrupted: TrainedStudent
 ) -> None:
     checkpoints = killed.with_name(".student.training") / "checkpoints" / "all-tasks"
     assert (checkpoints / "checkpoint-16").is_dir()
@@ -138,12 +138,12 @@ def test_a_killed_training_goes_on_to_the_same_student(
     progress = HeardProgress()
     resumed = train_student(data, killed, recipe, progress=progress)
     assert progress.totals == [("all tasks", 34 - 16)]
-    assert weights(resumed.folder) == weights(whole.folder)
-    assert resumed.held_out_ndcg == whole.held_out_ndcg
+    assert weights(resumed.folder) == weights(uninterrupted.folder)
+    assert resumed.held_out_ndcg == uninterrupted.held_out_ndcg
     # A task that had no batch since the beginning is not logged, one that had none of late as 0: that depends on where
     # it began.
     assert [[entry["step"], entry.get("loss")] for entry in resumed.history] == [
-        [entry["step"], entry.get("loss")] for entry in whole.history
+        [entry["step"], entry.get("loss")] for entry in uninterrupted.history
     ]
     assert not killed.with_name(".student.training").exists()
 
@@ -165,10 +165,10 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(
     progress = HeardProgress()
     again = train_student(data, tmp_path / "failed", recipe, progress=progress)
     assert progress.totals == []
-    whole = train_student(data, tmp_path / "whole", recipe)
-    assert whole.steps < 102
-    assert weights(again.folder) == weights(whole.folder)
-    assert replace(again, folder=whole.folder) == whole
+    uninterrupted = train_student(data, tmp_path / "whole", recipe)
+    assert uninterrupted.steps < 102
+    assert weights(again.folder) == weights(uninterrupted.folder)
+    assert replace(again, folder=uninterrupted.folder) == uninterrupted
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU that has bf16 is faster in it")
@@ -184,8 +184,8 @@ def test_approved_pairs_are_no_negatives() -> None:
     assert data.known().tolist() == [[3, 4]]
 
 
-def test_word_embeddings_stay_as_they_are(recipe: StudentRecipe, whole: TrainedStudent) -> None:
-    models = [SentenceTransformer(str(folder), device="cpu") for folder in (recipe.base, whole.folder)]
+def test_word_embeddings_stay_as_they_are(recipe: StudentRecipe, uninterrupted: TrainedStudent) -> None:
+    models = [SentenceTransformer(str(folder), device="cpu") for folder in (recipe.base, uninterrupted.folder)]
     before, after = (transformer_of(model).get_input_embeddings().weight.detach().numpy() for model in models)
     np.testing.assert_array_equal(before, after)
 
@@ -209,13 +209,13 @@ def test_rotation_changes_no_cosine_and_puts_most_into_the_first_dimensions(tiny
 
 
 def test_a_student_has_the_rotation_in_its_folder(
-    data: StudentData, recipe: StudentRecipe, whole: TrainedStudent, tmp_path: Path
+    data: StudentData, recipe: StudentRecipe, uninterrupted: TrainedStudent, tmp_path: Path
 ) -> None:
     other = train_student(data, tmp_path / "plain", replace(recipe, rotated=False, epochs=1))
-    turned, plain = (SentenceTransformer(str(each.folder), device="cpu") for each in (whole, other))
+    turned, plain = (SentenceTransformer(str(each.folder), device="cpu") for each in (uninterrupted, other))
     assert len(turned) == len(plain) + 1
     # How it was trained must not decide how it is served.
-    assert "eager" not in (whole.folder / "config.json").read_text()
+    assert "eager" not in (uninterrupted.folder / "config.json").read_text()
 
 
 def test_hard_negatives_are_the_items_own_where_it_has_any(data: StudentData) -> None:

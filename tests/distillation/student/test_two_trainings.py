@@ -112,9 +112,9 @@ def test_the_weights_of_a_student_of_clicks_alone_are_averaged_in(
 def test_students_are_averaged_without_held_out_pairs_too(
     data: StudentData, averaged: StudentRecipe, tmp_path: Path
 ) -> None:
-    found = train_student(replace(data, held_out=None), tmp_path / "student", averaged)
-    assert found.clicks_share == 0.25
-    assert found.held_out_ndcg is None
+    student = train_student(replace(data, held_out=None), tmp_path / "student", averaged)
+    assert student.clicks_share == 0.25
+    assert student.held_out_ndcg is None
 
 
 @pytest.mark.parametrize("where", ["in the second training", "between them", "at the average"])
@@ -143,11 +143,11 @@ def test_what_was_stopped_on_the_way_to_an_average_is_not_done_again(
             train_student(data, tmp_path / "stopped", averaged)
     progress = HeardProgress()
     resumed = train_student(data, tmp_path / "stopped", averaged, progress=progress)
-    left = {"in the second training": [("clicks alone", CLICK_STEPS - 3)], "between them": [("clicks alone", 12)]}
-    assert progress.totals == left.get(where, [])
-    whole = trained.average
-    assert weights(resumed.folder) == weights(whole.folder)
-    assert replace(resumed, folder=whole.folder, history=[]) == replace(whole, history=[])
+    remaining = {"in the second training": [("clicks alone", CLICK_STEPS - 3)], "between them": [("clicks alone", 12)]}
+    assert progress.totals == remaining.get(where, [])
+    average = trained.average
+    assert weights(resumed.folder) == weights(average.folder)
+    assert replace(resumed, folder=average.folder, history=[]) == replace(average, history=[])
     assert not (tmp_path / ".stopped.training").exists()
 
 
@@ -162,10 +162,10 @@ def test_an_average_that_is_clearly_worse_is_not_taken(
         randomise(shutil.copytree(first, out))
 
     patch_training(monkeypatch, "average_students", random_weights)
-    found = train_student(easily_told(data), tmp_path / "student", averaged)
-    assert found.clicks_share == 0
-    assert found.held_out_ndcg == plain.held_out_ndcg
-    assert weights(found.folder) == weights(plain.folder)
+    student = train_student(easily_told(data), tmp_path / "student", averaged)
+    assert student.clicks_share == 0
+    assert student.held_out_ndcg == plain.held_out_ndcg
+    assert weights(student.folder) == weights(plain.folder)
 
 
 def test_a_second_training_that_diverges_does_not_cost_the_first(
@@ -178,16 +178,16 @@ def test_a_second_training_that_diverges_does_not_cost_the_first(
 ) -> None:
     fit = sys.modules["keydistill.distillation.student.training"].fit_student
 
-    def diverges(given: StudentData, *rest: object, **options: object) -> object:
-        if given.assistant is None:
+    def diverges(training_data: StudentData, *rest: object, **options: object) -> object:
+        if training_data.assistant is None:
             raise TrainingError("the training diverged")
-        return fit(given, *rest, **options)
+        return fit(training_data, *rest, **options)
 
     patch_training(monkeypatch, "fit_student", diverges)
-    found = train_student(data, tmp_path / "student", averaged)
-    assert found.clicks_share == 0
+    student = train_student(data, tmp_path / "student", averaged)
+    assert student.clicks_share == 0
     assert "the student is not averaged with one of clicks alone: the training diverged" in caplog.text
-    assert weights(found.folder) == weights(trained.all_tasks.folder)
+    assert weights(student.folder) == weights(trained.all_tasks.folder)
 
 
 @pytest.mark.parametrize(
@@ -199,14 +199,14 @@ def test_one_training_is_enough_without_clicks_with_few_or_with_nothing_else(
     left_out: dict[str, Any] = {name: None for name in data.tasks() if name not in tasks}
     data = replace(data, **left_out)
     progress = HeardProgress()
-    found = train_student(
+    student = train_student(
         data,
         tmp_path / "student",
         replace(averaged, epochs=epochs),
         progress=progress,
     )
     assert [name for name, _ in progress.totals] == ["all tasks"]
-    assert found.clicks_share == 0
+    assert student.clicks_share == 0
 
 
 @pytest.mark.parametrize("share", [0, 0.25])
@@ -214,14 +214,14 @@ def test_the_weights_are_rounded_for_int8_at_the_end(
     data: StudentData, averaged: StudentRecipe, trained: Trainings, share: float, tmp_path: Path
 ) -> None:
     recipe = replace(averaged, clicks_share=share, int8=True)
-    found = train_student(data, tmp_path / "student", recipe)
-    assert found.int8
-    assert found.as_dict()["int8"]
+    student = train_student(data, tmp_path / "student", recipe)
+    assert student.int8
+    assert student.as_dict()["int8"]
     expected = shutil.copytree((trained.average if share else trained.all_tasks).folder, tmp_path / "plain")
     assert not (expected / INT8_SCALES).exists()
     assert round_student(expected, sample_texts(data, recipe))
-    assert weights(found.folder) == weights(expected)
-    assert found.held_out_ndcg == pytest.approx(ndcg_of(Student.load(str(found.folder), device="cpu"), data))
+    assert weights(student.folder) == weights(expected)
+    assert student.held_out_ndcg == pytest.approx(ndcg_of(Student.load(str(student.folder), device="cpu"), data))
 
 
 def test_rounding_that_makes_a_student_clearly_worse_is_taken_back(
@@ -235,10 +235,10 @@ def test_rounding_that_makes_a_student_clearly_worse_is_taken_back(
     monkeypatch.setattr(
         "keydistill.distillation.student.rounding.round_student", lambda folder, texts: randomise(folder)
     )
-    found = train_student(easily_told(data), tmp_path / "student", replace(averaged, clicks_share=0, int8=True))
-    assert not found.int8
-    assert found.held_out_ndcg == plain.held_out_ndcg
-    assert weights(found.folder) == weights(plain.folder)
+    student = train_student(easily_told(data), tmp_path / "student", replace(averaged, clicks_share=0, int8=True))
+    assert not student.int8
+    assert student.held_out_ndcg == plain.held_out_ndcg
+    assert weights(student.folder) == weights(plain.folder)
     assert "not rounded for int8: it would rank clearly worse" in caplog.text
 
 

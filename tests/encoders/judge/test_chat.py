@@ -200,41 +200,41 @@ def test_malformed_answers_end_without_a_label(server: ChatServer, order: Any) -
 def test_every_pair_comes_out_once_and_no_more_than_allowed_are_in_flight(server: ChatServer) -> None:
     server.hold = 4
     pairs = [Pair(str(number), "red shoes", f"Red shoes {number}") for number in range(40)]
-    found = dict(judge_of(server, concurrency=4).judge_many(pairs))
-    assert set(found) == set(pairs)
+    judgments = dict(judge_of(server, concurrency=4).judge_many(pairs))
+    assert set(judgments) == set(pairs)
     assert server.peak == 4
     assert set(server.times.values()) == {1}
 
 
 def test_pairs_are_taken_only_when_there_is_room(server: ChatServer) -> None:
-    taken: list[int] = []
+    taken_numbers: list[int] = []
 
     def pairs() -> Iterator[Pair]:
         for number in range(20):
-            taken.append(number)
+            taken_numbers.append(number)
             yield Pair(str(number), "red shoes", f"Red shoes {number}")
 
     judged = judge_of(server, concurrency=3).judge_many(pairs())
-    for done, _ in enumerate(judged, start=1):
-        assert len(taken) <= done + 3
-        if done == 5:
+    for judged_count, _ in enumerate(judged, start=1):
+        assert len(taken_numbers) <= judged_count + 3
+        if judged_count == 5:
             judged.close()
             break
-    assert len(taken) <= 8
-    assert len(server.asked) <= len(taken)
+    assert len(taken_numbers) <= 8
+    assert len(server.asked) <= len(taken_numbers)
 
 
 def test_what_was_answered_comes_out_before_a_failure(server: ChatServer) -> None:
     pairs = [Pair(str(number), "red shoes", f"Red shoes {number}") for number in range(3)]
     server.order(None, None, 401)
-    found: list[tuple[Pair, Judgment]] = []
+    judgments: list[tuple[Pair, Judgment]] = []
 
     def collect() -> None:
-        found.extend(judge_of(server, concurrency=1).judge_many(pairs))
+        judgments.extend(judge_of(server, concurrency=1).judge_many(pairs))
 
     with pytest.raises(JudgeError):
         collect()
-    assert [(pair.item_id, judgment.label) for pair, judgment in found] == [("0", True), ("1", True)]
+    assert [(pair.item_id, judgment.label) for pair, judgment in judgments] == [("0", True), ("1", True)]
 
 
 def test_the_key_stays_secret(server: ChatServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -267,7 +267,7 @@ def test_the_key_of_a_pair_is_what_the_judgment_depends_on(server: ChatServer) -
     judge = judge_of(server)
     same = Pair("other id", PAIR.keyphrase, PAIR.title, PAIR.category, "DE")
     assert judge.key(PAIR) == judge.key(same)
-    others = [
+    other_keys = [
         judge.key(Pair("1", "red shoe", PAIR.title, PAIR.category)),
         judge.key(Pair("1", PAIR.keyphrase, "Red running shoe", PAIR.category)),
         judge.key(Pair("1", PAIR.keyphrase, PAIR.title, None)),
@@ -275,7 +275,7 @@ def test_the_key_of_a_pair_is_what_the_judgment_depends_on(server: ChatServer) -
         judge_of(server, request={"temperature": 1}).key(PAIR),
         ChatJudge(ChatSettings(server.url, "m"), PromptTemplate("seller", "other", "{item}{keyphrase}", "x")).key(PAIR),
     ]
-    assert len({judge.key(PAIR), *others}) == 7
+    assert len({judge.key(PAIR), *other_keys}) == 7
     # Where it runs and how fast says nothing about the answer.
     assert judge_of(server, url="http://elsewhere/v1", concurrency=1).key(PAIR) == judge.key(PAIR)
 

@@ -48,9 +48,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A model that has learned to answer: its next token is one of the words.
     with torch.no_grad():
         ids = [wrapped.convert_tokens_to_ids(word) for word in WORDS]
-        others = torch.ones(len(wrapped), dtype=torch.bool)
-        others[ids] = False
-        model.lm_head.weight[others] = 0
+        other_tokens = torch.ones(len(wrapped), dtype=torch.bool)
+        other_tokens[ids] = False
+        model.lm_head.weight[other_tokens] = 0
         model.lm_head.weight[ids] *= 40
     where = tmp_path_factory.mktemp("judges") / "tiny-llama"
     model.save_pretrained(where)
@@ -69,8 +69,8 @@ def test_it_compares_the_next_token_of_the_chat(judge: LocalJudge, folder: Path)
 
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
-    found = dict(judge.judge_many(PAIRS))
-    assert set(found) == set(PAIRS)
+    judgments = dict(judge.judge_many(PAIRS))
+    assert set(judgments) == set(PAIRS)
     for pair in PAIRS[:5]:
         ids = tokenizer.apply_chat_template(
             [dict(message) for message in PROMPT.messages(pair)], add_generation_prompt=True, return_tensors="pt"
@@ -80,14 +80,14 @@ def test_it_compares_the_next_token_of_the_chat(judge: LocalJudge, folder: Path)
         yes, no = (
             sum(p[tokenizer.convert_tokens_to_ids(word)].item() for word in words) for words in (WORDS[:2], WORDS[2:])
         )
-        judgment = found[pair]
+        judgment = judgments[pair]
         if p.argmax().item() in tokenizer.convert_tokens_to_ids(WORDS):
             assert judgment.probability == pytest.approx(yes / (yes + no), abs=1e-5)
             assert judgment.label is (yes >= no)
         else:
             assert judgment.label is None
         assert judgment.usage.input_tokens == ids.shape[1]
-    assert any(judgment.label is not None for judgment in found.values())
+    assert any(judgment.label is not None for judgment in judgments.values())
 
 
 def test_the_batch_does_not_matter(judge: LocalJudge) -> None:
@@ -139,12 +139,12 @@ def test_a_likeliest_token_that_is_no_answer_gives_no_label(folder: Path, tmp_pa
 
 def test_a_prompt_that_is_too_long_is_left_out(judge: LocalJudge) -> None:
     long = Pair("long", "red shoes", "very " * 300)
-    found = dict(judge.judge_many([long, PAIRS[0]]))
-    problem = found[long].problem
+    judgments = dict(judge.judge_many([long, PAIRS[0]]))
+    problem = judgments[long].problem
     assert problem is not None
     assert problem.kind == "refused"
     assert "the model takes 512" in problem.detail
-    assert PAIRS[0] in found
+    assert PAIRS[0] in judgments
 
 
 @pytest.mark.parametrize("template", [NO_SYSTEM, None])

@@ -35,9 +35,9 @@ def parts(pair: Pair) -> tuple[dict[str, Any], str]:
     assert system == {"role": "system", "content": PROMPT.system}
     assert set(user) == {"role", "content"}
     assert user["role"] == "user"
-    found = LINES.fullmatch(user["content"])
-    assert found, user["content"]
-    return json.loads(found[1]), json.loads(found[2])
+    match = LINES.fullmatch(user["content"])
+    assert match, user["content"]
+    return json.loads(match[1]), json.loads(match[2])
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -67,10 +67,10 @@ def test_special_tokens_of_a_model_are_taken_apart() -> None:
     user = PROMPT.messages(Pair("1", text, text), special=special)[1]["content"]
     data = user[: user.index("Should the seller")].replace("Keyphrase", "")
     assert not any(token in data for token in special[:3])
-    found = LINES.fullmatch(user)
-    assert found is not None
-    assert json.loads(found[1]) == {"title": text}
-    assert json.loads(found[2]) == text
+    match = LINES.fullmatch(user)
+    assert match is not None
+    assert json.loads(match[1]) == {"title": text}
+    assert json.loads(match[2]) == text
 
 
 def test_ordinary_titles_stay_readable() -> None:

@@ -22,11 +22,11 @@ def test_fp16_agrees_with_fp32_to_the_tolerance(tiny_folder: Path, wanted: Wante
     half = Student.load(str(tiny_folder), runtime=wanted)
     assert half.runtime == "torch-fp16"
     expected = Student.load(str(tiny_folder), device="cpu").embed_keyphrases(TEXTS)
-    found = half.embed_keyphrases(TEXTS)
-    assert found.dtype == np.float32
-    assert (1 - (found.astype(np.float64) * expected).sum(axis=1)).max() < TOLERANCE
+    vectors = half.embed_keyphrases(TEXTS)
+    assert vectors.dtype == np.float32
+    assert (1 - (vectors.astype(np.float64) * expected).sum(axis=1)).max() < TOLERANCE
     # Not the same to the last digit: it was not fp32 that computed.
-    assert not np.array_equal(found, Student.load(str(tiny_folder), device="cuda").embed_keyphrases(TEXTS))
+    assert not np.array_equal(vectors, Student.load(str(tiny_folder), device="cuda").embed_keyphrases(TEXTS))
 
 
 @gpu

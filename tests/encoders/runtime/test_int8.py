@@ -80,10 +80,10 @@ def int8(on_grid: Path, cache: Path, wanted: WantedRuntime) -> Student:
 
 def test_vectors_agree_with_fp32_to_the_tolerance(int8: Student, on_grid: Path, cache: Path) -> None:
     texts = many_texts(800, seed=2)
-    found = distances(int8.embed_keyphrases(texts), Student.load(str(on_grid), device="cpu").embed_keyphrases(texts))
-    assert found.max() < INT8_TOLERANCE
+    gaps = distances(int8.embed_keyphrases(texts), Student.load(str(on_grid), device="cpu").embed_keyphrases(texts))
+    assert gaps.max() < INT8_TOLERANCE
     if has_vnni():
-        assert found.mean() > 1e-6
+        assert gaps.mean() > 1e-6
 
 
 def test_a_text_has_one_vector_whatever_stands_beside_it(int8: Student) -> None:
@@ -118,8 +118,8 @@ def test_weights_that_left_the_grid_are_not_taken_for_int8(
     weights["encoder.layer.0.output.dense.weight"][3, 5] *= 1.01
     save_file(weights, moved / "model.safetensors", metadata={"format": "pt"})
     for _ in range(2):
-        found = Student.load(str(moved), device="cpu", runtime=either, cache=cache)
-        assert found.runtime in ("openvino-bf16", "openvino-fp32")
+        student = Student.load(str(moved), device="cpu", runtime=either, cache=cache)
+        assert student.runtime in ("openvino-bf16", "openvino-fp32")
 
 
 @pytest.mark.parametrize("damage", ["cut", "of another width", "of fewer layers"])
@@ -140,8 +140,8 @@ def test_scales_that_do_not_fit_are_said_or_not_used(
         else {name: values for name, values in scales.items() if name.startswith("layer.0")},
         file,
     )
-    found = Student.load(str(folder), device="cpu", runtime=either, cache=cache)
-    assert found.runtime in ("openvino-bf16", "openvino-fp32")
+    student = Student.load(str(folder), device="cpu", runtime=either, cache=cache)
+    assert student.runtime in ("openvino-bf16", "openvino-fp32")
 
 
 def test_int8_that_is_too_far_off_is_not_used(
@@ -213,9 +213,9 @@ def test_a_student_that_is_not_quite_usual_is_exported_by_way_of_torch(
         return  # one export of the three is enough
     texts = many_texts(50)
     expected = Student.load(str(folder), device="cpu").embed_keyphrases(texts)
-    found = Student.load(str(folder), device="cpu", runtime="openvino-fp32", cache=cache)
-    assert found.runtime == "openvino-fp32"
-    assert distances(found.embed_keyphrases(texts), expected).max() < 1e-6
+    student = Student.load(str(folder), device="cpu", runtime="openvino-fp32", cache=cache)
+    assert student.runtime == "openvino-fp32"
+    assert distances(student.embed_keyphrases(texts), expected).max() < 1e-6
 
 
 def test_a_dense_layer_with_a_bias_is_part_of_the_graph(
@@ -231,7 +231,7 @@ def test_a_dense_layer_with_a_bias_is_part_of_the_graph(
     monkeypatch.setattr("torch.export.export", lambda *_, **__: 1 / 0)
     texts = many_texts(50)
     expected = Student.load(str(tmp_path / "student"), device="cpu").embed_keyphrases(texts)
-    found = Student.load(str(tmp_path / "student"), device="cpu", runtime="openvino-fp32", cache=cache)
-    assert found.runtime == "openvino-fp32"
-    assert found.dimension == 16
-    assert distances(found.embed_keyphrases(texts), expected).max() < 1e-6
+    student = Student.load(str(tmp_path / "student"), device="cpu", runtime="openvino-fp32", cache=cache)
+    assert student.runtime == "openvino-fp32"
+    assert student.dimension == 16
+    assert distances(student.embed_keyphrases(texts), expected).max() < 1e-6

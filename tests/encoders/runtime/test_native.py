@@ -98,13 +98,13 @@ def test_vectors_are_those_of_torch_whatever_the_sizes(
     texts = [*long_texts(), *many_texts(400)]
     expected = Student.load(str(folder), device="cpu")._read(texts)
     runtime = load_int8(files, cache=tmp_path / "runtimes", threads=2)
-    found = runtime.run(token_batches(texts, files.tokens(), runtime.batch_tokens))
-    whole, own = (
+    batches_of_kernels = runtime.run(token_batches(texts, files.tokens(), runtime.batch_tokens))
+    vectors_of_torch, vectors_of_kernels = (
         {place: row for places, rows in batches for place, row in zip(places.tolist(), rows, strict=True)}
-        for batches in (expected, found)
+        for batches in (expected, batches_of_kernels)
     )
-    assert sorted(own) == list(range(len(texts)))
-    a, b = (np.stack([each[place] for place in range(len(texts))]) for each in (whole, own))
+    assert sorted(vectors_of_kernels) == list(range(len(texts)))
+    a, b = (np.stack([each[place] for place in range(len(texts))]) for each in (vectors_of_torch, vectors_of_kernels))
     assert b.dtype == np.float32
     assert a.shape == b.shape
     # As they come, not normalised: lengths agree, too.
@@ -157,11 +157,11 @@ def test_weights_are_written_once_and_made_again_if_damaged(
 ) -> None:
     texts = TokenBatch(np.array([0]), np.array([[101, 2417, 6007, 102]]))
     ((_, first),) = load_int8(files, cache=tmp_path).run([texts])
-    (made,) = (path for path in tmp_path.iterdir() if path.is_dir())
-    report = json.loads((made / "report.json").read_text(encoding="utf-8"))
+    (export,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    report = json.loads((export / "report.json").read_text(encoding="utf-8"))
     assert report["max_cosine_distance"]["int8"] < INT8_TOLERANCE
     assert report["texts_per_second"]["int8"] > 0
-    weights = made / "weights.npy"
+    weights = export / "weights.npy"
     before = weights.stat().st_mtime_ns
     load_int8(files, cache=tmp_path)
     assert weights.stat().st_mtime_ns == before
@@ -228,12 +228,12 @@ def test_a_damaged_or_unusual_student_is_told_or_left_to_others(
         save_file(weights, file, metadata={"format": "pt"})
     for _ in range(2):
         with caplog.at_level(logging.INFO, logger="keydistill.encoders"):
-            found = Student.load(str(student), device="cpu", runtime=wanted, cache=tmp_path / "runtimes")
-        assert found.runtime != "native-int8"
+            loaded = Student.load(str(student), device="cpu", runtime=wanted, cache=tmp_path / "runtimes")
+        assert loaded.runtime != "native-int8"
         assert "is not what the int8 kernels compute" in caplog.text
     if damage == "a weight that is not a number":
         # No runtime computes it to the tolerance but the one that all are compared with.
-        assert found.runtime == "torch"
+        assert loaded.runtime == "torch"
 
 
 @pytest.mark.parametrize(

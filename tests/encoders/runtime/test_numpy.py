@@ -37,18 +37,18 @@ def copied(tiny_folder: Path, tmp_path: Path) -> Path:
 
 def test_vectors_are_those_of_torch(tiny_student: Student, tiny_folder: Path) -> None:
     texts = [*many_texts(300), "", "a", "wool " * 300]
-    found = Student.load(str(tiny_folder), runtime="numpy").embed_keyphrases(texts)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, tiny_student.embed_keyphrases(texts), atol=1e-6)
+    vectors = Student.load(str(tiny_folder), runtime="numpy").embed_keyphrases(texts)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, tiny_student.embed_keyphrases(texts), atol=1e-6)
 
 
 def test_vectors_of_the_base_student_are_those_of_torch(student: Student) -> None:
     texts = many_texts(40)
     own = Student.load(student.source, runtime="numpy")
     assert (own.runtime, own.version) == ("numpy", student.version)
-    found, expected = own.embed_keyphrases(texts), student.embed_keyphrases(texts)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert distances(found, expected).max() < 1e-6
+    vectors, expected = own.embed_keyphrases(texts), student.embed_keyphrases(texts)
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    assert distances(vectors, expected).max() < 1e-6
 
 
 def test_vectors_of_several_layers_and_a_dense_layer_behind_them(tmp_path: Path) -> None:
@@ -68,27 +68,27 @@ def test_vectors_of_several_layers_and_a_dense_layer_behind_them(tmp_path: Path)
         str(tmp_path / "student"), create_model_card=False
     )
     texts = many_texts(200)
-    found, expected = (
+    vectors, expected = (
         Student.load(str(tmp_path / "student"), device="cpu", runtime=runtime).embed_items(texts)
         for runtime in ("numpy", "torch")
     )
-    assert found.shape == (200, 16)
-    np.testing.assert_allclose(found, expected, atol=2e-6)
+    assert vectors.shape == (200, 16)
+    np.testing.assert_allclose(vectors, expected, atol=2e-6)
 
 
 def test_gelu_is_exact_to_a_millionth() -> None:
     inputs = np.linspace(-12, 12, 20_001).astype(np.float32)
     expected = [x * 0.5 * (1 + math.erf(x / math.sqrt(2))) for x in inputs.tolist()]
-    found = gelu(inputs.reshape(-1, 3).copy()).ravel()
-    np.testing.assert_allclose(found, expected, atol=5e-7)
+    outputs = gelu(inputs.reshape(-1, 3).copy()).ravel()
+    np.testing.assert_allclose(outputs, expected, atol=5e-7)
 
 
 def test_threads_share_a_student(tiny_folder: Path) -> None:
     student, texts = Student.load(str(tiny_folder), runtime="numpy"), many_texts(200)
     expected = student.embed_keyphrases(texts)
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(student.embed_keyphrases, [texts] * 8):
-            np.testing.assert_array_equal(found, expected)
+        for vectors in pool.map(student.embed_keyphrases, [texts] * 8):
+            np.testing.assert_array_equal(vectors, expected)
 
 
 def test_a_text_has_one_vector_to_rounding_whatever_stands_beside_it(tiny_folder: Path) -> None:
@@ -140,13 +140,13 @@ def test_an_unusual_student_goes_to_torch(copied: Path, caplog: pytest.LogCaptur
 )
 def test_a_damaged_student_is_one_line(copied: Path, damage: str) -> None:
     file, config = copied / "model.safetensors", copied / "config.json"
-    said = json.loads(config.read_text())
+    settings = json.loads(config.read_text())
     if damage == "weights that are cut":
         file.write_bytes(file.read_bytes()[:1_000_000])
     elif damage == "another width":
-        config.write_text(json.dumps({**said, "hidden_size": 48}))
+        config.write_text(json.dumps({**settings, "hidden_size": 48}))
     elif damage == "heads that share a number":
-        config.write_text(json.dumps({**said, "num_attention_heads": 5}))
+        config.write_text(json.dumps({**settings, "num_attention_heads": 5}))
     else:
         weights = load_file(file)
         words = "embeddings.word_embeddings.weight"

@@ -84,9 +84,9 @@ def test_vectors_agree_with_torch_to_the_tolerance(openvino_student: Student, ti
     texts = many_texts(600)
     assert openvino_student.version == tiny_student.version
     assert openvino_student.count_tokens(texts).tolist() == tiny_student.count_tokens(texts).tolist()
-    found, expected = openvino_student.embed_keyphrases(texts), tiny_student.embed_keyphrases(texts)
-    assert found.dtype == np.float32
-    assert distances(found, expected).max() < (1e-6 if openvino_student.runtime == "openvino-fp32" else TOLERANCE)
+    vectors, expected = openvino_student.embed_keyphrases(texts), tiny_student.embed_keyphrases(texts)
+    assert vectors.dtype == np.float32
+    assert distances(vectors, expected).max() < (1e-6 if openvino_student.runtime == "openvino-fp32" else TOLERANCE)
 
 
 @pytest.mark.slow
@@ -142,11 +142,11 @@ def test_a_student_is_exported_once_and_its_folder_left_alone(
     files: StudentFiles, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    made, report = exported(files, cache)
+    export, report = exported(files, cache)
 
     def again(files: StudentFiles, draft: Path) -> ExportReport:
         calls.append(draft)
-        shutil.copytree(made, draft, dirs_exist_ok=True)
+        shutil.copytree(export, draft, dirs_exist_ok=True)
         return report
 
     monkeypatch.setattr(openvino_export, "_export", again)
@@ -240,8 +240,8 @@ def test_a_report_of_an_earlier_version_is_made_again(
     del old["texts_per_second"]
     path.write_text(json.dumps(old), encoding="utf-8")
     with caplog.at_level(logging.WARNING, logger="keydistill.encoders"):
-        found = Student.load(str(files.folder), device="cpu", runtime="auto", cache=own)
-    assert found.runtime.startswith("openvino-")
+        student = Student.load(str(files.folder), device="cpu", runtime="auto", cache=own)
+    assert student.runtime.startswith("openvino-")
     assert "of an earlier version, and is made again" in caplog.text
     assert exported(files, own)[1].max_cosine_distance == report.max_cosine_distance
 

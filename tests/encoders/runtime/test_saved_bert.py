@@ -70,9 +70,9 @@ def test_one_that_was_rotated(copied: Path, tmp_path: Path) -> None:
     model = SentenceTransformer(str(copied), device="cpu")
     rotate(model, TEXTS * 20)
     model.save_pretrained(str(tmp_path / "rotated"), create_model_card=False)
-    found = vectors(tmp_path / "rotated", SavedBert)
-    np.testing.assert_allclose(found, by_the_library(tmp_path / "rotated"), atol=2e-6)
-    assert not np.allclose(found, vectors(copied, SavedBert), atol=1e-2)
+    rotated = vectors(tmp_path / "rotated", SavedBert)
+    np.testing.assert_allclose(rotated, by_the_library(tmp_path / "rotated"), atol=2e-6)
+    assert not np.allclose(rotated, vectors(copied, SavedBert), atol=1e-2)
 
 
 def test_counts_among_the_weights_are_none(copied: Path) -> None:
