@@ -17,7 +17,7 @@ from keydistill.ingest.filters.shapes import SHAPES, Query
 from keydistill.ingest.gate import GateItems
 from keydistill.ingest.tuning import Tuner, TuningReport
 from keydistill.ingest.tuning.choice import EFS, EXACT, Choice, Floats, choose
-from keydistill.ingest.tuning.queries import Asked, queries_by_shape
+from keydistill.ingest.tuning.queries import FilteredQuery, queries_by_shape
 from keydistill.retrieval import Generation, TunedSearch, filter_shape
 from keydistill.runs import SyncRun
 from keydistill.vectorstore import (
@@ -224,11 +224,11 @@ def live_info(bench: Bench) -> CollectionInfo:
 
 
 def only_ask(monkeypatch: pytest.MonkeyPatch, *shapes: str) -> None:
-    def asked(items: GateItems) -> dict[str, list[Asked]]:
-        found = queries_by_shape(items)
-        return {shape: found[shape] for shape in shapes}
+    def queries_of_shapes(items: GateItems) -> dict[str, list[FilteredQuery]]:
+        queries = queries_by_shape(items)
+        return {shape: queries[shape] for shape in shapes}
 
-    monkeypatch.setattr("keydistill.ingest.tuning.tuner.queries_by_shape", asked)
+    monkeypatch.setattr("keydistill.ingest.tuning.tuner.queries_by_shape", queries_of_shapes)
 
 
 def sync(bench: Bench, path: Path, rows: int) -> SyncRun:
