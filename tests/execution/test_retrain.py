@@ -200,7 +200,7 @@ def test_nobody_works_in_the_folder_of_a_process_that_still_does(settings: Setti
 def test_a_cancelled_run_stops(
     settings: Settings, order: RetrainOrder, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    monkeypatch.setattr(retrain_run, "_SECONDS_BETWEEN_LOOKS", seconds)
+    monkeypatch.setattr(retrain_run, "_SECONDS_BETWEEN_CHECKS", seconds)
     store = open_store(settings)
 
     def cancel() -> None:
@@ -220,7 +220,7 @@ def test_a_cancelled_run_stops(
 def test_a_process_that_lost_its_lease_changes_nothing(
     redis_settings: Settings, order: RetrainOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrain_run, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(retrain_run, "_SECONDS_BETWEEN_CHECKS", 0.0)
     store = open_store(redis_settings)
     assert isinstance(store, RedisRunStore)
 
