@@ -144,11 +144,12 @@ def score_pool(
 
 def _same_kind(market: Market, pairs: Pairs) -> NDArray[np.bool_]:
     item = market.items[pairs.items]
-    asked = market.keyphrases[pairs.keyphrases]
-    leaves = {leaf: number for number, leaf in enumerate({one.leaf: 0 for one in market.catalogue.products})}
-    leaf = np.array([leaves[one.leaf] for one in market.catalogue.products])
-    product = asked[:, SLOT["product"]]
-    family = asked[:, SLOT["family"]]
+    keyphrase = market.keyphrases[pairs.keyphrases]
+    products = market.catalogue.products
+    leaves = {leaf: number for number, leaf in enumerate(dict.fromkeys(each.leaf for each in products))}
+    leaf = np.array([leaves[each.leaf] for each in products])
+    product = keyphrase[:, SLOT["product"]]
+    family = keyphrase[:, SLOT["family"]]
     in_leaf = (product != ABSENT) & (leaf[item[:, SLOT["product"]]] == leaf[np.maximum(product, 0)])
     return np.asarray(in_leaf | ((family != ABSENT) & (family == item[:, SLOT["family"]])))
 
@@ -157,19 +158,18 @@ def word_overlap(titles: Sequence[str], queries: Sequence[str], pairs: Pairs) ->
     """Shape (n,), the share of a query's words that its title has, rarer words counting more."""
     numbers: dict[str, int] = {}
     query_words = _padded([_numbered_words(query, numbers, True) for query in queries])
-    seen = np.bincount(query_words[query_words >= 0], minlength=len(numbers))
-    weights = np.log1p(len(queries) / np.maximum(1, seen))
+    queries_with_word = np.bincount(query_words[query_words >= 0], minlength=len(numbers))
+    weights = np.log1p(len(queries) / np.maximum(1, queries_with_word))
     title_words = _padded([_numbered_words(title, numbers, False) for title in titles])
     overlap = np.empty(len(pairs))
     for start in range(0, len(pairs), _CHUNK):
         part = slice(start, start + _CHUNK)
-        asked = query_words[pairs.keyphrases[part]]
-        there = title_words[pairs.items[part]]
-        found = np.zeros(asked.shape, dtype=np.bool_)
-        for column in there.T:
-            found |= asked == column[:, None]
-        weight = np.where(asked >= 0, weights[asked], 0.0)
-        overlap[part] = (weight * found).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-9)
+        words = query_words[pairs.keyphrases[part]]
+        in_title = np.zeros(words.shape, dtype=np.bool_)
+        for column in title_words[pairs.items[part]].T:
+            in_title |= words == column[:, None]
+        weight = np.where(words >= 0, weights[words], 0.0)
+        overlap[part] = (weight * in_title).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-9)
     return overlap
 
 

@@ -77,10 +77,10 @@ class Connection:
         Raises:
             CollectionNotFoundError: There is none.
         """
-        known = self.collections()
-        if name not in known:
-            there = ", ".join(known) or "none"
-            raise CollectionNotFoundError(f"no collection {name!r} on Qdrant at {self.address}; there are: {there}")
+        names = self.collections()
+        if name not in names:
+            listed = ", ".join(names) or "none"
+            raise CollectionNotFoundError(f"no collection {name!r} on Qdrant at {self.address}; there are: {listed}")
 
     def describe(self, name: str) -> models.CollectionInfo:
         """What the server says of a collection, or of the one that an alias names.
