@@ -62,9 +62,9 @@ class RedisRunStore:
         """Connect when first needed.
 
         Args:
-            url: As in redis://:PASSWORD@HOST:6379/0; rediss turns TLS on.
+            url: Address such as redis://:PASSWORD@HOST:6379/0; rediss turns TLS on.
             home: Folder of this machine's files and of the copies of records.
-            lease_seconds: How long a lease lasts that nobody renews.
+            lease_seconds: Seconds after which a lease that nobody renews runs out.
         """
         self._home = home
         self.lease_seconds = lease_seconds

@@ -19,7 +19,7 @@ class Fired:
     """What a schedule did last.
 
     Attributes:
-        at: When it fired.
+        at: Time at which the schedule fired.
         run: The run that it started, then or before.
         said: Why it started none, or None.
     """
@@ -49,7 +49,7 @@ class SharedLease(Lease, Protocol):
 
 
 class ScheduleMarks(Protocol):
-    """What is noted of schedules, by their names."""
+    """Marks of schedules, by their names: whether each is paused, and what it did last."""
 
     def pause(self, name: str) -> None:
         """Note that a schedule is to start nothing."""
@@ -91,7 +91,7 @@ class SharedRunStore(RunStore, Protocol):
         """Number of messages in a queue of the workers that none has taken."""
 
     def check_format(self) -> None:
-        """See that whoever else uses the store keeps runs as we do.
+        """Check that all others who use the store keep runs in the same format.
 
         Raises:
             RedisUnavailableError: It cannot be reached, or keydistill of another version uses it.
@@ -99,7 +99,7 @@ class SharedRunStore(RunStore, Protocol):
 
     @property
     def schedules(self) -> ScheduleMarks:
-        """What is noted of the schedules."""
+        """The marks of the schedules."""
 
     def eviction_policy(self) -> str | None:
-        """What the server does when its memory is full, in Redis' words; None where it does not tell us."""
+        """What the server does when its memory is full, in Redis' words; None where it does not say."""

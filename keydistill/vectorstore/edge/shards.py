@@ -27,13 +27,13 @@ class _Writer:
 
     Attributes:
         shard: The shard.
-        found: Points that it had when it was opened.
-        written: Points that were written since.
-        unflushed: Of these, those after the last flush.
+        points_at_opening: Number of points that it had when it was opened.
+        written: Number of points that were written since.
+        unflushed: Number of points that were written since the last flush.
     """
 
     shard: qdrant_edge.EdgeShard
-    found: int = 0
+    points_at_opening: int = 0
     written: int = 0
     unflushed: int = 0
 
@@ -52,7 +52,7 @@ class Shards:
 
     @property
     def folders(self) -> Path:
-        """Where the folders of collections are."""
+        """The folder of the folders of collections."""
         return self._root / "collections"
 
     def folder(self, name: str) -> Path:
@@ -138,7 +138,7 @@ class Shards:
             writer.written += points
             writer.unflushed += points
             if writer.unflushed >= _FLUSH_AFTER:
-                if writer.written >= writer.found * _REOPEN_AFTER_SHARE:
+                if writer.written >= writer.points_at_opening * _REOPEN_AFTER_SHARE:
                     self.close_writer(name)
                 else:
                     writer.shard.flush()

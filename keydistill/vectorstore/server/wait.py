@@ -19,8 +19,8 @@ class Progress:
     Attributes:
         status: "green" (done), "yellow" (at work), "grey" (would have work, was not told to start) or "red" (failed).
         pending: Optimisations that run or wait to.
-        error: What the optimisers complain about.
-        marks: Anything that changes as the work goes on.
+        error: Complaint of the optimisers.
+        marks: Values that change as the work goes on.
     """
 
     status: str
@@ -36,7 +36,7 @@ def wait_until_optimized(
 
     Args:
         name: The collection, for messages.
-        look: Asks the server how far it is.
+        look: Function that asks the server for its progress.
         nudge: Starts optimisers that wait to be told, which they do after a restart of the server
             (https://qdrant.tech/documentation/manage-data/collections/#grey-collection-status).
         stall_seconds: How long nothing at all may change. Large collections take hours, so the whole has no limit.
