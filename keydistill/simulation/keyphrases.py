@@ -26,7 +26,8 @@ _IMPORTANCE = {
     "material": 0.8,
     "condition": 0.4,
 }
-# Of buyers that name what it is (or fits): only the brand, the line, or the model.
+# Shares of the buyers that name what a thing is (or fits) who name only the brand, or only the line; the others name
+# the model.
 _BRAND_ONLY, _LINE_ONLY = 0.3, 0.2
 _FIT_BRAND_ONLY, _FIT_LINE_ONLY = 0.08, 0.15
 _BRAND_BESIDE = 0.4
@@ -47,12 +48,12 @@ class Inventory:
     """Keyphrases in columns, all of the same length.
 
     Attributes:
-        texts: As the inventory gives them.
-        queries: The same normalised: lower case, single spaces.
-        rows: Shape (n, slots), what each asks for.
-        volumes: Shape (n,), searches per month.
-        segments: "head", "torso" or "tail" of each.
-        categorised: Shape (n,), whether its categories are known.
+        texts: Keyphrases as the inventory writes them.
+        queries: Normalised keyphrases: lower case, single spaces.
+        rows: What each keyphrase asks for, shape (n, slots).
+        volumes: Searches per month, shape (n,).
+        segments: "head", "torso" or "tail" for each keyphrase.
+        categorised: Whether the categories of each are known, shape (n,).
     """
 
     texts: list[str]
@@ -64,10 +65,10 @@ class Inventory:
 
 
 def make_inventory(catalogue: Catalogue, settings: MarketplaceSettings, rng: np.random.Generator) -> Inventory:
-    """Different keyphrases, as many as the settings say.
+    """An inventory of different keyphrases, as many as the settings say.
 
     Raises:
-        InputError: The catalogue cannot make so many.
+        InputError: The catalogue cannot make so many keyphrases.
     """
     possible = catalogue.meanings()
     if settings.keyphrases > possible:
@@ -132,7 +133,7 @@ def _add_nouns(collected: _Collection, catalogue: Catalogue, settings: Marketpla
 def _draw_demand(
     catalogue: Catalogue, count: int, mean: float, flatness: float, rng: np.random.Generator
 ) -> tuple[Values, NDArray[np.float64]]:
-    """Rows of what is asked for, in any order, and the appeal of each (a logarithm)."""
+    """Rows of what buyers ask for, in random order, and the appeal of each (a logarithm)."""
     rows, popularity = draw_rows(catalogue, draw_products(catalogue, count, rng), rng, flatness)
     order = rng.permutation(count)
     rows, popularity = rows[order], popularity[order]
@@ -175,7 +176,7 @@ def _columns(group: str) -> list[int]:
 def _choose_level(
     rows: Values, slots: tuple[str, ...], brand_only: float, line_only: float, rng: np.random.Generator
 ) -> None:
-    """Leave of brand, line and model the one that the buyer names, and sometimes the brand beside it."""
+    """Keep only the brand, line or model that the buyer names, and sometimes the brand beside it."""
     brand, line, model = (SLOT[slot] for slot in slots)
     level = rng.random(len(rows))
     no_line = rows[:, line] == ABSENT

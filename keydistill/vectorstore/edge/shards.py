@@ -39,7 +39,7 @@ class _Writer:
 
 
 class Shards:
-    """Opens collections when they are first asked for: one that builds itself, of a ready one a view.
+    """Opens collections when they are first needed: a building one directly, a ready one through a view.
 
     Threads may share it. After a fork a process opens its own files again.
     """
@@ -63,7 +63,7 @@ class Shards:
         """Delete what processes left that died while they made or dropped a collection; call it under the lock.
 
         Args:
-            names: The collections that there are.
+            names: Names of all collections.
         """
         for folder in self.folders.glob("[!.]*"):
             if folder.is_dir() and folder.name not in names:
@@ -101,11 +101,11 @@ class Shards:
         return view
 
     def writer(self, name: str) -> qdrant_edge.EdgeShard:
-        """The shard of a collection that builds.
+        """The shard of a building collection.
 
         Raises:
-            CollectionNotFoundError: There is none of that name or alias.
-            CollectionStateError: It is ready, or another process writes to it.
+            CollectionNotFoundError: There is no collection of that name or alias.
+            CollectionStateError: The collection is ready, or another process writes to it.
         """
         name, entry = self._catalog.read().resolve(name)
         if entry.state == "ready":
@@ -127,7 +127,7 @@ class Shards:
             self._writers[name] = _Writer(shard)
 
     def wrote(self, name: str, points: int) -> None:
-        """Take note of so many points that were written through `writer`.
+        """Note that a number of points were written through `writer`.
 
         Now and then the shard is flushed, or closed, to be opened again when needed.
         """
@@ -158,7 +158,7 @@ class Shards:
         views.release(name)
 
     def close(self) -> None:
-        """Close all that is open."""
+        """Close all open shards and views."""
         with self._mutex:
             if os.getpid() == self._pid:
                 for writer in self._writers.values():
@@ -179,7 +179,7 @@ class Shards:
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """Turn the engine's bare exceptions into ours, with what was being done."""
+    """Turn the engine's bare exceptions into errors of keydistill that say what was being done."""
     try:
         yield
     except Exception as error:
