@@ -46,7 +46,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         # Nothing depends on a result; they are kept a day for people who ask with `celery result`.
         "result_expires": 86_400,
-        # Pickle would let whoever writes to Redis run code here (user guide, "Security").
+        # Pickle would let anybody who writes to Redis run code here (user guide, "Security").
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],

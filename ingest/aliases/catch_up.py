@@ -48,7 +48,7 @@ class CatchUp:
         base_run = metadata.snapshot_run or run.id
         old = [self._sources.snapshot(run_id) for run_id in dict.fromkeys([base_run, *begun_syncs])]
         with compare(old, new, self._settings.home / "tmp", self._settings.memory_mb) as changes:
-            # Before the first change: whoever goes on after us must know what may be there in part.
+            # Recorded before the first change: a process that takes over must know what may be there in part.
             applying = list(dict.fromkeys([*begun_syncs, sync.id]))
             if self._engine.changes_in_place:
                 target = run.collection

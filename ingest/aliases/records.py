@@ -1,7 +1,7 @@
 """What follows from a change of an alias: its line in the log, and the states of the runs.
 
-The alias moves in one step, what follows takes several. A process that dies in between leaves them to whoever changes
-the alias next: until then a collection would be live that no line names, of a run that is only ready.
+The alias moves in one step, what follows takes several. A process that dies in between leaves them to the next change
+of the alias: until then a collection would be live that no line names, of a run that is only ready.
 """
 
 from keydistill.ingest.aliases.history import AliasHistory

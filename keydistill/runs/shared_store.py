@@ -1,4 +1,4 @@
-"""What a store does beyond `RunStore` that several machines share: for workers, their watchdog and schedules.
+"""What a store that several machines share does beyond `RunStore`: for workers, their watchdog and schedules.
 
 A lease there does not end with a process: it expires unless it is renewed, and it can be kept for a run which no
 process works on just now.
@@ -10,18 +10,18 @@ from typing import Protocol, Self
 from keydistill.runs.store import Lease, RunStore
 from keydistill.runs.stored_json import read_json
 
-# Before the names of the queues that messages to workers wait in, beside the records.
+# Prefix of the queues that messages to workers wait in, beside the records.
 QUEUE_PREFIX = "keydistill:celery:"
 
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """What a schedule did last.
+    """The last start of a schedule.
 
     Attributes:
         at: Time at which the schedule fired.
-        run: The run that it started, then or before.
-        said: Why it started none, or None.
+        run: Id of the run that it started, then or before.
+        said: Reason why it started no run, or None.
     """
 
     at: str
@@ -30,7 +30,7 @@ class Fired:
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
-        """See `read_json`."""
+        """Read a stored record, as `read_json` does."""
         return read_json(cls, text)
 
 
@@ -39,13 +39,13 @@ class SharedLease(Lease, Protocol):
 
     @property
     def owner(self) -> str:
-        """The process that holds it, as HOST:PID:CHANCE."""
+        """The process that holds the lease, as HOST:PID:CHANCE."""
 
     def leave_to_run(self, seconds: float) -> None:
-        """Let go of it so that only a process of the same run can take it, for so long."""
+        """Let go of the lease so that for some seconds only a process of the same run can take it."""
 
     def release(self) -> None:
-        """Let go of it; does nothing where it is not held any more."""
+        """Let go of the lease; does nothing where it is not held any more."""
 
 
 class ScheduleMarks(Protocol):
@@ -64,7 +64,7 @@ class ScheduleMarks(Protocol):
         """Note what a schedule did; it replaces what the schedule did before."""
 
     def last(self, name: str) -> Fired | None:
-        """What a schedule did last."""
+        """The last start of a schedule, if there was one."""
 
 
 class SharedRunStore(RunStore, Protocol):
