@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def settings_of(ctx: click.Context, **options: Any) -> "Settings":
-    """The settings in force, with this command's options on top; options that are None do not count."""
+    """The settings in force, overridden by this command's options; options that are None change nothing."""
     from keydistill.settings import load_settings
 
     return load_settings(**{**(ctx.find_root().obj or {}), **options})
@@ -26,7 +26,7 @@ def engine_of(settings: "Settings") -> AbstractContextManager["Engine"]:
 
 
 def sources_of(settings: "Settings") -> "RunSources | None":
-    """Where students and snapshots of runs are, if machines share them; None: where the records say."""
+    """Where students and snapshots of runs are, if machines share them; None where the records say it."""
     if settings.shared is None:
         return None
     from keydistill.execution import shared_sources

@@ -1,4 +1,4 @@
-"""`keydistill evaluate`: how good a student is, and whether it is better than another."""
+"""`keydistill evaluate`: the measures of a student, and its comparison with another."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ _CUTOFFS = "1,5,10,50"
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """How to measure; each field is the command's option of that name."""
+    """How to measure a student; each field is the command's option of that name."""
 
     items: tuple[Path, ...]
     inventory: tuple[Path, ...]
@@ -47,7 +47,7 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     name = "numbers"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """The numbers."""
+        """The numbers of an option's text."""
         if isinstance(value, tuple):
             return value
         try:
@@ -114,8 +114,8 @@ def evaluate(
         check_report_folder(report)
     with progress_bars(quiet=as_json) as bars:
         bars.start("read", None, "")
-        measured = _evaluations([student, *([against] if against else [])], settings, measurement, bars)
-        evaluation, other = measured[0], measured[1] if against else None
+        evaluations = _evaluations([student, *([against] if against else [])], settings, measurement, bars)
+        evaluation, other = evaluations[0], evaluations[1] if against else None
         bars.start("report", None, "")
         if report is not None:
             comparison = write_report(report, evaluation, other)
@@ -159,7 +159,7 @@ def _evaluations(sources: list[str], settings: "Settings", measurement: Measurem
     from keydistill.distillation.signals import load_items, load_judgments, load_search_relevance
     from keydistill.encoders import student_of
 
-    # Before anything is read: a name that is wrong is found at once.
+    # Resolved before anything is read, so that a wrong name is reported at once.
     folders = [resolve_model(settings, "student", source) for source in sources]
     assistant = resolve_assistant(settings)
     from keydistill.ingest.snapshot import load_pairs, read_inventory, read_table
@@ -208,7 +208,7 @@ def _evaluations(sources: list[str], settings: "Settings", measurement: Measurem
 def _judge(settings: "Settings", measurement: Measurement, labels: Any, assistant: str | None) -> "RelevanceJudge":
     from keydistill.distillation.evaluation import AssistantJudge, LabelJudge
 
-    # One that is only in the settings does not overrule labels that were given here.
+    # An assistant that only the settings name does not overrule labels that the command names.
     if labels is not None and not measurement.assistant:
         return LabelJudge(labels, complete=measurement.complete_labels)
     from keydistill.encoders import Assistant
@@ -227,8 +227,8 @@ def _print(evaluation: "Evaluation", other: "Evaluation | None", comparison: "Co
     click.echo(f"items     {counts['items']:,}, inventory of {counts['keyphrases']:,} keyphrases")
     click.echo(f"judge     {evaluation.judge.sentence()}")
     if counts.get("unknown_to_search"):
-        kept = "went to the judge" if evaluation.protocol["unknown_passes_search"] else "were dropped"
-        click.echo(f"search    {counts['unknown_to_search']:,} pairs are unknown to the search filter; they {kept}")
+        fate = "went to the judge" if evaluation.protocol["unknown_passes_search"] else "were dropped"
+        click.echo(f"search    {counts['unknown_to_search']:,} pairs are unknown to the search filter; they {fate}")
     if counts.get("labels_of_other_items"):
         click.echo(f"labels    {counts['labels_of_other_items']:,} speak of other items and were left out")
     click.echo("")

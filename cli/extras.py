@@ -1,6 +1,6 @@
-"""Which extra of keydistill has a module that is not installed."""
+"""The extra of keydistill that brings a module which is not installed."""
 
-# Extra -> modules that it brings, by their first names.
+# Extras, each with the top-level modules that it brings.
 EXTRAS = {
     "build": ("duckdb",),
     "train": (
@@ -32,7 +32,7 @@ def extra_of(module: str | None, command: str | None = None) -> str | None:
     ('train', 'build', 'train', None)
     """
     first = (module or "").partition(".")[0]
-    having = [extra for extra, modules in EXTRAS.items() if first in modules]
-    if "train" in having and command in _TRAINING:
+    extras = [extra for extra, modules in EXTRAS.items() if first in modules]
+    if "train" in extras and command in _TRAINING:
         return "train"
-    return having[0] if having else None
+    return extras[0] if extras else None

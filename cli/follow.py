@@ -28,34 +28,34 @@ _OPTIONS = (
 
 
 def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command with the options that say who does the work."""
+    """Add the options that say who does the work to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def follow(store: "RunStore", run: "_R", *, quiet: bool = False) -> "_R":
-    """Show how far a run is until nobody works on it any more: bars on a terminal, a line per change in a pipe.
+    """Show the progress of a run until nobody works on it any more: bars on a terminal, a line per change in a pipe.
 
     Returns:
-        The run: over, or failed.
+        The run, which is over or has failed.
 
     Raises:
-        RunNotFoundError: Its record is gone.
+        RunNotFoundError: The run's record is gone.
     """
     with progress_bars(quiet=quiet) as bars:
         shown: tuple[Any, ...] = ()
-        counted = 0
+        shown_count = 0
         while True:
             now = store.load(run.id)
-            what, total, unit, done = _position(now)
-            if (what, total) != shown:
-                shown, counted = (what, total), 0
-                bars.start(what, total, unit)
+            step, total, unit, count = _position(now)
+            if (step, total) != shown:
+                shown, shown_count = (step, total), 0
+                bars.start(step, total, unit)
                 if not quiet and not isinstance(bars, TerminalProgress):
-                    click.echo(f"{now.updated_at}  {now.id}  {what}", err=True)
-            bars.advance(done - counted)
-            counted = done
+                    click.echo(f"{now.updated_at}  {now.id}  {step}", err=True)
+            bars.advance(count - shown_count)
+            shown_count = count
             if now.is_at_rest:
                 bars.close()
                 return now  # type: ignore[return-value]
@@ -63,7 +63,7 @@ def follow(store: "RunStore", run: "_R", *, quiet: bool = False) -> "_R":
 
 
 def _position(run: "Run") -> tuple[str, int | None, str, int]:
-    """What is being done, of how much, in which unit, and how much is done."""
+    """The present step of a run, its total, its unit, and how much of it is done."""
     from keydistill.runs import ReindexRun
 
     if isinstance(run, ReindexRun) and run.state == "building" and run.missing_parts:

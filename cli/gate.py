@@ -1,4 +1,4 @@
-"""`keydistill gate`: why the gate let a collection through, or refused it."""
+"""`keydistill gate`: the report of the gate, which says why it let a collection through, or refused it."""
 
 from typing import TYPE_CHECKING
 

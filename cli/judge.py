@@ -64,7 +64,7 @@ def judge(
     as_json: bool,
     **judge_choice: Any,
 ) -> None:
-    """Ask a judge of each pair in PAIRS files whether the keyphrase is right for the item, as its seller would say.
+    """Ask a judge whether the keyphrase of each pair in PAIRS files is right for its item, as the seller would say.
 
     PAIRS are CSV, JSONL or Parquet with item_id, keyphrase, title, and optionally category_path, site. The judge is a
     chat endpoint, a local model or a table of labels. Judgments are kept as they come: after an interruption the same
@@ -91,7 +91,7 @@ def judge(
         from keydistill.tables import total_rows
 
         assert out is not None
-        # Before anything is paid for.
+        # Read before any judgment is paid for.
         people = None if human is None else read_labels(human)
         from keydistill.execution import judge_of
 
@@ -141,8 +141,8 @@ def _plan(
 
     judge = judge_of(settings, choice)
     bars.start("count", total_rows([*pairs]), "pairs")
-    with _cache_of(settings, choice, cache, dry_run=True) as known:
-        plan = plan_judging(judge, pairs, cache=known, items=items, progress=bars)
+    with _cache_of(settings, choice, cache, dry_run=True) as judgments:
+        plan = plan_judging(judge, pairs, cache=judgments, items=items, progress=bars)
     bars.close()
     return plan, f"{judge.name}, prompt {judge.prompt_version}"
 

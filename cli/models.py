@@ -104,31 +104,31 @@ def compare(ctx: click.Context, a: str, b: str, as_json: bool) -> None:
     from keydistill.distillation.registry import differences, flattened
 
     registry = _registry(ctx)
-    ours, theirs = registry.get(a), registry.get(b)
-    measured = flattened(ours.metrics), flattened(theirs.metrics)
-    names = list(dict.fromkeys([*measured[0], *measured[1]]))
-    differing = differences(ours.lineage, theirs.lineage)
+    first, second = registry.get(a), registry.get(b)
+    metrics = flattened(first.metrics), flattened(second.metrics)
+    names = list(dict.fromkeys([*metrics[0], *metrics[1]]))
+    differing = differences(first.lineage, second.lineage)
     if as_json:
         print_json(
             {
-                "a": ours.full_name,
-                "b": theirs.full_name,
-                "metrics": {name: {"a": measured[0].get(name), "b": measured[1].get(name)} for name in names},
+                "a": first.full_name,
+                "b": second.full_name,
+                "metrics": {name: {"a": metrics[0].get(name), "b": metrics[1].get(name)} for name in names},
                 "lineage": {each.name: {"a": each.a, "b": each.b} for each in differing},
             }
         )
         return
     print_table(
-        ("metric", ours.full_name, theirs.full_name, "b - a"),
-        [(name, *(_value(each.get(name)) for each in measured), _gain(name, *measured)) for name in names],
-        right=(ours.full_name, theirs.full_name, "b - a"),
+        ("metric", first.full_name, second.full_name, "b - a"),
+        [(name, *(_value(each.get(name)) for each in metrics), _gain(name, *metrics)) for name in names],
+        right=(first.full_name, second.full_name, "b - a"),
     )
     click.echo("")
     if not differing:
         click.echo("Both were made from the same.")
         return
     print_table(
-        ("differs in", ours.full_name, theirs.full_name),
+        ("differs in", first.full_name, second.full_name),
         [(each.name, _short(each.a), _short(each.b)) for each in differing],
     )
 

@@ -20,7 +20,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Print columns aligned by spaces, those named in `right` to the right; for a pipe as well as a terminal."""
+    """Print columns aligned by spaces, those named in `right` to the right, on a terminal and in a pipe alike."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(headers), *cells]) for i in range(len(headers))]
     for row in [list(headers), *cells]:
@@ -60,17 +60,17 @@ class TerminalProgress:
         self._task: TaskID | None = None
 
     def start(self, step: str, total: int | None, unit: str) -> None:
-        """See `keydistill.progress.Progress.start`."""
+        """Show a new bar for a step, as `keydistill.progress.Progress.start` asks for."""
         self._finish()
         self._task = self._bars.add_task(step, total=total, unit=unit)
 
     def advance(self, count: int) -> None:
-        """See `keydistill.progress.Progress.advance`."""
+        """Move the bar on, as `keydistill.progress.Progress.advance` asks for."""
         if self._task is not None:
             self._bars.advance(self._task, count)
 
     def close(self) -> None:
-        """Take the bars off the terminal's last lines, before something else is printed."""
+        """Stop drawing the bars, before something else is printed."""
         self._finish()
         self._bars.stop()
 
@@ -117,7 +117,7 @@ def progress_bars(*, quiet: bool = False) -> Iterator[TerminalProgress | SilentP
         """Column of the units done, and how many were done per second."""
 
         def render(self, task: Task) -> Text:
-            """Render nothing where a step counts nothing."""
+            """The text of the column, empty for a step that counts nothing."""
             if not task.fields["unit"] or not task.completed:
                 return Text("")
             of = f"/{task.total:,.0f}" if task.total else ""

@@ -47,7 +47,7 @@ def recommend(
     with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
         retriever = Retriever.open(settings, engine)
         progress.start("recommend", None, "items")
-        done = recommend_file(
+        summary = recommend_file(
             retriever,
             items,
             out,
@@ -58,10 +58,11 @@ def recommend(
         )
         progress.close()
     if as_json:
-        print_json({**asdict(done), "collection": retriever.collection, "out": out})
+        print_json({**asdict(summary), "collection": retriever.collection, "out": out})
         return
-    click.echo(f"{done.recommendations:,} keyphrases for {done.items:,} items in {out}, from {retriever.collection}")
-    if done.short:
-        click.echo(f"{done.short:,} items got fewer than {limit}: no more keyphrases pass their filter", err=True)
-    if done.rejected:
-        click.echo(f"{done.rejected:,} rows were no items; see {done.rejects_file}", err=True)
+    counts = f"{summary.recommendations:,} keyphrases for {summary.items:,} items"
+    click.echo(f"{counts} in {out}, from {retriever.collection}")
+    if summary.short:
+        click.echo(f"{summary.short:,} items got fewer than {limit}: no more keyphrases pass their filter", err=True)
+    if summary.rejected:
+        click.echo(f"{summary.rejected:,} rows were no items; see {summary.rejects_file}", err=True)

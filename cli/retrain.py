@@ -71,18 +71,18 @@ def retrain(
 
     SIGNALS holds items.parquet and clicks, search_relevance or judgments.parquet, as `keydistill signals import` and
     `keydistill simulate` write them. Stages: mine pairs, judge them, train the assistant, score, train the student,
-    evaluate it against the present one. What is done is kept: with --resume, a retrain goes on where it stopped, as it
-    was ordered.
+    evaluate it against the present one. Finished work is kept: with --resume, a retrain goes on where it stopped, with
+    the options that it was started with.
     """
     from keydistill.execution import Retrainer, RetrainOrder
     from keydistill.runs import retrain_of
 
     settings = settings_of(ctx, executor=executor)
     by_default = {name for name in options if ctx.get_parameter_source(name) == ParameterSource.DEFAULT}
-    given = {name: value for name, value in options.items() if name not in by_default}
-    if bool(given) == bool(resume) or (given and "signals" not in given):
+    explicit = {name: value for name, value in options.items() if name not in by_default}
+    if bool(explicit) == bool(resume) or (explicit and "signals" not in explicit):
         raise SettingsError("give SIGNALS to start a retrain, or --resume RUN alone to take one up as it was ordered")
-    order = None if resume else RetrainOrder.of(given)
+    order = None if resume else RetrainOrder.of(explicit)
     if settings.executor == "celery" and not dry_run:
         from keydistill.execution import order_retrain, resume_by_workers
         from keydistill.workers import sender

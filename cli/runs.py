@@ -1,4 +1,4 @@
-"""`keydistill runs`: what was done, what is going on, what failed."""
+"""`keydistill runs`: the records of finished, running and failed runs."""
 
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ def runs() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_runs(ctx: click.Context, as_json: bool) -> None:
-    """All runs, newest first."""
+    """List all runs, newest first."""
     from keydistill.runs import open_store
 
     store = open_store(settings_of(ctx))
@@ -57,7 +57,7 @@ def list_runs(ctx: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
-    """Everything that is known about RUN (an id, or its beginning)."""
+    """Show everything that is known about RUN (an id, or its beginning)."""
     from keydistill.runs import open_store
 
     store = open_store(settings_of(ctx))
@@ -106,7 +106,7 @@ def watch_run(ctx: click.Context, run_id: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 @click.pass_context
 def cancel_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
-    """End RUN: whoever works on it stops at the next part or step. What is live stays as it is."""
+    """Cancel RUN: the processes that work on it stop at the next part or step. What is live stays as it is."""
     from keydistill.runs import open_store
 
     store = open_store(settings_of(ctx))

@@ -24,13 +24,13 @@ def list_schedules(ctx: click.Context, as_json: bool) -> None:
     rows = []
     for name, planned in settings.schedules.items():
         fired = store.schedules.last(name)
-        (following,) = next_times(settings, name, 1)
+        (next_time,) = next_times(settings, name, 1)
         rows.append(
             {
                 "schedule": name,
                 "task": planned.task,
                 "cron": planned.cron,
-                "next": None if store.schedules.is_paused(name) else following.isoformat(timespec="minutes"),
+                "next": None if store.schedules.is_paused(name) else next_time.isoformat(timespec="minutes"),
                 "paused": store.schedules.is_paused(name),
                 "fired": fired and fired.at,
                 "run": fired and fired.run,
@@ -94,5 +94,5 @@ def resume_schedule(ctx: click.Context, name: str) -> None:
 
     settings = settings_of(ctx)
     resume_schedule(settings, open_shared_store(settings), name)
-    (following,) = next_times(settings, name, 1)
-    click.echo(f"schedule {name} fires next at {following.isoformat(timespec='minutes')}")
+    (next_time,) = next_times(settings, name, 1)
+    click.echo(f"schedule {name} fires next at {next_time.isoformat(timespec='minutes')}")

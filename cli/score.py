@@ -1,4 +1,4 @@
-"""`keydistill score`: the assistant's verdict on files of pairs."""
+"""`keydistill score`: the assistant's scores for files of pairs."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -30,18 +30,16 @@ def search(
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine:
-        wanted = keyphrase_filter(
+        filter = keyphrase_filter(
             category=leaf_category(None, category),
             site=site,
             min_search_volume=min_volume,
         )
-        found = Retriever.open(settings, engine).recommend([title], limit, [wanted], categories=[category])[0]
+        hits = Retriever.open(settings, engine).recommend([title], limit, [filter], categories=[category])[0]
     if as_json:
-        print_json(
-            [{"keyphrase": hit.keyphrase, "score": round(hit.score, 6), "payload": hit.payload} for hit in found]
-        )
+        print_json([{"keyphrase": hit.keyphrase, "score": round(hit.score, 6), "payload": hit.payload} for hit in hits])
         return
-    if not found:
+    if not hits:
         click.echo("no keyphrase passes the filter", err=True)
         return
     print_table(
@@ -51,10 +49,10 @@ def search(
                 f"{hit.score:.3f}",
                 hit.keyphrase,
                 hit.payload.get("search_volume", "-"),
-                # The deepest of a path and its ancestors is the longest.
+                # Of a path and its ancestors the longest is the deepest.
                 max(hit.payload.get("category_ids", ["-"]), key=len),
             )
-            for hit in found
+            for hit in hits
         ],
         right=("score", "search volume"),
     )

@@ -1,4 +1,4 @@
-"""`keydistill settings`: what is in force, and where to change it."""
+"""`keydistill settings`: the settings in force, and where to change them."""
 
 import click
 from pydantic import SecretStr

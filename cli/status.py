@@ -1,4 +1,4 @@
-"""`keydistill status`: is all well, in a few lines."""
+"""`keydistill status`: the live collection and the unfinished runs, in a few lines."""
 
 import click
 
@@ -10,7 +10,7 @@ from keydistill.cli.output import bytes_text, print_json
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
-    """Say what is live and what is going on."""
+    """Show which collection is live and which runs are unfinished."""
     from keydistill.runs import open_store
     from keydistill.vectorstore import CollectionMetadata
 
@@ -18,7 +18,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     with engine_of(settings) as engine:
         target = engine.aliases().get(settings.alias)
         live = engine.info(target) if target else None
-    said = None if live is None else CollectionMetadata.parse(live)
+    metadata = None if live is None else CollectionMetadata.parse(live)
     unfinished = [run for run in open_store(settings).all() if not run.is_over]
     if as_json:
         print_json(
@@ -27,19 +27,19 @@ def status(ctx: click.Context, as_json: bool) -> None:
                 "alias": settings.alias,
                 "collection": live and live.name,
                 "points": live and live.points,
-                "student_version": said and said.student_version,
+                "student_version": metadata and metadata.student_version,
                 "unfinished_runs": [run.id for run in unfinished],
             }
         )
         return
     where = settings.home if settings.engine == "embedded" else settings.qdrant_url
     click.echo(f"engine         {settings.engine}, {where}")
-    if live is None or said is None:
+    if live is None or metadata is None:
         click.echo(f"alias          {settings.alias} names nothing yet; start with `keydistill reindex INVENTORY`")
     else:
         click.echo(f"alias          {settings.alias} -> {live.name}")
         click.echo(f"points         {live.points:,}, {bytes_text(live.disk_bytes)}")
-        click.echo(f"student        {said.student_version or '-'}")
-        click.echo(f"built          {said.created_at or '-'} by run {said.run or '-'}")
+        click.echo(f"student        {metadata.student_version or '-'}")
+        click.echo(f"built          {metadata.created_at or '-'} by run {metadata.run or '-'}")
     for run in unfinished:
         click.echo(f"unfinished     {run.id}: {run.kind}, {run.state} {run.error or ''}".rstrip())

@@ -31,7 +31,7 @@ class _Inputs:
     relevant_grade: int
 
     def files(self) -> dict[str, list[Path]]:
-        """Role to files, as the lineage names them."""
+        """Files by their roles, as the lineage names them."""
         return {"judgments": [*self.judgments], "items": [self.items], "warm_up": [*self.warm_up]}
 
 
@@ -69,7 +69,7 @@ class _Inputs:
 @click.option(
     "--split-by",
     type=click.Choice(["keyphrase", "item"]),
-    help="What a held-out pair shares with no learned pair.",
+    help="Whether whole keyphrases or whole items are held out.",
 )
 @click.option(
     "--relevant-grade", type=click.IntRange(0, 3), default=3, show_default=True, help="Least grade that means yes."
@@ -115,7 +115,7 @@ def assistant(
         digest = assistant_training_digest(pairs, recipe, warm_up_pairs)[:12]
         folder = out or settings.home / "training" / f"assistant-{digest}"
         if out is None:
-            # Trained, but not published before the process ended.
+            # The folder holds an assistant that was trained, but not published before its process ended.
             shutil.rmtree(folder, ignore_errors=True)
         try:
             trained = train_assistant(

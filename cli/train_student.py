@@ -83,7 +83,7 @@ def student(
     as_json: bool,
     **options: Any,
 ) -> str:
-    """Train a student on all signals that are given.
+    """Train a student on all signals that the options name.
 
     Interrupted, it leaves checkpoints, and the same command goes on from the last one.
     """
@@ -114,7 +114,7 @@ def student(
         inputs = {"items": [items], **{role: [*paths] for role, paths in files.items()}}
         folder = out or settings.home / "training" / f"student-{student_training_digest(data, recipe)[:12]}"
         if out is None:
-            # Trained, but not published before the process ended.
+            # The folder holds a student that was trained, but not published before its process ended.
             shutil.rmtree(folder, ignore_errors=True)
         try:
             trained = train_student(
@@ -171,7 +171,7 @@ def _read(
     }
     from keydistill.ingest.snapshot import read_table
 
-    known = read_table("items", [items], settings, load_items, warn)
+    known_items = read_table("items", [items], settings, load_items, warn)
     tables = {
         name: read_table(
             name.replace("_", " "),
@@ -186,16 +186,16 @@ def _read(
     if "clicks" in tables:
         tables["clicks"] = correct_clicks(tables["clicks"]).pairs
     scores = tables.pop("scores", None)
-    return student_data(known, **tables, assistant=scores, held_out=held_out, seed=seed)
+    return student_data(known_items, **tables, assistant=scores, held_out=held_out, seed=seed)
 
 
-def _weights(given: tuple[str, ...]) -> dict[Any, float]:
+def _weights(options: tuple[str, ...]) -> dict[Any, float]:
     from keydistill.distillation.student import StudentRecipe
 
     weights: dict[Any, float] = {}
-    for text in given:
+    for text in options:
         task, _, number = text.partition("=")
-        # By the name of the option whose files it learns from, too.
+        # The task can also be named by the option whose files it learns from.
         task = "assistant" if task == "scores" else task
         try:
             weights[task] = float(number)

@@ -59,13 +59,13 @@ def tune(
             print_json({"collection": name, "tuned": False}) if as_json else click.echo(f"{name} is not tuned any more")
             return
         report = tuner.measure(collection, items=items, target=recall, queries=queries)
-        written = None if dry_run else tuner.write(report)
+        written_to = None if dry_run else tuner.write(report)
         progress.close()
     if as_json:
-        print_json({**report.as_dict(), "written_to": written})
+        print_json({**report.as_dict(), "written_to": written_to})
         return
     _print(report)
-    click.echo("dry run: nothing was changed" if written is None else f"written to the metadata of {written}")
+    click.echo("dry run: nothing was changed" if written_to is None else f"written to the metadata of {written_to}")
 
 
 def _print(report: "TuningReport") -> None:

@@ -1,16 +1,16 @@
-"""Progress of long work, told in one way everywhere. Libraries report; their caller decides what a person sees."""
+"""Progress of long work, reported in one way everywhere. Libraries report; their caller decides what a person sees."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """A listener to long work, which is told of each step and of what is done of it."""
+    """A listener to long work, which is called at the beginning of each step and as it advances."""
 
     def start(self, step: str, total: int | None, unit: str) -> None:
-        """A step begins; `total` is None where nobody knows it."""
+        """Note that a step begins; `total` is None where nobody knows it."""
 
     def advance(self, count: int) -> None:
-        """So many more units of the present step are done."""
+        """Note that `count` more units of the present step are done."""
 
 
 class NoProgress:
@@ -23,7 +23,7 @@ class NoProgress:
         """See `Progress.advance`."""
 
 
-# The default of everything that reports.
+# The default of everything that reports progress.
 NO_PROGRESS = NoProgress()
 
 

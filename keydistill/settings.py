@@ -25,8 +25,8 @@ class Schedule(BaseModel):
 
     Attributes:
         cron: Minute, hour, day of month, month, day of week, as in "0 3 * * 0".
-        task: What is started.
-        kwargs: What it is asked to do: the options of the command, with underscores.
+        task: Kind of work that is started.
+        kwargs: Options of the command of that name, with underscores.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -269,8 +269,8 @@ def schedule_of(settings: Settings, name: str) -> Schedule:
         SettingsError: There is no such schedule.
     """
     if name not in settings.schedules:
-        known = ", ".join(settings.schedules) or "none"
-        raise SettingsError(f"there is no schedule {name!r}; in the settings there are: {known}")
+        names = ", ".join(settings.schedules) or "none"
+        raise SettingsError(f"there is no schedule {name!r}; in the settings there are: {names}")
     return settings.schedules[name]
 
 

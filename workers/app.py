@@ -20,9 +20,9 @@ def _settings() -> Settings:
 
 def _app() -> Celery:
     settings = _settings()
-    made = Celery("keydistill", include=["keydistill.workers.tasks"])
-    made.conf.update({**celery_config(settings), **beat_config(settings)})
-    return made
+    celery = Celery("keydistill", include=["keydistill.workers.tasks"])
+    celery.conf.update({**celery_config(settings), **beat_config(settings)})
+    return celery
 
 
 try:
@@ -30,11 +30,11 @@ try:
 except KeydistillError as error:
     if "celery" not in sys.argv[0]:
         raise
-    # Celery would print a traceback around it.
+    # If it were raised, Celery would print a traceback around it.
     sys.exit(f"error: {error}")
 
 
-# Every request to the engine is a line of theirs otherwise.
+# At their own level they would log a line for every request to the engine.
 for noisy in ("httpx", "sentence_transformers"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
 

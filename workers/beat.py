@@ -1,6 +1,6 @@
-"""The scheduler of the beat: RedBeat, but a Redis that was away or emptied does not end it.
+"""The scheduler of the beat: RedBeat, changed so that it survives a Redis that was away or emptied.
 
-RedBeat retries its own calls, not those of its lock: one restart of Redis ends the process. And it takes a schedule
+RedBeat retries its own calls, but not those of its lock: one restart of Redis ends its process. And it takes a schedule
 that never ran for overdue: a weekly retrain would start with the first beat.
 """
 
@@ -19,15 +19,15 @@ _PAUSE_SECONDS = 1.0
 
 
 class Scheduler(RedBeatScheduler):  # type: ignore[misc]
-    """See the module."""
+    """RedBeat's scheduler, which takes its lock again after an outage, and lets no new schedule count as overdue."""
 
     lock: Any = None
 
     def tick(self, *arguments: Any, **options: Any) -> float:
-        """Send what is due; seconds until the next look."""
+        """Send the tasks that are due; returns the seconds until the next tick."""
         try:
             if self.lock is None:
-                # Redis was away when we started, or we lost the lock. Waits until no other beat has it.
+                # Redis was away at the start, or the lock was lost. This waits until no other beat has the lock.
                 acquire_distributed_beat_lock(SimpleNamespace(scheduler=self))
                 self.setup_schedule()
             return float(super().tick(*arguments, **options))
@@ -39,7 +39,7 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
         return _PAUSE_SECONDS
 
     def update_from_dict(self, entries: Any) -> None:
-        """Store entries; those with a time of day and no past count from now on."""
+        """Store entries; those with a time of day that never ran are due first at their next time from now on."""
         super().update_from_dict(entries)
         for name in entries:
             entry = self.Entry.from_key(self.Entry.generate_key(self.app, name), app=self.app)

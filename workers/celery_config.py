@@ -10,7 +10,7 @@ from kombu.entity import Queue
 from keydistill.runs import QUEUE_PREFIX
 from keydistill.settings import Settings
 
-# Queue -> what is done there, and so which pool suits it.
+# Queues, each with what is done there, and so which pool suits it.
 QUEUES = {
     "control": "moves runs on; never imports torch; prefork, a few processes",
     "embed": "parts and verification; one process per student in memory",
@@ -21,12 +21,12 @@ _ROUTES = {
     "keydistill.embed_part": {"queue": "embed"},
     "keydistill.retrain_stages": {"queue": "train"},
 }
-# Longer than a message may be on its way beyond the work itself.
+# More than the time that a message can be on its way beyond the work itself.
 _MARGIN_SECONDS = 600
 
 
 def celery_config(settings: Settings) -> dict[str, Any]:
-    """What `Celery.conf` is updated with; needs `redis_url`."""
+    """The values to update `Celery.conf` with; needs `redis_url`."""
     assert settings.redis_url is not None
     url = settings.redis_url.get_secret_value()
     # Redis hands a message out again that was not acknowledged for so long: longer than the longest part, or the part
@@ -40,12 +40,13 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "result_backend": url,
         "result_backend_transport_options": transport,
         "visibility_timeout": visibility_seconds,
-        # A restart of Redis must not stop the workers for good; at start our own check is quicker and clearer.
+        # A restart of Redis must not stop the workers for good; at start the check of `check_start` is quicker and
+        # clearer.
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         # Nothing depends on a result; they are kept a day for people who ask with `celery result`.
         "result_expires": 86_400,
-        # Pickle would let whoever writes to Redis run code here (user guide, "Security").
+        # Pickle would let anybody who writes to Redis run code here (user guide, "Security").
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],
@@ -57,18 +58,19 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         # Parts and steps are safe to repeat: acknowledged when done, back in the queue when the worker dies. Tasks that
         # train say otherwise: they run for hours, have checkpoints, and the watchdog starts them again.
         "task_acks_late": True,
-        # The pool process is killed then, and the attempt counts.
+        # Past its limit the pool process is killed, and the attempt counts.
         "task_annotations": {"keydistill.embed_part": {"time_limit": settings.part_seconds}},
-        # Without it a killed child counts as done, also with late acknowledgement; attempts are counted in the run's
-        # record, so that a part that kills its worker does not go round for ever ("task_reject_on_worker_lost").
+        # Without it the task of a killed child counts as done, also with late acknowledgement; attempts are counted in
+        # the run's record, so that a part that kills its worker does not go round for ever
+        # ("task_reject_on_worker_lost").
         "task_reject_on_worker_lost": True,
-        # What a lost connection made redeliverable is stopped here, or two would do it.
+        # A lost connection makes a task redeliverable: it is stopped here, or two workers would do it.
         "worker_cancel_long_running_tasks_on_connection_loss": True,
-        # SIGQUIT, or SIGTERM with REMAP_SIGTERM=SIGQUIT: so long to end what is at hand, then it goes back to the queue
-        # ("Workers guide", "Soft shutdown").
+        # At SIGQUIT, or SIGTERM with REMAP_SIGTERM=SIGQUIT, a task has this long to end, then it goes back to the
+        # queue ("Workers guide", "Soft shutdown").
         "worker_soft_shutdown_timeout": 10.0,
         "worker_enable_soft_shutdown_on_idle": True,
-        # Our log lines, with Celery's; task arguments hold paths only.
+        # Our log lines appear with Celery's; task arguments hold paths only.
         "worker_hijack_root_logger": True,
         "worker_redirect_stdouts": False,
         # Nobody listens to gossip between workers here.

@@ -1,4 +1,4 @@
-"""Messages to workers, for processes that are none: the command line, a service, a test."""
+"""Messages to workers from other processes: the command line, a service, a test."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ from keydistill.workers.celery_config import celery_config
 
 
 def sender(settings: Settings) -> Send:
-    """What sends messages to the workers of these settings; it needs `redis_url` when it sends the first one."""
+    """A function that sends messages to the workers of these settings; its first call needs `redis_url`."""
 
     @cache
     def client() -> Celery:
@@ -27,13 +27,13 @@ def sender(settings: Settings) -> Send:
 
 
 def sender_of(app: Celery) -> Send:
-    """What sends messages through an application of Celery's."""
+    """A function that sends messages through a Celery application."""
 
     def send(task: str, *arguments: object, queue: str) -> None:
         try:
             app.send_task(task, args=arguments, queue=queue, ignore_result=True)
         except OperationalError as error:
-            # Its text may hold the address of Redis, but not the password.
+            # Only the type is shown: the text may hold the address of Redis, though not the password.
             raise RedisUnavailableError(
                 f"the workers' queue cannot be reached ({type(error).__name__}); see that Redis runs"
             ) from None

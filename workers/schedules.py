@@ -1,4 +1,4 @@
-"""When schedules fire: the entries of Celery's beat, and the times that follow from them.
+"""Schedules: the entries of Celery's beat, and the times at which they fire.
 
 Celery beat keeps time through RedBeat, whose lock lets only one of several beats fire
 (https://redbeat.readthedocs.io/en/latest/config.html).
@@ -30,7 +30,7 @@ def beat_config(settings: Settings) -> dict[str, Any]:
     watchdog = {
         "task": "keydistill.watchdog",
         "schedule": settings.watchdog_seconds,
-        # Where no worker takes them they must not pile up.
+        # The messages expire, so that they do not pile up where no worker takes them.
         "options": {"queue": "control", "expires": 2 * settings.watchdog_seconds},
     }
     loop_seconds = min(5.0, settings.watchdog_seconds)
@@ -42,15 +42,15 @@ def beat_config(settings: Settings) -> dict[str, Any]:
         "beat_max_loop_interval": loop_seconds,
         "redbeat_redis_url": settings.redis_url.get_secret_value(),
         "redbeat_key_prefix": "keydistill:redbeat:",
-        # How long after the death of a beat another one takes over. It is renewed once per loop; five times that is
-        # what RedBeat takes by itself, of the interval that its process was started with.
+        # How long after the death of a beat another one takes over. The lock is renewed once per loop; RedBeat's own
+        # choice is five times the interval that its process was started with, too.
         "redbeat_lock_timeout": 5 * loop_seconds,
         "redbeat_redis_options": {"retry_period": -1},
     }
 
 
 def next_times(settings: Settings, name: str, count: int, after: datetime | None = None) -> list[datetime]:
-    """When a schedule fires next, in its time zone.
+    """The next times at which a schedule fires, in its time zone.
 
     Raises:
         SettingsError: There is no such schedule.

@@ -1,4 +1,4 @@
-"""What a worker needs before it takes any work: asked when it starts, so that it fails at once and says why."""
+"""The checks of what a worker needs, done when it starts, so that it fails at once and says why."""
 
 import logging
 from collections.abc import Set as AbstractSet
@@ -12,10 +12,10 @@ _log = logging.getLogger(__name__)
 
 
 def check_start(settings: Settings, queues: AbstractSet[str]) -> None:
-    """See that Redis, the vector engine, the registry and the shared storage are there, as far as the queues need them.
+    """Check that Redis, the vector engine, the registry and the shared storage are there, as the queues need them.
 
     Raises:
-        KeydistillError: Something is not; the message says what, and what to do.
+        KeydistillError: Something is missing; the message says what, and what to do.
     """
     store = open_shared_store(settings)
     store.check_format()

@@ -1,4 +1,4 @@
-"""The tasks. What they do is done in other modules, by functions that know nothing of Celery."""
+"""The Celery tasks. Their work is done by functions of other modules, which know nothing of Celery."""
 
 import logging
 from collections.abc import Mapping
@@ -29,35 +29,35 @@ def _again(task: Task, error: Exception) -> Exception:
 
 @app.task(name="keydistill.reindex")
 def reindex(**order: Any) -> dict[str, str]:
-    """Order a reindex, as `keydistill reindex --executor celery` does; gives the run's id."""
+    """Order a reindex, as `keydistill reindex --executor celery` does; returns the run's id."""
     settings = worker_process().settings
     return {"run": execution.order_reindex(settings, execution.ReindexOrder.of(order), send).id}
 
 
 @app.task(name="keydistill.retrain")
 def retrain(**order: Any) -> dict[str, str]:
-    """Order a retrain, as `keydistill retrain --executor celery` does; gives the run's id."""
+    """Order a retrain, as `keydistill retrain --executor celery` does; returns the run's id."""
     settings = worker_process().settings
     return {"run": execution.order_retrain(settings, execution.RetrainOrder.of(order), send).id}
 
 
 @app.task(name="keydistill.sync")
 def sync(**order: Any) -> dict[str, str]:
-    """Order a sync, as `keydistill sync --executor celery` does; gives the run's id."""
+    """Order a sync, as `keydistill sync --executor celery` does; returns the run's id."""
     settings = worker_process().settings
     return {"run": execution.order_sync(settings, execution.SyncOrder.of(order), send).id}
 
 
 @app.task(name="keydistill.prune")
 def prune(**order: Any) -> dict[str, Any]:
-    """Drop what nothing needs, as `keydistill collections prune` does; gives what was dropped, and why what stays."""
+    """Drop collections that nothing needs, as `keydistill collections prune` does; returns those dropped and kept."""
     plan = execution.prune(worker_process().settings, execution.PruneOrder.of(order))
     return {"dropped": list(plan.drop), "kept": plan.keep}
 
 
 @app.task(name="keydistill.advance", bind=True, max_retries=MOST_RETRIES, ignore_result=True)
 def advance(task: Task, run_id: str) -> None:
-    """Move a reindex or sync on as far as the queue that this came from can."""
+    """Do the steps of a reindex or sync that belong to the queue that this message came from."""
     try:
         _log.info(execution.advance(worker_process(), run_id, _queue(task), send))
     except TRANSIENT as error:
@@ -73,22 +73,22 @@ def embed_part(task: Task, run_id: str, number: int) -> None:
         raise _again(task, error) from error
 
 
-# Acknowledged early: it runs for hours, longer than any visibility timeout should be.
+# Its message is acknowledged early: it runs for hours, longer than any visibility timeout should be.
 @app.task(name="keydistill.retrain_stages", bind=True, acks_late=False, ignore_result=True)
 def retrain_stages(task: Task, run_id: str) -> None:
-    """Do the stages of a retrain that belong to the queue that this came from."""
+    """Do the stages of a retrain that belong to the queue that this message came from."""
     _log.info(execution.do_stages(worker_process(), run_id, _queue(task), send))
 
 
 @app.task(name="keydistill.watchdog", ignore_result=True)
 def watch() -> None:
-    """Send again what nobody is at."""
+    """Send work again that no worker holds a lease for."""
     execution.watch(worker_process(), send)
 
 
 @app.task(name="keydistill.fire", ignore_result=True)
 def fire(name: str) -> None:
-    """Start what a schedule says, unless it is paused or its last run still goes."""
+    """Start the run of a schedule, unless the schedule is paused or its last run is under way."""
     process = worker_process()
 
     def start(task: str, kwargs: Mapping[str, Any], started_by: str) -> str | None:

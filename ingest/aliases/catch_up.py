@@ -15,7 +15,7 @@ from keydistill.vectorstore import CollectionMetadata, Engine, MetadataChanges, 
 
 
 class CatchUp:
-    """Applies an accepted sync to a collection; killed at any point, it is begun again and comes to the same."""
+    """Applies an accepted sync to a collection; killed at any point, it can begin again and reaches the same result."""
 
     def __init__(self, settings: Settings, engine: Engine, sources: RunSources, progress: Progress) -> None:
         self._settings = settings
@@ -30,26 +30,26 @@ class CatchUp:
         removed ones go last. Where ready collections never change, a copy is changed and the collection stays as it is.
 
         Args:
-            run: Whose collection it is.
+            run: Run that built the collection.
             sync: The accepted sync.
-            lease: On the content of the collection; nothing is written without it.
+            lease: Lease on the content of the collection; nothing is written without it.
 
         Returns:
-            Name of the collection that has the changes, and what they were.
+            The name of the collection that has the changes, and a summary of the changes.
 
         Raises:
             StudentMismatchError: The student that built the collection is not there any more.
             VerificationError: The result has another number of points than the snapshot.
-            LeaseLostError: Another process goes on with it.
+            LeaseLostError: Another process has taken over the work.
         """
         metadata = CollectionMetadata.parse(self._engine.info(run.collection))
         new = self._sources.snapshot(sync.id)
-        begun = metadata.applying or ()
-        held = metadata.snapshot_run or run.id
-        old = [self._sources.snapshot(run_id) for run_id in dict.fromkeys([held, *begun])]
+        begun_syncs = metadata.applying or ()
+        base_run = metadata.snapshot_run or run.id
+        old = [self._sources.snapshot(run_id) for run_id in dict.fromkeys([base_run, *begun_syncs])]
         with compare(old, new, self._settings.home / "tmp", self._settings.memory_mb) as changes:
-            # Before the first change: whoever goes on after us must know what may be there in part.
-            applying = list(dict.fromkeys([*begun, sync.id]))
+            # Recorded before the first change: a process that takes over must know what may be there in part.
+            applying = list(dict.fromkeys([*begun_syncs, sync.id]))
             if self._engine.changes_in_place:
                 target = run.collection
                 lease.check()
@@ -57,7 +57,7 @@ class CatchUp:
             else:
                 target = f"{run.alias}-{run.id}-{sync.journal}"
                 if self._is_complete(target, sync):
-                    # Tuned since it was copied, perhaps.
+                    # The original may have been tuned since it was copied.
                     self._engine.set_metadata(target, MetadataChanges(search=metadata.search))
                     return target, asdict(changes.counts)
                 self._drop(target)
@@ -81,16 +81,16 @@ class CatchUp:
         self._progress.start("apply changes", counts.added + counts.changed, "keyphrases")
         step = self._settings.upsert_batch
         for rows in changes.written():
-            found = vectors.of(rows, self._progress)
+            row_vectors = vectors.of(rows, self._progress)
             ids: list[str] = rows.column("point_id").to_pylist()
             fields = payloads(rows)
             for start in range(0, len(rows), step):
                 window = slice(start, start + step)
                 lease.check()
-                self._engine.upsert(target, PointBatch(ids[window], found[window], fields[window]))
-        for gone in changes.removed():
+                self._engine.upsert(target, PointBatch(ids[window], row_vectors[window], fields[window]))
+        for removed_ids in changes.removed():
             lease.check()
-            self._engine.delete(target, gone)
+            self._engine.delete(target, removed_ids)
 
     def _expect_count(self, target: str, snapshot: Snapshot) -> None:
         points = self._engine.count(target)
@@ -107,7 +107,7 @@ class CatchUp:
         return False
 
     def _drop(self, target: str) -> None:
-        """What a killed process left of the copy."""
+        """Drop what a killed process left of the copy."""
         with suppress(CollectionNotFoundError):
             self._engine.drop(target)
 

@@ -39,12 +39,12 @@ class AliasChanges:
         sources: RunSources | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> None:
-        """Say what is changed.
+        """Changes of the alias that the settings name.
 
         Args:
-            settings: Of the alias.
-            engine: Has collections and aliases.
-            store: Has the runs, the leases and the log.
+            settings: Settings that name the alias.
+            engine: Engine with the collections and aliases.
+            store: Store of the runs, the leases and the log.
             sources: Where students and snapshots are, for syncs to apply; None takes what the records say.
             progress: Told how far a sync is applied.
         """
@@ -56,16 +56,17 @@ class AliasChanges:
         self._catch_up = CatchUp(settings, engine, sources, progress)
 
     def swap_as_planned(self, run: ReindexRun, build: Lease) -> bool:
-        """The last step of a run: the alias names its collection, if it still names what the run saw when it was made.
+        """Do the last step of a run: point the alias at its collection, if it names what it named as the run began.
 
-        It names it already, and only the line in the log may be missing, where a process was killed right after it.
+        Where a process was killed right after the swap, the alias names the collection already, and at most the line
+        in the log is missing.
 
         Returns:
-            Whether it was done. It is not where a sync was accepted that the collection does not hold: bring it up and
-            ask again.
+            Whether the collection is live. It is not where a sync was accepted that it does not hold: bring it up and
+            try again.
 
         Raises:
-            AliasChangedError: Somebody else swapped it; nothing was changed.
+            AliasChangedError: Somebody else swapped the alias; nothing was changed.
             LeaseLostError: The build's lease ran out; nothing was changed.
         """
         with alone(self._store, run.alias, run.id) as lease:
@@ -74,7 +75,7 @@ class AliasChanges:
                 lease.check()
                 build.check()
 
-            run = self._made_good(run, lease)
+            run = self._repaired(run, lease)
             present = self._engine.aliases().get(run.alias)
             if present != run.collection:
                 if self._missing(run) is not None:
@@ -82,7 +83,7 @@ class AliasChanges:
                 # A sync may have put a changed copy in the place of what the run saw.
                 expected = self._successor(run.previous_target, present)
                 self._engine.swap_alias(run.alias, run.collection, expected, guard)
-                self._records.settle(run, lease, "swap", present, None, run.started_by)
+                self._records.record_swap(run, lease, "swap", present, None, run.started_by)
             return True
 
     def swap(self, run_id: str, why: str | None = None, *, force: bool = False) -> ReindexRun:
@@ -90,8 +91,9 @@ class AliasChanges:
 
         Args:
             run_id: The run, or the beginning of its id.
-            why: For the log.
-            force: Also one that the gate refused, for the reason `why`; never one that was not verified.
+            why: Reason, for the log.
+            force: Swap although the gate refused, for the reason `why`; a collection that was not verified is never
+                swapped in.
 
         Raises:
             RunStateError: The run is not ready, or there is no reason.
@@ -99,12 +101,12 @@ class AliasChanges:
         """
         run = reindex_of(self._store.load(run_id))
         with alone(self._store, run.alias, run.id) as lease:
-            run = self._made_good(run, lease)
+            run = self._repaired(run, lease)
         reason = (why or "").strip()
         if force and not reason:
             raise RunStateError(f"run {run.id} can be forced only for a reason, which is kept; give --why REASON")
         if force and run.state == "failed":
-            # Ready first: whoever dies in between leaves a run that can be swapped in.
+            # The run becomes ready first: a process that dies in between leaves a run that can be swapped in.
             run = reindex_of(self._store.update(run.id, lambda now: _forced(reindex_of(now), reason)))
         if run.state != "ready":
             raise RunStateError(
@@ -118,17 +120,17 @@ class AliasChanges:
         """Put an earlier collection of the alias live again.
 
         Args:
-            to: Its name; None takes the one that was live before.
-            why: For the log.
+            to: Name of the collection; None takes the one that was live before.
+            why: Reason, for the log.
 
         Raises:
-            CollectionNotFoundError: There is none to go back to.
-            StudentMismatchError: The student that built it is not there any more.
-            RunStateError: It was never live.
+            CollectionNotFoundError: There is no collection to go back to.
+            StudentMismatchError: The student that built the collection is not there any more.
+            RunStateError: The collection was never live.
         """
         alias = self._settings.alias
         with alone(self._store, alias, "rollback") as lease:
-            self._records.make_good(alias, lease)
+            self._records.repair(alias, lease)
         history = AliasHistory(self._engine, self._store, alias)
         if to is None:
             to = next(iter(history.candidates()), None)
@@ -156,40 +158,40 @@ class AliasChanges:
         """Apply the last accepted sync to the collection of a run, if it does not hold it yet.
 
         Returns:
-            The run, whose collection may be a changed copy now, and what was changed, if anything was missing.
+            The run, whose collection may be a changed copy now, and a summary of the changes, empty if it lacked none.
 
         Raises:
             RunBusyError: Another process is applying a sync to it, and does not end.
             StudentMismatchError: The student that built it is not there any more.
         """
-        done: dict[str, Any] = {}
+        applied: dict[str, Any] = {}
         while True:
             # A process may have died after the alias named a changed copy: then that is the run's collection.
             with alone(self._store, run.alias, run.id) as lease:
-                run = self._made_good(run, lease)
+                run = self._repaired(run, lease)
             if self._missing(run) is None:
-                return run, done
+                return run, applied
             with patiently(self._store, content_lease(run), run.id) as lease:
                 run = reindex_of(self._store.load(run.id))
                 sync = self._missing(run)  # somebody else may have applied it while we waited
                 if sync is not None:
-                    target, done = self._catch_up.apply(run, sync, lease)
+                    target, applied = self._catch_up.apply(run, sync, lease)
                     run = self._adopt(run, target, sync)
 
-    def _made_good(self, run: ReindexRun, lease: Lease) -> ReindexRun:
-        """The run as it is on record, once that says what the alias says."""
-        self._records.make_good(run.alias, lease)
+    def _repaired(self, run: ReindexRun, lease: Lease) -> ReindexRun:
+        """The run as it is on record, after the records were brought in step with the alias."""
+        self._records.repair(run.alias, lease)
         return reindex_of(self._store.load(run.id))
 
     def _missing(self, run: ReindexRun) -> SyncRun | None:
         return missing_sync(self._store, run.alias, CollectionMetadata.parse(self._engine.info(run.collection)))
 
-    def _successor(self, seen: str | None, present: str | None) -> str | None:
-        """What must be behind the alias where a run saw `seen`: that, or the copy that a sync put in its place."""
-        if seen is None or present is None or seen == present:
-            return seen
-        owner = AliasHistory(self._engine, self._store, self._settings.alias).owner_of(seen)
-        return present if owner is not None and owner.collection == present else seen
+    def _successor(self, previous: str | None, present: str | None) -> str | None:
+        """What the alias must name where a run saw `previous`: that, or the copy that a sync put in its place."""
+        if previous is None or present is None or previous == present:
+            return previous
+        owner = AliasHistory(self._engine, self._store, self._settings.alias).owner_of(previous)
+        return present if owner is not None and owner.collection == present else previous
 
     def _adopt(self, run: ReindexRun, target: str, sync: SyncRun) -> ReindexRun:
         """Put the changed copy in the place of the run's collection."""
@@ -197,7 +199,7 @@ class AliasChanges:
         if target == before:
             return run
         with alone(self._store, run.alias, sync.id) as lease:
-            self._records.make_good(run.alias, lease)
+            self._records.repair(run.alias, lease)
             is_live = self._engine.aliases().get(run.alias) == before
             if is_live:
                 self._engine.swap_alias(run.alias, target, before, lease.check)
@@ -214,26 +216,27 @@ class AliasChanges:
         while True:
             run, _ = self.bring_up(run)
             with alone(self._store, run.alias, run.id) as lease:
-                run = self._made_good(run, lease)
+                run = self._repaired(run, lease)
                 if self._missing(run) is not None:
-                    continue  # accepted in between
+                    continue  # a sync was accepted in between
                 before = self._engine.aliases().get(run.alias)
                 if before != run.collection:
                     self._engine.swap_alias(run.alias, run.collection, before, lease.check)
-                    self._records.settle(run, lease, action, before, why)
+                    self._records.record_swap(run, lease, action, before, why)
                 return self._records.put_live(run, lease)
 
     def _check_student(self, info: CollectionInfo) -> None:
-        """A reader loads the student that built a collection: it must be there still."""
+        """Raise unless the student that built a collection is still there: a reader of the collection loads it."""
         metadata = CollectionMetadata.parse(info)
         expected, source = metadata.student_version, str(metadata.student)
         try:
-            found = StudentFiles.find(source, dimension=info.dimension).version
+            version = StudentFiles.find(source, dimension=info.dimension).version
         except StudentError as error:
             raise StudentMismatchError(f"collection {info.name} cannot be read any more: {error}") from None
-        if found != expected:
+        if version != expected:
             raise StudentMismatchError(
-                f"collection {info.name} was built by student {expected}, {source} is {found} now; put the old one back"
+                f"collection {info.name} was built by student {expected}, {source} is {version} now; put the old one "
+                "back"
             )
         if info.state != "ready":
             raise CollectionStateError(f"collection {info.name} is {info.state}")
@@ -245,7 +248,7 @@ def content_lease(run: ReindexRun) -> str:
 
 
 def _forced(run: ReindexRun, reason: str) -> ReindexRun:
-    """The run ready, although the gate refused it.
+    """A copy of the run that is ready, although the gate refused it.
 
     Raises:
         RunStateError: It was not the gate that refused it, after it was verified.

@@ -1,4 +1,4 @@
-"""What stood behind an alias before, and which run each collection belongs to."""
+"""What an alias named before, and which run each collection belongs to."""
 
 from functools import cached_property
 
@@ -9,9 +9,9 @@ _KILLED = "whoever did it was killed before this line"
 
 
 class AliasHistory:
-    """The audit log of one alias, read together with the runs as they are when they are first asked for.
+    """The audit log of one alias, read together with the records of the runs.
 
-    Make one per question: it reads all records, once.
+    Make a new one for each question: it reads all records once, when they are first needed.
     """
 
     def __init__(self, engine: Engine, store: RunStore, alias: str) -> None:
@@ -30,7 +30,7 @@ class AliasHistory:
         return [change for change in reversed(self._store.history()) if change.alias == self._alias]
 
     def missing(self, written: list[AliasChange]) -> AliasChange | None:
-        """The line that the log lacks, as of now, where it does not say how the alias came to name what it names."""
+        """The line that the log lacks, dated now, where it does not say how the alias came to name its target."""
         named = self._engine.aliases().get(self._alias)
         before = next((change.after for change in written if change.action != "prune"), None)
         if named is None or named == before:
@@ -51,8 +51,8 @@ class AliasHistory:
             by=run.started_by if run is not None and action == "swap" else "unknown",
         )
 
-    def left(self) -> dict[str, str]:
-        """Collections that the alias named and no longer names, to when it last left them; the latest first."""
+    def last_live(self) -> dict[str, str]:
+        """Collections that the alias no longer names, each with the time when it last left them; the latest first."""
         left_at: dict[str, str] = {}
         for change in self.changes():
             if change.action != "prune" and change.before is not None:
@@ -61,21 +61,22 @@ class AliasHistory:
         return left_at
 
     def candidates(self) -> list[str]:
-        """The collections to roll back to, of those that are there; the latest first.
+        """Names of the present collections that can be rolled back to, the latest first.
 
-        A collection that a sync replaced is none; the one that took its place is, also if it was never live itself.
+        A collection that a sync replaced is none of them; the one that took its place is, also if it was never live
+        itself.
         """
-        live, there = self._engine.aliases().get(self._alias), set(self._engine.collections())
-        present = None if live is None else self.owner_of(live)
+        live, present_names = self._engine.aliases().get(self._alias), set(self._engine.collections())
+        live_run = None if live is None else self.owner_of(live)
         collections: dict[str, None] = {}
-        for name in self.left():
+        for name in self.last_live():
             run = self.owner_of(name)
-            if run is not None and (present is None or run.id != present.id):
+            if run is not None and (live_run is None or run.id != live_run.id):
                 collections.setdefault(run.collection)
-        return [name for name in collections if name in there]
+        return [name for name in collections if name in present_names]
 
     def owner_of(self, collection: str) -> ReindexRun | None:
-        """The run that built a collection, or the one that it was copied from for a sync."""
+        """The run that built a collection, or that built the original of a collection that is a sync's copy."""
         for run in self._reindexes:
             built = f"{run.alias}-{run.id}"
             if collection in (run.collection, built) or collection.startswith(f"{built}-"):

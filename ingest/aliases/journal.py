@@ -10,9 +10,9 @@ from keydistill.vectorstore import CollectionMetadata
 
 
 def accepted_syncs(store: RunStore, alias: str) -> list[SyncRun]:
-    """The accepted ones, oldest first, whatever became of them afterwards."""
-    found = [run for run in store.all() if isinstance(run, SyncRun) and run.alias == alias and run.journal > 0]
-    return sorted(found, key=lambda run: run.journal)
+    """All accepted syncs of an alias, oldest first, whatever became of them afterwards."""
+    syncs = [run for run in store.all() if isinstance(run, SyncRun) and run.alias == alias and run.journal > 0]
+    return sorted(syncs, key=lambda sync: sync.journal)
 
 
 def last_number(store: RunStore, alias: str) -> int:

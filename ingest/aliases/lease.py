@@ -12,10 +12,10 @@ _PATIENCE_SECONDS = 30.0
 
 @contextmanager
 def alone(store: RunStore, alias: str, run_id: str) -> Iterator[Lease]:
-    """Be the one that changes an alias; a change that is under way is waited for.
+    """The lease under which an alias is changed; a change that is under way is waited for.
 
     Raises:
-        RunBusyError: It does not end.
+        RunBusyError: The change under way does not end.
     """
     with patiently(store, f"alias:{alias}", run_id) as lease:
         yield lease
@@ -23,16 +23,16 @@ def alone(store: RunStore, alias: str, run_id: str) -> Iterator[Lease]:
 
 @contextmanager
 def patiently(store: RunStore, name: str, run_id: str) -> Iterator[Lease]:
-    """A lease that is waited for.
+    """A lease of any name, waited for while somebody else holds it.
 
     Raises:
         RunBusyError: Its holder does not let go.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    with ExitStack() as held:
+    with ExitStack() as stack:
         while True:
             try:
-                lease = held.enter_context(store.lease(name, run_id))
+                lease = stack.enter_context(store.lease(name, run_id))
                 break
             except RunBusyError:
                 if time.monotonic() > deadline:

@@ -18,11 +18,11 @@ from keydistill.vectorstore import CollectionMetadata, Engine
 
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
-    """What a prune drops and what it keeps, each with the reason.
+    """What a prune drops, and what it keeps and why.
 
     Attributes:
-        drop: Names of collections, oldest first.
-        keep: Name of a collection to why it stays.
+        drop: Names of the collections to drop, oldest first.
+        keep: Names of the collections that stay, each with the reason.
     """
 
     drop: tuple[str, ...]
@@ -41,37 +41,40 @@ class Pruning:
         """What `prune` would do.
 
         Args:
-            keep: How many of the collections that were live before stay for a rollback.
+            keep: Number of formerly live collections that stay for a rollback.
         """
         return self._plan(self._history(), keep)
 
     def _plan(self, history: AliasHistory, keep: int) -> PrunePlan:
         named = {target: alias for alias, target in self._engine.aliases().items()}
-        left = history.left()
+        last_live = history.last_live()
         for_rollback = history.candidates()[:keep]
         drop: list[str] = []
-        kept: dict[str, str] = {}
+        keep_reasons: dict[str, str] = {}
         for name in self._engine.collections():
             run = history.owner_of(name)
-            reason = f"alias {named[name]} names it" if name in named else self._needed(name, run, left, for_rollback)
+            if name in named:
+                reason: str | None = f"alias {named[name]} names it"
+            else:
+                reason = self._keep_reason(name, run, last_live, for_rollback)
             if reason is None:
                 drop.append(name)
             else:
-                kept[name] = reason
-        return PrunePlan(tuple(sorted(drop)), kept)
+                keep_reasons[name] = reason
+        return PrunePlan(tuple(sorted(drop)), keep_reasons)
 
     def prune(self, keep: int = 1, why: str | None = None, by: str | None = None) -> PrunePlan:
-        """Drop the collections of the alias that nothing needs, and snapshots on this machine that none needs then.
+        """Drop the collections of the alias that nothing needs, and the snapshots here that only they needed.
 
         Returns:
-            What was dropped and kept.
+            The collections that were dropped and kept.
 
         Raises:
             RunBusyError: A swap is under way.
         """
         alias = self._settings.alias
         with alone(self._store, alias, "prune") as lease:
-            AliasRecords(self._engine, self._store).make_good(alias, lease)
+            AliasRecords(self._engine, self._store).repair(alias, lease)
             history = self._history()
             plan = self._plan(history, keep)
             for name in plan.drop:
@@ -91,8 +94,10 @@ class Pruning:
     def _history(self) -> AliasHistory:
         return AliasHistory(self._engine, self._store, self._settings.alias)
 
-    def _needed(self, name: str, run: ReindexRun | None, left: dict[str, str], for_rollback: list[str]) -> str | None:
-        """Why a collection that no alias names stays, or None."""
+    def _keep_reason(
+        self, name: str, run: ReindexRun | None, last_live: dict[str, str], for_rollback: list[str]
+    ) -> str | None:
+        """Why a collection that no alias names stays; None where nothing needs it."""
         if run is None:
             return "no run of ours built it"
         if run.alias != self._settings.alias:
@@ -105,13 +110,13 @@ class Pruning:
         if name in for_rollback:
             return "kept for a rollback"
         grace = datetime.now(UTC) - timedelta(seconds=self._settings.grace_seconds)
-        since = max(left.get(name, ""), "" if replaced else run.updated_at)
-        if since > grace.isoformat(timespec="seconds"):
-            return f"used until {since}; readers may hold it for grace_seconds ({self._settings.grace_seconds:g})"
+        used_until = max(last_live.get(name, ""), "" if replaced else run.updated_at)
+        if used_until > grace.isoformat(timespec="seconds"):
+            return f"used until {used_until}; readers may hold it for grace_seconds ({self._settings.grace_seconds:g})"
         return None
 
     def _drop_snapshots(self) -> None:
-        """Snapshots stay that a collection was built from or is to be brought to, and those of work under way."""
+        """Drop all snapshots but those that a collection holds or is to be brought to, and those of work under way."""
         needed: set[str] = set()
         for name in self._engine.collections():
             with suppress(CollectionNotFoundError):

@@ -1,4 +1,4 @@
-"""Do filters count what they should? The engine's exact counts against the same counts of the snapshot.
+"""Filters to check the engine's exact counts with, and the same counts taken from the snapshot.
 
 An engine answers filters from payload indexes, which can lack points that the collection holds: then retrieval by id
 finds every point, and a filter silently loses some.
@@ -39,7 +39,7 @@ _PROFILED = {CATEGORY_IDS.name, SITE.name, SEARCH_VOLUME.name}
 
 @dataclass(frozen=True, slots=True)
 class NamedFilter:
-    """A filter and the shape that it is of."""
+    """A filter with the name of its shape."""
 
     shape: str
     filter: Filter
@@ -51,14 +51,14 @@ def filters_to_count(
     """Filters of every shape that serving uses, of the widest values, and of the other indexed fields.
 
     Args:
-        profile: Of the snapshot.
-        indexes: Indexed payload fields to their types.
-        payloads: Of some rows, for the values of fields that only some inventories have.
+        profile: Profile of the snapshot.
+        indexes: Indexed payload fields with their types.
+        payloads: Payloads of some rows, for the values of fields that only some inventories have.
     """
     shape_of: dict[Filter, str] = {}
     for shape in SHAPES:
-        made = [shape.filter(query, profile.median_volume) for query in profile.queries()]
-        distinct = [filter for filter in dict.fromkeys(made) if filter]
+        filters = [shape.filter(query, profile.median_volume) for query in profile.queries()]
+        distinct = [filter for filter in dict.fromkeys(filters) if filter]
         for filter in distinct[:_FILTERS_PER_SHAPE]:
             shape_of.setdefault(filter, shape.name)
     for category, _ in profile.categories.most_common(_WIDEST):
@@ -67,22 +67,22 @@ def filters_to_count(
         shape_of.setdefault(keyphrase_filter(site=site), "site")
     if profile.least_volume is not None:
         shape_of[keyphrase_filter(min_search_volume=profile.least_volume)] = "volume"
-    of_table = {field.name: field for field in INDEXED_FIELDS}
+    indexed_fields = {field.name: field for field in INDEXED_FIELDS}
     for name in sorted(set(indexes) - _PROFILED):
         values = [value for each in payloads if isinstance(value := each.get(name), (str, int))]
         for value in list(dict.fromkeys(values))[:_FILTERS_PER_SHAPE]:
-            condition = of_table[name].condition(value) if name in of_table else Equals(name, value)
+            condition = indexed_fields[name].condition(value) if name in indexed_fields else Equals(name, value)
             shape_of[Filter((condition,))] = name
     return [NamedFilter(shape, filter) for filter, shape in shape_of.items()]
 
 
 def passing(rows: pa.Table, payloads: Sequence[Payload], filters: Sequence[NamedFilter]) -> NDArray[np.int64]:
-    """How many of a part's rows pass each filter, shape (filters,).
+    """The number of a part's rows that pass each filter, shape (filters,).
 
     Args:
-        rows: By `PART_SCHEMA`.
+        rows: Rows of the part, by `PART_SCHEMA`.
         payloads: The payload of each row.
-        filters: Of `filters_to_count`.
+        filters: Filters that `filters_to_count` chose.
     """
     masks: dict[Condition, NDArray[np.bool_]] = {}
     counts = np.empty(len(filters), dtype=np.int64)
@@ -121,7 +121,7 @@ def _is_at_least(stored: object, least: float) -> bool:
 
 
 def _has(stored: object, value: object) -> bool:
-    """As the engine matches: a list by one of its elements, and no bool by a number."""
+    """Whether the engine would match a stored value: a list by one of its elements, and no bool by a number."""
     values = stored if isinstance(stored, list) else [stored]
     return any(each == value and isinstance(each, bool) == isinstance(value, bool) for each in values)
 

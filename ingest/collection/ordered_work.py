@@ -1,4 +1,4 @@
-"""Work that another thread does in the order in which it was given, one piece behind whoever gives it."""
+"""Work that another thread does in the order of the calls, one piece behind the caller."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,16 +10,16 @@ Arguments = ParamSpec("Arguments")
 
 @contextmanager
 def in_turn(work: Callable[Arguments, None]) -> Iterator[Callable[Arguments, None]]:
-    """A function that has `work` done on another thread, and waits for the call before.
+    """A function that does `work` on another thread, after waiting for the end of the previous call.
 
     So at most one call is under way and none waits: memory stays that of two. An error of `work` is raised by the next
     call, or at the end of the block; after it nothing more is done.
 
-    >>> done = []
-    >>> with in_turn(done.append) as put:
+    >>> numbers = []
+    >>> with in_turn(numbers.append) as put:
     ...     for number in range(3):
     ...         put(number)
-    >>> done
+    >>> numbers
     [0, 1, 2]
     """
     under_way: list[Future[None]] = []

@@ -24,7 +24,7 @@ def collection_spec(dimension: int, settings: Settings) -> CollectionSpec:
 
 
 def index_settings(spec: CollectionSpec) -> dict[str, Any]:
-    """What decides the index, besides the points: for the collection's metadata."""
+    """The settings that decide the index, besides the points, for the collection's metadata."""
     return {
         "payload_indexes": dict(spec.payload_indexes),
         "quantization": spec.quantization,
@@ -34,7 +34,7 @@ def index_settings(spec: CollectionSpec) -> dict[str, Any]:
 
 
 def payloads(rows: pa.Table) -> list[Payload]:
-    """The payload of each row: its fields that have a value, and the free ones beside them."""
+    """The payload of each row: its known fields that have a value, and its free fields."""
     names = [name for name in POINT_COLUMNS if name in rows.column_names]
     columns = [rows.column(name).to_pylist() for name in names]
     free = rows.column("payload").to_pylist()

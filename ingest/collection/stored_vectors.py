@@ -1,4 +1,4 @@
-"""Vectors of snapshot rows: those that the same student has embedded before, and new ones for the rest."""
+"""Vectors of snapshot rows: stored ones that the same student made before, and new ones for the rest."""
 
 from collections.abc import Callable
 
@@ -12,24 +12,24 @@ from keydistill.vectorstore import CollectionMetadata, Engine
 
 
 class RowVectors:
-    """Takes the vector of a text from a collection of the same student where it is there, and embeds it otherwise.
+    """Vectors of rows, from a collection of the same student where it has them, and embedded otherwise.
 
     Attributes:
-        reused: Vectors that were taken so far.
-        embedded: Texts that were embedded so far.
+        reused: Number of vectors that were taken from the collection so far.
+        embedded: Number of texts that were embedded so far.
     """
 
     def __init__(
         self, engine: Engine, donor: str | None, student: Callable[[], Student], student_version: str, dimension: int
     ) -> None:
-        """Say where vectors may come from; the student is loaded only if it is needed.
+        """Vectors from a donor and a student, which is loaded only if it is needed.
 
         Args:
-            engine: Has the donor.
-            donor: A collection that the same student built, or None.
-            student: Loads it.
-            student_version: Its version. A donor of another one is not looked at.
-            dimension: Length of its vectors.
+            engine: Engine with the donor.
+            donor: Collection that the same student built, or None.
+            student: Function that loads the student.
+            student_version: Version of the student. A donor that another version built is ignored.
+            dimension: Length of the student's vectors.
         """
         self.reused = self.embedded = 0
         self._engine = engine
@@ -40,8 +40,8 @@ class RowVectors:
     def of(self, rows: pa.Table, progress: Progress = NO_PROGRESS) -> Vectors:
         """Vectors of rows by `PART_SCHEMA`, shape (rows, dimension)."""
         vectors = np.empty((len(rows), self._dimension), dtype=np.float32)
-        known = self._fill(vectors, rows)
-        new = np.flatnonzero(~known)
+        is_stored = self._fill(vectors, rows)
+        new = np.flatnonzero(~is_stored)
         if len(new) < len(rows):
             progress.advance(len(rows) - len(new))
         if len(new):
@@ -52,24 +52,24 @@ class RowVectors:
         return vectors
 
     def _fill(self, vectors: Vectors, rows: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Put the donor's vectors in their places; where there were any."""
-        known = np.zeros(len(rows), dtype=np.bool_)
+        """Put the donor's vectors in their places; return for each row whether there was one."""
+        is_stored = np.zeros(len(rows), dtype=np.bool_)
         if self._donor is None:
-            return known
+            return is_stored
         ids: list[str] = rows.column("point_id").to_pylist()
         hashes: list[str] = rows.column("text_hash").to_pylist()
         try:
             stored = self._engine.retrieve(self._donor, ids, with_vectors=True)
         except CollectionNotFoundError:
             self._donor = None  # pruned meanwhile: it was a help, nothing more
-            return known
+            return is_stored
         places = {id: place for place, id in enumerate(ids)}
         for record in stored:
             place = places[record.id]
             if record.vector is not None and record.payload.get("text_hash") == hashes[place]:
                 vectors[place] = record.vector
-                known[place] = True
-        return known
+                is_stored[place] = True
+        return is_stored
 
 
 def _is_of(engine: Engine, collection: str, student_version: str) -> bool:

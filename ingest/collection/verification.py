@@ -1,7 +1,7 @@
-"""Is a built collection what its snapshot says? Asked before an alias may name it.
+"""The check that a built collection is what its snapshot says, before an alias may name it.
 
-Every row is looked for: a collection that lacks one in a hundred, or one, is found for certain. That takes a few
-seconds per 100,000 rows; what would take longer (embedding again) is done on a sample.
+Every row is looked up: a collection that lacks one row in a hundred, or a single one, is caught for certain. That takes
+a few seconds per 100,000 rows; what would take longer (embedding again) is done on a sample.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,10 +19,11 @@ from keydistill.ingest.snapshot import Snapshot, profile
 from keydistill.runs import ReindexRun
 from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine, Payload, Record, payload_indexes
 
-# Ids of one request: bounded, however large a part is.
+# Most ids in one request, however large a part is.
 _WINDOW = 5_000
-# Cosine distance between a stored vector and the same text embedded again, perhaps by another runtime: a few texts of a
-# large inventory are some times further off than the sample that runtimes are compared on. Other texts are hundreds.
+# Largest cosine distance between a stored vector and the same text embedded again, perhaps by another runtime: a few
+# texts of a large inventory are some times further off than the sample that runtimes are compared on. Other texts are
+# hundreds of times further off.
 _TOLERANCE = 5 * INT8_TOLERANCE
 _WHAT_TO_DO = "the alias was not touched; start the reindex again"
 
@@ -30,14 +31,15 @@ _WHAT_TO_DO = "the alias was not touched; start the reindex again"
 def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student) -> dict[str, Any]:
     """Compare the run's collection with its snapshot.
 
-    State, metadata, payload indexes and the exact count; every row of every part, by its id, with its payload; exact
-    counts of filters of every shape that serving uses; and the vectors of a sample of rows, embedded again.
+    Compared are state, metadata, payload indexes and the exact count; every row of every part, by its id, with its
+    payload; exact counts of filters of every shape that serving uses; and the vectors of a sample of rows, embedded
+    again.
 
     Returns:
-        What was checked, for the run's report.
+        Counts of what was checked, for the run's report.
 
     Raises:
-        VerificationError: The first difference found.
+        VerificationError: The collection differs; the message names the first difference.
     """
     info = engine.info(run.collection)
     # An engine calls a collection ready once its optimisers had nothing left to do.
@@ -62,8 +64,8 @@ def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student
                 f"collection {run.collection}: filter counts differ: {counted} points pass the {each.shape} filter "
                 f"{_shown(each.filter.must)}, its snapshot says {count}; {_WHAT_TO_DO}"
             )
-    again = [(row["point_id"], row["keyphrase"]) for row in snapshot_profile.sample]
-    distance = _largest_distance(run, engine, student, again)
+    sample = [(row["point_id"], row["keyphrase"]) for row in snapshot_profile.sample]
+    distance = _largest_distance(run, engine, student, sample)
     if distance > _TOLERANCE:
         raise VerificationError(
             f"collection {run.collection}: a stored vector is {distance:.2g} (cosine distance) away from its text "
@@ -74,17 +76,17 @@ def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student
         "parts": len(snapshot.parts),
         "rows_read_back": snapshot.summary.rows,
         "filters_counted": len(named),
-        "rows_embedded_again": len(again),
+        "rows_embedded_again": len(sample),
         "largest_cosine_distance": distance,
         "payload_indexes": sorted(info.payload_indexes),
         "disk_bytes": info.disk_bytes,
     }
 
 
-def _expect(run: ReindexRun, what: str, found: object, expected: object) -> None:
-    if found != expected:
+def _expect(run: ReindexRun, name: str, value: object, expected: object) -> None:
+    if value != expected:
         raise VerificationError(
-            f"collection {run.collection} has {what} {found}, its snapshot says {expected}; {_WHAT_TO_DO}"
+            f"collection {run.collection} has {name} {value}, its snapshot says {expected}; {_WHAT_TO_DO}"
         )
 
 
@@ -110,12 +112,12 @@ def _check_rows(run: ReindexRun, engine: Engine, rows: pa.Table, fields: list[Pa
     for start in range(0, len(ids), _WINDOW):
         window = slice(start, start + _WINDOW)
         stored = {record.id: record.payload for record in engine.retrieve(run.collection, ids[window])}
-        lost = [
+        missing = [
             payload["keyphrase"] for id, payload in zip(ids[window], fields[window], strict=True) if id not in stored
         ]
-        if lost:
+        if missing:
             raise VerificationError(
-                f"collection {run.collection} lacks {len(lost)} rows of part {part}, {lost[0]!r} among them; "
+                f"collection {run.collection} lacks {len(missing)} rows of part {part}, {missing[0]!r} among them; "
                 f"{_WHAT_TO_DO}"
             )
         for id, payload in zip(ids[window], fields[window], strict=True):

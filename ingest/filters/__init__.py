@@ -1,6 +1,6 @@
 """The shapes of filters that serving uses, and recall against exact search under each."""
 
-from keydistill.ingest.filters.recall import K, shares_found, spread
+from keydistill.ingest.filters.recall import K, recalls, spread
 from keydistill.ingest.filters.shapes import SHAPES, FilterShape, Query, leaf_and_parent, parent_path
 
 __all__ = [
@@ -10,6 +10,6 @@ __all__ = [
     "Query",
     "leaf_and_parent",
     "parent_path",
-    "shares_found",
+    "recalls",
     "spread",
 ]

@@ -1,7 +1,7 @@
 """The filters that serving uses, as shapes: what is true of one shape need not be true of another.
 
 An index may answer one shape well and another badly: recall under a filter depends on the share of points that pass it.
-So verification and gate ask about each.
+So verification and gate test each shape.
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from keydistill.vectorstore import Filter, keyphrase_filter
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a seller's item asks for.
+    """What is searched for on behalf of a seller's item.
 
     Attributes:
-        id: Of the item, or of the point whose keyphrase stands in for one.
-        text: The title, or that keyphrase.
-        site: Marketplace site.
-        leaf: Id of its leaf category.
-        parent: Id of the category above.
+        id: Id of the item, or of the point whose keyphrase stands in for one.
+        text: Title of the item, or that keyphrase.
+        site: Marketplace site of the item.
+        leaf: Id of the item's leaf category.
+        parent: Id of the category above the leaf.
     """
 
     id: str
@@ -33,7 +33,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class FilterShape:
-    """Which conditions a filter has."""
+    """The conditions that a filter has, without their values."""
 
     name: str
     site: bool = False
@@ -41,7 +41,7 @@ class FilterShape:
     volume: bool = False
 
     def filter(self, query: Query, min_volume: int | None) -> Filter | None:
-        """The filter of this shape for a query; None where the query has not all that it asks for.
+        """The filter of this shape for a query; None where the query lacks a value that the shape restricts.
 
         >>> FilterShape("site", site=True).filter(Query("1", "red shoes", site="US"), None)
         Filter(must=(Equals(field='site', value='US'),))
@@ -79,8 +79,8 @@ def leaf_and_parent(categories: list[str], rows: Mapping[str, int]) -> tuple[str
     Ids need not say who is whose parent; a descendant never has more rows than its ancestor.
 
     Args:
-        categories: Of one keyphrase.
-        rows: Category to the number of keyphrases that have it.
+        categories: Categories of one keyphrase.
+        rows: Each category with the number of keyphrases that have it.
 
     >>> leaf_and_parent(["A", "A > B", "A > B > C"], {"A": 9, "A > B": 4, "A > B > C": 4})
     ('A > B > C', 'A > B')

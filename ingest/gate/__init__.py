@@ -1,4 +1,4 @@
-"""The gate: is a verified collection at least as good as the live one? Asked before the alias may name it."""
+"""The gate: the check that a verified collection is at least as good as the live one, before the alias may name it."""
 
 from keydistill.ingest.gate.gate import Gate
 from keydistill.ingest.gate.items import GateItems, gate_items

@@ -1,4 +1,4 @@
-"""The checks of the gate, as a table: each makes its rows of the evidence."""
+"""The checks of the gate, as a table: each makes its rows of the report from the evidence."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from keydistill.settings import Settings
 if TYPE_CHECKING:
     from keydistill.distillation.evaluation import Difference
 
-# Where nothing is live. Quality is not among them, unless an assistant judges (`gate_min_relevant`).
+# Thresholds where nothing is live. Quality is not among them, unless an assistant judges (`gate_min_relevant`).
 _FIRST_AVOIDABLE_SHORT = 0.01
 _FIRST_COVERAGE = 0.05
 _FIRST_P99_MS = 1_000.0
-# A stand-in for a referee speaks only where the difference is plain: a student with shuffled weights keeps a fifth to a
-# third of the live one's share. One that was distilled well, and is better by the truth, keeps nine tenths where items
-# ask and 0.71 where keyphrases stand in for them (`make demo`).
+# The category stands in for a referee, and refuses only where the difference is plain: a student with shuffled weights
+# keeps a fifth to a third of the live one's share. One that was distilled well, and is better by the truth, keeps nine
+# tenths where the queries are items and 0.71 where keyphrases stand in for them (`make demo`).
 _LEAST_CATEGORY_RATIO = 0.5
 _SEED = 0
 
@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Per query, the relevant hits of each side and all of them."""
+    """Per query and side, the number of relevant hits and the number of all hits, with the referee that judged them."""
 
     referee: str
     candidate: tuple[Floats, Floats]
@@ -43,9 +43,10 @@ class Dimensions:
     """What a cut to fewer dimensions costs.
 
     Attributes:
-        full: Dimension of the student as it is.
-        overlap: Share of its nearest keyphrases, in a pool of the inventory, that are kept; None where nothing was cut.
-        pool: Size of the pool.
+        full: Dimension of the uncut student.
+        overlap: Share of the uncut student's nearest keyphrases, in a pool of the inventory, that the cut one finds
+            too; None where nothing was cut.
+        pool: Number of keyphrases in the pool.
     """
 
     full: int
@@ -68,16 +69,16 @@ class Evidence:
 
     @property
     def same_student(self) -> bool:
-        """Both sides were built by one version."""
+        """Whether both sides were built by one version of the student."""
         return self.live_side is not None and self.live_side.student.version == self.side.student.version
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the table: what it is called, what it asks, and how."""
+    """A check: its name, the question that it answers, and the function that makes its rows."""
 
     name: str
-    asks: str
+    question: str
     rows: Callable[[Evidence], list[Row]]
 
 
@@ -99,21 +100,19 @@ def _relevant(evidence: Evidence) -> list[Row]:
 
 def _same_category(evidence: Evidence) -> list[Row]:
     name = f"same category@{K}"
-    ours = _in_category(evidence.items, evidence.candidate)
-    value = _ratio(ours)
+    candidate_counts = _in_category(evidence.items, evidence.candidate)
+    value = _ratio(candidate_counts)
     if value is None:
         return [Row.not_measured(name, "no item has a category")]
-    live = None if evidence.live is None else _ratio(theirs := _in_category(evidence.items, evidence.live))
+    live = None if evidence.live is None else _ratio(live_counts := _in_category(evidence.items, evidence.live))
     if live is None:
         return [Row.reported(name, value, note="nothing to compare with")]
     if not isinstance(evidence.judged, str):
         return [Row.reported(name, value, live, "for information: an assistant judges")]
     if evidence.same_student:
         return [Row.reported(name, value, live, "for information: the same student")]
-    row = _not_worse(
-        name, value, live, _difference(theirs, ours), (1 - _LEAST_CATEGORY_RATIO) * live, "no assistant judges"
-    )
-    return [row]
+    gap = _difference(live_counts, candidate_counts)
+    return [_not_worse(name, value, live, gap, (1 - _LEAST_CATEGORY_RATIO) * live, "no assistant judges")]
 
 
 def _recall(evidence: Evidence) -> list[Row]:
@@ -133,30 +132,30 @@ def _short(evidence: Evidence) -> list[Row]:
     rows = []
     for list_name in LISTS:
         name = f"fewer than {K}, {list_name}"
-        ours: Short | None = evidence.candidate.short.get(list_name)
-        if ours is None:
+        short: Short | None = evidence.candidate.short.get(list_name)
+        if short is None:
             rows.append(Row.not_measured(name, "no item has a category"))
             continue
-        note = f"the collection holds no {K} for {ours.unavoidable:.1%}"
+        note = f"the collection holds no {K} for {short.unavoidable:.1%}"
         if evidence.live is None:
-            most = min(1.0, ours.unavoidable + _FIRST_AVOIDABLE_SHORT)
-            rows.append(Row.compared(name, ours.share, "<=", most, note=note))
+            most = min(1.0, short.unavoidable + _FIRST_AVOIDABLE_SHORT)
+            rows.append(Row.compared(name, short.share, "<=", most, note=note))
             continue
         live = evidence.live.short[list_name].share
         most = min(1.0, live + evidence.settings.gate_max_short)
-        rows.append(Row.compared(name, ours.share, "<=", most, live, note))
+        rows.append(Row.compared(name, short.share, "<=", most, live, note))
     return rows
 
 
 def _coverage(evidence: Evidence) -> list[Row]:
     name = "different keyphrases"
-    ours = _different(evidence.candidate)
+    value = _distinct_keyphrases(evidence.candidate)
     if evidence.live is not None:
-        live = _different(evidence.live)
+        live = _distinct_keyphrases(evidence.live)
         least = evidence.settings.gate_min_coverage * live
-        return [Row.compared(name, ours, ">=", least, live, f"{ours / max(live, 1):.2f} of the live ones")]
+        return [Row.compared(name, value, ">=", least, live, f"{value / max(live, 1):.2f} of the live ones")]
     possible = min(len(evidence.items.queries) * K, evidence.items.profile.rows)
-    return [Row.compared(name, ours, ">=", _FIRST_COVERAGE * possible, note=f"of {possible:,} that could be")]
+    return [Row.compared(name, value, ">=", _FIRST_COVERAGE * possible, note=f"of {possible:,} that could be")]
 
 
 def _latency(evidence: Evidence) -> list[Row]:
@@ -214,21 +213,21 @@ CHECKS: tuple[Check, ...] = (
 
 
 def _ratio(counts: tuple[Floats, Floats]) -> float | None:
-    whole = float(counts[1].sum())
-    return float(counts[0].sum()) / whole if whole else None
+    total = float(counts[1].sum())
+    return float(counts[0].sum()) / total if total else None
 
 
 def _difference(live: tuple[Floats, Floats], candidate: tuple[Floats, Floats]) -> "Difference":
-    """The paired bootstrap over items: every resample draws the same ones for both."""
+    """The difference of the ratios by a paired bootstrap over items: every resample draws the same items for both."""
     from keydistill.distillation.evaluation import paired_difference, ratios
 
     values = [_ratio(live), _ratio(candidate)]
-    draws = [ratios(top[:, None], whole[:, None], _SEED)[:, 0] for top, whole in (live, candidate)]
+    draws = [ratios(top[:, None], total[:, None], _SEED)[:, 0] for top, total in (live, candidate)]
     return paired_difference(values[0] or 0.0, values[1] or 0.0, draws[0], draws[1])
 
 
 def _not_worse(name: str, value: float, live: float, gap: "Difference", tolerance: float, by: str) -> Row:
-    """Fails where it is surely worse (the interval lies below zero), and by more than is tolerated."""
+    """A row that fails where the value is surely worse (the interval lies below zero) and by more than `tolerance`."""
     assert gap.low is not None
     assert gap.high is not None
     note = f"difference {value - live:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]; {by}"
@@ -239,15 +238,15 @@ def _not_worse(name: str, value: float, live: float, gap: "Difference", toleranc
 
 
 def _in_category(items: GateItems, side: Measured) -> tuple[Floats, Floats]:
-    top, whole = np.zeros(len(items.queries)), np.zeros(len(items.queries))
+    inside, total = np.zeros(len(items.queries)), np.zeros(len(items.queries))
     for place, (query, hits) in enumerate(zip(items.queries, side.lists, strict=True)):
         if query.leaf is not None:
-            top[place] = sum(query.leaf in hit.payload.get("category_ids", ()) for hit in hits)
-            whole[place] = len(hits)
-    return top, whole
+            inside[place] = sum(query.leaf in hit.payload.get("category_ids", ()) for hit in hits)
+            total[place] = len(hits)
+    return inside, total
 
 
-def _different(side: Measured) -> float:
+def _distinct_keyphrases(side: Measured) -> float:
     return float(len({hit.payload.get("keyphrase") for hits in side.lists for hit in hits}))
 
 

@@ -1,7 +1,7 @@
-"""The gate: is a verified collection at least as good as the live one? Asked before the alias may name it.
+"""The gate: the check that a verified collection is at least as good as the live one, before the alias may name it.
 
-Both are asked the same, each with the student that built it. Nothing here is chance, but for the latencies: the same
-collections, items and settings make the same report.
+Both answer the same queries, each with the student that built it. Nothing here is chance, but for the latencies: the
+same collections, items and settings make the same report.
 """
 
 import time
@@ -28,12 +28,12 @@ _DIMENSION_QUERIES = 200
 
 
 class Gate:
-    """Compares candidates with what is live."""
+    """Compares candidates with the live collection."""
 
     def __init__(
         self, settings: Settings, engine: Engine, store: RunStore, sources: RunSources, progress: Progress
     ) -> None:
-        """Say where things are; the thresholds are those of the settings in force here, not those of the run."""
+        """A gate whose thresholds are those of the settings in force here, not those of the run."""
         self._settings = settings
         self._engine = engine
         self._store = store
@@ -41,15 +41,15 @@ class Gate:
         self._progress = progress
 
     def report(self, run: ReindexRun) -> GateReport:
-        """Measure and compare.
+        """Measure the candidate and the live collection, and compare them.
 
         Args:
-            run: Verified; its `collection` is the candidate.
+            run: A run whose collection, the candidate, is verified.
 
         Raises:
             InputError: The file of items cannot be read.
             AssistantError: The assistant that is to judge cannot be loaded.
-            StudentError: The run's student cannot.
+            StudentError: The run's student cannot be loaded.
         """
         began = time.monotonic()
         self._progress.start("gate: load", None, "")
@@ -84,14 +84,14 @@ class Gate:
         )
 
     def _live(self, run: ReindexRun, candidate: Side) -> tuple[Side | None, str]:
-        """The live collection with its student, and a sentence on it; None where there is nothing to compare with."""
+        """The live collection with its student, or None where there is none to compare with; and a sentence on it."""
         name = self._engine.aliases().get(run.alias)
         if name is None:
             return None, "nothing is live: thresholds of a first build"
         try:
             student = self._live_student(self._engine.info(name), candidate.student)
         except (EngineUnavailableError, RedisUnavailableError):
-            raise  # they pass; what they hide might be a better collection than ours
+            raise  # such errors pass, and the collection that they hide might be better than the candidate
         except KeydistillError as error:
             return None, f"{name} is live but cannot be asked ({error}): thresholds of a first build"
         return Side(name, student), f"compared with {name}, which is live"
@@ -110,7 +110,7 @@ class Gate:
         except RedisUnavailableError:
             raise
         except KeydistillError:
-            # Another way to the same files, for collections whose run is known elsewhere.
+            # Another way to the same files, for collections whose run is on record elsewhere.
             source = str(metadata.student)
         student = student_of(self._settings, source, dimension=info.dimension)
         if student.version != expected:
@@ -118,7 +118,7 @@ class Gate:
         return student
 
     def _judged(self, items: GateItems, measured: Sequence[Measured]) -> Judged | str:
-        """What the assistant says of every list; a pair that both sides have is asked once. Or why it was not asked."""
+        """The assistant's judgment of every list, or the reason why it does not judge; shared pairs are judged once."""
         from keydistill.distillation.registry import resolve_assistant
 
         folder = resolve_assistant(self._settings)
@@ -136,56 +136,55 @@ class Gate:
                     pairs.setdefault((place, str(hit.payload["keyphrase"])), len(pairs))
         assistant = Assistant.load(folder, threads=self._settings.threads)
         self._progress.start("gate: judge", len(pairs), "pairs")
-        asked = [items.queries[place] for place, _ in pairs]
-        yes = (
-            assistant.score(
-                [query.text for query in asked],
-                [keyphrase for _, keyphrase in pairs],
-                [query.leaf for query in asked],
-                self._progress,
-            )
-            >= _RELEVANT
+        pair_queries = [items.queries[place] for place, _ in pairs]
+        scores = assistant.score(
+            [query.text for query in pair_queries],
+            [keyphrase for _, keyphrase in pairs],
+            [query.leaf for query in pair_queries],
+            self._progress,
         )
+        is_relevant = scores >= _RELEVANT
         counts = []
         for side in measured:
             relevant = [
-                float(sum(yes[pairs[place, str(hit.payload["keyphrase"])]] for hit in hits))
+                float(sum(is_relevant[pairs[place, str(hit.payload["keyphrase"])]] for hit in hits))
                 for place, hits in enumerate(side.lists)
             ]
             counts.append((np.array(relevant), np.array([float(len(hits)) for hits in side.lists])))
         return Judged(assistant.version, counts[0], counts[1] if len(counts) > 1 else None)
 
     def _dimensions(self, run: ReindexRun, side: Side, items: GateItems, answered: Measured) -> Dimensions:
-        """What the full vectors find in a pool of keyphrases, and how much of it the cut ones find there too.
+        """The share of what the full vectors find in a pool of keyphrases that the cut ones find there too.
 
-        Not against the live collection, whose student may be another: what a cut costs shows against the same student.
+        The live collection does not serve for this, as its student may be another: what a cut costs shows against the
+        same student.
         """
         source = self._sources.files_of(run).source
         full = StudentFiles.find(source).dimension
         if side.dimension >= full or not items.queries:
             return Dimensions(full, None, 0)
         self._progress.start("gate: dimension", None, "")
-        whole = student_of(self._settings, source, dimension=full)
+        full_student = student_of(self._settings, source, dimension=full)
         step = max(1, len(items.queries) // _DIMENSION_QUERIES)
         queries = items.queries[::step][:_DIMENSION_QUERIES]
         near = {str(hit.payload["keyphrase"]) for hits in answered.lists[::step] for hit in hits}
         pool = list(dict.fromkeys([*items.pool, *sorted(near)]))
-        inventory, asked = whole.embed_keyphrases(pool), embedded(whole, queries)
-        kept = []
-        own = [set() if items.from_file else {query.text} for query in queries]
-        for vectors, size in ((inventory, full), (inventory, side.dimension)):
-            places, _ = nearest(_cut(asked, size), _cut(vectors, size), K + 1)
-            kept.append(
+        pool_vectors, query_vectors = full_student.embed_keyphrases(pool), embedded(full_student, queries)
+        own_texts = [set() if items.from_file else {query.text} for query in queries]
+        neighbours = []
+        for size in (full, side.dimension):
+            places, _ = nearest(_cut(query_vectors, size), _cut(pool_vectors, size), K + 1)
+            neighbours.append(
                 [
-                    [place for place in row if place >= 0 and pool[place] not in left_out][:K]
-                    for row, left_out in zip(places.tolist(), own, strict=True)
+                    [place for place in row if place >= 0 and pool[place] not in own][:K]
+                    for row, own in zip(places.tolist(), own_texts, strict=True)
                 ]
             )
-        shares = [len(set(a) & set(b)) / len(a) for a, b in zip(*kept, strict=True) if a]
+        shares = [len(set(a) & set(b)) / len(a) for a, b in zip(*neighbours, strict=True) if a]
         return Dimensions(full, float(np.mean(shares)) if shares else None, len(pool))
 
 
 def _cut(vectors: Vectors, size: int) -> Vectors:
-    """As `Student` cuts: the first so many, normalised again."""
+    """The vectors cut as `Student` cuts them: their first `size` numbers, normalised again."""
     cut = vectors[:, :size]
     return np.asarray(cut / np.linalg.norm(cut, axis=1, keepdims=True).clip(min=1e-12))

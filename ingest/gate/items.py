@@ -1,4 +1,4 @@
-"""What the gate asks for: a fixed sample of the items of `gate_items`, or keyphrases that stand in for them."""
+"""The gate's queries: a fixed sample of the items of `gate_items`, or keyphrases that stand in for them."""
 
 import hashlib
 import heapq
@@ -12,21 +12,21 @@ from keydistill.retrieval import Item, read_items
 from keydistill.settings import Settings
 from keydistill.tables import RejectLog
 
-# Keyphrases that are read besides those that stand in for items: the pool of the check on the dimension.
+# Least number of keyphrases to sample, however few stand in for items: they are the pool of the check on the dimension.
 _POOL_ROWS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class GateItems:
-    """What is asked for, and with what the answers are compared.
+    """The queries of the gate, and what their answers are compared with.
 
     Attributes:
-        queries: In a fixed order.
-        from_file: They are items; otherwise keyphrases stand in for them, and their own text is no answer.
-        about: Sentence for the report.
+        queries: The queries, in a fixed order.
+        from_file: Whether they are items; otherwise keyphrases stand in for them, and their own text is no answer.
+        about: Sentence on the queries, for the report.
         min_volume: Least search volume in filters: the median of the inventory's.
         pool: Keyphrases of the inventory, chosen by a fixed seed.
-        profile: Of the snapshot.
+        profile: Profile of the snapshot.
     """
 
     queries: tuple[Query, ...]
@@ -68,5 +68,5 @@ def _items(file: Path, rejects: RejectLog) -> Iterator[Item]:
 
 
 def _place(item: Item) -> tuple[str, str]:
-    # By chance that follows from the id alone: another order of the file, or more items, moves few of them.
+    # A random order that follows from the id alone: another order of the file, or more items, hardly change the sample.
     return hashlib.sha256(item.item_id.encode()).hexdigest(), item.item_id

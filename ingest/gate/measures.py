@@ -1,4 +1,4 @@
-"""What is measured of one side of the gate: a collection, asked with the student that built it."""
+"""Measuring one side of the gate: a collection, queried with the student that built it."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from keydistill.encoders import Student, Vectors
-from keydistill.ingest.filters import SHAPES, FilterShape, K, Query, shares_found, spread
+from keydistill.ingest.filters import SHAPES, FilterShape, K, Query, recalls, spread
 from keydistill.ingest.gate.items import GateItems
 from keydistill.progress import Progress
 from keydistill.vectorstore import Engine, Filter, Hit, SearchParams, keyphrase_filter
 
-# Other sites have the same text, too: fetched beyond K where the query's own text is left out.
+# Hits to fetch beyond K where the query's own text is left out, which other sites may have, too.
 _SPARE = 6
-# Exact search compares with every point; so many queries per shape know recall to one in a hundred.
+# Exact search compares with every point; this many queries per shape measure recall to one in a hundred.
 _RECALL_QUERIES = 100
 _TIMED_QUERIES = 100
 _REPEATS = 5
 
-# Filters of `keydistill recommend`: what it asks for as it is, and with --match-category leaf.
+# Filters of `keydistill recommend`: those of its defaults, and those of --match-category leaf.
 LISTS: Mapping[str, Callable[[Query], Filter | None]] = {
     "as recommended": lambda query: keyphrase_filter(site=query.site),
     "in the leaf category": lambda query: (
@@ -30,14 +30,14 @@ LISTS: Mapping[str, Callable[[Query], Filter | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A collection and its student, loaded; `dimension` is of the collection's vectors."""
+    """A collection and its student, loaded."""
 
     collection: str
     student: Student
 
     @property
     def dimension(self) -> int:
-        """Of its vectors."""
+        """Dimension of the collection's vectors."""
         return self.student.dimension
 
 
@@ -51,13 +51,14 @@ class Short:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one side answered.
+    """The measurements of one side.
 
     Attributes:
-        lists: K hits per query, filtered by its site, its own text left out.
-        short: List of `LISTS` to its share of short answers; without those that no query asks for.
-        recall: Name of a filter shape to its recall@K against exact search; without those that no query has.
-        p99_ms: Of single queries, in milliseconds, once per repeat.
+        lists: K hits per query, filtered by its site, without its own text.
+        short: Names of `LISTS`, each with its share of short answers; lists that no query asks for are left out.
+        recall: Names of filter shapes, each with its recall@K against exact search; shapes that no query has are left
+            out.
+        p99_ms: 99th percentile of the latency of single queries in milliseconds, one per repeat.
     """
 
     lists: tuple[tuple[Hit, ...], ...]
@@ -69,13 +70,13 @@ class Measured:
 def measure(
     engine: Engine, sides: Sequence[Side], items: GateItems, params: SearchParams, progress: Progress
 ) -> list[Measured]:
-    """Ask every side the same; their latencies alternate, so that a busy machine slows all.
+    """Measure every side with the same queries, timed in turns, so that a busy machine slows all alike.
 
     Args:
-        engine: Has the collections.
-        sides: Candidate and, where there is one, live.
-        items: What is asked for.
-        params: How serving searches.
+        engine: Engine with the collections.
+        sides: The candidate and, where there is one, the live collection.
+        items: The queries.
+        params: Search settings of serving.
         progress: Advanced by the number of queries answered.
     """
     vectors = [embedded(side.student, items.queries) for side in sides]
@@ -101,13 +102,13 @@ def measure(
 
 
 def steps(sides: int, queries: int) -> int:
-    """Queries that `measure` answers, for a progress bar."""
+    """The number of queries that `measure` makes, for a progress bar."""
     timed, exact = min(_TIMED_QUERIES, queries), min(_RECALL_QUERIES, queries)
     return sides * (_REPEATS * timed + queries + len(SHAPES) * exact)
 
 
 def embedded(student: Student, queries: Sequence[Query]) -> Vectors:
-    """The queries as the student embeds items, shape (n, dimension)."""
+    """Vectors of the queries, embedded as items, shape (n, dimension)."""
     return student.embed_items([query.text for query in queries], [query.leaf for query in queries])
 
 
@@ -119,22 +120,22 @@ def _lists(
     counts: dict[Filter, int] = {}
     for name, filter_of in LISTS.items():
         filters = [filter_of(query) for query in items.queries]
-        asked = [place for place, filter in enumerate(filters) if filter is not None]
-        if not asked:
+        places = [place for place, filter in enumerate(filters) if filter is not None]
+        if not places:
             continue
         used = [filter for filter in filters if filter is not None]
         for filter in dict.fromkeys(used):
             if filter not in counts:
                 counts[filter] = engine.count(side.collection, filter)
         limit = K if items.from_file else K + _SPARE
-        hits = engine.query_batch(side.collection, vectors[asked], limit, used, params)
+        hits = engine.query_batch(side.collection, vectors[places], limit, used, params)
         short[name] = Short(
             float(np.mean([len(each) < K for each in hits])), float(np.mean([counts[filter] < K for filter in used]))
         )
         if not lists:
             lists = tuple(
                 _without_own(items.queries[place], each, items.from_file)
-                for place, each in zip(asked, hits, strict=True)
+                for place, each in zip(places, hits, strict=True)
             )
     return lists, short
 
@@ -146,27 +147,27 @@ def _without_own(query: Query, hits: Sequence[Hit], from_file: bool) -> tuple[Hi
 def _recall(
     engine: Engine, side: Side, vectors: Vectors, items: GateItems, shape: FilterShape, params: SearchParams
 ) -> float | None:
-    """Share of what exact search finds; None where no query has what the shape filters by."""
-    asked = [
+    """Mean recall@K against exact search under a filter shape; None where no query has what the shape filters by."""
+    filtered = [
         (place, filter)
         for place, query in enumerate(items.queries)
         if (filter := shape.filter(query, items.min_volume)) is not None
     ]
-    asked = spread(asked, _RECALL_QUERIES)
-    if not asked:
+    filtered = spread(filtered, _RECALL_QUERIES)
+    if not filtered:
         return None
-    places, filters = [place for place, _ in asked], [filter for _, filter in asked]
+    places, filters = [place for place, _ in filtered], [filter for _, filter in filtered]
     exact = engine.query_batch(side.collection, vectors[places], K, filters, SearchParams(exact=True))
-    answers = engine.query_batch(side.collection, vectors[places], K, filters, params)
-    shares = shares_found(exact, answers)
+    approximate = engine.query_batch(side.collection, vectors[places], K, filters, params)
+    recall = recalls(exact, approximate)
     # Where nothing passes a filter, nothing can be missed.
-    return float(shares.mean()) if len(shares) else 1.0
+    return float(recall.mean()) if len(recall) else 1.0
 
 
 def _p99_ms(engine: Engine, side: Side, vectors: Vectors, queries: Sequence[Query], params: SearchParams) -> float:
-    took = [0.0]
+    milliseconds = [0.0]
     for vector, query in zip(vectors[:_TIMED_QUERIES], queries[:_TIMED_QUERIES], strict=True):
         began = time.perf_counter()
         engine.query(side.collection, vector, K, keyphrase_filter(site=query.site), params)
-        took.append(1_000 * (time.perf_counter() - began))
-    return float(np.quantile(took, 0.99))
+        milliseconds.append(1_000 * (time.perf_counter() - began))
+    return float(np.quantile(milliseconds, 0.99))

@@ -1,4 +1,4 @@
-"""What the gate found: rows of value, threshold and verdict, kept with the run."""
+"""The gate's report: rows of value, threshold and verdict, kept with the run."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,17 +10,17 @@ Rule = Literal[">=", "<=", "+-", ""]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One check.
+    """The result of one check.
 
     Attributes:
-        name: What was measured.
-        value: Of the candidate.
-        live: The same of the live collection, where there is one.
-        rule: How the value is compared with the threshold: at least, at most, at most so far from the live value; empty
-            where it is only reported.
-        threshold: What the value is compared with.
-        verdict: What came of it.
-        note: Why, or what else there is to know.
+        name: Name of what was measured.
+        value: Value of the candidate.
+        live: Value of the live collection, where there is one.
+        rule: How the value is compared with the threshold: at least, at most, at most that far from the live value;
+            empty where the value is only reported.
+        threshold: Number that the value is compared with.
+        verdict: Result of the comparison.
+        note: Reason of the verdict, or what else there is to know.
     """
 
     name: str
@@ -61,17 +61,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateReport:
-    """Every row, and what they were measured with.
+    """All rows, and what they were measured on.
 
     Attributes:
         collection, student: The candidate and the version of its student.
-        live, live_student: What it is compared with; None where nothing is, and `against` says why.
+        live, live_student: The live collection and the version of its student; None where there is none to compare
+            with, and `against` says why.
         against: Sentence on what the candidate is compared with.
-        items: Sentence on what was asked for.
-        queries: Number of them.
+        items: Sentence on the queries.
+        queries: Number of queries.
         referee: Version of the assistant that judged; None where none did.
-        seconds: What the gate took.
-        rows: One per check.
+        seconds: Duration of the gate.
+        rows: Rows of all checks.
     """
 
     collection: str
@@ -87,7 +88,7 @@ class GateReport:
 
     @property
     def refused(self) -> bool:
-        """Some check failed."""
+        """Whether some check failed."""
         return bool(self.failed)
 
     @property
@@ -96,7 +97,7 @@ class GateReport:
         return tuple(row.name for row in self.rows if row.verdict == "fail")
 
     def refusal(self, run_id: str) -> str:
-        """One line: what failed, and what to do."""
+        """One line that says what failed, and what to do."""
         return (
             f"the gate refused collection {self.collection}: {'; '.join(self.failed)}; the alias was not touched; "
             f"see `keydistill gate {run_id}`, or put it live all the same: "

@@ -39,20 +39,20 @@ class InventorySettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InventoryReport:
-    """What a snapshot of these files would hold.
+    """What a snapshot of some inventory files would hold.
 
     Attributes:
-        files: As they were named, sorted.
-        rows_read: Data rows in all files.
-        rows_rejected: Of these, not usable.
-        rows_merged: Of the others, absorbed by another row of the same site and keyphrase.
-        rows: Keyphrases that the snapshot would have.
-        without_category: Of these, found only by queries without a category filter.
-        rejects_by_reason: Reason to number, the most frequent first.
+        files: Names of the files as they were given, sorted.
+        rows_read: Number of data rows in all files.
+        rows_rejected: Number of rows that cannot be used.
+        rows_merged: Number of accepted rows that another row of the same site and keyphrase absorbs.
+        rows: Number of keyphrases that the snapshot would have.
+        without_category: Number of keyphrases that only queries without a category filter find.
+        rejects_by_reason: Reasons, each with its number of rejected rows, the most frequent first.
         examples: The first few rejects of each reason.
-        longest_keyphrase: The longest accepted one in characters, after normalisation.
-        sample: Some hundred accepted keyphrases, an even choice; to measure how long work on all of them takes.
-        max_reject_share: The share that is allowed.
+        longest_keyphrase: The longest accepted keyphrase in characters, after normalisation.
+        sample: Some hundred accepted keyphrases, evenly chosen, to measure how long work on all of them takes.
+        max_reject_share: Share of rejected rows that is allowed.
     """
 
     files: tuple[str, ...]
@@ -113,9 +113,9 @@ def check_inventory(
 
     Args:
         files: CSV, TSV, JSONL (each also with .gz) or Parquet.
-        settings: What is allowed.
+        settings: Limits of what is allowed.
         categories: File of the category tree, if `category_ids` are to get their ancestors.
-        progress: Told of the step "inventory" with its rows where they are known, and advanced by the rows read.
+        progress: Told of the step "inventory" with the number of rows where it is known, and advanced by the rows read.
 
     Raises:
         InputError: A file as a whole cannot be used. Too many rejects are no error here: see `passes`.
@@ -170,7 +170,7 @@ def _count_keys(database: duckdb.DuckDBPyConnection, keys: Path) -> tuple[int, i
 
 
 def _sample(database: duckdb.DuckDBPyConnection, keys: Path) -> tuple[str, ...]:
-    # By hash: an even choice that does not depend on the order of the rows.
+    # In the order of hashes: an even choice that does not depend on the order of the rows.
     query = "SELECT keyphrase FROM read_parquet($keys) ORDER BY md5(keyphrase), keyphrase LIMIT $count"
-    found = database.execute(query, {"keys": str(keys), "count": SAMPLED_KEYPHRASES}).fetchall()
-    return tuple(row[0] for row in found)
+    rows = database.execute(query, {"keys": str(keys), "count": SAMPLED_KEYPHRASES}).fetchall()
+    return tuple(row[0] for row in rows)

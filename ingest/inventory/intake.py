@@ -16,15 +16,15 @@ class Intake:
     """Reads inventory files once and counts what happens to their rows.
 
     Args:
-        files: Read in the order of their names, so that the order in which they are given has no effect.
-        max_keyphrase_chars: A longer keyphrase is rejected.
-        rejects: Takes the rejected rows.
+        files: Inventory files, read in the order of their names, whatever the order in which they are given.
+        max_keyphrase_chars: Length above which a keyphrase is rejected.
+        rejects: Log of the rejected rows.
         categories: File of the category tree, if there is one.
-        hash_sources: Whether `sources` and `categories_source` are wanted; it takes one more read of each file.
+        hash_sources: Whether to fill `sources` and `categories_source`, which takes one more read of each file.
         progress: Advanced by the number of rows read after each batch.
 
     Attributes:
-        rows_read: Data rows so far, rejected ones included.
+        rows_read: Number of data rows so far, rejected ones included.
         sources: The files that were read to their end.
         categories_source: The file of the category tree.
     """
@@ -89,14 +89,14 @@ class Intake:
             names = ", ".join(str(file) for file in self._files)
             raise InputError(f"{names}: no rows; expected at least one below the header")
 
-    def check_share(self, max_reject_share: float, kept: Path | None = None) -> None:
+    def check_share(self, max_reject_share: float, rejects_file: Path | None = None) -> None:
         """Compare the share of rejected rows with what is allowed; call it when all rows were read.
 
         Raises:
-            TooManyRejectsError: It is larger. The message says why rows were rejected and where they are `kept`.
-            InputError: No row was accepted.
+            TooManyRejectsError: The share is larger, or no row was accepted. The message says why rows were rejected,
+                and names the file that has them.
         """
-        where = f"; all of them: {kept}" if kept else ""
+        where = f"; all of them: {rejects_file}" if rejects_file else ""
         reasons = ", ".join(f"{name} {count:,}" for name, count in list(self.rejects.by_reason.items())[:3])
         if self.reject_share > max_reject_share:
             raise TooManyRejectsError(

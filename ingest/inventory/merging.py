@@ -21,7 +21,7 @@ from keydistill.errors import StorageError
 from keydistill.ingest.inventory.validation import ROW_SCHEMA
 
 BATCH_ROWS = 16_384
-# More threads would each want a share of the memory; the sort is no longer the slow part with these.
+# More threads would each need a share of the memory; with this many the sort is no longer the slow part.
 _MAX_THREADS = 4
 
 STAGED_SCHEMA = ROW_SCHEMA.append(pa.field("tokens", pa.int32(), nullable=False))
@@ -43,7 +43,7 @@ def sorting_database(work: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConn
     }
     try:
         with duckdb.connect(":memory:", config=config) as database:
-            # Otherwise DuckDB draws one of its own on a terminal.
+            # Otherwise DuckDB draws a progress bar of its own on a terminal.
             database.execute("SET enable_progress_bar = false")
             yield database
     except duckdb.OutOfMemoryException as error:
@@ -67,17 +67,17 @@ def sorted_rows(database: duckdb.DuckDBPyConnection, staged: Path) -> Iterator[I
 
 def merged_rows(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Rows of sorted batches, one for each (site, keyphrase), in the same order."""
-    held: pa.Table | None = None
+    last_row: pa.Table | None = None
     for batch in batches:
         if batch.num_rows == 0:
             continue
-        merged = _merge(batch if held is None else pa.concat_tables([held, batch]))
-        # The last row may go on in the next batch.
-        held = merged.slice(merged.num_rows - 1)
+        merged = _merge(batch if last_row is None else pa.concat_tables([last_row, batch]))
+        # The group of the last row may go on in the next batch.
+        last_row = merged.slice(merged.num_rows - 1)
         if merged.num_rows > 1:
             yield merged.slice(0, merged.num_rows - 1)
-    if held is not None:
-        yield held
+    if last_row is not None:
+        yield last_row
 
 
 def _merge(rows: pa.Table) -> pa.Table:

@@ -47,11 +47,11 @@ def inventory_rows(
     """The rows of a batch that can be used, by `ROW_SCHEMA`; each of the others goes to `rejects`, once.
 
     Args:
-        batch: From `read_rows` with the columns that this module names.
+        batch: Rows from `read_rows` with the columns that this module names.
         source: Name of the file, for the rejects.
-        max_keyphrase_chars: A longer normalised keyphrase is rejected.
-        categories: Gives the ancestors of a category.
-        rejects: Takes what cannot be used.
+        max_keyphrase_chars: Length above which a normalised keyphrase is rejected.
+        categories: Category tree, for the ancestors of a category.
+        rejects: Log of the rows that cannot be used.
     """
     problems = RowProblems(batch, source)
     raw = batch.columns
@@ -65,9 +65,9 @@ def inventory_rows(
         "language": problems.parsed("language", raw["language"], label_cell),
         "payload": [None] * len(batch.rows) if batch.extras is None else _payloads(batch.extras, problems),
     }
-    kept = problems.settle(rejects)
-    if kept is not None:
-        columns = {name: [values[place] for place in kept] for name, values in columns.items()}
+    usable_places = problems.settle(rejects)
+    if usable_places is not None:
+        columns = {name: [values[place] for place in usable_places] for name, values in columns.items()}
     return pa.table(columns, schema=ROW_SCHEMA)
 
 
@@ -98,21 +98,21 @@ def _culprit(ids: object, paths: object, categories: Categories) -> tuple[str, o
 def _payloads(extras: Sequence[Mapping[str, object]], problems: RowProblems) -> list[object]:
     texts: list[object] = []
     for position, fields in enumerate(extras):
-        name, kept = "", {}
+        name, payload = "", {}
         try:
             for name, value in fields.items():
-                usable = value if type(value) is str or type(value) is int else _payload_value(value)
-                if usable is not None and usable != "":
-                    kept[name] = usable
+                plain = value if type(value) is str or type(value) is int else _payload_value(value)
+                if plain is not None and plain != "":
+                    payload[name] = plain
             name = "payload"
-            text = _dumps(kept) if kept else None
+            text = _dumps(payload) if payload else None
             if text is not None and len(text) > MAX_PAYLOAD_CHARS:
                 raise RejectedValueError(
                     Reason.TOO_LONG,
                     f"has {len(text):,} characters as JSON; at most {MAX_PAYLOAD_CHARS:,} are allowed in a row",
                 )
             if text is not None and not _is_encodable(text):
-                name = next((name for name, value in kept.items() if not _is_encodable(_dumps(value))), "payload")
+                name = next((name for name, value in payload.items() if not _is_encodable(_dumps(value))), "payload")
                 raise RejectedValueError(Reason.BAD_ENCODING, "is not valid UTF-8")
             texts.append(text)
         except RejectedValueError as problem:

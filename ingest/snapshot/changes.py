@@ -22,13 +22,13 @@ _KEPT = tuple(name for name in PART_SCHEMA.names if name not in ("point_id", "te
 
 @dataclass(frozen=True, slots=True)
 class ChangeCounts:
-    """Rows by what becomes of them.
+    """Numbers of rows by how two snapshots differ in them.
 
     Attributes:
-        added: Of the new snapshot, and not in the old one.
-        changed: In both, with other fields; their texts are the same, for the text is part of a row's identity.
-        removed: Of the old snapshot only.
-        unchanged: The same in both.
+        added: Rows of the new snapshot only.
+        changed: Rows of both with different fields; their texts are the same, as the text is part of a row's identity.
+        removed: Rows of the old snapshot only.
+        unchanged: Rows that are the same in both.
     """
 
     added: int
@@ -38,12 +38,12 @@ class ChangeCounts:
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether the snapshots differ."""
         return bool(self.added or self.changed or self.removed)
 
 
 class SnapshotChanges:
-    """An open comparison; `compare` makes one."""
+    """The differences of two snapshots, while their comparison is open; `compare` makes them."""
 
     def __init__(self, database: duckdb.DuckDBPyConnection, counts: ChangeCounts) -> None:
         self.counts = counts
@@ -71,9 +71,9 @@ def compare(old: Sequence[Snapshot], new: Snapshot, work: Path, memory_mb: int) 
     Args:
         old: The snapshot that the collection is known to hold, then those that were begun to be applied to it and may
             be there in part. A row is left alone only if it is the same in all of them.
-        new: What the collection is to hold.
+        new: The snapshot that the collection is to hold.
         work: Folder for what does not fit into memory.
-        memory_mb: How much memory the join may take.
+        memory_mb: Most memory of the join, in MB.
 
     Raises:
         StorageError: The disk is full.
@@ -111,8 +111,8 @@ def _view(database: duckdb.DuckDBPyConnection, name: str, snapshot: Snapshot) ->
 
 def _counts(database: duckdb.DuckDBPyConnection, rows: int) -> ChangeCounts:
     def count(query: str) -> int:
-        ((found,),) = database.execute(query).fetchall()
-        return int(found)
+        ((number,),) = database.execute(query).fetchall()
+        return int(number)
 
     added = count("SELECT count(*) FROM written ANTI JOIN old_0 USING (point_id)")
     written = count("SELECT count(*) FROM written")

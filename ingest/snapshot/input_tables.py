@@ -19,10 +19,10 @@ Load = Callable[[Sequence[Path], "RejectLog"], "pa.Table"]
 def read_table(
     what: str, files: Sequence[Path], settings: "Settings", load: Load, warn: Callable[[str], object]
 ) -> "pa.Table":
-    """The rows that can be used; `warn` is told how many others there are.
+    """The rows of the files that can be used; `warn` is called with a sentence on the others, if there are any.
 
     Raises:
-        TooManyRejectsError: They are more than `max_reject_share` allows.
+        TooManyRejectsError: More rows cannot be used than `max_reject_share` allows.
         InputError: A file cannot be read.
     """
     from keydistill.tables import RejectLog
@@ -32,13 +32,13 @@ def read_table(
     if rejects.count:
         first = rejects.examples[0]
         share = rejects.count / (rejects.count + len(table))
-        found = (
+        warning = (
             f"{rejects.count:,} rows of the {what} ({share:.2%}) cannot be used, the first: {first.source} row "
             f"{first.row:,}, {first.column or 'as a whole'} {first.detail}"
         )
         if share > settings.max_reject_share:
-            raise TooManyRejectsError(f"{found}; max_reject_share allows {settings.max_reject_share:.2%}")
-        warn(found)
+            raise TooManyRejectsError(f"{warning}; max_reject_share allows {settings.max_reject_share:.2%}")
+        warn(warning)
     return table
 
 
@@ -55,7 +55,7 @@ def read_inventory(files: Sequence[Path], settings: "Settings") -> "pa.Table":
 
     with tempfile.TemporaryDirectory(prefix="keydistill-") as folder:
         try:
-            # Nothing is embedded in shards here, which need the lengths: all rows count as equally long.
+            # The lengths only help to embed, and nothing is embedded here: all rows count as equally long.
             snapshot = build_snapshot(
                 files, Path(folder) / "snapshot", SnapshotSettings.of(settings), lambda texts: [1] * len(texts)
             )
@@ -68,7 +68,7 @@ def read_inventory(files: Sequence[Path], settings: "Settings") -> "pa.Table":
 
 
 def load_pairs(files: Sequence[Path], rejects: "RejectLog") -> "pa.Table":
-    """`item_id` and `keyphrase` of files that may have any other column, such as those that `recommend` writes.
+    """The columns `item_id` and `keyphrase` of files that may have others, such as those that `recommend` writes.
 
     Raises:
         InputError: A file cannot be read, or lacks one of the two.
@@ -83,7 +83,7 @@ def load_pairs(files: Sequence[Path], rejects: "RejectLog") -> "pa.Table":
     def parsed(batch: "RawBatch", problems: "RowProblems") -> "Columns":
         return {
             "item_id": problems.parsed("item_id", batch.columns["item_id"], id_cell),
-            # As long as the inventory may ever allow: another length only matches nothing.
+            # The longest that an inventory may ever allow: a longer one only matches nothing.
             "keyphrase": problems.parsed(
                 "keyphrase", batch.columns["keyphrase"], lambda value: keyphrase_cell(value, 10_000)
             ),

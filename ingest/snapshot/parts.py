@@ -32,7 +32,7 @@ _IN_LIST, _BETWEEN_FIELDS, _NULL, _END = "\x1d", "\x1f", "\x01", "\x1e"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file of a snapshot; `sha256` is of its bytes."""
+    """One Parquet file of a snapshot, with the SHA-256 of its bytes."""
 
     number: int
     path: Path
@@ -45,12 +45,12 @@ class PartWriter:
     """Cuts a stream of merged rows into parts of exactly `part_rows` rows (the last one may have fewer).
 
     Attributes:
-        parts: Written so far.
-        rows: Rows in these and in what is still held back.
-        without_category: Of these, rows that have no category.
-        texts: Of these, different keyphrases.
-        tokens: Tokens of all rows together.
-        max_tokens: Tokens of the longest.
+        parts: Parts that are written so far.
+        rows: Number of rows so far, including those that are still held back.
+        without_category: Number of rows that have no category.
+        texts: Number of different keyphrases.
+        tokens: Number of tokens of all rows together.
+        max_tokens: Number of tokens of the longest row.
     """
 
     def __init__(self, folder: Path, part_rows: int) -> None:
@@ -75,14 +75,14 @@ class PartWriter:
         self._held_rows += rows.num_rows
         if self._held_rows >= self._part_rows:
             waiting = pa.concat_tables(self._held)
-            whole = self._held_rows - self._held_rows % self._part_rows
-            for start in range(0, whole, self._part_rows):
+            writable_rows = self._held_rows - self._held_rows % self._part_rows
+            for start in range(0, writable_rows, self._part_rows):
                 self._write_part(waiting.slice(start, self._part_rows))
-            self._held = [waiting.slice(whole)]
-            self._held_rows -= whole
+            self._held = [waiting.slice(writable_rows)]
+            self._held_rows -= writable_rows
 
     def close(self) -> None:
-        """Write the rest."""
+        """Write the rows that are still held back."""
         if self._held_rows:
             self._write_part(pa.concat_tables(self._held))
         self._held, self._held_rows = [], 0
@@ -98,8 +98,8 @@ class PartWriter:
         path = self._folder / f"part-{number:05}.parquet"
         # zstd and the row group size are part of the promise that equal rows make equal bytes.
         pq.write_table(table, path, compression="zstd", row_group_size=_ROW_GROUP_ROWS)
-        with path.open("rb") as written:
-            digest = hashlib.file_digest(written, "sha256").hexdigest()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         self.parts.append(Part(number, path, table.num_rows, path.stat().st_size, digest))
 
     def _count(self, rows: pa.Table) -> None:

@@ -1,4 +1,4 @@
-"""What a snapshot holds, in one pass: how many rows each category and site has, and a fixed sample of rows."""
+"""Profile of a snapshot, taken in one pass: how many rows each category and site has, and a fixed sample of rows."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ _SAMPLED = ("point_id", "keyphrase", "site", "category_ids", "search_volume")
 
 @dataclass(frozen=True, slots=True)
 class SnapshotProfile:
-    """See `profile`.
+    """Counts of what a snapshot holds, and a sample of its rows.
 
     Attributes:
-        rows: Of the snapshot.
-        categories: Category, ancestors included, to its rows.
-        sites: Site to its rows.
+        rows: Number of rows of the snapshot.
+        categories: Categories, ancestors included, each with its number of rows.
+        sites: Sites, each with its number of rows.
         least_volume: The smallest search volume; None where no row has one.
-        median_volume: Of the sample.
+        median_volume: Median search volume of the sample; None where no row of it has one.
         sample: Rows of the sample, in the order of the snapshot.
     """
 
@@ -48,19 +48,19 @@ class SnapshotProfile:
 
 
 def profile(snapshot: Snapshot, sample: int, seed: int = 0) -> SnapshotProfile:
-    """Read a snapshot once; memory does not grow with it.
+    """Profile a snapshot by reading it once; memory does not grow with it.
 
     Args:
-        snapshot: Any.
-        sample: Rows to choose at the most; the same rows and seed choose the same ones, whatever the size of parts.
-        seed: Of the choice.
+        snapshot: The snapshot to profile.
+        sample: Most rows to sample; the same rows and seed make the same sample, whatever the size of parts.
+        seed: Seed of the sample.
     """
     total = snapshot.summary.rows
     chosen = np.sort(np.random.default_rng(seed).choice(total, size=min(sample, total), replace=False))
     categories: Counter[str] = Counter()
     sites: Counter[str] = Counter()
     least: int | None = None
-    kept: list[dict[str, Any]] = []
+    sampled: list[dict[str, Any]] = []
     first = 0
     for part, rows in snapshot.tables():
         categories.update(_counted(pc.list_flatten(rows["category_ids"])))
@@ -69,12 +69,13 @@ def profile(snapshot: Snapshot, sample: int, seed: int = 0) -> SnapshotProfile:
         if smallest is not None:
             least = smallest if least is None else min(least, smallest)
         inside = chosen[(chosen >= first) & (chosen < first + part.rows)] - first
-        kept += rows.select(_SAMPLED).take(pa.array(inside)).to_pylist()
+        sampled += rows.select(_SAMPLED).take(pa.array(inside)).to_pylist()
         first += part.rows
-    volumes = [row["search_volume"] for row in kept if row["search_volume"] is not None]
-    return SnapshotProfile(total, categories, sites, least, int(np.median(volumes)) if volumes else None, tuple(kept))
+    volumes = [row["search_volume"] for row in sampled if row["search_volume"] is not None]
+    median = int(np.median(volumes)) if volumes else None
+    return SnapshotProfile(total, categories, sites, least, median, tuple(sampled))
 
 
 def _counted(column: pa.ChunkedArray) -> dict[str, int]:
-    found = pc.value_counts(column.drop_null() if isinstance(column, pa.ChunkedArray) else column)
-    return {entry["values"]: entry["counts"] for entry in found.to_pylist() if entry["values"] is not None}
+    counts = pc.value_counts(column.drop_null() if isinstance(column, pa.ChunkedArray) else column)
+    return {entry["values"]: entry["counts"] for entry in counts.to_pylist() if entry["values"] is not None}

@@ -35,7 +35,7 @@ CountTokens = Callable[[Sequence[str]], Iterable[int]]
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSettings:
-    """What decides a snapshot; the fields are those of `Settings`."""
+    """The settings that decide a snapshot, named as in `Settings`."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -60,19 +60,19 @@ class SnapshotSummary:
     """What a snapshot holds and where it came from.
 
     Attributes:
-        rows_read: Data rows in all sources.
-        rows_rejected: Of these, not usable; they stand in `rejects.parquet`.
-        rows_merged: Of the others, absorbed by another row of the same site and keyphrase.
-        rows: Rows of the snapshot: `rows_read - rows_rejected - rows_merged`.
-        without_category: Of these, rows that only a query without a category filter finds.
-        texts: Different keyphrases among them; each site has its own row.
-        tokens: Tokens of all rows together.
-        max_tokens: Tokens of the longest row.
+        rows_read: Number of data rows in all sources.
+        rows_rejected: Number of rows that cannot be used; they stand in `rejects.parquet`.
+        rows_merged: Number of accepted rows that another row of the same site and keyphrase absorbed.
+        rows: Number of rows of the snapshot: `rows_read - rows_rejected - rows_merged`.
+        without_category: Number of the snapshot's rows that only a query without a category filter finds.
+        texts: Number of different keyphrases in the snapshot; each site has its own row.
+        tokens: Number of tokens of all rows together.
+        max_tokens: Number of tokens of the longest row.
         parts: Number of parts.
         bytes: Size of the parts on the disk.
         digest: SHA-256 of the rows in their order; the same for any `part_rows`.
-        token_counter: What counted the tokens.
-        rejects_by_reason: Reason to number of rejected rows, the most frequent first.
+        token_counter: Name of the tokenizer that counted the tokens.
+        rejects_by_reason: Reasons, each with its number of rejected rows, the most frequent first.
         sources: The files that were read, sorted by name.
         categories: The file of the category tree.
     """
@@ -96,14 +96,14 @@ class SnapshotSummary:
     categories: SourceRecord | None
 
 
-# How a manifest is read: by another version's fields a snapshot is not one of ours.
+# Readers of a manifest. One with the fields of another version is refused.
 _SETTINGS = TypeAdapter(SnapshotSettings)
 _SUMMARY = TypeAdapter(SnapshotSummary)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A complete snapshot; `Snapshot.open` or `build_snapshot` gives one."""
+    """A complete snapshot in a folder, as `Snapshot.open` and `build_snapshot` return it."""
 
     folder: Path
     settings: SnapshotSettings
@@ -112,10 +112,10 @@ class Snapshot:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """The snapshot in a folder; looks at the manifest and the sizes of the files, not at every byte.
+        """The snapshot in a folder, checked by its manifest and the sizes of its files, not by every byte.
 
         Raises:
-            InputError: There is none, it is of another format, or a file is missing or has another size.
+            InputError: There is no snapshot, it has another format, or a file is missing or has another size.
         """
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -143,7 +143,7 @@ class Snapshot:
 
     @property
     def rejects(self) -> Path:
-        """The Parquet file of rejected rows, by `REJECT_SCHEMA`; it is there also when there are none."""
+        """The Parquet file of rejected rows, by `REJECT_SCHEMA`; it exists also when no row was rejected."""
         return self.folder / REJECTS
 
     def read(self, part_number: int) -> pa.Table:
@@ -156,16 +156,16 @@ class Snapshot:
             raise InputError(f"{self.folder} has parts 0 to {len(self.parts) - 1}, and no part {part_number}")
         part = self.parts[part_number]
         try:
-            written = part.path.read_bytes()
+            content = part.path.read_bytes()
         except OSError as error:
             raise InputError(f"{part.path} cannot be read ({error.strerror}); build the snapshot again") from None
-        if sha256(written).hexdigest() != part.sha256:
+        if sha256(content).hexdigest() != part.sha256:
             raise InputError(f"{part.path} is not what was written; build the snapshot again")
         # Without threads, for the reason that `read_parquet` gives.
-        return pq.read_table(pa.BufferReader(written), use_threads=False, pre_buffer=False)
+        return pq.read_table(pa.BufferReader(content), use_threads=False, pre_buffer=False)
 
     def tables(self, first_part: int = 0) -> Iterator[tuple[Part, pa.Table]]:
-        """Each part and its rows, from `first_part` on."""
+        """Each part with its rows, from `first_part` on."""
         for part in self.parts[first_part:]:
             yield part, self.read(part.number)
 
@@ -198,7 +198,7 @@ def build_snapshot(
         files: CSV, TSV, JSONL (each also with .gz) or Parquet.
         out: Folder to make.
         settings: Limits and the size of parts.
-        count_tokens: Normalised keyphrases to their numbers of tokens, special tokens included.
+        count_tokens: Function from normalised keyphrases to their numbers of tokens, special tokens included.
         categories: File of the category tree, if `category_ids` are to get their ancestors.
         token_counter: Name of the tokenizer, for the summary.
         progress: Told of the step "snapshot", and advanced by the rows read.
@@ -241,7 +241,7 @@ def build_snapshot(
         shutil.rmtree(work)
         _write_manifest(folder, settings, _summarise(intake, writer, token_counter), writer.parts)
     with storage_errors(out.absolute().parent):
-        # Of an earlier attempt, which this one makes obsolete.
+        # Rejects of an earlier attempt, which this one makes obsolete.
         kept_rejects.unlink(missing_ok=True)
     return Snapshot.open(out)
 
@@ -286,6 +286,6 @@ def _write_manifest(folder: Path, settings: SnapshotSettings, summary: SnapshotS
             {"file": part.path.name, "rows": part.rows, "bytes": part.bytes, "sha256": part.sha256} for part in parts
         ],
     }
-    # Last, because a folder without it is no snapshot.
+    # Written last, because a folder without it is no snapshot.
     with whole_file(folder / MANIFEST) as draft:
         draft.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Where the parts of a run are on this machine: its student, loaded once, and its snapshot."""
+"""Where the student and the snapshot of a run are on this machine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from keydistill.settings import Settings
 
 
 class RunSources:
-    """Students and snapshots of runs; workers give their own ways to come by them."""
+    """Students and snapshots of runs; workers pass functions that find them in their own way."""
 
     def __init__(
         self,
@@ -22,15 +22,17 @@ class RunSources:
         snapshot_folder: Callable[[str], Path] | None = None,
         publish_snapshot: Callable[[str], None] | None = None,
     ) -> None:
-        """Say where things are; nothing is loaded yet.
+        """Sources of which nothing is loaded yet.
 
         Args:
-            settings: Those of this machine.
-            store: Has the runs' folders.
-            student_source: Where a run's student is on this machine; None takes what the record says.
-            snapshot_folder: Where the complete snapshot of a run of this id is on this machine; None takes the run's
-                folder in the store.
-            publish_snapshot: Puts the snapshot that a run of this id has just made where other machines find it.
+            settings: Settings of this machine.
+            store: Store with the runs' folders.
+            student_source: Function from a run to the place of its student on this machine; None takes what the record
+                says.
+            snapshot_folder: Function from the id of a run to the folder of its complete snapshot on this machine; None
+                takes the run's folder in the store.
+            publish_snapshot: Function that puts the snapshot that a run of this id has just made where other machines
+                find it.
         """
         self._settings = settings
         self._student_source = student_source or (lambda run: run.student)
@@ -42,7 +44,7 @@ class RunSources:
         """The files of the run's student.
 
         Raises:
-            StudentMismatchError: They are no longer those that the run began with.
+            StudentMismatchError: The files are no longer those that the run began with.
         """
         files = StudentFiles.find(self._student_source(run), dimension=run.dimension)
         if files.version != run.student_version:
@@ -53,10 +55,10 @@ class RunSources:
         return files
 
     def student_of(self, run: ReindexRun) -> Student:
-        """The run's student, loaded; the last one is kept.
+        """The run's student, loaded; it stays loaded until another run's student is asked for.
 
         Raises:
-            StudentMismatchError: It is no longer the one that the run began with.
+            StudentMismatchError: The student is no longer the one that the run began with.
         """
         if self._student is None or self._student.version != run.student_version:
             source = self.files_of(run).source
@@ -67,6 +69,6 @@ class RunSources:
         """The snapshot that the run of this id made.
 
         Raises:
-            InputError: It is not there, or not whole.
+            InputError: The snapshot is missing or incomplete.
         """
         return Snapshot.open(self._snapshot_folder(run_id))

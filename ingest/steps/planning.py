@@ -1,4 +1,4 @@
-"""What a reindex would do, and about what it would cost. Changes nothing."""
+"""The plan of a reindex: what it would do, and an estimate of its cost. Planning changes nothing."""
 
 import math
 import time
@@ -43,11 +43,11 @@ class Plan:
 def plan(
     settings: Settings, engine: Engine, files: Sequence[Path], *, categories: Path | None = None, swap: bool = True
 ) -> Plan:
-    """Read the whole inventory, load the student, and measure it on a sample.
+    """Plan a reindex: read the whole inventory, load the student, and measure it on a sample.
 
     Raises:
         InputError: An inventory file cannot be read.
-        TooManyRejectsError: A run would fail for its rejects.
+        TooManyRejectsError: A run would fail because of too many rejected rows.
     """
     report = check_inventory(files, settings, categories=categories)
     if not report.passes:
@@ -74,7 +74,7 @@ def plan(
 
 
 def _embedding_rate(student: Student, sample: Sequence[str]) -> float:
-    """Keyphrases per second."""
+    """The number of keyphrases that the student embeds per second."""
     student.embed_keyphrases(sample[:32])  # the first call allocates
     began = time.perf_counter()
     student.embed_keyphrases(sample)

@@ -43,7 +43,7 @@ from keydistill.runs import (
 from keydistill.settings import Settings
 from keydistill.vectorstore import CollectionMetadata, Engine, PointBatch
 
-# Settings that decide what a run builds: they are those of whoever ordered it, wherever it is carried out.
+# Settings that decide what a run builds: those of the process that ordered it count, wherever it is carried out.
 _DECIDING = (
     "part_rows",
     "max_reject_share",
@@ -73,12 +73,12 @@ class ReindexSteps:
         *,
         sources: RunSources | None = None,
     ) -> None:
-        """Say where things are; nothing is loaded yet.
+        """Steps of reindexes on this machine; nothing is loaded yet.
 
         Args:
-            settings: In force where the steps are done; those that decide the result come from the run.
-            engine: Takes the collection.
-            store: Has the run's record.
+            settings: Settings in force where the steps are done; those that decide the result come from the run.
+            engine: Engine that gets the collection.
+            store: Store with the run's record.
             progress: Told about the steps.
             sources: Where students and snapshots are on this machine; None takes what the records say.
         """
@@ -99,7 +99,7 @@ class ReindexSteps:
         executor: Executor = "local",
         started_by: str | None = None,
     ) -> ReindexRun:
-        """The record of a run that is not begun, and in no store yet.
+        """A record of a new run, which is in no store yet.
 
         Raises:
             StudentError: The student cannot be found.
@@ -107,13 +107,13 @@ class ReindexSteps:
         settings = self._settings
         student = StudentFiles.find(settings.student, dimension=settings.dimension)
         run_id = new_run_id()
-        made = now()
+        created_at = now()
         return ReindexRun(
             id=run_id,
             kind="reindex",
             state="planned",
-            created_at=made,
-            updated_at=made,
+            created_at=created_at,
+            updated_at=created_at,
             executor=executor,
             started_by=started_by or present_user(),
             files=tuple(str(file.absolute()) for file in files),
@@ -130,7 +130,7 @@ class ReindexSteps:
 
     @property
     def steps(self) -> Mapping[State, Callable[[ReindexRun, Lease], tuple[State, Changes]]]:
-        """State to what is done in it, which gives the state that follows and what changes in the record."""
+        """States, each with its step: a function that returns the next state and what changes in the record."""
         return {
             "planned": self._begin,
             "snapshot": self._take_snapshot,
@@ -141,18 +141,18 @@ class ReindexSteps:
         }
 
     def advance(self, run: ReindexRun, lease: Lease) -> ReindexRun:
-        """Do what the run's state asks for and move it on. A run that is building must have all its parts.
+        """Do the step of the run's state and move the run on. One that is building must have embedded all its parts.
 
         Raises:
             LeaseLostError: Somebody else works on the run.
-            RunStateError: It was cancelled, or failed elsewhere.
+            RunStateError: The run was cancelled, or failed elsewhere.
             KeydistillError: The step failed; the record is as it was.
         """
         began = time.monotonic()
         state, changes = self.steps[run.state](run, lease)
         seconds = time.monotonic() - began
         if state == "live":
-            # The alias names it. Whoever changed the alias after us may have put that on record already.
+            # The alias names the collection. A later change of the alias may have put that on record already.
             return reindex_of(
                 self._store.update(run.id, lambda now: went_live(reindex_of(now)).timed(run.state, seconds), lease)
             )
@@ -165,21 +165,21 @@ class ReindexSteps:
         lease: Lease,
         recorded: Callable[[ReindexRun], None] | None = None,
     ) -> ReindexRun:
-        """Embed parts, write their points, and record of each that it is done once all its points are durable.
+        """Embed parts, write their points, and record each part as done once all its points are durable.
 
         Args:
-            run: Is building.
-            numbers: The parts, in the order in which they are done.
-            lease: Of the run or the part.
-            recorded: Told the run after each part, on another thread.
+            run: A run that is building.
+            numbers: Numbers of the parts, in the order in which they are to be done.
+            lease: Lease on the run or the part.
+            recorded: Called with the run after each part, on another thread.
 
         Returns:
             The run as it was recorded last.
 
         Raises:
-            LeaseLostError: Somebody else works on it.
+            LeaseLostError: Somebody else works on the run or the part.
             RunStateError: The run was cancelled, or failed elsewhere.
-            KeydistillError: It failed; writing a part again is writing it once.
+            KeydistillError: Embedding or writing failed; a part that is written again has the same points.
         """
         snapshot = self._sources.snapshot(run.id)
         vectors = self._vectors_of(run)
@@ -208,7 +208,7 @@ class ReindexSteps:
         return latest
 
     def rows_of(self, run: ReindexRun, parts: Sequence[int]) -> int:
-        """Rows of these parts together."""
+        """The number of rows of these parts together."""
         snapshot = self._sources.snapshot(run.id)
         return sum(snapshot.parts[number].rows for number in parts)
 
@@ -216,19 +216,20 @@ class ReindexSteps:
         """The run's student, loaded.
 
         Raises:
-            StudentMismatchError: It is no longer the one that the run began with.
+            StudentMismatchError: The student is no longer the one that the run began with.
         """
         return self._sources.student_of(run)
 
     def _begin(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
-        # Only now nobody else can swap the alias: when the run was ordered, another one may have been about to.
+        # Read only now, when nobody else can swap the alias: when the run was ordered, another one may have been about
+        # to.
         return "snapshot", {
             "previous_target": self._engine.aliases().get(run.alias),
             "journal": last_number(self._store, run.alias),
         }
 
     def _vectors_of(self, run: ReindexRun) -> RowVectors:
-        """Where the run's vectors come from: what is live, if the same student built it, and the student."""
+        """The source of the run's vectors: the live collection, if the same student built it, and the student."""
         if self._vectors is None or self._vectors[0] != run.id:
             student = partial(self.student_of, run)
             donor = run.previous_target if self._of(run).reuse_vectors else None
@@ -242,8 +243,8 @@ class ReindexSteps:
         for start in range(0, len(ids), self._settings.upsert_batch):
             # A process that slept through the end of its lease must not write over what came after.
             lease.check()
-            some = slice(start, start + self._settings.upsert_batch)
-            self._engine.upsert(run.collection, PointBatch(ids[some], vectors[some], fields[some]))
+            batch = slice(start, start + self._settings.upsert_batch)
+            self._engine.upsert(run.collection, PointBatch(ids[batch], vectors[batch], fields[batch]))
 
     def _take_snapshot(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         folder = self._store.folder(run.id) / "snapshot"
@@ -273,16 +274,16 @@ class ReindexSteps:
                 return "building", {**size, "parts_done": tuple(range(len(snapshot.parts)))}
             self._engine.create(run.collection, spec, metadata.as_dict())
         except CollectionExistsError:
-            # Made by this very run before it was killed; anybody else's has another name and another run.
+            # This run made it before it was killed; a collection of anybody else has another name and another run.
             if CollectionMetadata.parse(self._engine.info(run.collection)).run != run.id:
                 raise
         return "building", size
 
     def _built(self, run: ReindexRun, folder: Path) -> Snapshot:
         settings = SnapshotSettings.of(self._of(run))
-        known = self._snapshot_of_live(run)
-        if known is not None and would_be_the_same(known, run.files, run.categories, settings):
-            return linked(known, folder)
+        live_snapshot = self._snapshot_of_live(run)
+        if live_snapshot is not None and would_be_the_same(live_snapshot, run.files, run.categories, settings):
+            return linked(live_snapshot, folder)
         return build_snapshot(
             [Path(file) for file in run.files],
             folder,
@@ -293,7 +294,7 @@ class ReindexSteps:
         )
 
     def _snapshot_of_live(self, run: ReindexRun) -> Snapshot | None:
-        """What the live collection holds, if the same student built it: its tokens are counted alike."""
+        """The snapshot of the live collection, if the same student built it, so that its tokens are counted alike."""
         live = self._taken_over(run)
         try:
             return None if live is None else self._sources.snapshot(str(live.snapshot_run))
@@ -301,23 +302,23 @@ class ReindexSteps:
             return None  # pruned meanwhile, or on another machine: it was a help, nothing more
 
     def _twin(self, run: ReindexRun, metadata: CollectionMetadata) -> CollectionMetadata | None:
-        """Metadata of a copy of the live collection, if this run would build the same: nothing is done again then."""
+        """Metadata of a copy of the live collection, if this run would build the same, so that a copy is enough."""
         live = None if self._engine.changes_in_place else self._taken_over(run)
         if live is None or (live.snapshot, live.index) != (metadata.snapshot, metadata.index):
             return None
-        # The same points in the same index: what was tuned holds.
+        # The points and the index are the same, so that the tuned settings hold for the copy.
         return metadata.model_copy(update={"search": live.search})
 
     def _taken_over(self, run: ReindexRun) -> CollectionMetadata | None:
-        """Metadata of the live collection, if the run may take over what the same student has built there."""
+        """Metadata of the live collection, if the run may take over what the same student has built in it."""
         if run.previous_target is None or not self._of(run).reuse_vectors:
             return None
         try:
             live = CollectionMetadata.parse(self._engine.info(run.previous_target))
         except CollectionNotFoundError:
             return None
-        same = live.student_version == run.student_version and not live.applying
-        return live if same else None
+        is_reusable = live.student_version == run.student_version and not live.applying
+        return live if is_reusable else None
 
     def _optimise(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         if run.missing_parts:
@@ -333,20 +334,21 @@ class ReindexSteps:
     def _gate(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         run, _ = self._changes.bring_up(run)
         if run.gate.get("verdict") == "passed":
-            # Sent back from its swap for a sync, whose changes are not gated in the live collection either. Asking all
-            # again would take longer than the next sync, and the run would never go live where syncs follow closely.
+            # The run was sent back from its swap for a sync, whose changes are not gated in the live collection either.
+            # Gating it again would take longer than the next sync, and the run would never go live where syncs follow
+            # each other closely.
             return "ready", {}
         report = Gate(self._settings, self._engine, self._store, self._sources, self._progress).report(run)
         gate_report = report.as_dict()
         if report.refused:
-            # Not with the move, which a refusal does not make.
+            # Recorded apart from the move to the next state, which a refused run does not make.
             change_record(self._store, run, lambda now: now.changed(gate=gate_report), lease)
             raise GateRefusedError(report.refusal(run.id))
         return "ready", {"gate": gate_report}
 
     def _swap(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         lease.check()
-        # Back to the gate where a sync was accepted meanwhile: its changes are applied there.
+        # The run goes back to the gate where a sync was accepted meanwhile: its changes are applied there.
         return ("live" if self._changes.swap_as_planned(run, lease) else "gating"), {}
 
     def _of(self, run: ReindexRun) -> Settings:

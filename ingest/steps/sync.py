@@ -40,13 +40,13 @@ from keydistill.runs import (
 from keydistill.settings import Settings
 from keydistill.vectorstore import CollectionMetadata, Engine
 
-# Settings that decide a snapshot: they are those of whoever ordered the sync.
+# Settings that decide a snapshot: those of the process that ordered the sync count, wherever it is carried out.
 _DECIDING = ("part_rows", "max_reject_share", "max_keyphrase_chars")
 
 
 @dataclass(frozen=True, slots=True)
 class SyncPlan:
-    """A sync that was not started: `ChangeCounts` against what is live, and whether a run would go through."""
+    """A sync that was not started: its changes to the live collection, and the reason why it would be refused."""
 
     collection: str
     rows: int
@@ -70,7 +70,7 @@ class SyncSteps:
         *,
         sources: RunSources | None = None,
     ) -> None:
-        """Say where things are; nothing is loaded yet. See `ReindexSteps` for the arguments."""
+        """Steps of syncs on this machine; nothing is loaded yet. The arguments are those of `ReindexSteps`."""
         self._settings = settings
         self._engine = engine
         self._store = store
@@ -86,20 +86,20 @@ class SyncSteps:
         executor: Executor = "local",
         started_by: str | None = None,
     ) -> SyncRun:
-        """The record of a run that is not begun, and in no store yet.
+        """A record of a new run, which is in no store yet.
 
         Raises:
             CollectionNotFoundError: Nothing is live.
         """
         settings = self._settings
         self._live(settings.alias)
-        made = now()
+        created_at = now()
         return SyncRun(
             id=new_run_id(),
             kind="sync",
             state="planned",
-            created_at=made,
-            updated_at=made,
+            created_at=created_at,
+            updated_at=created_at,
             executor=executor,
             started_by=started_by or present_user(),
             files=tuple(str(file.absolute()) for file in files),
@@ -130,7 +130,7 @@ class SyncSteps:
 
     @property
     def steps(self) -> Mapping[State, Callable[[SyncRun], tuple[State, dict[str, Any]]]]:
-        """State to what is done in it, which gives the state that follows and what changes in the record."""
+        """States, each with its step: a function that returns the next state and what changes in the record."""
         return {
             "planned": lambda run: ("snapshot", {}),
             "snapshot": self._prepare,
@@ -138,11 +138,11 @@ class SyncSteps:
         }
 
     def advance(self, run: SyncRun, lease: Lease) -> SyncRun:
-        """Do what the run's state asks for and move it on.
+        """Do the step of the run's state and move the run on.
 
         Raises:
             LeaseLostError: Somebody else works on the run.
-            RunStateError: It was cancelled, or failed elsewhere.
+            RunStateError: The run was cancelled, or failed elsewhere.
             KeydistillError: The step failed; the record is as it was.
         """
         began = time.monotonic()
@@ -154,7 +154,7 @@ class SyncSteps:
 
         if state != "applying":
             return change_record(self._store, run, moved, lease)
-        # Accepted: from now on no collection is put live that does not hold it.
+        # The sync is accepted here: from now on no collection is put live that does not hold it.
         with alone(self._store, run.alias, run.id):
             number = last_number(self._store, run.alias) + 1
             return change_record(self._store, run, partial(moved, journal=number), lease)
@@ -184,19 +184,20 @@ class SyncSteps:
 
     def _apply(self, run: SyncRun) -> tuple[State, dict[str, Any]]:
         """Bring what is live, and what is kept for a rollback, to the last accepted sync."""
-        made: dict[str, Any] = {}
+        changes_by_collection: dict[str, Any] = {}
         while True:
             owner, changes = self._changes.bring_up(self._live(run.alias))
             if changes:
-                made[owner.collection] = changes
-            # A swap may have come in between; it put nothing live that lacks what was accepted before.
+                changes_by_collection[owner.collection] = changes
+            # A swap may have come in between; it put nothing live that lacks an earlier accepted sync.
             if self._engine.aliases().get(run.alias) == owner.collection:
                 break
         if self._engine.changes_in_place:
-            made.update(self._brought_up_for_rollback(run.alias))
-        return "done", {"changes": made}
+            changes_by_collection.update(self._bring_up_for_rollback(run.alias))
+        return "done", {"changes": changes_by_collection}
 
-    def _brought_up_for_rollback(self, alias: str) -> dict[str, Any]:
+    def _bring_up_for_rollback(self, alias: str) -> dict[str, Any]:
+        """Bring the collection that is kept for a rollback up to date; returns its changes by its name."""
         history = AliasHistory(self._engine, self._store, alias)
         name = next(iter(history.candidates()), None)
         owner = None if name is None else history.owner_of(name)
@@ -205,7 +206,7 @@ class SyncSteps:
         try:
             _, changes = self._changes.bring_up(owner)
         except (StudentError, InputError, CollectionNotFoundError) as reason:
-            # It cannot be rolled back to either, and that says so again; what is live is as it should be.
+            # A rollback to it fails for the same reason, and says so; the live collection is as it should be.
             return {owner.collection: {"skipped": str(reason)}}
         return {owner.collection: changes} if changes else {}
 
@@ -213,8 +214,8 @@ class SyncSteps:
         """The run whose collection is live.
 
         Raises:
-            CollectionNotFoundError: Nothing is.
-            RunError: No run of ours built it.
+            CollectionNotFoundError: Nothing is live.
+            RunError: No run on record built the live collection.
         """
         live = self._engine.aliases().get(alias)
         if live is None:
@@ -247,7 +248,7 @@ class SyncSteps:
 
 
 def _refusal(run: SyncRun, counts: ChangeCounts, base: Snapshot) -> RunError | None:
-    """Why a sync must not go through: a file that is not whole looks like an inventory from which much was removed."""
+    """The reason to refuse a sync, if any: a cut-off file looks like an inventory from which much was removed."""
     share = counts.removed / max(base.summary.rows, 1)
     if share <= run.max_removed_share:
         return None

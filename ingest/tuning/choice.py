@@ -18,24 +18,24 @@ from keydistill.vectorstore import SearchParams
 EFS = (32, 64, 128, 256, 512)
 OVERSAMPLINGS = (1.0, 2.0, 3.0, 4.0)
 EXACT = SearchParams(exact=True)
-# Of a group of queries, below which its mean says too little to refuse by.
+# Size of a group of queries below which its mean says too little to refuse by.
 _LEAST_IN_GROUP = 30
-# Where each query finds the same as on the two rungs below, more candidates find no more.
+# Number of rungs on which each query finds the same, after which more candidates find no more.
 _EQUAL_RUNGS = 3
 # Normal quantile of a one-sided 95% interval.
 _Z = 1.645
 _REPEATS = 5
-# Slower ones, by the seconds that all queries took together, are not timed one by one.
+# Settings that take this many times the fastest one's seconds for all queries together are not timed one by one.
 _WORTH_TIMING = 3.0
-# Medians that are so near each other are taken for equal. Of what is not surely slower than the fastest, what finds
-# more is chosen, but exact search, which gets slower with every further point, last.
+# Medians up to this ratio count as equal. Among settings that are not surely slower than the fastest, those that find
+# more are chosen, but exact search, which gets slower with every further point, comes last.
 _AS_FAST = 1.03
 
 Floats = NDArray[np.float64]
 
 
 class Measuring(Protocol):
-    """What is asked of a shape's queries; see `ShapeQueries`."""
+    """Queries of a shape that can be measured under search settings, as `ShapeQueries` can."""
 
     groups: list[str]
     exact_seconds: float
@@ -49,14 +49,16 @@ class Measuring(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What settings were measured to do.
+    """The measured recall and latency of search settings.
 
     Attributes:
         params: The settings.
         recall: Mean recall@10 against exact search.
         recall_low: Lower end of its one-sided 95% interval, by the normal approximation.
-        p50_ms: Median of single queries; of several passes, which alternate with those of other settings, the median.
-        p99_ms: 99th percentile; of the passes the least, because whatever else the machine does only adds.
+        p50_ms: Median latency of single queries: the median of several passes, which alternate with those of other
+            settings.
+        p99_ms: 99th percentile of the latency: the least of the passes, because whatever else the machine does only
+            adds to it.
     """
 
     params: SearchParams
@@ -68,13 +70,13 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen, what it is compared with, and how much was tried.
+    """The chosen settings, those that they are compared with, and how many were tried.
 
     Attributes:
-        before: The settings of now.
-        chosen: The cheapest that find enough.
-        reached: Something besides exact search finds enough.
-        tried: Settings whose recall was measured.
+        before: Figures of the present settings.
+        chosen: Figures of the cheapest settings that find enough.
+        reached: Whether any settings besides exact search find enough.
+        tried: Number of settings whose recall was measured.
     """
 
     before: Figures
@@ -84,14 +86,14 @@ class Choice:
 
 
 def choose(shape_queries: Measuring, target: float, before: SearchParams, *, filtered: bool, quantized: bool) -> Choice:
-    """Measure and choose.
+    """Measure search settings and choose the cheapest that find enough.
 
     Args:
         shape_queries: The queries of one filter shape.
-        target: Least recall@10; see `finds_enough`.
-        before: Settings of now, measured for comparison, and chosen if nothing is cheaper.
-        filtered: The shape restricts something; without a filter ACORN is no other search.
-        quantized: The collection has quantized vectors; without, oversampling does nothing.
+        target: Least recall@10, as `finds_enough` tests it.
+        before: The present settings, measured for comparison, and chosen if nothing is cheaper.
+        filtered: Whether the shape restricts anything; without a filter ACORN changes nothing.
+        quantized: Whether the collection has quantized vectors; without them oversampling changes nothing.
     """
     tried: dict[SearchParams, tuple[Floats, float]] = {before: shape_queries.shares(before)}
     enough = list(_climbed(shape_queries, target, tried, filtered, quantized))
@@ -113,7 +115,7 @@ def choose(shape_queries: Measuring, target: float, before: SearchParams, *, fil
 
 
 def finds_enough(shares: Floats, groups: Sequence[str], target: float) -> bool:
-    """Whether recall is surely the target: the lower end of its interval is, and so is the mean of every group.
+    """Whether recall surely reaches the target: the lower end of its interval does, and the mean of every group does.
 
     >>> finds_enough(np.ones(60), ["leaf"] * 60, 0.98)
     True
@@ -146,7 +148,7 @@ def _climbed(
     filtered: bool,
     quantized: bool,
 ) -> Iterator[SearchParams]:
-    """The first rung of each ladder that finds enough."""
+    """Climb the ladders; yields the first rung of each that finds enough."""
     rungs = len(EFS)
     for acorn in (False, True) if filtered else (False,):
         for oversampling in OVERSAMPLINGS if quantized else OVERSAMPLINGS[:1]:
@@ -166,7 +168,7 @@ def _climbed(
 
 
 def _timed(shape_queries: Measuring, settings: list[SearchParams]) -> dict[SearchParams, list[Floats]]:
-    """Passes over the queries, in turn and each time beginning with another one: a busy machine slows all alike."""
+    """Latencies of several passes for each of the settings, in turns, so that a busy machine slows all alike."""
     times: dict[SearchParams, list[Floats]] = {params: [] for params in settings}
     for repeat in range(_REPEATS):
         first = repeat % len(settings)
@@ -177,8 +179,8 @@ def _timed(shape_queries: Measuring, settings: list[SearchParams]) -> dict[Searc
 
 def _surely_slower(passes: Sequence[Floats], fastest: Sequence[Floats]) -> bool:
     """Whether the median was greater in every pass, and by more than what counts as equal over all of them."""
-    medians, least = (np.array([np.median(each) for each in one]) for one in (passes, fastest))
-    return bool((medians > least).all() and np.median(medians) > np.median(least) * _AS_FAST)
+    medians, fastest_medians = (np.array([np.median(each) for each in one]) for one in (passes, fastest))
+    return bool((medians > fastest_medians).all() and np.median(medians) > np.median(fastest_medians) * _AS_FAST)
 
 
 def _figures(params: SearchParams, shares: Floats, passes: Sequence[Floats]) -> Figures:

@@ -1,4 +1,4 @@
-"""What tuning found of a collection: for its metadata, and for whoever asked."""
+"""The result of tuning a collection, for its metadata and for the command line."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,13 +10,13 @@ from keydistill.retrieval import TunedSearch, TunedShape
 
 @dataclass(frozen=True, slots=True)
 class ShapeReport:
-    """One shape.
+    """The result of tuning one filter shape.
 
     Attributes:
-        shape: See `filter_shape`.
-        queries: How many were asked.
-        passing: Points that pass such a filter, the median.
-        choice: What was chosen.
+        shape: Name of the shape, as `filter_shape` gives it.
+        queries: Number of queries that were measured.
+        passing: Median number of points that pass such a filter.
+        choice: The chosen settings.
     """
 
     shape: str
@@ -26,24 +26,26 @@ class ShapeReport:
 
     @property
     def tuned(self) -> TunedShape:
-        """What is kept of it."""
-        of = self.choice.chosen
-        return TunedShape(of.params, of.recall, of.recall_low, of.p50_ms, of.p99_ms, self.queries, self.passing)
+        """The part of it that is kept with the collection."""
+        best = self.choice.chosen
+        return TunedShape(
+            best.params, best.recall, best.recall_low, best.p50_ms, best.p99_ms, self.queries, self.passing
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningReport:
-    """All shapes of a collection.
+    """The result of tuning all filter shapes of a collection.
 
     Attributes:
-        collection: Which was measured.
-        student_version: Of its student.
+        collection: Name of the collection that was measured.
+        student_version: Version of the student that built it.
         target: Least recall@10.
-        measured_at: When, ISO 8601.
-        items: Sentence on what was asked for.
-        seconds: What it took.
-        shapes: Those that were tuned.
-        too_few: Shapes that too few items ask for to be tuned, to how many do; the settings decide on those.
+        measured_at: Time of the measurement, ISO 8601.
+        items: Sentence on the items that were queried for.
+        seconds: Duration of the measurement.
+        shapes: Results of the shapes that were tuned.
+        too_few: Shapes that too few items have to be tuned, each with the number of items; the settings decide on them.
     """
 
     collection: str
@@ -57,7 +59,7 @@ class TuningReport:
 
     @property
     def tuned(self) -> TunedSearch:
-        """What the collection's metadata keep."""
+        """The part of it that the collection's metadata keep."""
         return TunedSearch(
             self.student_version, self.target, self.measured_at, {each.shape: each.tuned for each in self.shapes}
         )

@@ -1,4 +1,4 @@
-"""The queries of one filter shape: what settings find of what exact search finds, and how long they take."""
+"""The queries of one filter shape, and measuring search settings with them: their recall and their latency."""
 
 import time
 from collections.abc import Sequence
@@ -7,71 +7,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keydistill.encoders import Vectors
-from keydistill.ingest.filters import K, shares_found, spread
-from keydistill.ingest.tuning.queries import Asked
+from keydistill.ingest.filters import K, recalls, spread
+from keydistill.ingest.tuning.queries import FilteredQuery
 from keydistill.vectorstore import Engine, Hit, SearchParams
 
-# Queries of a shape that are timed one by one, and filters whose passing points are counted.
+# Most queries of a shape that are timed one by one, and most filters whose passing points are counted.
 _TIMED_QUERIES = 100
 _COUNTED_FILTERS = 20
-# Asked together; one request of all would hold them all in memory.
+# Queries in one request; one request of all would hold them all in memory.
 _BATCH = 64
 
 Shares = NDArray[np.float64]
 
 
 class ShapeQueries:
-    """The queries of one shape against one collection; those that exact search answers.
+    """The queries of one filter shape that a collection has any answer to.
 
     Attributes:
         groups: The group of each query.
-        items: How many different items ask.
-        exact_seconds: What exact search took for all of them together.
+        items: Number of different items that the queries are for.
+        exact_seconds: Seconds that exact search took for all queries together.
     """
 
-    def __init__(self, engine: Engine, collection: str, vectors: Vectors, asked: Sequence[Asked]) -> None:
-        """Ask exact search. Queries whose filter nothing passes can miss nothing, and are left out.
+    def __init__(self, engine: Engine, collection: str, vectors: Vectors, queries: Sequence[FilteredQuery]) -> None:
+        """Queries and their exact answers. Those whose filter nothing passes can miss nothing, and are left out.
 
         Args:
-            engine: Has the collection.
-            collection: Its own name.
-            vectors: Of all items, shape (n, dimension).
-            asked: The queries of the shape.
+            engine: Engine with the collection.
+            collection: Name of the collection itself, not an alias.
+            vectors: Vectors of all items, shape (n, dimension).
+            queries: The queries of the shape.
         """
         self._engine, self._collection, self._vectors = engine, collection, vectors
-        self._asked = list(asked)
+        self._queries = list(queries)
         exact = SearchParams(exact=True)
         best, self.exact_seconds = self._answers(exact)
-        self._asked = [one for one, hits in zip(asked, best, strict=True) if hits]
+        self._queries = [query for query, hits in zip(queries, best, strict=True) if hits]
         self._best = [hits for hits in best if hits]
-        self.groups = [one.group for one in self._asked]
-        self.items = len({one.row for one in self._asked})
+        self.groups = [query.group for query in self._queries]
+        self.items = len({query.row for query in self._queries})
 
     def shares(self, params: SearchParams) -> tuple[Shares, float]:
         """The share that each query finds of its exact list, and the seconds that all took together."""
-        found, seconds = self._answers(params)
-        return shares_found(self._best, found), seconds
+        answers, seconds = self._answers(params)
+        return recalls(self._best, answers), seconds
 
     def milliseconds(self, params: SearchParams) -> Shares:
         """Latency of single queries, shape (at most 100,)."""
-        took = []
-        for one in spread(self._asked, _TIMED_QUERIES):
+        milliseconds = []
+        for query in spread(self._queries, _TIMED_QUERIES):
             began = time.perf_counter()
-            self._engine.query(self._collection, self._vectors[one.row], K, one.filter, params)
-            took.append(1_000 * (time.perf_counter() - began))
-        return np.array(took, dtype=np.float64)
+            self._engine.query(self._collection, self._vectors[query.row], K, query.filter, params)
+            milliseconds.append(1_000 * (time.perf_counter() - began))
+        return np.array(milliseconds, dtype=np.float64)
 
     def passing(self) -> int:
-        """Points that pass such a filter: the median."""
-        filters = spread(list(dict.fromkeys(one.filter for one in self._asked)), _COUNTED_FILTERS)
+        """The median number of points that pass a filter of the shape."""
+        filters = spread(list(dict.fromkeys(query.filter for query in self._queries)), _COUNTED_FILTERS)
         return int(np.median([self._engine.count(self._collection, filter) for filter in filters]))
 
     def _answers(self, params: SearchParams) -> tuple[list[list[Hit]], float]:
         answers: list[list[Hit]] = []
         began = time.perf_counter()
-        for start in range(0, len(self._asked), _BATCH):
-            some = self._asked[start : start + _BATCH]
-            vectors = self._vectors[[one.row for one in some]]
-            filters = [one.filter for one in some]
+        for start in range(0, len(self._queries), _BATCH):
+            batch = self._queries[start : start + _BATCH]
+            vectors = self._vectors[[query.row for query in batch]]
+            filters = [query.filter for query in batch]
             answers += self._engine.query_batch(self._collection, vectors, K, filters, params)
         return answers, time.perf_counter() - began

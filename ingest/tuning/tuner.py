@@ -9,7 +9,7 @@ from keydistill.ingest.aliases import AliasHistory, content_lease, patiently
 from keydistill.ingest.gate import embedded, gate_items
 from keydistill.ingest.snapshot import RunSources
 from keydistill.ingest.tuning.choice import choose
-from keydistill.ingest.tuning.queries import Asked, queries_by_shape
+from keydistill.ingest.tuning.queries import FilteredQuery, queries_by_shape
 from keydistill.ingest.tuning.report import ShapeReport, TuningReport
 from keydistill.ingest.tuning.shape_queries import ShapeQueries
 from keydistill.progress import NO_PROGRESS, Progress
@@ -18,14 +18,14 @@ from keydistill.runs import ReindexRun, RunStore, now, reindex_of
 from keydistill.settings import Settings
 from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine, MetadataChanges, search_params_of
 
-# With fewer a shape is not tuned: the mean over their queries says too little.
+# A shape that fewer items have is not tuned: the mean over their queries says too little.
 LEAST_ITEMS = 50
-# A sync of millions of keyphrases holds the lease for that long.
+# How long to wait for the lease: a sync of millions of keyphrases holds it for that long.
 _PATIENCE_SECONDS = 1_800.0
 
 
 class Tuner:
-    """Measures a collection, and writes what came of it."""
+    """Measures a collection, and writes the chosen search settings into its metadata."""
 
     def __init__(
         self,
@@ -36,13 +36,13 @@ class Tuner:
         sources: RunSources | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> None:
-        """Say where things are.
+        """A tuner for the collections behind one alias.
 
         Args:
-            settings: Of the alias; `search_ef` and `search_oversampling` are what shapes are searched with that are not
-                tuned, and what is compared with.
-            engine: Has the collection.
-            store: Has the runs and leases.
+            settings: Settings that name the alias; shapes that are not tuned are searched with their `search_ef` and
+                `search_oversampling`, which the tuned ones are compared with.
+            engine: Engine with the collection.
+            store: Store of the runs and leases.
             sources: Where students and snapshots are; None takes what the records say.
             progress: Told about the steps.
         """
@@ -58,19 +58,19 @@ class Tuner:
         target: float = 0.98,
         queries: int = 500,
     ) -> TuningReport:
-        """Find settings for every shape; changes nothing.
+        """Find settings for every filter shape; changes nothing.
 
         Args:
-            collection: Its name, or an alias of it; None takes what is live.
-            items: File of items to ask with; None takes `gate_items`, and without one keyphrases of the inventory.
+            collection: Name of the collection, or an alias of it; None takes the live one.
+            items: File of items to query for; None takes `gate_items`, and without one keyphrases of the inventory.
             target: Least recall@10 of every shape.
-            queries: Items that are asked for, at the most.
+            queries: Most items to query for.
 
         Raises:
             CollectionNotFoundError: There is no such collection, or nothing is live.
-            CollectionStateError: It is still building.
-            RunError: No run on record built it.
-            StudentError: The student that built it cannot be found any more.
+            CollectionStateError: The collection is still building.
+            RunError: No run on record built the collection.
+            StudentError: The student that built the collection cannot be found any more.
             InputError: The file of items cannot be read, or there are too few queries for any shape.
         """
         began = time.monotonic()
@@ -82,34 +82,33 @@ class Tuner:
         student = self._student(owner, info)
         snapshot = self._sources.snapshot(CollectionMetadata.parse(info).snapshot_run or owner.id)
         changed = {"gate_sample": queries, "gate_items": items or self._settings.gate_items}
-        asked_for = gate_items(self._settings.model_copy(update=changed), snapshot)
-        vectors = embedded(student, asked_for.queries)
-        asked = queries_by_shape(asked_for)
-        shapes, too_few = self._shapes(info, vectors, asked, target)
+        sample = gate_items(self._settings.model_copy(update=changed), snapshot)
+        vectors = embedded(student, sample.queries)
+        shapes, too_few = self._shapes(info, vectors, queries_by_shape(sample), target)
         if not shapes:
             raise InputError(
                 f"collection {info.name} cannot be tuned: no shape of filter is asked for by {LEAST_ITEMS} of "
-                f"{asked_for.about}; give more items with --items, or leave it to search_ef and search_oversampling"
+                f"{sample.about}; give more items with --items, or leave it to search_ef and search_oversampling"
             )
         return TuningReport(
             collection=info.name,
             student_version=student.version,
             target=target,
             measured_at=now(),
-            items=asked_for.about,
+            items=sample.about,
             seconds=round(time.monotonic() - began, 3),
             shapes=tuple(shapes),
             too_few=too_few,
         )
 
     def write(self, report: TuningReport) -> str:
-        """Put what was found into the metadata of the collection that was measured.
+        """Put the chosen settings into the metadata of the collection that was measured.
 
-        A sync that is under way is waited for. Where it put a changed copy in the collection's place, the copy gets it:
-        what was found holds for a few keyphrases more, too.
+        A sync that is under way is waited for. Where it put a changed copy in the collection's place, the copy gets
+        the settings: they hold for a few keyphrases more, too.
 
         Returns:
-            Name of the collection that has it.
+            The name of the collection that has the settings.
 
         Raises:
             CollectionNotFoundError: The collection is gone.
@@ -118,7 +117,7 @@ class Tuner:
         return self._set(report.collection, report.tuned.as_dict())
 
     def forget(self, collection: str | None = None) -> str:
-        """Take a collection's tuned settings back; the settings decide again. See `write`."""
+        """Remove the tuned settings of a collection, so that the settings decide again; returns as `write` does."""
         return self._set(self._info(collection).name, None)
 
     def _info(self, collection: str | None) -> CollectionInfo:
@@ -129,7 +128,7 @@ class Tuner:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                # Under the lease of syncs: one that copies the collection would leave behind what is written meanwhile.
+                # Under the lease of syncs: one that copies the collection would lose what is written meanwhile.
                 with patiently(self._store, content_lease(owner), owner.id) as lease:
                     target = self._present(owner)
                     lease.check()
@@ -140,10 +139,10 @@ class Tuner:
                     raise
 
     def _present(self, owner: ReindexRun) -> str:
-        """What a run's collection is now. A sync that was killed may have moved the alias, and not the record."""
+        """The present name of a run's collection. A killed sync may have moved the alias, and not the record."""
         live = self._engine.aliases().get(owner.alias)
-        of_live = None if live is None else self._history().owner_of(live)
-        if live is not None and of_live is not None and of_live.id == owner.id:
+        live_run = None if live is None else self._history().owner_of(live)
+        if live is not None and live_run is not None and live_run.id == owner.id:
             return live
         return reindex_of(self._store.load(owner.id)).collection
 
@@ -170,14 +169,14 @@ class Tuner:
         return student
 
     def _shapes(
-        self, info: CollectionInfo, vectors: Vectors, asked: dict[str, list[Asked]], target: float
+        self, info: CollectionInfo, vectors: Vectors, queries_of: dict[str, list[FilteredQuery]], target: float
     ) -> tuple[list[ShapeReport], dict[str, int]]:
         before = search_params_of(self._settings)
         quantized = (CollectionMetadata.parse(info).index or {}).get("quantization") != "none"
         reports: list[ShapeReport] = []
         too_few: dict[str, int] = {}
-        self._progress.start("tune: measure", len(asked), "shapes")
-        for shape, queries in asked.items():
+        self._progress.start("tune: measure", len(queries_of), "shapes")
+        for shape, queries in queries_of.items():
             shape_queries = ShapeQueries(self._engine, info.name, vectors, queries)
             if shape_queries.items < LEAST_ITEMS:
                 too_few[shape] = shape_queries.items

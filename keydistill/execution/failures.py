@@ -1,4 +1,4 @@
-"""A failure is put on record: in one way, whoever carried the run out."""
+"""Recording a failure of a run, in one way for every process that carries runs out."""
 
 import errno
 
@@ -7,18 +7,18 @@ from keydistill.runs import Lease, Run, RunStore
 
 
 def record_failure(store: RunStore, run_id: str, reason: object, lease: Lease | None = None) -> None:
-    """Put down why a run failed, and let go of a lease that is kept for it while no process works on it.
+    """Record why a run failed, and give up a lease that is kept for it while no process works on it.
 
     Args:
-        store: Has the record.
-        run_id: Whose it is.
-        reason: The error, or what to say.
-        lease: Of the work that failed; without one, whoever calls saw that nobody works on the run.
+        store: Store with the record.
+        run_id: Id of the run.
+        reason: The error, or a sentence on it.
+        lease: Lease of the work that failed; without one, the caller has seen that nobody works on the run.
 
     Raises:
-        RunStateError: It is over, as when it was cancelled, or has failed already: then this is no failure of it.
-        LeaseLostError: Another process goes on with it.
-        RunNotFoundError: The store has lost its record.
+        RunStateError: The run is over, as when it was cancelled, or has failed already: then this is no failure of it.
+        LeaseLostError: Another process goes on with the run.
+        RunNotFoundError: The store has lost the run's record.
         RedisUnavailableError: The store cannot be reached.
     """
 
@@ -32,7 +32,7 @@ def record_failure(store: RunStore, run_id: str, reason: object, lease: Lease | 
 
 
 def with_next_step(error: Exception, run: Run) -> Exception:
-    """The error that ended the work on a run, with what to do next, where it is one that a person can mend."""
+    """The error that ended the work on a run; one that a person can mend says what to do next."""
     resume = f"`keydistill {run.kind} --resume {run.id}`"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunError(

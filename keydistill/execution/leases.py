@@ -1,11 +1,11 @@
-"""Leases of the workers: on a part, and how long a run keeps its own while nobody works on it."""
+"""Leases of the workers: the name of a part's lease, and how long a run keeps its own while nobody works on it."""
 
 from keydistill.runs import part_name
 from keydistill.settings import Settings
 
 
 def reserve_seconds(settings: Settings) -> float:
-    """How long a run keeps its lease while no worker works on it: some turns of the watchdog."""
+    """The seconds for which a run keeps its lease while no worker works on it: some turns of the watchdog."""
     return max(5 * settings.watchdog_seconds, 5 * settings.lease_seconds)
 
 

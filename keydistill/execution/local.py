@@ -1,4 +1,4 @@
-"""Carrying out a run in this process until it is over: what the three kinds of run share."""
+"""Carrying out a run in this process until it is over, for all kinds of run."""
 
 from collections.abc import Callable
 from typing import ClassVar, Generic, TypeVar
@@ -11,17 +11,17 @@ _R = TypeVar("_R", bound=Run)
 
 
 class LocalWork(Generic[_R]):
-    """One run at a time.
+    """Carries out one run at a time.
 
     Attributes:
-        run: The run at hand, as it was last recorded; what to resume when a call is interrupted.
+        run: The run at hand, as it was last recorded; the one to resume when a call is interrupted.
     """
 
     # Errors after which the record is not ours to change: the run was cancelled, or another process goes on with it.
     NOT_OURS: ClassVar[tuple[type[Exception], ...]] = (RunStateError, LeaseLostError)
 
     def __init__(self, store: RunStore, of_kind: Callable[[Run], _R]) -> None:
-        """Take up no run yet; `of_kind` gives back the record of a run that this can carry out, or raises."""
+        """Work without a run yet; `of_kind` returns the record of a run of the right kind, and raises for others."""
         self._store = store
         self._of_kind = of_kind
         self.run: _R | None = None
@@ -30,16 +30,16 @@ class LocalWork(Generic[_R]):
         """Take up a run that was interrupted or failed, and carry it to its end.
 
         Args:
-            run_id: Its id, or the beginning of it.
+            run_id: Id of the run, or the beginning of it.
 
         Returns:
             The run: done, live, or ready where it was made not to be swapped.
 
         Raises:
-            RunStateError: It is over, or was cancelled meanwhile.
+            RunStateError: The run is over, or was cancelled meanwhile.
             RunBusyError: Another process is working on it.
             StudentMismatchError: The student is no longer the one that the run began with.
-            KeydistillError: It failed; the record says why, and what was live before still is.
+            KeydistillError: The run failed; the record says why, and what was live before still is.
         """
         run = self._of_kind(self._store.load(run_id))
         self._store.restore(run.id)
@@ -47,21 +47,21 @@ class LocalWork(Generic[_R]):
             return self._carry_out(self._reopened(run, lease), lease)
 
     def _begin(self, run: _R) -> _R:
-        """Carry out a run that is in no store yet; see `resume` for what it returns and raises."""
+        """Add a run to the store and carry it out; returns and raises as `resume` does."""
         with self._store.lease(run.lease_name, run.id) as lease:
             self._store.add(run)
             self._added(run)
             return self._carry_out(run, lease)
 
     def _added(self, run: _R) -> None:
-        """A run was made, and is on record."""
+        """Called once a new run is on record."""
 
     def _reopened(self, run: _R, lease: Lease) -> _R:
-        """The run, in the state in which there is work to do."""
+        """The run, moved back to the state in which there is work to do."""
         return self._of_kind(self._store.update(run.id, lambda now: now.reopened(), lease))
 
     def _carry_out(self, run: _R, lease: Lease) -> _R:
-        """Work until the run is over; what fails is put on record."""
+        """Work until the run is over, and record a failure."""
         self.run = run
         try:
             run = self._work(run, lease)

@@ -1,4 +1,4 @@
-"""Orders become runs: what a person, a schedule or a service asks for is put on record, and workers are told of it.
+"""Turning orders into runs: what a person, a schedule or a service asks for is recorded and sent to the workers.
 
 The command line and the tasks `keydistill.reindex`, `sync`, `retrain` and `prune` call the same functions; `send` takes
 their messages to the workers.
@@ -29,20 +29,20 @@ from keydistill.storage import share_student, shared_storage
 from keydistill.vectorstore import Engine
 
 _R = TypeVar("_R", bound=Run)
-# Until a worker takes the run up; the watchdog keeps it after that.
+# How long a lease is reserved for a new run, until a worker takes it up; the watchdog renews it after that.
 _RESERVED_SECONDS = 300
 
 
 def order_by_name(
     settings: Settings, kind: str, values: Mapping[str, Any], send: Send, *, started_by: str | None = None
 ) -> Run | None:
-    """Order work of a kind that is known by its name.
+    """Order work whose kind is given by its name.
 
     Returns:
-        The run; None of a prune, which is done at once.
+        The run; None for a prune, which is done at once.
 
     Raises:
-        InputError: There is no such kind, or see `order_reindex`.
+        InputError: There is no such kind, or the order cannot be carried out, as in `order_reindex`.
     """
     if kind == "reindex":
         return order_reindex(settings, ReindexOrder.of(values), send, started_by=started_by)
@@ -57,7 +57,7 @@ def order_by_name(
 
 
 def order_reindex(settings: Settings, order: ReindexOrder, send: Send, *, started_by: str | None = None) -> ReindexRun:
-    """Make a run that workers will carry out.
+    """Make a reindex that workers will carry out.
 
     Raises:
         InputError: A file cannot be read.
@@ -88,7 +88,7 @@ def order_sync(settings: Settings, order: SyncOrder, send: Send, *, started_by: 
         InputError: A file cannot be read.
         SettingsError: The settings allow no workers.
         CollectionNotFoundError: Nothing is live.
-        RunBusyError: Another sync of the alias is going.
+        RunBusyError: Another sync of the alias is under way.
     """
     check_executor(settings)
     _check_files(order)
@@ -118,7 +118,7 @@ def order_retrain(settings: Settings, order: RetrainOrder, send: Send, *, starte
     Raises:
         InputError: A file cannot be read.
         SettingsError: The settings allow no workers.
-        RunBusyError: Another retrain is going.
+        RunBusyError: Another retrain is under way.
     """
     store = open_shared_store(settings)
     return _begun(store, new_retrain(settings, order, executor="celery", started_by=started_by), send)
@@ -128,8 +128,8 @@ def resume_by_workers(settings: Settings, run_id: str, send: Send) -> Run:
     """Give a run that was interrupted or failed, or that Redis has lost, to the workers.
 
     Raises:
-        RunNotFoundError: There is none of that id.
-        RunStateError: It is over.
+        RunNotFoundError: There is no run of that id.
+        RunStateError: The run is over.
         RunBusyError: Another run has taken its place, or it is being worked on.
     """
     store = open_shared_store(settings)
@@ -143,10 +143,10 @@ def resume_by_workers(settings: Settings, run_id: str, send: Send) -> Run:
 
 
 def check_executor(settings: Settings) -> None:
-    """See that the settings allow workers at all.
+    """Check that the settings allow workers at all.
 
     Raises:
-        SettingsError: They do not.
+        SettingsError: The settings allow no workers.
     """
     if settings.redis_url is None:
         raise SettingsError(
@@ -173,9 +173,9 @@ def _check_files(order: ReindexOrder | SyncOrder) -> None:
 
 
 def _with_options(settings: Settings, order: Order, names: Sequence[str]) -> Settings:
-    """The settings with those options of an order on top that were given."""
-    given = {name: value for name in names if (value := getattr(order, name)) is not None}
-    return settings.model_copy(update=given)
+    """The settings, overridden by the options of an order that are not None."""
+    options = {name: value for name in names if (value := getattr(order, name)) is not None}
+    return settings.model_copy(update=options)
 
 
 def _engine(settings: Settings) -> AbstractContextManager[Engine]:

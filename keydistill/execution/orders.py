@@ -1,4 +1,4 @@
-"""What a person, a schedule or a service asks for, checked before there is a run."""
+"""Orders: what a person, a schedule or a service asks for, checked before there is a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from keydistill.errors import InputError
 
 
 class Order(BaseModel):
-    """The options of a command; what is None is left to the settings."""
+    """The options of a command; those that are None are left to the settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     kind: ClassVar[str]
@@ -20,7 +20,7 @@ class Order(BaseModel):
         """Read an order.
 
         Raises:
-            InputError: A value is malformed, missing, or has a name that there is not.
+            InputError: A value is malformed or missing, or has an unknown name.
         """
         try:
             return cls(**values)

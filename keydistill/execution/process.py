@@ -1,4 +1,4 @@
-"""What a worker process keeps open: settings, store, engine, the student. One per process, made after the fork.
+"""What a worker process keeps open: settings, store, engine, the student. Each process makes its own after the fork.
 
 torch hangs in a child if its parent has used it (https://github.com/pytorch/pytorch/issues/17199), connections must not
 be shared, and a process of the pool has four seconds to start: so everything is opened when it is first needed.
@@ -16,7 +16,7 @@ from keydistill.vectorstore import Engine
 
 
 class WorkerProcess:
-    """What one process has opened."""
+    """The settings, store, engine and student that one process has opened."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -24,7 +24,7 @@ class WorkerProcess:
 
     @cached_property
     def store(self) -> SharedRunStore:
-        """Runs and leases."""
+        """The store of runs and leases."""
         return open_shared_store(self.settings)
 
     @cached_property
@@ -41,11 +41,11 @@ class WorkerProcess:
 
     @cached_property
     def embedding(self) -> ReindexSteps:
-        """Steps of a worker that embeds."""
+        """Steps of a reindex for a worker that embeds."""
         return ReindexSteps(self.settings, self.engine, self.store, sources=self.sources)
 
     def steps(self, run: ReindexRun) -> ReindexSteps:
-        """Steps that tell the run's record how far they are."""
+        """Steps of a reindex, which record their progress with the run."""
         return ReindexSteps(
             self.settings,
             self.engine,
@@ -55,7 +55,7 @@ class WorkerProcess:
         )
 
     def sync_steps(self, run: SyncRun) -> SyncSteps:
-        """Steps of a sync, which tell its record how far they are; the student is that of `embedding`."""
+        """Steps of a sync, which record their progress with the run; the student is that of `embedding`."""
         return SyncSteps(
             self.settings.model_copy(update={"alias": run.alias}),
             self.engine,
@@ -69,7 +69,7 @@ _present: WorkerProcess | None = None
 
 
 def worker_process() -> WorkerProcess:
-    """The opened parts of this process."""
+    """The one `WorkerProcess` of this process."""
     global _present
     if _present is None or _present.pid != os.getpid():
         _present = WorkerProcess(load_settings())

@@ -1,7 +1,7 @@
-"""How workers carry out reindexes and syncs: a message per step and per part, and nothing depends on any arriving.
+"""How workers carry out reindexes and syncs: by a message per step and per part, none of which must arrive.
 
-The record says what is missing. Whoever finishes the last part moves the run on; where a message or a worker was lost,
-the watchdog sends again what nobody holds a lease for.
+The record says what is missing. The worker that finishes the last part moves the run on; where a message or a worker
+was lost, the watchdog sends again what nobody holds a lease for.
 """
 
 import logging
@@ -32,23 +32,23 @@ _Worked = ReindexRun | SyncRun
 
 
 def advance(process: WorkerProcess, run_id: str, queue: str, send: Send) -> str:
-    """Move a run on as far as this queue can.
+    """Do the steps of a run that belong to a queue.
 
     Args:
-        process: Of the worker.
-        run_id: Which run.
-        queue: The queue that the message came from.
-        send: `send(task, *arguments, queue=...)` sends a message.
+        process: Process of the worker.
+        run_id: Id of the run.
+        queue: Queue that the message came from.
+        send: Function that sends a message to the workers.
 
     Returns:
-        What came of it, for the log.
+        A sentence on the outcome, for the log.
 
     Raises:
-        KeydistillError: One of `TRANSIENT`: try again later. Any other is in the record.
+        KeydistillError: One of `TRANSIENT`: try again later. Any other failure is in the record.
     """
     store = process.store
     try:
-        run = _ours(store.load(run_id))
+        run = _without_stages(store.load(run_id))
         lease = store.acquire(run.lease_name, run.id)
     except (RunBusyError, RunNotFoundError) as reason:
         return str(reason)
@@ -61,7 +61,7 @@ def advance(process: WorkerProcess, run_id: str, queue: str, send: Send) -> str:
     except BaseException:
         _let_go(process, lease, run)
         raise
-    # The lease first: a worker that is quicker than we are must not find it held.
+    # The lease is released before the messages are sent: a worker that is quicker must not find it held.
     _let_go(process, lease, run)
     for message in messages:
         message.send(send)
@@ -69,8 +69,8 @@ def advance(process: WorkerProcess, run_id: str, queue: str, send: Send) -> str:
 
 
 def _advance(process: WorkerProcess, run: _Worked, queue: str, lease: Lease) -> tuple[_Worked, list[Message]]:
-    """The run as far as it came, and messages to send."""
-    run = _ours(process.store.load(run.id))
+    """Advance the run; returns it and the messages to send."""
+    run = _without_stages(process.store.load(run.id))
     while not run.is_at_rest:
         if queue_of(run) != queue:
             return run, [message_of(run)]
@@ -83,37 +83,38 @@ def _advance(process: WorkerProcess, run: _Worked, queue: str, lease: Lease) -> 
 
 
 def _stepped(process: WorkerProcess, run: _Worked, queue: str, lease: Lease) -> _Worked:
-    """One step further."""
+    """The run after its next step."""
     if isinstance(run, SyncRun):
         return process.sync_steps(run).advance(run, lease)
     steps = process.steps(run) if queue == "control" else process.embedding
     return steps.advance(run, lease)
 
 
-def _ours(run: Run) -> _Worked:
+def _without_stages(run: Run) -> _Worked:
+    """The run, which must be a reindex or a sync: a retrain goes by its stages."""
     return run if isinstance(run, SyncRun) else reindex_of(run)
 
 
 def unheld_parts(store: SharedRunStore, run: ReindexRun) -> list[Message]:
-    """Messages for the parts that are missing and that no worker is at."""
+    """Messages for the missing parts that no worker holds a lease on."""
     return [
         part_message(run, number) for number in run.missing_parts if store.owner(part_lease(run.id, number)) is None
     ]
 
 
 def embed_part(process: WorkerProcess, run_id: str, number: int, send: Send) -> str:
-    """Embed a part, unless it is done or somebody is at it; see `advance`."""
+    """Embed a part, unless it is done or another worker embeds it; arguments, result and errors are as in `advance`."""
     store = process.store
     try:
         run = reindex_of(store.load(run_id))
         if run.state != "building":
             return f"run {run.id} is {run.state}"
         if number not in run.missing_parts:
-            # Whoever finished the last part may have died before he said so.
+            # The worker that finished the last part may have died before it sent the message.
             if not run.missing_parts:
                 message_of(run).send(send)
             return f"part {number} of run {run.id} is done already"
-        # The run goes on: nobody else may begin one for the same alias.
+        # The run is under way: nobody else may begin one for the same alias.
         store.reserve(run.lease_name, run.id, reserve_seconds(process.settings))
         lease = store.acquire(part_lease(run.id, number), run.id)
     except (RunBusyError, RunNotFoundError) as reason:
@@ -133,10 +134,10 @@ def embed_part(process: WorkerProcess, run_id: str, number: int, send: Send) -> 
 
 
 def _attempted(process: WorkerProcess, run: _R, what: str, begun: Callable[[_R], _R], lease: Lease) -> _R:
-    """Count an attempt before it is made: what kills its worker leaves nothing behind but this count.
+    """Count an attempt before it is made: work that kills its worker leaves nothing behind but this count.
 
     Raises:
-        RunError: There were as many as are allowed.
+        RunError: There were as many attempts as are allowed.
     """
     if run.attempts.get(what, 0) >= process.settings.part_attempts:
         raise RunError(
@@ -153,7 +154,7 @@ def _attempted(process: WorkerProcess, run: _R, what: str, begun: Callable[[_R],
 
 @contextmanager
 def _uncounted_if_transient(store: SharedRunStore, run_id: str, what: str) -> Iterator[None]:
-    """An attempt counts where the worker died or the work failed, not where a server was away."""
+    """Take an attempt off the count where a server was away: it counts where the worker died or the work failed."""
     try:
         yield
     except TRANSIENT:
@@ -164,7 +165,7 @@ def _uncounted_if_transient(store: SharedRunStore, run_id: str, what: str) -> It
 
 @contextmanager
 def _failures_recorded(store: SharedRunStore, run_id: str, lease: Lease | None = None) -> Iterator[None]:
-    """What is for good goes into the record, and ends here."""
+    """Record every failure that is not transient, and raise `RunStateError` in its place."""
     try:
         yield
     except Exception as error:

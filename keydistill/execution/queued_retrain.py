@@ -1,7 +1,7 @@
 """How workers carry out a retrain: each queue's stages in a child process of the worker.
 
-A child, so that memory goes back to the system after each, a crash of the arithmetic cannot take the worker along, and
-the worker can still be asked how it is.
+They run in a child so that memory goes back to the system after each, a crash of the arithmetic cannot take the worker
+along, and the worker still answers when it is asked for its state.
 """
 
 import logging
@@ -23,7 +23,7 @@ _LOGGED_LINES = 40
 
 
 def do_stages(process: WorkerProcess, run_id: str, queue: str, send: Send) -> str:
-    """Do the stages of a retrain that belong to a queue, and send the run on; see `queued.advance`."""
+    """Do the stages of a retrain that belong to a queue, and send the run on; the rest is as in `queued.advance`."""
     store = process.store
     try:
         run = store.load(run_id)
@@ -41,7 +41,7 @@ def do_stages(process: WorkerProcess, run_id: str, queue: str, send: Send) -> st
     try:
         code, last_line = _in_child(run.id, queue)
     except BaseException:
-        # The worker is being stopped: not the stage's fault.
+        # The worker is being stopped, which is not the stage's fault.
         with suppress(RunError):
             store.update(run.id, lambda now: now.not_attempted(stage))
         raise
@@ -49,17 +49,17 @@ def do_stages(process: WorkerProcess, run_id: str, queue: str, send: Send) -> st
     if run.is_at_rest:
         return f"run {run.id} is {run.state}"
     if code == 0 or code < 0:
-        # Done with this queue's stages; or killed, and then it goes on where it was.
+        # The child is done with this queue's stages, or was killed, and then the run goes on where it was.
         if code < 0:
             _log.warning("the child that did %s was ended by %s", stage, signal.Signals(-code).name)
         message_of(run).send(send)
         return f"run {run.id} goes on with {next_stage(run)}"
-    # It could not even write its failure down; the watchdog tries again, as often as attempts are allowed.
+    # The child could not even record its failure; the watchdog tries again, as often as attempts are allowed.
     return f"run {run.id}: {last_line}"
 
 
 def _in_child(run_id: str, queue: str) -> tuple[int, str]:
-    """Exit status (negative: the signal that ended it) and last line on stderr."""
+    """Run the child; returns its exit status (negative: the signal that ended it) and its last line on stderr."""
     child = subprocess.Popen(
         [sys.executable, "-m", "keydistill.execution.retrain_child", run_id, "--queue", queue],
         stdin=subprocess.DEVNULL,
@@ -81,7 +81,7 @@ def _in_child(run_id: str, queue: str) -> tuple[int, str]:
 
 
 def _fail(store: SharedRunStore, run: Run, reason: str) -> str:
-    # It may have been cancelled a moment ago.
+    # The run may have been cancelled a moment ago.
     with suppress(RunStateError):
         advice = f"look at the workers' logs, then `keydistill retrain --resume {run.id} --executor celery`"
         record_failure(store, run.id, f"{reason}; {advice}")

@@ -9,7 +9,7 @@ from keydistill.runs import Kind, RetrainRun, Run, State, retrain_of
 
 
 class Send(Protocol):
-    """Sends a message to the workers."""
+    """A function that sends a message to the workers."""
 
     def __call__(self, task: str, *arguments: object, queue: str) -> None:
         """Put a task with its arguments into a queue."""
@@ -24,14 +24,14 @@ class Message:
     queue: str
 
     def send(self, send: Send) -> None:
-        """Send it."""
+        """Send the message through a `Send`."""
         send(self.task, *self.arguments, queue=self.queue)
 
     def __str__(self) -> str:
         return " ".join(map(str, (self.task, *self.arguments)))
 
 
-# Verification embeds again, and so does the gate, which takes the student. A retrain goes by its stages.
+# Verification and gate embed, too, and so need the student. A retrain goes by its stages.
 STATE_QUEUES: Mapping[Kind, Mapping[State, str]] = {
     "reindex": {
         "planned": "control",
@@ -59,11 +59,11 @@ def queue_of(run: Run) -> str:
 
 
 def message_of(run: Run) -> Message:
-    """What makes a worker take a run up."""
+    """The message that makes a worker take a run up."""
     task = "keydistill.retrain_stages" if isinstance(run, RetrainRun) else "keydistill.advance"
     return Message(task, (run.id,), queue_of(run))
 
 
 def part_message(run: Run, number: int) -> Message:
-    """What makes a worker embed a part of a reindex."""
+    """The message that makes a worker embed a part of a reindex."""
     return Message("keydistill.embed_part", (run.id, number), "embed")

@@ -27,7 +27,7 @@ class Reindexer(LocalWork[ReindexRun]):
         self._steps = ReindexSteps(settings, engine, self._store, self._progress, sources=sources)
 
     def start(self, files: Sequence[Path], *, categories: Path | None = None, swap: bool = True) -> ReindexRun:
-        """Make a reindex and carry it out; see `resume` for what it returns and raises."""
+        """Make a reindex and carry it out; returns and raises as `resume` does."""
         return self._begin(self._steps.new_run(files, categories=categories, swap=swap))
 
     def _step(self, run: ReindexRun, lease: Lease) -> ReindexRun:

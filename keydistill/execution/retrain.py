@@ -1,4 +1,4 @@
-"""A retrain as a run: its record, its lease, and who carries out which stages."""
+"""A retrain as a run: its record, its lease, and carrying out its stages."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -28,15 +28,15 @@ from keydistill.settings import Settings
 
 Warn = Callable[[str], object]
 
-# A stage takes hours; whoever was cancelled, or slept through the end of its lease, is to stop sooner.
-_SECONDS_BETWEEN_LOOKS = 2.0
+# A stage takes hours; a run that was cancelled, or whose process slept through the end of its lease, is to stop sooner.
+_SECONDS_BETWEEN_CHECKS = 2.0
 _SECONDS_AFTER_A_FAILURE = 30.0
 
 
 def new_retrain(
     settings: Settings, order: RetrainOrder, *, executor: Executor = "local", started_by: str | None = None
 ) -> RetrainRun:
-    """The record of a retrain that is not begun, and in no store yet.
+    """A record of a new retrain, which is in no store yet.
 
     Raises:
         InputError: A file or folder is missing.
@@ -46,13 +46,13 @@ def new_retrain(
     """
     order = order.with_judge_of(settings).absolute()
     order.check(settings)
-    made = now()
+    created_at = now()
     return RetrainRun(
         id=new_run_id(),
         kind="retrain",
         state="planned",
-        created_at=made,
-        updated_at=made,
+        created_at=created_at,
+        updated_at=created_at,
         executor=executor,
         started_by=started_by or present_user(),
         order=order.model_dump(mode="json"),
@@ -65,14 +65,15 @@ class Retrainer(LocalWork[RetrainRun]):
     """Makes retrains and carries them out.
 
     Attributes:
-        result: What came of the retrain, once it is done.
+        result: Result of the retrain, once it is done.
     """
 
-    # Also where the folder or the store is another's for the moment: hours of training are not called failed for it.
+    # Nor does a run fail where another process has the folder, or the store is away, for the moment: hours of training
+    # are not called failed for that.
     NOT_OURS = (*LocalWork.NOT_OURS, RunBusyError, RunNotFoundError, RedisUnavailableError)
 
     def __init__(self, settings: Settings, store: RunStore, progress: Progress, warn: Warn) -> None:
-        """Open nothing yet; `warn` is told of the run that is made, and of rows that cannot be used."""
+        """A retrainer that opens nothing yet; `warn` is called with each new run, and with rows that cannot be used."""
         super().__init__(store, retrain_of)
         self._settings = settings
         self._progress = progress
@@ -81,21 +82,21 @@ class Retrainer(LocalWork[RetrainRun]):
         self.result: RetrainResult | None = None
 
     def start(self, order: RetrainOrder) -> RetrainRun:
-        """Make a retrain and carry it out; see `resume` for what it returns and raises."""
+        """Make a retrain and carry it out; returns and raises as `resume` does."""
         return self._begin(new_retrain(self._settings, order))
 
     def do_stages(self, run: RetrainRun, lease: Lease, only: Collection[str]) -> RetrainRun:
-        """Do the stages in `only`, as far as they come one after the other; see `resume`."""
+        """Do the stages in `only`, as far as they follow each other; returns and raises as `resume` does."""
         self._only = only
         return self._carry_out(run, lease)
 
     def _added(self, run: RetrainRun) -> None:
-        # Whoever is killed must know what to resume.
+        # A user whose process is killed must know what to resume.
         self._warn(f"retrain {run.id}")
 
     def _reopened(self, run: RetrainRun, lease: Lease) -> RetrainRun:
         with self._alone_in(self._folder(run)):
-            # Ours from now on: workers must not take it up when this process is interrupted.
+            # It is this process's run from now on: workers must not take it up when this process is interrupted.
             reopened = self._store.update(run.id, lambda now: now.reopened().changed(executor="local"), lease)
         return retrain_of(reopened)
 
@@ -117,7 +118,7 @@ class Retrainer(LocalWork[RetrainRun]):
             return self._finish(run, self.result, lease)
 
     def plan(self, order: RetrainOrder, run: RetrainRun | None = None) -> dict[str, bool]:
-        """Stage to whether its output is there already; changes nothing."""
+        """Stages, each with whether its output is there already; changes nothing."""
         return self._retrain(run or new_retrain(self._settings, order)).plan()
 
     def _retrain(self, run: RetrainRun) -> Retrain:
@@ -148,7 +149,7 @@ class Retrainer(LocalWork[RetrainRun]):
         return guard
 
     def _forget_stages(self, run: RetrainRun, work: Retrain, lease: Lease) -> RetrainRun:
-        """The run without what must be done again, since an input or a setting changed after it was done."""
+        """The run without the stages that must be done again, as an input or a setting changed after they were done."""
         is_done = work.plan()
         if all(is_done[name] for name in run.stages_done):
             return run
@@ -158,7 +159,7 @@ class Retrainer(LocalWork[RetrainRun]):
 
     def _record(self, run: RetrainRun, stage: StageResult, lease: Lease) -> None:
         def done(run: RetrainRun) -> RetrainRun:
-            # One that was only found to be there ends no attempt: else two workers that do not agree on what must be
+            # A stage whose output was there already ends no attempt: else two workers that do not agree on what must be
             # done again would send the run to and fro for ever.
             attempts = {name: count for name, count in run.attempts.items() if name != stage.name or stage.skipped}
             return run.changed(
@@ -192,7 +193,7 @@ class Retrainer(LocalWork[RetrainRun]):
 
     @contextmanager
     def _alone_in(self, folder: Path) -> Iterator[None]:
-        """A lease may run out while its process is only paused: two must not write the same files."""
+        """Lock a folder: a lease may run out while its process is only paused, and two must not write its files."""
         lock = folder / ".lock"
         try:
             with file_lock(lock, blocking=False):
@@ -202,35 +203,35 @@ class Retrainer(LocalWork[RetrainRun]):
 
 
 class _WatchedProgress:
-    """Progress that is shown and recorded; every few seconds it looks whether the work should go on.
+    """Progress that is shown and recorded, and checks every few seconds whether the work should go on.
 
-    What the look raises goes through the stage as Ctrl-C would: checkpoints and judgments are kept.
+    An error of the check goes through the stage as Ctrl-C would: checkpoints and judgments are kept.
     """
 
-    def __init__(self, shown: Progress, recorded: Progress, look: Callable[[], None]) -> None:
-        self._told = (shown, recorded)
-        self._look = look
-        self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+    def __init__(self, shown: Progress, recorded: Progress, check: Callable[[], None]) -> None:
+        self._targets = (shown, recorded)
+        self._check = check
+        self._next_check = time.monotonic() + _SECONDS_BETWEEN_CHECKS
 
     def start(self, step: str, total: int | None, unit: str) -> None:
-        """See `Progress.start`."""
-        for told in self._told:
-            told.start(step, total, unit)
-        self._look_now_and_then()
+        """Start a step in both, and check if it is time."""
+        for target in self._targets:
+            target.start(step, total, unit)
+        self._check_now_and_then()
 
     def advance(self, count: int) -> None:
-        """See `Progress.advance`."""
-        for told in self._told:
-            told.advance(count)
-        self._look_now_and_then()
+        """Advance both, and check if it is time."""
+        for target in self._targets:
+            target.advance(count)
+        self._check_now_and_then()
 
-    def _look_now_and_then(self) -> None:
-        if time.monotonic() < self._next_look:
+    def _check_now_and_then(self) -> None:
+        if time.monotonic() < self._next_check:
             return
-        pause = _SECONDS_BETWEEN_LOOKS
+        pause = _SECONDS_BETWEEN_CHECKS
         try:
-            self._look()
+            self._check()
         except RedisUnavailableError:
             # Training goes on while Redis is away; before the next stage it must be there.
             pause = _SECONDS_AFTER_A_FAILURE
-        self._next_look = time.monotonic() + pause
+        self._next_check = time.monotonic() + pause

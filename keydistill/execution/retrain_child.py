@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 def main() -> None:
     """Do the stages; a failure is in the run's record and one line on stderr."""
     if sys.platform == "linux":
-        # A worker that is killed cannot stop us, and another one would begin the same training.
+        # A worker that is killed cannot stop this child, and another worker would begin the same training.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     parser = argparse.ArgumentParser()
     parser.add_argument("run")
@@ -38,7 +38,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        # The traceback is for the worker's log, the last line is what it says of us.
+        # The traceback is for the worker's log, which quotes the last line as the reason.
         _log.exception("run %s", options.run)
         sys.exit(f"error: {type(error).__name__}: {' '.join(str(error).split())}")
 
@@ -52,7 +52,7 @@ def _do_stages(run_id: str, queue: str) -> None:
         stages = [stage for stage in STAGES if STAGE_QUEUES[stage] == queue]
         Retrainer(settings, store, NoProgress(), _log.warning).do_stages(run, lease, stages)
     finally:
-        # Of a lease that is lost both do nothing.
+        # With a lost lease, both do nothing.
         if store.load(run.id).is_at_rest:
             lease.release()
         else:

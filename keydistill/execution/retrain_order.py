@@ -1,4 +1,4 @@
-"""What a retrain is asked to do: checked, kept in the run's record, and turned into inputs, recipe and judge."""
+"""The order of a retrain: checked, kept in the run's record, and turned into inputs, recipe and judge."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -48,14 +48,14 @@ class RetrainOrder(Order):
     promote: bool = False
 
     def absolute(self) -> Self:
-        """The same order, to be carried out from any folder."""
+        """The same order with absolute paths, which can be carried out from any folder."""
         paths = {
             name: value.absolute() for name in type(self).model_fields if isinstance(value := getattr(self, name), Path)
         }
         return self.model_copy(update={**paths, "inventory": tuple(path.absolute() for path in self.inventory)})
 
     def with_judge_of(self, settings: Settings) -> Self:
-        """The same order with the judge of the settings where it names none: it is the same one for all who work on it.
+        """The same order with the judge of the settings where it names none, so that all machines use the same one.
 
         A stage is done again where another judge is asked for, and the machines' settings may differ.
         """
@@ -67,11 +67,11 @@ class RetrainOrder(Order):
         return self.model_copy(update=chosen)
 
     def check(self, settings: Settings) -> None:
-        """See that the files are there and the names are known, before there is a run.
+        """Check that the files are there and the names are known, before there is a run.
 
         Raises:
             InputError: A file or folder is missing.
-            SettingsError: There is no judge, or several, or one that cannot be.
+            SettingsError: There is no judge, or there are several, or the endpoint is malformed.
             TrainingError: The recipe cannot be followed, as with an assistant of unknown size.
         """
         self.recipe()
@@ -97,14 +97,14 @@ class RetrainOrder(Order):
         return signals
 
     def recipe(self) -> "RetrainRecipe":
-        """How the retrain is done: the defaults, with what was ordered on top."""
+        """The recipe of the retrain: the defaults, with the options of the order on top."""
         from keydistill.distillation.retrain import RetrainRecipe
 
         base = RetrainRecipe(seed=self.seed)
-        given = {name: value for name, value in self.model_dump().items() if value is not None}
+        options = {name: value for name, value in self.model_dump().items() if value is not None}
 
         def chosen(**names: str) -> dict[str, Any]:
-            return {field: given[option] for field, option in names.items() if option in given}
+            return {field: options[option] for field, option in names.items() if option in options}
 
         return replace(
             base,
@@ -126,7 +126,7 @@ class RetrainOrder(Order):
         )
 
     def inputs(self, settings: Settings, warn: Callable[[str], object]) -> "RetrainInputs":
-        """The tables that the models learn from; `warn` is told of rows that cannot be used.
+        """The tables that the models learn from; `warn` is called with a sentence on rows that cannot be used.
 
         Raises:
             InputError: A file cannot be read, or too many of its rows cannot be used.

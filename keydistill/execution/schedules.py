@@ -1,4 +1,4 @@
-"""Schedules: which runs start by themselves, and what came of it.
+"""Schedules: runs that start by themselves, and the record of each start.
 
 Celery beat keeps time (`keydistill.workers`): it fires the task `keydistill.fire` with a schedule's name. What the
 schedule starts, and whether it is paused, is looked up then. So a change of the settings needs a restart of the beat
@@ -36,16 +36,16 @@ def resume_schedule(settings: Settings, store: SharedRunStore, name: str) -> Non
 
 
 def fire_schedule(settings: Settings, store: SharedRunStore, name: str, start: Start) -> Fired:
-    """Do what a schedule says, once.
+    """Start the run of a schedule, once.
 
     Args:
-        settings: With the schedules.
-        store: Keeps what came of it.
-        name: Of the schedule.
-        start: `start(task, kwargs, started_by)` starts a run and returns its id; None of what is done at once.
+        settings: Settings with the schedules.
+        store: Store that records the outcome.
+        name: Name of the schedule.
+        start: `start(task, kwargs, started_by)` starts a run and returns its id, or None for work that is done at once.
 
     Returns:
-        What came of it; where the last run still goes, or the schedule is paused, no run was started.
+        The outcome; where the last run is still under way, or the schedule is paused, no run was started.
 
     Raises:
         SettingsError: There is no such schedule.
@@ -54,18 +54,18 @@ def fire_schedule(settings: Settings, store: SharedRunStore, name: str, start: S
     schedule = schedule_of(settings, name)
     before = store.schedules.last(name)
     run: str | None = None if before is None else before.run
-    said: str | None = None
+    reason: str | None = None
     try:
         if store.schedules.is_paused(name):
-            said = "paused"
+            reason = "paused"
         else:
             run = start(schedule.task, schedule.kwargs, f"schedule {name}")
     except RunBusyError as error:
-        said = str(error)
+        reason = str(error)
     except Exception as error:
-        said = str(error)
+        reason = str(error)
         raise
     finally:
-        fired = Fired(now(), run, said)
+        fired = Fired(now(), run, reason)
         store.schedules.note(name, fired)
     return fired

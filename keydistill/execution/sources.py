@@ -11,10 +11,10 @@ from keydistill.storage import SharedStorage, local_student, share_student, shar
 
 
 def student_folder(run: ReindexRun, settings: Settings, shared: SharedStorage | None) -> str:
-    """What the run's student is loaded from here: what the record says, or a checked copy of it.
+    """The place to load the run's student from on this machine: the one in the record, or a checked copy of it.
 
     Raises:
-        StudentMismatchError: Neither is there in the version that the run began with.
+        StudentMismatchError: Neither has the version that the run began with.
         StorageError: The shared storage cannot be read.
     """
     try:
@@ -24,10 +24,10 @@ def student_folder(run: ReindexRun, settings: Settings, shared: SharedStorage | 
 
 
 def snapshot_folder(run_id: str, settings: Settings, shared: SharedStorage | None) -> Path:
-    """A run's snapshot here: the one that was made here, or a checked copy.
+    """The folder of a run's snapshot on this machine: the one that was made here, or a checked copy.
 
     Raises:
-        StorageError: The shared storage cannot be read, or has none.
+        StorageError: The shared storage cannot be read, or has no such snapshot.
     """
     folder = settings.home / "runs" / run_id / "snapshot"
     if shared is not None and not folder.exists():
@@ -45,7 +45,7 @@ def shared_sources(settings: Settings, store: RunStore) -> RunSources:
         shared.put_folder(store.folder(run_id) / "snapshot", f"snapshots/{run_id}")
         run = store.load(run_id)
         if isinstance(run, ReindexRun):
-            # Of one that was ordered it is there; services that follow the alias need it in any case.
+            # An ordered run has shared its student already; services that follow the alias need it in any case.
             share_student(shared, run.student, run.student_version)
 
     return RunSources(

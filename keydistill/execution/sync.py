@@ -26,11 +26,11 @@ class Syncer(LocalWork[SyncRun]):
         self._steps = SyncSteps(settings, engine, self._store, progress, sources=sources)
 
     def plan(self, files: Sequence[Path], *, categories: Path | None = None) -> SyncPlan:
-        """See `SyncSteps.plan`."""
+        """The plan of a sync, as `SyncSteps.plan` makes it."""
         return self._steps.plan(files, categories=categories)
 
     def start(self, files: Sequence[Path], *, categories: Path | None = None) -> SyncRun:
-        """Make a sync and carry it out; see `resume` for what it returns and raises.
+        """Make a sync and carry it out; returns and raises as `resume` does.
 
         Raises:
             CollectionNotFoundError: Nothing is live.

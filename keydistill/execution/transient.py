@@ -1,4 +1,4 @@
-"""Transient failures: the work is tried again later, and the run does not fail for them."""
+"""Transient failures, for which a run does not fail: its work is tried again later."""
 
 from keydistill.errors import EngineUnavailableError, RedisUnavailableError
 
@@ -10,7 +10,7 @@ MOST_RETRIES = 66
 
 
 def pause_seconds(retries: int) -> int:
-    """How long to wait before the next try.
+    """The seconds to wait before the next try.
 
     >>> [pause_seconds(retries) for retries in (0, 1, 5, 60)]
     [1, 2, 32, 60]

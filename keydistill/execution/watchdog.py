@@ -1,4 +1,4 @@
-"""The watchdog: finds runs that nobody works on, and sends again what is missing. It runs on the beat."""
+"""The watchdog: finds runs that nobody works on, and sends their messages again. The beat starts it."""
 
 import logging
 from contextlib import suppress
@@ -15,13 +15,13 @@ _log = logging.getLogger(__name__)
 
 
 def watch(process: WorkerProcess, send: Send) -> list[str]:
-    """Look at every open run of the workers.
+    """Send lost work of every open run of the workers again.
 
     A part or step is sent again when no worker holds its lease and its queue is empty: then its message was not waiting
     but lost, or its worker died. Sending it twice does no harm.
 
     Returns:
-        What was sent, for the log.
+        The messages that were sent, for the log.
     """
     sent: list[str] = []
     for run in process.store.all():
@@ -32,8 +32,8 @@ def watch(process: WorkerProcess, send: Send) -> list[str]:
                 message.send(send)
                 sent.append(str(message))
         except RunBusyError as busy:
-            # Nobody worked on it for so long that its lease ran out, and another run was begun.
-            with suppress(RunStateError):  # it ended a moment ago
+            # Nobody worked on the run for so long that its lease ran out, and another run was begun.
+            with suppress(RunStateError):  # the run ended a moment ago
                 record_failure(process.store, run.id, f"no worker went on with it: {busy}")
     if sent:
         _log.warning("sent again what nobody was at: %s", "; ".join(sent[:20]))
@@ -41,7 +41,7 @@ def watch(process: WorkerProcess, send: Send) -> list[str]:
 
 
 def _missing(process: WorkerProcess, run: Run) -> list[Message]:
-    """What nobody is at, and no message waits for."""
+    """Messages for the work of a run that no worker holds a lease on and no message waits for."""
     store = process.store
     if store.holder(run.lease_name) == run.id and store.owner(run.lease_name) is not None:
         return []

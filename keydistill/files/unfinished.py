@@ -20,13 +20,13 @@ _LOCK = "lock"
 def work_folder(out: Path, purpose: str, key: Mapping[str, Any]) -> Iterator[Path]:
     """A folder `.OUT.PURPOSE` beside `out` for this process alone.
 
-    What an earlier attempt left in it is there if that one had the same key, and is removed otherwise. The folder goes
-    when the block ends well or has left nothing in it, and stays when it does not or when the process is killed.
+    Files of an earlier attempt are kept if that one had the same key, and are removed otherwise. The folder is removed
+    when the block succeeds or has left nothing in it, and stays when the block fails or the process is killed.
 
     Args:
-        out: What the work will become.
-        purpose: The end of the folder's name.
-        key: All that decides the result, fit for JSON.
+        out: Path of the finished work.
+        purpose: End of the folder's name.
+        key: Everything that decides the result, fit for JSON.
 
     Raises:
         StorageError: Another process is at work on the same output.
@@ -34,17 +34,17 @@ def work_folder(out: Path, purpose: str, key: Mapping[str, Any]) -> Iterator[Pat
     folder = out.with_name(f".{out.name}.{purpose}")
     with _held(folder, out):
         if _read_key(folder) != json.loads(json.dumps(key)):
-            for left in folder.iterdir():
-                if left.name != _LOCK:
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            for path in folder.iterdir():
+                if path.name != _LOCK:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
             replace_json(folder / _KEY, key)
         try:
             yield folder
         except BaseException:
-            if {left.name for left in folder.iterdir()} == {_KEY, _LOCK}:
+            if {path.name for path in folder.iterdir()} == {_KEY, _LOCK}:
                 shutil.rmtree(folder)
             raise
-        # First, so that nobody who is killed here leaves half of the work to be taken for all of it.
+        # The key goes first, so that a process killed here does not leave half of the work to be taken for all of it.
         (folder / _KEY).unlink()
         shutil.rmtree(folder)
 

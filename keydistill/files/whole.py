@@ -68,18 +68,18 @@ class FolderKind:
 
 @contextmanager
 def whole_folder(out: Path, kind: FolderKind | None = None, *, force: bool = False) -> Iterator[Path]:
-    """A folder to write into, which becomes `out` when the block ends well and vanishes when it does not.
+    """A folder to write into, which becomes `out` when the block succeeds and vanishes when it fails.
 
     It stands beside `out` as `.NAME.partial`, whose name and missing manifest say that it is not complete, and one
     rename puts it in place. What a killed process left there is removed by the next one that writes the same folder.
 
     Args:
         out: The folder to make.
-        kind: What may be replaced with `force`; None: `out` is never overwritten.
+        kind: Kind of folder that `force` may replace; None means that `out` is never overwritten.
         force: Replace a folder of that kind.
 
     Raises:
-        InputError: See `FolderKind.check_target`.
+        InputError: `out` is in the way, as `FolderKind.check_target` says.
         StorageError: `out` is there and has no kind, another process is writing it, or it cannot be written.
     """
     out = out.absolute()

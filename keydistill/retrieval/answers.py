@@ -1,4 +1,4 @@
-"""What a `LiveRetriever` answers: always with the generation that it comes from."""
+"""Answers of a `LiveRetriever`, each with the generation that it comes from, and its status."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,12 +6,12 @@ from typing import Generic, NamedTuple, TypeVar
 
 from keydistill.encoders import Vectors
 
-_Found = TypeVar("_Found")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[_Found]):
-    """What was found, and by which generation.
+class Answer(Generic[_Result]):
+    """Results of several queries, and the generation that they come from.
 
     Attributes:
         collection: The collection that was asked.
@@ -21,7 +21,7 @@ class Answer(Generic[_Found]):
 
     collection: str
     student_version: str
-    found: list[list[_Found]]
+    found: list[list[_Result]]
 
 
 class ReadyQuery(NamedTuple):
@@ -40,20 +40,20 @@ class ReadyQuery(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LiveStatus:
-    """How a `LiveRetriever` is.
+    """Status of a `LiveRetriever`.
 
     Attributes:
-        alias: What it follows.
+        alias: The alias that it follows.
         collection: The collection that answers.
-        student_version: The student that built it.
-        since: When it began to answer.
-        named: What the alias named when it was last asked; another one than `collection` while the next generation
-            loads, or cannot be loaded.
-        changes: How often the generation has changed.
-        failure: Why the alias cannot be followed at the moment; None: it is.
-        failures: How often that was tried in vain.
-        in_flight: Queries under way.
-        ending: Earlier collections that have queries in flight still.
+        student_version: Version of the student that built the collection.
+        since: Time at which the collection began to answer.
+        named: The collection that the alias named when it was last read; another one than `collection` while the next
+            generation loads, or cannot be loaded.
+        changes: Number of changes of the generation.
+        failure: Reason why the alias cannot be followed at the moment; None where it can.
+        failures: Number of vain tries to follow it.
+        in_flight: Number of queries under way.
+        ending: Earlier collections that still have queries in flight.
     """
 
     alias: str

@@ -14,13 +14,13 @@ from keydistill.vectorstore import Filter, keyphrase_filter
 
 MatchCategory = Literal["none", "leaf", "parent"]
 
-# Items per forward pass and batched query.
+# Number of items per forward pass and batched query.
 _BATCH_ITEMS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class BulkSummary:
-    """What `recommend_file` did; `short` counts items that got fewer keyphrases than asked for."""
+    """Summary of `recommend_file`; `short` counts items that got fewer keyphrases than `limit`."""
 
     items: int
     rejected: int
@@ -51,11 +51,11 @@ def recommend_file(
 
     Args:
         retriever: The live collection with its student.
-        files: Items; see `read_items`.
+        files: Files of items, as `read_items` reads them.
         out: CSV, JSONL or Parquet file. Rows that were no items go to a `.rejects.parquet` beside it.
-        limit: Keyphrases per item at the most.
+        limit: Most keyphrases per item.
         match_category: Whether a keyphrase must belong to the item's leaf category or to its parent.
-        min_search_volume: Least search volume.
+        min_search_volume: Least search volume of a keyphrase.
         progress: Advanced by the number of items done.
 
     Raises:

@@ -12,7 +12,7 @@ _LONGEST_PAUSE = 10
 
 
 class TooSoonError(Exception):
-    """It failed a moment ago; `again` is the failure."""
+    """A try that is refused because the last one failed a moment ago; `again` is that failure."""
 
     def __init__(self, again: KeydistillError) -> None:
         super().__init__(str(again))
@@ -20,7 +20,7 @@ class TooSoonError(Exception):
 
 
 class Failures:
-    """What keeps an alias from being followed since it last was; used under its owner's lock."""
+    """Failures to follow an alias since it was last followed; used under its owner's lock."""
 
     def __init__(self, alias: str, pause_seconds: float) -> None:
         self._alias = alias
@@ -28,7 +28,7 @@ class Failures:
         self.forget()
 
     def forget(self) -> None:
-        """All is well again."""
+        """Forget all failures, after a success."""
         self.count = 0
         self.text: str | None = None
         # Not the error itself: its traceback would keep a student in memory.
@@ -47,14 +47,14 @@ class Failures:
         if text not in self._logged:
             self._logged.add(text)
             goes_on = "what answered before goes on"
-            # A traceback where it is a defect.
+            # A traceback is logged where the failure is a defect.
             _log.warning("alias %s: %s; %s", self._alias, text, goes_on, exc_info=None if expected else error)
 
     def raise_if_too_soon(self, target: str) -> None:
         """Refuse another try of `target` right after a failure, or many queries would try one after the other.
 
         Raises:
-            TooSoonError: It failed a moment ago.
+            TooSoonError: The last try failed a moment ago.
         """
         if self._last is None or self.text is None:
             return

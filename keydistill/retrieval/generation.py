@@ -21,13 +21,13 @@ from keydistill.vectorstore import (
     search_params_of,
 )
 
-# From what a collection's metadata say of its student (a folder or a model name, its dimension, its version) to it.
+# Loads a student from what a collection's metadata say of it: a folder or a model name, its dimension, its version.
 StudentLoader = Callable[[str, int, str], Student]
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """A keyphrase for an item; `score` is the cosine similarity of the two."""
+    """A keyphrase for an item, with the cosine similarity of the two as its score."""
 
     keyphrase: str
     score: float
@@ -39,8 +39,8 @@ class QueryVector:
     """An embedded item that says which student embedded it.
 
     Attributes:
-        vector: L2-normalised, shape (dimension,).
-        student_version: As of `Student.version`; no collection that another version built answers it.
+        vector: L2-normalised vector, shape (dimension,).
+        student_version: Version of the student; no collection that another version built answers the vector.
     """
 
     vector: Vectors
@@ -49,18 +49,18 @@ class QueryVector:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A collection and the student that built it; `load` and `live` read which that is from the collection's metadata.
+    """A collection and the student that built it; `load` and `live` find the student by the collection's metadata.
 
-    It asks the collection by its own name and never by an alias, so that a swap cannot put another student's vectors
+    It queries the collection by its own name and never by an alias, so that a swap cannot put another student's vectors
     under its queries. Threads may share one.
 
     Attributes:
-        engine: Where the collection is.
-        collection: Its own name.
+        engine: Engine with the collection.
+        collection: Name of the collection itself, not an alias.
         dimension: Length of its vectors.
         student: The student, loaded.
-        params: How hard queries look whose shape of filter is not in `tuned`.
-        tuned: Shape of filter (`filter_shape`) to how hard its queries look, as the metadata had it on loading.
+        params: Search settings of queries whose filter shape is not in `tuned`.
+        tuned: Search settings of each tuned filter shape (`filter_shape`), as the metadata had them on loading.
     """
 
     engine: Engine = field(repr=False)
@@ -80,18 +80,18 @@ class Generation:
         *,
         untuned: SearchParams | None = None,
     ) -> Self:
-        """Bind a collection and a student that is loaded.
+        """The generation of a collection and a student that is loaded.
 
         Args:
-            engine: Where the collection is.
-            info: What it says of the collection.
+            engine: Engine with the collection.
+            info: The engine's description of the collection.
             student: The student.
-            params: How hard all queries look, whatever was tuned; None takes what `keydistill tune` found.
-            untuned: How hard queries look whose shape was not tuned.
+            params: Search settings of all queries, also of tuned shapes; None takes those of `keydistill tune`.
+            untuned: Search settings of queries whose filter shape was not tuned.
 
         Raises:
             StudentMismatchError: Another student built the collection.
-            CollectionStateError: It is still building.
+            CollectionStateError: The collection is still building.
         """
         built_by = CollectionMetadata.parse(info).student_version
         if (built_by, info.dimension) != (student.version, student.dimension):
@@ -118,16 +118,16 @@ class Generation:
         """The generation of a collection, with the student that its metadata names.
 
         Args:
-            engine: Where the collection is.
-            collection: Its name, or an alias of it.
-            load_student: Loads the student.
-            params: How hard all queries look; None takes what was tuned, see `of`.
-            untuned: How hard queries look whose shape was not tuned.
+            engine: Engine with the collection.
+            collection: Name of the collection, or an alias of it.
+            load_student: Function that loads the student.
+            params: Search settings of all queries; None takes the tuned ones, as `of` does.
+            untuned: Search settings of queries whose filter shape was not tuned.
             loaded: Students that are loaded already; if the right one is among them, none is loaded.
 
         Raises:
             CollectionNotFoundError: There is no such collection.
-            StudentError: Its student cannot be found any more, or is another one now.
+            StudentError: The collection's student cannot be found any more, or has another version now.
         """
         info = engine.info(collection)
         metadata = CollectionMetadata.parse(info)
@@ -144,11 +144,11 @@ class Generation:
 
     @classmethod
     def live(cls, settings: Settings, engine: Engine) -> Self:
-        """The generation behind the alias.
+        """The live generation.
 
         Raises:
             CollectionNotFoundError: Nothing is live yet.
-            StudentError: Its student cannot be found any more, or is another one now.
+            StudentError: The collection's student cannot be found any more, or has another version now.
         """
         target = alias_target(engine, settings.alias)
         return cls.load(engine, target, student_loader(settings), untuned=search_params_of(settings))
@@ -162,8 +162,8 @@ class Generation:
         """Query vectors of n items.
 
         Args:
-            titles: n titles.
-            categories: The leaf category of each as a path, where it is known: some students read it.
+            titles: Titles of the n items.
+            categories: The leaf category of each item as a path, where it is known: some students read it.
         """
         vectors = self.student.embed_items(titles, categories)
         return [QueryVector(vector, self.student_version) for vector in vectors]
@@ -179,10 +179,10 @@ class Generation:
         """The `limit` points nearest to each vector, best first.
 
         Args:
-            vectors: n query vectors of this generation's student.
+            vectors: Query vectors, embedded by this generation's student.
             limit: Most points per vector; fewer come back where fewer pass the filter.
-            filters: A filter per vector, or None for none at all.
-            params: How hard all of them look; None: as was tuned for the shape of each filter.
+            filters: A filter per vector, or None for no filters at all.
+            params: Search settings of all of them; None takes those tuned for the shape of each filter.
 
         Raises:
             StudentMismatchError: A vector is another student's.
@@ -207,7 +207,7 @@ class Generation:
         return self._query_as_tuned(rows, limit, [None] * len(rows) if filters is None else filters)
 
     def _query_as_tuned(self, rows: Vectors, limit: int, filters: Sequence[Filter | None]) -> list[list[Hit]]:
-        """Each query as its shape asks for: one request for all that are searched alike, nearly always one in all."""
+        """The hits of queries searched as tuned for their shapes, in one request for all that are searched alike."""
         alike = searched_alike(filters, limit, self.tuned, self.params)
         if len(alike) == 1:
             return self.engine.query_batch(self.collection, rows, limit, filters, next(iter(alike)))
@@ -215,8 +215,8 @@ class Generation:
             raise ValueError(f"there are {len(filters)} filters for {len(rows)} vectors, expected one for each")
         lists: list[list[Hit]] = [[] for _ in rows]
         for params, places in alike.items():
-            some = [filters[place] for place in places]
-            answers = self.engine.query_batch(self.collection, rows[places], limit, some, params)
+            group_filters = [filters[place] for place in places]
+            answers = self.engine.query_batch(self.collection, rows[places], limit, group_filters, params)
             for place, hits in zip(places, answers, strict=True):
                 lists[place] = hits
         return lists
@@ -229,7 +229,7 @@ class Generation:
         *,
         categories: Sequence[str | None] | None = None,
     ) -> list[list[Recommendation]]:
-        """The `limit` keyphrases nearest to each title, best first; see `embed` and `query`."""
+        """The `limit` keyphrases nearest to each title, best first; the arguments are those of `embed` and `query`."""
         lists = self.query(self.embed(titles, categories), limit, filters) if titles else []
         return [[Recommendation(hit.payload["keyphrase"], hit.score, hit.payload) for hit in hits] for hits in lists]
 
@@ -238,7 +238,7 @@ def alias_target(engine: Engine, alias: str) -> str:
     """The collection that an alias names.
 
     Raises:
-        CollectionNotFoundError: None.
+        CollectionNotFoundError: The alias names none.
     """
     target = engine.aliases().get(alias)
     if target is None:
@@ -249,15 +249,16 @@ def alias_target(engine: Engine, alias: str) -> str:
 
 
 def student_loader(settings: Settings) -> StudentLoader:
-    """Loads students into the runtime, and with the threads, that the settings name.
+    """A function that loads students into the runtime, and with the threads, that the settings name.
 
     Where the settings have a `shared` storage, a student that is not on this machine comes from there.
     """
 
     def load(source: str, dimension: int, version: str) -> Student:
         shared = shared_storage(settings)
-        # Without one, whether it is the right student is seen when it is loaded: its files are read but once.
-        here = source if shared is None else local_student(source, dimension, version, settings.home, shared)
-        return student_of(settings, here, dimension=dimension)
+        # Without shared storage, the version is checked once the student is loaded, so that its files are read only
+        # once.
+        local_source = source if shared is None else local_student(source, dimension, version, settings.home, shared)
+        return student_of(settings, local_source, dimension=dimension)
 
     return load

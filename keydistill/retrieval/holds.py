@@ -1,4 +1,4 @@
-"""Which generation answers, which earlier ones still have queries in flight, and when those are let go of."""
+"""The generation that answers, and the earlier ones, which are let go of when their last query has ended."""
 
 import threading
 import time
@@ -23,9 +23,9 @@ class Holds:
         """Begin with the generation `first`.
 
         Args:
-            first: Answers until `put`.
-            on_idle: Called when a replaced generation has no query left; somebody then calls `let_go`. Not done right
-                away, because it would be the query that pays for it.
+            first: Generation that answers until `put`.
+            on_idle: Called when a replaced generation has no query left; somebody then calls `let_go`. It is not done
+                right away, because the query would pay for it.
         """
         self._changed = threading.Condition()
         self._current: _Hold | None = _Hold(first)
@@ -60,7 +60,7 @@ class Holds:
             return self._present().generation
 
     def all(self) -> list[Generation]:
-        """The one that answers, and then those that still have queries in flight.
+        """The generation that answers, and then those that still have queries in flight.
 
         Raises:
             VectorStoreError: `close` was called.
@@ -70,19 +70,19 @@ class Holds:
             return [hold.generation for hold in self._all()]
 
     def in_flight(self) -> int:
-        """How many queries are under way, on whatever generation."""
+        """The number of queries under way, on all generations."""
         with self._changed:
             return sum(hold.users for hold in self._all())
 
     def put(self, generation: Generation) -> None:
-        """Have `generation` answer whatever is asked from now on. After `close` it does nothing."""
+        """Let `generation` answer all queries that begin from now on. After `close` this does nothing."""
         with self._changed:
             if self._current is None:
                 generation.engine.release(generation.collection)
                 return
             if self._current.generation is generation:
                 return
-            # After a swap and back the former one may still be at work: it goes on.
+            # After a swap and back the former generation may still be at work: it goes on.
             back = next((hold for hold in self._replaced if hold.generation is generation), None)
             if back is not None:
                 self._replaced.remove(back)

@@ -49,9 +49,9 @@ def read_items(files: Sequence[Path], rejects: RejectLog) -> Iterator[list[Item]
                     _categories(batch, problems),
                     problems.parsed("site", batch.columns["site"], label_cell),
                 ]
-                kept = problems.settle(rejects)
+                usable_places = problems.settle(rejects)
                 rows = zip(*parsed, strict=True)
-                yield [Item(*row) for place, row in enumerate(rows) if kept is None or place not in problems]
+                yield [Item(*row) for place, row in enumerate(rows) if usable_places is None or place not in problems]
 
 
 def _categories(batch: RawBatch, problems: RowProblems) -> list[str | None]:

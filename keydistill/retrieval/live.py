@@ -28,21 +28,21 @@ from keydistill.vectorstore import Engine, Filter, Hit, SearchParams, search_par
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-# Generations that one query tries: each was deleted while it asked, so there is no grace time to speak of.
+# Most generations that one query tries: each was deleted during the query, so there is no grace time to speak of.
 _TRIES = 10
 
 
 class LiveRetriever:
-    """Finds keyphrases with whatever generation the alias names, for services that run for long.
+    """Finds keyphrases with the generation that the alias names at the time, for services that run for long.
 
-    A thread looks at the alias every `poll_seconds`, and a query that finds its collection deleted has it looked at
-    at once. The next student is loaded, and its collection asked once, beside the generation that answers; then they
-    change places. Queries that are in flight end on the generation that they began with, and when the last has ended,
-    that student's memory and what is open of its collection are let go of. While the next generation cannot be loaded,
-    the present one goes on and `status` says why.
+    A thread reads the alias every `poll_seconds`, and a query whose collection was deleted reads it at once. The next
+    student is loaded, and its collection queried once, beside the generation that answers; then they change places.
+    Queries in flight end on the generation that they began with, and when the last has ended, the memory of its
+    student and the open files of its collection are released. While the next generation cannot be loaded, the present
+    one goes on and `status` says why.
 
-    Threads share one. Processes do not: open it after a fork, in the process that uses it. The engine stays the
-    caller's, who closes it after the retriever.
+    Threads may share a retriever, processes may not: open it after a fork, in the process that uses it. The engine
+    stays the caller's, who closes it after the retriever.
     """
 
     def __init__(
@@ -58,16 +58,16 @@ class LiveRetriever:
         """Load the generation that the alias names, and begin to watch the alias.
 
         Args:
-            engine: Where the collections are.
-            alias: The name behind which the live collection stands.
-            load_student: Loads a student; called in the thread that watches, too.
-            params: How hard all queries look; None takes what was tuned, see `Generation.of`.
-            untuned: How hard queries look whose shape of filter was not tuned.
-            poll_seconds: How often to look at the alias.
+            engine: Engine with the collections.
+            alias: Alias that names the live collection.
+            load_student: Function that loads a student; the thread that watches the alias calls it, too.
+            params: Search settings of all queries; None takes the tuned ones, as `Generation.of` does.
+            untuned: Search settings of queries whose filter shape was not tuned.
+            poll_seconds: Seconds between two readings of the alias.
 
         Raises:
             CollectionNotFoundError: Nothing is live yet.
-            StudentError: The student cannot be found any more, or is another one now.
+            StudentError: The student cannot be found any more, or has another version now.
         """
         self._engine, self._alias, self._load_student = engine, alias, load_student
         self._params, self._untuned = params, untuned
@@ -75,7 +75,7 @@ class LiveRetriever:
         self._pid = os.getpid()
         self._wake = threading.Event()
         self._closing = False
-        # Held by whoever looks at the alias and loads; it guards what follows.
+        # Held while the alias is read and a generation is loaded; it guards the attributes below.
         self._looking = threading.Lock()
         self._failures = Failures(alias, poll_seconds)
         self._trying: str | None = None
@@ -86,7 +86,7 @@ class LiveRetriever:
 
     @classmethod
     def open(cls, settings: Settings, engine: Engine) -> Self:
-        """The retriever that the settings ask for; see `LiveRetriever` for the errors."""
+        """The retriever that the settings ask for; raises as the constructor does."""
         return cls(
             engine,
             settings.alias,
@@ -109,27 +109,27 @@ class LiveRetriever:
         *,
         categories: Sequence[str | None] | None = None,
     ) -> Answer[Recommendation]:
-        """The `limit` keyphrases nearest to each title, all by one generation; see `Generation.recommend`.
+        """The `limit` keyphrases nearest to each title, all by one generation, as `Generation.recommend` finds them.
 
         Raises:
-            CollectionNotFoundError: The collection is gone, and what the alias names now cannot be loaded.
+            CollectionNotFoundError: The collection is gone, and the one that the alias names now cannot be loaded.
             EngineUnavailableError: The server does not answer.
         """
         return self._asked(lambda generation: generation.recommend(titles, limit, filters, categories=categories))
 
     def embed(self, titles: Sequence[str], categories: Sequence[str | None] | None = None) -> list[QueryVector]:
-        """Query vectors by the student of now; see `Generation.embed`."""
+        """Query vectors by the present student, as `Generation.embed` makes them."""
         with self.generation() as generation:
             return generation.embed(titles, categories)
 
     def query(
         self, vectors: Sequence[QueryVector], limit: int = 10, filters: Sequence[Filter | None] | None = None
     ) -> Answer[Hit]:
-        """The points nearest to each vector; see `Generation.query`.
+        """The points nearest to each vector, as `Generation.query` finds them.
 
         Raises:
             StudentMismatchError: The student has changed since the vectors were embedded; embed the items again.
-            CollectionNotFoundError: The collection is gone, and what the alias names now cannot be loaded.
+            CollectionNotFoundError: The collection is gone, and the one that the alias names now cannot be loaded.
         """
         return self._asked(lambda generation: generation.query(vectors, limit, filters))
 
@@ -138,7 +138,7 @@ class LiveRetriever:
         return self.ready_queries([title], [category])[0]
 
     def ready_queries(self, titles: Sequence[str], categories: Sequence[str | None] | None = None) -> list[ReadyQuery]:
-        """`ready_query` for n items, all of one generation."""
+        """A `ReadyQuery` for each of n items, all of one generation."""
         with self.generation() as generation:
             return [
                 ReadyQuery(generation.collection, query.student_version, query.vector)
@@ -146,7 +146,7 @@ class LiveRetriever:
             ]
 
     def generation(self) -> AbstractContextManager[Generation]:
-        """The generation of now, for a block that needs one and the same throughout; it ends what it began.
+        """The present generation, for a block that needs the same one throughout; it is kept until the block ends.
 
         Raises:
             VectorStoreError: The retriever is closed, or was opened before a fork.
@@ -158,17 +158,17 @@ class LiveRetriever:
         return self._holds.using()
 
     def refresh(self) -> None:
-        """Look at the alias now, and return when what it names answers, with the search settings tuned for it by now.
+        """Read the alias now, and return when its generation answers, with the search settings tuned for it by now.
 
         Raises:
-            KeydistillError: It cannot be loaded; what answered before goes on.
+            KeydistillError: The generation cannot be loaded; the one that answered before goes on.
         """
         with self._looking:
             self._look()
             self._take_tuning()
 
     def status(self) -> LiveStatus:
-        """How it is; never waits for a load or the server."""
+        """The status of the retriever; never waits for a load or the server."""
         present, *ending = self._holds.all()
         return LiveStatus(
             alias=self._alias,
@@ -187,8 +187,8 @@ class LiveRetriever:
         """Refuse new queries, end those in flight, end the thread. Closing twice does nothing.
 
         Args:
-            wait_seconds: What takes longer, such as a request to a server that does not answer, is not waited for; a
-                warning says so, and it ends by itself.
+            wait_seconds: Longest wait. What takes longer, such as a request to a server that does not answer, ends by
+                itself, and a warning says so.
         """
         self._closing = True
         if os.getpid() != self._pid:
@@ -200,7 +200,7 @@ class LiveRetriever:
             _log.warning("alias %s: closed, but after %.0f s something is still under way", self._alias, wait_seconds)
 
     def _asked(self, ask: Callable[[Generation], list[list[_Result]]]) -> Answer[_Result]:
-        """Ask the generation of now; if its collection is deleted, the one that has come after it."""
+        """Query the present generation; if its collection is deleted, the one that has come after it."""
         tries = 0
         while True:
             with self.generation() as generation:
@@ -213,10 +213,10 @@ class LiveRetriever:
                         raise
 
     def _has_left(self, collection: str) -> bool:
-        """Whether another collection answers than this one, which is gone."""
+        """Whether another collection answers in place of this one, which is gone."""
         with self._looking:
             try:
-                # While this one waited, somebody else may have looked.
+                # Another thread may have followed the alias while this one waited.
                 if self._holds.current.collection == collection:
                     self._look()
                 return self._holds.current.collection != collection
@@ -235,18 +235,19 @@ class LiveRetriever:
                     if not self._closing:
                         self._look()
                 except Exception:
-                    # `_look` has noted and logged it. Whatever it was, it is tried again, and what answered goes on.
+                    # `_look` has noted and logged it. Whatever the error, it is tried again, and the present
+                    # generation goes on.
                     continue
 
     def _look(self) -> None:
-        """Look at the alias and follow it; only under `_looking`."""
-        held = self._holds.all()
+        """Read the alias and follow it; called only under `_looking`."""
+        generations = self._holds.all()
         self._trying = None
         try:
             target = self._ask_alias()
-            if target != held[0].collection:
+            if target != generations[0].collection:
                 self._failures.raise_if_too_soon(target)
-                self._change_over(held[0], self._loaded(target, held))
+                self._change_over(generations[0], self._loaded(target, generations))
         except TooSoonError as error:
             raise error.again from None
         except Exception as error:
@@ -258,20 +259,22 @@ class LiveRetriever:
         self._named = alias_target(self._engine, self._alias)
         return self._named
 
-    def _loaded(self, target: str, held: Sequence[Generation]) -> Generation:
-        """The generation of `target`, its student one of those `held` if possible, asked once."""
+    def _loaded(self, target: str, present: Sequence[Generation]) -> Generation:
+        """The generation of `target`: a present one, or a new one, with the student of a present one if possible."""
         while True:
             self._trying = target
             try:
-                return next((known for known in held if known.collection == target), None) or self._new(target, held)
+                same = next((generation for generation in present if generation.collection == target), None)
+                return same or self._new(target, present)
             except CollectionNotFoundError:
-                # Deleted while it was loaded? Then the alias names another one.
+                # If it was deleted while it was loaded, the alias names another one.
                 if (named := self._ask_alias()) == target:
                     raise
                 target = named
 
-    def _new(self, target: str, held: Sequence[Generation]) -> Generation:
-        students = [known.student for known in held]
+    def _new(self, target: str, present: Sequence[Generation]) -> Generation:
+        """A new generation of `target`, queried once."""
+        students = [generation.student for generation in present]
         try:
             generation = Generation.load(
                 *(self._engine, target, self._load_student),
@@ -279,7 +282,7 @@ class LiveRetriever:
                 untuned=self._untuned,
                 loaded=students,
             )
-            # What the first query pays for, such as opening the collection, no query of a caller shall.
+            # The first query pays for opening the collection and the like, so it must not be a caller's.
             generation.query(generation.embed(["warm-up"]), 1)
         except BaseException:
             self._engine.release(target)
@@ -287,7 +290,7 @@ class LiveRetriever:
         return generation
 
     def _take_tuning(self) -> None:
-        """Search as the collection's metadata say now: it may have been tuned since it was loaded."""
+        """Take the search settings of the collection's metadata: it may have been tuned since it was loaded."""
         present = self._holds.current
         if self._params is None and (tuned := tuned_params(self._engine.info(present.collection))) != present.tuned:
             self._holds.put(replace(present, tuned=tuned))

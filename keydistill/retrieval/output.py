@@ -21,8 +21,8 @@ SCHEMA = pa.schema(
 )
 
 
-def rows_of(items: Sequence[Item], found: Sequence[Sequence[Recommendation]]) -> list[dict[str, Any]]:
-    """One row per recommendation; ranks begin with 1."""
+def rows_of(items: Sequence[Item], lists: Sequence[Sequence[Recommendation]]) -> list[dict[str, Any]]:
+    """Rows by `SCHEMA`, one per recommendation; ranks begin with 1."""
     return [
         {
             "item_id": item.item_id,
@@ -33,6 +33,6 @@ def rows_of(items: Sequence[Item], found: Sequence[Sequence[Recommendation]]) ->
             "site": hit.payload.get("site"),
             "category_ids": hit.payload.get("category_ids", []),
         }
-        for item, hits in zip(items, found, strict=True)
+        for item, hits in zip(items, lists, strict=True)
         for rank, hit in enumerate(hits, start=1)
     ]

@@ -31,16 +31,16 @@ _Whole = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class TunedShape:
-    """What was chosen for one shape, and what it was measured to do.
+    """The tuned search settings of one filter shape, with their measured recall and latency.
 
     Attributes:
-        params: How hard a query of this shape looks.
+        params: Search settings of queries of this shape.
         recall: Mean recall@10 against exact search.
         recall_low: Lower end of its one-sided 95% interval.
         p50_ms: Median latency of single queries in milliseconds.
-        p99_ms: Their 99th percentile.
-        queries: How many were asked.
-        passing: Points that pass such a filter, the median.
+        p99_ms: 99th percentile of that latency.
+        queries: Number of queries that were measured.
+        passing: Median number of points that pass such a filter.
     """
 
     params: SearchParams
@@ -85,9 +85,9 @@ class TunedSearch:
     """All shapes of a collection.
 
     Attributes:
-        student_version: Of the student that built the collection; for another one's vectors nothing here holds.
+        student_version: Version of the student that built the collection; for vectors of another nothing here holds.
         target: The recall@10 that every shape was to keep.
-        measured_at: When, ISO 8601.
+        measured_at: Time of the measurement, ISO 8601.
         shapes: Shape of `filter_shape` to what was chosen.
     """
 
@@ -127,7 +127,7 @@ class TunedSearch:
 
     @classmethod
     def of(cls, info: CollectionInfo) -> Self | None:
-        """What a collection's metadata say; None where it was not tuned, or what they say is of no use."""
+        """The tuned settings in a collection's metadata; None where it was not tuned, or they cannot be used."""
         metadata = CollectionMetadata.parse(info)
         if metadata.search is None:
             return None

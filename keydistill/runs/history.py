@@ -1,4 +1,4 @@
-"""What an alias named when, and who changed it: the audit log."""
+"""The audit log of aliases: what each named when, and who changed it."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
@@ -14,12 +14,12 @@ class AliasChange:
     """One line of the log, written right after the change; who next changes the alias adds a line that is missing.
 
     Attributes:
-        at: When, UTC.
+        at: Time of the change, UTC.
         by: Who, as USER@HOST, or which schedule.
-        action: What was done.
+        action: Kind of the change.
         alias: The alias that was changed, or that the dropped collection belonged to.
-        before: What it named; of a prune, the collection that was dropped.
-        after: What it names now; of a prune, None.
+        before: Collection that the alias named; for a prune, the collection that was dropped.
+        after: Collection that the alias names now; None for a prune.
         why: The reason that was given, or None.
         run: The run whose collection `after` (of a prune: `before`) is.
     """

@@ -60,7 +60,7 @@ MOVES: Mapping[Kind, Moves] = {"reindex": REINDEX, "sync": SYNC, "retrain": RETR
 
 def working_states(kind: Kind) -> frozenset[State]:
     """States in which there is work to do, which may fail."""
-    return frozenset(state for state, following in MOVES[kind].items() if "failed" in following)
+    return frozenset(state for state, next_states in MOVES[kind].items() if "failed" in next_states)
 
 
 def open_states(kind: Kind) -> frozenset[State]:

@@ -16,7 +16,7 @@ Executor = Literal["local", "celery"]
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """How far a step is: `done` of `total` (None: nobody knows) in `unit`, since `began_at`."""
+    """Progress of a step: `done` of `total` (None where nobody knows it) in `unit`, since `began_at`."""
 
     step: str
     total: int | None
@@ -27,21 +27,21 @@ class StepProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run. Never changed: a move makes a new record that replaces the old one in the store.
+    """The record of a run. It never changes: a move makes a new record that replaces the old one in the store.
 
     Attributes:
-        id: Starts with the time it was made, so that ids sort by age.
-        kind: What is done; says which class the record is of.
-        executor: Whether one process does it all, or Celery workers do.
-        started_by: Who, as USER@HOST, or which schedule.
-        failed_in: The state in which it failed.
-        error: Why it failed, one line.
+        id: Id that starts with the time of its making, so that ids sort by age.
+        kind: Kind of the run, which decides the class of the record.
+        executor: Whether one process does all the work, or Celery workers do.
+        started_by: Who started the run, as USER@HOST, or which schedule did.
+        failed_in: State in which the run failed.
+        error: Reason of the failure, one line.
         timings: Seconds per step, summed over resumptions.
-        progress: How far the present step is.
-        attempts: State or part to how often a worker took it up; those that ended are taken out.
+        progress: Progress of the present step.
+        attempts: Number of times that a worker took up each state or part; finished ones are taken out.
     """
 
-    # A field that we do not know is another version's: it would be lost with our next change of the record.
+    # An unknown field is another version's: it would be lost with the next change of the record, so it is refused.
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     id: str
@@ -59,17 +59,17 @@ class Run:
 
     @property
     def lease_name(self) -> str:
-        """What only one run at a time may hold."""
+        """Name of the lease that only one such run at a time may hold."""
         raise NotImplementedError
 
     @property
     def is_over(self) -> bool:
-        """Nothing is left to do, also not by resuming."""
+        """Whether nothing is left to do, also not by resuming."""
         return self.state not in open_states(self.kind)
 
     @property
     def is_at_rest(self) -> bool:
-        """Nobody works on it: it is over, or it failed and waits to be resumed."""
+        """Whether nobody works on the run: it is over, or it failed and waits to be resumed."""
         return self.is_over or self.state == "failed"
 
     def moved(self, state: State, **changes: Any) -> Self:
@@ -120,8 +120,8 @@ class Run:
 
     def not_attempted(self, what: str) -> Self:
         """This run with one attempt less: it was not the work's fault that it did not end."""
-        left = {**self.attempts, what: self.attempts.get(what, 0) - 1}
-        return self.changed(attempts={name: count for name, count in left.items() if count > 0})
+        attempts = {**self.attempts, what: self.attempts.get(what, 0) - 1}
+        return self.changed(attempts={name: count for name, count in attempts.items() if count > 0})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -135,20 +135,20 @@ class ReindexRun(Run):
     Attributes:
         files: Inventory files, absolute paths.
         categories: File of the category tree, if one was given.
-        student: What the student is loaded from.
-        student_version: The version it must turn out to be.
-        settings: Those settings that decide the result; they go before the ones of whoever works on the run.
-        alias: Behind which the collection is to stand.
+        student: Folder or model name that the student is loaded from.
+        student_version: Version that the loaded student must have.
+        settings: Settings that decide the result; they override those of the process that works on the run.
+        alias: Alias that is to name the collection.
         collection: The collection that this run builds; where ready collections never change (embedded engine), the
             copy that took its place when a sync changed it last.
-        previous_target: What the alias named when the run was begun; the swap happens only if it still does.
+        previous_target: Collection that the alias named when the run began; the swap happens only if it still does.
         swap: Whether to swap once the collection is verified.
         rows, parts: Size of the snapshot; 0 until there is one.
         parts_done: Numbers of the parts whose every point is in the collection.
-        parts_redone: How often a part was begun that a worker had begun before.
-        report: What the verification found.
-        gate: What the gate found (`keydistill.ingest.gate.gate`), once it was asked.
-        forced: Why the collection may be swapped in although the gate refused it.
+        parts_redone: Number of times that a part was begun which a worker had begun before.
+        report: Report of the verification.
+        gate: Report of the gate (`keydistill.ingest.gate.GateReport`), once there is one.
+        forced: Reason why the collection may be swapped in although the gate refused it.
         journal: The last sync of the alias that was accepted when this run read its inventory; 0 for none. Later ones
             are applied to the collection before it is put live.
     """
@@ -175,12 +175,12 @@ class ReindexRun(Run):
 
     @property
     def lease_name(self) -> str:
-        """One build per alias."""
+        """Name of the lease that allows one build per alias."""
         return f"build:{self.alias}"
 
     @property
     def is_over(self) -> bool:
-        """Also when it is ready and not to be swapped."""
+        """Whether nothing is left to do, as also when the run is ready and not to be swapped."""
         # Not super(): a class with slots is made anew by the decorator, and the cell of super() is of the old one.
         return Run.is_over.fget(self) or (self.state == "ready" and not self.swap)  # type: ignore[attr-defined]
 
@@ -196,8 +196,8 @@ class ReindexRun(Run):
 
     def with_part_begun(self, number: int) -> Self:
         """This run with one more attempt at a part."""
-        begun = self.attempted(part_name(number))
-        return begun.changed(parts_redone=self.parts_redone + (begun.attempts[part_name(number)] > 1))
+        run = self.attempted(part_name(number))
+        return run.changed(parts_redone=self.parts_redone + (run.attempts[part_name(number)] > 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,12 +207,12 @@ class SyncRun(Run):
     Attributes:
         files: Inventory files, absolute paths.
         categories: File of the category tree, if one was given.
-        settings: Those settings that decide the result.
-        alias: Whose collections are changed.
+        settings: Settings that decide the result.
+        alias: Alias whose collections are changed.
         max_removed_share: Share of the live rows above which removals fail the run before anything is changed.
-        journal: Its number among the accepted syncs of the alias, from 1 on; 0 until its snapshot was accepted.
+        journal: Number of the run among the accepted syncs of the alias, from 1 on; 0 until its snapshot was accepted.
         rows: Size of the snapshot.
-        changes: Collection to the changes that were made in it.
+        changes: Collections, each with the changes that were made in it.
     """
 
     kind: Literal["sync"]
@@ -227,7 +227,7 @@ class SyncRun(Run):
 
     @property
     def lease_name(self) -> str:
-        """One sync per alias."""
+        """Name of the lease that allows one sync per alias."""
         return f"sync:{self.alias}"
 
 
@@ -236,12 +236,12 @@ class RetrainRun(Run):
     """A run that trains an assistant and a student.
 
     Attributes:
-        order: What was asked for, as `keydistill.execution.RetrainOrder` reads it.
-        present_student, present_assistant: What pairs are mined with and the new student is compared with.
+        order: Options that the run was ordered with, as `keydistill.execution.RetrainOrder` reads them.
+        present_student, present_assistant: Models that pairs are mined with and the new student is compared with.
         stages_done: Stages whose output is there.
         student, assistant: The new versions, once registered.
         report: Folder of the evaluation's report.
-        results: Stage to what it reported.
+        results: Stages, each with what it reported.
     """
 
     kind: Literal["retrain"]
@@ -256,7 +256,7 @@ class RetrainRun(Run):
 
     @property
     def lease_name(self) -> str:
-        """One retrain at a time."""
+        """Name of the lease that allows one retrain at a time."""
         return "retrain"
 
 
@@ -267,7 +267,7 @@ def read_run(text: str | bytes) -> Run:
     """The run whose record, as `Run.as_dict` gives it, was written as JSON.
 
     Raises:
-        ValueError: It is the record of no run of ours; the message is one line.
+        ValueError: The text is no record of a run; the message is one line.
     """
     run: Run = read_json(cast(type[Run], _AnyRun), text)
     if run.state not in MOVES[run.kind]:
@@ -276,5 +276,5 @@ def read_run(text: str | bytes) -> Run:
 
 
 def part_name(number: int) -> str:
-    """What a part is called among the attempts and the leases."""
+    """Name of a part among the attempts and the leases."""
     return f"part {number}"

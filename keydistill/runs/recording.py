@@ -14,10 +14,10 @@ def change_record(store: RunStore, run: _R, change: Callable[[_R], _R], lease: L
     """Change a run's record, unless it has moved on meanwhile.
 
     Args:
-        store: Has the record.
-        run: As it was when the work began.
-        change: From the present record to the new one.
-        lease: Of the work.
+        store: Store with the record.
+        run: The run as it was when the work began.
+        change: Function from the present record to the new one.
+        lease: Lease of the work.
 
     Raises:
         RunStateError: It was cancelled, or failed or went on elsewhere.

@@ -1,4 +1,4 @@
-"""The connection to Redis: how long it is tried for, and what is said of it when it fails."""
+"""The connection to Redis: how long it is tried for, and the error when it fails."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -11,9 +11,9 @@ from keydistill.runs.stored_json import read_json
 PREFIX = "keydistill:"
 SAME_VERSION = "run the same version of keydistill everywhere"
 
-# KEYS lease, token; ARGV run, owner, milliseconds. Gives the new token, or the holder's record. Without an owner the
-# lease is reserved: the run holds it, and a process of that run may take it over at once. An owner that finds itself is
-# one whose first answer got lost.
+# KEYS lease, token; ARGV run, owner, milliseconds. Returns the new token, or the holder's record. Without an owner the
+# lease is reserved: the run holds it, and a process of that run may take it over at once. Where the owner holds the
+# lease already, the answer to its first try got lost.
 ACQUIRE = """
 local held = redis.call('GET', KEYS[1])
 if held then
@@ -24,7 +24,7 @@ local token = redis.call('INCR', KEYS[2])
 redis.call('SET', KEYS[1], cjson.encode({run = ARGV[1], owner = ARGV[2], token = token}), 'PX', ARGV[3])
 return token
 """
-# KEYS lease; ARGV owner, milliseconds. Gives 1 where it was ours.
+# KEYS lease; ARGV owner, milliseconds. Returns 1 where the owner held it.
 RENEW = """
 local held = redis.call('GET', KEYS[1])
 if not held or cjson.decode(held).owner ~= ARGV[1] then return 0 end
@@ -41,7 +41,7 @@ lease.owner = ''
 redis.call('SET', KEYS[1], cjson.encode(lease), 'PX', ARGV[2])
 return 1
 """
-# KEYS lease; ARGV run. Only where no process holds it.
+# KEYS lease; ARGV run. Does nothing where a process holds the lease.
 GIVE_UP = """
 local held = redis.call('GET', KEYS[1])
 if not held then return 0 end
@@ -53,7 +53,7 @@ return redis.call('DEL', KEYS[1])
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """Who holds a lease, as the scripts write it; `owner` is empty where it is kept for a run."""
+    """The holder of a lease, as the scripts write it; `owner` is empty where the lease is kept for a run."""
 
     run: str
     owner: str
@@ -61,7 +61,7 @@ class LeaseRecord:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """See `read_json`.
+        """Read a stored record, as `read_json` does.
 
         Raises:
             RedisUnavailableError: Something else stands in its place.
@@ -73,12 +73,12 @@ class LeaseRecord:
 
     @classmethod
     def of(cls, answer: Any) -> Self | None:
-        """What Redis has under the key of a lease; None where nobody holds it."""
+        """Read what Redis has under the key of a lease; None where nobody holds it."""
         return None if answer is None else cls.parse(answer)
 
 
 class LeaseStore(Protocol):
-    """What a lease asks of the store that gave it."""
+    """The part of a store that its leases call."""
 
     lease_seconds: float
 
@@ -86,10 +86,10 @@ class LeaseStore(Protocol):
         """The process that holds a lease."""
 
     def renew(self, lease: "RedisLease") -> bool:
-        """Make a lease last `lease_seconds` from now; false where it is lost."""
+        """Make a lease last `lease_seconds` from now; returns False where it is lost."""
 
     def release(self, lease: "RedisLease", seconds: float) -> None:
-        """Leave a lease to its run for so long; 0 gives it back."""
+        """Leave a lease to its run for some seconds; 0 gives it back."""
 
 
 class RedisLease:
@@ -112,19 +112,19 @@ class RedisLease:
             raise self.lost()
 
     def lost(self) -> LeaseLostError:
-        """What to raise where it is no longer held."""
+        """The error to raise where the lease is no longer held."""
         return LeaseLostError(
             f"this process no longer holds the lease on {self.name!r} (token {self.token}): it stood still for longer "
             f"than the lease lasts; whoever holds it now goes on with run {self.run_id}"
         )
 
     def leave_to_run(self, seconds: float) -> None:
-        """Let go of it so that only a process of the same run can take it, for so long."""
+        """Let go of the lease so that for some seconds only a process of the same run can take it."""
         self._stop()
         self._store.release(self, seconds)
 
     def release(self) -> None:
-        """Let go of it; does nothing where it is not held any more."""
+        """Let go of the lease; does nothing where it is not held any more."""
         self._stop()
         # It expires by itself where Redis is gone.
         with suppress(RedisUnavailableError):
@@ -140,9 +140,9 @@ class RedisLease:
                 if not self._store.renew(self):
                     return
             except RedisUnavailableError:
-                continue  # it may be back before the lease ends; whoever writes checks
+                continue  # Redis may be back before the lease ends, and every write checks the lease
 
 
 def lease_key(name: str) -> str:
-    """Where a lease is kept."""
+    """The key of a lease."""
     return f"{PREFIX}lease:{name}"

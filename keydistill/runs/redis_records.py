@@ -11,7 +11,7 @@ _MARK = "mark"
 
 
 def run_key(run_id: str) -> str:
-    """Where a record is kept."""
+    """The key of a run's record."""
     return f"{PREFIX}run:{run_id}"
 
 

@@ -62,9 +62,9 @@ class RedisRunStore:
         """Connect when first needed.
 
         Args:
-            url: As in redis://:PASSWORD@HOST:6379/0; rediss turns TLS on.
+            url: Address such as redis://:PASSWORD@HOST:6379/0; rediss turns TLS on.
             home: Folder of this machine's files and of the copies of records.
-            lease_seconds: How long a lease lasts that nobody renews.
+            lease_seconds: Seconds after which a lease that nobody renews runs out.
         """
         self._home = home
         self.lease_seconds = lease_seconds
@@ -104,31 +104,33 @@ class RedisRunStore:
         """See `RunStore.load`."""
         text = self.call(lambda redis: redis.get(run_key(run_id))) if run_id else None
         if text is None:
-            whole = whole_id(run_id, [run.id for run in self.all()])
-            text = self.call(lambda redis: redis.get(run_key(whole)))
+            full_id = whole_id(run_id, [run.id for run in self.all()])
+            text = self.call(lambda redis: redis.get(run_key(full_id)))
             if text is None:
-                return self._copied(whole)
+                return self._copied(full_id)
         return run_of(text)
 
     def all(self) -> list[Run]:
-        """See `RunStore.all`; with the copies of those that Redis has lost."""
+        """See `RunStore.all`; runs that Redis has lost are read from their copies."""
 
         def read(redis: Any) -> list[str | None]:
             ids = list(redis.smembers(f"{PREFIX}runs"))
             return list(redis.mget([run_key(run_id) for run_id in ids])) if ids else []
 
-        known: dict[str, Run] = {}
+        runs: dict[str, Run] = {}
         for text in self.call(read):
-            # One that cannot be read must not hide the others, nor stop the work on them.
+            # A record that cannot be read must not hide the others, nor stop the work on them.
             try:
-                known.update({run.id: run for run in [run_of(text)]} if text else {})
+                if text:
+                    run = run_of(text)
+                    runs[run.id] = run
             except RunError as error:
                 _log.warning("%s", error)
         for record in (self._home / "runs").glob("*/run.json"):
-            if record.parent.name not in known:
+            if record.parent.name not in runs:
                 with suppress(RunNotFoundError):
-                    known[record.parent.name] = self._copied(record.parent.name)
-        return [known[run_id] for run_id in sorted(known, reverse=True)]
+                    runs[record.parent.name] = self._copied(record.parent.name)
+        return [runs[run_id] for run_id in sorted(runs, reverse=True)]
 
     def is_lost(self, run_id: str) -> bool:
         """See `RunStore.is_lost`."""
@@ -143,21 +145,21 @@ class RedisRunStore:
     def update(self, run_id: str, change: Change, lease: Lease | None = None) -> Run:
         """See `RunStore.update`: an optimistic transaction over the record and the lease."""
         key = run_key(run_id)
-        # The text that we sent, and the records before and after: of all tries the last.
+        # The text that the last try sent, and the records before and after it.
         sent: list[tuple[str, Run, Run]] = []
 
         def attempt(pipe: "Pipeline") -> None:
             pipe.watch(key, *([lease.key] if isinstance(lease, RedisLease) else []))
             text = pipe.get(key)
             if sent and text == sent[0][0]:
-                return  # it arrived, and only the answer did not
+                return  # the text arrived, and only the answer did not
             if text is None:
                 raise RunNotFoundError(
                     f"run {run_id!r} is not in Redis; if Redis was emptied, take its copy up with --resume {run_id}"
                 )
             if isinstance(lease, RedisLease):
-                held = LeaseRecord.of(pipe.get(lease.key))
-                if held is None or held.owner != lease.owner:
+                lease_record = LeaseRecord.of(pipe.get(lease.key))
+                if lease_record is None or lease_record.owner != lease.owner:
                     raise lease.lost()
             run = run_of(text)
             changed = change(run)
@@ -218,13 +220,13 @@ class RedisRunStore:
 
     def holder(self, name: str) -> str | None:
         """See `RunStore.holder`."""
-        held = self._held(name)
-        return None if held is None else held.run
+        lease_record = self._lease_record(name)
+        return None if lease_record is None else lease_record.run
 
     def owner(self, name: str) -> str | None:
         """See `SharedRunStore.owner`."""
-        held = self._held(name)
-        return None if held is None or not held.owner else held.owner
+        lease_record = self._lease_record(name)
+        return None if lease_record is None or not lease_record.owner else lease_record.owner
 
     def messages_waiting(self, queue: str) -> int:
         """See `SharedRunStore.messages_waiting`."""
@@ -234,7 +236,7 @@ class RedisRunStore:
         """See `SharedRunStore.eviction_policy`."""
 
         def read(redis: Any) -> str | None:
-            # A Redis that is run by somebody else may not let us ask.
+            # A Redis that is run by somebody else may refuse the question.
             with suppress(ResponseError):
                 return str(redis.config_get("maxmemory-policy")["maxmemory-policy"])
             return None
@@ -273,7 +275,7 @@ class RedisRunStore:
         answer: Any = self.call(lambda _: self._acquire_script(keys, [run_id, owner, int(seconds * 1_000)]))
         return LeaseRecord.parse(answer) if isinstance(answer, str) else int(answer)
 
-    def _held(self, name: str) -> LeaseRecord | None:
+    def _lease_record(self, name: str) -> LeaseRecord | None:
         return LeaseRecord.of(self.call(lambda redis: redis.get(lease_key(name))))
 
     def _copy(self, run_id: str) -> None:

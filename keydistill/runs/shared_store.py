@@ -1,4 +1,4 @@
-"""What a store does beyond `RunStore` that several machines share: for workers, their watchdog and schedules.
+"""What a store that several machines share does beyond `RunStore`: for workers, their watchdog and schedules.
 
 A lease there does not end with a process: it expires unless it is renewed, and it can be kept for a run which no
 process works on just now.
@@ -10,18 +10,18 @@ from typing import Protocol, Self
 from keydistill.runs.store import Lease, RunStore
 from keydistill.runs.stored_json import read_json
 
-# Before the names of the queues that messages to workers wait in, beside the records.
+# Prefix of the queues that messages to workers wait in, beside the records.
 QUEUE_PREFIX = "keydistill:celery:"
 
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """What a schedule did last.
+    """The last start of a schedule.
 
     Attributes:
-        at: When it fired.
-        run: The run that it started, then or before.
-        said: Why it started none, or None.
+        at: Time at which the schedule fired.
+        run: Id of the run that it started, then or before.
+        said: Reason why it started no run, or None.
     """
 
     at: str
@@ -30,7 +30,7 @@ class Fired:
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
-        """See `read_json`."""
+        """Read a stored record, as `read_json` does."""
         return read_json(cls, text)
 
 
@@ -39,17 +39,17 @@ class SharedLease(Lease, Protocol):
 
     @property
     def owner(self) -> str:
-        """The process that holds it, as HOST:PID:CHANCE."""
+        """The process that holds the lease, as HOST:PID:CHANCE."""
 
     def leave_to_run(self, seconds: float) -> None:
-        """Let go of it so that only a process of the same run can take it, for so long."""
+        """Let go of the lease so that for some seconds only a process of the same run can take it."""
 
     def release(self) -> None:
-        """Let go of it; does nothing where it is not held any more."""
+        """Let go of the lease; does nothing where it is not held any more."""
 
 
 class ScheduleMarks(Protocol):
-    """What is noted of schedules, by their names."""
+    """Marks of schedules, by their names: whether each is paused, and what it did last."""
 
     def pause(self, name: str) -> None:
         """Note that a schedule is to start nothing."""
@@ -64,7 +64,7 @@ class ScheduleMarks(Protocol):
         """Note what a schedule did; it replaces what the schedule did before."""
 
     def last(self, name: str) -> Fired | None:
-        """What a schedule did last."""
+        """The last start of a schedule, if there was one."""
 
 
 class SharedRunStore(RunStore, Protocol):
@@ -91,7 +91,7 @@ class SharedRunStore(RunStore, Protocol):
         """Number of messages in a queue of the workers that none has taken."""
 
     def check_format(self) -> None:
-        """See that whoever else uses the store keeps runs as we do.
+        """Check that all others who use the store keep runs in the same format.
 
         Raises:
             RedisUnavailableError: It cannot be reached, or keydistill of another version uses it.
@@ -99,7 +99,7 @@ class SharedRunStore(RunStore, Protocol):
 
     @property
     def schedules(self) -> ScheduleMarks:
-        """What is noted of the schedules."""
+        """The marks of the schedules."""
 
     def eviction_policy(self) -> str | None:
-        """What the server does when its memory is full, in Redis' words; None where it does not tell us."""
+        """What the server does when its memory is full, in Redis' words; None where it does not say."""

@@ -1,4 +1,4 @@
-"""What a record is stamped with: an id, a time, and who."""
+"""The stamps of a record: an id, a time, and the user."""
 
 import getpass
 import secrets

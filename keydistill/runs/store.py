@@ -18,25 +18,25 @@ Change = Callable[[Run], Run]
 
 
 class Lease(Protocol):
-    """Held by this process for a run."""
+    """A lease that this process holds for a run."""
 
     @property
     def name(self) -> str:
-        """Of what is held."""
+        """Name of what the lease is on."""
 
     @property
     def run_id(self) -> str:
-        """For which run."""
+        """Id of the run that it is held for."""
 
     @property
     def token(self) -> int:
-        """Greater than that of every holder before."""
+        """Number that is greater than that of every earlier holder."""
 
     def check(self) -> None:
-        """Return if it is still held.
+        """Return if the lease is still held.
 
         Raises:
-            LeaseLostError: It ran out, and somebody else may hold it.
+            LeaseLostError: The lease ran out, and somebody else may hold it.
         """
 
 
@@ -50,7 +50,7 @@ class RunStore(Protocol):
         """Put a new run into the store; when this returns it survives a crash of the process.
 
         Raises:
-            RunStateError: There is one of that id already.
+            RunStateError: There is a run of that id already.
         """
 
     def load(self, run_id: str) -> Run:
@@ -61,7 +61,7 @@ class RunStore(Protocol):
         """
 
     def all(self) -> list[Run]:
-        """All runs, newest first; of one that cannot be read only the log tells."""
+        """All runs, newest first; one that cannot be read is left out, with a warning in the log."""
 
     def is_lost(self, run_id: str) -> bool:
         """Whether the store has lost the record of a run, so that only a copy of it is left."""
@@ -73,15 +73,15 @@ class RunStore(Protocol):
         """Change a record in one step: `change` is given the present record and may be called more than once.
 
         Args:
-            run_id: The whole id.
-            change: Returns the new record; what it raises is passed on and nothing is changed.
-            lease: Nothing is changed unless it is still held.
+            run_id: The full id.
+            change: Function that returns the new record; an error of it is passed on, and nothing is changed.
+            lease: Lease without which nothing is changed, if one is given.
 
         Returns:
             The new record.
 
         Raises:
-            RunNotFoundError: There is none of that id.
+            RunNotFoundError: There is no run of that id.
             LeaseLostError: The lease ran out.
         """
 
@@ -124,7 +124,7 @@ def whole_id(prefix: str, ids: Iterable[str]) -> str:
 
 
 def busy(name: str, holder: str, run_id: str) -> RunBusyError:
-    """What to tell the one who came second."""
+    """The error for a run that finds a lease held by another."""
     if holder == run_id:
         return RunBusyError(
             f"another process is working on run {run_id}; follow it with `keydistill runs watch {run_id}`"

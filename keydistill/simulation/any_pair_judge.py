@@ -50,8 +50,8 @@ class SimulatedJudge:
         manifest = folder / FOLDER.manifest
         if not manifest.is_file():
             raise InputError(f"{folder} holds no simulated marketplace; write one with `keydistill simulate {folder}`")
-        found = json.loads(manifest.read_text(encoding="utf-8"))["settings"]
-        settings = MarketplaceSettings(**{**found, "sites": tuple(found["sites"])})
+        values = json.loads(manifest.read_text(encoding="utf-8"))["settings"]
+        settings = MarketplaceSettings(**{**values, "sites": tuple(values["sites"])})
         inventory = pq.read_table(folder / "inventory.parquet", columns=["keyphrase", "category_path"])
         rows = zip(inventory["keyphrase"].to_pylist(), inventory["category_path"].to_pylist(), strict=True)
         return cls(

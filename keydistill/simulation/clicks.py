@@ -21,10 +21,10 @@ class ClickLog:
     """Pairs that were shown at least once; all arrays of the same length.
 
     Attributes:
-        places: Their places in the pool, ascending.
-        positions: From 1.
-        impressions: How often each was shown.
-        clicks: How often each was clicked.
+        places: Places of the pairs in the pool, ascending.
+        positions: Positions at which they were shown, from 1.
+        impressions: Number of times that each was shown.
+        clicks: Number of times that each was clicked.
     """
 
     places: NDArray[np.int64]
@@ -51,15 +51,15 @@ def make_clicks(
     shown = (positions <= settings.results_shown) & (searches[keyphrases] > 0)
     passed, positions, popularity = passed[shown], positions[shown], popularity[shown]
     impressions = searches[keyphrases[shown]]
-    looked = positions.astype(np.float64) ** -settings.position_bias
+    attention = positions.astype(np.float64) ** -settings.position_bias
     rate = np.where(pool.relevant[passed], settings.click_rate, settings.click_noise)
     attraction = np.sqrt(popularity) / max(1e-9, float(np.sqrt(market.popularity).mean()))
-    clicks = rng.binomial(impressions, np.clip(looked * rate * attraction, 0.0, 1.0))
+    clicks = rng.binomial(impressions, np.clip(attention * rate * attraction, 0.0, 1.0))
     return ClickLog(passed, positions, impressions, clicks)
 
 
 def _positions(keyphrases: NDArray[np.int32], appeal: NDArray[np.float64]) -> NDArray[np.int32]:
-    """From 1 within each keyphrase, the most appealing first."""
+    """Positions from 1 within each keyphrase, the most appealing item first."""
     order = np.lexsort((-appeal, keyphrases))
     ordered = keyphrases[order]
     firsts = np.searchsorted(ordered, ordered, side="left")

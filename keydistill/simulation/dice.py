@@ -27,7 +27,7 @@ class Dice:
         return self.roll() < probability
 
     def pick(self, options: Sequence[T]) -> T:
-        """One of them, all alike."""
+        """One of the options, all equally likely."""
         return options[int(self.roll() * len(options))]
 
     def below(self, bound: int) -> int:
@@ -35,7 +35,7 @@ class Dice:
         return int(self.roll() * bound)
 
     def shuffled(self, things: Sequence[T]) -> list[T]:
-        """The same things in any order."""
+        """The same things in a random order."""
         mixed = list(things)
         for last in range(len(mixed) - 1, 0, -1):
             other = self.below(last + 1)

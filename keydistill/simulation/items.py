@@ -21,11 +21,11 @@ class Listings:
     """Items in columns, all of the same length but the last.
 
     Attributes:
-        ids: Of the form "item-0000001".
-        titles: As sellers write them.
-        rows: Shape (n, slots), what each is. An accessory's slot `fit_model` is the first model that it fits.
-        fits: Shape (m, 2): an item's place and a model that it fits, every such pair once, ordered.
-        popularity: Shape (n,), of mean 1.
+        ids: Ids of the form "item-0000001".
+        titles: Titles as sellers write them.
+        rows: What each item is, shape (n, slots). An accessory's slot `fit_model` is the first model that it fits.
+        fits: Places of items with a model that each fits, shape (m, 2); every such pair once, ordered.
+        popularity: Popularity with mean 1, shape (n,).
     """
 
     ids: list[str]
@@ -36,14 +36,14 @@ class Listings:
 
 
 def make_listings(catalogue: Catalogue, settings: MarketplaceSettings, rng: np.random.Generator) -> Listings:
-    """As many items as the settings say."""
+    """Listings of as many items as the settings say."""
     count = settings.items
     rows, _ = draw_rows(catalogue, draw_products(catalogue, count, rng), rng)
     rows = rows[rng.permutation(count)]
     dice = Dice(rng)
     titles: list[str] = []
     fits: list[tuple[int, int]] = []
-    neighbours = {one.number: _same_line(one) for one in catalogue.products if one.fit is not None}
+    neighbours = {product.number: _same_line(product) for product in catalogue.products if product.fit is not None}
     for place, row in enumerate(rows.tolist()):
         models = _fitting(row, catalogue, neighbours, dice)
         fits += [(place, model) for model in sorted(models)]
@@ -60,7 +60,7 @@ def make_listings(catalogue: Catalogue, settings: MarketplaceSettings, rng: np.r
 
 
 def _same_line(product: CompiledProduct) -> dict[int, list[int]]:
-    """Line to its models, in the catalogue's order."""
+    """The models of each line, in the catalogue's order."""
     lines: dict[int, list[int]] = {}
     if product.fit is not None:
         for _, line, model in product.fit.rows.tolist():

@@ -19,9 +19,9 @@ class Judgments:
     """Judged pairs; all arrays of the same length.
 
     Attributes:
-        places: Their places in the pool, ascending.
-        labels: Yes or no.
-        probabilities: Of yes; at least 0.5 exactly if the label is yes.
+        places: Places of the pairs in the pool, ascending.
+        labels: Labels, yes or no.
+        probabilities: Probabilities of yes; at least 0.5 exactly if the label is yes.
     """
 
     places: NDArray[np.int64]
@@ -34,12 +34,12 @@ def judge_pool(pool: Pool, items: int, settings: MarketplaceSettings, rng: np.ra
 
     Where the pool has too few of one kind, the sample is smaller.
     """
-    wanted = items * settings.judged_pairs
+    sample_size = items * settings.judged_pairs
     kinds = (pool.relevant, pool.near_miss, ~pool.relevant & ~pool.near_miss)
     sample = []
     for number, kind in enumerate(kinds):
         members = np.flatnonzero(kind)
-        share = wanted // 3 + (number < wanted % 3)
+        share = sample_size // 3 + (number < sample_size % 3)
         sample.append(rng.permutation(members)[:share])
     places = np.sort(np.concatenate(sample))
     relevant, near = pool.relevant[places], pool.near_miss[places]

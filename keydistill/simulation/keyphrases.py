@@ -26,7 +26,8 @@ _IMPORTANCE = {
     "material": 0.8,
     "condition": 0.4,
 }
-# Of buyers that name what it is (or fits): only the brand, the line, or the model.
+# Shares of the buyers that name what a thing is (or fits) who name only the brand, or only the line; the others name
+# the model.
 _BRAND_ONLY, _LINE_ONLY = 0.3, 0.2
 _FIT_BRAND_ONLY, _FIT_LINE_ONLY = 0.08, 0.15
 _BRAND_BESIDE = 0.4
@@ -47,12 +48,12 @@ class Inventory:
     """Keyphrases in columns, all of the same length.
 
     Attributes:
-        texts: As the inventory gives them.
-        queries: The same normalised: lower case, single spaces.
-        rows: Shape (n, slots), what each asks for.
-        volumes: Shape (n,), searches per month.
-        segments: "head", "torso" or "tail" of each.
-        categorised: Shape (n,), whether its categories are known.
+        texts: Keyphrases as the inventory writes them.
+        queries: Normalised keyphrases: lower case, single spaces.
+        rows: What each keyphrase asks for, shape (n, slots).
+        volumes: Searches per month, shape (n,).
+        segments: "head", "torso" or "tail" for each keyphrase.
+        categorised: Whether the categories of each are known, shape (n,).
     """
 
     texts: list[str]
@@ -64,37 +65,37 @@ class Inventory:
 
 
 def make_inventory(catalogue: Catalogue, settings: MarketplaceSettings, rng: np.random.Generator) -> Inventory:
-    """Different keyphrases, as many as the settings say.
+    """An inventory of different keyphrases, as many as the settings say.
 
     Raises:
-        InputError: The catalogue cannot make so many.
+        InputError: The catalogue cannot make so many keyphrases.
     """
     possible = catalogue.meanings()
     if settings.keyphrases > possible:
         raise _too_many(settings.keyphrases, possible)
-    found = _Collection(len(catalogue.names["site"]))
+    collected = _Collection(len(catalogue.names["site"]))
     dice = Dice(rng)
-    _add_nouns(found, catalogue, settings)
+    _add_nouns(collected, catalogue, settings)
     for attempt in count_up():
-        missing = settings.keyphrases - len(found.queries)
+        missing = settings.keyphrases - len(collected.queries)
         if missing <= 0:
             break
-        before = len(found.queries)
-        asked = int(missing * _SURPLUS) + 100
+        before = len(collected.queries)
+        draws = int(missing * _SURPLUS) + 100
         mean = min(settings.constraints_mean + _LONGER_PER_ROUND * attempt, MOST_CONSTRAINTS)
-        rows, appeal = _draw_demand(catalogue, asked, mean, min(1.0, _FLATTER_PER_ROUND * attempt), rng)
+        rows, appeal = _draw_demand(catalogue, draws, mean, min(1.0, _FLATTER_PER_ROUND * attempt), rng)
         for row, loss in zip(rows.tolist(), appeal.tolist(), strict=True):
-            found.add(row, word_query(row, catalogue, settings, dice), loss)
-            if len(found.queries) == settings.keyphrases:
+            collected.add(row, word_query(row, catalogue, settings, dice), loss)
+            if len(collected.queries) == settings.keyphrases:
                 break
-        if attempt > 8 and len(found.queries) - before < min(missing, _STALLED_SHARE * asked):
-            raise _too_many(settings.keyphrases, len(found.queries))
-    return _finish(found, settings, rng, dice)
+        if attempt > 8 and len(collected.queries) - before < min(missing, _STALLED_SHARE * draws):
+            raise _too_many(settings.keyphrases, len(collected.queries))
+    return _finish(collected, settings, rng, dice)
 
 
-def _too_many(asked: int, possible: int) -> InputError:
+def _too_many(ordered: int, possible: int) -> InputError:
     return InputError(
-        f"{asked:,} keyphrases were asked for, but the catalogue makes about {possible:,} different ones; "
+        f"{ordered:,} keyphrases were asked for, but the catalogue makes about {possible:,} different ones; "
         f"ask for fewer, or for more leaf categories or constraints"
     )
 
@@ -117,30 +118,30 @@ class _Collection:
             self.appeal.append(appeal)
 
 
-def _add_nouns(found: _Collection, catalogue: Catalogue, settings: MarketplaceSettings) -> None:
-    """What every marketplace is asked for: the products themselves. So every item has a relevant keyphrase."""
+def _add_nouns(collected: _Collection, catalogue: Catalogue, settings: MarketplaceSettings) -> None:
+    """Add the products themselves, which buyers ask every marketplace for. So every item has a relevant keyphrase."""
     for site in range(len(catalogue.names["site"])):
-        for one in sorted(catalogue.products, key=lambda one: -one.product.weight):
-            for noun in one.product.nouns:
-                if len(found.queries) * 2 > settings.keyphrases:
+        for compiled in sorted(catalogue.products, key=lambda each: -each.product.weight):
+            for noun in compiled.product.nouns:
+                if len(collected.queries) * 2 > settings.keyphrases:
                     return
                 row = [ABSENT] * len(SLOTS)
-                row[SLOT["site"]], row[SLOT["product"]] = site, one.number
-                found.add(row, noun, float(np.log(one.product.weight)))
+                row[SLOT["site"]], row[SLOT["product"]] = site, compiled.number
+                collected.add(row, noun, float(np.log(compiled.product.weight)))
 
 
 def _draw_demand(
     catalogue: Catalogue, count: int, mean: float, flatness: float, rng: np.random.Generator
 ) -> tuple[Values, NDArray[np.float64]]:
-    """Rows of what is asked for, in any order, and the appeal of each (a logarithm)."""
+    """Rows of what buyers ask for, in random order, and the appeal of each (a logarithm)."""
     rows, popularity = draw_rows(catalogue, draw_products(catalogue, count, rng), rng, flatness)
     order = rng.permutation(count)
     rows, popularity = rows[order], popularity[order]
-    kept = _cared_for(rows, mean, rng)
-    popularity[~kept] = 0.0
-    constraints = kept.sum(axis=1)
-    weights = np.log([one.product.weight for one in catalogue.products])[rows[:, SLOT["product"]]]
-    rows[~kept] = ABSENT
+    mentioned = _mentioned(rows, mean, rng)
+    popularity[~mentioned] = 0.0
+    constraints = mentioned.sum(axis=1)
+    weights = np.log([each.product.weight for each in catalogue.products])[rows[:, SLOT["product"]]]
+    rows[~mentioned] = ABSENT
     _choose_level(rows, OWN, _BRAND_ONLY, _LINE_ONLY, rng)
     _choose_level(rows, FIT, _FIT_BRAND_ONLY, _FIT_LINE_ONLY, rng)
     to_family = (rng.random(count) < _FAMILY_SHARE) & (rows[:, SLOT["family"]] != ABSENT)
@@ -150,21 +151,21 @@ def _draw_demand(
     return rows, weights + popularity.sum(axis=1) - _LOST_PER_CONSTRAINT * constraints + noise
 
 
-def _cared_for(rows: Values, mean: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which slots a buyer mentions: the more important, the more often; in all `mean` of them on average."""
+def _mentioned(rows: Values, mean: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Whether a buyer mentions each slot: the more important, the more often; in all `mean` of them on average."""
     groups = ("model", "fit_model", *ATTRIBUTES)
     present = np.column_stack([(rows[:, _columns(group)] != ABSENT).any(axis=1) for group in groups])
     importance = np.array([_IMPORTANCE.get(group, 1.0) for group in groups])
     # Weighted sampling without replacement by sorting (Efraimidis and Spirakis 2006).
     keys = np.where(present, rng.random(present.shape) ** (1 / importance), -1.0)
     rank = np.argsort(np.argsort(-keys, axis=1), axis=1)
-    wanted = rng.binomial(MOST_CONSTRAINTS, mean / MOST_CONSTRAINTS, len(rows))
-    chosen = present & (rank < wanted[:, None])
-    kept = np.zeros(rows.shape, dtype=np.bool_)
-    kept[:, [SLOT["site"], SLOT["product"], SLOT["family"]]] = True
+    mentions = rng.binomial(MOST_CONSTRAINTS, mean / MOST_CONSTRAINTS, len(rows))
+    chosen = present & (rank < mentions[:, None])
+    mentioned = np.zeros(rows.shape, dtype=np.bool_)
+    mentioned[:, [SLOT["site"], SLOT["product"], SLOT["family"]]] = True
     for column, group in enumerate(groups):
-        kept[:, _columns(group)] = chosen[:, column : column + 1]
-    return kept
+        mentioned[:, _columns(group)] = chosen[:, column : column + 1]
+    return mentioned
 
 
 def _columns(group: str) -> list[int]:
@@ -175,7 +176,7 @@ def _columns(group: str) -> list[int]:
 def _choose_level(
     rows: Values, slots: tuple[str, ...], brand_only: float, line_only: float, rng: np.random.Generator
 ) -> None:
-    """Leave of brand, line and model the one that the buyer names, and sometimes the brand beside it."""
+    """Keep only the brand, line or model that the buyer names, and sometimes the brand beside it."""
     brand, line, model = (SLOT[slot] for slot in slots)
     level = rng.random(len(rows))
     no_line = rows[:, line] == ABSENT
@@ -188,20 +189,20 @@ def _choose_level(
     rows[~only_brand & (rng.random(len(rows)) >= _BRAND_BESIDE), brand] = ABSENT
 
 
-def _finish(found: _Collection, settings: MarketplaceSettings, rng: np.random.Generator, dice: Dice) -> Inventory:
-    count = len(found.queries)
+def _finish(collected: _Collection, settings: MarketplaceSettings, rng: np.random.Generator, dice: Dice) -> Inventory:
+    count = len(collected.queries)
     order = rng.permutation(count)
-    queries = [found.queries[place] for place in order.tolist()]
+    queries = [collected.queries[place] for place in order.tolist()]
     texts = [make_messy(query, dice) if dice.chance(settings.messy_share) else query for query in queries]
     rank = np.empty(count, dtype=np.int64)
-    rank[np.argsort(-np.array(found.appeal)[order], kind="stable")] = np.arange(1, count + 1)
+    rank[np.argsort(-np.array(collected.appeal)[order], kind="stable")] = np.arange(1, count + 1)
     volumes = np.maximum(1, np.rint(_TOP_VOLUME * rank.astype(np.float64) ** -settings.volume_skew))
     ends = np.array([_HEAD_SHARE, _TORSO_SHARE]) * count
     names = ("head", "torso", "tail")
     return Inventory(
         texts=texts,
         queries=queries,
-        rows=np.array(found.rows, dtype=np.int16)[order],
+        rows=np.array(collected.rows, dtype=np.int16)[order],
         volumes=volumes.astype(np.int64),
         segments=[names[place] for place in np.searchsorted(ends, rank).tolist()],
         categorised=rng.random(count) >= settings.uncategorised_share,

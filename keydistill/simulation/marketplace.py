@@ -28,13 +28,13 @@ FOLDER = FolderKind("marketplace", "simulation.json")
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was written.
+    """Summary of a marketplace that was written.
 
     Attributes:
-        out: The folder.
-        settings: How it was made.
-        rows: Table to its number of rows.
-        sha256: Table to the hash of its file.
+        out: Folder of the marketplace.
+        settings: Settings that it was made with.
+        rows: Tables, each with its number of rows.
+        sha256: Tables, each with the hash of its file.
         facts: Numbers to judge the marketplace by, such as the median of relevant keyphrases per item.
     """
 
@@ -45,7 +45,7 @@ class Summary:
     facts: dict[str, float]
 
     def as_json(self) -> dict[str, Any]:
-        """The manifest: all but where it lies."""
+        """The manifest: everything but the folder."""
         return {
             "package": "keydistill",
             "version": _version(),
@@ -62,8 +62,8 @@ def simulate(
     """Write a marketplace with known truth into the folder `out`.
 
     Args:
-        out: A folder that does not exist or is empty. It appears complete or not at all.
-        settings: How large, how worded, how biased. Same settings, same bytes.
+        out: Folder that does not exist or is empty. It appears complete or not at all.
+        settings: Size, wording and biases of the marketplace. The same settings make the same bytes.
         progress: Told of each stage as it begins.
         force: Replace `out` if it holds an earlier marketplace.
 

@@ -1,4 +1,4 @@
-"""Draws rows of the catalogue: what things are like that are sold, or asked for."""
+"""Drawing rows of the catalogue: descriptions of things that are sold or asked for."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,8 @@ _SITE_SHARE = 0.4
 
 
 def draw_products(catalogue: Catalogue, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Shape (count,), numbers of products by their popularity, in ascending order."""
-    weights = np.array([one.product.weight for one in catalogue.products])
+    """Numbers of products, drawn by their popularity, in ascending order, shape (count,)."""
+    weights = np.array([each.product.weight for each in catalogue.products])
     return np.repeat(np.arange(len(weights)), rng.multinomial(count, weights / weights.sum()))
 
 
@@ -20,8 +20,8 @@ def draw_rows(
     """Things of these products with all their slots filled.
 
     Args:
-        catalogue: What can be drawn.
-        products: Shape (n,), ascending.
+        catalogue: Catalogue to draw from.
+        products: Numbers of the products, ascending, shape (n,).
         rng: Source of chance.
         flatness: 0 draws values by their popularity, 1 all alike.
 
@@ -34,12 +34,12 @@ def draw_rows(
     rows[:, SLOT["site"]] = _draw_sites(len(catalogue.names["site"]), len(rows), rng)
     rows[:, SLOT["product"]] = products
     starts = np.searchsorted(products, np.arange(len(catalogue.products) + 1))
-    for one in catalogue.products:
-        part = slice(starts[one.number], starts[one.number + 1])
+    for product in catalogue.products:
+        part = slice(starts[product.number], starts[product.number + 1])
         if part.start == part.stop:
             continue
-        rows[part, SLOT["family"]] = one.family
-        for choice in (one.own, one.fit, *one.attributes):
+        rows[part, SLOT["family"]] = product.family
+        for choice in (product.own, product.fit, *product.attributes):
             if choice is None:
                 continue
             index = _draw_choice(choice, part.stop - part.start, rng, flatness)

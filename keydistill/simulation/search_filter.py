@@ -17,7 +17,7 @@ from keydistill.simulation.wording import ABSENT, ATTRIBUTES, SLOT, Catalogue, V
 
 Tokens = NDArray[np.int32]
 
-# Of a score that follows words alone: shared words, and whether the keyphrase is for such an item's kind.
+# Parts of a score that follows words alone: shared words, and whether the keyphrase is for that kind of item.
 _WORDS_PART, _KIND_PART = 0.75, 0.25
 _NEAR_MISS_KEYPHRASES = 100_000
 _ITEMS_PER_NEAR_MISS = 60
@@ -27,12 +27,12 @@ _WORD = re.compile(r"[^\W_]+(?:\.\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Pairs that signals are about, with what is true of them.
+    """Pairs that signals are about, with their truth.
 
     Attributes:
         pairs: The pairs, ordered.
-        relevant: Shape (n,).
-        near_miss: Shape (n,), whether an irrelevant pair fails by one thing only; other irrelevant ones are random.
+        relevant: Whether each is relevant, shape (n,).
+        near_miss: Whether an irrelevant pair fails by one thing only, shape (n,); other irrelevant ones are random.
     """
 
     pairs: Pairs
@@ -42,7 +42,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What the signals are made from; see `Listings` and `Inventory`."""
+    """The columns of `Listings` and `Inventory` that the signals are made from, and the truth."""
 
     catalogue: Catalogue
     titles: Sequence[str]
@@ -134,7 +134,7 @@ def _crossed(rows: Values) -> Values:
 def score_pool(
     market: Market, pool: Pool, settings: MarketplaceSettings, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Shape (n,), search scores from 0 to 1."""
+    """Search scores from 0 to 1, shape (n,)."""
     words = word_overlap(market.titles, market.queries, pool.pairs)
     score = _WORDS_PART * words + _KIND_PART * _same_kind(market, pool.pairs)
     score += rng.normal(0.0, settings.search_noise, len(score)) if settings.search_noise else 0.0
@@ -144,32 +144,32 @@ def score_pool(
 
 def _same_kind(market: Market, pairs: Pairs) -> NDArray[np.bool_]:
     item = market.items[pairs.items]
-    asked = market.keyphrases[pairs.keyphrases]
-    leaves = {leaf: number for number, leaf in enumerate({one.leaf: 0 for one in market.catalogue.products})}
-    leaf = np.array([leaves[one.leaf] for one in market.catalogue.products])
-    product = asked[:, SLOT["product"]]
-    family = asked[:, SLOT["family"]]
+    keyphrase = market.keyphrases[pairs.keyphrases]
+    products = market.catalogue.products
+    leaves = {leaf: number for number, leaf in enumerate(dict.fromkeys(each.leaf for each in products))}
+    leaf = np.array([leaves[each.leaf] for each in products])
+    product = keyphrase[:, SLOT["product"]]
+    family = keyphrase[:, SLOT["family"]]
     in_leaf = (product != ABSENT) & (leaf[item[:, SLOT["product"]]] == leaf[np.maximum(product, 0)])
     return np.asarray(in_leaf | ((family != ABSENT) & (family == item[:, SLOT["family"]])))
 
 
 def word_overlap(titles: Sequence[str], queries: Sequence[str], pairs: Pairs) -> NDArray[np.float64]:
-    """Shape (n,), the share of a query's words that its title has, rarer words counting more."""
+    """The share of a query's words that its title has, rarer words counting more, shape (n,)."""
     numbers: dict[str, int] = {}
     query_words = _padded([_numbered_words(query, numbers, True) for query in queries])
-    seen = np.bincount(query_words[query_words >= 0], minlength=len(numbers))
-    weights = np.log1p(len(queries) / np.maximum(1, seen))
+    queries_with_word = np.bincount(query_words[query_words >= 0], minlength=len(numbers))
+    weights = np.log1p(len(queries) / np.maximum(1, queries_with_word))
     title_words = _padded([_numbered_words(title, numbers, False) for title in titles])
     overlap = np.empty(len(pairs))
     for start in range(0, len(pairs), _CHUNK):
         part = slice(start, start + _CHUNK)
-        asked = query_words[pairs.keyphrases[part]]
-        there = title_words[pairs.items[part]]
-        found = np.zeros(asked.shape, dtype=np.bool_)
-        for column in there.T:
-            found |= asked == column[:, None]
-        weight = np.where(asked >= 0, weights[asked], 0.0)
-        overlap[part] = (weight * found).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-9)
+        words = query_words[pairs.keyphrases[part]]
+        in_title = np.zeros(words.shape, dtype=np.bool_)
+        for column in title_words[pairs.items[part]].T:
+            in_title |= words == column[:, None]
+        weight = np.where(words >= 0, weights[words], 0.0)
+        overlap[part] = (weight * in_title).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-9)
     return overlap
 
 

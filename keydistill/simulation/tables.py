@@ -79,14 +79,14 @@ def write_table(path: Path, name: str, rows: int, columns: Callable[[slice], Col
     schema = SCHEMAS[name]
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, rows, _ROWS):
-            made = columns(slice(start, min(rows, start + _ROWS)))
-            arrays = [made[field].cast(schema.field(field).type) for field in schema.names]
+            part = columns(slice(start, min(rows, start + _ROWS)))
+            arrays = [part[field].cast(schema.field(field).type) for field in schema.names]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=_ROWS)
 
 
 def item_columns(listings: Listings, catalogue: Catalogue) -> Callable[[slice], Columns]:
     """Columns of `items`."""
-    leaves = [one.leaf for one in catalogue.products]
+    leaves = [product.leaf for product in catalogue.products]
     models: list[list[str]] = [[] for _ in listings.ids]
     for place, model in listings.fits.tolist():
         models[place].append(catalogue.names["model"][model])
@@ -107,21 +107,21 @@ def item_columns(listings: Listings, catalogue: Catalogue) -> Callable[[slice], 
 
 def inventory_columns(inventory: Inventory, catalogue: Catalogue) -> Callable[[slice], Columns]:
     """Columns of `inventory`."""
-    known: dict[tuple[int, int], list[str]] = {}
+    leaves_of: dict[tuple[int, int], list[str]] = {}
 
     def leaves(product: int, family: int) -> list[str]:
-        if (product, family) not in known:
-            known[product, family] = catalogue.leaves(product, family)
-        return known[product, family]
+        if (product, family) not in leaves_of:
+            leaves_of[product, family] = catalogue.leaves(product, family)
+        return leaves_of[product, family]
 
     def columns(part: slice) -> Columns:
         rows = inventory.rows[part]
-        asked = rows[:, [SLOT["product"], SLOT["family"]]].tolist()
+        meanings = rows[:, [SLOT["product"], SLOT["family"]]].tolist()
         categorised = inventory.categorised[part].tolist()
         return {
             "keyphrase": pa.array(inventory.texts[part]),
             "category_path": pa.array(
-                [leaves(*pair) if is_known else None for pair, is_known in zip(asked, categorised, strict=True)],
+                [leaves(*pair) if is_known else None for pair, is_known in zip(meanings, categorised, strict=True)],
                 pa.list_(pa.string()),
             ),
             "site": _named(rows[:, SLOT["site"]], catalogue.names["site"]),

@@ -56,10 +56,10 @@ def word_title(row: list[int], fits: list[int], catalogue: Catalogue, settings: 
     """A title of at most 80 characters.
 
     Args:
-        row: What the item is.
+        row: Row of the catalogue that says what the item is.
         fits: Models that it fits, if it is an accessory or part.
-        catalogue: What the numbers mean.
-        settings: How titles are worded.
+        catalogue: Catalogue that says what the numbers mean.
+        settings: Settings that decide the wording.
         dice: Source of chance.
     """
     product = catalogue.products[row[SLOT["product"]]]
@@ -136,17 +136,18 @@ def _spam(row: list[int], fits: list[int], product: CompiledProduct, catalogue: 
     """Another brand or model of the same kind, in words that say the item is not, or does not fit, it."""
     choice: Choice | None
     if product.fit is not None and dice.chance(0.6):
-        choice, patterns, slots, its = product.fit, _FIT_SPAM, ("fit_brand", "fit_line"), fits
+        choice, patterns, slots, own_models = product.fit, _FIT_SPAM, ("fit_brand", "fit_line"), fits
     else:
-        choice, patterns, slots, its = product.own, _SPAM, ("brand", "line"), [row[SLOT["model"]]]
+        choice, patterns, slots, own_models = product.own, _SPAM, ("brand", "line"), [row[SLOT["model"]]]
     if choice is None:
         return ""
     brand, line, model = choice.rows[dice.below(len(choice.rows))].tolist()
     same_line = (brand, line) == tuple(row[SLOT[slot]] for slot in slots)
-    named = model != ABSENT
-    if brand == ABSENT or (same_line and not (named and its and ABSENT not in its and model not in its)):
+    has_model = model != ABSENT
+    other_model = has_model and own_models and ABSENT not in own_models and model not in own_models
+    if brand == ABSENT or (same_line and not other_model):
         return ""
-    if named:
+    if has_model:
         name = catalogue.names["model"][model]
     else:
         name = catalogue.names["brand"][brand] if line == ABSENT else catalogue.names["line"][line]

@@ -59,37 +59,37 @@ def matching_pairs(
         fitting = fits[:, 0], by_model
     else:
         fitting = variants
-    found = [np.empty(0, dtype=np.int64)]
+    codes = [np.empty(0, dtype=np.int64)]
     for columns, members in _by_columns(keyphrases):
         places, rows = fitting if SLOT["fit_model"] in columns else variants
         left, right = _join(rows[:, columns], keyphrases[np.ix_(members, columns)], most_items, rng)
-        found.append(places[left].astype(np.int64) * len(keyphrases) + members[right])
-    return pairs_from_codes(np.unique(np.concatenate(found)), max(1, len(keyphrases)))
+        codes.append(places[left].astype(np.int64) * len(keyphrases) + members[right])
+    return pairs_from_codes(np.unique(np.concatenate(codes)), max(1, len(keyphrases)))
 
 
 def _by_columns(keyphrases: Values) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Keyphrases that ask for the same slots: the slots, and the places of the keyphrases."""
-    asked = keyphrases != ABSENT
-    bits = asked @ (1 << np.arange(keyphrases.shape[1], dtype=np.int64))
+    is_asked = keyphrases != ABSENT
+    bits = is_asked @ (1 << np.arange(keyphrases.shape[1], dtype=np.int64))
     order = np.argsort(bits, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(bits[order]) != 0]) if len(order) else order
     for members in np.split(order, starts[1:]):
         if len(members):
-            yield np.flatnonzero(asked[members[0]]), members
+            yield np.flatnonzero(is_asked[members[0]]), members
 
 
 def _join(
-    rows: Values, asked: Values, most: int | None, rng: np.random.Generator | None
+    rows: Values, keyphrases: Values, most: int | None, rng: np.random.Generator | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places in `rows` and in `asked` that are equal in all columns."""
+    """Places in `rows` and in `keyphrases` that are equal in all columns."""
     usable = np.flatnonzero((rows != ABSENT).all(axis=1))
-    keys, wanted = _numbered(rows[usable], asked)
+    keys, keyphrase_keys = _numbered(rows[usable], keyphrases)
     order = np.argsort(keys, kind="stable")
     keys, usable = keys[order], usable[order]
-    first = np.searchsorted(keys, wanted, side="left")
-    counts = np.searchsorted(keys, wanted, side="right") - first
+    first = np.searchsorted(keys, keyphrase_keys, side="left")
+    counts = np.searchsorted(keys, keyphrase_keys, side="right") - first
     taken = counts if most is None else np.minimum(counts, most)
-    right = np.repeat(np.arange(len(asked)), taken)
+    right = np.repeat(np.arange(len(keyphrases)), taken)
     offsets = np.arange(taken.sum()) - np.repeat(np.cumsum(taken) - taken, taken)
     if most is not None and rng is not None:
         # Draws may hit one item twice: then a keyphrase gets a few items fewer.
@@ -98,9 +98,9 @@ def _join(
     return usable[first[right] + offsets], right
 
 
-def _numbered(rows: Values, asked: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _numbered(rows: Values, keyphrases: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """One number per row, equal exactly if the rows are."""
-    both = np.vstack([rows, asked]).astype(np.int64)
+    both = np.vstack([rows, keyphrases]).astype(np.int64)
     keys = np.zeros(len(both), dtype=np.int64)
     span = 1
     for column in both.T:

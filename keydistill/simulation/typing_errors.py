@@ -35,7 +35,7 @@ def _misspell_word(word: str, dice: Dice) -> str:
 
 
 def make_messy(text: str, dice: Dice) -> str:
-    """The same text for whoever normalises it: other case, other spaces, full-width digits."""
+    """A text that normalises to the same: other case, other spaces, full-width digits."""
     kind = dice.below(5)
     if kind == 0:
         return text.upper()

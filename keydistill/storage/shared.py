@@ -27,7 +27,7 @@ class SharedStorage:
     """Folders behind one URL or path."""
 
     def __init__(self, url: str, home: Path) -> None:
-        """Find the driver.
+        """Storage at a URL, whose driver is found now.
 
         Args:
             url: Path or fsspec URL.
@@ -42,7 +42,7 @@ class SharedStorage:
             self._files, self._root = fsspec.core.url_to_fs(url)
 
     def check(self) -> None:
-        """See that it can be reached.
+        """Raise unless the storage can be reached.
 
         Raises:
             StorageError: It cannot.
@@ -51,7 +51,7 @@ class SharedStorage:
             self._files.makedirs(self._root, exist_ok=True)
 
     def has(self, name: str) -> bool:
-        """Whether the folder `name` is there, whole.
+        """Whether the complete folder `name` is there.
 
         Raises:
             StorageError: The storage cannot be reached.
@@ -136,7 +136,7 @@ class SharedStorage:
 
 
 def shared_storage(settings: Settings) -> SharedStorage | None:
-    """What the setting `shared` names; None where it is not set.
+    """The storage that the setting `shared` names; None where it is not set.
 
     Raises:
         StorageError: There is no driver for such URLs.

@@ -10,34 +10,34 @@ from keydistill.storage.shared import SharedStorage
 
 
 def share_student(shared: SharedStorage, source: str, version: str) -> None:
-    """Put a student where other machines find it, unless it is there.
+    """Put a student into the shared storage, unless it is there.
 
     Args:
-        shared: Where that is.
-        source: What the student is loaded from here.
-        version: Its version.
+        shared: The storage that machines share.
+        source: Folder or model name that the student is loaded from on this machine.
+        version: Version of the student.
 
     Raises:
-        StudentError: It is neither there nor here.
-        StorageError: It cannot be written there.
+        StudentError: The student is neither in the storage nor on this machine.
+        StorageError: The storage cannot be written.
     """
     if not shared.has(_name(version)):
         shared.put_folder(find_model(source), _name(version))
 
 
 def local_student(source: str, dimension: int, version: str, home: Path, shared: SharedStorage | None) -> str:
-    """What a student is loaded from here: where another machine had it, if it is the same one, or a checked copy.
+    """The place to load a student from on this machine: `source`, if it is the same student, or a checked copy.
 
     Args:
-        source: What it was loaded from elsewhere: a folder or a model name.
+        source: Folder or model name that another machine loaded the student from.
         dimension: Length of its vectors.
-        version: Its version.
-        home: Copies are kept below.
-        shared: Where machines put their students; None where there is no such place.
+        version: Version of the student.
+        home: Folder of this machine, below which copies are kept.
+        shared: The storage that machines share; None where there is none.
 
     Raises:
-        StudentMismatchError: Neither is there in this version.
-        StorageError: What machines share cannot be read.
+        StudentMismatchError: Neither has this version of the student.
+        StorageError: The shared storage cannot be read.
     """
     try:
         present = StudentFiles.find(source, dimension=dimension).version

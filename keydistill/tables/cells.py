@@ -162,10 +162,10 @@ def yes_no_cell(value: object) -> bool | None:
         return value
     if is_missing(value) or (isinstance(value, str) and not value.strip()):
         return None
-    found = _SPELLINGS.get(str(value).strip().lower()) if isinstance(value, (str, int, float)) else None
-    if found is None:
+    answer = _SPELLINGS.get(str(value).strip().lower()) if isinstance(value, (str, int, float)) else None
+    if answer is None:
         raise RejectedValueError(Reason.BAD_LABEL, "is neither yes nor no; write true or false, yes or no, 1 or 0")
-    return found
+    return answer
 
 
 def is_missing(value: object) -> bool:

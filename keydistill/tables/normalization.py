@@ -47,15 +47,15 @@ def normalize_label(text: str) -> str:
 
 
 def refuse_damaged(text: str) -> None:
-    """Check that `text` is what somebody typed.
+    """Raise unless `text` can be what somebody typed.
 
     Raises:
-        RejectedValueError: It holds a control character, or bytes that are not UTF-8.
+        RejectedValueError: The text holds a control character, or bytes that are not UTF-8.
     """
-    found = _REFUSED.search(text)
-    if found is None:
+    refused = _REFUSED.search(text)
+    if refused is None:
         return
-    code = ord(found[0])
+    code = ord(refused[0])
     if code == 0xFFFD:
         raise RejectedValueError(
             Reason.BAD_ENCODING, "has U+FFFD, the mark of a character that an earlier program could not decode"

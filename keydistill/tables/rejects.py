@@ -120,7 +120,7 @@ class RejectLog:
 
     @property
     def by_reason(self) -> Mapping[str, int]:
-        """Reason to number of rejects, the most frequent first."""
+        """Reasons, each with its number of rejects, the most frequent first."""
         return {
             str(reason): count
             for reason, count in sorted(self._by_reason.items(), key=lambda item: (-item[1], item[0]))
@@ -129,9 +129,9 @@ class RejectLog:
     def add(self, reject: Reject) -> None:
         """Count and keep one reject."""
         self.count += 1
-        seen = self._by_reason.get(reject.reason, 0)
-        self._by_reason[reject.reason] = seen + 1
-        if seen < EXAMPLES_PER_REASON:
+        earlier = self._by_reason.get(reject.reason, 0)
+        self._by_reason[reject.reason] = earlier + 1
+        if earlier < EXAMPLES_PER_REASON:
             self.examples.append(reject)
         if self._writer is not None:
             self._waiting.append(reject)

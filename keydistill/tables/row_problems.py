@@ -1,4 +1,4 @@
-"""Rows of a batch, cell by cell: what can be used, and the first problem of every row that cannot."""
+"""Parsing the rows of a batch: their values, and the first problem of every row that cannot be used."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,24 +22,24 @@ class RowProblems:
     def __init__(self, batch: RawBatch, source: str) -> None:
         self._batch = batch
         self._source = source
-        self._found: dict[int, tuple[str, RejectedValueError, object]] = {}
+        self._problems: dict[int, tuple[str, RejectedValueError, object]] = {}
 
     def __contains__(self, place: int) -> bool:
-        return place in self._found
+        return place in self._problems
 
     def add(self, place: int, column: str, problem: RejectedValueError, value: object) -> None:
-        """The row at this place (from 0) cannot be used; only the first problem of a row counts."""
-        self._found.setdefault(place, (column, problem, value))
+        """Note why the row at this place (from 0) cannot be used; only the first problem of a row counts."""
+        self._problems.setdefault(place, (column, problem, value))
 
     def parsed(self, column: str, values: Sequence[object], parse: Parse) -> list[Any]:
         """Every value parsed, None where that failed; equal values are parsed once."""
         results: list[Any] = []
-        known: dict[object, Any] = {}
+        parsed_before: dict[object, Any] = {}
         # 1, 1.0 and True are equal as keys, and not equal as cells.
         remember = len({type(value) for value in values if value is not None}) == 1
         for place, value in enumerate(values):
-            if remember and isinstance(value, _COUNTABLE) and value in known:
-                results.append(known[value])
+            if remember and isinstance(value, _COUNTABLE) and value in parsed_before:
+                results.append(parsed_before[value])
                 continue
             try:
                 result = parse(value)
@@ -48,19 +48,19 @@ class RowProblems:
                 result = None
             else:
                 if remember and isinstance(value, _COUNTABLE):
-                    known[value] = result
+                    parsed_before[value] = result
             results.append(result)
         return results
 
     def settle(self, rejects: RejectLog) -> list[int] | None:
-        """Hand all rows that cannot be used to `rejects`; the places of the others, None when these are all."""
+        """Hand all rows that cannot be used to `rejects`; returns the places of the others, None when these are all."""
         for malformed in self._batch.malformed:
             rejects.add(malformed.reject(self._source))
         lines = self._batch.lines
-        for place, (column, problem, value) in sorted(self._found.items(), key=lambda found: found[0]):
+        for place, (column, problem, value) in sorted(self._problems.items(), key=lambda entry: entry[0]):
             line = None if lines is None else lines[place]
             row = self._batch.rows[place]
             rejects.add(Reject(self._source, row, line, column, problem.reason, problem.detail, shown(value)))
-        if not self._found:
+        if not self._problems:
             return None
-        return [place for place in range(len(self._batch.rows)) if place not in self._found]
+        return [place for place in range(len(self._batch.rows)) if place not in self._problems]

@@ -134,13 +134,13 @@ def _csv_batches(lines: _Lines, source: Source, header: Header) -> Iterator[RawB
 
 
 def _csv_batch(batch: _Batch, names: Sequence[str], header: Header) -> RawBatch:
-    found: dict[str, Sequence[object]] = dict(zip(names, zip(*batch.values, strict=True), strict=False))
+    cells_of: dict[str, Sequence[object]] = dict(zip(names, zip(*batch.values, strict=True), strict=False))
     absent: list[object] = [None] * len(batch.rows)
-    columns = {name: found.get(name, absent) for name in header.known}
+    columns = {name: cells_of.get(name, absent) for name in header.known}
     others = [name for name in names if name not in header.known] if header.extras else []
     extras = None
     if others and batch.rows:
-        cells = zip(*(found[name] for name in others), strict=True)
+        cells = zip(*(cells_of[name] for name in others), strict=True)
         extras = [dict(zip(others, row, strict=True)) for row in cells]
     return RawBatch(batch.rows, batch.lines, columns, extras, batch.malformed)
 

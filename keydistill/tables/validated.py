@@ -31,9 +31,9 @@ def read_valid(
 
     Args:
         files: CSV, JSONL or Parquet, read in this order.
-        schema: Of the tables; its columns are what is looked for in the files.
-        validate: Makes columns of a batch's cells, and notes the rows with a problem.
-        rejects: Takes those rows.
+        schema: Schema of the tables; its columns are looked for in the files.
+        validate: Function that makes columns of a batch's cells, and notes the rows with a problem.
+        rejects: Log of the rows with a problem.
         required: Columns that a file must have.
         progress: Advanced by the number of rows read after each batch.
 
@@ -48,9 +48,9 @@ def read_valid(
             for batch in batches:
                 problems = RowProblems(batch, str(file))
                 columns = validate(batch, problems)
-                kept = problems.settle(rejects)
-                if kept is not None:
-                    columns = {name: [values[place] for place in kept] for name, values in columns.items()}
+                usable_places = problems.settle(rejects)
+                if usable_places is not None:
+                    columns = {name: [values[place] for place in usable_places] for name, values in columns.items()}
                 table = pa.table(columns, schema=schema)
                 if len(table):
                     yield table

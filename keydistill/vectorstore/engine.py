@@ -1,4 +1,4 @@
-"""What every vector engine does for keydistill: one protocol, two implementations.
+"""The protocol of vector engines, which has two implementations.
 
 A collection is *building* from `create` or `copy` to `finish`, and *ready* afterwards. Whether the points of a ready
 collection may still change differs: callers that change them ask `Engine.changes_in_place`.
@@ -24,8 +24,8 @@ class CollectionSpec:
 
     Attributes:
         dimension: Length of its vectors, which are L2-normalised; the distance is the dot product.
-        payload_indexes: Field name to type. They are made before the first point, or HNSW gets no edges for filters
-            (https://qdrant.tech/documentation/concepts/indexing/#filterable-index).
+        payload_indexes: Types of the indexed fields. The indexes are made before the first point, or HNSW gets no edges
+            for filters (https://qdrant.tech/documentation/concepts/indexing/#filterable-index).
         quantization: "int8" keeps scalar-quantized vectors in memory beside the originals, which rescore the result.
         hnsw_m: Edges per node.
         hnsw_ef_construct: Candidates considered per insertion.
@@ -77,7 +77,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchParams:
-    """How hard a query looks.
+    """Search settings: how hard a query looks.
 
     Attributes:
         ef: Candidates that HNSW keeps; more finds more and takes longer.
@@ -97,7 +97,7 @@ class SearchParams:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """What an engine says of a collection; `points` is exact."""
+    """An engine's description of a collection; the number of points is exact."""
 
     name: str
     state: Literal["building", "ready"]
@@ -111,7 +111,7 @@ class CollectionInfo:
 class Engine(Protocol):
     """A place for collections and the aliases that name them. `name` takes a collection, or an alias where it reads.
 
-    Every method raises CollectionNotFoundError for a name that there is not, and VectorStoreError for vectors of a
+    Every method raises CollectionNotFoundError for an unknown name, and VectorStoreError for vectors of a
     wrong dimension or with values that are not finite, and for ids that are no UUIDs.
     """
 
@@ -170,7 +170,7 @@ class Engine(Protocol):
     def finish(self, name: str) -> None:
         """End the bulk load: serving settings, optimise, return when the collection is ready. May take minutes.
 
-        Of a collection that is ready it does nothing.
+        For a collection that is ready this does nothing.
         """
 
     def query(
@@ -200,13 +200,13 @@ class Engine(Protocol):
         """Every point that passes the filter, in order of id, fetched in pages."""
 
     def retrieve(self, name: str, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
-        """The points of these ids that exist, in the order asked for."""
+        """The existing points of these ids, in the order of the ids."""
 
     def info(self, name: str) -> CollectionInfo:
         """State, exact count, indexes, metadata; for an alias those of its collection, under that one's own name.
 
         Raises:
-            CollectionNotFoundError: There is none of that name.
+            CollectionNotFoundError: There is no collection of that name.
         """
 
     def collections(self) -> list[str]:
@@ -224,11 +224,11 @@ class Engine(Protocol):
 
         Raises:
             CollectionStateError: An alias names it.
-            CollectionNotFoundError: There is none of that name.
+            CollectionNotFoundError: There is no collection of that name.
         """
 
     def aliases(self) -> dict[str, str]:
-        """Alias to the collection that it names."""
+        """Aliases, each with the collection that it names."""
 
     def swap_alias(
         self, alias: str, target: str, expected: str | None, guard: Callable[[], None] | None = None
@@ -239,10 +239,10 @@ class Engine(Protocol):
             alias: The name to change.
             target: The collection that it is to name.
             expected: The collection that it must name until then.
-            guard: Called right before the change, when all else was found to be right; what it raises prevents it.
+            guard: Called right before the change, after all other checks; an error of it prevents the change.
 
         Raises:
-            AliasChangedError: It names something else.
+            AliasChangedError: The alias names something else.
             CollectionNotFoundError: `target` does not exist.
             CollectionStateError: `target` is still building.
             CollectionExistsError: A collection has the alias's name.

@@ -1,4 +1,4 @@
-"""What a collection says of itself, typed; an engine keeps it as plain values, beside those of other programs."""
+"""The metadata of a collection, typed; an engine keeps them as plain values, beside those of other programs."""
 
 from collections.abc import Mapping
 from typing import Any, Self, TypedDict
@@ -33,12 +33,12 @@ class CollectionMetadata(BaseModel):
         snapshot: Digest of the snapshot that it holds.
         snapshot_run: Id of the run or sync that took this snapshot.
         journal: Number of the last accepted sync that it holds.
-        rows: Rows of that snapshot.
+        rows: Number of rows of that snapshot.
         payload_indexes: Fields that are indexed.
-        index: What decides the index besides the points.
+        index: Settings that decide the index besides the points.
         created_at: Time at which the collection was made, ISO 8601.
         applying: Ids of the syncs that were begun to be applied to it.
-        search: What `keydistill tune` found; see `TunedSearch`, which reads it with care.
+        search: Search settings that `keydistill tune` chose; `TunedSearch` reads them, and checks them.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -58,7 +58,7 @@ class CollectionMetadata(BaseModel):
 
     @classmethod
     def parse(cls, info: CollectionInfo) -> Self:
-        """What a collection says of itself.
+        """The metadata in a collection's description.
 
         Raises:
             VectorStoreError: A value is of another type than keydistill writes.
@@ -77,6 +77,6 @@ class CollectionMetadata(BaseModel):
 
     @property
     def lacking(self) -> list[str]:
-        """Names of the values that are not there, of those that every collection gets when it is built."""
+        """Names of the missing values, of those that every collection gets when it is built."""
         optional = ("index", "applying", "search")
         return [name for name in type(self).model_fields if name not in optional and getattr(self, name) is None]

@@ -1,7 +1,7 @@
 """The payload fields that every collection indexes: one table of their names, their types and how they are filtered.
 
 A field that is added here is indexed, verified and filtered like the others. Its values come from a column of the
-inventory: a free one, or one that the intake knows.
+inventory: a free one, or one of the known columns.
 
 >>> keyphrase_filter(category="Audio > Headphones", min_search_volume=100)
 Filter(must=(Equals(field='category_ids', value='Audio > Headphones'), Range(field='search_volume', gte=100, ...)))

@@ -41,10 +41,10 @@ def test_every_command_and_option_has_help(path: tuple[str, ...], command: click
 
 def test_the_reference_is_what_the_commands_say() -> None:
     # In a process of its own: click keeps the help option of a command as its first caller asked for it.
-    made = subprocess.run(
+    page = subprocess.run(
         [sys.executable, "-m", "keydistill.cli.reference"], check=True, capture_output=True, text=True
     ).stdout
-    assert (DOCS / "cli.md").read_text(encoding="utf-8") == made, "run `make docs`"
+    assert (DOCS / "cli.md").read_text(encoding="utf-8") == page, "run `make docs`"
 
 
 def test_summaries_begin_as_the_commands_own_help() -> None:
@@ -150,10 +150,10 @@ def keyphrases(path: Path) -> dict[str, list[str]]:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     else:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    found: dict[str, list[str]] = {}
+    lists: dict[str, list[str]] = {}
     for row in sorted(rows, key=lambda row: int(row["rank"])):
-        found.setdefault(row["item_id"], []).append(row["keyphrase"])
-    return found
+        lists.setdefault(row["item_id"], []).append(row["keyphrase"])
+    return lists
 
 
 @pytest.mark.parametrize("extension", ["csv", "jsonl", "parquet"])
@@ -161,11 +161,11 @@ def test_recommend_writes_every_format(live: Command, items: Path, tmp_path: Pat
     out = tmp_path / f"found.{extension}"
     result = live("recommend", items, "--out", out, "--limit", 3)
     assert result.status == 0
-    found = keyphrases(out)
-    assert set(found) == {"1", "2", "4"}
-    assert found["1"][0] == "red running shoes"
-    assert found["2"][0] == "iphone 13"
-    assert found["4"] == ["usb c cable"]
+    lists = keyphrases(out)
+    assert set(lists) == {"1", "2", "4"}
+    assert lists["1"][0] == "red running shoes"
+    assert lists["2"][0] == "iphone 13"
+    assert lists["4"] == ["usb c cable"]
     assert "1 items got fewer than 3" in result.err
     assert "1 rows were no items" in result.err
     (reject,) = pq.read_table(tmp_path / f"found.{extension}.rejects.parquet").to_pylist()
@@ -269,8 +269,8 @@ def test_settings_come_from_file_environment_and_options_in_that_order(
 ) -> None:
     (tmp_path / "keydistill.toml").write_text('alias = "file"\nsearch_ef = 33\npart_rows = 44\n')
     monkeypatch.setenv("KEYDISTILL_PART_ROWS", "55")
-    found = json.loads(keydistill("--alias", "option", "settings", "--json").out)
-    assert (found["alias"], found["search_ef"], found["part_rows"]) == ("option", 33, 55)
+    values = json.loads(keydistill("--alias", "option", "settings", "--json").out)
+    assert (values["alias"], values["search_ef"], values["part_rows"]) == ("option", 33, 55)
 
 
 def test_a_malformed_settings_file_is_one_line(keydistill: Command, tmp_path: Path) -> None:

@@ -61,15 +61,15 @@ def test_evaluate_as_json_with_everything(
         "--dimensions", "16,8", "--k", "1,4", "--report", "report", "--json", "--complete-labels",
     )  # fmt: skip
     assert (result.status, result.err) == (0, "")
-    found = json.loads(result.out)
-    assert found["cutoffs"] == [1, 4]
-    assert list(found["dimensions"]) == ["32", "16", "8"]
-    assert found["counts"]["rejected_by_search"] == 1
-    assert found["counts"]["already_known"] == 1
-    assert found["judge"]["kind"] == "truth"
-    assert found["comparison"]["differences"]["relevant@4"]["difference"] == 0
-    assert found["estimates"]["search_pass@4"][0] == 0.5
-    assert (tmp_path / found["report"]).is_file()
+    output = json.loads(result.out)
+    assert output["cutoffs"] == [1, 4]
+    assert list(output["dimensions"]) == ["32", "16", "8"]
+    assert output["counts"]["rejected_by_search"] == 1
+    assert output["counts"]["already_known"] == 1
+    assert output["judge"]["kind"] == "truth"
+    assert output["comparison"]["differences"]["relevant@4"]["difference"] == 0
+    assert output["estimates"]["search_pass@4"][0] == 0.5
+    assert (tmp_path / output["report"]).is_file()
     assert (tmp_path / "report" / "against.json").is_file()
 
 
@@ -122,9 +122,9 @@ def test_a_version_of_the_registry_is_evaluated(
     registry = Registry(tmp_path / "home" / "models")
     version = registry.publish("student", tiny_folder, lineage=Lineage(), metrics={})
     registry.promote(version)
-    found = json.loads(keydistill("evaluate", "promoted", "--against", version.full_name, *files, "--json").out)
-    assert found["student"].startswith(version.name)
-    assert found["against"]["student"] == found["student"]
+    output = json.loads(keydistill("evaluate", "promoted", "--against", version.full_name, *files, "--json").out)
+    assert output["student"].startswith(version.name)
+    assert output["against"]["student"] == output["student"]
 
 
 def test_rows_that_cannot_be_used_are_told_and_too_many_are_an_error(
@@ -136,9 +136,9 @@ def test_rows_that_cannot_be_used_are_told_and_too_many_are_an_error(
     assert "1 rows of the items (25.00%) cannot be used, the first: items.csv row 4, item_id" in refused.err
     assert refused.err.count("\n") == 1
     (tmp_path / "keydistill.toml").write_text("max_reject_share = 0.5\n", encoding="utf-8")
-    told = keydistill("evaluate", tiny_folder, *files)
-    assert told.status == 0
-    assert "1 rows of the items" in told.err
+    result = keydistill("evaluate", tiny_folder, *files)
+    assert result.status == 0
+    assert "1 rows of the items" in result.err
 
 
 @pytest.mark.parametrize(

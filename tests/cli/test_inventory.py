@@ -41,9 +41,9 @@ def test_the_status_says_that_a_run_would_fail(file: Path) -> None:
 
 def test_json(file: Path) -> None:
     result = run(file, "--json", "--max-reject-share", "0.25")
-    found = json.loads(result.stdout)
-    assert (found["rows_read"], found["rows"], found["passes"]) == (4, 2, True)
-    assert found["examples"][0]["value"] == "1,200"
+    output = json.loads(result.stdout)
+    assert (output["rows_read"], output["rows"], output["passes"]) == (4, 2, True)
+    assert output["examples"][0]["value"] == "1,200"
     assert run(file, "--json").exit_code == 1
 
 

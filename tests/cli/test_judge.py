@@ -136,11 +136,16 @@ def test_agreement_with_people(keydistill: Command, server: ChatServer, pairs: P
     assert result.status == 0
     assert "against people, 4 pairs" in result.out
     assert "accuracy 0.750, Cohen's kappa 0.500" in result.out
-    found = json.loads(keydistill("judge", pairs, *options, "--json").out)["agreement"]
-    assert (found["both_yes"], found["judge_yes"], found["people_yes"], found["both_no"]) == (2, 1, 0, 1)
+    agreement = json.loads(keydistill("judge", pairs, *options, "--json").out)["agreement"]
+    assert (agreement["both_yes"], agreement["judge_yes"], agreement["people_yes"], agreement["both_no"]) == (
+        2,
+        1,
+        0,
+        1,
+    )
     # Three at 0.92 of which two are right, one at 0.2 that is right: (3 * |0.92 - 2/3| + |0.2 - 0|) / 4.
-    assert found["ece"] == pytest.approx((3 * (0.92 - 2 / 3) + 0.2) / 4, abs=1e-6)
-    assert [(one["low"], one["pairs"]) for one in found["calibration"]] == [(0.2, 1), (0.9, 3)]
+    assert agreement["ece"] == pytest.approx((3 * (0.92 - 2 / 3) + 0.2) / 4, abs=1e-6)
+    assert [(one["low"], one["pairs"]) for one in agreement["calibration"]] == [(0.2, 1), (0.9, 3)]
 
 
 def test_labels_are_a_judge(keydistill: Command, pairs: Path, tmp_path: Path) -> None:

@@ -57,9 +57,9 @@ def test_compare_shows_metrics_and_what_differs(keydistill: Command, versions: l
         ["recall@10", "0.5", "0.75", "+0.25"]
     ]
     assert [line.split() for line in out.splitlines() if line.startswith("settings")] == [["settings.epochs", "1", "2"]]
-    found = json.loads(keydistill("models", "compare", *names, "--json").out)
-    assert found["metrics"]["recall@10"] == {"a": 0.5, "b": 0.75}
-    assert found["lineage"] == {"settings.epochs": {"a": 1, "b": 2}}
+    output = json.loads(keydistill("models", "compare", *names, "--json").out)
+    assert output["metrics"]["recall@10"] == {"a": 0.5, "b": 0.75}
+    assert output["lineage"] == {"settings.epochs": {"a": 1, "b": 2}}
     assert "made from the same" in keydistill("models", "compare", names[0], names[0]).out
 
 

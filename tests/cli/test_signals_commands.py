@@ -40,8 +40,8 @@ def test_check_fails_above_the_share_and_says_so_as_json(keydistill: Command, fi
     assert "FAILS: more than 5.00% of the rows are rejected in clicks." in result.out
     result = keydistill("signals", "check", "--clicks", "clicks.csv", "--json")
     assert result.status == 1
-    found = json.loads(result.out)
-    assert (found["passes"], found["tables"]["clicks"]["rows_rejected"]) == (False, 1)
+    output = json.loads(result.out)
+    assert (output["passes"], output["tables"]["clicks"]["rows_rejected"]) == (False, 1)
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_import_then_check_the_folder(keydistill: Command, tmp_path: Path) -> No
     assert (dry.status, dry.err) == (0, "")
     assert "dry run: nothing was written" in dry.out
     assert not (tmp_path / "out").exists()
-    made = json.loads(keydistill(*command, "--json").out)
-    assert made["rows"] == {"items": 1, "clicks": 2, "inventory": 1}
+    output = json.loads(keydistill(*command, "--json").out)
+    assert output["rows"] == {"items": 1, "clicks": 2, "inventory": 1}
     assert keydistill(*command).status == 1
     assert keydistill(*command, "--force").status == 0
     assert keydistill("signals", "check", "out").status == 0

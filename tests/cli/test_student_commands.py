@@ -138,17 +138,17 @@ def test_a_static_student_from_its_training_to_its_recommendations(
     built = keydistill("reindex", inventory, "--student", trained["version"], "--dimension", 16)
     assert built.status == 0, built.err
     out = tmp_path / "recommended.csv"
-    asked = keydistill("recommend", tmp_path / "items.csv", "--out", out, "--limit", 3)
-    assert asked.status == 0, asked.err
+    result = keydistill("recommend", tmp_path / "items.csv", "--out", out, "--limit", 3)
+    assert result.status == 0, result.err
     with out.open(encoding="utf-8", newline="") as file:
-        found = list(csv.DictReader(file))
-    assert len(found) == 60
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 60
 
     student = Student.load(trained["folder"], device="cpu", dimension=16)
     texts = [f"shoe {number}" for number in range(20)]
     cosines = student.embed_items(["red shoe 7"], ["A > B"]) @ student.embed_keyphrases(texts).T
     nearest = [texts[place] for place in (-cosines[0]).argsort()[:3]]
-    assert [row["keyphrase"] for row in found if row["item_id"] == "7"] == nearest
+    assert [row["keyphrase"] for row in rows if row["item_id"] == "7"] == nearest
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ def test_a_plan_then_the_sync_then_nothing_to_do(live: Command, today: Path) -> 
     done = live("sync", today)
     assert done.status == 0
     assert "1 added, 1 changed, 0 removed, 4 unchanged, 1 embedded" in done.out
-    found = live("search", "usb c hub")
-    assert "usb c hub" in found.out
+    result = live("search", "usb c hub")
+    assert "usb c hub" in result.out
     again = live("sync", today)
     assert "changes        none" in again.out
     shown = live("runs", "list")
@@ -72,10 +72,10 @@ def test_bad_calls_are_one_line(keydistill: Command, live: Command, inventory: P
         (("no-such-file.csv",), "no-such-file.csv"),
         ((inventory, "--max-removed-share", "2"), "max_removed_share"),
     ]:
-        found = keydistill("sync", *arguments)
-        assert found.status != 0
-        assert len(found.err.splitlines()) == 1, found.err
-        assert said in found.err
+        result = keydistill("sync", *arguments)
+        assert result.status != 0
+        assert len(result.err.splitlines()) == 1, result.err
+        assert said in result.err
 
 
 def test_nothing_is_live_yet(keydistill: Command, inventory: Path) -> None:

@@ -71,10 +71,12 @@ def content(engine: Engine, name: str) -> dict[str, tuple[str, np.ndarray]]:
     }
 
 
-def assert_same(found: dict[str, tuple[str, np.ndarray]], expected: dict[str, tuple[str, np.ndarray]]) -> None:
-    assert {id: payload for id, (payload, _) in found.items()} == {id: payload for id, (payload, _) in expected.items()}
+def assert_same(content: dict[str, tuple[str, np.ndarray]], expected: dict[str, tuple[str, np.ndarray]]) -> None:
+    assert {id: payload for id, (payload, _) in content.items()} == {
+        id: payload for id, (payload, _) in expected.items()
+    }
     for id, (_, vector) in expected.items():
-        np.testing.assert_allclose(found[id][1], vector, atol=1e-5)
+        np.testing.assert_allclose(content[id][1], vector, atol=1e-5)
 
 
 def test_a_reindex_puts_every_keyphrase_live(

@@ -204,8 +204,8 @@ def test_a_run_that_failed_elsewhere_is_not_moved_on(
     reindexer = Reindexer(settings, engine, Doing("optimise", fail_it))
     with pytest.raises(RunStateError, match="is failed now, and no longer building"):
         reindexer.start([inventory])
-    found = store.load(at_hand(reindexer).id)
-    assert (found.state, found.error) == ("failed", "a part of it")
+    run = store.load(at_hand(reindexer).id)
+    assert (run.state, run.error) == ("failed", "a part of it")
 
 
 def test_a_run_that_was_ordered_before_another_swapped_follows_it(
@@ -300,9 +300,9 @@ def test_a_cancelled_command_says_so_in_one_line(cluster: Cluster, inventory: Pa
     run = in_the_middle(cluster, "stopped")
     assert cluster.keydistill("runs", "cancel", run.id).returncode == 0
     cluster.front.no_faults()
-    _, said = working.communicate(timeout=60)
+    _, stderr = working.communicate(timeout=60)
     assert working.returncode == 1
-    assert said == f"error: run {run.id} is cancelled now, and no longer building: work on it stops here\n"
+    assert stderr == f"error: run {run.id} is cancelled now, and no longer building: work on it stops here\n"
     ended = reindex_of(cluster.store.load(run.id))
     assert (ended.state, bool(ended.missing_parts)) == ("cancelled", True)
     assert cluster.store.holder(run.lease_name) is None
@@ -310,14 +310,14 @@ def test_a_cancelled_command_says_so_in_one_line(cluster: Cluster, inventory: Pa
 
 def test_two_commands_at_once(cluster: Cluster, inventory: Path) -> None:
     both = [command(cluster, "--alias", "both", "reindex", inventory) for _ in range(2)]
-    said = [process.communicate(timeout=90)[1] for process in both]
+    stderrs = [process.communicate(timeout=90)[1] for process in both]
     codes = sorted(process.returncode for process in both)
     runs = [run for run in map(reindex_of, cluster.store.all()) if run.alias == "both"]
     if codes == [0, 0]:  # one was over before the other began
         assert sorted(run.state for run in runs) == ["live", "retired"]
     else:
         assert codes == [0, 1]
-        assert f"run {runs[0].id} is building for alias 'both'" in "".join(said)
+        assert f"run {runs[0].id} is building for alias 'both'" in "".join(stderrs)
         assert [run.state for run in runs] == ["live"]
 
 

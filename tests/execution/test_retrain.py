@@ -81,8 +81,8 @@ def order(market: Path) -> RetrainOrder:
     return RetrainOrder.of({"signals": market, "simulation": market})
 
 
-def retrainer(settings: Settings, told: Told | None = None) -> Retrainer:
-    return Retrainer(settings, open_store(settings), told or Told(), lambda _: None)
+def retrainer(settings: Settings, progress: Told | None = None) -> Retrainer:
+    return Retrainer(settings, open_store(settings), progress or Told(), lambda _: None)
 
 
 def only_run(store: RunStore) -> RetrainRun:
@@ -136,10 +136,10 @@ def test_what_was_done_is_not_done_again(settings: Settings, order: RetrainOrder
         assert f"run {left.id} failed while training: no gradient; mend it, then" in str(caught.value)
         assert f"`keydistill retrain --resume {left.id}`" in str(caught.value)
 
-    told = Told()
-    ended = retrainer(settings, told).resume(left.id[:12])
+    progress = Told()
+    ended = retrainer(settings, progress).resume(left.id[:12])
     assert (ended.id, ended.state, ended.error) == (left.id, "done", None)
-    assert told.steps[:2] == ["read", "score"]
+    assert progress.steps[:2] == ["read", "score"]
     assert Registry.of(settings).promoted_name("student") is None
     assert len(store.all()) == 1
 
@@ -163,7 +163,7 @@ def test_a_stage_whose_input_changed_is_done_again(settings: Settings, order: Re
 
 def test_the_second_of_two_is_told_of_the_first(settings: Settings, order: RetrainOrder) -> None:
     store = open_store(settings)
-    said: list[str] = []
+    messages: list[str] = []
 
     def start_another() -> None:
         begins: list[Callable[[], object]] = [
@@ -173,14 +173,14 @@ def test_the_second_of_two_is_told_of_the_first(settings: Settings, order: Retra
         for begin in begins:
             with pytest.raises(RunBusyError) as refused:
                 begin()
-            said.append(str(refused.value))
+            messages.append(str(refused.value))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         retrainer(settings, Told("mine", start_another)).start(order)
     run = only_run(store)
-    assert f"run {run.id} holds 'retrain'" in said[0]
-    assert f"another process is working on run {run.id}" in said[1]
+    assert f"run {run.id} holds 'retrain'" in messages[0]
+    assert f"another process is working on run {run.id}" in messages[1]
 
 
 def test_nobody_works_in_the_folder_of_a_process_that_still_does(settings: Settings, order: RetrainOrder) -> None:
@@ -200,17 +200,17 @@ def test_nobody_works_in_the_folder_of_a_process_that_still_does(settings: Setti
 def test_a_cancelled_run_stops(
     settings: Settings, order: RetrainOrder, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    monkeypatch.setattr(retrain_run, "_SECONDS_BETWEEN_LOOKS", seconds)
+    monkeypatch.setattr(retrain_run, "_SECONDS_BETWEEN_CHECKS", seconds)
     store = open_store(settings)
 
     def cancel() -> None:
         store.update(only_run(store).id, lambda run: run.moved("cancelled"))
 
-    told = Told("judge", cancel)
+    progress = Told("judge", cancel)
     with pytest.raises(RunStateError, match="is cancelled: it stops here"):
-        retrainer(settings, told).start(order)
+        retrainer(settings, progress).start(order)
     run = only_run(store)
-    assert (run.state, told.steps[-1]) == ("cancelled", "judge")
+    assert (run.state, progress.steps[-1]) == ("cancelled", "judge")
     assert run.stages_done == (("mine", "judge") if seconds else ("mine",))
     with pytest.raises(RunStateError, match="is cancelled: there is nothing to resume"):
         retrainer(settings).resume(run.id)
@@ -220,7 +220,7 @@ def test_a_cancelled_run_stops(
 def test_a_process_that_lost_its_lease_changes_nothing(
     redis_settings: Settings, order: RetrainOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrain_run, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(retrain_run, "_SECONDS_BETWEEN_CHECKS", 0.0)
     store = open_store(redis_settings)
     assert isinstance(store, RedisRunStore)
 
@@ -250,10 +250,10 @@ def test_a_run_that_redis_lost_is_taken_up(redis_settings: Settings, order: Retr
         retrainer(redis_settings, Told("assistant", fail(KeyboardInterrupt()))).start(order)
     run = only_run(open_store(redis_settings))
     redis.flush()
-    told = Told("assistant", fail(KeyboardInterrupt()))
+    progress = Told("assistant", fail(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        retrainer(redis_settings, told).resume(run.id)
-    assert "mine" not in told.steps
+        retrainer(redis_settings, progress).resume(run.id)
+    assert "mine" not in progress.steps
     assert only_run(open_store(redis_settings)).stages_done == ("mine", "judge")
 
 
@@ -290,9 +290,9 @@ def test_the_record_says_who_judges_and_keeps_no_key(
     settings: Settings, market: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(market.parent)
-    asked = settings.model_copy(update={"judge_url": "http://host/v1", "judge_model": "m"})
-    asked = load_settings(**{**asked.model_dump(exclude_unset=True), "judge_api_key": "top-secret"})
-    run = new_retrain(asked, RetrainOrder.of({"signals": market.name, "epochs": 2}))
+    with_judge = settings.model_copy(update={"judge_url": "http://host/v1", "judge_model": "m"})
+    with_judge = load_settings(**{**with_judge.model_dump(exclude_unset=True), "judge_api_key": "top-secret"})
+    run = new_retrain(with_judge, RetrainOrder.of({"signals": market.name, "epochs": 2}))
     assert run.order["signals"] == str(market)
     assert (run.order["endpoint"], run.order["model"]) == ("http://host/v1", "m")
     assert "top-secret" not in json.dumps(run.as_dict())
@@ -317,17 +317,17 @@ def test_progress_is_written_now_and_then_and_never_in_the_way(
     assert recorded is not None
     assert (recorded.step, recorded.total, recorded.unit, recorded.done) == ("mine", 10, "texts", 7)
 
-    asked: list[str] = []
+    loaded_ids: list[str] = []
 
     def away(run_id: str, *_: object) -> None:
-        asked.append(run_id)
+        loaded_ids.append(run_id)
         raise RedisUnavailableError("away")
 
     monkeypatch.setattr(store, "update", away)
     progress.start("judge", None, "")
     time.sleep(1.1)
     progress.advance(1)
-    assert asked == [run.id]
+    assert loaded_ids == [run.id]
 
 
 class TestChild:
@@ -360,8 +360,8 @@ class TestChild:
         )
 
     def ended(self, child: subprocess.Popen[str]) -> tuple[int, str]:
-        _, said = child.communicate(timeout=120)
-        return child.returncode, said
+        _, stderr = child.communicate(timeout=120)
+        return child.returncode, stderr
 
     def wait(self, store: RunStore, run_id: str, until: Callable[[RetrainRun], object]) -> None:
         deadline = time.monotonic() + 60
@@ -398,9 +398,9 @@ class TestChild:
         store = open_store(redis_settings)
         (redis_settings.home / "retrains" / run.id).mkdir(parents=True)
         (redis_settings.home / "retrains" / run.id / "mine").write_text("a file where a folder belongs")
-        code, said = self.ended(self.child(redis_settings, run.id, "train"))
+        code, stderr = self.ended(self.child(redis_settings, run.id, "train"))
         assert code == 1
-        assert said.splitlines()[-1].startswith("error: ")
+        assert stderr.splitlines()[-1].startswith("error: ")
         failed = store.load(run.id)
         assert failed.state == "failed"
         assert failed.error
@@ -412,5 +412,5 @@ class TestChild:
             "error: redis_url is not set; workers and schedules share their runs in Redis: set "
             "KEYDISTILL_REDIS_URL=redis://HOST:6379/0\n",
         )
-        code, said = self.ended(self.child(redis_settings, "none", "train"))
-        assert (code, said) == (1, "error: run 'none': there is none; `keydistill runs list` shows them all\n")
+        code, stderr = self.ended(self.child(redis_settings, "none", "train"))
+        assert (code, stderr) == (1, "error: run 'none': there is none; `keydistill runs list` shows them all\n")

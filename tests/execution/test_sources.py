@@ -50,11 +50,11 @@ def test_a_machine_without_the_student_gets_it(tiny_folder: Path, tmp_path: Path
 
     with pytest.raises(StorageError, match=f"has no snapshots/{run.id}"):
         snapshot_folder(run.id, settings, shared)
-    made = tmp_path / "made"
-    made.mkdir()
-    (made / "manifest.json").write_text(json.dumps({}))
-    shared.put_folder(made, f"snapshots/{run.id}")
-    assert files(snapshot_folder(run.id, settings, shared)) == files(made)
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps({}))
+    shared.put_folder(folder, f"snapshots/{run.id}")
+    assert files(snapshot_folder(run.id, settings, shared)) == files(folder)
 
 
 def test_what_one_command_builds_others_can_work_with(tiny_folder: Path, tmp_path: Path, inventory: Path) -> None:

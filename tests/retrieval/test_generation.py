@@ -27,12 +27,12 @@ def test_it_is_read_from_the_metadata(world: World) -> None:
 
 def test_it_finds_what_exact_search_finds(world: World) -> None:
     generation, student = world.of("b"), world.students["b"]
-    found = generation.recommend(TITLES, 5)
+    lists = generation.recommend(TITLES, 5)
     scores = student.embed_items(TITLES) @ student.embed_keyphrases(KEYPHRASES).T
-    for hits, row in zip(found, scores, strict=True):
+    for hits, row in zip(lists, scores, strict=True):
         assert [hit.score for hit in hits] == pytest.approx(np.sort(row)[::-1][:5].tolist(), abs=1e-5)
     assert generation.recommend([], 5) == []
-    assert Retriever(world.engine, world.names["b"], student, EXACT).recommend(TITLES, 5) == found
+    assert Retriever(world.engine, world.names["b"], student, EXACT).recommend(TITLES, 5) == lists
 
 
 def test_a_vector_of_another_student_is_refused(world: World) -> None:

@@ -45,8 +45,8 @@ def follows(retriever: LiveRetriever, collection: str) -> None:
     until(lambda: retriever.status().collection == collection)
 
 
-def keyphrases(found: list[list[Recommendation]]) -> list[list[str]]:
-    return [[hit.keyphrase for hit in hits] for hits in found]
+def keyphrases(lists: list[list[Recommendation]]) -> list[list[str]]:
+    return [[hit.keyphrase for hit in hits] for hits in lists]
 
 
 def expected(world: World, *names: str) -> dict[str, list[list[str]]]:
@@ -76,14 +76,14 @@ def test_swaps_under_concurrent_readers(world: World) -> None:
 
         def read(reader: int) -> set[str]:
             seen: set[str] = set()
-            asked = reader
+            query = reader
             while not ended.is_set():
-                number = asked % len(TITLES)
+                number = query % len(TITLES)
                 answer = retriever.recommend([TITLES[number]], 5)
                 assert keyphrases(answer.found) == [right[answer.collection][number]]
                 assert answer.student_version == world.of(answer.collection).student_version
                 seen.add(answer.collection)
-                asked += 1
+                query += 1
                 time.sleep(PAUSE)
             return seen
 
@@ -109,13 +109,13 @@ def test_old_collections_dropped_under_readers(world: World) -> None:
     with world.open(poll_seconds=3_600) as retriever:
 
         def read() -> int:
-            asked = 0
+            queries = 0
             while not ended.is_set():
                 answer = retriever.recommend(TITLES[:1], 5)
                 assert keyphrases(answer.found)[0] == right[answer.collection][0]
-                asked += 1
+                queries += 1
                 time.sleep(PAUSE)
-            return asked
+            return queries
 
         extra = [world.build("b"), world.build("a")]
         right |= expected(world, *extra)
@@ -355,8 +355,8 @@ def test_a_student_that_another_machine_shares(world: World, tmp_path: Path) -> 
         assert settings.shared is not None
         share_student(SharedStorage(settings.shared, tmp_path), student.source, student.version)
         follows(retriever, collection)
-        found = retriever.recommend(TITLES, 5).found
-    assert [[hit.keyphrase for hit in hits] for hits in found] == expected(world, "b")[world.names["b"]]
+        lists = retriever.recommend(TITLES, 5).found
+    assert [[hit.keyphrase for hit in hits] for hits in lists] == expected(world, "b")[world.names["b"]]
 
 
 def test_ready_queries_belong_together(world: World) -> None:

@@ -154,7 +154,7 @@ def test_each_query_is_searched_as_its_shape_asks_for(watched: tuple[Watched, Ge
     engine, generation = watched
     titles = TITLES[:6]
     filters = [None, LEAF, SITE, None, Filter((Equals("brand", "x"),)), LEAF]
-    found = generation.query(generation.embed(titles), 5, filters)
+    lists = generation.query(generation.embed(titles), 5, filters)
     assert sorted(engine.asked, key=str) == sorted(
         [
             (2, TUNED["no filter"]),
@@ -165,9 +165,9 @@ def test_each_query_is_searched_as_its_shape_asks_for(watched: tuple[Watched, Ge
         key=str,
     )
     exact = replace(generation, params=EXACT, tuned={})
-    assert found == exact.query(exact.embed(titles), 5, filters)
-    assert len(found[0]) == 5
-    assert found[1] == []  # nothing here is in a category
+    assert lists == exact.query(exact.embed(titles), 5, filters)
+    assert len(lists[0]) == 5
+    assert lists[1] == []  # nothing here is in a category
 
 
 @pytest.mark.parametrize("filters", [None, [None] * 3, [None, Filter(), None]])

@@ -36,16 +36,16 @@ def store(server: RedisServer, tmp_path: Path) -> RedisRunStore:
     return open_store(server, tmp_path / "home")
 
 
-def sleeper(url: str, home: Path, run_id: str, holding: Event, tries: Event, found: "Queue[str]") -> None:
+def sleeper(url: str, home: Path, run_id: str, holding: Event, tries: Event, outcomes: "Queue[str]") -> None:
     store = RedisRunStore(SecretStr(url), home, lease_seconds=1)
     with store.lease("build:keyphrases", run_id) as lease:
         holding.set()
         tries.wait()
         try:
             store.update(run_id, lambda now: now.moved("snapshot"), lease)
-            found.put("changed")
+            outcomes.put("changed")
         except LeaseLostError as error:
-            found.put(str(error))
+            outcomes.put(str(error))
 
 
 def test_a_process_that_slept_through_its_lease_changes_nothing(
@@ -54,8 +54,8 @@ def test_a_process_that_slept_through_its_lease_changes_nothing(
     run = store.add(reindex_run())
     context = multiprocessing.get_context("spawn")
     holding, tries = context.Event(), context.Event()
-    found: Queue[str] = context.Queue()
-    process = context.Process(target=sleeper, args=(server.url, tmp_path, run.id, holding, tries, found))
+    outcomes: Queue[str] = context.Queue()
+    process = context.Process(target=sleeper, args=(server.url, tmp_path, run.id, holding, tries, outcomes))
     process.start()
     assert process.pid is not None
     assert holding.wait(30)
@@ -68,7 +68,7 @@ def test_a_process_that_slept_through_its_lease_changes_nothing(
         # First this: to set an event that somebody waits for is to wait until he wakes.
         os.kill(process.pid, signal.SIGCONT)
         tries.set()
-        assert "no longer holds the lease on 'build:keyphrases'" in found.get(timeout=30)
+        assert "no longer holds the lease on 'build:keyphrases'" in outcomes.get(timeout=30)
         assert store.load(run.id).state == "planned"
     process.join()
 

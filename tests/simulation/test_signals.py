@@ -112,11 +112,11 @@ def test_nothing_below_the_shown_results_is_logged(make: Make) -> None:
 
 def judged(market: Written) -> dict[str, list[bool]]:
     truth = market.pairs("truth")
-    found: dict[str, list[bool]] = {"relevant": [], "irrelevant": []}
+    labels: dict[str, list[bool]] = {"relevant": [], "irrelevant": []}
     for row in market.rows("judgments"):
         kind = "relevant" if (row["item_id"], row["keyphrase"]) in truth else "irrelevant"
-        found[kind].append(row["label"])
-    return found
+        labels[kind].append(row["label"])
+    return labels
 
 
 def test_judge_is_wrong_as_often_as_the_knobs_say(make: Make) -> None:

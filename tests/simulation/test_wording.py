@@ -115,22 +115,22 @@ def test_keyphrases_ask_for_no_more_than_the_most_constraints(market: Written) -
 def test_titles_are_short_and_say_what_the_item_is(market: Written) -> None:
     items = market.rows("items")
     assert max(len(item["title"]) for item in items) <= 80
-    said = [
+    mentions = [
         any(normal(form) in normal(item["title"]) for form in FORMS["color"].get(item["color"], (item["color"],)))
         for item in items
         if item["color"]
     ]
-    assert 0.9 < np.mean(said) < 1.0
+    assert 0.9 < np.mean(mentions) < 1.0
 
 
 def test_spam_names_only_what_the_item_is_not(make: Make) -> None:
     pattern = re.compile(r"(?:not for|won't fit|doesn't fit) (.+?)(?: with | w/|$)", re.IGNORECASE)
-    found = 0
+    spam_names = 0
     for item in make(title_spam_share=1.0, title_filler_share=0.0, title_typo_share=0.0).rows("items"):
         for name in pattern.findall(item["title"]):
-            found += 1
+            spam_names += 1
             assert normal(name) not in {*item["fit_models"], item["model"], item["fit_brand"], item["fit_line"]}
-    assert found > 30
+    assert spam_names > 30
     clean = make("clean", title_spam_share=0.0).rows("items")
     assert not any(pattern.search(item["title"]) for item in clean)
 
@@ -164,18 +164,18 @@ def test_word_overlap_is_measurably_wrong(market: Written) -> None:
     there = np.zeros((len(texts), len(numbers)), dtype=np.float32)
     for place, bag in enumerate(bags):
         there[place, bag] = rarity[bag]
-    asked = np.zeros((len(items), len(numbers)), dtype=np.float32)
+    title_words = np.zeros((len(items), len(numbers)), dtype=np.float32)
     for place, item in enumerate(items):
-        asked[place, [numbers[word] for word in words(item["title"]) if word in numbers]] = 1
-    overlap = asked @ there.T
+        title_words[place, [numbers[word] for word in words(item["title"]) if word in numbers]] = 1
+    overlap = title_words @ there.T
     scores = {
         "bm25": overlap * 2.2 / (1 + 1.2 * (0.25 + 0.75 * lengths / lengths.mean())),
         "share": overlap / there.sum(axis=1),
     }
     for name, matrix in scores.items():
         best = np.argsort(-matrix, axis=1, kind="stable")[:, :10]
-        found = {item["item_id"]: [texts[at] for at in row] for item, row in zip(items, best, strict=True)}
-        result = score(judged, found, 10)
+        recommended = {item["item_id"]: [texts[at] for at in row] for item, row in zip(items, best, strict=True)}
+        result = score(judged, recommended, 10)
         assert 0.05 < result.precision < 0.6, name
         assert result.recall < 0.7 * result.best_recall, name
 

@@ -89,7 +89,7 @@ def _server(url: str) -> Iterator[Bench]:
         yield bench
         headers = {"api-key": _SERVER_KEY} if _SERVER_KEY else None
         client = QdrantClient(url=url, headers=headers, check_compatibility=False)
-        ours = set(bench.names) & {found.name for found in client.get_collections().collections}
+        ours = set(bench.names) & {collection.name for collection in client.get_collections().collections}
         for name in ours:
             client.delete_collection(name)  # takes its aliases along
         client.close()

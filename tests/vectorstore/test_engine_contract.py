@@ -492,14 +492,14 @@ class TestQuery:
         if bench.kind == "local":
             pytest.skip("the client's local mode has no graph; it compares with all points")
         queries = unit_vectors(30, seed=22)
-        found = engine.query_batch(stored, queries, 10, [shape.filter] * len(queries))
-        wanted = [corpus.best(query, 10, shape.passes) for query in queries]
-        for hits, best in zip(found, wanted, strict=True):
+        lists = engine.query_batch(stored, queries, 10, [shape.filter] * len(queries))
+        expected = [corpus.best(query, 10, shape.passes) for query in queries]
+        for hits, best in zip(lists, expected, strict=True):
             assert all(shape.passes(hit.payload) for hit in hits)
             assert len(hits) == len(best)
             assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-        hit_count = sum(len({hit.id for hit in hits} & set(best)) for hits, best in zip(found, wanted, strict=True))
-        assert hit_count >= 0.9 * sum(len(best) for best in wanted)
+        hit_count = sum(len({hit.id for hit in hits} & set(best)) for hits, best in zip(lists, expected, strict=True))
+        assert hit_count >= 0.9 * sum(len(best) for best in expected)
 
     def test_acorn_finds_what_the_graph_loses_under_two_conditions(
         self, bench: Bench, engine: Engine, stored: str
@@ -511,10 +511,10 @@ class TestQuery:
         exact = engine.query_batch(stored, queries, 10, filters, EXACT)
 
         def recall(params: SearchParams) -> float:
-            found = engine.query_batch(stored, queries, 10, filters, params)
+            lists = engine.query_batch(stored, queries, 10, filters, params)
             same = [
                 len({hit.id for hit in hits} & {hit.id for hit in best})
-                for hits, best in zip(found, exact, strict=True)
+                for hits, best in zip(lists, exact, strict=True)
             ]
             return sum(same) / sum(map(len, exact))
 
@@ -532,8 +532,8 @@ class TestQuery:
         assert len({hit.id for hits in together for hit in hits}) > 7
 
     def test_batch_without_filters(self, engine: Engine, stored: str, corpus: Corpus) -> None:
-        found = engine.query_batch(stored, corpus.vectors[:3], 1)
-        assert [hits[0].id for hits in found] == corpus.ids[:3]
+        lists = engine.query_batch(stored, corpus.vectors[:3], 1)
+        assert [hits[0].id for hits in lists] == corpus.ids[:3]
 
     def test_empty_batch(self, engine: Engine, stored: str) -> None:
         assert engine.query_batch(stored, np.empty((0, DIMENSION), np.float32), 5) == []

@@ -25,10 +25,12 @@ def content(engine: Engine, name: str) -> Content:
     }
 
 
-def assert_same(found: Content, expected: Content) -> None:
-    assert {id: payload for id, (payload, _) in found.items()} == {id: payload for id, (payload, _) in expected.items()}
+def assert_same(content: Content, expected: Content) -> None:
+    assert {id: payload for id, (payload, _) in content.items()} == {
+        id: payload for id, (payload, _) in expected.items()
+    }
     for id, (_, vector) in expected.items():
-        np.testing.assert_allclose(found[id][1], vector, atol=1e-3)
+        np.testing.assert_allclose(content[id][1], vector, atol=1e-3)
 
 
 @pytest.fixture(scope="session")

@@ -95,10 +95,10 @@ def test_each_queue_has_its_worker(cluster: Cluster, name: str) -> None:
 
 
 def test_one_service_builds_the_image_and_nobody_downloads_it() -> None:
-    ours = [SERVICES[name] for name in WORKERS]
-    assert {service["image"] for service in ours} == {"keydistill"}
-    assert [service["pull_policy"] for service in ours if "build" in service] == ["build"]
-    assert {service["pull_policy"] for service in ours if "build" not in service} == {"never"}
+    own_services = [SERVICES[name] for name in WORKERS]
+    assert {service["image"] for service in own_services} == {"keydistill"}
+    assert [service["pull_policy"] for service in own_services if "build" in service] == ["build"]
+    assert {service["pull_policy"] for service in own_services if "build" not in service} == {"never"}
 
 
 def in_container(cluster: Cluster, name: str, command: list[str], **options: Any) -> subprocess.Popen[str]:

@@ -206,25 +206,25 @@ def _order(inventory: Path, alias: str) -> ReindexOrder:
 def test_ctrl_c_leaves_the_run_or_cancels_it(cluster: Cluster, inventory: Path, answer: str, state: str) -> None:
     cluster.worker("control"), cluster.worker("embed")
     cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.4)
-    mine, theirs = pty.openpty()
+    controller, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "keydistill.cli.main", "--alias", f"ctrl-{answer}", "reindex", str(inventory)],
         env={**cluster.environment, "TERM": "xterm"},
         cwd=ROOT,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
         start_new_session=True,
     )
-    os.close(theirs)
-    seen = _read_until(mine, "is given to the workers")
+    os.close(terminal)
+    seen = _read_until(controller, "is given to the workers")
     run_id = seen.partition("run ")[2].split()[0]
     cluster.wait(run_id, lambda run: run.parts_done, "in the middle")
     process.send_signal(2)
-    _read_until(mine, "Cancel run")
-    os.write(mine, f"{answer}\n".encode())
+    _read_until(controller, "Cancel run")
+    os.write(controller, f"{answer}\n".encode())
     assert process.wait(30) == 130
-    os.close(mine)
+    os.close(controller)
     cluster.front.no_faults()
     assert cluster.wait_over(run_id).state == state
 

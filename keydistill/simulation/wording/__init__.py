@@ -1,4 +1,4 @@
-"""The words of the simulated marketplace: goods, brands, and what can be said of them."""
+"""The words of the simulated marketplace: goods, brands, and their attributes."""
 
 from keydistill.simulation.wording.catalogue import (
     ABSENT,

@@ -89,15 +89,15 @@ class Catalogue:
         """Leaf categories in which a keyphrase that asks for this product, or else this family, is valid."""
         if product != ABSENT:
             return [self.products[product].leaf]
-        return sorted({one.leaf for one in self.products if one.family == family})
+        return sorted({product.leaf for product in self.products if product.family == family})
 
     def forms(self, slot: str, value: int) -> tuple[str, ...]:
-        """How a value is written, its name first."""
+        """The spellings of a value, its name first."""
         name = self.names[slot][value]
         return FORMS.get(slot, {}).get(name, (name,))
 
     def meanings(self) -> int:
-        """How many different things a keyphrase can ask for: sets of at most `MOST_CONSTRAINTS` constraints."""
+        """The number of different things a keyphrase can ask for: sets of at most `MOST_CONSTRAINTS` constraints."""
         total = 0
         for product in self.products:
             options = [
@@ -136,11 +136,11 @@ def compile_catalogue(sites: Sequence[str], leaf_categories: int | None = None) 
         raise SettingsError(
             f"leaf_categories is {leaf_categories}, but the catalogue has {len(leaves)}; ask for at most {len(leaves)}"
         )
-    wanted = set(leaves[:leaf_categories])
+    kept_leaves = set(leaves[:leaf_categories])
     numbers = {slot: _Numbers() for slot in ("family", *OWN, *ATTRIBUTES)}
     # An accessory fits the very brands, lines and models that others are.
     numbers |= {fit: numbers[own] for own, fit in zip(OWN, FIT, strict=True)}
-    chosen = [product for product in PRODUCTS if product.leaf in wanted]
+    chosen = [product for product in PRODUCTS if product.leaf in kept_leaves]
     products = tuple(_compile(product, number, numbers) for number, product in enumerate(chosen))
     names = {slot: tuple(numbers[slot].names) for slot in SLOTS if slot in numbers}
     names |= {"site": tuple(sites), "product": tuple(product.nouns[0] for product in chosen)}
@@ -163,7 +163,7 @@ def _compile(product: Product, number: int, numbers: Mapping[str, _Numbers]) -> 
         own=own,
         fit=fit,
         fits_yearly=product.fits in YEARLY,
-        names_itself=product.makers is not None and [one.makers for one in PRODUCTS].count(product.makers) == 1,
+        names_itself=product.makers is not None and [each.makers for each in PRODUCTS].count(product.makers) == 1,
         attributes=tuple(
             _choice(
                 (SLOT[slot],),
@@ -176,7 +176,8 @@ def _compile(product: Product, number: int, numbers: Mapping[str, _Numbers]) -> 
 
 
 def _models(models: Sequence[Model], slots: Sequence[str], numbers: Mapping[str, _Numbers]) -> Choice:
-    rows = [(numbers[slots[0]](one.brand), numbers[slots[1]](one.line), numbers[slots[2]](one.model)) for one in models]
+    brands, lines, names = (numbers[slot] for slot in slots)
+    rows = [(brands(model.brand), lines(model.line), names(model.model)) for model in models]
     return _choice(tuple(SLOT[slot] for slot in slots), np.array(rows, dtype=np.int16))
 
 

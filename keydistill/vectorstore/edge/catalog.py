@@ -1,4 +1,4 @@
-"""The embedded engine's catalogue: which collections there are, and which one each alias names.
+"""The embedded engine's catalogue: all collections, and the one that each alias names.
 
 It is one JSON file. A writer replaces it atomically while it holds a file lock, a reader reads it without one, so that
 a swap of an alias is seen whole or not at all, and a process that dies in the middle changes nothing.
@@ -119,7 +119,7 @@ class Catalog:
         Raises:
             VectorStoreError: The file is not a catalogue.
         """
-        # Looked at once: threads share it.
+        # Read only once, because threads share it.
         known = self._known
         signature, contents = self._load(known)
         if known is None or known[1] is not contents:

@@ -14,7 +14,7 @@ from pathlib import Path
 from keydistill.files import file_lock, sync
 from keydistill.vectorstore.edge.sparse_files import copy_contents
 
-# No collection can have such a name.
+# Beginning of a folder name that no collection can have.
 _STAGING = ".copying"
 
 

@@ -27,19 +27,19 @@ class _Writer:
 
     Attributes:
         shard: The shard.
-        found: Points that it had when it was opened.
-        written: Points that were written since.
-        unflushed: Of these, those after the last flush.
+        points_at_opening: Number of points that it had when it was opened.
+        written: Number of points that were written since.
+        unflushed: Number of points that were written since the last flush.
     """
 
     shard: qdrant_edge.EdgeShard
-    found: int = 0
+    points_at_opening: int = 0
     written: int = 0
     unflushed: int = 0
 
 
 class Shards:
-    """Opens collections when they are first asked for: one that builds itself, of a ready one a view.
+    """Opens collections when they are first needed: a building one directly, a ready one through a view.
 
     Threads may share it. After a fork a process opens its own files again.
     """
@@ -52,7 +52,7 @@ class Shards:
 
     @property
     def folders(self) -> Path:
-        """Where the folders of collections are."""
+        """The folder of the folders of collections."""
         return self._root / "collections"
 
     def folder(self, name: str) -> Path:
@@ -63,7 +63,7 @@ class Shards:
         """Delete what processes left that died while they made or dropped a collection; call it under the lock.
 
         Args:
-            names: The collections that there are.
+            names: Names of all collections.
         """
         for folder in self.folders.glob("[!.]*"):
             if folder.is_dir() and folder.name not in names:
@@ -101,11 +101,11 @@ class Shards:
         return view
 
     def writer(self, name: str) -> qdrant_edge.EdgeShard:
-        """The shard of a collection that builds.
+        """The shard of a building collection.
 
         Raises:
-            CollectionNotFoundError: There is none of that name or alias.
-            CollectionStateError: It is ready, or another process writes to it.
+            CollectionNotFoundError: There is no collection of that name or alias.
+            CollectionStateError: The collection is ready, or another process writes to it.
         """
         name, entry = self._catalog.read().resolve(name)
         if entry.state == "ready":
@@ -127,7 +127,7 @@ class Shards:
             self._writers[name] = _Writer(shard)
 
     def wrote(self, name: str, points: int) -> None:
-        """Take note of so many points that were written through `writer`.
+        """Note that a number of points were written through `writer`.
 
         Now and then the shard is flushed, or closed, to be opened again when needed.
         """
@@ -138,7 +138,7 @@ class Shards:
             writer.written += points
             writer.unflushed += points
             if writer.unflushed >= _FLUSH_AFTER:
-                if writer.written >= writer.found * _REOPEN_AFTER_SHARE:
+                if writer.written >= writer.points_at_opening * _REOPEN_AFTER_SHARE:
                     self.close_writer(name)
                 else:
                     writer.shard.flush()
@@ -158,7 +158,7 @@ class Shards:
         views.release(name)
 
     def close(self) -> None:
-        """Close all that is open."""
+        """Close all open shards and views."""
         with self._mutex:
             if os.getpid() == self._pid:
                 for writer in self._writers.values():
@@ -179,7 +179,7 @@ class Shards:
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """Turn the engine's bare exceptions into ours, with what was being done."""
+    """Turn the engine's bare exceptions into errors of keydistill that say what was being done."""
     try:
         yield
     except Exception as error:

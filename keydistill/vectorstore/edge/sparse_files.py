@@ -31,7 +31,7 @@ def copy_contents(source: FileIO, target: FileIO) -> None:
 
 
 def _data_ranges(file: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where a file is no hole, as (start, end); a file system that knows no holes says: everywhere."""
+    """Ranges of a file that are no holes, as (start, end); a file system that knows no holes reports the whole file."""
     end = 0
     while end < size:
         try:

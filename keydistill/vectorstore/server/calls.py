@@ -1,4 +1,4 @@
-"""One call to a Qdrant server: which failures pass by themselves, how they are repeated, and what they become.
+"""Calls to a Qdrant server: failures that pass by themselves are repeated, the others become errors of keydistill.
 
 Every operation of `keydistill.vectorstore.server.engine` may be repeated: writes carry their ids, an alias is set
 and not moved, and a collection that was created by a request whose answer got lost is recognised by its token.
@@ -27,7 +27,7 @@ _LONGEST_REASON = 300
 
 # 408 and 503 are what Qdrant answers when an operation took too long or a shard is not there yet
 # (https://github.com/qdrant/qdrant/blob/master/src/actix/helpers.rs); 502 and 504 come from proxies before it.
-_PASSING_HTTP = frozenset({408, 429, 502, 503, 504})
+_TRANSIENT_HTTP = frozenset({408, 429, 502, 503, 504})
 _HTTP_OF_GRPC = {
     grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.ALREADY_EXISTS: 409,
@@ -43,30 +43,30 @@ class UnconfirmedWriteError(Exception):
     """The server has logged a write but not applied it within its own time limit."""
 
 
-# What a request raises that fails; anything else is a defect and goes through.
+# Errors of a failed request; anything else is a defect and goes through.
 _FAILURES = (ApiException, QdrantException, grpc.RpcError, UnconfirmedWriteError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """What a failed call means: `error` is raised unless it is `passing` and repeats are left."""
+    """The meaning of a failed call: `error` is raised unless it is `transient` and repeats are left."""
 
     error: type[VectorStoreError]
     reason: str
     advice: str = ""
-    passing: bool = False
+    transient: bool = False
     wait_seconds: float = 0.0
 
 
 class Caller:
-    """Makes calls, repeats those that failed for a passing reason, and raises our errors for the others."""
+    """Makes calls, repeats those that failed for a transient reason, and raises errors of keydistill for the others."""
 
     def __init__(self, address: str, *, retries: int, backoff_seconds: float) -> None:
         self._address = address
         self._backoff_seconds = backoff_seconds
-        # Threads share it: what it knows of a call it keeps for each of them.
+        # Threads share it: it keeps its statistics for each of them.
         self._retrying = Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, _FAILURES) and _failure(error).passing),
+            retry=retry_if_exception(lambda error: isinstance(error, _FAILURES) and _failure(error).transient),
             stop=stop_after_attempt(retries + 1),
             wait=self._wait_seconds,
             before_sleep=_log_repeat,
@@ -74,16 +74,16 @@ class Caller:
         )
 
     def __call__(self, doing: str, function: Callable[[], _Result]) -> _Result:
-        """The function's result.
+        """Call the function, repeatedly if need be, and return its result.
 
         Args:
-            doing: What is being done, for the error's text: "counting 'keyphrases'".
+            doing: Description of the call for the error's text, such as "counting 'keyphrases'".
             function: One request to the server.
 
         Raises:
             EngineUnavailableError: The server does not answer, also not after all repeats.
             CollectionNotFoundError: The server knows no collection or alias of that name.
-            CollectionExistsError: The server has one already.
+            CollectionExistsError: The server has a collection of that name already.
             VectorStoreError: The server refused for any other reason, which the text names.
         """
         try:
@@ -100,9 +100,9 @@ class Caller:
         return min(max(backoff, _failure_of(state).wait_seconds), _LONGEST_WAIT_SECONDS)
 
     def _text(self, doing: str, failure: _Failure, tries: int) -> str:
-        tried = f" ({tries} tries)" if tries > 1 else ""
+        count = f" ({tries} tries)" if tries > 1 else ""
         advice = f"; {failure.advice}" if failure.advice else ""
-        return f"{doing}: Qdrant at {self._address}: {failure.reason}{tried}{advice}"
+        return f"{doing}: Qdrant at {self._address}: {failure.reason}{count}{advice}"
 
 
 def _request(doing: str, function: Callable[[], _Result]) -> _Result:
@@ -131,7 +131,7 @@ def _failure(error: Exception) -> _Failure:
     if isinstance(error, grpc.RpcError):
         return _refused(_HTTP_OF_GRPC.get(error.code(), 0), _one_line(error.details() or str(error.code())))
     if isinstance(error, UnconfirmedWriteError):
-        return _Failure(EngineUnavailableError, "took the write but did not apply it in time", passing=True)
+        return _Failure(EngineUnavailableError, "took the write but did not apply it in time", transient=True)
     if isinstance(error, json.JSONDecodeError):
         return _unanswered(error)
     # The client's local mode raises bare ValueErrors; so does the client for requests that it cannot put in words.
@@ -144,10 +144,10 @@ def _failure(error: Exception) -> _Failure:
 
 
 def _refused(status: int, reason: str, wait_seconds: float = 0.0) -> _Failure:
-    """An answer that is an error; gRPC codes come as the HTTP status that means the same."""
-    if status in _PASSING_HTTP:
+    """The failure of an answer that is an error; gRPC codes come as the HTTP status that means the same."""
+    if status in _TRANSIENT_HTTP:
         advice = "check KEYDISTILL_QDRANT_URL, that the server runs, and its load"
-        return _Failure(EngineUnavailableError, reason, advice, passing=True, wait_seconds=wait_seconds)
+        return _Failure(EngineUnavailableError, reason, advice, transient=True, wait_seconds=wait_seconds)
     if status in (401, 403):
         return _Failure(VectorStoreError, reason, "set KEYDISTILL_QDRANT_API_KEY to a key that may do this")
     # A wrong path in front of the server answers 404 too, but not in Qdrant's words.
@@ -165,12 +165,12 @@ def _unanswered(source: Exception) -> _Failure:
         return _Failure(EngineUnavailableError, reason, f"{advice}, or raise KEYDISTILL_QDRANT_TIMEOUT_SECONDS", True)
     if isinstance(source, httpx.TransportError):
         reason = f"no connection ({_one_line(str(source)) or type(source).__name__})"
-        return _Failure(EngineUnavailableError, reason, advice, passing=True)
+        return _Failure(EngineUnavailableError, reason, advice, transient=True)
     return _Failure(VectorStoreError, f"an answer that is not Qdrant's ({_one_line(str(source))})", advice)
 
 
 def _reason(content: bytes) -> str:
-    """What an error response says: Qdrant's JSON, or the plain text of whatever stands before it."""
+    """The reason in an error response: Qdrant's JSON, or the plain text of a proxy before it."""
     try:
         return _one_line(str(json.loads(content)["status"]["error"]))
     except (ValueError, KeyError, TypeError):

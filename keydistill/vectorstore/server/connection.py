@@ -28,7 +28,7 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class Connection:
-    """A client, how its calls are repeated, and what server is at the other end."""
+    """A client whose calls are repeated where that helps, and the version of its server."""
 
     def __init__(self, client: QdrantClient, address: str, *, retries: int, backoff_seconds: float) -> None:
         self.client = client
@@ -44,7 +44,7 @@ class Connection:
         *args: _Arguments.args,
         **kwargs: _Arguments.kwargs,
     ) -> _Result:
-        """`function(*args, **kwargs)`, repeated where that helps; see `Caller`. The first call asks for the version."""
+        """Call `function(*args, **kwargs)` through a `Caller`. The first call asks for the server's version."""
         if self._closed:
             raise VectorStoreError(f"{doing}: the connection to {self.address} is closed; open the engine again")
         if self._version is None:
@@ -58,7 +58,7 @@ class Connection:
         *args: _Arguments.args,
         **kwargs: _Arguments.kwargs,
     ) -> None:
-        """`call` for a write that has to be readable afterwards."""
+        """Make a `call` that writes, and must be readable afterwards."""
 
         def confirmed() -> None:
             if function(*args, **kwargs).status != models.UpdateStatus.COMPLETED:
@@ -77,13 +77,13 @@ class Connection:
         Raises:
             CollectionNotFoundError: There is none.
         """
-        known = self.collections()
-        if name not in known:
-            there = ", ".join(known) or "none"
-            raise CollectionNotFoundError(f"no collection {name!r} on Qdrant at {self.address}; there are: {there}")
+        names = self.collections()
+        if name not in names:
+            listed = ", ".join(names) or "none"
+            raise CollectionNotFoundError(f"no collection {name!r} on Qdrant at {self.address}; there are: {listed}")
 
     def describe(self, name: str) -> models.CollectionInfo:
-        """What the server says of a collection, or of the one that an alias names.
+        """The server's description of a collection, or of the one that an alias names.
 
         Raises:
             CollectionNotFoundError: There is none.
@@ -113,7 +113,7 @@ class Connection:
         self.call(f"changing settings of {name!r}", self.client.update_collection, name, **change)
 
     def wait_until_optimized(self, name: str, stall_seconds: float) -> None:
-        """Return when the server is done with optimising; see `server_wait`."""
+        """Return when the server is done with optimising, as `keydistill.vectorstore.server.wait` tells."""
         # An update that changes nothing is enough to start what the server holds back.
         idle = models.OptimizersConfigDiff()
         wait_until_optimized(
@@ -211,7 +211,7 @@ def shown_address(url: str) -> str:
 
 
 def _headers(url: str, api_key: SecretStr | None) -> dict[str, str]:
-    """What proves who we are, for REST and gRPC alike."""
+    """The headers that authenticate the client, for REST and gRPC alike."""
     headers: dict[str, str] = {}
     if api_key is not None:
         # As a header, because the `api_key` argument warns on every http address, the local one included.

@@ -59,9 +59,9 @@ class ServerEngine:
             prefer_grpc: Speak gRPC where the client can.
             grpc_port: Port for it, on the same host.
             timeout_seconds: Limit for one request.
-            retries: How often a request is repeated that failed for a passing reason.
+            retries: Most repeats of a request that failed for a transient reason.
             backoff_seconds: Pause before the first repeat; it doubles with each.
-            stall_seconds: How long nothing may move while the server optimises; the whole may take any time.
+            stall_seconds: Longest time without any change while the server optimises; the whole may take any time.
 
         Raises:
             SettingsError: The address cannot be one.

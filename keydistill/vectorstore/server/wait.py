@@ -14,13 +14,13 @@ _GREEN_LOOKS = 2
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the optimisation is.
+    """Progress of the optimisation.
 
     Attributes:
-        status: "green" (done), "yellow" (at work), "grey" (would have work, was not told to start) or "red" (failed).
-        pending: Optimisations that run or wait to.
-        error: What the optimisers complain about.
-        marks: Anything that changes as the work goes on.
+        status: "green" (done), "yellow" (at work), "grey" (has work, but was not told to start) or "red" (failed).
+        pending: Number of optimisations that run or wait.
+        error: Complaint of the optimisers.
+        marks: Values that change as the work goes on.
     """
 
     status: str
@@ -35,39 +35,39 @@ def wait_until_optimized(
     """Return when the collection is green and nothing is pending.
 
     Args:
-        name: The collection, for messages.
-        look: Asks the server how far it is.
-        nudge: Starts optimisers that wait to be told, which they do after a restart of the server
+        name: Name of the collection, for messages.
+        look: Function that asks the server for its progress.
+        nudge: Function that starts optimisers which wait to be told, as they do after a restart of the server
             (https://qdrant.tech/documentation/manage-data/collections/#grey-collection-status).
-        stall_seconds: How long nothing at all may change. Large collections take hours, so the whole has no limit.
+        stall_seconds: Longest time without any change. Large collections take hours, so the whole has no limit.
 
     Raises:
         EngineUnavailableError: Nothing changed for `stall_seconds`.
         VectorStoreError: The optimisation failed.
     """
     pause, greens, nudged_at = _FIRST_PAUSE_SECONDS, 0, None
-    seen, moved_at = look(), time.monotonic()
+    progress, moved_at = look(), time.monotonic()
     while True:
-        if seen.error is not None or seen.status == "red":
+        if progress.error is not None or progress.status == "red":
             raise VectorStoreError(
-                f"optimising {name!r} failed: {seen.error or 'status red'}; look at the server's log and disk, then "
-                "resume the run"
+                f"optimising {name!r} failed: {progress.error or 'status red'}; look at the server's log and disk, "
+                "then resume the run"
             )
-        greens = greens + 1 if seen.status == "green" and not seen.pending else 0
+        greens = greens + 1 if progress.status == "green" and not progress.pending else 0
         if greens == _GREEN_LOOKS:
             return
         now = time.monotonic()
         if now - moved_at > stall_seconds:
             raise EngineUnavailableError(
-                f"optimising {name!r} stands still: status {seen.status}, {seen.pending} pending, no change for "
-                f"{stall_seconds:.0f} s; look at the server's log and load, then resume the run"
+                f"optimising {name!r} stands still: status {progress.status}, {progress.pending} pending, no change "
+                f"for {stall_seconds:.0f} s; look at the server's log and load, then resume the run"
             )
-        if seen.status == "grey" and (nudged_at is None or now - nudged_at > 10 * _LONGEST_PAUSE_SECONDS):
+        if progress.status == "grey" and (nudged_at is None or now - nudged_at > 10 * _LONGEST_PAUSE_SECONDS):
             nudge()
             nudged_at = now
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         latest = look()
-        if latest != seen:
+        if latest != progress:
             moved_at = time.monotonic()
-        seen = latest
+        progress = latest

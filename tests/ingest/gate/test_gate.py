@@ -206,8 +206,8 @@ def test_an_index_that_answers_one_filter_badly_is_refused(
         if params is not None and params.exact:
             return hits
         assert filters is not None
-        asked = [{condition.field for condition in filter.must} if filter else set() for filter in filters]
-        return [each[:1] + each[5:] if fields == of else each for of, each in zip(asked, hits, strict=True)]
+        fields_of = [{condition.field for condition in filter.must} if filter else set() for filter in filters]
+        return [each[:1] + each[5:] if fields == of else each for of, each in zip(fields_of, hits, strict=True)]
 
     monkeypatch.setattr(kind, "query_batch", holey)
     report = refused(bench, lambda: bench.build(catalogue))
@@ -317,13 +317,13 @@ def test_items_are_the_same_in_any_order(tiny: Bench, inventory: Path, tmp_path:
     header, *lines = path.read_text(encoding="utf-8").splitlines()
     turned = tmp_path / "turned.csv"
     turned.write_text("\n".join([header, *reversed(lines), ",no id,,"]) + "\n", encoding="utf-8")
-    found = [
+    samples = [
         gate_items(tiny.settings.model_copy(update={"gate_items": file, "gate_sample": 20}), snapshot)
         for file in (path, turned)
     ]
-    assert found[0].queries == found[1].queries
-    assert len(found[0].queries) == 20
-    assert "1 rows of which were no items" in found[1].about
+    assert samples[0].queries == samples[1].queries
+    assert len(samples[0].queries) == 20
+    assert "1 rows of which were no items" in samples[1].about
 
 
 def test_an_inventory_without_categories_and_sites_says_what_is_not_measured(tiny: Bench, tmp_path: Path) -> None:

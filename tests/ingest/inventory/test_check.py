@@ -73,13 +73,13 @@ def test_several_files_count_as_one_list(tmp_path: Path) -> None:
 
 def test_rejects_in_all_formats_have_the_same_reason(tmp_path: Path) -> None:
     rows = [{"keyphrase": "good", "search_volume": "1"}, {"keyphrase": "bad", "search_volume": "1,200"}]
-    found = {
+    rejects = {
         only_reject(check(csv_file(tmp_path, "keyphrase,search_volume", "good,1", 'bad,"1,200"')))[:3],
         only_reject(check(csv_file(tmp_path, "keyphrase\tsearch_volume", "good\t1", "bad\t1,200", name="a.tsv")))[:3],
         only_reject(check(jsonl_file(tmp_path, *rows)))[:3],
         only_reject(check(parquet_file(tmp_path, keyphrase=["good", "bad"], search_volume=["1", "1,200"])))[:3],
     }
-    assert found == {("bad_number", "search_volume", 2)}
+    assert rejects == {("bad_number", "search_volume", 2)}
 
 
 @pytest.mark.parametrize(

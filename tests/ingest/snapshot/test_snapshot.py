@@ -213,11 +213,11 @@ def test_merging_keeps_the_row_with_the_largest_volume(
     groups: dict[tuple[str | None, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["site"] or None, row["keyphrase"].strip().lower()), []).append(row)
-    found = {(row["site"], row["keyphrase"]): row for row in rows_of(snapshot)}
-    assert found.keys() == groups.keys()
+    merged_rows = {(row["site"], row["keyphrase"]): row for row in rows_of(snapshot)}
+    assert merged_rows.keys() == groups.keys()
     for key, group in groups.items():
         expected = merged_by_hand(group)
-        assert {name: found[key][name] for name in expected} == expected
+        assert {name: merged_rows[key][name] for name in expected} == expected
 
 
 def test_a_tree_gives_ancestors(tmp_path: Path) -> None:
@@ -286,9 +286,9 @@ def complete(tmp_path: Path) -> Path:
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = folder / "manifest.json"
-    found = json.loads(path.read_text())
-    change(found)
-    path.write_text(json.dumps(found))
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from keydistill.ingest.filters.shapes import SHAPES, Query
 from keydistill.ingest.gate import GateItems
 from keydistill.ingest.tuning import Tuner, TuningReport
 from keydistill.ingest.tuning.choice import EFS, EXACT, Choice, Floats, choose
-from keydistill.ingest.tuning.queries import Asked, queries_by_shape
+from keydistill.ingest.tuning.queries import FilteredQuery, queries_by_shape
 from keydistill.retrieval import Generation, TunedSearch, filter_shape
 from keydistill.runs import SyncRun
 from keydistill.vectorstore import (
@@ -159,14 +159,14 @@ def items_of(queries: list[Query], rows: Sequence[Mapping[str, int | None]]) -> 
 def test_every_shape_of_serving_is_asked_for() -> None:
     query = Query("1", "shoes", "us", "A > B > C", "A > B")
     volumes = [{"search_volume": volume} for volume in range(0, 101)]
-    asked = queries_by_shape(items_of([query] * 3, volumes))
-    assert set(asked) >= {filter_shape(shape.filter(query, 10)) for shape in SHAPES}
-    assert len(asked) == 4 * 2 * 2
-    assert {each.group for each in asked["category_ids level 2 + search_volume range"]} == {
+    queries = queries_by_shape(items_of([query] * 3, volumes))
+    assert set(queries) >= {filter_shape(shape.filter(query, 10)) for shape in SHAPES}
+    assert len(queries) == 4 * 2 * 2
+    assert {each.group for each in queries["category_ids level 2 + search_volume range"]} == {
         "above volume 50",
         "above volume 90",
     }
-    assert {each.group for each in asked["category_ids level 3"]} == {"leaf"}
+    assert {each.group for each in queries["category_ids level 3"]} == {"leaf"}
     bare = items_of([Query("1", "x")], [{"search_volume": None}])
     assert list(queries_by_shape(bare)) == ["no filter"]
 
@@ -224,11 +224,11 @@ def live_info(bench: Bench) -> CollectionInfo:
 
 
 def only_ask(monkeypatch: pytest.MonkeyPatch, *shapes: str) -> None:
-    def asked(items: GateItems) -> dict[str, list[Asked]]:
-        found = queries_by_shape(items)
-        return {shape: found[shape] for shape in shapes}
+    def queries_of_shapes(items: GateItems) -> dict[str, list[FilteredQuery]]:
+        queries = queries_by_shape(items)
+        return {shape: queries[shape] for shape in shapes}
 
-    monkeypatch.setattr("keydistill.ingest.tuning.tuner.queries_by_shape", asked)
+    monkeypatch.setattr("keydistill.ingest.tuning.tuner.queries_by_shape", queries_of_shapes)
 
 
 def sync(bench: Bench, path: Path, rows: int) -> SyncRun:
@@ -265,25 +265,28 @@ def test_a_shape_that_finds_too_little_is_tuned_up(
     only_ask(monkeypatch, "no filter", NARROW, SHAPE)
     before = bench.settings.model_copy(update={"search_ef": 48})
     report = Tuner(before, bench.engine, bench.store).measure(target=0.95, queries=ROWS)
-    found = {each.shape: each for each in report.shapes}
-    assert found[NARROW].choice.chosen.params.ef >= 64
-    assert (found[NARROW].choice.before.params.ef, found[NARROW].choice.before.recall < 0.95) == (48, True)
+    shape_reports = {each.shape: each for each in report.shapes}
+    assert shape_reports[NARROW].choice.chosen.params.ef >= 64
+    assert (shape_reports[NARROW].choice.before.params.ef, shape_reports[NARROW].choice.before.recall < 0.95) == (
+        48,
+        True,
+    )
     assert all(each.choice.chosen.recall_low >= 0.95 for each in report.shapes)
     assert all(0 < each.choice.chosen.p50_ms <= each.choice.chosen.p99_ms for each in report.shapes)
-    assert (found["no filter"].passing, found["no filter"].queries) == (ROWS, ROWS)
+    assert (shape_reports["no filter"].passing, shape_reports["no filter"].queries) == (ROWS, ROWS)
     assert report.items.startswith(f"{ROWS} keyphrases of the inventory stand in for items")
     # Nothing was written so far.
     assert kept(bench) is None
 
     assert tuner(bench).write(report) == run.collection
     assert kept(bench) == TunedSearch.from_dict(report.tuned.as_dict())
-    assert report.tuned.shapes.keys() == found.keys()
+    assert report.tuned.shapes.keys() == shape_reports.keys()
     generation = Generation.live(bench.settings, bench.engine)
     seen.clear()
-    wanted = keyphrase_filter(category="Root > Branch 1", min_search_volume=10)
-    assert filter_shape(wanted) == NARROW
-    generation.recommend(["red shoes"], 10, [wanted])
-    assert seen == [found[NARROW].choice.chosen.params]
+    filter = keyphrase_filter(category="Root > Branch 1", min_search_volume=10)
+    assert filter_shape(filter) == NARROW
+    generation.recommend(["red shoes"], 10, [filter])
+    assert seen == [shape_reports[NARROW].choice.chosen.params]
 
     assert tuner(bench).forget() == run.collection
     assert "search" not in bench.engine.info(run.collection).metadata

@@ -278,8 +278,8 @@ class TestRequests:
         assert len(sizes) < 3 * sum(sizes) / limit
         assert engine.count(name) == 1_000
 
-        found = engine.query_batch(name, unit_vectors(500, 3), 1)
-        assert len(found) == 500
+        lists = engine.query_batch(name, unit_vectors(500, 3), 1)
+        assert len(lists) == 500
         sizes = [request["bytes"] for request in faulty.requests() if request["path"].endswith("/query/batch")]
         assert len(sizes) > 1
         assert max(sizes) < limit
