@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Self, TextIO
 
 from keydistill.errors import InputError
+from keydistill.tables.numbers import read_float
 from keydistill.tables.raw_batch import BATCH_CHARS, BATCH_ROWS, Header, MalformedRow, RawBatch
 from keydistill.tables.rejects import shown
 from keydistill.tables.sources import Source
@@ -152,7 +153,7 @@ def read_jsonl(source: Source, header: Header) -> Iterator[RawBatch]:
 
 
 def _jsonl_batches(lines: _Lines, source: Source, header: Header) -> Iterator[RawBatch]:
-    decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant).decode
+    decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_float=read_float).decode
     batch = _Batch(1)
     checked = False
     while True:

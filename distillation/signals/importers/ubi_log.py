@@ -1,6 +1,5 @@
 """Rows of a UBI log as they come out of exports, brought to one shape."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from keydistill.tables import (
     id_cell,
     is_missing,
     keyphrase_cell,
+    parse_json,
     text_cell,
 )
 
@@ -146,8 +146,8 @@ def _attributes(row: Mapping[str, Any]) -> dict[str, Any]:
     nested = row.get("event_attributes")
     if isinstance(nested, str) and nested.strip():
         try:
-            nested = json.loads(nested)
-        except ValueError:
+            nested = parse_json(nested)
+        except (ValueError, RecursionError):
             raise RejectedValueError(Reason.MALFORMED_ROW, "has event_attributes that are no JSON") from None
     if isinstance(nested, dict):
         for name in fields:
@@ -165,8 +165,8 @@ def _listed(value: object) -> Sequence[object]:
         text = value.strip()
         if text.startswith("["):
             try:
-                value = json.loads(text)
-            except ValueError:
+                value = parse_json(text)
+            except (ValueError, RecursionError):
                 raise RejectedValueError(Reason.MALFORMED_ROW, "is a list that is no JSON") from None
         else:
             separator = LIST_SEPARATOR if LIST_SEPARATOR in text else ","

@@ -191,6 +191,34 @@ def test_ubi_as_flat_csv_nested_parquet_json_text_and_bulk_is_the_same(tmp_path:
         assert summary.rows_rejected == 0, name
 
 
+@pytest.mark.parametrize("form", ["flat.csv", "text.csv", "nested.parquet", "log.jsonl"])
+def test_ubi_ids_that_lost_digits_are_rejected(tmp_path: Path, out: Path, form: str) -> None:
+    long = 9007199254740993
+    logged = [query("q1", "desk"), event("click", "q1", "a", 1)]
+    damaged = [event("click", "q1", "x", 2), event("click", "q1", "y", 3)]
+    cut: dict[str, Any] = {"object_id": float(long)}
+    if form == "log.jsonl":
+        damaged[0]["event_attributes"]["object"] = cut
+        text = "".join(json.dumps(row) + "\n" for row in [*logged, *damaged])
+        (tmp_path / form).write_text(text.replace('"y"', "4.00638E+12"))
+    elif form == "nested.parquet":
+        kind = pa.struct([("object", pa.struct([("object_id", pa.float32())]))])
+        events = [{"object": {"object_id": value}} for value in (7, float(1 << 24), float(1 << 25))]
+        columns = {"action_name": ["click"] * 3, "query_id": ["q1"] * 3, "user_query": ["desk"] * 3}
+        pq.write_table(pa.table({**columns, "event_attributes": pa.array(events, kind)}), tmp_path / form)
+    else:
+        name = "event_attributes" if form == "text.csv" else "event_attributes.object.object_id"
+        cells = ["a", "4.00638E+12", "9.00719925474099E+15"]
+        if form == "text.csv":
+            cells = [cells[0].replace("a", '""a""'), *cells[1:]]
+            cells = [f'"{{""object"": {{""object_id"": {cell}}}}}"' for cell in cells]
+        lines = [f"action_name,query_id,user_query,{name}", *(f"click,q1,desk,{cell}" for cell in cells)]
+        (tmp_path / form).write_text("\n".join(lines) + "\n")
+    import_ubi([tmp_path / form], ImportTarget(out, max_reject_share=0.9))
+    assert [row["item_id"] for row in rows(out, "clicks")] == ["7" if form == "nested.parquet" else "a"]
+    assert [row["reason"] for row in rows(out, "rejects")] == ["bad_number"] * 2
+
+
 def test_ubi_events_may_bring_query_and_title_themselves(tmp_path: Path) -> None:
     click = event("click", "q9", "a", 1, user_query="Oak Desk")
     click["event_attributes"]["object"]["description"] = "A  desk of oak"
