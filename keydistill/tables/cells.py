@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from keydistill.tables.normalization import normalize_keyphrase, normalize_label
-from keydistill.tables.numbers import CutFloat, Float16, Float32, exact_id
+from keydistill.tables.numbers import CutFloat, Float16, Float32, exact_id, refuse_two_readings
 from keydistill.tables.rejects import Reason, RejectedValueError
 
 MAX_LABEL_CHARS = 200
@@ -105,18 +105,19 @@ def id_cell(value: object) -> str:
 
 
 def count_cell(value: object, minimum: int = 0) -> int | None:
-    """A whole number from `minimum` up.
+    """A whole number from `minimum` up; text may have a fraction of zeros, but for three of them: thousands look so.
 
     Raises:
         RejectedValueError: It is something else.
 
-    >>> count_cell(" 12 "), count_cell(3.0), count_cell("")
-    (12, 3, None)
+    >>> count_cell(" 12 "), count_cell("12.00"), count_cell(3.0), count_cell("")
+    (12, 12, 3, None)
     """
     number: int | None = None
     if isinstance(value, str):
         if not value.strip():
             return None
+        refuse_two_readings(value.strip())
         matched = _WHOLE_NUMBER.fullmatch(value.strip())
         number = int(matched[1]) if matched else None
     elif is_missing(value):

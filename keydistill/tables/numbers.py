@@ -12,6 +12,29 @@ _EXACT_BELOW = 1 << 53
 _SCIENTIFIC = re.compile(r"[+-]?(?:[0-9]+[.,][0-9]+[eE][+-]?[0-9]+|[0-9]+[eE]\+[0-9]+)")
 
 
+# Point or comma, and what stands behind it: a fraction in one country, thousands in another.
+_SEPARATED = re.compile(r"([0-9]{1,19})[.,]([0-9]{3})")
+
+
+def refuse_two_readings(text: str) -> None:
+    """Check that a whole number in `text` is the same one wherever it was written.
+
+    Raises:
+        RejectedValueError: A point or comma before three digits may separate thousands or a fraction.
+
+    >>> refuse_two_readings("12.00")
+    """
+    separated = _SEPARATED.fullmatch(text)
+    if separated is None:
+        return
+    whole, rest = separated.groups()
+    thousands, fraction = int(whole + rest), f"{int(whole)}.{rest}".rstrip("0").rstrip(".")
+    if fraction != str(thousands):
+        raise RejectedValueError(
+            Reason.BAD_NUMBER, f"may be {thousands} or {fraction}; write numbers without separators of thousands"
+        )
+
+
 class CutFloat(float):
     """A float whose last digits were cut before it came here: no whole number is known exactly."""
 

@@ -1,5 +1,6 @@
 """Ids and other whole numbers: read exactly as they were meant, or rejected."""
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from keydistill.distillation.pairs.pairs import read_pairs
 from keydistill.distillation.signals import load_clicks, load_items, load_judgments, load_search_relevance
 from keydistill.retrieval.items import read_items
-from keydistill.tables import Categories, RejectedValueError, RejectLog, id_cell, label_cell, leaf_category
+from keydistill.tables import Categories, RejectedValueError, RejectLog, count_cell, id_cell, label_cell, leaf_category
 
 # Neighbouring doubles stand for several of these.
 LONG = ("9007199254740993", "1234567890123456789", "76561198000000000000000000000000000001")
@@ -122,3 +123,60 @@ def test_ids_of_jsonl(tmp_path: Path, written: str, expected: str | None) -> Non
     with RejectLog() as rejects:
         assert load_items([path], rejects)["item_id"].to_pylist() == ([expected] if expected else [])
     assert rejects.count == (expected is None)
+
+
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [
+        *((form, 12) for form in ("12", "12.", "12.0", "12.00", "12.0000", " 12 ")),
+        *(("1000.00", 1000), ("0.000", 0), ("0012", 12)),
+        *((json_number, 40) for json_number in (40, 40.0, Decimal("40.000"))),
+    ],
+    ids=repr,
+)
+def test_a_count_that_has_one_reading(written: object, count: int) -> None:
+    assert count_cell(written) == count
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("40.000", "may be 40000 or 40; write numbers without separators"),
+        ("40,000", "may be 40000 or 40;"),
+        ("1.500", r"may be 1500 or 1\.5;"),
+        ("1,200", r"may be 1200 or 1\.2;"),
+        (" 1000.000 ", "may be 1000000 or 1000;"),
+        ("0.500", r"may be 500 or 0\.5;"),
+        ("1.234.567", "is no whole number from 0 up"),
+        ("1.000,00", "is no whole number from 0 up"),
+        ("1,000.00", "is no whole number from 0 up"),
+        ("12,0", "is no whole number from 0 up"),
+        ("40 000", "is no whole number from 0 up"),
+        ("40\u00a0000", "is no whole number from 0 up"),
+        ("40'000", "is no whole number from 0 up"),
+        ("٤٠", "is no whole number from 0 up"),
+    ],
+    ids=repr,
+)
+def test_a_count_that_has_two_readings_is_rejected(written: str, message: str) -> None:
+    with pytest.raises(RejectedValueError, match=message):
+        count_cell(written)
+
+
+@pytest.mark.parametrize("column", ["position", "impressions", "clicks"])
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
+def test_clicks_in_another_countrys_writing_are_rejected(tmp_path: Path, form: str, column: str) -> None:
+    row = {"item_id": "a", "keyphrase": "lamp", "position": "2", "impressions": "1000.0", "clicks": "1"}
+    cells = [row, row | {column: "3.000"}]
+    path = tmp_path / f"clicks.{form}"
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist(cells), path)
+    elif form == "jsonl":
+        path.write_text("".join(json.dumps(each) + "\n" for each in cells))
+    else:
+        separator = "," if form == "csv" else "\t"
+        path.write_text("".join(separator.join(line) + "\n" for line in (row, *(each.values() for each in cells))))
+    with RejectLog() as rejects:
+        (clicks,) = load_clicks([path], rejects).to_pylist()
+    assert (clicks["position"], clicks["impressions"], clicks["clicks"]) == (2, 1000, 1)
+    assert [(reject.column, reject.value) for reject in rejects.examples] == [(column, "3.000")]
