@@ -47,13 +47,20 @@ class ImportReader:
         self._progress = progress
 
     def batches(
-        self, path: Path, known: Sequence[str], *, kind: Kind | None = None, reader: Reader | None = None
+        self,
+        path: Path,
+        known: Sequence[str],
+        *,
+        multiline: Sequence[str] = (),
+        kind: Kind | None = None,
+        reader: Reader | None = None,
     ) -> Iterator[RawBatch]:
         """Rows of a file as they stand there; what could not be taken apart is still in `malformed`.
 
         Args:
             path: The file.
             known: Columns to read.
+            multiline: See `read_rows`.
             kind: See `open_source`.
             reader: Reader of a format that `tables` does not know.
 
@@ -61,7 +68,11 @@ class ImportReader:
             InputError: It cannot be read.
         """
         with open_source(path, kind) as source:
-            unclosed = read_rows(source, known=known, required=(), extras=False) if reader is None else reader(source)
+            unclosed = (
+                read_rows(source, known=known, required=(), extras=False, multiline=multiline)
+                if reader is None
+                else reader(source)
+            )
             with closing(unclosed) as batches:
                 for batch in batches:
                     yield batch
@@ -76,6 +87,7 @@ class ImportReader:
         parsers: Mapping[str, Parse],
         *,
         aliases: Mapping[str, Sequence[str]] | None = None,
+        multiline: Sequence[str] = (),
         kind: Kind | None = None,
         reader: Reader | None = None,
     ) -> Iterator[Columns]:
@@ -85,6 +97,7 @@ class ImportReader:
             path: The file.
             parsers: Column to what makes a value of its cell, or refuses it.
             aliases: Column to the names that it may have in the file; the first one with a value counts.
+            multiline: See `read_rows`; names in the file.
             kind: See `batches`.
             reader: See `batches`.
 
@@ -93,7 +106,7 @@ class ImportReader:
         """
         names = {name: (aliases or {}).get(name, (name,)) for name in parsers}
         known = list(dict.fromkeys(name for several in names.values() for name in several))
-        for batch in self.batches(path, known, kind=kind, reader=reader):
+        for batch in self.batches(path, known, multiline=multiline, kind=kind, reader=reader):
             problems = RowProblems(batch, str(path))
             columns = {}
             for name, parse in parsers.items():

@@ -29,6 +29,8 @@ _ORDINAL = "event_attributes.position.ordinal"
 _TITLES = ("event_attributes.object.description", "event_attributes.object.name", "event_attributes.object.title")
 _FIELDS = ("action_name", "query_id", "user_query", "event_attributes", *_HITS, _OBJECT, _ORDINAL, *_TITLES)
 COLUMNS = ("_source", "index", "create", *_FIELDS)
+# JSON may be written on several lines.
+MULTILINE = ("_source", "index", "create", "event_attributes", *_HITS)
 _MAX_PLACE = (1 << 31) - 1
 
 

@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import re
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -365,7 +366,12 @@ def test_trec_qrels(tmp_path: Path, out: Path) -> None:
     queries = tmp_path / "topics.csv"
     queries.write_text("query_id,query\nq1,Desk\nq2,lamp\n")
     import_qrels(
-        [qrels], ImportTarget(out, max_reject_share=0.9), queries=[queries], corpus=[folder / "corpus.jsonl"], site="US"
+        [qrels],
+        ImportTarget(out, max_reject_share=0.9),
+        queries=[queries],
+        corpus=[folder / "corpus.jsonl"],
+        grades={4: 3},
+        site="US",
     )
     found = [
         (row["keyphrase"], row["item_id"], row["site"], row["grade"], row["label"]) for row in rows(out, "judgments")
@@ -376,6 +382,38 @@ def test_trec_qrels(tmp_path: Path, out: Path) -> None:
         (4, 5, "unknown_reference"),
         (5, 6, "bad_label"),
     ]
+
+
+def test_grades_of_another_scale_are_refused_until_they_are_mapped(tmp_path: Path, out: Path) -> None:
+    folder = beir(tmp_path / "beir")
+    judged = ["q1 d1 50", "q1 d2 8", "q2 d1 8", "q2 d2 -1"]
+    qrels = tmp_path / "grades.txt"
+    qrels.write_text("".join(line.replace(" ", " 0 ", 1) + "\n" for line in judged))
+    lines = ["query-id corpus-id score", *judged]
+    (folder / "qrels" / "dev.tsv").write_text("".join(line.replace(" ", "\t") + "\n" for line in lines))
+    imported = partial(import_qrels, queries=[folder / "queries.jsonl"], corpus=[folder / "corpus.jsonl"])
+    message = r"grades above 3 among 50 \(1 rows\), 8 \(2 rows\), -1 \(1 rows\); .* --grades 50=3,8=2"
+    for target in (ImportTarget(out), ImportTarget(out, dry_run=True)):
+        with pytest.raises(InputError, match=message):
+            imported([qrels], target)
+        with pytest.raises(InputError, match=message):
+            import_beir(folder, target, split="dev")
+    with pytest.raises(InputError, match=r"--grades 8=3"):
+        imported([qrels], ImportTarget(out), grades={50: 3})
+    with pytest.raises(InputError, match="grade 50 is mapped to 4; expected a grade from 0 to 3"):
+        imported([qrels], ImportTarget(out), grades={50: 4, 8: 2})
+    assert not out.exists()
+    imported([qrels], ImportTarget(out), grades={50: 3, 8: 1}, relevant_grade=2)
+    graded = {(row["keyphrase"], row["item_id"]): (row["grade"], row["label"]) for row in rows(out, "judgments")}
+    assert graded == {
+        ("desk", "d1"): (3, True),
+        ("desk", "d2"): (1, False),
+        ("lamp", "d1"): (1, False),
+        ("lamp", "d2"): (0, False),
+    }
+    assert json.loads((out / "signals.json").read_text())["options"]["grades"] == {"50": 3, "8": 1}
+    import_beir(folder, ImportTarget(out, force=True), split="dev", grades={50: 3, 8: 2, -1: 1})
+    assert sorted(row["grade"] for row in rows(out, "judgments")) == [1, 2, 2, 3]
 
 
 def test_what_is_written_is_read_back_and_is_the_same_each_time(tmp_path: Path, out: Path) -> None:
