@@ -48,6 +48,27 @@ def _relevant_grade(default: int) -> Callable[[Callable[..., None]], Callable[..
     )
 
 
+def _parsed_grades(context: click.Context, option: click.Parameter, text: str | None) -> dict[int, int] | None:
+    if text is None:
+        return None
+    pairs = [pair.split("=") for pair in text.split(",")]
+    try:
+        grades = {int(grade): int(ours) for grade, ours in pairs}
+    except ValueError:
+        grades = {}
+    if len(grades) < len(pairs) or not all(0 <= ours <= 3 for ours in grades.values()):
+        raise click.BadParameter(f"{text!r} is no list of grades; write each grade once, as in 100=3,10=2,1=1,0=0")
+    return grades
+
+
+_grades = click.option(
+    "--grades",
+    metavar="GRADE=0..3,...",
+    callback=_parsed_grades,
+    help="Grades of the files on the scale from 0 to 3, such as 100=3,10=2; others stay as they are.",
+)
+
+
 @import_group.command()
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=_FILE)
 @click.option("--items", multiple=True, type=_FILE, help="File of items; otherwise titles come from the events.")
@@ -128,21 +149,30 @@ def wands(source: Path, relevant_grade: int, site: str | None, **common: Any) ->
 @import_group.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--split", help="Split to import, of the file qrels/SPLIT.tsv.  [default: all]")
+@_grades
 @_relevant_grade(1)
 @_site
 @_import_options
-def beir(source: Path, split: str | None, relevant_grade: int, site: str | None, **common: Any) -> None:
+def beir(
+    source: Path,
+    split: str | None,
+    grades: dict[int, int] | None,
+    relevant_grade: int,
+    site: str | None,
+    **common: Any,
+) -> None:
     """Import a BEIR data set: SOURCE is the folder of corpus.jsonl, queries.jsonl and qrels."""
     from keydistill.distillation.signals.importers import import_beir
 
     with _target(common) as (target, show):
-        show(import_beir(source, target, split=split, relevant_grade=relevant_grade, site=site))
+        show(import_beir(source, target, split=split, grades=grades, relevant_grade=relevant_grade, site=site))
 
 
 @import_group.command()
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=_FILE)
 @click.option("--queries", multiple=True, required=True, type=_FILE, help="File of queries: id and text.")
 @click.option("--corpus", multiple=True, required=True, type=_FILE, help="File of documents: id, and title or text.")
+@_grades
 @_relevant_grade(1)
 @_site
 @_import_options
@@ -150,6 +180,7 @@ def qrels(
     sources: tuple[Path, ...],
     queries: tuple[Path, ...],
     corpus: tuple[Path, ...],
+    grades: dict[int, int] | None,
     relevant_grade: int,
     site: str | None,
     **common: Any,
@@ -159,7 +190,7 @@ def qrels(
 
     with _target(common) as (target, show):
         summary = import_qrels(
-            sources, target, queries=queries, corpus=corpus, relevant_grade=relevant_grade, site=site
+            sources, target, queries=queries, corpus=corpus, grades=grades, relevant_grade=relevant_grade, site=site
         )
         show(summary)
 

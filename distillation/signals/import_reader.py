@@ -47,13 +47,20 @@ class ImportReader:
         self._progress = progress
 
     def batches(
-        self, path: Path, columns: Sequence[str], *, kind: Kind | None = None, reader: Reader | None = None
+        self,
+        path: Path,
+        columns: Sequence[str],
+        *,
+        multiline: Sequence[str] = (),
+        kind: Kind | None = None,
+        reader: Reader | None = None,
     ) -> Iterator[RawBatch]:
         """The rows of a file as they stand there; those that could not be split into cells are in `malformed`.
 
         Args:
             path: File to read.
             columns: Columns to read.
+            multiline: Columns whose cells may hold line breaks (`read_rows`).
             kind: Kind of the file; None goes by its name (`open_source`).
             reader: Reader of a format that `tables` does not know.
 
@@ -61,7 +68,11 @@ class ImportReader:
             InputError: It cannot be read.
         """
         with open_source(path, kind) as source:
-            unclosed = read_rows(source, known=columns, required=(), extras=False) if reader is None else reader(source)
+            unclosed = (
+                read_rows(source, known=columns, required=(), extras=False, multiline=multiline)
+                if reader is None
+                else reader(source)
+            )
             with closing(unclosed) as batches:
                 for batch in batches:
                     yield batch
@@ -76,6 +87,7 @@ class ImportReader:
         parsers: Mapping[str, Parse],
         *,
         aliases: Mapping[str, Sequence[str]] | None = None,
+        multiline: Sequence[str] = (),
         kind: Kind | None = None,
         reader: Reader | None = None,
     ) -> Iterator[Columns]:
@@ -85,6 +97,7 @@ class ImportReader:
             path: File to read.
             parsers: Functions that make a value of a column's cell or refuse it, by column.
             aliases: Names that a column may have in the file, by column; the first one with a value counts.
+            multiline: Columns of the file whose cells may hold line breaks (`read_rows`).
             kind: Kind of the file, as in `batches`.
             reader: Reader of the format, as in `batches`.
 
@@ -93,7 +106,7 @@ class ImportReader:
         """
         names = {name: (aliases or {}).get(name, (name,)) for name in parsers}
         column_names = list(dict.fromkeys(name for several in names.values() for name in several))
-        for batch in self.batches(path, column_names, kind=kind, reader=reader):
+        for batch in self.batches(path, column_names, multiline=multiline, kind=kind, reader=reader):
             problems = RowProblems(batch, str(path))
             columns = {}
             for name, parse in parsers.items():

@@ -4,6 +4,7 @@ Every row is looked up: a collection that lacks one row in a hundred, or a singl
 a few seconds per 100,000 rows; what would take longer (embedding again) is done on a sample.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from keydistill.ingest.collection.filter_counts import SAMPLE_ROWS, filters_to_c
 from keydistill.ingest.collection.points import payloads
 from keydistill.ingest.snapshot import Snapshot, profile
 from keydistill.runs import ReindexRun
+from keydistill.tables import shown
 from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine, Payload, Record, payload_indexes
 
 # Most ids in one request, however large a part is.
@@ -25,6 +27,9 @@ _WINDOW = 5_000
 # texts of a large inventory are some times further off than the sample that runtimes are compared on. Other texts are
 # hundreds of times further off.
 _TOLERANCE = 5 * INT8_TOLERANCE
+# Engines keep payloads as JSON and read floats back up to two units in the last place off
+# (https://github.com/serde-rs/json/issues/707).
+_FLOAT_TOLERANCE = 1e-15
 _WHAT_TO_DO = "the alias was not touched; start the reindex again"
 
 
@@ -121,11 +126,30 @@ def _check_rows(run: ReindexRun, engine: Engine, rows: pa.Table, fields: list[Pa
                 f"{_WHAT_TO_DO}"
             )
         for id, payload in zip(ids[window], fields[window], strict=True):
-            if stored[id] != payload:
+            field = differing_field(stored[id], payload)
+            if field is not None:
                 raise VerificationError(
-                    f"collection {run.collection}: the payload of {payload['keyphrase']!r} of part {part} differs; "
-                    f"{_WHAT_TO_DO}"
+                    f"collection {run.collection}: the payload of {payload['keyphrase']!r} of part {part} differs in "
+                    f"{field!r}: {shown(stored[id].get(field))} is stored, its snapshot says "
+                    f"{shown(payload.get(field))}; {_WHAT_TO_DO}"
                 )
+
+
+def differing_field(stored: Payload, expected: Payload) -> str | None:
+    """The first field whose value is another one in the engine than in the snapshot; None where they agree."""
+    if stored == expected:
+        return None
+    names = sorted(stored.keys() | expected.keys())
+    return next((name for name in names if not _is_same(stored.get(name), expected.get(name))), None)
+
+
+def _is_same(stored: object, expected: object) -> bool:
+    """Whether two values are equal, floats but for what an engine's JSON takes from them."""
+    if isinstance(stored, list) and isinstance(expected, list):
+        return len(stored) == len(expected) and all(map(_is_same, stored, expected))
+    if isinstance(stored, float) and isinstance(expected, float):
+        return math.isclose(stored, expected, rel_tol=_FLOAT_TOLERANCE)
+    return stored == expected
 
 
 def _first_payloads(snapshot: Snapshot) -> list[Payload]:

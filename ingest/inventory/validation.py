@@ -101,7 +101,7 @@ def _payloads(extras: Sequence[Mapping[str, object]], problems: RowProblems) -> 
         name, payload = "", {}
         try:
             for name, value in fields.items():
-                plain = value if type(value) is str or type(value) is int else _payload_value(value)
+                plain = value if type(value) is str else _payload_value(value)
                 if plain is not None and plain != "":
                     payload[name] = plain
             name = "payload"
@@ -132,10 +132,19 @@ def _is_encodable(text: str) -> bool:
 
 
 def _payload_value(value: object, *, nested: bool = False) -> object:
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
     if isinstance(value, Decimal):
-        value = float(value)
+        # Prices keep their digits: no double is 19.99.
+        if value != int(value) or int(value.as_tuple().exponent) < 0:
+            return f"{value:f}"
+        value = int(value)
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        if not -(1 << 63) <= value < 1 << 63:
+            raise RejectedValueError(
+                Reason.BAD_NUMBER, "is a whole number beyond 64 bits, which no engine holds exactly; write it as text"
+            )
+        return value
     if isinstance(value, float):
         if math.isinf(value):
             raise RejectedValueError(Reason.BAD_NUMBER, "is infinite; expected a number")

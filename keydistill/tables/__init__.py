@@ -14,6 +14,7 @@ from keydistill.tables.cells import (
     yes_no_cell,
 )
 from keydistill.tables.normalization import normalize_keyphrase, normalize_label
+from keydistill.tables.numbers import parse_json
 from keydistill.tables.outputs import LIST_SEPARATOR, check_output, open_table
 from keydistill.tables.raw_batch import MalformedRow, RawBatch
 from keydistill.tables.readers import read_rows
@@ -52,6 +53,7 @@ __all__ = [
     "number_cell",
     "open_source",
     "open_table",
+    "parse_json",
     "read_rows",
     "read_valid",
     "rejects_file",

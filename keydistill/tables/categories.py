@@ -3,11 +3,14 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
 from keydistill.errors import InputError
+from keydistill.tables.cells import type_name
 from keydistill.tables.normalization import normalize_label
+from keydistill.tables.numbers import exact_id
 from keydistill.tables.readers import read_rows
 from keydistill.tables.rejects import Reason, RejectedValueError
 from keydistill.tables.sources import open_source
@@ -72,7 +75,7 @@ class Categories:
     def _parse_ids(self, cell: str | tuple[str, ...]) -> frozenset[str]:
         categories: set[str] = set()
         for part in _parts(cell):
-            category = _checked(_label(part))
+            category = _checked(_id(part))
             if self._closures is None:
                 categories.add(category)
             elif category in self._closures:
@@ -91,7 +94,7 @@ def _edges(path: Path) -> Iterator[tuple[int, str, str | None]]:
                 raise InputError(f"{path} row {malformed.row}: {malformed.detail}; expected category_id, parent_id")
             for row, child, parent in zip(batch.rows, *(batch.columns[name] for name in _COLUMNS), strict=True):
                 try:
-                    yield row, _label(child), _label(parent) or None
+                    yield row, _id(child), _id(parent) or None
                 except RejectedValueError as problem:
                     raise InputError(f"{path} row {row}: a category {problem.detail}") from None
 
@@ -106,7 +109,7 @@ def leaf_category(category_id: object, path: object) -> str | None:
     'Audio > Headphones'
     """
     if category_id is not None and category_id != "":
-        return _checked(_label(category_id))
+        return _checked(_id(category_id))
     if path is None or path == "":
         return None
     # A list of one path, in which "|" has no meaning. Of a path and its ancestors it is the longest.
@@ -137,22 +140,24 @@ def _checked(category: str) -> str:
     return category
 
 
+def _id(value: object) -> str:
+    return _label(exact_id(value))
+
+
 def _label(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    # pandas turns whole numbers into floats as soon as one is missing.
+    if not isinstance(value, str):
+        value = exact_id(value)
     if isinstance(value, str):
         return normalize_label(value)
-    # pandas turns whole numbers into floats as soon as one is missing.
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise RejectedValueError(Reason.BAD_CATEGORY, f"is {type(value).__name__}; expected text or a whole number")
+    raise RejectedValueError(Reason.BAD_CATEGORY, f"is {type_name(value)}; expected text or a whole number")
 
 
 def _hashable(cell: object) -> str | tuple[str, ...]:
     if isinstance(cell, list):
-        if not all(isinstance(part, (str, int, float)) for part in cell):
+        if not all(isinstance(part, (str, int, float, Decimal)) for part in cell):
             raise RejectedValueError(Reason.BAD_CATEGORY, "holds something that is neither text nor a number")
         # 1, 1.0 and True are equal as keys of the cache, and not equal as categories.
         return tuple(part if isinstance(part, str) else _label(part) for part in cell)

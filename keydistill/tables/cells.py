@@ -3,9 +3,11 @@
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import lru_cache
 
 from keydistill.tables.normalization import normalize_keyphrase, normalize_label
+from keydistill.tables.numbers import CutFloat, Float16, Float32, exact_id, refuse_two_readings
 from keydistill.tables.rejects import Reason, RejectedValueError
 
 MAX_LABEL_CHARS = 200
@@ -16,7 +18,12 @@ _SPELLINGS: Mapping[str, bool] = {
     **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),
     **dict.fromkeys(("false", "f", "no", "n", "0", "0.0"), False),
 }
-_TYPE_NAMES = {bool: "true or false", int: "a number", float: "a number", dict: "an object", list: "a list"}
+_TYPE_NAMES = {
+    bool: "true or false",
+    **dict.fromkeys((int, float, CutFloat, Float16, Float32, Decimal), "a number"),
+    dict: "an object",
+    list: "a list",
+}
 
 
 def keyphrase_cell(value: object, max_chars: int) -> str:
@@ -43,20 +50,19 @@ def label_cell(value: object) -> str | None:
     Raises:
         RejectedValueError: It is neither text nor a whole number, damaged, or too long.
     """
-    if isinstance(value, str):
-        return _text_label(value)
     if is_missing(value):
         return None
     # Sites are often numbers, and pandas turns whole numbers into floats as soon as one is missing.
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise RejectedValueError(Reason.NOT_TEXT, f"is {type_name(value)}; expected text")
+    if not isinstance(value, str):
+        value = exact_id(value)
+    if isinstance(value, str):
+        return _text_label(value)
+    raise RejectedValueError(Reason.NOT_TEXT, f"is {type_name(value)}; expected text or a whole number")
 
 
 @lru_cache(4_096)
 def _text_label(value: str) -> str | None:
+    exact_id(value)
     label = normalize_label(value)
     if len(label) > MAX_LABEL_CHARS:
         raise RejectedValueError(
@@ -71,12 +77,12 @@ def text_cell(value: object) -> str:
     Raises:
         RejectedValueError: It is empty, neither text nor a whole number, or not UTF-8.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
+    if isinstance(value, int | Decimal):
+        value = exact_id(value)
     if is_missing(value) or value == "":
         raise RejectedValueError(Reason.EMPTY, "is empty; expected text")
     if not isinstance(value, str):
-        raise RejectedValueError(Reason.NOT_TEXT, f"is {type(value).__name__}; expected text")
+        raise RejectedValueError(Reason.NOT_TEXT, f"is {type_name(value)}; expected text or a whole number")
     if not value.isprintable() and any("\ud800" <= character <= "\udfff" for character in value):
         raise RejectedValueError(Reason.BAD_ENCODING, "is not valid UTF-8")
     text = " ".join(value.split())
@@ -89,34 +95,36 @@ def id_cell(value: object) -> str:
     """The id of an item or query; a whole number that became a float on its way is a whole number.
 
     Raises:
-        RejectedValueError: It is empty, neither text nor a whole number, or not UTF-8.
+        RejectedValueError: It is empty, neither text nor a whole number, or not UTF-8; or it is a number that lost
+            digits, so that nobody knows which id it was.
 
     >>> id_cell(12.0), id_cell(" B07 ")
     ('12', 'B07')
     """
-    return text_cell(int(value) if isinstance(value, float) and value.is_integer() else value)
+    return text_cell(exact_id(value))
 
 
 def count_cell(value: object, minimum: int = 0) -> int | None:
-    """A whole number from `minimum` up.
+    """A whole number from `minimum` up; text may have a fraction of zeros, but for three of them: thousands look so.
 
     Raises:
         RejectedValueError: It is something else.
 
-    >>> count_cell(" 12 "), count_cell(3.0), count_cell("")
-    (12, 3, None)
+    >>> count_cell(" 12 "), count_cell("12.00"), count_cell(3.0), count_cell("")
+    (12, 12, 3, None)
     """
     number: int | None = None
     if isinstance(value, str):
         if not value.strip():
             return None
+        refuse_two_readings(value.strip())
         matched = _WHOLE_NUMBER.fullmatch(value.strip())
         number = int(matched[1]) if matched else None
     elif is_missing(value):
         return None
     elif isinstance(value, int) and not isinstance(value, bool):
         number = value
-    elif isinstance(value, float) and value.is_integer():
+    elif (isinstance(value, float) and value.is_integer()) or (isinstance(value, Decimal) and value == int(value)):
         number = int(value)
     if number is None or not minimum <= number <= _MAX_INT64:
         raise RejectedValueError(
@@ -138,7 +146,7 @@ def number_cell(value: object, low: float = -math.inf, high: float = math.inf) -
         return None
     number = math.nan
     # float() also takes "1_000" and digits of other scripts, which nobody means.
-    if (isinstance(value, str) and value.isascii() and "_" not in value) or isinstance(value, (int, float)):
+    if (isinstance(value, str) and value.isascii() and "_" not in value) or isinstance(value, (int, float, Decimal)):
         try:
             number = math.nan if isinstance(value, bool) else float(value)
         except (ValueError, OverflowError):
@@ -162,6 +170,8 @@ def yes_no_cell(value: object) -> bool | None:
         return value
     if is_missing(value) or (isinstance(value, str) and not value.strip()):
         return None
+    if isinstance(value, Decimal):
+        value = float(value)
     answer = _SPELLINGS.get(str(value).strip().lower()) if isinstance(value, (str, int, float)) else None
     if answer is None:
         raise RejectedValueError(Reason.BAD_LABEL, "is neither yes nor no; write true or false, yes or no, 1 or 0")

@@ -1,11 +1,13 @@
 """Parquet, in batches, also where text was stored as bytes or is not valid UTF-8."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keydistill.errors import InputError
+from keydistill.tables.numbers import Float16, Float32
 from keydistill.tables.raw_batch import BATCH_ROWS, Header, RawBatch
 from keydistill.tables.sources import Source
 
@@ -52,8 +54,6 @@ def _values(array: pa.Array) -> Sequence[object]:
         kind = array.type
     if pa.types.is_temporal(kind):
         array = array.cast(pa.string())
-    elif pa.types.is_decimal(kind):
-        array = array.cast(pa.float64())
     elif pa.types.is_large_binary(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
         values: list[bytes | None] = array.to_pylist()
         return [None if value is None else value.decode(errors="surrogateescape") for value in values]
@@ -61,7 +61,25 @@ def _values(array: pa.Array) -> Sequence[object]:
         cells: list[object] = array.to_pylist()
     except UnicodeDecodeError:
         cells = [_value(array[position]) for position in range(len(array))]
-    return cells
+    narrowed = _narrowed(kind)
+    return cells if narrowed is None else [narrowed(cell) for cell in cells]
+
+
+def _narrowed(kind: pa.DataType) -> Callable[[Any], object] | None:
+    """What marks floats of less than double precision in a cell of this type, also within lists and structs."""
+    if pa.types.is_float32(kind) or pa.types.is_float16(kind):
+        narrow = Float32 if pa.types.is_float32(kind) else Float16
+        return lambda cell: None if cell is None else narrow(cell)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        element = _narrowed(kind.value_type)
+        return element and (lambda cell: None if cell is None else [element(each) for each in cell])
+    if pa.types.is_struct(kind):
+        fields = {field.name: narrowed for field in kind if (narrowed := _narrowed(field.type)) is not None}
+        if fields:
+            return lambda cell: (
+                None if cell is None else {**cell, **{name: narrowed(cell[name]) for name, narrowed in fields.items()}}
+            )
+    return None
 
 
 def _value(scalar: pa.Scalar) -> object:

@@ -46,12 +46,16 @@ class RawBatch:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The columns that a caller knows, needs, and does not allow; and whether it wants to see the others."""
+    """The columns that a caller knows, needs, and does not allow; and whether it wants to see the others.
+
+    A line break in a known column of CSV damages the row, but for the `multiline` ones.
+    """
 
     known: Sequence[str]
     required: Sequence[str]
     forbidden: Sequence[str] = ()
     extras: bool = True
+    multiline: Sequence[str] = ()
 
     def check(self, source: Source, header: Sequence[str]) -> None:
         """Check the columns of a file.

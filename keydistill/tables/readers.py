@@ -33,6 +33,7 @@ def read_rows(
     required: Sequence[str],
     forbidden: Sequence[str] = (),
     extras: bool = True,
+    multiline: Sequence[str] = (),
 ) -> Generator[RawBatch, None, None]:
     """All rows of an open file; when this is exhausted the file did not change in the meantime.
 
@@ -45,13 +46,15 @@ def read_rows(
         forbidden: Names that no column may have.
         extras: Whether the other columns are wanted. Without them they are not even decoded, so that they may be of any
             type, and the known ones may be nested.
+        multiline: Known columns whose text may have line breaks. In any other known column of CSV a line break says
+            that stray quotes swallowed rows, which are then read on their own.
 
     Raises:
         InputError: The file is truncated or damaged, or its columns are not as they should be.
         InputChangedError: It changed while it was being read.
     """
     try:
-        yield from _READERS[source.kind](source, Header(known, required, forbidden, extras))
+        yield from _READERS[source.kind](source, Header(known, required, forbidden, extras, multiline))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         source.check_unchanged()
         raise InputError(f"{source.path}: its gzip data is truncated or damaged ({error}); copy it again") from None

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Self, TextIO
 
 from keydistill.errors import InputError
+from keydistill.tables.numbers import read_float
 from keydistill.tables.raw_batch import BATCH_CHARS, BATCH_ROWS, Header, MalformedRow, RawBatch
 from keydistill.tables.rejects import shown
 from keydistill.tables.sources import Source
@@ -58,6 +59,54 @@ class _Lines:
         self.number -= len(self.record) - 1
 
 
+class _Quotes:
+    """The judge of records that span lines: one row, or several that a stray quote and a later one glued together.
+
+    Such a record is not a row where the line break stands in a column that has none, nor where each of its lines would
+    be a row of its own. Its first line is malformed, the others are given back, and some of them are `condemned`: they
+    could be read, and would be the rest of a row.
+    """
+
+    def __init__(self, names: Sequence[str], header: Header, delimiter: str) -> None:
+        self._width = len(names)
+        self._delimiter = delimiter
+        single_line = set(header.known) - set(header.multiline)
+        self._single_line = [(place, name) for place, name in enumerate(names) if name in single_line]
+        self._condemned: dict[int, str] = {}
+
+    def problem(self, fields: Sequence[str], record: Sequence[str], line: int) -> str | None:
+        """What is wrong with a record that begins in this line; None where it is a row."""
+        if self._condemned and (detail := self._condemned.pop(line, None)) is not None:
+            return detail
+        wrong_width = len(fields) != self._width
+        if len(record) > 1 and (detail := self._glued(fields, record, line, wrong_width=wrong_width)) is not None:
+            return detail
+        return f"has {len(fields)} field(s); expected {self._width}" if wrong_width else None
+
+    def are_rows(self, record: Sequence[str]) -> bool:
+        """Whether each line of a record has the fields of a row, its quotes taken for ordinary characters."""
+        return all(text.count(self._delimiter) + 1 == self._width for text in record if not text.isspace())
+
+    def _glued(self, fields: Sequence[str], record: Sequence[str], line: int, *, wrong_width: bool) -> str | None:
+        last = line + len(record) - 1
+        cure = "write a quote inside a field twice, and the field in quotes"
+        broken = [name for (place, name) in self._single_line if _has_break(fields[place : place + 1])]
+        if broken or wrong_width:
+            self._condemned[last] = f"closes the quote that was opened in line {line}; {cure}"
+            return f"has a line break in {broken[0]!r}, up to line {last}; {cure}" if broken else None
+        if self.are_rows(record):
+            for number, text in enumerate(record[1:], start=line + 1):
+                if not text.isspace():
+                    self._condemned[number] = f"may be a row or a part of the one in line {line}; {cure}"
+            return f"may be one row, up to line {last}, or {len(record)} rows; {cure}"
+        # A line that is no row does not become part of one.
+        return next((self._condemned[each] for each in range(line + 1, last + 1) if each in self._condemned), None)
+
+
+def _has_break(fields: Sequence[str]) -> bool:
+    return any("\n" in text or "\r" in text for text in fields)
+
+
 class _Batch:
     """Rows until they are worth handing on."""
 
@@ -96,7 +145,8 @@ def read_csv(source: Source, header: Header) -> Iterator[RawBatch]:
 
 def _csv_batches(lines: _Lines, source: Source, header: Header) -> Iterator[RawBatch]:
     # Strict: a stray quote is an error here, and not a reason to swallow what follows.
-    records = csv.reader(lines, delimiter="\t" if source.kind == "tsv" else ",", strict=True)
+    delimiter = "\t" if source.kind == "tsv" else ","
+    records = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         names = [name.strip() for name in next(records)]
     except StopIteration:
@@ -106,6 +156,12 @@ def _csv_batches(lines: _Lines, source: Source, header: Header) -> Iterator[RawB
     if any(_DAMAGE.search(name) for name in names):
         raise InputError(f"{source.path}: the header is not UTF-8; save the file as UTF-8 text")
     header.check(source, names)
+    quotes = _Quotes(names, header, delimiter)
+    if lines.number > 1 and quotes.are_rows(lines.record):
+        raise InputError(
+            f"{source.path}: the header goes on to line {lines.number}, because a quote opens in it; expected column "
+            "names in one line"
+        )
 
     batch = _Batch(1)
     while True:
@@ -121,11 +177,12 @@ def _csv_batches(lines: _Lines, source: Source, header: Header) -> Iterator[RawB
         else:
             if not fields:
                 continue
-            if len(fields) == len(names):
+            detail = quotes.problem(fields, lines.record, line)
+            if detail is None:
                 batch.add(fields, line, sum(map(len, lines.record)))
             else:
                 lines.give_back()
-                batch.add_malformed(f"has {len(fields)} field(s); expected {len(names)}", line, lines.record[0])
+                batch.add_malformed(detail, line, lines.record[0])
         if batch.full:
             yield _csv_batch(batch, names, header)
             batch = _Batch(batch.next_row)
@@ -152,7 +209,7 @@ def read_jsonl(source: Source, header: Header) -> Iterator[RawBatch]:
 
 
 def _jsonl_batches(lines: _Lines, source: Source, header: Header) -> Iterator[RawBatch]:
-    decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant).decode
+    decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_float=read_float).decode
     batch = _Batch(1)
     checked = False
     while True:

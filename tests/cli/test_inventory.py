@@ -28,7 +28,7 @@ def test_a_report_for_people(file: Path) -> None:
     assert "rejected 1 25.00% of the rows read" in text
     assert "merged 1 into another row" in text
     assert "without category 1 50.00% of the keyphrases" in text
-    assert f"{file}, line 4, search_volume is no whole number from 0 up" in result.stdout
+    assert f"{file}, line 4, search_volume may be 1200 or 1.2; write numbers without" in result.stdout
     assert "OK: at most 25.00% of the rows may be rejected." in result.stdout
     assert result.stderr == ""
 

@@ -97,3 +97,19 @@ def test_checking_never_imports_torch() -> None:
     code = "import sys, keydistill.distillation.signals; print({'torch', 'transformers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_grades_of_another_scale(keydistill: Command, files: Path) -> None:
+    (files / "qrels.txt").write_text("q1 0 1 40\nq1 0 2 0\n")
+    (files / "queries.csv").write_text("query_id,query\nq1,desk\n")
+    command = ("signals", "import", "qrels", "qrels.txt", "--queries", "queries.csv", "--corpus", "items.csv")
+    result = keydistill(*command, "--out", "out")
+    assert result.status == 1
+    assert "grades above 3 among 40 (1 rows), 0 (1 rows)" in result.err
+    assert "--grades 40=3" in result.err
+    for wrong in ("40", "40=4", "40=3,40=2", "x=1", ""):
+        result = keydistill(*command, "--out", "out", "--grades", wrong)
+        assert result.status == 2
+        assert "write each grade once, as in 100=3,10=2" in " ".join(result.err.split())
+    assert keydistill(*command, "--out", "out", "--grades", "40=3").status == 0
+    assert pq.read_table(files / "out" / "judgments.parquet")["grade"].to_pylist() == [3, 0]

@@ -5,6 +5,7 @@ https://trec.nist.gov/data/qrels_eng/.
 """
 
 import io
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ _MAX_TITLE_CHARS = 500
 
 _QUERY_ALIASES = {"id": ("_id", "query_id", "id"), "text": ("text", "query", "keyphrase", "title")}
 _ITEM_ALIASES = {"id": ("_id", "item_id", "doc_id", "docno", "id"), "title": ("title", "text", "contents")}
+# Texts of documents have paragraphs.
+_MULTILINE = ("text", "contents")
 _JUDGMENT_ALIASES = {"query": ("query-id",), "item": ("corpus-id",), "grade": ("score",)}
 
 
@@ -43,6 +46,7 @@ def import_beir(
     target: ImportTarget,
     *,
     split: str | None = None,
+    grades: Mapping[int, int] | None = None,
     relevant_grade: int = 1,
     site: str | None = None,
 ) -> ImportSummary:
@@ -52,19 +56,20 @@ def import_beir(
         folder: Folder of these files.
         target: Target of the import: where the signals folder goes.
         split: Split of which `qrels/SPLIT.tsv` is imported; None imports all files of qrels.
-        relevant_grade: Grade from which on the label is yes.
+        grades: Grade in the files to grade from 0 to 3, for those that are not meant as they stand.
+        relevant_grade: Grade, of 0 to 3, from which on the label is yes.
         site: Site of all pairs and items.
 
     Raises:
-        InputError: A file is missing or damaged, or `target.out` holds something.
+        InputError: A file is missing or damaged, a grade is above 3, or `target.out` holds something.
         TooManyRejectsError: Too many rows were rejected.
     """
     files = sorted([*folder.glob(f"qrels/{split or '*'}.tsv"), *folder.glob(f"qrels/{split or '*'}.tsv.gz")])
     if not files:
         raise InputError(f"{folder} has no qrels/{split or '*'}.tsv; expected corpus.jsonl, queries.jsonl and qrels/")
-    options = {"split": split, "relevant_grade": relevant_grade, "site": site}
+    options = {"split": split, "grades": _as_json(grades), "relevant_grade": relevant_grade, "site": site}
     queries, corpus = _present(folder, "queries.jsonl"), _present(folder, "corpus.jsonl")
-    return _imported("beir", target, options, files, [queries], [corpus], relevant_grade, site)
+    return _imported("beir", target, options, files, [queries], [corpus], grades, relevant_grade, site)
 
 
 def import_qrels(
@@ -73,6 +78,7 @@ def import_qrels(
     *,
     queries: Sequence[Path],
     corpus: Sequence[Path],
+    grades: Mapping[int, int] | None = None,
     relevant_grade: int = 1,
     site: str | None = None,
 ) -> ImportSummary:
@@ -85,15 +91,16 @@ def import_qrels(
             `query`.
         corpus: Files of documents in the same formats: an id (`_id`, `item_id`, `doc_id`, `docno` or `id`), and a
             `title` or `text`.
-        relevant_grade: Grade from which on the label is yes.
+        grades: Grade in the files to grade from 0 to 3, for those that are not meant as they stand.
+        relevant_grade: Grade, of 0 to 3, from which on the label is yes.
         site: Site of all pairs and items.
 
     Raises:
-        InputError: A file cannot be read, or `target.out` holds something.
+        InputError: A file cannot be read, a grade is above 3, or `target.out` holds something.
         TooManyRejectsError: Too many rows were rejected.
     """
-    options = {"relevant_grade": relevant_grade, "site": site}
-    return _imported("qrels", target, options, files, queries, corpus, relevant_grade, site)
+    options = {"grades": _as_json(grades), "relevant_grade": relevant_grade, "site": site}
+    return _imported("qrels", target, options, files, queries, corpus, grades, relevant_grade, site)
 
 
 def _imported(
@@ -103,10 +110,12 @@ def _imported(
     qrels: Sequence[Path],
     queries: Sequence[Path],
     corpus: Sequence[Path],
+    grades: Mapping[int, int] | None,
     relevant_grade: int,
     site: str | None,
 ) -> ImportSummary:
     place = checked_site(site)
+    scale = _Scale(grades or {})
 
     def build(reader: ImportReader) -> Tables:
         data = JudgedData(form, relevant_grade)
@@ -121,7 +130,7 @@ def _imported(
             "category_path": category_cell,
         }
         for file in corpus:
-            for rows in reader.rows(file, item, aliases=_ITEM_ALIASES):
+            for rows in reader.rows(file, item, aliases=_ITEM_ALIASES, multiline=_MULTILINE):
                 columns = {"item_id": rows["id"], "title": rows["title"], "category_path": rows["category_path"]}
                 data.add_items({**columns, "site": [place] * len(rows["id"])})
         pair = {"query": lambda value: query_of(texts, value), "item": id_cell, "grade": _grade}
@@ -129,8 +138,9 @@ def _imported(
             beir = _is_beir(file)
             file_reader = None if beir else _read_trec
             for rows in reader.rows(file, pair, aliases=_JUDGMENT_ALIASES, kind="tsv", reader=file_reader):
-                judgments = {"item_id": rows["item"], "keyphrase": rows["query"], "grade": rows["grade"]}
+                judgments = {"item_id": rows["item"], "keyphrase": rows["query"], "grade": scale.of(rows["grade"])}
                 data.add_judgments({**judgments, "site": [place] * len(rows["item"])})
+        scale.check(qrels)
         return data.tables()
 
     return run_import(form, target, options, build)
@@ -143,8 +153,48 @@ def _present(folder: Path, name: str) -> Path:
     raise InputError(f"{folder} has no {name}; expected corpus.jsonl, queries.jsonl and qrels/")
 
 
+class _Scale:
+    """Grades of a collection on our scale from 0 to 3.
+
+    A grade below 0, which marks spam, is 0. One above 3 is on another scale, where 10 is not 100: what it means is the
+    user's to say.
+    """
+
+    def __init__(self, grades: Mapping[int, int]) -> None:
+        for grade, ours in grades.items():
+            if not 0 <= ours <= MAX_GRADE:
+                raise InputError(f"grade {grade} is mapped to {ours}; expected a grade from 0 to {MAX_GRADE}")
+        self._grades = grades
+        self._rows: Counter[int] = Counter()
+
+    def of(self, grades: Sequence[int]) -> list[int]:
+        """Our grade of each row."""
+        self._rows.update(grades)
+        return [min(max(self._grades.get(grade, grade), 0), MAX_GRADE) for grade in grades]
+
+    def check(self, files: Sequence[Path]) -> None:
+        """Check that the meaning of every grade is known.
+
+        Raises:
+            InputError: One is above 3 and not mapped. The message counts the rows of each grade.
+        """
+        unknown = sorted(grade for grade in self._rows if grade > MAX_GRADE and grade not in self._grades)
+        if not unknown:
+            return
+        counts = ", ".join(f"{grade} ({rows:,} rows)" for grade, rows in sorted(self._rows.items(), reverse=True)[:20])
+        example = ",".join(f"{grade}={max(0, MAX_GRADE - place)}" for place, grade in enumerate(unknown[::-1][:20]))
+        raise InputError(
+            f"{', '.join(map(str, files))}: grades above {MAX_GRADE} among {counts}; say what they mean on the scale "
+            f"from 0 to {MAX_GRADE}, as in --grades {example}"
+        )
+
+
+def _as_json(grades: Mapping[int, int] | None) -> dict[str, int] | None:
+    return None if grades is None else {str(grade): ours for grade, ours in grades.items()}
+
+
 def _grade(value: object) -> int:
-    """A grade from 0 to 3: lower ones, which mark spam, become 0, and higher ones 3."""
+    """A grade as it stands in the file; `_Scale` says what it means."""
     try:
         # TREC and BEIR write whole numbers; pandas may have made "1.0" of them.
         grade = float(str(value).strip())
@@ -152,7 +202,7 @@ def _grade(value: object) -> int:
         grade = 0.5
     if not grade.is_integer():
         raise RejectedValueError(Reason.BAD_LABEL, "is no grade; expected a whole number")
-    return int(min(max(grade, 0), MAX_GRADE))
+    return int(grade)
 
 
 def _is_beir(path: Path) -> bool:

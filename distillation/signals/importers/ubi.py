@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keydistill.distillation.signals.import_reader import ImportReader
-from keydistill.distillation.signals.importers.ubi_log import COLUMNS, LogRows, UbiOptions
+from keydistill.distillation.signals.importers.ubi_log import COLUMNS, MULTILINE, LogRows, UbiOptions
 from keydistill.distillation.signals.importing import (
     ImportSummary,
     ImportTarget,
@@ -146,7 +146,7 @@ def _read_log(files: Sequence[Path], reader: ImportReader, options: UbiOptions) 
         pq.ParquetWriter(reader.work / "events.parquet", _EVENTS) as events,
     ):
         for file in files:
-            for batch in reader.batches(file, COLUMNS):
+            for batch in reader.batches(file, COLUMNS, multiline=MULTILINE):
                 rows = LogRows(batch, str(file), reader, options)
                 rows.read()
                 queries.write_table(pa.Table.from_pylist(rows.queries, schema=_QUERIES))

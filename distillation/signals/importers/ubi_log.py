@@ -1,6 +1,5 @@
 """The rows of a UBI log as they come out of exports, brought to one form."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from keydistill.tables import (
     id_cell,
     is_missing,
     keyphrase_cell,
+    parse_json,
     text_cell,
 )
 
@@ -29,6 +29,8 @@ _ORDINAL = "event_attributes.position.ordinal"
 _TITLES = ("event_attributes.object.description", "event_attributes.object.name", "event_attributes.object.title")
 _FIELDS = ("action_name", "query_id", "user_query", "event_attributes", *_HITS, _OBJECT, _ORDINAL, *_TITLES)
 COLUMNS = ("_source", "index", "create", *_FIELDS)
+# JSON may be written on several lines.
+MULTILINE = ("_source", "index", "create", "event_attributes", *_HITS)
 _MAX_PLACE = (1 << 31) - 1
 
 
@@ -146,8 +148,8 @@ def _attributes(row: Mapping[str, Any]) -> dict[str, Any]:
     nested = row.get("event_attributes")
     if isinstance(nested, str) and nested.strip():
         try:
-            nested = json.loads(nested)
-        except ValueError:
+            nested = parse_json(nested)
+        except (ValueError, RecursionError):
             raise RejectedValueError(Reason.MALFORMED_ROW, "has event_attributes that are no JSON") from None
     if isinstance(nested, dict):
         for name in fields:
@@ -165,8 +167,8 @@ def _listed(value: object) -> Sequence[object]:
         text = value.strip()
         if text.startswith("["):
             try:
-                value = json.loads(text)
-            except ValueError:
+                value = parse_json(text)
+            except (ValueError, RecursionError):
                 raise RejectedValueError(Reason.MALFORMED_ROW, "is a list that is no JSON") from None
         else:
             separator = LIST_SEPARATOR if LIST_SEPARATOR in text else ","

@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import re
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,34 @@ def test_ubi_as_flat_csv_nested_parquet_json_text_and_bulk_is_the_same(tmp_path:
         assert summary.rows_rejected == 0, name
 
 
+@pytest.mark.parametrize("form", ["flat.csv", "text.csv", "nested.parquet", "log.jsonl"])
+def test_ubi_ids_that_lost_digits_are_rejected(tmp_path: Path, out: Path, form: str) -> None:
+    long = 9007199254740993
+    logged = [query("q1", "desk"), event("click", "q1", "a", 1)]
+    damaged = [event("click", "q1", "x", 2), event("click", "q1", "y", 3)]
+    cut: dict[str, Any] = {"object_id": float(long)}
+    if form == "log.jsonl":
+        damaged[0]["event_attributes"]["object"] = cut
+        text = "".join(json.dumps(row) + "\n" for row in [*logged, *damaged])
+        (tmp_path / form).write_text(text.replace('"y"', "4.00638E+12"))
+    elif form == "nested.parquet":
+        kind = pa.struct([("object", pa.struct([("object_id", pa.float32())]))])
+        events = [{"object": {"object_id": value}} for value in (7, float(1 << 24), float(1 << 25))]
+        columns = {"action_name": ["click"] * 3, "query_id": ["q1"] * 3, "user_query": ["desk"] * 3}
+        pq.write_table(pa.table({**columns, "event_attributes": pa.array(events, kind)}), tmp_path / form)
+    else:
+        name = "event_attributes" if form == "text.csv" else "event_attributes.object.object_id"
+        cells = ["a", "4.00638E+12", "9.00719925474099E+15"]
+        if form == "text.csv":
+            cells = [cells[0].replace("a", '""a""'), *cells[1:]]
+            cells = [f'"{{""object"": {{""object_id"": {cell}}}}}"' for cell in cells]
+        lines = [f"action_name,query_id,user_query,{name}", *(f"click,q1,desk,{cell}" for cell in cells)]
+        (tmp_path / form).write_text("\n".join(lines) + "\n")
+    import_ubi([tmp_path / form], ImportTarget(out, max_reject_share=0.9))
+    assert [row["item_id"] for row in rows(out, "clicks")] == ["7" if form == "nested.parquet" else "a"]
+    assert [row["reason"] for row in rows(out, "rejects")] == ["bad_number"] * 2
+
+
 def test_ubi_events_may_bring_query_and_title_themselves(tmp_path: Path) -> None:
     click = event("click", "q9", "a", 1, user_query="Oak Desk")
     click["event_attributes"]["object"]["description"] = "A  desk of oak"
@@ -337,7 +366,12 @@ def test_trec_qrels(tmp_path: Path, out: Path) -> None:
     queries = tmp_path / "topics.csv"
     queries.write_text("query_id,query\nq1,Desk\nq2,lamp\n")
     import_qrels(
-        [qrels], ImportTarget(out, max_reject_share=0.9), queries=[queries], corpus=[folder / "corpus.jsonl"], site="US"
+        [qrels],
+        ImportTarget(out, max_reject_share=0.9),
+        queries=[queries],
+        corpus=[folder / "corpus.jsonl"],
+        grades={4: 3},
+        site="US",
     )
     judgments = [
         (row["keyphrase"], row["item_id"], row["site"], row["grade"], row["label"]) for row in rows(out, "judgments")
@@ -348,6 +382,38 @@ def test_trec_qrels(tmp_path: Path, out: Path) -> None:
         (4, 5, "unknown_reference"),
         (5, 6, "bad_label"),
     ]
+
+
+def test_grades_of_another_scale_are_refused_until_they_are_mapped(tmp_path: Path, out: Path) -> None:
+    folder = beir(tmp_path / "beir")
+    judged = ["q1 d1 50", "q1 d2 8", "q2 d1 8", "q2 d2 -1"]
+    qrels = tmp_path / "grades.txt"
+    qrels.write_text("".join(line.replace(" ", " 0 ", 1) + "\n" for line in judged))
+    lines = ["query-id corpus-id score", *judged]
+    (folder / "qrels" / "dev.tsv").write_text("".join(line.replace(" ", "\t") + "\n" for line in lines))
+    imported = partial(import_qrels, queries=[folder / "queries.jsonl"], corpus=[folder / "corpus.jsonl"])
+    message = r"grades above 3 among 50 \(1 rows\), 8 \(2 rows\), -1 \(1 rows\); .* --grades 50=3,8=2"
+    for target in (ImportTarget(out), ImportTarget(out, dry_run=True)):
+        with pytest.raises(InputError, match=message):
+            imported([qrels], target)
+        with pytest.raises(InputError, match=message):
+            import_beir(folder, target, split="dev")
+    with pytest.raises(InputError, match=r"--grades 8=3"):
+        imported([qrels], ImportTarget(out), grades={50: 3})
+    with pytest.raises(InputError, match="grade 50 is mapped to 4; expected a grade from 0 to 3"):
+        imported([qrels], ImportTarget(out), grades={50: 4, 8: 2})
+    assert not out.exists()
+    imported([qrels], ImportTarget(out), grades={50: 3, 8: 1}, relevant_grade=2)
+    graded = {(row["keyphrase"], row["item_id"]): (row["grade"], row["label"]) for row in rows(out, "judgments")}
+    assert graded == {
+        ("desk", "d1"): (3, True),
+        ("desk", "d2"): (1, False),
+        ("lamp", "d1"): (1, False),
+        ("lamp", "d2"): (0, False),
+    }
+    assert json.loads((out / "signals.json").read_text())["options"]["grades"] == {"50": 3, "8": 1}
+    import_beir(folder, ImportTarget(out, force=True), split="dev", grades={50: 3, 8: 2, -1: 1})
+    assert sorted(row["grade"] for row in rows(out, "judgments")) == [1, 2, 2, 3]
 
 
 def test_what_is_written_is_read_back_and_is_the_same_each_time(tmp_path: Path, out: Path) -> None:

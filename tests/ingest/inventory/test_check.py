@@ -128,6 +128,9 @@ def test_rejects_in_all_formats_have_the_same_reason(tmp_path: Path) -> None:
         ({"keyphrase": "ok", "category_ids": [["a"]]}, "bad_category", "category_ids"),
         ({"keyphrase": "ok", "category_ids": ["a", None]}, "bad_category", "category_ids"),
         ({"keyphrase": "ok", "note": {"a": 1}}, "bad_payload", "note"),
+        ({"keyphrase": "ok", "gtin": 10**29}, "bad_number", "gtin"),
+        ({"keyphrase": "ok", "gtin": 1 << 63}, "bad_number", "gtin"),
+        ({"keyphrase": "ok", "gtin": [1, -(1 << 63) - 1]}, "bad_number", "gtin"),
         ({"keyphrase": "ok", "note": [[1]]}, "bad_payload", "note"),
         ("{", "malformed_row", None),
         ("[1]", "malformed_row", None),
@@ -163,12 +166,15 @@ def test_rows_after_a_stray_quote_are_kept(tmp_path: Path) -> None:
         '"two,US',
         "three,US",
         'four ""x"",US',
-        '"five ""5""\nlines",US',
+        '"five ""5"" lines",US',
+        '"a line\nbreak",US',
         '"six" x,US',
         "seven,US",
     )
     report = check(path)
-    assert [(reject.reason, reject.line) for reject in report.examples] == [("malformed_row", 3), ("malformed_row", 8)]
+    assert [(reject.reason, reject.line) for reject in report.examples] == [
+        ("malformed_row", line) for line in (3, 7, 8, 9)
+    ]
     assert sorted(report.sample) == ['five "5" lines', 'four ""x""', "one", "seven", "three"]
 
 
@@ -204,9 +210,13 @@ def test_bad_csv_rows(tmp_path: Path, line: str, reason: str) -> None:
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 def test_line_endings_and_byte_order_mark(tmp_path: Path, ending: str) -> None:
     path = tmp_path / "inventory.csv"
-    path.write_bytes(b"\xef\xbb\xbf" + ending.join(["keyphrase,site", "a,US", "", '"b', 'c",US']).encode())
+    path.write_bytes(b"\xef\xbb\xbf" + ending.join(["keyphrase,note", "a,x", "", 'b,"y', 'z"']).encode())
     report = check(path)
-    assert sorted(report.sample) == ["a", "b c"]
+    assert (report.rows_rejected, sorted(report.sample)) == (0, ["a", "b"])
+    path.write_bytes(b"\xef\xbb\xbf" + ending.join(["keyphrase,site", "a,US", "", '"b', 'c",US', "d,US"]).encode())
+    report = check(path)
+    assert [reject.line for reject in report.examples] == [4, 5]
+    assert sorted(report.sample) == ["a", "d"]
 
 
 def test_parquet_text_that_is_not_utf8_costs_its_row(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ import json
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -132,6 +134,29 @@ def test_all_formats_make_the_same_rows(tmp_path: Path) -> None:
         for name in ("a.csv", "a.jsonl", "a.parquet", "b.parquet")
     }
     assert len(digests) == 1
+
+
+def test_numbers_of_free_fields_keep_their_digits(tmp_path: Path) -> None:
+    columns = {
+        "price": pa.array([Decimal("19.99"), Decimal("20.00")], pa.decimal128(10, 2)),
+        "tiny": pa.array([Decimal("0.00000001"), None], pa.decimal128(20, 8)),
+        "code": pa.array([Decimal((1 << 63) - 1), Decimal(7)], pa.decimal128(38, 0)),
+        "rate": pa.array([0.1, 0.5], pa.float32()),
+        "bids": [[Decimal("1.10")], []],
+    }
+    single = float(np.float32(0.1))
+    pq.write_table(pa.table({"keyphrase": ["a", "b"], **columns}), tmp_path / "a.parquet")
+    payloads = [json.loads(row["payload"]) for row in rows_of(build(tmp_path / "out", tmp_path / "a.parquet"))]
+    assert payloads == [
+        {
+            "price": "19.99",
+            "tiny": "0.00000001",
+            "code": (1 << 63) - 1,
+            "rate": single,
+            "bids": ["1.10"],
+        },
+        {"price": "20.00", "code": 7, "rate": 0.5, "bids": []},
+    ]
 
 
 def test_parts_are_full_and_sorted(tmp_path: Path) -> None:
