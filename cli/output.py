@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,6 +41,26 @@ def print_rejects(by_reason: Mapping[str, int], examples: "Iterable[Reject]") ->
                 where = f"row {reject.row:,}" if reject.line is None else f"line {reject.line:,}"
                 place = f"{reject.source}, {where}{f', {reject.column}' if reject.column else ''}"
                 click.echo(f"  {place} {reject.detail}{f': {cut(reject.value)}' if reject.value else ''}")
+
+
+def check_output(ctx: click.Context, name: str) -> None:
+    """Refuse the output that option `name` gives where it would replace a file or folder of another parameter.
+
+    Raises:
+        InputError: It would.
+    """
+    from keydistill.files import check_no_input_is_replaced
+
+    given = [
+        path
+        for parameter, value in ctx.params.items()
+        if parameter != name
+        for path in (value if isinstance(value, tuple) else (value,))
+        if isinstance(path, Path)
+    ]
+    out = ctx.params[name]
+    if out is not None:
+        check_no_input_is_replaced(out, given)
 
 
 def warn(message: str) -> None:
