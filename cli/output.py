@@ -5,9 +5,11 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+from keydistill.errors import one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -17,12 +19,16 @@ if TYPE_CHECKING:
 
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    document = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    if printable(document) != document:
+        # JSON lets more stand than a terminal should get.
+        document = json.dumps(value, indent=2, default=str)
+    click.echo(document)
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
     """Print columns aligned by spaces, those named in `right` to the right; for a pipe as well as a terminal."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(headers), *cells]) for i in range(len(headers))]
     for row in [list(headers), *cells]:
         columns = [
@@ -65,7 +71,26 @@ def check_output(ctx: click.Context, name: str) -> None:
 
 def warn(message: str) -> None:
     """Print one line on stderr."""
-    click.echo(message, err=True)
+    click.echo(one_line(message), err=True)
+
+
+def printable(text: str) -> str:
+    """Several lines as a terminal may show them; see `one_line`."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+class PrintableText:
+    """A stream without control characters but line ends, whatever the values hold that are printed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, escaped."""
+        return self._stream.write(printable(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def cut(text: str) -> str:

@@ -6,7 +6,7 @@ The TOML file is the one that `KEYDISTILL_CONFIG` names, otherwise `keydistill.t
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -18,6 +18,9 @@ from pydantic_settings import (
 )
 
 from keydistill.errors import SettingsError
+
+# What aliases and schedules are called: names become folders, keys in Redis, and columns of tables.
+NAME = r"^[A-Za-z0-9._-]+$"
 
 
 class Schedule(BaseModel):
@@ -61,7 +64,7 @@ class Settings(BaseSettings):
         default=Path("~/.local/share/keydistill"),
         description="folder of runs, snapshots and embedded collections",
     )
-    alias: str = Field(default="keyphrases", min_length=1, description="name behind which the live collection stands")
+    alias: str = Field(default="keyphrases", pattern=NAME, description="name behind which the live collection stands")
 
     student: str = Field(
         default="sentence-transformers/all-MiniLM-L6-v2",
@@ -160,7 +163,7 @@ class Settings(BaseSettings):
         default=60, ge=0.5, description="how often the watchdog looks for work that nobody does"
     )
 
-    schedules: dict[str, Schedule] = Field(
+    schedules: dict[Annotated[str, Field(pattern=NAME)], Schedule] = Field(
         default_factory=dict, description="runs that start by themselves: name to cron, task and kwargs"
     )
     schedule_timezone: str = Field(default="UTC", description="time zone of the schedules, as in Europe/Berlin")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from keydistill.errors import InputError
+from keydistill.settings import NAME
 
 
 class Order(BaseModel):
@@ -40,7 +41,7 @@ class ReindexOrder(Order):
     student: str | None = None
     dimension: int | None = Field(default=None, ge=1)
     max_reject_share: float | None = Field(default=None, ge=0, le=1)
-    alias: str | None = Field(default=None, min_length=1)
+    alias: str | None = Field(default=None, pattern=NAME)
     swap: bool = True
 
 
@@ -53,7 +54,7 @@ class SyncOrder(Order):
     categories: Path | None = None
     max_reject_share: float | None = Field(default=None, ge=0, le=1)
     max_removed_share: float | None = Field(default=None, ge=0, le=1)
-    alias: str | None = Field(default=None, min_length=1)
+    alias: str | None = Field(default=None, pattern=NAME)
 
 
 class PruneOrder(Order):
@@ -63,4 +64,4 @@ class PruneOrder(Order):
 
     keep: int = Field(default=1, ge=0)
     why: str | None = None
-    alias: str | None = Field(default=None, min_length=1)
+    alias: str | None = Field(default=None, pattern=NAME)
