@@ -89,8 +89,10 @@ def _pages(source: Source, chunk: pq.ColumnChunkMetaData) -> Iterator[Page]:
 def _values(array: pa.Array) -> Sequence[object]:
     kind = array.type
     if pa.types.is_dictionary(kind):
-        distinct = _values(array.dictionary)
-        return [None if index is None else distinct[index] for index in array.indices.to_pylist()]
+        # Of a dictionary that is larger than the batch, only what the batch has.
+        used = array.indices.dictionary_encode()
+        distinct = _values(array.dictionary.take(used.dictionary))
+        return [None if place is None else distinct[place] for place in used.indices.to_pylist()]
     if pa.types.is_temporal(kind):
         array = array.cast(pa.string())
     elif pa.types.is_decimal(kind):
