@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keydistill.cli.context import settings_of
-from keydistill.cli.output import print_json, print_table, progress_bars, warn
+from keydistill.cli.output import check_output, print_json, print_table, progress_bars, warn
 from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def evaluate(
     For each item: the nearest keyphrases of its site, less --exclude, less what --search-relevance rejects; the labels
     or the assistant judge the rest. Changes nothing but the folder of the report.
     """
+    check_output(ctx, "report")
     measurement = Measurement(**options)
     settings = settings_of(ctx, dimension=measurement.dimension, assistant=measurement.assistant)
     _check(measurement, settings)

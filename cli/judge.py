@@ -10,7 +10,7 @@ import click
 
 from keydistill.cli.context import settings_of
 from keydistill.cli.judge_choice import judge_options
-from keydistill.cli.output import SilentProgress, TerminalProgress, print_json, print_table, progress_bars
+from keydistill.cli.output import SilentProgress, TerminalProgress, check_output, print_json, print_table, progress_bars
 
 if TYPE_CHECKING:
     from keydistill.distillation.pairs import Agreement, JudgingPlan, JudgingSummary
@@ -74,6 +74,7 @@ def judge(
         raise click.UsageError("give --out FILE, or --dry-run")
     if dry_run and human is not None:
         raise click.UsageError("--dry-run judges nothing that --human could be compared with; leave one out")
+    check_output(ctx, "out")
     settings = settings_of(
         ctx,
         judge_concurrency=concurrency,

@@ -2,11 +2,14 @@
 
 import importlib
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import TextIO, cast
 
 import click
 
 from keydistill.cli.extras import extra_of
+from keydistill.cli.output import PrintableText, warn
 from keydistill.errors import KeydistillError
 
 # Command -> module of `cli` and what it does, in the order of use. Help needs no import of any of them.
@@ -76,10 +79,12 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     try:
         # Commands return nothing; a number is the status that one gave to `Context.exit`.
-        status = cli.main(prog_name="keydistill", standalone_mode=False)
+        with redirect_stdout(cast(TextIO, PrintableText(sys.stdout))):
+            status = cli.main(prog_name="keydistill", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
-        error.show()
+        with redirect_stderr(cast(TextIO, PrintableText(sys.stderr))):
+            error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
@@ -91,7 +96,7 @@ def main() -> None:
     except KeydistillError as error:
         if debug:
             raise
-        click.echo(f"error: {error}", err=True)
+        warn(f"error: {error}")
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         command = next((argument for argument in sys.argv[1:] if argument in COMMANDS), None)
@@ -104,7 +109,7 @@ def main() -> None:
         if debug:
             raise
         where = f": {error.filename}" if error.filename else ""
-        click.echo(f"error: {error.strerror or error}{where}; nothing live was touched", err=True)
+        warn(f"error: {error.strerror or error}{where}; nothing live was touched")
         sys.exit(1)
 
 

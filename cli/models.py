@@ -6,6 +6,7 @@ import click
 
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import bytes_text, print_json, print_table
+from keydistill.errors import one_line
 
 if TYPE_CHECKING:
     from keydistill.distillation.registry import ModelVersion, Registry
@@ -75,7 +76,7 @@ def show_model(ctx: click.Context, version: str, as_json: bool) -> None:
     click.echo(f"{'published':<12} {model.created_at}")
     for entry in history:
         did = "promoted" if entry.version == model.name else f"replaced by {entry.version}"
-        click.echo(f"{did} {entry.at} by {entry.by}{f': {entry.reason}' if entry.reason else ''}")
+        click.echo(f"{did} {entry.at} by {entry.by}{f': {one_line(entry.reason)}' if entry.reason else ''}")
     lineage = model.lineage
     blocks: list[tuple[str, list[tuple[str, object]]]] = [
         ("metrics", list(flattened(model.metrics).items())),

@@ -4,9 +4,12 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+from keydistill.errors import one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -16,12 +19,16 @@ if TYPE_CHECKING:
 
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    document = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    if printable(document) != document:
+        # JSON lets more stand than a terminal should get.
+        document = json.dumps(value, indent=2, default=str)
+    click.echo(document)
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
     """Print columns aligned by spaces, those named in `right` to the right, on a terminal and in a pipe alike."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(headers), *cells]) for i in range(len(headers))]
     for row in [list(headers), *cells]:
         columns = [
@@ -42,9 +49,48 @@ def print_rejects(by_reason: Mapping[str, int], examples: "Iterable[Reject]") ->
                 click.echo(f"  {place} {reject.detail}{f': {cut(reject.value)}' if reject.value else ''}")
 
 
+def check_output(ctx: click.Context, name: str) -> None:
+    """Refuse the output that option `name` gives where it would replace a file or folder of another parameter.
+
+    Raises:
+        InputError: It would.
+    """
+    from keydistill.files import check_no_input_is_replaced
+
+    given = [
+        path
+        for parameter, value in ctx.params.items()
+        if parameter != name
+        for path in (value if isinstance(value, tuple) else (value,))
+        if isinstance(path, Path)
+    ]
+    out = ctx.params[name]
+    if out is not None:
+        check_no_input_is_replaced(out, given)
+
+
 def warn(message: str) -> None:
     """Print one line on stderr."""
-    click.echo(message, err=True)
+    click.echo(one_line(message), err=True)
+
+
+def printable(text: str) -> str:
+    """Several lines as a terminal may show them; see `one_line`."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+class PrintableText:
+    """A stream without control characters but line ends, whatever the values hold that are printed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, escaped."""
+        return self._stream.write(printable(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def cut(text: str) -> str:

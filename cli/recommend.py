@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keydistill.cli.context import engine_of, settings_of
-from keydistill.cli.output import print_json, progress_bars
+from keydistill.cli.output import check_output, print_json, progress_bars
 
 if TYPE_CHECKING:
     from keydistill.retrieval import MatchCategory
@@ -41,6 +41,7 @@ def recommend(
     as_json: bool,
 ) -> None:
     """Find keyphrases for every item in ITEMS files (CSV, JSONL, Parquet: item_id, title, category_path, site)."""
+    check_output(ctx, "out")
     from keydistill.retrieval import Retriever, recommend_file
 
     settings = settings_of(ctx)

@@ -7,6 +7,7 @@ import click
 from keydistill.cli.context import settings_of
 from keydistill.cli.follow import follow
 from keydistill.cli.output import bytes_text, duration_text, print_json, print_table
+from keydistill.errors import one_line
 
 if TYPE_CHECKING:
     from keydistill.runs import ReindexRun, Run, RunStore, SyncRun
@@ -82,7 +83,7 @@ def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
     }
     for name, value in lines.items():
         if value:
-            click.echo(f"{name:<12} {value}")
+            click.echo(f"{name:<12} {one_line(value)}")
     if not run.is_over and (lost or store.holder(run.lease_name) != run.id):
         with_workers = " --executor celery" if run.executor == "celery" else ""
         click.echo(f"{'go on with':<12} keydistill {run.kind} --resume {run.id}{with_workers}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keydistill.cli.context import settings_of
-from keydistill.cli.output import duration_text, print_json, progress_bars
+from keydistill.cli.output import check_output, duration_text, print_json, progress_bars
 from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def score(
 
     Killed or interrupted, it keeps what is scored, and the same command goes on from there.
     """
+    check_output(ctx, "out")
     from keydistill.distillation.pairs import score_pairs
     from keydistill.distillation.registry import resolve_assistant
     from keydistill.encoders import Assistant

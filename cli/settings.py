@@ -1,7 +1,6 @@
 """`keydistill settings`: the settings in force, and where to change them."""
 
 import click
-from pydantic import SecretStr
 
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import print_json
@@ -18,7 +17,7 @@ def settings(ctx: click.Context, as_json: bool) -> None:
     that KEYDISTILL_CONFIG names.
     """
     present = settings_of(ctx)
-    values = {name: _plain(getattr(present, name)) for name in Settings.model_fields}
+    values = present.shown()
     if as_json:
         print_json(values)
         return
@@ -26,7 +25,3 @@ def settings(ctx: click.Context, as_json: bool) -> None:
         shown = "-" if values[name] is None else values[name]
         click.echo(f"{name:<24} {shown}")
         click.echo(f"{'':<24}   {field.description}")
-
-
-def _plain(value: object) -> object:
-    return "**********" if isinstance(value, SecretStr) else value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keydistill.cli.context import settings_of
-from keydistill.cli.output import print_json, print_rejects, print_table, progress_bars
+from keydistill.cli.output import check_output, print_json, print_rejects, print_table, progress_bars
 
 if TYPE_CHECKING:
     from keydistill.distillation.signals import ImportSummary, ImportTarget
@@ -200,7 +200,9 @@ def _target(common: dict[str, Any]) -> "Iterator[tuple[ImportTarget, Callable[[I
     """Where an import goes, with a bar that shows how far it is; and what prints its summary."""
     from keydistill.distillation.signals import ImportTarget
 
-    settings = settings_of(click.get_current_context(), max_reject_share=common["max_reject_share"])
+    ctx = click.get_current_context()
+    check_output(ctx, "out")
+    settings = settings_of(ctx, max_reject_share=common["max_reject_share"])
     with progress_bars(quiet=common["as_json"]) as bars:
         bars.start("import", None, "rows")
 

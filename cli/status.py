@@ -4,6 +4,7 @@ import click
 
 from keydistill.cli.context import engine_of, settings_of
 from keydistill.cli.output import bytes_text, print_json
+from keydistill.masking import shown_address
 
 
 @click.command()
@@ -32,7 +33,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
             }
         )
         return
-    where = settings.home if settings.engine == "embedded" else settings.qdrant_url
+    where = settings.home if settings.engine == "embedded" else shown_address(settings.qdrant_url)
     click.echo(f"engine         {settings.engine}, {where}")
     if live is None or metadata is None:
         click.echo(f"alias          {settings.alias} names nothing yet; start with `keydistill reindex INVENTORY`")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keydistill.cli.context import settings_of
-from keydistill.cli.output import duration_text, print_json, print_table, progress_bars
+from keydistill.cli.output import check_output, duration_text, print_json, print_table, progress_bars
 from keydistill.cli.training_options import SIZES_HELP
 from keydistill.errors import TooManyRejectsError
 
@@ -96,6 +96,7 @@ def assistant(
     """
     from keydistill.distillation.assistant import AssistantRecipe
 
+    check_output(ctx, "out")
     settings = settings_of(ctx)
     recipe = AssistantRecipe(**{name: value for name, value in choices.items() if value is not None})
     inputs = _Inputs(judgments, items, warm_up, relevant_grade)

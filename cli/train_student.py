@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keydistill.cli.context import settings_of
-from keydistill.cli.output import print_json, print_table, progress_bars, warn
+from keydistill.cli.output import check_output, print_json, print_table, progress_bars, warn
 from keydistill.cli.training_options import loss_option, shape_option
 from keydistill.errors import TrainingError
 
@@ -94,6 +94,7 @@ def student(
         train_student,
     )
 
+    check_output(ctx, "out")
     settings = settings_of(ctx)
     files = {name: options.pop(name) for name in _SIGNALS}
     chosen = {name: value for name, value in options.items() if value is not None}

@@ -37,10 +37,24 @@ exits with `exit_code`.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+
+# Control characters (C0, DEL, C1), line separators, marks that reorder text, halves of surrogate pairs.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def one_line(text: str) -> str:
+    r"""The text as a terminal, a table or a log may show it: control characters escaped, line ends too.
+
+    >>> print(one_line("al\x1b[31mias\nforged line"))
+    al\x1b[31mias\nforged line
+    """
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 class KeydistillError(Exception):

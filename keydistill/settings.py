@@ -5,8 +5,9 @@ The TOML file is the one that `KEYDISTILL_CONFIG` names, otherwise `keydistill.t
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -18,6 +19,10 @@ from pydantic_settings import (
 )
 
 from keydistill.errors import SettingsError
+from keydistill.masking import masked
+
+# What aliases and schedules are called: names become folders, keys in Redis, and columns of tables.
+NAME = r"^[A-Za-z0-9._-]+$"
 
 
 class Schedule(BaseModel):
@@ -61,7 +66,7 @@ class Settings(BaseSettings):
         default=Path("~/.local/share/keydistill"),
         description="folder of runs, snapshots and embedded collections",
     )
-    alias: str = Field(default="keyphrases", min_length=1, description="name behind which the live collection stands")
+    alias: str = Field(default="keyphrases", pattern=NAME, description="name behind which the live collection stands")
 
     student: str = Field(
         default="sentence-transformers/all-MiniLM-L6-v2",
@@ -93,7 +98,12 @@ class Settings(BaseSettings):
         default=None, description="address of the judge's chat endpoint, as in http://localhost:8000/v1"
     )
     judge_model: str | None = Field(default=None, description="name of the judge's model at that endpoint")
-    judge_api_key: SecretStr | None = Field(default=None, description="API key of that endpoint")
+    judge_api_key: SecretStr | None = Field(
+        default=None, description="API key of that endpoint; no other gets it but those of `judge_endpoints`"
+    )
+    judge_endpoints: tuple[str, ...] = Field(
+        default=(), description="further endpoints that get the key, and that orders by message may name"
+    )
     judge_prompt: Path | None = Field(
         default=None, description="prompt template of the judge, a TOML file; unset: the one that comes along"
     )
@@ -141,6 +151,9 @@ class Settings(BaseSettings):
         description="folder or fsspec URL through which workers on several machines share snapshots and students; "
         "unset: `home`",
     )
+    order_paths: tuple[Path, ...] | None = Field(
+        default=None, description="folders whose files and folders orders by message may name; unset: any"
+    )
     lease_seconds: float = Field(
         default=60, ge=0.5, description="how long a process may stand still before another takes its run over"
     )
@@ -160,7 +173,7 @@ class Settings(BaseSettings):
         default=60, ge=0.5, description="how often the watchdog looks for work that nobody does"
     )
 
-    schedules: dict[str, Schedule] = Field(
+    schedules: dict[Annotated[str, Field(pattern=NAME)], Schedule] = Field(
         default_factory=dict, description="runs that start by themselves: name to cron, task and kwargs"
     )
     schedule_timezone: str = Field(default="UTC", description="time zone of the schedules, as in Europe/Berlin")
@@ -239,6 +252,14 @@ class Settings(BaseSettings):
     def runtime_cache(self) -> Path:
         """Folder of students that were exported for a runtime."""
         return self.home / "cache" / "runtimes"
+
+    def shown(self) -> dict[str, Any]:
+        """Every setting by its name, secrets masked."""
+        return {name: masked(getattr(self, name), name) for name in type(self).model_fields}
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """What `repr` and `str` show."""
+        return self.shown().items()
 
     @field_validator("schedule_timezone")
     @classmethod

@@ -5,9 +5,10 @@ import sys
 
 from celery import Celery, signals
 
-from keydistill.errors import KeydistillError, SettingsError
+from keydistill.errors import KeydistillError, SettingsError, one_line
 from keydistill.settings import Settings, load_settings
 from keydistill.workers.celery_config import celery_config
+from keydistill.workers.log_lines import one_line_each
 from keydistill.workers.schedules import beat_config
 
 
@@ -31,12 +32,16 @@ except KeydistillError as error:
     if "celery" not in sys.argv[0]:
         raise
     # If it were raised, Celery would print a traceback around it.
-    sys.exit(f"error: {error}")
+    sys.exit(f"error: {one_line(str(error))}")
 
 
 # At their own level they would log a line for every request to the engine.
 for noisy in ("httpx", "sentence_transformers"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+signals.after_setup_logger.connect(one_line_each)
+signals.after_setup_task_logger.connect(one_line_each)
 
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator,unused-ignore]
@@ -46,4 +51,4 @@ def _check(instance: object, **_: object) -> None:
     try:
         check_start(_settings(), set(app.amqp.queues.consume_from))
     except KeydistillError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {one_line(str(error))}")

@@ -2,20 +2,28 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from celery import Task
 
 from keydistill import execution
 from keydistill.errors import KeydistillError
 from keydistill.execution import MOST_RETRIES, TRANSIENT, pause_seconds, worker_process
+from keydistill.settings import Settings
 from keydistill.workers.app import app
 from keydistill.workers.messages import sender_of
 
 _log = logging.getLogger(__name__)
+_O = TypeVar("_O", bound=execution.Order)
 
 
 send = sender_of(app)
+
+
+def _checked(settings: Settings, order: _O) -> _O:
+    """An order that came by message, which anyone can send who reaches Redis."""
+    order.check_message(settings)
+    return order
 
 
 def _queue(task: Task) -> str:
@@ -31,21 +39,21 @@ def _again(task: Task, error: Exception) -> Exception:
 def reindex(**order: Any) -> dict[str, str]:
     """Order a reindex, as `keydistill reindex --executor celery` does; returns the run's id."""
     settings = worker_process().settings
-    return {"run": execution.order_reindex(settings, execution.ReindexOrder.of(order), send).id}
+    return {"run": execution.order_reindex(settings, _checked(settings, execution.ReindexOrder.of(order)), send).id}
 
 
 @app.task(name="keydistill.retrain")
 def retrain(**order: Any) -> dict[str, str]:
     """Order a retrain, as `keydistill retrain --executor celery` does; returns the run's id."""
     settings = worker_process().settings
-    return {"run": execution.order_retrain(settings, execution.RetrainOrder.of(order), send).id}
+    return {"run": execution.order_retrain(settings, _checked(settings, execution.RetrainOrder.of(order)), send).id}
 
 
 @app.task(name="keydistill.sync")
 def sync(**order: Any) -> dict[str, str]:
     """Order a sync, as `keydistill sync --executor celery` does; returns the run's id."""
     settings = worker_process().settings
-    return {"run": execution.order_sync(settings, execution.SyncOrder.of(order), send).id}
+    return {"run": execution.order_sync(settings, _checked(settings, execution.SyncOrder.of(order)), send).id}
 
 
 @app.task(name="keydistill.prune")

@@ -10,6 +10,7 @@ from keydistill.distillation.pairs.judgment_files import EXTENSIONS, pairs_of, w
 from keydistill.distillation.pairs.pairs import read_pairs
 from keydistill.encoders.judge import Judge, Judgment, Pair, Problem, Usage
 from keydistill.errors import InputError, JudgeError, JudgeUnavailableError
+from keydistill.files import check_no_input_is_replaced
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import RejectLog
 
@@ -162,12 +163,13 @@ def judge_pairs(
         progress: Advanced by the number of rows done.
 
     Raises:
-        InputError: A file cannot be read, or `out` has an unknown extension.
+        InputError: A file cannot be read, or `out` is one of them or has an unknown extension.
         JudgeError: The judge cannot work; everything that it judged is in the cache.
         StorageError: The cache cannot be used.
     """
     if out.suffix not in EXTENSIONS:
         raise InputError(f"{out} has an unknown extension; expected one of {', '.join(EXTENSIONS)}")
+    check_no_input_is_replaced(out, [*files, *([] if items is None else [items])])
     run = _Run(budget_pairs, budget_tokens)
     any_cached = False
     chunk: dict[bytes, Pair] = {}

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from keydistill.distillation.pairs.pairs import PAIR_SCHEMA, read_pairs
 from keydistill.encoders import Assistant, Scores
 from keydistill.errors import InputChangedError, InputError
-from keydistill.files import file_sha256, whole_file, work_folder
+from keydistill.files import check_no_input_is_replaced, file_sha256, whole_file, work_folder
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import RejectLog, check_output, open_table
 
@@ -113,11 +113,12 @@ def score_pairs(
         progress: Advanced by the number of pairs done, often.
 
     Raises:
-        InputError: A file cannot be read, or `out` has an unknown extension.
+        InputError: A file cannot be read, or `out` is one of them or has an unknown extension.
         InputChangedError: A file changed while it was being read.
         StorageError: Another process is writing the same output.
     """
     inputs = [*files, *([items] if items is not None else [])]
+    check_no_input_is_replaced(out, inputs)
     key = {
         "assistant": assistant.version,
         "bf16": assistant.bf16,

@@ -22,7 +22,14 @@ from typing import Any, Self
 
 from keydistill.distillation.registry.draft import copy_model, draft_folder, kind_lock, write_sheets
 from keydistill.distillation.registry.lineage import Lineage
-from keydistill.distillation.registry.version import MANIFEST, MODEL_KINDS, ModelKind, ModelVersion, version_digest
+from keydistill.distillation.registry.version import (
+    LINEAGE,
+    MANIFEST,
+    MODEL_KINDS,
+    ModelKind,
+    ModelVersion,
+    version_digest,
+)
 from keydistill.errors import ModelError, ModelNotFoundError
 from keydistill.files import replace_json, sync
 from keydistill.settings import Settings
@@ -234,6 +241,7 @@ def resolve_student(settings: Settings) -> str:
 
     Raises:
         ModelNotFoundError: It names a version that the registry does not have.
+        ModelChangedError: The files of that version are not those that were published.
     """
     return resolve_model(settings, "student", settings.student)
 
@@ -243,6 +251,7 @@ def resolve_assistant(settings: Settings) -> str | None:
 
     Raises:
         ModelNotFoundError: It names a version that the registry does not have.
+        ModelChangedError: The files of that version are not those that were published.
     """
     return None if settings.assistant is None else resolve_model(settings, "assistant", settings.assistant)
 
@@ -252,11 +261,18 @@ def resolve_model(settings: Settings, kind: ModelKind, source: str) -> str:
 
     Raises:
         ModelNotFoundError: It names a version that the registry does not have.
+        ModelChangedError: The files of that version are not those that were published.
     """
-    if Path(source).expanduser().is_dir():
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        # Also by its path a version is one.
+        if folder.resolve().parent.name == kind and all((folder / sheet).is_file() for sheet in (MANIFEST, LINEAGE)):
+            ModelVersion.read(kind, folder.resolve()).verify_for_use()
         return source
     if source == PROMOTED or source.startswith(f"{kind}/"):
-        return str(Registry.of(settings).get(source, kind).folder)
+        version = Registry.of(settings).get(source, kind)
+        version.verify_for_use()
+        return str(version.folder)
     return source
 
 

@@ -100,6 +100,20 @@ class ModelVersion:
                 f"{self.folder / MANIFEST} was changed after {self.full_name} was published; do not use it: {_CURE}"
             )
 
+    def verify_for_use(self) -> None:
+        """`verify`, once per process while sizes and times of the files stay: for whoever is about to load them.
+
+        Raises:
+            ModelChangedError: See `verify`.
+        """
+        states = [(str(path), path.stat()) for path in regular_files(self.folder)]
+        seen = tuple(
+            (path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for path, state in states
+        )
+        if _verified.get(self.folder) != seen:
+            self.verify()
+            _verified[self.folder] = seen
+
     def as_dict(self) -> dict[str, Any]:
         """Everything, fit for JSON."""
         return {
@@ -114,6 +128,9 @@ class ModelVersion:
             "lineage": self.lineage.as_dict(),
         }
 
+
+# Folder of a version to the files that were verified there.
+_verified: dict[Path, tuple[tuple[str, int, int, int, int], ...]] = {}
 
 _CURE = "remove this folder and publish the model again"
 

@@ -219,7 +219,7 @@ class ChatJudge:
 
 
 _HINTS = {
-    401: "set judge_api_key (KEYDISTILL_JUDGE_API_KEY)",
+    401: "set judge_api_key (KEYDISTILL_JUDGE_API_KEY), and name the endpoint in judge_url or judge_endpoints",
     403: "the key may not use this model; check judge_api_key and judge_model",
     404: "check the address, which mostly ends in /v1, and the model's name",
     429: "its quota is used up",

@@ -56,6 +56,8 @@ class ChatSettings:
             raise SettingsError("the judge's address is no http address; write http://localhost:8000/v1")
         if address.username or address.password:
             raise SettingsError("the judge's address holds a user or password; put the key into judge_api_key")
+        if address.query:
+            raise SettingsError("the judge's address has a ?, but a path must follow it; put a key into judge_api_key")
         key = self.api_key.get_secret_value() if self.api_key else ""
         # Elsewhere it would be refused by an error that shows it.
         if not (key.isascii() and key.isprintable()) or " " in key:

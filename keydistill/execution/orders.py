@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from keydistill.errors import InputError
+from keydistill.settings import NAME, Settings
 
 
 class Order(BaseModel):
@@ -29,6 +30,28 @@ class Order(BaseModel):
             name = ".".join(str(part) for part in first["loc"])
             raise InputError(f"{cls.kind}, {name!r}: {first['msg']}; it takes {', '.join(cls.model_fields)}") from None
 
+    def paths(self) -> list[Path]:
+        """The files and folders that it names."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        each = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
+        return [one for one in each if isinstance(one, Path)]
+
+    def check_message(self, settings: Settings) -> None:
+        """See that an order which came by message names only what the settings allow.
+
+        Raises:
+            InputError: It names a file or folder elsewhere.
+        """
+        if settings.order_paths is None:
+            return
+        folders = [folder.resolve() for folder in settings.order_paths]
+        for path in self.paths():
+            if not any(path.resolve().is_relative_to(folder) for folder in folders):
+                raise InputError(
+                    f"{self.kind}: {path} is in none of the folders that orders by message may name "
+                    f"({', '.join(map(str, settings.order_paths)) or 'none'}); see the setting order_paths"
+                )
+
 
 class ReindexOrder(Order):
     """The options of `keydistill reindex`."""
@@ -40,8 +63,13 @@ class ReindexOrder(Order):
     student: str | None = None
     dimension: int | None = Field(default=None, ge=1)
     max_reject_share: float | None = Field(default=None, ge=0, le=1)
-    alias: str | None = Field(default=None, min_length=1)
+    alias: str | None = Field(default=None, pattern=NAME)
     swap: bool = True
+
+    def paths(self) -> list[Path]:
+        """See `Order.paths`; a student may be one of them."""
+        student = [Path(self.student)] if self.student and Path(self.student).expanduser().is_dir() else []
+        return [*super().paths(), *student]
 
 
 class SyncOrder(Order):
@@ -53,7 +81,7 @@ class SyncOrder(Order):
     categories: Path | None = None
     max_reject_share: float | None = Field(default=None, ge=0, le=1)
     max_removed_share: float | None = Field(default=None, ge=0, le=1)
-    alias: str | None = Field(default=None, min_length=1)
+    alias: str | None = Field(default=None, pattern=NAME)
 
 
 class PruneOrder(Order):
@@ -63,4 +91,4 @@ class PruneOrder(Order):
 
     keep: int = Field(default=1, ge=0)
     why: str | None = None
-    alias: str | None = Field(default=None, min_length=1)
+    alias: str | None = Field(default=None, pattern=NAME)

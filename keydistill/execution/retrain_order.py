@@ -11,8 +11,9 @@ from pydantic import Field
 from keydistill.distillation import ShapeName
 from keydistill.distillation.losses import LossName
 from keydistill.errors import InputError
-from keydistill.execution.judge_choice import check_judge
+from keydistill.execution.judge_choice import check_judge, is_trusted
 from keydistill.execution.orders import Order
+from keydistill.masking import shown_address
 from keydistill.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,6 +66,19 @@ class RetrainOrder(Order):
         if not self.local:
             chosen |= {"endpoint": self.endpoint or settings.judge_url, "model": self.model or settings.judge_model}
         return self.model_copy(update=chosen)
+
+    def check_message(self, settings: Settings) -> None:
+        """See that an order which came by message names only what the settings allow.
+
+        Raises:
+            InputError: It names an endpoint, a file or a folder that they do not.
+        """
+        super().check_message(settings)
+        if self.endpoint is not None and not is_trusted(settings, self.endpoint):
+            raise InputError(
+                f"{self.kind}: {shown_address(self.endpoint)} is no endpoint that orders by message may name; "
+                "add it to the setting judge_endpoints, or leave it out"
+            )
 
     def check(self, settings: Settings) -> None:
         """Check that the files are there and the names are known, before there is a run.

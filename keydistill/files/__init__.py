@@ -3,11 +3,13 @@
 from keydistill.files.durability import storage_errors, sync, sync_folder
 from keydistill.files.hashes import file_sha256
 from keydistill.files.locks import file_lock, lock_handle
+from keydistill.files.outputs import check_no_input_is_replaced
 from keydistill.files.unfinished import work_folder
 from keydistill.files.whole import FolderKind, replace_json, whole_file, whole_folder
 
 __all__ = [
     "FolderKind",
+    "check_no_input_is_replaced",
     "file_lock",
     "file_sha256",
     "lock_handle",

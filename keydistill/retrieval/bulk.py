@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from keydistill.files import check_no_input_is_replaced
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.retrieval.items import Item, read_items
 from keydistill.retrieval.output import SCHEMA, rows_of
@@ -59,8 +60,9 @@ def recommend_file(
         progress: Advanced by the number of items done.
 
     Raises:
-        InputError: A file cannot be read, or `out` has an unknown extension.
+        InputError: A file cannot be read, or `out` is one of them or has an unknown extension.
     """
+    check_no_input_is_replaced(out, files)
     items = recommendations = short = 0
     rejects_path = out.with_name(out.name + ".rejects.parquet")
     with rejects_file(rejects_path) as rejects, open_table(out, SCHEMA) as write:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import ConfigDict, Field
 
-from keydistill.errors import RunError, RunStateError
+from keydistill.errors import RunError, RunStateError, one_line
 from keydistill.runs.moves import MOVES, Kind, State, open_states
 from keydistill.runs.stamps import now
 from keydistill.runs.stored_json import read_json
@@ -89,7 +89,7 @@ class Run:
 
     def failed(self, error: object) -> Self:
         """This run failed in its present state; an error without a text is known by its name."""
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(" ".join(str(error).split())) or type(error).__name__
         return self.moved("failed", failed_in=self.state, error=reason)
 
     def reopened(self) -> Self:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import fsspec
 
 from keydistill.errors import StorageError
 from keydistill.files import file_lock, file_sha256, whole_folder
+from keydistill.masking import shown_address
 from keydistill.settings import Settings
 
 # Written last: a folder without it is not complete.
@@ -36,7 +36,7 @@ class SharedStorage:
         Raises:
             StorageError: There is no driver for such URLs.
         """
-        self._name = _without_secrets(url)
+        self._name = shown_address(url) if "://" in url else url
         self._locks = home / "locks"
         with self._errors("reached"):
             self._files, self._root = fsspec.core.url_to_fs(url)
@@ -142,8 +142,3 @@ def shared_storage(settings: Settings) -> SharedStorage | None:
         StorageError: There is no driver for such URLs.
     """
     return None if settings.shared is None else SharedStorage(settings.shared, settings.home)
-
-
-def _without_secrets(url: str) -> str:
-    parts = urlsplit(url)
-    return url if not parts.scheme else f"{parts.scheme}://{parts.hostname or ''}{parts.path}"

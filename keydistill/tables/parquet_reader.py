@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from keydistill.errors import InputError
 from keydistill.tables.numbers import Float16, Float32
+from keydistill.tables.parquet_pages import MAX_PAGE_BYTES, Page, pages_of
 from keydistill.tables.raw_batch import BATCH_ROWS, Header, RawBatch
 from keydistill.tables.sources import Source
 
@@ -31,11 +32,15 @@ def read_parquet(source: Source, header: Header) -> Iterator[RawBatch]:
     if "keyphrase" in header.required and not _is_text(schema.field("keyphrase").type):
         stored_type = schema.field("keyphrase").type
         raise InputError(f"{source.path}: column 'keyphrase' has the type {stored_type}; expected text")
+    batch_rows, dictionaries = _check_sizes(source, parquet.metadata, names)
+    # A dictionary stays one: a long value that thousands of rows repeat is there once.
+    text_columns = [name for name in names if name in dictionaries and _is_text(schema.field(name).type)]
+    parquet = pq.ParquetFile(source.stream, pre_buffer=False, buffer_size=1 << 20, read_dictionary=text_columns)
     others = [name for name in names if name not in header.known]
     first = 1
     # Arrow's threads and a Python file can abort or hang the interpreter when it exits
     # (https://github.com/apache/arrow/issues/50482).
-    for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=names, use_threads=False):
+    for batch in parquet.iter_batches(batch_size=batch_rows, columns=names, use_threads=False):
         values_of = {name: _values(batch.column(name)) for name in names}
         absent: list[object] = [None] * batch.num_rows
         columns = {name: values_of.get(name, absent) for name in header.known}
@@ -47,11 +52,49 @@ def read_parquet(source: Source, header: Header) -> Iterator[RawBatch]:
         first += batch.num_rows
 
 
+def _check_sizes(source: Source, metadata: pq.FileMetaData, names: Sequence[str]) -> tuple[int, set[str]]:
+    """Rows per batch with which memory stays bounded, and the columns that have dictionaries.
+
+    Raises:
+        InputError: A page is too large to be decompressed, or its header is damaged.
+    """
+    wanted = set(names)
+    dictionaries: set[str] = set()
+    row_bytes = 1
+    for group in range(metadata.num_row_groups):
+        for number in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(number)
+            name = chunk.path_in_schema.partition(".")[0]
+            if name not in wanted:
+                continue
+            if chunk.has_dictionary_page:
+                dictionaries.add(name)
+            for page in _pages(source, chunk):
+                if page.bytes > MAX_PAGE_BYTES:
+                    raise InputError(
+                        f"{source.path}: column {name!r} has a page of {page.bytes:,} bytes; at most "
+                        f"{MAX_PAGE_BYTES:,} are read; shorten its cells, or write smaller pages"
+                    )
+                if page.values:
+                    row_bytes = max(row_bytes, page.bytes // page.values)
+    return max(1, min(BATCH_ROWS, MAX_PAGE_BYTES // row_bytes)), dictionaries
+
+
+def _pages(source: Source, chunk: pq.ColumnChunkMetaData) -> Iterator[Page]:
+    try:
+        yield from pages_of(source.stream, chunk)
+    except ValueError as error:
+        source.check_unchanged()
+        raise InputError(f"{source.path} is truncated or damaged ({error}); copy it again") from None
+
+
 def _values(array: pa.Array) -> Sequence[object]:
     kind = array.type
     if pa.types.is_dictionary(kind):
-        array = array.dictionary_decode()
-        kind = array.type
+        # Of a dictionary that is larger than the batch, only what the batch has.
+        used = array.indices.dictionary_encode()
+        distinct = _values(array.dictionary.take(used.dictionary))
+        return [None if place is None else distinct[place] for place in used.indices.to_pylist()]
     if pa.types.is_temporal(kind):
         array = array.cast(pa.string())
     elif pa.types.is_large_binary(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):

@@ -1,5 +1,6 @@
 """The files that put workers into service: constraints, image, compose file. Docker itself is not needed."""
 
+import json
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ import yaml  # type: ignore[import-untyped,unused-ignore]
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from keydistill.settings import load_settings
 from keydistill.workers.celery_config import QUEUES, celery_config
 from tests.support.cluster import Cluster
 from tests.support.places import ROOT
@@ -138,3 +140,28 @@ def test_a_service_starts_is_healthy_while_it_works_and_stops_in_time(
     finally:
         process.kill()
         process.wait()
+
+
+def test_redis_is_reached_by_its_password_and_from_these_containers_alone() -> None:
+    redis = SERVICES["redis"]
+    assert "ports" not in redis
+    assert "network_mode" not in redis
+    password = redis["command"][redis["command"].index("--requirepass") + 1]
+    # Compose refuses to start anything without it.
+    assert re.fullmatch(r"\$\{REDIS_PASSWORD:\?.+\}", password)
+    assert redis["environment"] == {"REDISCLI_AUTH": password}
+    for name in WORKERS:
+        assert SERVICES[name]["environment"]["KEYDISTILL_REDIS_URL"] == f"redis://:{password}@redis:6379/0"
+
+
+def test_ports_are_open_to_this_machine_alone() -> None:
+    for service in SERVICES.values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_orders_by_message_name_what_is_mounted_for_them() -> None:
+    for name in WORKERS:
+        (folder,) = load_settings(
+            order_paths=json.loads(SERVICES[name]["environment"]["KEYDISTILL_ORDER_PATHS"])
+        ).order_paths or [None]
+        assert f"{folder}:ro" in [volume.partition(":")[2] for volume in SERVICES[name]["volumes"]]

@@ -110,12 +110,25 @@ def test_celery_call_does_what_the_command_does(cluster: Cluster, inventory: Pat
     assert_same(content(cluster.engine, "called"), expected)
 
 
-def test_a_bad_call_is_refused_before_there_is_a_run(cluster: Cluster) -> None:
+@pytest.mark.parametrize(
+    ("kind", "values", "said"),
+    [
+        ("reindex", {"file": "x"}, "reindex, 'files': Field required; it takes files, categories"),
+        (
+            "retrain",
+            {"signals": "/s", "endpoint": "http://127.0.0.1:1/v1", "model": "m"},
+            "the setting judge_endpoints",
+        ),
+    ],
+)
+def test_a_bad_call_is_refused_before_there_is_a_run(
+    cluster: Cluster, kind: str, values: dict[str, Any], said: str
+) -> None:
     cluster.worker("control")
     before = len(cluster.store.all())
-    called = celery(cluster, "call", "keydistill.reindex", "--kwargs", json.dumps({"file": "x"}))
+    called = celery(cluster, "call", f"keydistill.{kind}", "--kwargs", json.dumps(values))
     answer = celery(cluster, "result", called.stdout.strip())
-    assert "reindex, 'files': Field required; it takes files, categories" in answer.stderr + answer.stdout
+    assert said in answer.stderr + answer.stdout
     assert len(cluster.store.all()) == before
 
 

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from qdrant_client import QdrantClient, models
 
 from keydistill.errors import CollectionNotFoundError, SettingsError, VectorStoreError
+from keydistill.masking import shown_address
 from keydistill.vectorstore.engine import CollectionSpec
 from keydistill.vectorstore.server.calls import Caller, UnconfirmedWriteError
 from keydistill.vectorstore.server.translation import field_schema
@@ -192,22 +193,14 @@ def connect(
             check_compatibility=False,
         )
     except ValueError as error:
+        # The reason may hold a piece of what was wrong, as of a password with a slash.
+        reason = "" if "@" in url else f" ({error})"
         raise SettingsError(
-            f"setting 'qdrant_url': {address!r} is no address ({error}); expected http://HOST:PORT or https://..."
+            f"setting 'qdrant_url': {address!r} is no address{reason}; expected http://HOST:PORT or https://..."
         ) from None
     if api_key is not None and urlsplit(address).scheme == "http" and urlsplit(address).hostname not in _LOOPBACK:
         _log.warning("the API key travels unencrypted to %s; use an https address", address)
     return Connection(client, address, retries=retries, backoff_seconds=backoff_seconds)
-
-
-def shown_address(url: str) -> str:
-    """The address without user, password and query, for messages.
-
-    >>> shown_address("https://ann:secret@search.example:6333/qdrant?key=1")
-    'https://search.example:6333/qdrant'
-    """
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
 def _headers(url: str, api_key: SecretStr | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from qdrant_client import QdrantClient, models
 
 from keydistill.errors import AliasChangedError, CollectionExistsError, CollectionStateError, VectorStoreError
+from keydistill.masking import shown_address
 from keydistill.vectorstore.engine import (
     CollectionInfo,
     CollectionSpec,
@@ -25,7 +26,7 @@ from keydistill.vectorstore.engine import (
 )
 from keydistill.vectorstore.filters import Filter
 from keydistill.vectorstore.server import translation as translate
-from keydistill.vectorstore.server.connection import Connection, connect, shown_address
+from keydistill.vectorstore.server.connection import Connection, connect
 
 # Larger requests cost the server memory and are dear to repeat; its cap is 32 MB (`service.max_request_size_mb` in
 # https://github.com/qdrant/qdrant/blob/master/config/config.yaml).
