@@ -61,18 +61,19 @@ class AliasHistory:
         return left_at
 
     def candidates(self) -> list[str]:
-        """The collections to roll back to, of those that are there; the latest first.
+        """The collections to roll back to, of those that are there and whole; the latest first.
 
         A collection that a sync replaced is none; the one that took its place is, also if it was never live itself.
         """
-        live, there = self._engine.aliases().get(self._alias), set(self._engine.collections())
+        live = self._engine.aliases().get(self._alias)
+        whole = set(self._engine.collections()) - set(self._engine.lost())
         present = None if live is None else self.owner_of(live)
         collections: dict[str, None] = {}
         for name in self.left():
             run = self.owner_of(name)
             if run is not None and (present is None or run.id != present.id):
                 collections.setdefault(run.collection)
-        return [name for name in collections if name in there]
+        return [name for name in collections if name in whole]
 
     def owner_of(self, collection: str) -> ReindexRun | None:
         """The run that built a collection, or the one that it was copied from for a sync."""

@@ -18,6 +18,7 @@ from pathlib import Path
 import qdrant_edge
 
 from keydistill.files import file_lock, lock_handle
+from keydistill.vectorstore.edge.cards import CARD_FOLDER
 from keydistill.vectorstore.edge.sparse_files import copy_contents
 
 # The write-ahead log. A ready collection keeps it for its copies: operations are numbered by it, and an operation with
@@ -158,7 +159,8 @@ def _remove_if_abandoned(folder: Path) -> None:
 
 def _link_or_copy(source: Path, target: Path) -> None:
     for file in _files(source):
-        if file.relative_to(source).parts[0] == LOG:  # a view, which nobody writes to, makes one of its own
+        # Of the log, a view, which nobody writes to, makes one of its own; a card may be replaced meanwhile.
+        if file.relative_to(source).parts[0] in (LOG, CARD_FOLDER):
             continue
         copy = target / file.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
