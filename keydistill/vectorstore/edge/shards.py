@@ -117,6 +117,11 @@ class Shards:
 
     def _open_view(self, name: str) -> View:
         folder = self.folder(name)
+        # Without segments the engine would begin an empty collection, and find nothing in it.
+        if folder.is_dir() and not any((folder / "segments").glob("*")):
+            self._catalog.read().entry(name)
+            self.require_folder(name)
+            raise CollectionLostError(f"collection {name!r} is lost: its folder {folder} has no segments; {_CURE}")
         try:
             view = View(self._root / "views", folder)
         except Exception as error:
