@@ -117,6 +117,7 @@ class EmbeddedEngine:
                 # Open here still, if another process deleted a collection of that name.
                 self._shards.close_writer(target)
                 self._shards.release(target)
+                self._shards.writes_here(target)
                 self._enter(contents, target, CollectionEntry("building", entry.spec, dict(metadata)))
         except OSError as error:
             self._catalog.read().resolve(source)  # deleted while it was copied?

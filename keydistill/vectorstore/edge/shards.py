@@ -93,10 +93,16 @@ class Shards:
             raise CollectionLostError(f"collection {name!r} is lost: its folder {folder} is missing; {_CURE}")
 
     def is_written_here(self, name: str) -> bool:
-        """Whether this process has a collection open for writing."""
+        """Whether this engine made or wrote to a collection."""
         with self._mutex:
             self._reopen_after_fork()
-            return name in self._writers
+            return name in self._written_here
+
+    def writes_here(self, name: str) -> None:
+        """Take note that this engine made a collection, and will write to it."""
+        with self._mutex:
+            self._reopen_after_fork()
+            self._written_here.add(name)
 
     @contextmanager
     def reading(self, doing: str, name: str) -> Iterator[qdrant_edge.EdgeShard]:
@@ -160,6 +166,7 @@ class Shards:
                 with translated(f"opening {name!r} for writing"):
                     shard = qdrant_edge.EdgeShard.load(str(self.folder(name)))
                     self._writers[name] = _Writer(shard, shard.info().points_count)
+                    self._written_here.add(name)
             return self._writers[name].shard
 
     def adopt(self, name: str, shard: qdrant_edge.EdgeShard) -> None:
@@ -167,6 +174,7 @@ class Shards:
         with self._mutex:
             self._reopen_after_fork()
             self._writers[name] = _Writer(shard)
+            self._written_here.add(name)
 
     def wrote(self, name: str, points: int) -> None:
         """Take note of so many points that were written through `writer`.
@@ -211,6 +219,7 @@ class Shards:
     def _forget(self) -> None:
         self._pid = os.getpid()
         self._writers: dict[str, _Writer] = {}
+        self._written_here: set[str] = set()
         self._views = Views()
 
     def _reopen_after_fork(self) -> None:
