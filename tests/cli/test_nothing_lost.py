@@ -1,5 +1,6 @@
 """Mishaps of an operator: files that are gone, damaged or of another version. Nothing is deleted for them."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from keydistill.errors import InputError, RunBusyError
 from keydistill.ingest.aliases import Adoption
+from keydistill.ingest.snapshot import Snapshot
 from keydistill.runs import open_store
+from keydistill.runs.file_store import FileRunStore
 from keydistill.settings import load_settings
 from keydistill.vectorstore.edge import EmbeddedEngine
 from tests.cli.conftest import Command
@@ -225,3 +229,25 @@ def test_adopting_twice_changes_nothing(twice: Command, home: Path) -> None:
         plan = Adoption(settings, engine, open_store(settings)).adopt()
     assert (dict(plan.collections), dict(plan.aliases), plan.unknown) == ({}, {}, ())
     assert catalog(home) == before
+
+
+def test_a_lease_needs_no_room_on_the_disk(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, _: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    store = FileRunStore(home)
+    with monkeypatch.context() as patch:
+        patch.setattr("keydistill.runs.file_store.replace_json", full)
+        with store.lease("build:a", "one"), pytest.raises(RunBusyError), store.lease("build:a", "two"):
+            pass
+    with store.lease("build:a", "three"):
+        assert store.holder("build:a") == "three"
+    assert store.holder("build:a") is None
+
+
+def test_a_newer_snapshot_is_named(live: Command, home: Path) -> None:
+    (manifest,) = home.glob("runs/*/snapshot/manifest.json")
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
+    with pytest.raises(InputError, match=r"was written by a newer keydistill .*format 99") as caught:
+        Snapshot.open(manifest.parent)
+    assert "build the snapshot again" not in str(caught.value)

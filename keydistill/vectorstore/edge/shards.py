@@ -119,7 +119,11 @@ class Shards:
             with translated(doing), views.using(name, lambda: self._open_view(name)) as view:
                 yield view.shard
         except OSError as error:
-            raise VectorStoreError(f"{doing}: {error.strerror}; check free disk space") from error
+            where = f" ({error.filename})" if error.filename else ""
+            raise VectorStoreError(
+                f"{doing}: {error.strerror}{where}; check free disk space and permissions, also of the folder for "
+                "temporary files (TMPDIR)"
+            ) from error
 
     def _open_view(self, name: str) -> View:
         folder = self.folder(name)

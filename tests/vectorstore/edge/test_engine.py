@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -278,6 +279,30 @@ def test_a_drop_on_a_full_disk_deletes_first_and_then_writes(
     engine.drop("a")
     assert engine.collections() == ["live"]
     assert not (root / "collections" / "a").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_where_nothing_can_be_written_queries_are_answered_from_a_copy_elsewhere(
+    engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    ready(engine, "a")
+    elsewhere = root / "temporary"
+    elsewhere.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    claim = edge_view._claim_folder
+
+    def refusing(views: Path, name: str) -> tuple[Path, int]:
+        if views == root / "views":
+            raise OSError(number, os.strerror(number), str(views))
+        return claim(views, name)
+
+    monkeypatch.setattr(edge_view, "_claim_folder", refusing)
+    with EmbeddedEngine(root) as reader:
+        assert reader.count("a") == 50
+        assert len(reader.query("a", points(0, 1).vectors[0], 5)) == 5
+        (views,) = elsewhere.iterdir()
+        assert views.stat().st_mode & 0o777 == 0o700
+    assert [folder for folder in views.iterdir() if folder.is_dir()] == []
 
 
 def test_a_write_that_fails_names_its_file(engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
