@@ -25,7 +25,8 @@ def list_collections(ctx: click.Context, as_json: bool) -> None:
     """List all collections, with the alias that names each."""
     with engine_of(settings_of(ctx)) as engine:
         named_by = {target: alias for alias, target in engine.aliases().items()}
-        infos = [engine.info(name) for name in engine.collections()]
+        lost = engine.lost()
+        infos = [engine.info(name) for name in engine.collections() if name not in lost]
     if as_json:
         print_json(
             [
@@ -41,9 +42,13 @@ def list_collections(ctx: click.Context, as_json: bool) -> None:
                 }
                 for info in infos
             ]
+            + [
+                {"name": name, "alias": named_by.get(name), "state": "lost", "problem": lost[name].problem}
+                for name in lost
+            ]
         )
         return
-    if not infos:
+    if not infos and not lost:
         click.echo("no collections yet; build one with `keydistill reindex INVENTORY`")
         return
     print_table(
@@ -53,14 +58,17 @@ def list_collections(ctx: click.Context, as_json: bool) -> None:
                 info.name,
                 named_by.get(info.name, "-"),
                 info.state,
-                f"{info.points:,}",
+                "-" if info.points is None else f"{info.points:,}",
                 bytes_text(info.disk_bytes),
                 info.metadata.get("student_version", "-"),
             )
             for info in infos
-        ],
+        ]
+        + [(name, named_by.get(name, "-"), "lost", "-", "-", "-") for name in lost],
         right=("points", "size"),
     )
+    for each in lost.values():
+        click.echo(f"warning: {each.problem}", err=True)
 
 
 _why = click.option("--why", metavar="TEXT", help="Reason for the change, kept in the history.")
@@ -112,6 +120,42 @@ def prune_collections(ctx: click.Context, keep: int, why: str | None, dry_run: b
     if rows:
         print_table(("collection", "what"), rows)
     click.echo("dry run: nothing was changed" if dry_run else f"{len(plan.drop)} dropped")
+
+
+@collections.command("adopt")
+@click.option("--dry-run", is_flag=True, help="Show what would be adopted, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def adopt_collections(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
+    """Rebuild a catalogue that is missing or damaged from the folders of collections and the records of runs.
+
+    In a catalogue that is there, enter the folders that it does not name.
+    """
+    from keydistill.ingest.aliases import Adoption
+    from keydistill.runs import open_store
+
+    settings = settings_of(ctx)
+    with engine_of(settings) as engine:
+        adoption = Adoption(settings, engine, open_store(settings))
+        plan = adoption.plan() if dry_run else adoption.adopt()
+    if as_json:
+        print_json(
+            {
+                "dry_run": dry_run,
+                "collections": {name: entry.state for name, entry in plan.collections.items()},
+                "aliases": plan.aliases,
+                "unknown": plan.unknown,
+            }
+        )
+        return
+    for name, entry in plan.collections.items():
+        click.echo(f"collection {name}: {entry.state}")
+    for alias, target in plan.aliases.items():
+        click.echo(f"alias {alias} names {target}")
+    for name in plan.unknown:
+        click.echo(f"{name}: no card and no run says what it is; the next build moves it to {settings.home / 'trash'}")
+    adopted = f"{len(plan.collections)} collections"
+    click.echo(f"{adopted} would be adopted; dry run: nothing was changed" if dry_run else f"{adopted} adopted")
 
 
 @collections.command("history")

@@ -20,6 +20,7 @@
     │   ├── EngineUnavailableError   it cannot be reached
     │   ├── CollectionNotFoundError
     │   ├── CollectionExistsError
+    │   ├── CollectionLostError      its folder is gone or damaged
     │   ├── CollectionStateError     not allowed while building, or no more once ready
     │   └── AliasChangedError        the alias no longer names what the caller saw
     └── RunError                     a run cannot do what was asked
@@ -139,6 +140,10 @@ class CollectionNotFoundError(VectorStoreError):
 
 class CollectionExistsError(VectorStoreError):
     """A collection or alias of that name exists already."""
+
+
+class CollectionLostError(VectorStoreError):
+    """The folder of a collection that the catalogue names is gone or damaged."""
 
 
 class CollectionStateError(VectorStoreError):

@@ -1,5 +1,6 @@
 """What is live, and changing it: swap, roll back, catch up with accepted syncs, prune."""
 
+from keydistill.ingest.aliases.adoption import Adoption, AdoptionPlan
 from keydistill.ingest.aliases.changes import AliasChanges, content_lease
 from keydistill.ingest.aliases.history import AliasHistory
 from keydistill.ingest.aliases.journal import last_number, missing_sync
@@ -8,6 +9,8 @@ from keydistill.ingest.aliases.pruning import PrunePlan, Pruning
 from keydistill.ingest.aliases.records import went_live
 
 __all__ = [
+    "Adoption",
+    "AdoptionPlan",
     "AliasChanges",
     "AliasHistory",
     "PrunePlan",

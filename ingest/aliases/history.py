@@ -61,19 +61,20 @@ class AliasHistory:
         return left_at
 
     def candidates(self) -> list[str]:
-        """Names of the present collections that can be rolled back to, the latest first.
+        """Names of the present and whole collections that can be rolled back to, the latest first.
 
         A collection that a sync replaced is none of them; the one that took its place is, also if it was never live
         itself.
         """
-        live, present_names = self._engine.aliases().get(self._alias), set(self._engine.collections())
+        live = self._engine.aliases().get(self._alias)
+        whole_names = set(self._engine.collections()) - set(self._engine.lost())
         live_run = None if live is None else self.owner_of(live)
         collections: dict[str, None] = {}
         for name in self.last_live():
             run = self.owner_of(name)
             if run is not None and (live_run is None or run.id != live_run.id):
                 collections.setdefault(run.collection)
-        return [name for name in collections if name in present_names]
+        return [name for name in collections if name in whole_names]
 
     def owner_of(self, collection: str) -> ReindexRun | None:
         """The run that built a collection, or that built the original of a collection that is a sync's copy."""

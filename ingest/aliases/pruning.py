@@ -1,7 +1,7 @@
 """Dropping collections that nothing needs any more, and the snapshots that only they needed."""
 
 import shutil
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -49,14 +49,18 @@ class Pruning:
         named = {target: alias for alias, target in self._engine.aliases().items()}
         last_live = history.last_live()
         for_rollback = history.candidates()[:keep]
+        lost = self._engine.lost()
         drop: list[str] = []
         keep_reasons: dict[str, str] = {}
         for name in self._engine.collections():
             run = history.owner_of(name)
             if name in named:
-                reason: str | None = f"alias {named[name]} names it"
+                reason: str | None = f"alias {named[name]} names it" + (
+                    f"; {lost[name].problem}" if name in lost else ""
+                )
             else:
-                reason = self._keep_reason(name, run, last_live, for_rollback)
+                is_gone = name in lost and lost[name].is_gone
+                reason = self._keep_reason(name, run, last_live, for_rollback, is_gone=is_gone)
             if reason is None:
                 drop.append(name)
             else:
@@ -79,15 +83,15 @@ class Pruning:
             plan = self._plan(history, keep)
             for name in plan.drop:
                 run = history.owner_of(name)
-                assert run is not None
                 try:
                     # Whoever brings a collection up has a copy of it that nothing names yet.
-                    with self._store.lease(content_lease(run), "prune"):
+                    with nullcontext() if run is None else self._store.lease(content_lease(run), "prune"):
                         lease.check()
                         self._engine.drop(name)
                 except RunBusyError:
                     continue
-                self._store.note(AliasChange.made("prune", alias, name, None, why=why, run=run.id, by=by))
+                run_id = None if run is None else run.id
+                self._store.note(AliasChange.made("prune", alias, name, None, why=why, run=run_id, by=by))
             self._drop_snapshots()
         return plan
 
@@ -95,15 +99,24 @@ class Pruning:
         return AliasHistory(self._engine, self._store, self._settings.alias)
 
     def _keep_reason(
-        self, name: str, run: ReindexRun | None, last_live: dict[str, str], for_rollback: list[str]
+        self,
+        name: str,
+        run: ReindexRun | None,
+        last_live: dict[str, str],
+        for_rollback: list[str],
+        *,
+        is_gone: bool,
     ) -> str | None:
         """Why a collection that no alias names stays; None where nothing needs it."""
         if run is None:
-            return "no run of ours built it"
+            # Then nothing is left of it but its name.
+            return None if is_gone else "no run of ours built it"
         if run.alias != self._settings.alias:
             return f"it belongs to alias {run.alias}"
         if self._store.holder(content_lease(run)) is not None:
             return f"a sync is being applied to what run {run.id} built"
+        if is_gone and run.is_at_rest:
+            return None
         replaced = name != run.collection
         if not replaced and run.state not in ("retired", "cancelled", "live"):
             return f"run {run.id} is {run.state}; cancel it to let go of it"
@@ -118,8 +131,15 @@ class Pruning:
     def _drop_snapshots(self) -> None:
         """Drop all snapshots but those that a collection holds or is to be brought to, and those of work under way."""
         needed: set[str] = set()
+        lost = self._engine.lost()
+        history = self._history()
         for name in self._engine.collections():
             with suppress(CollectionNotFoundError):
+                if name in lost:
+                    # What a backup of it will have to be brought up from.
+                    owner = history.owner_of(name)
+                    needed.update([] if owner is None else [owner.id])
+                    continue
                 metadata = CollectionMetadata.parse(self._engine.info(name))
                 needed.update([str(metadata.snapshot_run), *(metadata.applying or ())])
         needed.update(sync.id for sync in accepted_syncs(self._store, self._settings.alias)[-1:])

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from keydistill.encoders import Student, Vectors
-from keydistill.errors import CollectionNotFoundError
+from keydistill.errors import CollectionLostError, CollectionNotFoundError
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.vectorstore import CollectionMetadata, Engine
 
@@ -75,6 +75,6 @@ class RowVectors:
 def _is_of(engine: Engine, collection: str, student_version: str) -> bool:
     try:
         info = engine.info(collection)
-    except CollectionNotFoundError:
+    except (CollectionNotFoundError, CollectionLostError):
         return False
     return info.state == "ready" and CollectionMetadata.parse(info).student_version == student_version

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from keydistill.errors import InputError, TooManyRejectsError, first_problem
-from keydistill.files import storage_errors, whole_file, whole_folder
+from keydistill.files import NewerFormatError, storage_errors, whole_file, whole_folder, without_stamp
 from keydistill.ingest.inventory import STAGED_SCHEMA, Intake, merged_rows, sorted_rows, sorting_database
 from keydistill.ingest.snapshot.parts import Part, PartWriter
 from keydistill.progress import NO_PROGRESS, Progress
@@ -123,6 +123,13 @@ class Snapshot:
             raise InputError(f"{folder} holds no complete snapshot: {MANIFEST} is missing; build it again") from None
         except (OSError, ValueError) as error:
             raise InputError(f"{folder / MANIFEST} cannot be read ({error}); build the snapshot again") from None
+        if isinstance(manifest, dict):
+            try:
+                without_stamp(manifest, FORMAT)
+            except NewerFormatError as error:
+                raise InputError(f"{folder / MANIFEST} {error}") from None
+            except ValueError:
+                pass  # no number: see below
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise InputError(f"{folder / MANIFEST} is not of format {FORMAT}; build the snapshot again")
         try:

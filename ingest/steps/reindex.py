@@ -14,7 +14,14 @@ from typing import Any
 import pyarrow as pa
 
 from keydistill.encoders import Student, StudentFiles, Vectors
-from keydistill.errors import CollectionExistsError, CollectionNotFoundError, GateRefusedError, InputError, StorageError
+from keydistill.errors import (
+    CollectionExistsError,
+    CollectionLostError,
+    CollectionNotFoundError,
+    GateRefusedError,
+    InputError,
+    StorageError,
+)
 from keydistill.ingest.aliases import AliasChanges, last_number, went_live
 from keydistill.ingest.collection import (
     RowVectors,
@@ -315,7 +322,7 @@ class ReindexSteps:
             return None
         try:
             live = CollectionMetadata.parse(self._engine.info(run.previous_target))
-        except CollectionNotFoundError:
+        except (CollectionNotFoundError, CollectionLostError):
             return None
         is_reusable = live.student_version == run.student_version and not live.applying
         return live if is_reusable else None

@@ -1,6 +1,7 @@
 """Files and folders: locks that end with their process, what appears whole or not at all, hashes."""
 
 from keydistill.files.durability import storage_errors, sync, sync_folder
+from keydistill.files.formats import NewerFormatError, stamped, without_stamp
 from keydistill.files.hashes import file_sha256
 from keydistill.files.locks import file_lock, lock_handle
 from keydistill.files.outputs import check_no_input_is_replaced
@@ -9,15 +10,18 @@ from keydistill.files.whole import FolderKind, replace_json, whole_file, whole_f
 
 __all__ = [
     "FolderKind",
+    "NewerFormatError",
     "check_no_input_is_replaced",
     "file_lock",
     "file_sha256",
     "lock_handle",
     "replace_json",
+    "stamped",
     "storage_errors",
     "sync",
     "sync_folder",
     "whole_file",
     "whole_folder",
+    "without_stamp",
     "work_folder",
 ]

@@ -30,6 +30,11 @@ def whole_file(path: Path) -> Iterator[Path]:
             sync(draft)
             draft.replace(path)
             sync(path.parent)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        # A write that fails does not say where.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         draft.unlink(missing_ok=True)
 

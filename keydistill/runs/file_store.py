@@ -7,25 +7,36 @@ home/locks/NAME.lock       held by the process that has the lease; the kernel le
 home/locks/NAME.holder     for which run, and the last token
 """
 
+import errno
 import json
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
 from keydistill.errors import RunError, RunNotFoundError, RunStateError
-from keydistill.files import file_lock, replace_json
+from keydistill.files import NewerFormatError, file_lock, lock_handle, replace_json, stamped, without_stamp
 from keydistill.runs.history import AliasChange
-from keydistill.runs.record import Run, read_run
+from keydistill.runs.record import Run, read_run, stored_run
 from keydistill.runs.store import Change, Lease, busy, whole_id
 from keydistill.runs.stored_json import read_json
 
 _log = logging.getLogger(__name__)
 # Whoever asks for the holder of a lease holds its lock for a moment himself.
 _PATIENCE_SECONDS = 0.2
+_HISTORY_FORMAT = 1
+# Nobody can write, and yet may read or make room: a lease is the kernel's lock, and the note beside it can wait.
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@cache
+def _warn_once(text: str) -> None:
+    """A warning that is the same for all who read the file in this process."""
+    _log.warning("%s", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,7 @@ class FileRunStore:
             except RunNotFoundError:
                 continue  # deleted meanwhile
             except RunError as error:
-                _log.warning("%s", error)
+                _warn_once(str(error))
         return runs
 
     def is_lost(self, run_id: str) -> bool:
@@ -111,17 +122,22 @@ class FileRunStore:
                 raise busy(name, "another run" if present is None else present.run, run_id) from None
             last = _holder(holder)
             mine = _Holder(run_id, 1 if last is None else last.token + 1)
-            replace_json(holder, asdict(mine))
+            try:
+                replace_json(holder, asdict(mine))
+            except OSError as error:
+                if error.errno not in _CANNOT_WRITE:
+                    raise
             yield FileLease(name, run_id, mine.token)
 
     def holder(self, name: str) -> str | None:
         """See `RunStore.holder`."""
         lock = self._home / "locks" / f"{quote(name, safe='')}.lock"
-        if not lock.exists():
-            return None
         try:
-            with file_lock(lock, blocking=False):
-                return None
+            # Opened for reading: who may only read the home may ask.
+            os.close(lock_handle(lock))
+            return None
+        except FileNotFoundError:
+            return None
         except BlockingIOError:
             holder = _holder(lock.with_suffix(".holder"))
             return None if holder is None else holder.run
@@ -135,21 +151,29 @@ class FileRunStore:
             # A line that a crash cut off must not take the next one with it.
             if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
                 file.write(b"\n")
-            file.write(json.dumps(change.as_dict()).encode() + b"\n")
+            file.write(json.dumps(stamped(_HISTORY_FORMAT, change.as_dict())).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
     def history(self) -> list[AliasChange]:
         """See `RunStore.history`."""
+        path = self._home / "history.jsonl"
         try:
-            lines = (self._home / "history.jsonl").read_text(encoding="utf-8").splitlines()
+            lines = path.read_bytes().splitlines()
         except FileNotFoundError:
             return []
         changes = []
-        for line in lines:
-            # One that a crash cut off, or that another version wrote.
-            with suppress(ValueError):
-                changes.append(AliasChange.parse(line))
+        for number, line in enumerate(lines, 1):
+            # One that a crash cut off.
+            with suppress(json.JSONDecodeError, UnicodeDecodeError):
+                values = json.loads(line)
+                try:
+                    changes.append(AliasChange.parse(json.dumps(without_stamp(values, _HISTORY_FORMAT))))
+                except NewerFormatError as error:
+                    # Not left out: what it says may be what keeps a collection from being pruned.
+                    raise RunError(f"{path}, line {number}, {error}") from None
+                except (ValueError, AttributeError) as error:
+                    _warn_once(f"{path}, line {number}, is no change of an alias ({error}); it is left out")
         return changes
 
     def _read(self, run_id: str) -> Run:
@@ -157,14 +181,19 @@ class FileRunStore:
             return read_run(self._record(run_id).read_bytes())
         except FileNotFoundError:
             raise RunNotFoundError(f"run {run_id!r}: there is none; `keydistill runs list` shows them all") from None
+        except OSError as error:
+            raise RunError(f"{self._record(run_id)} cannot be read ({error.strerror}); check its permissions") from None
+        except NewerFormatError as error:
+            raise RunError(f"{self._record(run_id)} {error}") from None
         except ValueError as error:
+            # Nobody is told to delete it: the collection of a run that is gone has no owner any more.
             raise RunError(
-                f"{self._record(run_id)} is no run record ({error}); where no other version of keydistill wrote it, "
-                "delete its folder"
+                f"{self._record(run_id)} is no run record that this keydistill reads ({error}); if another version "
+                "wrote it, use that one, else restore it from a backup; the other runs go on without it"
             ) from None
 
     def _write(self, run: Run) -> Run:
-        replace_json(self._record(run.id), run.as_dict())
+        replace_json(self._record(run.id), stored_run(run))
         return run
 
     @contextmanager

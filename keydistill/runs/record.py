@@ -1,5 +1,6 @@
 """The record of a run: everything that long work knows about itself, and the moves it may make."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
@@ -7,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from pydantic import ConfigDict, Field
 
 from keydistill.errors import RunError, RunStateError, one_line
+from keydistill.files import stamped, without_stamp
 from keydistill.runs.moves import MOVES, Kind, State, open_states
 from keydistill.runs.stamps import now
 from keydistill.runs.stored_json import read_json
@@ -260,15 +262,26 @@ class RetrainRun(Run):
         return "retrain"
 
 
+# Raised when a keydistill that reads the former one would misread the new.
+_FORMAT = 1
 _AnyRun = Annotated[ReindexRun | SyncRun | RetrainRun, Field(discriminator="kind")]
 
 
+def stored_run(run: Run) -> dict[str, Any]:
+    """What is written of a run: its record, with the number of its format."""
+    return stamped(_FORMAT, run.as_dict())
+
+
 def read_run(text: str | bytes) -> Run:
-    """The run whose record, as `Run.as_dict` gives it, was written as JSON.
+    """The run whose record, as `Run.as_dict` or `stored_run` gives it, was written as JSON.
 
     Raises:
+        NewerFormatError: A newer keydistill wrote it.
         ValueError: The text is no record of a run; the message is one line.
     """
+    values = json.loads(text)
+    if isinstance(values, dict):
+        text = json.dumps(without_stamp(values, _FORMAT))
     run: Run = read_json(cast(type[Run], _AnyRun), text)
     if run.state not in MOVES[run.kind]:
         raise ValueError(f"state {run.state!r} of a {run.kind}; expected one of {', '.join(MOVES[run.kind])}")

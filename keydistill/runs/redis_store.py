@@ -32,7 +32,7 @@ from redis.exceptions import ResponseError, WatchError
 from keydistill.errors import RedisUnavailableError, RunError, RunNotFoundError, RunStateError
 from keydistill.files import file_lock, replace_json
 from keydistill.runs.history import AliasChange
-from keydistill.runs.record import Run, read_run
+from keydistill.runs.record import Run, read_run, stored_run
 from keydistill.runs.redis_connection import call, connect
 from keydistill.runs.redis_lease import (
     ACQUIRE,
@@ -287,7 +287,7 @@ class RedisRunStore:
         ):
             text = self.call(lambda redis: redis.get(run_key(run_id)))
             if text is not None:
-                replace_json(self.folder(run_id) / "run.json", run_of(text).as_dict())
+                replace_json(self.folder(run_id) / "run.json", stored_run(run_of(text)))
 
     def _copied(self, run_id: str) -> Run:
         try:

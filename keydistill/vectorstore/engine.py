@@ -97,15 +97,28 @@ class SearchParams:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """An engine's description of a collection; the number of points is exact."""
+    """An engine's description of a collection; `points` is exact, and None while another process builds it."""
 
     name: str
     state: Literal["building", "ready"]
     dimension: int
-    points: int
+    points: int | None
     payload_indexes: Mapping[str, FieldType]
     metadata: Mapping[str, Any]
     disk_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What is wrong with a collection that cannot be read any more.
+
+    Attributes:
+        problem: One line that says it, and what to do.
+        is_gone: Whether nothing is left of it but its name; otherwise its data are damaged.
+    """
+
+    problem: str
+    is_gone: bool
 
 
 class Engine(Protocol):
@@ -211,6 +224,12 @@ class Engine(Protocol):
 
     def collections(self) -> list[str]:
         """Names of all collections, sorted."""
+
+    def lost(self) -> dict[str, Lost]:
+        """Collections whose data are gone or damaged, to what is wrong.
+
+        Asked for their points they raise CollectionLostError. `drop` forgets them. A server looks after its own.
+        """
 
     def release(self, name: str) -> None:
         """Let go of what readers here hold open of a collection; it opens again when asked. Others do not notice.

@@ -13,7 +13,7 @@ def open_engine(settings: Settings) -> Engine:
     if settings.engine == "embedded":
         from keydistill.vectorstore.edge import EmbeddedEngine
 
-        return EmbeddedEngine(settings.home)
+        return EmbeddedEngine(settings.home, grace_seconds=settings.grace_seconds)
     from keydistill.vectorstore.server import ServerEngine
 
     return ServerEngine(

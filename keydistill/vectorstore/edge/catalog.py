@@ -6,6 +6,7 @@ a swap of an alias is seen whole or not at all, and a process that dies in the m
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,12 +20,18 @@ from keydistill.errors import (
     CollectionStateError,
     VectorStoreError,
 )
-from keydistill.files import file_lock, replace_json
+from keydistill.files import NewerFormatError, file_lock, replace_json, stamped, without_stamp
 from keydistill.vectorstore.engine import CollectionSpec
 
 # Inode, time of change in ns, size: another file, or one that was written to, has another.
 _Signature = tuple[int, int, int]
 _NO_FILE: _Signature = (0, 0, 0)
+_FORMAT = 1
+_CURE = "restore it from a backup, or rebuild it with `keydistill collections adopt`"
+
+
+class _NoCatalogError(VectorStoreError):
+    """The catalogue is damaged, or missing beside folders of collections; `Catalog.rebuild` mends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,7 @@ class Catalog:
     """The catalogue file `catalog.json` in the folder `root`."""
 
     def __init__(self, root: Path) -> None:
+        self._folders = root / "collections"
         self._path = root / "catalog.json"
         self._lock = root / "catalog.lock"
         self._known: tuple[_Signature, CatalogContents] | None = None
@@ -117,7 +125,8 @@ class Catalog:
         """The present contents. Callers must not change them.
 
         Raises:
-            VectorStoreError: The file is not a catalogue.
+            VectorStoreError: The file is not a catalogue, is missing beside folders of collections, or was written by
+                a newer keydistill.
         """
         # Read only once, because threads share it.
         known = self._known
@@ -137,11 +146,20 @@ class Catalog:
                     return known
                 return signature, _parse(json.load(file))
         except FileNotFoundError:
-            return _NO_FILE, CatalogContents()
+            folders = folder_names(self._folders)
+            if not folders:
+                return _NO_FILE, CatalogContents()
+        except NewerFormatError as error:
+            raise VectorStoreError(f"{self._path} {error}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise VectorStoreError(
-                f"{self._path} is not a catalogue of collections ({error}); restore it from a backup"
-            ) from None
+            raise _NoCatalogError(f"{self._path} is not a catalogue of collections ({error}); {_CURE}") from None
+        if self._path.exists():
+            return self._load(known)  # somebody made it, and the first collection, in between
+        # Taken for an empty one, all collections would be taken for what killed processes left.
+        raise _NoCatalogError(
+            f"{self._path} is missing, and {self._folders} holds {len(folders)} collections ({', '.join(folders[:3])}"
+            f"{', ...' if len(folders) > 3 else ''}); {_CURE}"
+        )
 
     @contextmanager
     def change(self) -> Iterator[CatalogContents]:
@@ -149,22 +167,76 @@ class Catalog:
         with file_lock(self._lock):
             # Parsed anew: other threads go on reading the contents that they share.
             _, contents = self._load(None)
+            if not self._path.exists():
+                # Before the first folder, which without a catalogue would be one of a catalogue that was lost.
+                self._write(contents)
             yield contents
-            replace_json(self._path, _plain(contents))
+            self._write(contents)
+
+    @contextmanager
+    def rebuild(self) -> Iterator[CatalogContents]:
+        """As `change`, also where the catalogue is missing or damaged: then what is yielded is empty.
+
+        A damaged file is kept under another name.
+        """
+        with file_lock(self._lock):
+            try:
+                _, contents = self._load(None)
+            except _NoCatalogError:
+                contents = CatalogContents()
+                if self._path.exists():
+                    self._path.rename(self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}"))
+            yield contents
+            self._write(contents)
+
+    def unnamed(self) -> list[str]:
+        """Names of the folders of collections that the catalogue does not name; of all, where it is missing or damaged.
+
+        Raises:
+            VectorStoreError: A newer keydistill wrote the catalogue.
+        """
+        try:
+            named = self.read().collections
+        except _NoCatalogError:
+            named = {}
+        return [name for name in folder_names(self._folders) if name not in named]
+
+    def _write(self, contents: CatalogContents) -> None:
+        replace_json(
+            self._path,
+            stamped(
+                _FORMAT,
+                {
+                    "collections": {name: asdict(entry) for name, entry in contents.collections.items()},
+                    "aliases": contents.aliases,
+                },
+            ),
+        )
 
 
-def _plain(contents: CatalogContents) -> dict[str, Any]:
-    return {
-        "collections": {name: asdict(entry) for name, entry in contents.collections.items()},
-        "aliases": contents.aliases,
-    }
+def folder_names(folders: Path) -> list[str]:
+    """Names of the folders in `collections/` that are, or were to become, collections; sorted."""
+    return sorted(folder.name for folder in folders.glob("[!.]*") if folder.is_dir())
 
 
-def _parse(data: dict[str, Any]) -> CatalogContents:
+def _parse(stored: dict[str, Any]) -> CatalogContents:
+    """The catalogue that was written as JSON.
+
+    Raises:
+        NewerFormatError: A newer keydistill wrote it.
+        ValueError, KeyError, TypeError, AttributeError: It is none.
+    """
+    values = without_stamp(stored, _FORMAT)
     return CatalogContents(
-        collections={
-            name: CollectionEntry(entry["state"], CollectionSpec(**entry["spec"]), entry["metadata"])
-            for name, entry in data["collections"].items()
-        },
-        aliases=data["aliases"],
+        collections={name: parse_entry(entry) for name, entry in values["collections"].items()},
+        aliases=values["aliases"],
     )
+
+
+def parse_entry(values: dict[str, Any]) -> CollectionEntry:
+    """The inverse of `dataclasses.asdict`.
+
+    Raises:
+        KeyError, TypeError: It is no entry.
+    """
+    return CollectionEntry(values["state"], CollectionSpec(**values["spec"]), values["metadata"])

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keydistill.files import file_lock, sync
+from keydistill.vectorstore.edge.cards import CARD_FOLDER
 from keydistill.vectorstore.edge.sparse_files import copy_contents
 
 # Beginning of a folder name that no collection can have.
@@ -69,6 +70,8 @@ def _is_at(handle: int, path: Path) -> bool:
 def _copy_tree(source: Path, target: Path) -> None:
     target.mkdir()
     for entry in sorted(os.scandir(source), key=lambda entry: entry.name):
+        if entry.name == CARD_FOLDER:
+            continue  # it is the source's, and may be replaced meanwhile
         if entry.is_dir(follow_symlinks=False):
             _copy_tree(Path(entry.path), target / entry.name)
         else:

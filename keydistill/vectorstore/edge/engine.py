@@ -1,34 +1,45 @@
 """The embedded engine: Qdrant Edge, Qdrant's own engine in a folder, nothing to start.
 
     root/catalog.json          collections, their metadata, aliases
-    root/collections/NAME/     one edge shard
+    root/collections/NAME/     one edge shard, and in `keydistill/` the collection's entry once more (`cards`)
+    root/trash/...             folders that the catalogue did not name (`trash`)
     root/views/...             what readers of this machine have open
 
 While a collection builds, one process writes to it, through a write-ahead log. Once it is ready its folder never
 changes again; readers open views of it (`edge_view`), and changes go into a copy (`edge_copy`).
 """
 
+import errno
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import qdrant_edge as edge
 
-from keydistill.errors import CollectionNotFoundError, CollectionStateError, VectorStoreError
-from keydistill.files import sync
+from keydistill.errors import (
+    CollectionLostError,
+    CollectionNotFoundError,
+    CollectionStateError,
+    VectorStoreError,
+)
+from keydistill.files import NewerFormatError, sync
 from keydistill.vectorstore.edge import translation as translate
-from keydistill.vectorstore.edge.catalog import Catalog, CollectionEntry
+from keydistill.vectorstore.edge.cards import Card, read_card, write_card
+from keydistill.vectorstore.edge.catalog import Catalog, CatalogContents, CollectionEntry
 from keydistill.vectorstore.edge.copy import copied_folder, remove_abandoned_copy
 from keydistill.vectorstore.edge.optimize import optimize_in_child
 from keydistill.vectorstore.edge.shards import Shards, translated
+from keydistill.vectorstore.edge.trash import Trash
 from keydistill.vectorstore.edge.view import LOG
 from keydistill.vectorstore.engine import (
     CollectionInfo,
     CollectionSpec,
     Hit,
+    Lost,
     Payload,
     PointBatch,
     Record,
@@ -45,10 +56,16 @@ class EmbeddedEngine:
 
     changes_in_place: ClassVar[bool] = False
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, grace_seconds: float = 3600.0) -> None:
+        """Say where collections are.
+
+        Args:
+            root: The folder; it is made with the first collection.
+            grace_seconds: How long folders that the catalogue does not name are kept in the trash.
+        """
         self._root = root
         self._catalog = Catalog(root)
-        self._shards = Shards(root, self._catalog)
+        self._shards = Shards(root, self._catalog, Trash(root, grace_seconds))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._root)!r})"
@@ -72,7 +89,7 @@ class EmbeddedEngine:
                 for field, kind in spec.payload_indexes.items():
                     shard.update(translate.field_index(field, kind))
             self._shards.adopt(name, shard)
-            contents.collections[name] = CollectionEntry("building", spec, dict(metadata))
+            self._enter(contents, name, CollectionEntry("building", spec, dict(metadata)))
 
     def copy(self, source: str, target: str, metadata: Mapping[str, Any]) -> None:
         """See `Engine.copy`. The catalogue is not locked while files are copied; copies wait for each other."""
@@ -100,7 +117,8 @@ class EmbeddedEngine:
                 # Open here still, if another process deleted a collection of that name.
                 self._shards.close_writer(target)
                 self._shards.release(target)
-                contents.collections[target] = CollectionEntry("building", entry.spec, dict(metadata))
+                self._shards.writes_here(target)
+                self._enter(contents, target, CollectionEntry("building", entry.spec, dict(metadata)))
         except OSError as error:
             self._catalog.read().resolve(source)  # deleted while it was copied?
             raise VectorStoreError(
@@ -113,7 +131,7 @@ class EmbeddedEngine:
             entry = contents.entry(name)
             removed = {key for key, value in changes.items() if value is None}
             metadata = {key: value for key, value in {**entry.metadata, **changes}.items() if key not in removed}
-            contents.collections[name] = replace(entry, metadata=metadata)
+            self._enter(contents, name, replace(entry, metadata=metadata))
 
     def upsert(self, name: str, points: PointBatch) -> None:
         """See `Engine.upsert`."""
@@ -151,7 +169,7 @@ class EmbeddedEngine:
         optimize_in_child(self._shards.folder(name))
         with self._catalog.change() as contents:
             # The entry of now: its metadata may have been changed meanwhile.
-            contents.collections[name] = replace(contents.entry(name), state="ready")
+            self._enter(contents, name, replace(contents.entry(name), state="ready"))
 
     def query(
         self,
@@ -219,13 +237,20 @@ class EmbeddedEngine:
     def info(self, name: str) -> CollectionInfo:
         """See `Engine.info`."""
         name, entry = self._catalog.read().resolve(name)
-        with self._shards.reading(f"describing {name!r}", name) as shard:
-            indexes = translate.field_types(shard.info())
+        points: int | None = None
+        indexes = dict(entry.spec.payload_indexes)
+        # To look at a collection that builds elsewhere would be to open it for writing, before its builder can.
+        if entry.state == "ready" or self._shards.is_written_here(name):
+            with self._shards.reading(f"describing {name!r}", name) as shard:
+                indexes = translate.field_types(shard.info())
+            points = self.count(name)
+        else:
+            self._shards.require_folder(name)
         return CollectionInfo(
             name=name,
             state=entry.state,
             dimension=entry.spec.dimension,
-            points=self.count(name),
+            points=points,
             payload_indexes=indexes,
             metadata=entry.metadata,
             disk_bytes=_disk_bytes(self._shards.folder(name)),
@@ -241,13 +266,25 @@ class EmbeddedEngine:
 
     def drop(self, name: str) -> None:
         """See `Engine.drop`. Views that readers have open go on answering."""
+        try:
+            self._forget(name)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # On a full disk the catalogue can be written only once the folder has gone. Who dies in between leaves a
+            # name without a folder (`lost`), which can be dropped too.
+            self._forget(name, delete=True)
+        # Last, so that a process that dies here leaves a folder without a name, not a name without a folder. The next
+        # collection that is made clears it away.
+        shutil.rmtree(self._shards.folder(name), ignore_errors=True)
+
+    def _forget(self, name: str, *, delete: bool = False) -> None:
         with self._catalog.change() as contents:
             contents.remove(name)
             self._shards.close_writer(name)
             self._shards.release(name)
-        # Last, so that a process that dies here leaves a folder without a name, not a name without a folder. The next
-        # collection that is made clears it away.
-        shutil.rmtree(self._shards.folder(name), ignore_errors=True)
+            if delete:
+                shutil.rmtree(self._shards.folder(name), ignore_errors=True)
 
     def aliases(self) -> dict[str, str]:
         """See `Engine.aliases`."""
@@ -259,6 +296,59 @@ class EmbeddedEngine:
         """See `Engine.swap_alias`; the comparison and the change happen under one lock."""
         with self._catalog.change() as contents:
             contents.swap_alias(alias, target, expected, guard)
+            self._shards.require_folder(target)
+            folder = self._shards.folder(target)
+            card = read_card(folder)
+            named_at = {} if card is None else card.named_at
+            stamp = datetime.now(UTC).isoformat(timespec="microseconds")
+            write_card(folder, Card(contents.entry(target), {**named_at, alias: stamp}))
+
+    def lost(self) -> dict[str, Lost]:
+        """See `Engine.lost`; of each ready collection a view is opened."""
+        lost: dict[str, Lost] = {}
+        for name, entry in self._catalog.read().collections.items():
+            try:
+                self._shards.require_folder(name)
+                if entry.state == "ready":
+                    with self._shards.reading(f"opening {name!r}", name):
+                        pass
+            except CollectionLostError as error:
+                lost[name] = Lost(str(error), is_gone=not self._shards.folder(name).is_dir())
+            except CollectionNotFoundError:
+                pass  # dropped meanwhile
+        return lost
+
+    def unnamed(self) -> dict[str, Card | None]:
+        """Folders in `collections/` that the catalogue does not name, with their cards; all, where it is lost.
+
+        Raises:
+            VectorStoreError: A newer keydistill wrote a card or the catalogue.
+        """
+        names = self._catalog.unnamed()
+        try:
+            return {name: read_card(self._shards.folder(name)) for name in names}
+        except NewerFormatError as error:
+            raise VectorStoreError(str(error)) from None
+
+    def adopt(self, entries: Mapping[str, CollectionEntry], aliases: Mapping[str, str]) -> None:
+        """Have the catalogue name collections whose folders are here, and these aliases where it has none such.
+
+        Where the catalogue is missing or damaged, it is made anew.
+        """
+        with self._catalog.rebuild() as contents:
+            for name, entry in entries.items():
+                self._enter(contents, name, entry)
+            for alias, target in aliases.items():
+                if alias not in contents.aliases:
+                    contents.swap_alias(alias, target, None, None)
+
+    def _enter(self, contents: CatalogContents, name: str, entry: CollectionEntry) -> None:
+        """Put an entry into the catalogue, and before that on the collection's card."""
+        folder = self._shards.folder(name)
+        if folder.is_dir():
+            card = read_card(folder)
+            write_card(folder, Card(entry) if card is None else replace(card, entry=entry))
+        contents.collections[name] = entry
 
     def close(self) -> None:
         """See `Engine.close`."""

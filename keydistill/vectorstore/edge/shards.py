@@ -1,7 +1,7 @@
 """The shards of embedded collections that one engine has open, for writing or for reading."""
 
 import os
-import shutil
+import re
 import threading
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
@@ -10,8 +10,14 @@ from pathlib import Path
 
 import qdrant_edge
 
-from keydistill.errors import CollectionNotFoundError, CollectionStateError, VectorStoreError
-from keydistill.vectorstore.edge.catalog import Catalog
+from keydistill.errors import (
+    CollectionLostError,
+    CollectionNotFoundError,
+    CollectionStateError,
+    VectorStoreError,
+)
+from keydistill.vectorstore.edge.catalog import Catalog, folder_names
+from keydistill.vectorstore.edge.trash import Trash
 from keydistill.vectorstore.edge.view import View, Views
 
 # Points after which a shard is flushed: until then its log grows.
@@ -19,6 +25,11 @@ _FLUSH_AFTER = 50_000
 # A shard that is written to keeps all it wrote mapped until it is closed. Opening it again reads something of every
 # point; where a part of them must be new, that adds up to a few microseconds a point however many there come to be.
 _REOPEN_AFTER_SHARE = 0.5
+# As Rust writes an error of the system; number 2 is a file that is not there.
+_REFUSED_BY_SYSTEM = re.compile(r"os error (?!2\b)\d+")
+_CURE = (
+    "put it back from a backup, go back with `keydistill collections rollback`, or build anew with `keydistill reindex`"
+)
 
 
 @dataclass(slots=True)
@@ -44,9 +55,10 @@ class Shards:
     Threads may share it. After a fork a process opens its own files again.
     """
 
-    def __init__(self, root: Path, catalog: Catalog) -> None:
+    def __init__(self, root: Path, catalog: Catalog, trash: Trash) -> None:
         self._root = root
         self._catalog = catalog
+        self._trash = trash
         self._mutex = threading.RLock()
         self._forget()
 
@@ -60,14 +72,37 @@ class Shards:
         return self.folders / name
 
     def remove_nameless(self, names: Container[str]) -> None:
-        """Delete what processes left that died while they made or dropped a collection; call it under the lock.
+        """Put away what processes left that died while they made or dropped a collection; call it under the lock.
 
         Args:
             names: Names of all collections.
         """
-        for folder in self.folders.glob("[!.]*"):
-            if folder.is_dir() and folder.name not in names:
-                shutil.rmtree(folder, ignore_errors=True)
+        self._trash.remove_expired()
+        for name in folder_names(self.folders):
+            if name not in names:
+                self._trash.put(self.folder(name))
+
+    def require_folder(self, name: str) -> None:
+        """Raise unless the folder of a collection is there.
+
+        Raises:
+            CollectionLostError: It is not.
+        """
+        folder = self.folder(name)
+        if not folder.is_dir():
+            raise CollectionLostError(f"collection {name!r} is lost: its folder {folder} is missing; {_CURE}")
+
+    def is_written_here(self, name: str) -> bool:
+        """Whether this engine made or wrote to a collection."""
+        with self._mutex:
+            self._reopen_after_fork()
+            return name in self._written_here
+
+    def writes_here(self, name: str) -> None:
+        """Take note that this engine made a collection, and will write to it."""
+        with self._mutex:
+            self._reopen_after_fork()
+            self._written_here.add(name)
 
     @contextmanager
     def reading(self, doing: str, name: str) -> Iterator[qdrant_edge.EdgeShard]:
@@ -84,13 +119,30 @@ class Shards:
             with translated(doing), views.using(name, lambda: self._open_view(name)) as view:
                 yield view.shard
         except OSError as error:
-            raise VectorStoreError(f"{doing}: {error.strerror}; check free disk space") from error
+            where = f" ({error.filename})" if error.filename else ""
+            raise VectorStoreError(
+                f"{doing}: {error.strerror}{where}; check free disk space and permissions, also of the folder for "
+                "temporary files (TMPDIR)"
+            ) from error
 
     def _open_view(self, name: str) -> View:
+        folder = self.folder(name)
+        # Without segments the engine would begin an empty collection, and find nothing in it.
+        if folder.is_dir() and not any((folder / "segments").glob("*")):
+            self._catalog.read().entry(name)
+            self.require_folder(name)
+            raise CollectionLostError(f"collection {name!r} is lost: its folder {folder} has no segments; {_CURE}")
         try:
-            view = View(self._root / "views", self.folder(name))
-        except Exception:
+            view = View(self._root / "views", folder)
+        except Exception as error:
             self._catalog.read().entry(name)  # deleted meanwhile? Then that is what is wrong
+            self.require_folder(name)
+            reason = " ".join(str(error).split())
+            # What the system refuses, for want of space, memory or handles, is no damage; a file that is missing is.
+            if type(error) is Exception and not _REFUSED_BY_SYSTEM.search(reason):
+                raise CollectionLostError(
+                    f"collection {name!r} is lost: its folder {folder} is damaged ({reason}); {_CURE}"
+                ) from error
             raise
         try:
             # The catalogue forgets a collection before its files go: if it knows it still, the view has all of them.
@@ -118,6 +170,7 @@ class Shards:
                 with translated(f"opening {name!r} for writing"):
                     shard = qdrant_edge.EdgeShard.load(str(self.folder(name)))
                     self._writers[name] = _Writer(shard, shard.info().points_count)
+                    self._written_here.add(name)
             return self._writers[name].shard
 
     def adopt(self, name: str, shard: qdrant_edge.EdgeShard) -> None:
@@ -125,6 +178,7 @@ class Shards:
         with self._mutex:
             self._reopen_after_fork()
             self._writers[name] = _Writer(shard)
+            self._written_here.add(name)
 
     def wrote(self, name: str, points: int) -> None:
         """Note that a number of points were written through `writer`.
@@ -169,6 +223,7 @@ class Shards:
     def _forget(self) -> None:
         self._pid = os.getpid()
         self._writers: dict[str, _Writer] = {}
+        self._written_here: set[str] = set()
         self._views = Views()
 
     def _reopen_after_fork(self) -> None:

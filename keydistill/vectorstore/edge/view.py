@@ -6,8 +6,10 @@ milliseconds and a few megabytes, shares its pages with all other views in the p
 of its collection.
 """
 
+import errno
 import os
 import shutil
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from pathlib import Path
 import qdrant_edge
 
 from keydistill.files import file_lock, lock_handle
+from keydistill.vectorstore.edge.cards import CARD_FOLDER
 from keydistill.vectorstore.edge.sparse_files import copy_contents
 
 # The write-ahead log. A ready collection keeps it for its copies: operations are numbered by it, and an operation with
@@ -40,11 +43,22 @@ _WRITTEN_WITH_POINTS = (
     "data.bin",
 )
 
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 class View:
     """An open view; `shard` answers queries until `close`, which deletes the view's folder."""
 
     def __init__(self, views: Path, collection: Path) -> None:
+        try:
+            self._open_in(views, collection)
+        except OSError as error:
+            if error.errno not in _CANNOT_WRITE:
+                raise
+            # Who may only read, or has a full disk, is answered all the same, by a copy on another one.
+            self._open_in(_temporary_views(), collection)
+
+    def _open_in(self, views: Path, collection: Path) -> None:
         self._folder, self._owner = _claim_folder(views, collection.name)
         try:
             _link_or_copy(collection, self._folder / "shard")
@@ -135,6 +149,15 @@ def _close(slot: _Slot) -> None:
         slot.view.close()
 
 
+def _temporary_views() -> Path:
+    """A folder for views where temporary files go, which is this user's alone."""
+    views = Path(tempfile.gettempdir()) / f"keydistill-views-{os.getuid()}"
+    views.mkdir(mode=0o700, exist_ok=True)
+    if views.is_symlink() or views.stat().st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "belongs to another user", str(views))
+    return views
+
+
 def _claim_folder(views: Path, name: str) -> tuple[Path, int]:
     """Make a folder that is ours while we live, and remove those whose owner died."""
     views.mkdir(parents=True, exist_ok=True)
@@ -158,7 +181,8 @@ def _remove_if_abandoned(folder: Path) -> None:
 
 def _link_or_copy(source: Path, target: Path) -> None:
     for file in _files(source):
-        if file.relative_to(source).parts[0] == LOG:  # a view, which nobody writes to, makes one of its own
+        # Of the log, a view, which nobody writes to, makes one of its own; a card may be replaced meanwhile.
+        if file.relative_to(source).parts[0] in (LOG, CARD_FOLDER):
             continue
         copy = target / file.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from keydistill.vectorstore.engine import (
     CollectionInfo,
     CollectionSpec,
     Hit,
+    Lost,
     Payload,
     PointBatch,
     Record,
@@ -263,6 +264,10 @@ class ServerEngine:
     def collections(self) -> list[str]:
         """See `Engine.collections`."""
         return self._connection.collections()
+
+    def lost(self) -> dict[str, Lost]:
+        """See `Engine.lost`."""
+        return {}
 
     def release(self, name: str) -> None:
         """See `Engine.release`; the connection is all that is open here, and all collections share it."""

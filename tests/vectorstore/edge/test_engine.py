@@ -1,9 +1,11 @@
 """What is special about the embedded engine; what all engines share stands in test_engine_contract.py."""
 
+import errno
 import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -19,7 +21,9 @@ from numpy.typing import DTypeLike
 from qdrant_edge import EdgeShard
 
 from keydistill.errors import AliasChangedError, CollectionNotFoundError, CollectionStateError, VectorStoreError
+from keydistill.files import replace_json
 from keydistill.vectorstore import CollectionSpec, PointBatch, SearchParams
+from keydistill.vectorstore.edge import catalog
 from keydistill.vectorstore.edge import shards as edge_shards
 from keydistill.vectorstore.edge import view as edge_view
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
@@ -242,10 +246,71 @@ def test_a_second_writer_is_refused(engine: EmbeddedEngine, root: Path) -> None:
 
 
 def test_a_folder_that_no_catalogue_names_is_no_obstacle(engine: EmbeddedEngine, root: Path) -> None:
+    ready(engine, "first", 3)
     (root / "collections" / "a" / "segments").mkdir(parents=True)
     (root / "collections" / "a" / "edge_config.json").write_text("half a")
     ready(engine, "a")
     assert engine.count("a") == 50
+    (kept,) = (root / "trash").iterdir()
+    assert (kept / "edge_config.json").read_text() == "half a"
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_drop_on_a_full_disk_deletes_first_and_then_writes(
+    engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `replace_json` does where there is no room before the folder is gone."""
+    ready(engine, "a", 3)
+    ready(engine, "live", 3)
+    engine.swap_alias("alias", "live", None)
+
+    def write_if_there_is_room(path: Path, values: object) -> None:
+        if (root / "collections" / "a").exists():
+            full_disk()
+        replace_json(path, values)
+
+    monkeypatch.setattr(catalog, "replace_json", write_if_there_is_room)
+    with pytest.raises(CollectionStateError, match="is live behind alias"):
+        engine.drop("live")
+    assert (root / "collections" / "live").is_dir()
+    engine.drop("a")
+    assert engine.collections() == ["live"]
+    assert not (root / "collections" / "a").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_where_nothing_can_be_written_queries_are_answered_from_a_copy_elsewhere(
+    engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    ready(engine, "a")
+    elsewhere = root / "temporary"
+    elsewhere.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    claim = edge_view._claim_folder
+
+    def refusing(views: Path, name: str) -> tuple[Path, int]:
+        if views == root / "views":
+            raise OSError(number, os.strerror(number), str(views))
+        return claim(views, name)
+
+    monkeypatch.setattr(edge_view, "_claim_folder", refusing)
+    with EmbeddedEngine(root) as reader:
+        assert reader.count("a") == 50
+        assert len(reader.query("a", points(0, 1).vectors[0], 5)) == 5
+        (views,) = elsewhere.iterdir()
+        assert views.stat().st_mode & 0o777 == 0o700
+    assert [folder for folder in views.iterdir() if folder.is_dir()] == []
+
+
+def test_a_write_that_fails_names_its_file(engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready(engine, "a", 3)
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space") as caught:
+        engine.set_metadata("a", {"x": 1})
+    assert str(root / "collections" / "a") in str(caught.value)
 
 
 def test_a_folder_of_a_drop_that_was_killed_goes_with_the_next_collection(
