@@ -31,7 +31,7 @@ demo: install
 # Two processes: many tests wait for the processes that they start. What stands in one file shares its servers.
 test: install
 	$(BIN)/python -m slipcover --source keydistill,cli,distillation,encoders,ingest,workers --json --out coverage.json \
-	  -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	  -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder --durations 20
 	$(BIN)/python -m tests.support.coverage_table coverage.json
 
 test-slow: install

@@ -21,7 +21,9 @@ def check_no_input_is_replaced(out: Path, inputs: Iterable[Path]) -> None:
     Raises:
         InputError: It would replace an input.
     """
-    targets = (out, *(out.with_name(out.name + ending) for ending in SIDE_FILES))
+    # Of a path such as "." only the absolute one has a name.
+    place = Path(os.path.abspath(out))
+    targets = (out, *(place.with_name(place.name + ending) for ending in SIDE_FILES))
     for source in inputs:
         for target in targets:
             if problem := _clash(target, source):

@@ -151,12 +151,15 @@ def test_rows_that_cannot_be_used_are_told_and_too_many_are_an_error(
         (["--labels", "labels.csv", "--k", "ten"], "no list of whole numbers"),
         (["--labels", "labels.csv", "--dimensions", "64"], "dimension 64 was asked for"),
         (["--labels", "labels.csv", "--exclude", "labels.tsv"], "labels.tsv does not exist"),
-        (["--labels", "labels.csv", "--report", "."], "holds no evaluation.json"),
+        (["--labels", "labels.csv", "--report", "."], "the input items.csv is in it"),
+        (["--labels", "labels.csv", "--report", "notes"], "holds no evaluation.json"),
     ],
 )
 def test_what_cannot_be_done_is_said(
     keydistill: Command, files: list[str | Path], tiny_folder: Path, options: list[str], message: str
 ) -> None:
+    Path("notes").mkdir()
+    Path("notes", "mine.txt").touch()
     result = keydistill("evaluate", tiny_folder, *files[:4], *options)
     assert result.status != 0
     assert message in result.err

@@ -164,4 +164,6 @@ def test_orders_by_message_name_what_is_mounted_for_them() -> None:
         (folder,) = load_settings(
             order_paths=json.loads(SERVICES[name]["environment"]["KEYDISTILL_ORDER_PATHS"])
         ).order_paths or [None]
-        assert f"{folder}:ro" in [volume.partition(":")[2] for volume in SERVICES[name]["volumes"]]
+        assert f"{folder}:ro" in [
+            volume.partition(":")[2] for volume in SERVICES[name]["volumes"] if isinstance(volume, str)
+        ]
