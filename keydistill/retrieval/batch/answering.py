@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from keydistill.children import die_with_parent
 from keydistill.files import whole_file
 from keydistill.progress import NO_PROGRESS, Progress
-from keydistill.retrieval.batch.output import rows_of, schema_of
+from keydistill.retrieval.batch.output import part_schema, rows_of
 from keydistill.retrieval.batch.request import BatchRequest
 from keydistill.retrieval.generation import Generation, student_loader
 from keydistill.retrieval.item_filters import item_filter
@@ -66,7 +66,7 @@ class Answering:
 
     def __init__(self, generation: Generation, request: BatchRequest, reranker: Reranker | None) -> None:
         self._generation, self._request, self._reranker = generation, request, reranker
-        self._schema = schema_of(request.options)
+        self._schema = part_schema(request.options)
 
     @classmethod
     def load(cls, settings: Settings, engine: Engine, collection: str, request: BatchRequest) -> Self:

@@ -44,6 +44,13 @@ def schema_of(options: ListOptions | None) -> pa.Schema:
     )
 
 
+def part_schema(options: ListOptions | None) -> pa.Schema:
+    """The columns of a part: those of the output, with every digit of its numbers, which a text output shows."""
+    return pa.schema(
+        [field.with_type(pa.float64()) if pa.types.is_float32(field.type) else field for field in schema_of(options)]
+    )
+
+
 def rows_of(
     items: Sequence[Item], lists: Sequence[Sequence[Recommendation]], schema: pa.Schema
 ) -> list[dict[str, Any]]:
@@ -73,8 +80,8 @@ def _explanation(found: Recommendation) -> dict[str, Any]:
     if explanation is None:
         return {}
     return {
-        "value": explanation.value,
-        "probability": explanation.probability,
+        "value": round(explanation.value, 6),
+        "probability": None if explanation.probability is None else round(explanation.probability, 6),
         "shared_category": explanation.category,
         "ranks": json.dumps(dict(explanation.ranks)),
     }

@@ -2,6 +2,8 @@
 
 import dataclasses
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,3 +185,39 @@ def test_nothing_live_and_an_output_over_an_input_are_refused(shop: Shop, tmp_pa
         recommend_file(other, shop.engine, [shop.items], tmp_path / "out.csv")
     with pytest.raises(InputError, match=r"items\.parquet"):
         recommend_file(shop.settings, shop.engine, [shop.items], shop.items)
+
+
+def test_a_killed_command_is_taken_up(shop: Shop, tmp_path: Path) -> None:
+    out, whole = tmp_path / "out.parquet", tmp_path / "whole.parquet"
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from keydistill import load_settings, open_engine\n"
+        "from keydistill.retrieval import recommend_file\n"
+        "home, student, items, out = sys.argv[1:]\n"
+        "settings = load_settings(home=home, student=student, runtime='numpy', threads=1)\n"
+        "class Told:\n"
+        "    def start(self, step, total, unit): ...\n"
+        "    def advance(self, count):\n"
+        "        print(count, flush=True)\n"
+        "        sys.stdin.readline()\n"
+        "recommend_file(settings, open_engine(settings), [Path(items)], Path(out), part_items=7, progress=Told())\n"
+    )
+    arguments = [shop.settings.home, shop.student.source, shop.items, out]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        # A part's file is there once the next part tells of itself.
+        for _ in range(2):
+            assert child.stdout.readline() == "7\n"
+            child.stdin.write("\n")
+            child.stdin.flush()
+        assert child.stdout.readline() == "7\n"
+        child.kill()
+    assert not out.exists()
+    summary = recommend_file(shop.settings, shop.engine, [shop.items], out, part_items=7)
+    assert summary.reused == 14
+    recommend_file(shop.settings, shop.engine, [shop.items], whole, part_items=7)
+    assert rows_of(out) == rows_of(whole)
