@@ -50,6 +50,7 @@ format: install
 bench: install
 	$(BIN)/python -m benchmarks.million --json million.json
 	$(BIN)/python -m benchmarks.search --json search.json
+	$(BIN)/python -m benchmarks.lists --json lists.json
 	$(BIN)/python -m benchmarks.build --json build.json
 	$(BIN)/python -m benchmarks.embedding $(if $(ESCI),--data $(ESCI)) --json embedding.json
 	$(BIN)/python -m benchmarks.ablation --json ablation.json

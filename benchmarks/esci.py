@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import report
 from keydistill.execution import Reindexer
-from keydistill.retrieval import Retriever, recommend_file
+from keydistill.retrieval import BatchRequest, Retriever, recommend_file
 from keydistill.settings import load_settings
 from keydistill.tables import normalize_keyphrase
 from keydistill.vectorstore.factory import open_engine
@@ -72,7 +72,8 @@ def run(data: Path, folder: Path, *, quick: bool) -> dict[str, Any]:
         built = Reindexer(settings, engine).start([folder / "inventory.parquet"])
         retriever = Retriever.open(settings, engine)
         began = time.perf_counter()
-        recommend_file(retriever, [folder / "items.parquet"], folder / "found.parquet", limit=max(_CUTOFFS))
+        request = BatchRequest(limit=max(_CUTOFFS))
+        recommend_file(settings, engine, [folder / "items.parquet"], folder / "found.parquet", request)
         index_seconds = time.perf_counter() - began
     finally:
         engine.close()

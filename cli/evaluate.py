@@ -230,6 +230,10 @@ def _print(evaluation: "Evaluation", other: "Evaluation | None", comparison: "Co
     if counts.get("unknown_to_search"):
         fate = "went to the judge" if evaluation.protocol["unknown_passes_search"] else "were dropped"
         click.echo(f"search    {counts['unknown_to_search']:,} pairs are unknown to the search filter; they {fate}")
+    if counts.get("labelled_pairs"):
+        of_items = f"{counts['labelled_items']:,} items and {counts['labelled_keyphrases']:,} keyphrases"
+        drawn = evaluation.sampling.drawn
+        click.echo(f"labels    {counts['labelled_pairs']:,} pairs of {of_items}; intervals are over {drawn}")
     if counts.get("labels_of_other_items"):
         click.echo(f"labels    {counts['labels_of_other_items']:,} speak of other items and were left out")
     click.echo("")

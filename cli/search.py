@@ -1,9 +1,16 @@
 """`keydistill search`: keyphrases for one title."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from keydistill.cli.context import engine_of, settings_of
+from keydistill.cli.list_options import chosen, list_options
 from keydistill.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from keydistill.retrieval import Recommendation
 
 
 @click.command()
@@ -12,47 +19,81 @@ from keydistill.cli.output import print_json, print_table
 @click.option("--site", help="Marketplace site of the keyphrases.")
 @click.option("--min-volume", type=int, help="Least search volume of a keyphrase.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Most keyphrases to show.")
+@click.option("--exclude", multiple=True, metavar="KEYPHRASE", help="Keyphrase to leave out: what is bid on already.")
+@list_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def search(
     ctx: click.Context,
+    /,
     title: str,
     category: str | None,
     site: str | None,
     min_volume: int | None,
     limit: int,
+    exclude: tuple[str, ...],
+    assistant: str | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Find keyphrases for TITLE in the live collection."""
-    from keydistill.retrieval import Retriever
+    from keydistill.retrieval import Retriever, reranker_of
     from keydistill.tables import leaf_category
     from keydistill.vectorstore import keyphrase_filter
 
-    settings = settings_of(ctx)
+    choice = chosen(limit, bool(exclude), **options)
+    settings = settings_of(ctx, assistant=assistant)
     with engine_of(settings) as engine:
         filter = keyphrase_filter(
             category=leaf_category(None, category),
             site=site,
             min_search_volume=min_volume,
         )
-        hits = Retriever.open(settings, engine).recommend([title], limit, [filter], categories=[category])[0]
+        hits = Retriever.open(settings, engine).recommend(
+            [title],
+            limit,
+            [filter],
+            categories=[category],
+            options=choice,
+            excluded=[exclude] if exclude else None,
+            reranker=reranker_of(settings) if choice is not None and choice.rerank else None,
+        )[0]
     if as_json:
-        print_json([{"keyphrase": hit.keyphrase, "score": round(hit.score, 6), "payload": hit.payload} for hit in hits])
+        print_json([_as_dict(hit) for hit in hits])
         return
     if not hits:
         click.echo("no keyphrase passes the filter", err=True)
         return
-    print_table(
-        ("score", "keyphrase", "search volume", "category"),
-        [
-            (
-                f"{hit.score:.3f}",
-                hit.keyphrase,
-                hit.payload.get("search_volume", "-"),
-                # Of a path and its ancestors the longest is the deepest.
-                max(hit.payload.get("category_ids", ["-"]), key=len),
-            )
-            for hit in hits
-        ],
-        right=("score", "search volume"),
-    )
+    _print(hits)
+
+
+def _as_dict(hit: "Recommendation") -> dict[str, Any]:
+    """A keyphrase for JSON; what no option asked for is left out."""
+    explanation = hit.explanation
+    return {
+        "keyphrase": hit.keyphrase,
+        "score": round(hit.score, 6),
+        "payload": hit.payload,
+        **({"variants": hit.variants} if hit.variants else {}),
+        **({"fallback": hit.fallback} if hit.fallback is not None else {}),
+        **({"explanation": explanation.as_dict()} if explanation is not None else {}),
+    }
+
+
+def _print(hits: "Sequence[Recommendation]") -> None:
+    rows = [
+        {
+            "score": f"{hit.score:.3f}",
+            "keyphrase": hit.keyphrase,
+            "search volume": str(hit.payload.get("search_volume", "-")),
+            # Of a path and its ancestors the longest is the deepest.
+            "category": max(hit.payload.get("category_ids", ["-"]), key=len),
+            "variants": ", ".join(hit.variants),
+            "fallback": hit.fallback or "",
+            "because": "" if hit.explanation is None else hit.explanation.text(),
+        }
+        for hit in hits
+    ]
+    always = ("score", "keyphrase", "search volume", "category")
+    headings = [heading for heading in rows[0] if heading in always or any(row[heading] for row in rows)]
+    print_table(headings, [[row[heading] for heading in headings] for row in rows], right=("score", "search volume"))

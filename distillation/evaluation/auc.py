@@ -1,12 +1,11 @@
 """Area under the ROC curve: the chance that a relevant pair scores above an irrelevant one, ties counting half."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from keydistill.distillation.evaluation.bootstrap import RESAMPLES, Floats, divided, weights
-
-# Number of weighted pairs in memory at once.
-_BLOCK = 4_000_000
+from keydistill.distillation.evaluation.bootstrap import BLOCK, Floats, divided
 
 
 def grouped_auc(groups: NDArray[np.int64], scores: NDArray[np.floating], relevant: NDArray[np.bool_]) -> Floats:
@@ -39,37 +38,28 @@ def grouped_auc(groups: NDArray[np.int64], scores: NDArray[np.floating], relevan
     return divided(np.bincount(group, rank * positive) - positives * (positives + 1) / 2, positives * negatives)
 
 
-def resampled_auc(
-    units: NDArray[np.int64],
-    unit_count: int,
-    scores: NDArray[np.floating],
-    relevant: NDArray[np.bool_],
-    seed: int,
-    resamples: int = RESAMPLES,
-) -> Floats:
-    """The AUC over all pairs in every resample of the units that they belong to.
+def resampled_auc(scores: NDArray[np.floating], relevant: NDArray[np.bool_], blocks: Iterable[Floats]) -> Floats:
+    """The AUC over all pairs in every resample.
 
     Args:
-        units: Unit of each pair, shape (n,).
-        unit_count: Number of units that are drawn from; some may have no pair.
         scores: Score of each pair, shape (n,).
         relevant: Label of each pair, shape (n,).
-        seed: Seed of the resamples.
-        resamples: Number of resamples.
+        blocks: How often each resample counts each pair, in blocks of shape (some, n).
 
     Returns:
         Shape (resamples,); nan where a resample has no relevant or no irrelevant pair.
     """
-    if not len(units):
-        return np.full(resamples, np.nan)
     order = np.argsort(scores, kind="stable")
-    unit, score, positive = units[order], scores[order], relevant[order]
-    ties = np.flatnonzero(np.append(True, score[1:] != score[:-1]))
+    score, positive = scores[order], relevant[order]
+    ties = np.flatnonzero(np.append(True, score[1:] != score[:-1])) if len(score) else np.empty(0, dtype=np.int64)
     areas = []
-    rows = max(1, _BLOCK // len(unit))
-    for block in weights(unit_count, seed, resamples):
+    for block in blocks:
+        if not len(score):
+            areas.append(np.full(len(block), np.nan))
+            continue
+        rows = max(1, BLOCK // len(score))
         for start in range(0, len(block), rows):
-            draws = block[start : start + rows][:, unit]
+            draws = block[start : start + rows][:, order]
             up = np.add.reduceat(draws * positive, ties, axis=1)
             down = np.add.reduceat(draws * ~positive, ties, axis=1)
             below = np.cumsum(down, axis=1) - down

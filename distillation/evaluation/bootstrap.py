@@ -4,7 +4,7 @@ Every measure is a ratio of two sums over units (items or keyphrases). A resampl
 replacement; that is a row of weights, and all ratios of all resamples are two matrix products.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 RESAMPLES = 1_000
 CONFIDENCE = 0.95
 # Number of weights in memory at once: 32 MB.
-_BLOCK = 4_000_000
+BLOCK = 4_000_000
 
 Floats = NDArray[np.float64]
 
@@ -53,20 +53,25 @@ class Difference:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def weights(units: int, seed: int, resamples: int = RESAMPLES) -> Iterator[Floats]:
-    """The number of draws of each unit by each resample, in blocks of shape (some, units); equal for equal arguments.
+def weights(
+    units: int, seed: int | tuple[int, ...], resamples: int = RESAMPLES, rows: int | None = None
+) -> Iterator[Floats]:
+    """The number of draws of each unit by each resample, in blocks of shape (rows, units); equal for equal arguments.
 
     >>> [block.sum(axis=1).tolist() for block in weights(units=5, seed=0, resamples=3)]
     [[5.0, 5.0, 5.0]]
     """
     random = np.random.default_rng(seed)
-    rows = max(1, _BLOCK // max(units, 1))
+    rows = rows or max(1, BLOCK // max(units, 1))
     for start in range(0, resamples, rows):
+        if not units:
+            yield np.empty((min(rows, resamples - start), 0))
+            continue
         yield random.multinomial(units, np.full(units, 1 / units), size=min(rows, resamples - start)).astype(np.float64)
 
 
 def ratios(numerators: Floats, denominators: Floats, seed: int, resamples: int = RESAMPLES) -> Floats:
-    """The ratio of the sums in every resample.
+    """The ratio of the sums in every resample of units that stand alone.
 
     Args:
         numerators: Shape (units, measures).
@@ -77,10 +82,12 @@ def ratios(numerators: Floats, denominators: Floats, seed: int, resamples: int =
     Returns:
         Shape (resamples, measures); nan where a resample has nothing to divide by.
     """
-    if not len(numerators):
-        return np.full((resamples, numerators.shape[1]), np.nan)
-    blocks = [divided(block @ numerators, block @ denominators) for block in weights(len(numerators), seed, resamples)]
-    return np.concatenate(blocks)
+    return weighted_ratios(numerators, denominators, weights(len(numerators), seed, resamples))
+
+
+def weighted_ratios(numerators: Floats, denominators: Floats, blocks: Iterable[Floats]) -> Floats:
+    """The ratio of the sums in every resample, by blocks of the weights that it gives to units."""
+    return np.concatenate([divided(block @ numerators, block @ denominators) for block in blocks])
 
 
 def divided(numerators: Any, denominators: Any) -> Floats:

@@ -13,13 +13,14 @@ from keydistill.distillation.evaluation.bootstrap import (
     Floats,
     estimate,
     paired_difference,
-    ratios,
+    weighted_ratios,
 )
 from keydistill.distillation.evaluation.measures import Measure
 from keydistill.distillation.evaluation.result import Evaluation, ScoredPairs
+from keydistill.distillation.evaluation.sampling import Sampling, Unit
 from keydistill.errors import InputError
 
-_UNITS = ("item", "keyphrase")
+_UNITS: tuple[Unit, ...] = ("item", "keyphrase")
 # Name of the AUC over all pairs.
 _AUC = "auc"
 
@@ -45,15 +46,15 @@ class Comparison:
 
 
 def estimates_of(
-    measures: Mapping[str, Measure], pairs: ScoredPairs | None, items: int, seed: int, resamples: int
+    measures: Mapping[str, Measure], pairs: ScoredPairs | None, sampling: Sampling, seed: int, resamples: int
 ) -> dict[str, Estimate]:
     """Every measure, and the AUC over all pairs, with confidence intervals; in the order of the measures."""
-    resampled = _resampled(measures, pairs, items, seed, resamples)
+    resampled = _resampled(measures, pairs, sampling, seed, resamples)
     return {name: estimate(value, draws) for name, (value, draws) in resampled.items()}
 
 
 def compare(a: Evaluation, b: Evaluation) -> Comparison:
-    """The paired difference of two evaluations: every resample draws the same items for both.
+    """The paired difference of two evaluations: every resample draws the same units for both.
 
     Args:
         a: Evaluation to compare with: that of the present student, say.
@@ -120,9 +121,7 @@ def _mean_resampled(evaluations: Sequence[Evaluation]) -> _Resampled:
 
     Where evaluations have equal items and seeds, a resample draws the same items in all of them.
     """
-    parts = [
-        _resampled(each.measures, each.pairs, len(each.item_ids), each.seed, each.resamples) for each in evaluations
-    ]
+    parts = [_resampled(each.measures, each.pairs, each.sampling, each.seed, each.resamples) for each in evaluations]
     common = [name for name in parts[0] if all(name in part for part in parts)]
     return {
         name: (
@@ -134,23 +133,22 @@ def _mean_resampled(evaluations: Sequence[Evaluation]) -> _Resampled:
 
 
 def _resampled(
-    measures: Mapping[str, Measure], pairs: ScoredPairs | None, items: int, seed: int, resamples: int
+    measures: Mapping[str, Measure], pairs: ScoredPairs | None, sampling: Sampling, seed: int, resamples: int
 ) -> _Resampled:
     resampled: _Resampled = {}
     if pairs is not None:
         everything = np.zeros(len(pairs.items), dtype=np.int64)
         value = grouped_auc(everything, pairs.scores, pairs.relevant)
-        draws = resampled_auc(pairs.items, items, pairs.scores, pairs.relevant, seed, resamples)
+        draws = resampled_auc(pairs.scores, pairs.relevant, sampling.pair_weights(seed, resamples))
         resampled[_AUC] = (float(value[0]) if len(value) else float("nan"), draws)
     for unit in _UNITS:
         names = [name for name, measure in measures.items() if measure.unit == unit]
         if not names:
             continue
-        draws = ratios(
+        draws = weighted_ratios(
             _columns([measures[name].numerators for name in names]),
             _columns([measures[name].denominators for name in names]),
-            seed,
-            resamples,
+            sampling.weights(unit, seed, resamples),
         )
         resampled.update({name: (measures[name].value, draws[:, place]) for place, name in enumerate(names)})
     return resampled

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keydistill.distillation.evaluation.corpus import Bools, Corpus
 from keydistill.distillation.evaluation.retrieval import Embedded, Lists
+from keydistill.distillation.evaluation.sampling import Unit
 
-Unit = Literal["item", "keyphrase"]
 Floats = NDArray[np.float64]
 
 

@@ -23,6 +23,7 @@ from keydistill.distillation.evaluation.result import (
     ScoredPairs,
 )
 from keydistill.distillation.evaluation.retrieval import Lists, embed, reranked, retrieve
+from keydistill.distillation.evaluation.sampling import Sampling
 from keydistill.encoders import Student
 from keydistill.errors import InputError
 from keydistill.progress import NO_PROGRESS, Progress
@@ -100,6 +101,7 @@ def evaluate(
     judging = ListJudging(corpus, judge, search_filter, exclude)
     judging.ask(list(lists_at.values()), progress)
     pairs = None if labels is None else CorpusLabels.of(labels, corpus)
+    sampling = _sampling(corpus, pairs, judge)
 
     progress.start("measure", len(sizes), "dimensions")
     figures: dict[int, Estimates] = {}
@@ -123,10 +125,10 @@ def evaluate(
                 scores = cut.scores(pairs.items, pairs.texts)
             else:
                 scores = reranker.probabilities(corpus, pairs.items, pairs.texts)
-            scored = ScoredPairs(pairs.items, scores, pairs.relevant)
+            scored = ScoredPairs(pairs.items, pairs.keyphrase_of, scores, pairs.relevant)
             measures |= rank_measures(lists, pairs, corpus, cutoffs) | pair_measures(pairs, scores, corpus)
         figures[size] = {
-            **estimates_of(measures, scored, len(corpus.titles), seed, resamples),
+            **estimates_of(measures, scored, sampling, seed, resamples),
             **{f"coverage@{cutoff}": Estimate(coverage(lists, corpus, cutoff)) for cutoff in cutoffs},
         }
         progress.advance(1)
@@ -148,7 +150,7 @@ def evaluate(
         },
         counts=_counts(corpus, lists, verdicts, pairs, filtered=search_filter is not None),
         estimates=figures[student.dimension],
-        categories=_categories(corpus, measures, seed, resamples),
+        categories=_categories(corpus, measures, sampling, seed, resamples),
         dimensions={size: figures[size] for size in sizes},
         histogram=_histogram(lists, verdicts, scored),
         samples=_samples(corpus, lists, verdicts, min(max(cutoffs), 10), seed),
@@ -192,12 +194,25 @@ def _counts(
         counts["unknown_to_search"] = int((new & ~verdicts.search_known).sum())
     if pairs is not None:
         counts["labelled_pairs"] = len(pairs.items)
+        counts["labelled_items"] = len(np.unique(pairs.items))
+        counts["labelled_keyphrases"] = len(pairs.keyphrases)
         counts["labelled_outside_inventory"] = int((~corpus.in_inventory[pairs.texts]).sum())
         counts["labels_of_other_items"] = pairs.unknown_items
     return counts
 
 
-def _categories(corpus: Corpus, measures: Mapping[str, Measure], seed: int, resamples: int) -> tuple[Category, ...]:
+def _sampling(corpus: Corpus, pairs: CorpusLabels | None, judge: RelevanceJudge) -> Sampling:
+    if pairs is None:
+        return Sampling.of_items(len(corpus.titles))
+    complete = judge.info.kind == "truth"
+    return Sampling.of_labels(
+        len(corpus.titles), len(pairs.keyphrases), pairs.items, pairs.keyphrase_of, complete=complete
+    )
+
+
+def _categories(
+    corpus: Corpus, measures: Mapping[str, Measure], sampling: Sampling, seed: int, resamples: int
+) -> tuple[Category, ...]:
     groups = np.array(corpus.groups)
     names, sizes = np.unique(groups, return_counts=True)
     categories = []
@@ -208,7 +223,7 @@ def _categories(corpus: Corpus, measures: Mapping[str, Measure], seed: int, resa
             for measured, measure in measures.items()
             if measure.unit == "item"
         }
-        categories.append(Category(name, size, estimates_of(part, None, size, seed, resamples)))
+        categories.append(Category(name, size, estimates_of(part, None, sampling.within(inside), seed, resamples)))
     return tuple(categories)
 
 

@@ -10,18 +10,20 @@ from numpy.typing import NDArray
 from keydistill.distillation.evaluation.bootstrap import Estimate
 from keydistill.distillation.evaluation.judges import JudgeInfo
 from keydistill.distillation.evaluation.measures import Measure
+from keydistill.distillation.evaluation.sampling import Sampling
 from keydistill.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 
 Estimates = Mapping[str, Estimate]
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredPairs:
-    """Labelled pairs with the student's scores; all of shape (p,)."""
+    """Labelled pairs with the student's scores, by item; `keyphrases` are places in the evaluation's. Shape (p,)."""
 
     items: NDArray[np.int64]
+    keyphrases: NDArray[np.int64]
     scores: NDArray[np.float32]
     relevant: NDArray[np.bool_]
 
@@ -123,6 +125,19 @@ class Evaluation:
         """The cut-off that tables and plots show: 10 where there is one, otherwise the largest."""
         return 10 if 10 in self.cutoffs else max(self.cutoffs)
 
+    @property
+    def sampling(self) -> Sampling:
+        """What a resample draws."""
+        if self.pairs is None:
+            return Sampling.of_items(len(self.item_ids))
+        return Sampling.of_labels(
+            len(self.item_ids),
+            len(self.keyphrases),
+            self.pairs.items,
+            self.pairs.keyphrases,
+            complete=self.judge.kind == "truth",
+        )
+
     def metrics(self) -> dict[str, float]:
         """Figures by name, without those that nothing could be computed from; fit for the registry."""
         return {name: estimate.value for name, estimate in self.estimates.items() if estimate.value is not None}
@@ -147,6 +162,7 @@ class Evaluation:
             "pairs": self.pairs
             and {
                 "items": self.pairs.items.tolist(),
+                "keyphrases": self.pairs.keyphrases.tolist(),
                 "scores": self.pairs.scores.tolist(),
                 "relevant": self.pairs.relevant.astype(int).tolist(),
             },
@@ -220,6 +236,7 @@ class Evaluation:
                 pairs=content["pairs"]
                 and ScoredPairs(
                     np.asarray(content["pairs"]["items"], dtype=np.int64),
+                    np.asarray(content["pairs"]["keyphrases"], dtype=np.int64),
                     np.asarray(content["pairs"]["scores"], dtype=np.float32),
                     np.asarray(content["pairs"]["relevant"], dtype=bool),
                 ),

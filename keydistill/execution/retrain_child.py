@@ -4,11 +4,10 @@ python -m keydistill.execution.retrain_child RUN --queue train
 """
 
 import argparse
-import ctypes
 import logging
-import signal
 import sys
 
+from keydistill.children import die_with_parent
 from keydistill.distillation.retrain import STAGES
 from keydistill.errors import KeydistillError
 from keydistill.execution.leases import reserve_seconds
@@ -18,15 +17,13 @@ from keydistill.progress import NoProgress
 from keydistill.runs import open_shared_store, retrain_of
 from keydistill.settings import load_settings
 
-_PR_SET_PDEATHSIG = 1
 _log = logging.getLogger(__name__)
 
 
 def main() -> None:
     """Do the stages; a failure is in the run's record and one line on stderr."""
-    if sys.platform == "linux":
-        # A worker that is killed cannot stop this child, and another worker would begin the same training.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Another worker would begin the same training.
+    die_with_parent()
     parser = argparse.ArgumentParser()
     parser.add_argument("run")
     parser.add_argument("--queue", required=True, choices=("train", "judge"))

@@ -1,11 +1,15 @@
 """The read path: the live collection and its student, asked together."""
 
 from keydistill.retrieval.answers import Answer, LiveStatus, ReadyQuery
-from keydistill.retrieval.bulk import BulkSummary, MatchCategory, item_filter, recommend_file
+from keydistill.retrieval.batch import BatchRequest, BatchSummary, recommend_file
 from keydistill.retrieval.filter_shapes import NO_FILTER, filter_shape
-from keydistill.retrieval.generation import Generation, QueryVector, Recommendation, StudentLoader
+from keydistill.retrieval.generation import Generation, QueryVector, StudentLoader
+from keydistill.retrieval.item_filters import MatchCategory, item_filter
 from keydistill.retrieval.items import Item, read_items
+from keydistill.retrieval.lists import ListOptions, Reranker
 from keydistill.retrieval.live import LiveRetriever
+from keydistill.retrieval.recommendation import Explanation, Recommendation
+from keydistill.retrieval.reranking import reranker_of
 from keydistill.retrieval.retriever import Retriever, live_collection
 from keydistill.retrieval.tuned_search import TUNED_LIMIT, TunedSearch, TunedShape
 
@@ -13,15 +17,19 @@ __all__ = [
     "NO_FILTER",
     "TUNED_LIMIT",
     "Answer",
-    "BulkSummary",
+    "BatchRequest",
+    "BatchSummary",
+    "Explanation",
     "Generation",
     "Item",
+    "ListOptions",
     "LiveRetriever",
     "LiveStatus",
     "MatchCategory",
     "QueryVector",
     "ReadyQuery",
     "Recommendation",
+    "Reranker",
     "Retriever",
     "StudentLoader",
     "TunedSearch",
@@ -31,4 +39,5 @@ __all__ = [
     "live_collection",
     "read_items",
     "recommend_file",
+    "reranker_of",
 ]

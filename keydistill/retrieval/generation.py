@@ -1,13 +1,15 @@
 """A generation: a collection and the student that built it, which change together or not at all."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from keydistill.encoders import Student, Vectors, student_of
 from keydistill.errors import CollectionNotFoundError, CollectionStateError, StudentMismatchError
+from keydistill.retrieval.lists import ListOptions, Reranker, build_lists
+from keydistill.retrieval.recommendation import Recommendation
 from keydistill.retrieval.tuned_search import searched_alike, tuned_params
 from keydistill.settings import Settings
 from keydistill.storage import local_student, shared_storage
@@ -23,15 +25,6 @@ from keydistill.vectorstore import (
 
 # Loads a student from what a collection's metadata say of it: a folder or a model name, its dimension, its version.
 StudentLoader = Callable[[str, int, str], Student]
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """A keyphrase for an item, with the cosine similarity of the two as its score."""
-
-    keyphrase: str
-    score: float
-    payload: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,10 +221,59 @@ class Generation:
         filters: Sequence[Filter | None] | None = None,
         *,
         categories: Sequence[str | None] | None = None,
+        options: ListOptions | None = None,
+        excluded: Sequence[Collection[str]] | None = None,
+        reranker: Reranker | None = None,
     ) -> list[list[Recommendation]]:
-        """The `limit` keyphrases nearest to each title, best first; the arguments are those of `embed` and `query`."""
-        lists = self.query(self.embed(titles, categories), limit, filters) if titles else []
-        return [[Recommendation(hit.payload["keyphrase"], hit.score, hit.payload) for hit in hits] for hits in lists]
+        """At most `limit` keyphrases for each title, best first: the nearest ones, or those that the options choose.
+
+        Args:
+            titles: n item titles.
+            limit: Most keyphrases per item; fewer come back where fewer pass the filter.
+            filters: A filter per title, or None for none at all.
+            categories: The leaf category of each item as a path, where it is known: some students read it.
+            options: What the lists are made of the nearest keyphrases by; None takes them as they are.
+            excluded: For each title, keyphrases that its list must not have, such as those that are bid on already.
+            reranker: The assistant, where the options ask for one.
+        """
+        if not titles:
+            return []
+        neighbours = _Neighbours(self, self.embed(titles, categories))
+        filters = [None] * len(titles) if filters is None else filters
+        if options is None and excluded is None:
+            lists = neighbours.nearest(range(len(titles)), limit, filters)
+            return [
+                [Recommendation(hit.payload["keyphrase"], hit.score, hit.payload) for hit in hits] for hits in lists
+            ]
+        return build_lists(
+            neighbours,
+            titles,
+            limit,
+            filters,
+            [None] * len(titles) if categories is None else categories,
+            options or ListOptions(),
+            excluded,
+            reranker,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Neighbours:
+    """The collection of a generation, asked by embedded items."""
+
+    generation: Generation
+    queries: Sequence[QueryVector]
+
+    @property
+    def collection(self) -> str:
+        return self.generation.collection
+
+    def nearest(self, places: Sequence[int], limit: int, filters: Sequence[Filter | None]) -> list[list[Hit]]:
+        return self.generation.query([self.queries[place] for place in places], limit, filters)
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, Vectors]:
+        records = self.generation.engine.retrieve(self.collection, ids, with_vectors=True)
+        return {record.id: record.vector for record in records if record.vector is not None}
 
 
 def alias_target(engine: Engine, alias: str) -> str:

@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,12 +15,13 @@ from keydistill.retrieval.failures import Failures, TooSoonError
 from keydistill.retrieval.generation import (
     Generation,
     QueryVector,
-    Recommendation,
     StudentLoader,
     alias_target,
     student_loader,
 )
 from keydistill.retrieval.holds import Holds
+from keydistill.retrieval.lists import ListOptions, Reranker
+from keydistill.retrieval.recommendation import Recommendation
 from keydistill.retrieval.tuned_search import tuned_params
 from keydistill.settings import Settings
 from keydistill.vectorstore import Engine, Filter, Hit, SearchParams, search_params_of
@@ -108,14 +109,21 @@ class LiveRetriever:
         filters: Sequence[Filter | None] | None = None,
         *,
         categories: Sequence[str | None] | None = None,
+        options: ListOptions | None = None,
+        excluded: Sequence[Collection[str]] | None = None,
+        reranker: Reranker | None = None,
     ) -> Answer[Recommendation]:
-        """The `limit` keyphrases nearest to each title, all by one generation, as `Generation.recommend` finds them.
+        """At most `limit` keyphrases for each title, all by one generation, as `Generation.recommend` finds them.
 
         Raises:
             CollectionNotFoundError: The collection is gone, and the one that the alias names now cannot be loaded.
             EngineUnavailableError: The server does not answer.
         """
-        return self._asked(lambda generation: generation.recommend(titles, limit, filters, categories=categories))
+        return self._asked(
+            lambda generation: generation.recommend(
+                titles, limit, filters, categories=categories, options=options, excluded=excluded, reranker=reranker
+            )
+        )
 
     def embed(self, titles: Sequence[str], categories: Sequence[str | None] | None = None) -> list[QueryVector]:
         """Query vectors by the present student, as `Generation.embed` makes them."""

@@ -1,10 +1,12 @@
 """From an item's title to the keyphrases it should be advertised on, by one generation from start to end."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Self
 
 from keydistill.encoders import Student
-from keydistill.retrieval.generation import Generation, Recommendation, alias_target
+from keydistill.retrieval.generation import Generation, alias_target
+from keydistill.retrieval.lists import ListOptions, Reranker
+from keydistill.retrieval.recommendation import Recommendation
 from keydistill.settings import Settings
 from keydistill.vectorstore import CollectionInfo, Engine, Filter, SearchParams
 
@@ -44,16 +46,14 @@ class Retriever:
         filters: Sequence[Filter | None] | None = None,
         *,
         categories: Sequence[str | None] | None = None,
+        options: ListOptions | None = None,
+        excluded: Sequence[Collection[str]] | None = None,
+        reranker: Reranker | None = None,
     ) -> list[list[Recommendation]]:
-        """The `limit` keyphrases nearest to each title, best first.
-
-        Args:
-            titles: n item titles.
-            limit: Most keyphrases per item; fewer come back where fewer pass the filter.
-            filters: A filter per title, or None for none at all.
-            categories: The leaf category of each item as a path, where it is known: some students read it.
-        """
-        return self.generation.recommend(titles, limit, filters, categories=categories)
+        """At most `limit` keyphrases for each title, best first; the arguments are those of `Generation.recommend`."""
+        return self.generation.recommend(
+            titles, limit, filters, categories=categories, options=options, excluded=excluded, reranker=reranker
+        )
 
 
 def live_collection(settings: Settings, engine: Engine) -> CollectionInfo:

@@ -308,10 +308,9 @@ def test_auc_with_ties_and_lonely_classes_is_that_of_scikit_learn() -> None:
         inside = groups == group
         assert areas[group] == pytest.approx(roc_auc_score(relevant[inside], scores[inside]))
     units = rng.integers(0, 50, 300)
-    resampled = resampled_auc(units, 50, scores, relevant, seed=3, resamples=20)
-    draws = np.concatenate(list(weights(50, 3, 20)))
-    for row, auc in zip(draws, resampled, strict=True):
-        assert auc == pytest.approx(roc_auc_score(relevant, scores, sample_weight=row[units]))
+    draws = np.concatenate(list(weights(50, 3, 20)))[:, units]
+    for row, auc in zip(draws, resampled_auc(scores, relevant, [draws]), strict=True):
+        assert auc == pytest.approx(roc_auc_score(relevant, scores, sample_weight=row))
 
 
 def test_the_assistant_is_asked_once_per_pair_also_at_several_dimensions() -> None:

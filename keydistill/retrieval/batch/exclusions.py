@@ -1,0 +1,62 @@
+"""Keyphrases that items have already: a file of pairs, kept in memory by item."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from keydistill.retrieval.items import Item
+from keydistill.tables import (
+    Columns,
+    RawBatch,
+    RejectLog,
+    RowProblems,
+    id_cell,
+    keyphrase_cell,
+    label_cell,
+    read_valid,
+)
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("keyphrase", pa.string(), nullable=False),
+        pa.field("site", pa.string()),
+    ]
+)
+_MAX_KEYPHRASE_CHARS = 1_000
+
+
+class Exclusions:
+    """What each item must not get, by item and site; a pair without a site counts for the item on every site."""
+
+    def __init__(self) -> None:
+        self._keyphrases: dict[tuple[str, str | None], list[str]] = {}
+
+    @classmethod
+    def read(cls, files: Sequence[Path], rejects: RejectLog) -> "Exclusions":
+        """The pairs of files with the columns `item_id` and `keyphrase`, and optionally `site`.
+
+        Raises:
+            InputError: A file is damaged or lacks a column.
+        """
+        exclusions = cls()
+        for table in read_valid(files, _SCHEMA, _columns, rejects, required=("item_id", "keyphrase")):
+            for item_id, keyphrase, site in zip(*(table[name].to_pylist() for name in _SCHEMA.names), strict=True):
+                exclusions._keyphrases.setdefault((item_id, site), []).append(keyphrase)
+        return exclusions
+
+    def of(self, item: Item) -> list[str]:
+        """The keyphrases that an item must not get."""
+        anywhere = self._keyphrases.get((item.item_id, None), [])
+        return anywhere if item.site is None else anywhere + self._keyphrases.get((item.item_id, item.site), [])
+
+
+def _columns(batch: RawBatch, problems: RowProblems) -> Columns:
+    return {
+        "item_id": problems.parsed("item_id", batch.columns["item_id"], id_cell),
+        "keyphrase": problems.parsed(
+            "keyphrase", batch.columns["keyphrase"], lambda value: keyphrase_cell(value, _MAX_KEYPHRASE_CHARS)
+        ),
+        "site": problems.parsed("site", batch.columns["site"], label_cell),
+    }
