@@ -1,41 +1,27 @@
 """Records as what they must be: each of the commands goes on with runs of its own kind."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from keydistill.errors import RunStateError
 from keydistill.runs.record import ReindexRun, RetrainRun, Run, SyncRun
 
-
-def reindex_of(run: Run) -> ReindexRun:
-    """A record that must be that of a reindex.
-
-    Raises:
-        RunStateError: It is of another kind.
-    """
-    if not isinstance(run, ReindexRun):
-        raise _other_kind(run)
-    return run
+_R = TypeVar("_R", bound=Run)
 
 
-def sync_of(run: Run) -> SyncRun:
-    """A record that must be that of a sync.
+def _record_of(kind: type[_R]) -> Callable[[Run], _R]:
+    """A function that returns a record as one of its kind, and raises `RunStateError` if it is of another kind."""
 
-    Raises:
-        RunStateError: It is of another kind.
-    """
-    if not isinstance(run, SyncRun):
-        raise _other_kind(run)
-    return run
+    def narrowed(run: Run) -> _R:
+        if not isinstance(run, kind):
+            raise RunStateError(
+                f"run {run.id} is a {run.kind}; go on with it by `keydistill {run.kind} --resume {run.id}`"
+            )
+        return run
 
-
-def retrain_of(run: Run) -> RetrainRun:
-    """A record that must be that of a retrain.
-
-    Raises:
-        RunStateError: It is of another kind.
-    """
-    if not isinstance(run, RetrainRun):
-        raise _other_kind(run)
-    return run
+    return narrowed
 
 
-def _other_kind(run: Run) -> RunStateError:
-    return RunStateError(f"run {run.id} is a {run.kind}; go on with it by `keydistill {run.kind} --resume {run.id}`")
+reindex_of = _record_of(ReindexRun)
+sync_of = _record_of(SyncRun)
+retrain_of = _record_of(RetrainRun)

@@ -5,22 +5,37 @@ The sizes in the file's footer are only what its writer says. Page headers are w
 protocol (https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md).
 """
 
+import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import numpy as np
+import pyarrow as pa
+
 # Of most writers a page has 1 MiB.
 MAX_PAGE_BYTES = 64 << 20
-# Headers hold the least and the greatest value of their page.
-_HEADER_BYTES = 1 << 20
+# Headers hold the least and the greatest value of their page; few are longer than the first of these.
+_HEADER_BYTES = (1 << 12, 1 << 20)
+# Arrow's names of codecs, where they are not Parquet's in small letters; the older framing of LZ4 it has none for.
+_CODECS = {"LZ4": "lz4_raw"}
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Bytes of a page when it is decompressed, and the number of its values; None of a dictionary."""
+    """A page of a column chunk.
+
+    Attributes:
+        bytes: Size of the page when it is decompressed.
+        values: Number of its values; None of a dictionary.
+        place, compressed: Where its content begins in the file, and how many bytes of the file that is.
+    """
 
     bytes: int
     values: int | None
+    place: int
+    compressed: int
 
 
 def pages_of(stream: BinaryIO, chunk: Any) -> Iterator[Page]:
@@ -33,18 +48,70 @@ def pages_of(stream: BinaryIO, chunk: Any) -> Iterator[Page]:
     place = min(starts, default=0)
     end = place + chunk.total_compressed_size
     while place < end:
-        stream.seek(place)
-        cursor = _Cursor(stream.read(min(_HEADER_BYTES, end - place)))
-        try:
-            header = cursor.struct()
-            size, compressed = header[2], header[3]
-        except (IndexError, KeyError, RecursionError):
-            raise ValueError("the header of a page is damaged") from None
-        if size < 0 or compressed < 0:
-            raise ValueError("the header of a page is damaged")
+        header, length = _header_at(stream, place, end)
+        size, compressed = header[2], header[3]
         rows = header.get(5) or header.get(8)
-        yield Page(size, rows.get(1) if isinstance(rows, dict) else None)
-        place += cursor.place + compressed
+        place += length
+        yield Page(size, rows.get(1) if isinstance(rows, dict) else None, place, compressed)
+        place += compressed
+
+
+def _header_at(stream: BinaryIO, place: int, end: int) -> tuple[dict[int, Any], int]:
+    """Fields of the header that begins there, and its length in bytes."""
+    for most in _HEADER_BYTES:
+        stream.seek(place)
+        cursor = _Cursor(stream.read(min(most, end - place)))
+        with suppress(IndexError, RecursionError):
+            header = cursor.struct()
+            if header.get(2, -1) >= 0 and header.get(3, -1) >= 0:
+                return header, cursor.place
+    raise ValueError("the header of a page is damaged")
+
+
+def has_long_text(stream: BinaryIO, chunk: Any, dictionary: Page, limit: int) -> bool:
+    """Whether one value of a dictionary page of text has more bytes than `limit`; true also where that cannot be told.
+
+    Args:
+        stream: The file.
+        chunk: `ColumnChunkMetaData` of the column chunk that the page is of.
+        dictionary: The page; it is decompressed, so its size must be one that may be.
+        limit: At least 255 bytes.
+    """
+    if chunk.physical_type != "BYTE_ARRAY" or dictionary.bytes <= limit:
+        return False
+    stream.seek(dictionary.place)
+    data: Any = stream.read(dictionary.compressed)
+    place = 0
+    length_at = struct.Struct("<I").unpack_from
+    try:
+        if chunk.compression != "UNCOMPRESSED":
+            data = pa.Codec(_CODECS.get(chunk.compression, chunk.compression.lower())).decompress(
+                data, dictionary.bytes
+            )
+        end = len(data)
+        if _all_are_below_256(np.frombuffer(data, np.uint8)):
+            return False
+        # Each value stands behind its length (PLAIN in https://parquet.apache.org/docs/file-format/data-pages/encodings).
+        while place < end:
+            (length,) = length_at(data, place)
+            if length > limit:
+                return True
+            place += 4 + length
+    except (pa.ArrowException, OSError, struct.error):
+        return True
+    return False
+
+
+def _all_are_below_256(data: np.ndarray) -> bool:
+    """Whether the page is one value after the other, each shorter than that: most are, and this is a fast proof.
+
+    The three high bytes of such a length are zero. Wherever three zeros stand, a value may begin; if each of these
+    values ends where the next one begins, nothing else is in the page.
+    """
+    zero = data == 0
+    starts = np.flatnonzero(zero[1:-2] & zero[2:-1] & zero[3:])
+    ends = starts + 4 + data[starts]
+    return bool(len(starts) and starts[0] == 0 and ends[-1] == len(data) and (ends[:-1] == starts[1:]).all())
 
 
 class _Cursor:

@@ -8,12 +8,14 @@ import pyarrow.parquet as pq
 
 from keydistill.errors import InputError
 from keydistill.tables.numbers import Float16, Float32
-from keydistill.tables.parquet_pages import MAX_PAGE_BYTES, Page, pages_of
+from keydistill.tables.parquet_pages import MAX_PAGE_BYTES, Page, has_long_text, pages_of
 from keydistill.tables.raw_batch import BATCH_ROWS, Header, RawBatch
 from keydistill.tables.sources import Source
 
 # Stands for a value whose bytes are not UTF-8, as `surrogateescape` would have made it.
 _UNDECODABLE = "\udcff"
+# A batch in which every row repeats a value of this size is as large as a page may be.
+_LONG_BYTES = MAX_PAGE_BYTES // BATCH_ROWS
 
 
 def read_parquet(source: Source, header: Header) -> Iterator[RawBatch]:
@@ -32,10 +34,11 @@ def read_parquet(source: Source, header: Header) -> Iterator[RawBatch]:
     if "keyphrase" in header.required and not _is_text(schema.field("keyphrase").type):
         stored_type = schema.field("keyphrase").type
         raise InputError(f"{source.path}: column 'keyphrase' has the type {stored_type}; expected text")
-    batch_rows, dictionaries = _check_sizes(source, parquet.metadata, names)
-    # A dictionary stays one: a long value that thousands of rows repeat is there once.
-    text_columns = [name for name in names if name in dictionaries and _is_text(schema.field(name).type)]
-    parquet = pq.ParquetFile(source.stream, pre_buffer=False, buffer_size=1 << 20, read_dictionary=text_columns)
+    text_columns = {name for name in names if _is_text(schema.field(name).type)}
+    batch_rows, long_columns = _check_sizes(source, parquet.metadata, names, text_columns)
+    if long_columns:
+        # Their dictionaries stay: a long value that thousands of rows repeat is there once.
+        parquet = pq.ParquetFile(source.stream, pre_buffer=False, buffer_size=1 << 20, read_dictionary=long_columns)
     others = [name for name in names if name not in header.known]
     first = 1
     # Arrow's threads and a Python file can abort or hang the interpreter when it exits
@@ -52,14 +55,16 @@ def read_parquet(source: Source, header: Header) -> Iterator[RawBatch]:
         first += batch.num_rows
 
 
-def _check_sizes(source: Source, metadata: pq.FileMetaData, names: Sequence[str]) -> tuple[int, set[str]]:
-    """Rows per batch with which memory stays bounded, and the columns that have dictionaries.
+def _check_sizes(
+    source: Source, metadata: pq.FileMetaData, names: Sequence[str], text_columns: set[str]
+) -> tuple[int, list[str]]:
+    """Rows per batch with which memory stays bounded, and those of text whose dictionaries have long values.
 
     Raises:
         InputError: A page is too large to be decompressed, or its header is damaged.
     """
     wanted = set(names)
-    dictionaries: set[str] = set()
+    long_columns: set[str] = set()
     row_bytes = 1
     for group in range(metadata.num_row_groups):
         for number in range(metadata.num_columns):
@@ -67,8 +72,6 @@ def _check_sizes(source: Source, metadata: pq.FileMetaData, names: Sequence[str]
             name = chunk.path_in_schema.partition(".")[0]
             if name not in wanted:
                 continue
-            if chunk.has_dictionary_page:
-                dictionaries.add(name)
             for page in _pages(source, chunk):
                 if page.bytes > MAX_PAGE_BYTES:
                     raise InputError(
@@ -77,7 +80,9 @@ def _check_sizes(source: Source, metadata: pq.FileMetaData, names: Sequence[str]
                     )
                 if page.values:
                     row_bytes = max(row_bytes, page.bytes // page.values)
-    return max(1, min(BATCH_ROWS, MAX_PAGE_BYTES // row_bytes)), dictionaries
+                elif name in text_columns - long_columns and has_long_text(source.stream, chunk, page, _LONG_BYTES):
+                    long_columns.add(name)
+    return max(1, min(BATCH_ROWS, MAX_PAGE_BYTES // row_bytes)), sorted(long_columns)
 
 
 def _pages(source: Source, chunk: pq.ColumnChunkMetaData) -> Iterator[Page]:

@@ -94,3 +94,32 @@ def test_a_damaged_header_of_a_page_is_one_line(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(InputError, match="damaged"):
         rows_of(path)
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "brotli", "lz4", "zstd"])
+@pytest.mark.parametrize(
+    ("values", "long"),
+    [
+        (["lens"] * 20, False),
+        ([f"lens {n}" for n in range(2_000)], False),
+        (["", "a", None, "\0\0\0", "é" * 300, *(f"k{n}" for n in range(2_000))], False),
+        (["", *(f"k{n}" for n in range(2_000)), "b" * 8_192], False),
+        ([*(f"k{n}" for n in range(2_000)), "b" * 8_193, "lens"], True),
+        (["\x01\0\0\0a" * 2_000, "lens"], True),
+    ],
+)
+def test_only_columns_with_long_values_are_read_as_dictionaries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[Any], long: bool, compression: str
+) -> None:
+    path = tmp_path / "column.parquet"
+    pq.write_table(pa.table({"keyphrase": values}), path, compression=compression)
+    opened: list[Any] = []
+    original = pq.ParquetFile
+
+    def watched(*args: Any, **options: Any) -> Any:
+        opened.append(options.get("read_dictionary"))
+        return original(*args, **options)
+
+    monkeypatch.setattr(pq, "ParquetFile", watched)
+    assert rows_of(path) == values
+    assert (["keyphrase"] in opened) == long
