@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from keydistill.progress import NO_PROGRESS, Progress
+from keydistill.tables.conventions import USUAL, Conventions
 from keydistill.tables.raw_batch import RawBatch
-from keydistill.tables.readers import read_rows
+from keydistill.tables.readers import NO_ALIASES, read_rows
 from keydistill.tables.rejects import RejectLog
 from keydistill.tables.row_problems import RowProblems
 from keydistill.tables.sources import open_source
@@ -25,6 +26,8 @@ def read_valid(
     rejects: RejectLog,
     *,
     required: Sequence[str],
+    aliases: Mapping[str, Sequence[str]] = NO_ALIASES,
+    conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> Iterator[pa.Table]:
     """Tables of the rows that are valid; every other row is a reject.
@@ -35,6 +38,8 @@ def read_valid(
         validate: Function that makes columns of a batch's cells, and notes the rows with a problem.
         rejects: Log of the rows with a problem.
         required: Columns that a file must have.
+        aliases: Names that others give a column, as in `read_rows`.
+        conventions: What stands for nothing in a cell, and how numbers are written.
         progress: Advanced by the number of rows read after each batch.
 
     Raises:
@@ -43,7 +48,16 @@ def read_valid(
     for file in map(Path, files):
         with (
             open_source(file) as source,
-            closing(read_rows(source, known=schema.names, required=required, extras=False)) as batches,
+            closing(
+                read_rows(
+                    source,
+                    known=schema.names,
+                    required=required,
+                    extras=False,
+                    aliases=aliases,
+                    conventions=conventions,
+                )
+            ) as batches,
         ):
             for batch in batches:
                 problems = RowProblems(batch, str(file))
