@@ -8,6 +8,7 @@ import click
 
 from keydistill.cli.context import engine_of, settings_of
 from keydistill.cli.output import check_output, print_json, progress_bars
+from keydistill.cli.table_options import writing_options
 
 if TYPE_CHECKING:
     from keydistill.retrieval import MatchCategory
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     help="Category of the item that its keyphrases must belong to.",
 )
 @click.option("--min-volume", type=int, help="Least search volume of a keyphrase.")
+@writing_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def recommend(
@@ -43,6 +45,7 @@ def recommend(
     """Find keyphrases for every item in ITEMS files (CSV, JSONL, Parquet: item_id, title, category_path, site)."""
     check_output(ctx, "out")
     from keydistill.retrieval import Retriever, recommend_file
+    from keydistill.tables import Conventions
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
@@ -55,6 +58,7 @@ def recommend(
             limit=limit,
             match_category=match_category,
             min_search_volume=min_volume,
+            conventions=Conventions.of(settings),
             progress=progress,
         )
         progress.close()
@@ -65,5 +69,9 @@ def recommend(
     click.echo(f"{counts} in {out}, from {retriever.collection}")
     if summary.short:
         click.echo(f"{summary.short:,} items got fewer than {limit}: no more keyphrases pass their filter", err=True)
+    if summary.repeated:
+        click.echo(f"{summary.repeated:,} items have an id that another one before them has", err=True)
+    for hint in summary.hints:
+        click.echo(f"note: {hint}", err=True)
     if summary.rejected:
         click.echo(f"{summary.rejected:,} rows were no items; see {summary.rejects_file}", err=True)

@@ -25,17 +25,17 @@ def search(
 ) -> None:
     """Find keyphrases for TITLE in the live collection."""
     from keydistill.retrieval import Retriever
-    from keydistill.tables import leaf_category
     from keydistill.vectorstore import keyphrase_filter
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine:
+        leaf = _category(category)
         filter = keyphrase_filter(
-            category=leaf_category(None, category),
+            category=leaf,
             site=site,
             min_search_volume=min_volume,
         )
-        hits = Retriever.open(settings, engine).recommend([title], limit, [filter], categories=[category])[0]
+        hits = Retriever.open(settings, engine).recommend([title], limit, [filter], categories=[leaf])[0]
     if as_json:
         print_json([{"keyphrase": hit.keyphrase, "score": round(hit.score, 6), "payload": hit.payload} for hit in hits])
         return
@@ -56,3 +56,13 @@ def search(
         ],
         right=("score", "search volume"),
     )
+
+
+def _category(text: str | None) -> str | None:
+    """The category that the option names, read as in all tables."""
+    from keydistill.tables import RejectedValueError, leaf_category
+
+    try:
+        return leaf_category(None, text)
+    except RejectedValueError as problem:
+        raise click.BadParameter(f"{text!r} {problem.detail}", param_hint="--category") from None

@@ -10,7 +10,7 @@ from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.retrieval.items import Item, read_items
 from keydistill.retrieval.output import SCHEMA, rows_of
 from keydistill.retrieval.retriever import Retriever
-from keydistill.tables import PATH_SEPARATOR, open_table, rejects_file
+from keydistill.tables import PATH_SEPARATOR, USUAL, CategoryHints, Conventions, open_table, rejects_file
 from keydistill.vectorstore import Filter, keyphrase_filter
 
 MatchCategory = Literal["none", "leaf", "parent"]
@@ -21,13 +21,25 @@ _BATCH_ITEMS = 256
 
 @dataclass(frozen=True, slots=True)
 class BulkSummary:
-    """Summary of `recommend_file`; `short` counts items that got fewer keyphrases than `limit`."""
+    """Summary of `recommend_file`.
+
+    Attributes:
+        items: Number of items.
+        rejected: Number of rows that were no items.
+        recommendations: Number of keyphrases for all items together.
+        short: Number of items that got fewer keyphrases than `limit`.
+        repeated: Number of items whose site and id an earlier one has.
+        rejects_file: File of the rows that were no items; None where there are none.
+        hints: What looks misread, a sentence each.
+    """
 
     items: int
     rejected: int
     recommendations: int
     short: int
+    repeated: int
     rejects_file: Path | None
+    hints: tuple[str, ...] = ()
 
 
 def item_filter(item: Item, *, match_category: MatchCategory = "none", min_search_volume: int | None = None) -> Filter:
@@ -46,9 +58,10 @@ def recommend_file(
     limit: int = 10,
     match_category: MatchCategory = "none",
     min_search_volume: int | None = None,
+    conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> BulkSummary:
-    """Read items, recommend, write; memory does not grow with the files.
+    """Read items, recommend, write; memory grows by a hash per item, and no more.
 
     Args:
         retriever: The live collection with its student.
@@ -57,6 +70,7 @@ def recommend_file(
         limit: Most keyphrases per item.
         match_category: Whether a keyphrase must belong to the item's leaf category or to its parent.
         min_search_volume: Least search volume of a keyphrase.
+        conventions: How the files are read, and how CSV is written.
         progress: Advanced by the number of items done.
 
     Raises:
@@ -64,9 +78,13 @@ def recommend_file(
     """
     check_no_input_is_replaced(out, files)
     items = recommendations = short = 0
+    hints, ids = CategoryHints(), set[int]()
     rejects_path = out.with_name(out.name + ".rejects.parquet")
-    with rejects_file(rejects_path) as rejects, open_table(out, SCHEMA) as write:
-        for batch in _rebatched(read_items(files, rejects)):
+    with rejects_file(rejects_path) as rejects, open_table(out, SCHEMA, conventions) as write:
+        for batch in _rebatched(read_items(files, rejects, conventions=conventions)):
+            for item in batch:
+                hints.see([] if item.category is None else [item.category])
+                ids.add(hash((item.site, item.item_id)))
             filters = [
                 item_filter(item, match_category=match_category, min_search_volume=min_search_volume) for item in batch
             ]
@@ -78,7 +96,15 @@ def recommend_file(
             recommendations += sum(map(len, recommended))
             short += sum(len(hits) < limit for hits in recommended)
             progress.advance(len(batch))
-    return BulkSummary(items, rejects.count, recommendations, short, rejects_path if rejects.count else None)
+    return BulkSummary(
+        items=items,
+        rejected=rejects.count,
+        recommendations=recommendations,
+        short=short,
+        repeated=items - len(ids),
+        rejects_file=rejects_path if rejects.count else None,
+        hints=hints.lines(),
+    )
 
 
 def _rebatched(batches: Iterable[list[Item]]) -> Iterator[list[Item]]:

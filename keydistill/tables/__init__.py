@@ -21,11 +21,12 @@ from keydistill.tables.cells import (
     type_name,
     yes_no_cell,
 )
+from keydistill.tables.column_names import ALIASES
 from keydistill.tables.conventions import MISSING_VALUES, USUAL, Conventions
 from keydistill.tables.normalization import RULES, normalize_keyphrase, normalize_label
 from keydistill.tables.numbers import parse_json
 from keydistill.tables.outputs import check_output, open_table
-from keydistill.tables.raw_batch import MalformedRow, RawBatch
+from keydistill.tables.raw_batch import MalformedRow, RawBatch, plain_name
 from keydistill.tables.readers import read_rows
 from keydistill.tables.rejects import REJECT_SCHEMA, Reason, Reject, RejectedValueError, RejectLog, rejects_file, shown
 from keydistill.tables.row_problems import RowProblems
@@ -33,6 +34,7 @@ from keydistill.tables.sources import Kind, Source, SourceRecord, open_source, t
 from keydistill.tables.validated import Columns, Validate, read_valid
 
 __all__ = [
+    "ALIASES",
     "LIST_SEPARATOR",
     "MAX_LABEL_CHARS",
     "MISSING_VALUES",
@@ -70,6 +72,7 @@ __all__ = [
     "open_table",
     "parse_json",
     "path_of",
+    "plain_name",
     "read_rows",
     "read_valid",
     "rejects_file",

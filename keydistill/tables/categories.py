@@ -1,8 +1,8 @@
 r"""Categories as all tables have them: ids and paths, read in one way, and for keyphrases with all their ancestors.
 
-In text ">" separates the levels of a path and "|" several paths or ids; "\>" and "\|" are characters of a name. In a list
-"|" separates nothing. HTML entities ("&gt;") are decoded, once. What comes out is read again as the same category: in it
-">" and "|" in names are written "\>" and "\|".
+In text ">" separates the levels of a path and "|" several paths or ids; "\>" and "\|" are characters of a name. In a
+list "|" separates nothing. HTML entities ("&gt;") are decoded, once. What comes out is read again as the same category:
+in it ">" and "|" in names are written "\>" and "\|".
 """
 
 import html
@@ -30,9 +30,9 @@ _COLUMNS = ("category_id", "parent_id")
 _CACHED_CELLS = 65_536
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _LEVEL, _PATH = re.compile(r"(?<!\\)>"), re.compile(r"(?<!\\)\|")
-_WIDE_SEPARATORS = str.maketrans("＞﹥｜", ">>|")
+_WIDE_SEPARATORS = str.maketrans("\uff1e\ufe65\uff5c", ">>|")
 # What people put between the levels of a path where ours is ">".
-_OTHER_SEPARATORS = re.compile(r"\s*(?:/|›|»|→|::|\\)\s*")
+_OTHER_SEPARATORS = re.compile(r"\s*(?:/|\u203a|»|→|::|\\)\s*")
 
 
 class Categories:

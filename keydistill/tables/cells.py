@@ -15,9 +15,9 @@ MAX_LABEL_CHARS = 200
 _MAX_INT64 = (1 << 63) - 1
 
 _WHOLE_NUMBER = re.compile(r"([0-9]{1,19})(?:\.0*)?")
-# English, then German, French, Spanish, Portuguese, Italian, Polish and Dutch; LibreOffice; a column that is too narrow.
+# English, German, French, Spanish, Portuguese, Italian, Polish and Dutch; a column that is too narrow; LibreOffice.
 _SPREADSHEET_ERROR = re.compile(
-    r"#(?:NAME\?|REF!|VALUE!|DIV/0!?|NUM!|NULL!|ERROR!|N/A|NA|SPILL!|CALC!|FIELD!|BLOCKED!|CONNECT!|BUSY!|UNKNOWN!"
+    r"#(?:NAME\?|REF!|VALUE!|DIV/0!?|NUM!|NULL!|ERROR!|N/A|SPILL!|CALC!|FIELD!|BLOCKED!|CONNECT!|BUSY!|UNKNOWN!"
     r"|GETTING_DATA|BEZUG!|WERT!|ZAHL!|NV|NOM\?|VALEUR!|NOMBRE!|NOMBRE\?|¡?VALOR!|¡?REF!|¡?NUM!|¡?DIV/0!|¡?NULO!|NOME\?"
     r"|RIF!|VALORE!|NAZWA\?|ARG!|ADR!|LICZBA!|NAAM\?|WAARDE!|VERW!|GETAL!|#{2,})|ERR:5[0-9]{2}"
 )

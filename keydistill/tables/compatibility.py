@@ -6,10 +6,8 @@ mean something else than what they are mapped to: fractions, raised and circled 
 
 import unicodedata
 
-_MERGED_TAGS = frozenset(
-    ("wide", "narrow", "small", "font", "noBreak", "vertical", "square", "compat")
-    + ("isolated", "initial", "medial", "final")
-)
+_SHAPES = ("isolated", "initial", "medial", "final", "vertical")
+_MERGED_TAGS = frozenset((*_SHAPES, "wide", "narrow", "small", "font", "noBreak", "square", "compat"))
 # Hangul letters that are written alone, as in "ㅋㅋ", would become parts of syllables; so would Thai and Lao AM, which
 # keyboards type as one letter.
 _KEPT = frozenset((*range(0x3131, 0x318F), 0x0E33, 0x0EB3))

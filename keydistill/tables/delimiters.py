@@ -38,6 +38,9 @@ def layout_of(lines: Lines, kind: Kind, header: Header) -> Layout:
     fields = {delimiter: _fields(first, delimiter) for delimiter in candidates}
     # Of equals the first, which is the file's own.
     best = max(candidates, key=lambda delimiter: header.columns_in(fields[delimiter]))
+    if not header.columns_in(fields[best]):
+        # For the message, which shows what was found in the place of names.
+        best = max(candidates, key=lambda delimiter: len(fields[delimiter]))
     if header.headerless and not header.columns_in(fields[best]):
         for delimiter in (each for each in ("\t", *candidates) if each in fields):
             if len(fields[delimiter]) == len(header.headerless):

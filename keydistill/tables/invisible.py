@@ -1,9 +1,9 @@
 """Characters that nobody sees: most of them go, and some shape what stands beside them and stay.
 
-Format characters (category Cf: zero-width space, soft hyphen, direction marks) go, because the student's tokenizer drops
-them as well: two keyphrases that differ only there look the same and have the same vector. Joiners stay where they are
-seen (https://www.unicode.org/reports/tr31/#Layout_and_Format_Control_Characters is the model): between letters of scripts
-that join, and between emoji.
+Format characters (category Cf: zero-width space, soft hyphen, direction marks) go, because the student's tokenizer
+drops them as well: two keyphrases that differ only there look the same and have the same vector. Joiners stay where
+they are seen: between letters of scripts that join, and between emoji. The model is UAX 31
+(https://www.unicode.org/reports/tr31/#Layout_and_Format_Control_Characters).
 """
 
 import re

@@ -2,7 +2,8 @@ r"""One spelling for every way to type the same keyphrase.
 
 What readers would call the same becomes the same: composed and decomposed letters (Unicode NFC), full and half width,
 presentation forms and ligatures (`compatibility`), case, white space, and characters that nobody sees (`invisible`).
-What they would call different stays different: "1½" is not "11⁄2", "10²" not "102", "nike™" not "niketm".
+What they would call different stays different: "1½" is not eleven halves (as in NFKC), "10²" not "102", "nike™" not
+"niketm".
 
 - Lower case and not case folding: a keyphrase is shown to advertisers, and folding misspells it ("straße" would
   become "strasse", and a Greek final sigma an inner one).

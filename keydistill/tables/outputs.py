@@ -13,12 +13,10 @@ import pyarrow.parquet as pq
 from keydistill.errors import InputError
 from keydistill.files import whole_file
 from keydistill.tables.categories import list_text
+from keydistill.tables.conventions import FORMULA_STARTS, USUAL, Conventions
 
 Row = Mapping[str, Any]
 Write = Callable[[Sequence[Row]], None]
-
-# With these a spreadsheet takes a cell for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
 def check_output(path: Path) -> None:
@@ -32,20 +30,20 @@ def check_output(path: Path) -> None:
 
 
 @contextmanager
-def open_table(path: Path, schema: pa.Schema, *, escape_formulas: bool = False) -> Iterator[Write]:
+def open_table(path: Path, schema: pa.Schema, conventions: Conventions = USUAL) -> Iterator[Write]:
     """A function that writes rows to `path`; the file replaces an older one when the block ends without an error.
 
     Args:
         path: Its extension decides the format.
         schema: Columns, in their order; a row has a value for each.
-        escape_formulas: Whether texts of CSV that a spreadsheet would take for formulas get an apostrophe before them.
+        conventions: Whether texts of CSV that a spreadsheet would take for formulas get an apostrophe before them.
 
     Raises:
         InputError: The extension is none of .csv, .jsonl, .parquet.
     """
     check_output(path)
     with whole_file(path) as draft, _WRITERS[path.suffix](draft, schema) as write:
-        if escape_formulas and path.suffix == ".csv":
+        if conventions.escape_formulas and path.suffix == ".csv":
             yield lambda rows: write([_without_formulas(row) for row in rows])
         else:
             yield write
@@ -59,7 +57,7 @@ def _without_formula(value: object) -> object:
     if isinstance(value, list):
         # A cell begins with its first value.
         return [_without_formula(each) for each in value[:1]] + value[1:]
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 @contextmanager

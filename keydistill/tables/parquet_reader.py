@@ -79,7 +79,10 @@ def _check_sizes(source: Source, metadata: pq.FileMetaData, names: Sequence[str]
                         f"{MAX_PAGE_BYTES:,} are read; shorten its cells, or write smaller pages"
                     )
                 if page.values:
-                    row_bytes = max(row_bytes, page.bytes // page.values)
+                    # A value may be written as what it shares with the one before it: then each can be as long as
+                    # the page, and their number says nothing.
+                    shares = "DELTA_BYTE_ARRAY" in chunk.encodings
+                    row_bytes = max(row_bytes, page.bytes if shares else page.bytes // page.values)
     return max(1, min(BATCH_ROWS, MAX_PAGE_BYTES // row_bytes)), dictionaries
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from keydistill.errors import InputError
+from keydistill.tables.column_names import ALIASES
 from keydistill.tables.rejects import Reason, Reject
 from keydistill.tables.sources import Source
 
@@ -64,7 +65,7 @@ class Header:
     forbidden: Sequence[str] = ()
     extras: bool = True
     multiline: Sequence[str] = ()
-    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=lambda: ALIASES)
     headerless: Sequence[str] = ()
 
     def renamed(self, names: Sequence[str]) -> list[str]:

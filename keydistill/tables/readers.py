@@ -30,9 +30,6 @@ _READERS: Mapping[Kind, Reader] = {
 }
 
 
-NO_ALIASES: Mapping[str, Sequence[str]] = {}
-
-
 def read_rows(
     source: Source,
     *,
@@ -41,7 +38,6 @@ def read_rows(
     forbidden: Sequence[str] = (),
     extras: bool = True,
     multiline: Sequence[str] = (),
-    aliases: Mapping[str, Sequence[str]] = NO_ALIASES,
     headerless: Sequence[str] = (),
     conventions: Conventions = USUAL,
 ) -> Generator[RawBatch, None, None]:
@@ -58,7 +54,6 @@ def read_rows(
             type, and the known ones may be nested.
         multiline: Known columns whose text may have line breaks. In any other known column of CSV a line break says
             that stray quotes swallowed rows, which are then read on their own.
-        aliases: Names that others give a known column, as `Header` has them.
         headerless: Columns of a text file whose first line names none of the known ones.
         conventions: What stands for nothing in a cell, and how numbers are written.
 
@@ -67,7 +62,7 @@ def read_rows(
         InputChangedError: It changed while it was being read.
     """
     try:
-        header = Header(known, required, forbidden, extras, multiline, aliases, headerless)
+        header = Header(known, required, forbidden, extras, multiline, headerless=headerless)
         for batch in _READERS[source.kind](source, header):
             yield _meant(batch, source.kind, conventions)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -111,5 +111,3 @@ def text_of(source: Source) -> Iterator[TextIO]:
     finally:
         # The stream below belongs to the caller.
         text.detach()
-
-

@@ -132,5 +132,3 @@ def _csv_batch(batch: RowBuffer, names: Sequence[str], header: Header) -> RawBat
         cells = zip(*(cells_of[name] for name in others), strict=True)
         extras = [dict(zip(others, row, strict=True)) for row in cells]
     return RawBatch(batch.rows, batch.lines, columns, extras, batch.malformed)
-
-

@@ -10,7 +10,7 @@ import pyarrow as pa
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables.conventions import USUAL, Conventions
 from keydistill.tables.raw_batch import RawBatch
-from keydistill.tables.readers import NO_ALIASES, read_rows
+from keydistill.tables.readers import read_rows
 from keydistill.tables.rejects import RejectLog
 from keydistill.tables.row_problems import RowProblems
 from keydistill.tables.sources import open_source
@@ -26,7 +26,6 @@ def read_valid(
     rejects: RejectLog,
     *,
     required: Sequence[str],
-    aliases: Mapping[str, Sequence[str]] = NO_ALIASES,
     conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> Iterator[pa.Table]:
@@ -38,7 +37,6 @@ def read_valid(
         validate: Function that makes columns of a batch's cells, and notes the rows with a problem.
         rejects: Log of the rows with a problem.
         required: Columns that a file must have.
-        aliases: Names that others give a column, as in `read_rows`.
         conventions: What stands for nothing in a cell, and how numbers are written.
         progress: Advanced by the number of rows read after each batch.
 
@@ -54,7 +52,6 @@ def read_valid(
                     known=schema.names,
                     required=required,
                     extras=False,
-                    aliases=aliases,
                     conventions=conventions,
                 )
             ) as batches,

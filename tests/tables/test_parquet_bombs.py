@@ -87,6 +87,29 @@ def test_long_cells_that_repeat_or_fill_pages_of_their_own_take_little(tmp_path:
     assert kilobytes < 700_000
 
 
+def test_values_that_share_their_beginning_take_little(tmp_path: Path) -> None:
+    """They are 3 GB in a page of a megabyte."""
+    values = [f"{'b' * 1_000_000}{number}" for number in range(3_000)]
+    path = written(
+        tmp_path / "shared.parquet", values, use_dictionary=False, column_encoding={"keyphrase": "DELTA_BYTE_ARRAY"}
+    )
+    del values
+    assert path.stat().st_size < 100_000
+    code = (
+        "import resource, sys; from pathlib import Path; from contextlib import closing\n"
+        "from keydistill.tables import open_source, read_rows\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "with open_source(Path(sys.argv[1])) as source:\n"
+        "    with closing(read_rows(source, known=['keyphrase'], required=['keyphrase'])) as batches:\n"
+        "        print(sum(len(batch.columns['keyphrase']) for batch in batches))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    rows, kilobytes = map(int, ended.stdout.split())
+    assert rows == 3_000
+    assert kilobytes < 700_000
+
+
 def test_a_damaged_header_of_a_page_is_one_line(tmp_path: Path) -> None:
     path = written(tmp_path / "damaged.parquet", ["lens"] * 10)
     data = bytearray(path.read_bytes())

@@ -321,8 +321,8 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     [
         (lambda folder: (folder / "manifest.json").unlink(), "no complete snapshot"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
-        (lambda folder: (folder / "manifest.json").write_text("[]"), "not of format 1"),
-        (lambda folder: edit(folder, lambda found: found.update(format=2)), "was written by a newer keydistill"),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), "not of format 2"),
+        (lambda folder: edit(folder, lambda found: found.update(format=3)), "was written by a newer keydistill"),
         (lambda folder: edit(folder, lambda found: found.pop("parts")), "is damaged"),
         (lambda folder: edit(folder, lambda found: found.update(summary=3)), "is damaged"),
         (lambda folder: edit(folder, lambda found: found["summary"].update(extra=1)), "is damaged"),
