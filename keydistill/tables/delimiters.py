@@ -38,7 +38,7 @@ def layout_of(lines: Lines, kind: Kind, header: Header) -> Layout:
     fields = {delimiter: _fields(first, delimiter) for delimiter in candidates}
     # Of equals the first, which is the file's own.
     best = max(candidates, key=lambda delimiter: header.columns_in(fields[delimiter]))
-    if not header.columns_in(fields[best]):
+    if not header.columns_in(fields[best]) and fields[candidates[0]]:
         # For the message, which shows what was found in the place of names.
         best = max(candidates, key=lambda delimiter: len(fields[delimiter]))
     if header.headerless and not header.columns_in(fields[best]):

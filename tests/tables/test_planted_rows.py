@@ -102,7 +102,7 @@ _names = st.text("ab|>\\ &", min_size=1, max_size=5).map(lambda text: " ".join(t
 
 def _path(names: list[str]) -> Cell:
     """A path of names with separators in them, as somebody writes it who knows the escapes."""
-    names = [name.rstrip("\\") or "x" for name in (name.replace("\\|", "|").replace("\\>", ">") for name in names)]
+    names = [name.rstrip("\\ ") or "x" for name in (name.replace("\\|", "|").replace("\\>", ">") for name in names)]
     escaped = [name.replace("|", r"\|").replace(">", r"\>") for name in names]
     levels = tuple(sorted(" > ".join(escaped[:depth]) for depth in range(1, len(names) + 1)))
     return Cell(" > ".join(escaped), (levels,))
