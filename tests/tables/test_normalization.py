@@ -1,4 +1,5 @@
 # ruff: noqa: RUF001
+import re
 import sys
 import unicodedata
 import uuid
@@ -9,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keydistill.ingest.inventory.identity import NAMESPACE, point_id, text_hash
-from keydistill.tables import Reason, RejectedValueError, normalize_keyphrase, normalize_label
+from keydistill.tables import ALIASES, MISSING_VALUES, Reason, RejectedValueError, normalize_keyphrase, normalize_label
+from tests.support.places import ROOT
 
 usable_text = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffd") | st.sampled_from("\t\n\v\f\r\x85")
@@ -157,3 +159,24 @@ def test_point_ids_do_not_change() -> None:
 def test_site_and_keyphrase_do_not_run_into_each_other() -> None:
     assert point_id("a", "b c") != point_id("a b", "c")
     assert point_id(None, "a b") != point_id("a", "b")
+
+
+def test_the_examples_of_the_documentation() -> None:
+    text = (ROOT / "docs" / "inventory.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^\| (\w+) \| `([^`]+)` \| `([^`]+)` \|$", text, re.MULTILINE)
+    assert len({script for script, _, _ in examples}) > 10
+    for script, written, becomes in examples:
+        raw, expected = (re.sub(r"\\u(\w{4})", lambda code: chr(int(code[1], 16)), cell) for cell in (written, becomes))
+        assert normalize_keyphrase(raw) == expected, script
+
+
+def test_the_documentation_lists_what_stands_for_nothing() -> None:
+    text = (ROOT / "docs" / "inventory.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:marks|words in brackets|words, spelled like this) \| (.+) \|$", text, re.MULTILINE)
+    assert re.findall(r"`([^`]+)`", " ".join(rows)) == list(MISSING_VALUES)
+
+
+def test_the_documentation_lists_the_names_of_others() -> None:
+    text = (ROOT / "docs" / "inventory.md").read_text(encoding="utf-8")
+    for column, names in ALIASES.items():
+        assert f"| `{column}` | {', '.join(f'`{name}`' for name in names)} |" in text
