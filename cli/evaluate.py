@@ -8,6 +8,7 @@ import click
 
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import check_output, print_json, print_table, progress_bars, warn
+from keydistill.cli.table_options import reading_options
 from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Numbers(click.ParamType[tuple[int, ...]]):
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap and of every choice.")
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Folder for the page and the figures.")
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def evaluate(

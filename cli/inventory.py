@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from keydistill.cli.context import settings_of
-from keydistill.cli.output import cut, print_json, print_rejects, print_table, progress_bars
+from keydistill.cli.output import cut, print_hints, print_json, print_rejects, print_table, progress_bars
+from keydistill.cli.table_options import reading_options
 
 if TYPE_CHECKING:
     from keydistill.ingest.inventory import InventoryReport
@@ -24,6 +25,7 @@ def inventory() -> None:
     "--categories", type=click.Path(path_type=Path), help="File of the category tree (category_id, parent_id)."
 )
 @click.option("--max-reject-share", type=float, help="Share of rejected rows above which a run fails.")
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def check(
@@ -39,9 +41,12 @@ def check(
     """
     settings = settings_of(ctx, max_reject_share=max_reject_share)
     from keydistill.ingest.inventory import check_inventory
+    from keydistill.tables import Conventions
 
     with progress_bars(quiet=as_json) as bars:
-        report = check_inventory(files, settings, categories=categories, progress=bars)
+        report = check_inventory(
+            files, settings, categories=categories, conventions=Conventions.of(settings), progress=bars
+        )
         bars.close()
     if as_json:
         print_json(report.as_dict())
@@ -67,6 +72,7 @@ def _print_report(report: "InventoryReport") -> None:
     ]
     print_table(("", "count", " "), [(name, f"{count:,}", note) for name, count, note in counts], right=("count",))
     print_rejects(report.rejects_by_reason, report.examples)
+    print_hints(report.hints)
     click.echo("")
     if report.passes:
         click.echo(f"OK: at most {report.max_reject_share:.2%} of the rows may be rejected.")

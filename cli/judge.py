@@ -11,6 +11,7 @@ import click
 from keydistill.cli.context import settings_of
 from keydistill.cli.judge_choice import judge_options
 from keydistill.cli.output import SilentProgress, TerminalProgress, check_output, print_json, print_table, progress_bars
+from keydistill.cli.table_options import writing_options
 
 if TYPE_CHECKING:
     from keydistill.distillation.pairs import Agreement, JudgingPlan, JudgingSummary
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 @click.option(
     "--price-per-million-output", type=click.FloatRange(0), help="Price of a million output tokens, in any currency."
 )
+@writing_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def judge(
@@ -89,7 +91,7 @@ def judge(
             _print_plan(plan, name, prices, as_json=as_json, exact=judge_choice["local"] is not None)
             return
         from keydistill.distillation.pairs import agreement_of_file, judge_pairs, read_labels
-        from keydistill.tables import total_rows
+        from keydistill.tables import Conventions, total_rows
 
         assert out is not None
         # Read before any judgment is paid for.
@@ -106,6 +108,7 @@ def judge(
             items=items,
             budget_pairs=budget_pairs,
             budget_tokens=budget_tokens,
+            conventions=Conventions.of(settings),
             progress=bars,
         )
         agreement = None if people is None else agreement_of_file(out, people)
@@ -143,7 +146,11 @@ def _plan(
     judge = judge_of(settings, choice)
     bars.start("count", total_rows([*pairs]), "pairs")
     with _cache_of(settings, choice, cache, dry_run=True) as judgments:
-        plan = plan_judging(judge, pairs, cache=judgments, items=items, progress=bars)
+        from keydistill.tables import Conventions
+
+        plan = plan_judging(
+            judge, pairs, cache=judgments, items=items, conventions=Conventions.of(settings), progress=bars
+        )
     bars.close()
     return plan, f"{judge.name}, prompt {judge.prompt_version}"
 

@@ -49,6 +49,12 @@ def print_rejects(by_reason: Mapping[str, int], examples: "Iterable[Reject]") ->
                 click.echo(f"  {place} {reject.detail}{f': {cut(reject.value)}' if reject.value else ''}")
 
 
+def print_hints(hints: Iterable[str]) -> None:
+    """Print what looks misread, a line each."""
+    for hint in hints:
+        click.echo(f"\nnote: {hint}")
+
+
 def check_output(ctx: click.Context, name: str) -> None:
     """Refuse the output that option `name` gives where it would replace a file or folder of another parameter.
 

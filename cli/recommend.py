@@ -9,6 +9,7 @@ import click
 from keydistill.cli.context import engine_of, settings_of
 from keydistill.cli.list_options import chosen, list_options
 from keydistill.cli.output import check_output, print_json, progress_bars
+from keydistill.cli.table_options import writing_options
 
 if TYPE_CHECKING:
     from keydistill.retrieval import MatchCategory
@@ -39,6 +40,7 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Number of processes that answer."
 )
+@writing_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def recommend(
@@ -62,7 +64,7 @@ def recommend(
     """
     check_output(ctx, "out")
     from keydistill.retrieval import BatchRequest, recommend_file
-    from keydistill.tables import total_rows
+    from keydistill.tables import Conventions, total_rows
 
     request = BatchRequest(limit, match_category, min_volume, chosen(limit, bool(exclude), **options))
     settings = settings_of(ctx, assistant=assistant)
@@ -70,7 +72,15 @@ def recommend(
         progress.start("recommend", total_rows(list(items)), "items")
         try:
             summary = recommend_file(
-                settings, engine, items, out, request, exclude=exclude, processes=processes, progress=progress
+                settings,
+                engine,
+                items,
+                out,
+                request,
+                exclude=exclude,
+                processes=processes,
+                conventions=Conventions.of(settings),
+                progress=progress,
             )
         except KeyboardInterrupt:
             progress.close()
@@ -87,5 +97,9 @@ def recommend(
         click.echo(f"{summary.reused:,} of them had been answered before the interruption", err=True)
     if summary.short:
         click.echo(f"{summary.short:,} items got fewer than {limit}: no more keyphrases pass their filter", err=True)
+    if summary.repeated:
+        click.echo(f"{summary.repeated:,} items have an id that another one before them has", err=True)
+    for hint in summary.hints:
+        click.echo(f"note: {hint}", err=True)
     if summary.rejected:
         click.echo(f"{summary.rejected:,} rows were no items; see {summary.rejects_file}", err=True)

@@ -8,6 +8,7 @@ import click
 from keydistill.cli.context import engine_of, settings_of, sources_of
 from keydistill.cli.follow import executor_options, follow_order
 from keydistill.cli.output import bytes_text, duration_text, print_json, progress_bars
+from keydistill.cli.table_options import reading_options
 from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--no-swap", is_flag=True, help="Build, verify and gate, but leave the alias where it is.")
 @click.option("--resume", metavar="RUN", help="Interrupted or failed run to take up instead of starting one.")
 @executor_options
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def reindex(

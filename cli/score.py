@@ -8,6 +8,7 @@ import click
 
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import check_output, duration_text, print_json, progress_bars
+from keydistill.cli.table_options import writing_options
 from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 )
 @click.option("--items", type=click.Path(path_type=Path), help="File of items, where PAIRS have no titles.")
 @click.option("--dry-run", is_flag=True, help="Count pairs and estimate the time; change nothing.")
+@writing_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def score(
@@ -42,9 +44,10 @@ def score(
     from keydistill.distillation.pairs import score_pairs
     from keydistill.distillation.registry import resolve_assistant
     from keydistill.encoders import Assistant
-    from keydistill.tables import total_rows
+    from keydistill.tables import Conventions, total_rows
 
     settings = settings_of(ctx, assistant=source)
+    conventions = Conventions.of(settings)
     resolved = resolve_assistant(settings)
     if resolved is None:
         raise SettingsError("no assistant was named; give --assistant, or set KEYDISTILL_ASSISTANT")
@@ -54,13 +57,13 @@ def score(
         if dry_run:
             from keydistill.distillation.pairs import plan_scoring
 
-            plan = plan_scoring(assistant, pairs, items=items)
+            plan = plan_scoring(assistant, pairs, items=items, conventions=conventions)
             bars.close()
             print_json({**asdict(plan), "assistant": assistant.version}) if as_json else _print_plan(plan, assistant)
             return
         bars.start("score", total_rows(list(pairs)), "pairs")
         try:
-            summary = score_pairs(assistant, pairs, out, items=items, progress=bars)
+            summary = score_pairs(assistant, pairs, out, items=items, conventions=conventions, progress=bars)
         except KeyboardInterrupt:
             bars.close()
             click.echo("interrupted; whole chunks are kept, and the same command goes on from there", err=True)

@@ -38,14 +38,14 @@ def search(
 ) -> None:
     """Find keyphrases for TITLE in the live collection."""
     from keydistill.retrieval import Retriever, reranker_of
-    from keydistill.tables import leaf_category
     from keydistill.vectorstore import keyphrase_filter
 
     choice = chosen(limit, bool(exclude), **options)
     settings = settings_of(ctx, assistant=assistant)
     with engine_of(settings) as engine:
+        leaf = _category(category)
         filter = keyphrase_filter(
-            category=leaf_category(None, category),
+            category=leaf,
             site=site,
             min_search_volume=min_volume,
         )
@@ -53,7 +53,7 @@ def search(
             [title],
             limit,
             [filter],
-            categories=[category],
+            categories=[leaf],
             options=choice,
             excluded=[exclude] if exclude else None,
             reranker=reranker_of(settings) if choice is not None and choice.rerank else None,
@@ -97,3 +97,13 @@ def _print(hits: "Sequence[Recommendation]") -> None:
     always = ("score", "keyphrase", "search volume", "category")
     headings = [heading for heading in rows[0] if heading in always or any(row[heading] for row in rows)]
     print_table(headings, [[row[heading] for heading in headings] for row in rows], right=("score", "search volume"))
+
+
+def _category(text: str | None) -> str | None:
+    """The category that the option names, read as in all tables."""
+    from keydistill.tables import RejectedValueError, leaf_category
+
+    try:
+        return leaf_category(None, text)
+    except RejectedValueError as problem:
+        raise click.BadParameter(f"{text!r} {problem.detail}", param_hint="--category") from None

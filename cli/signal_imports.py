@@ -9,6 +9,7 @@ import click
 
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import check_output, print_json, print_rejects, print_table, progress_bars
+from keydistill.cli.table_options import reading_options
 
 if TYPE_CHECKING:
     from keydistill.distillation.signals import ImportSummary, ImportTarget
@@ -23,14 +24,14 @@ def import_group() -> None:
 
 def _import_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that all importers have, in the order of `--help`."""
-    options = [
+    options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write."),
         click.option("--force", is_flag=True, help="Replace OUT if it is an earlier signals folder."),
         click.option("--dry-run", is_flag=True, help="Read everything and write nothing."),
         click.option("--max-reject-share", type=float, help="Share of rejected rows above which nothing is written."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     ]
-    for option in reversed(options):
+    for option in reversed([*options[:-1], reading_options, options[-1]]):
         command = option(command)
     return command
 
@@ -199,6 +200,7 @@ def qrels(
 def _target(common: dict[str, Any]) -> "Iterator[tuple[ImportTarget, Callable[[ImportSummary], None]]]":
     """Where an import goes, with a bar that shows how far it is; and what prints its summary."""
     from keydistill.distillation.signals import ImportTarget
+    from keydistill.tables import Conventions
 
     ctx = click.get_current_context()
     check_output(ctx, "out")
@@ -216,6 +218,7 @@ def _target(common: dict[str, Any]) -> "Iterator[tuple[ImportTarget, Callable[[I
             dry_run=common["dry_run"],
             max_reject_share=settings.max_reject_share,
             max_keyphrase_chars=settings.max_keyphrase_chars,
+            conventions=Conventions.of(settings),
             progress=bars,
         )
         yield target, show

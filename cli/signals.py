@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from keydistill.cli.context import settings_of
-from keydistill.cli.output import print_json, print_rejects, print_table, progress_bars
+from keydistill.cli.output import print_hints, print_json, print_rejects, print_table, progress_bars
 from keydistill.cli.signal_imports import import_group
+from keydistill.cli.table_options import reading_options
 
 if TYPE_CHECKING:
     from keydistill.distillation.signals import SignalsReport
@@ -43,6 +44,7 @@ signals.add_command(import_group)
 )
 @click.option("--search-threshold", type=float, help="Lowest score that passes, where a row has no column `passed`.")
 @click.option("--max-reject-share", type=float, help="Share of rejected rows above which a run fails.")
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def check(
@@ -66,6 +68,7 @@ def check(
     if (folder is None) == (not named):
         raise click.UsageError("Name a folder of signals, or files with --clicks, --judgments and the like.")
     from keydistill.distillation.signals import SignalFiles, check_signals
+    from keydistill.tables import Conventions
 
     files = SignalFiles(items, clicks, search_relevance, judgments)
     with progress_bars(quiet=as_json) as bars:
@@ -75,6 +78,7 @@ def check(
             max_keyphrase_chars=settings.max_keyphrase_chars,
             relevant_grade=relevant_grade,
             search_threshold=search_threshold,
+            conventions=Conventions.of(settings),
             progress=bars,
         )
         bars.close()
@@ -104,6 +108,7 @@ def _print_report(report: "SignalsReport") -> None:
     _print_positions(report)
     for table in report.tables.values():
         print_rejects(table.rejects_by_reason, table.examples)
+    print_hints(report.hints)
     click.echo("")
     _print_verdict(report)
 

@@ -8,6 +8,7 @@ import click
 from keydistill.cli.context import engine_of, settings_of, sources_of
 from keydistill.cli.follow import executor_options, follow_order
 from keydistill.cli.output import print_json, progress_bars
+from keydistill.cli.table_options import reading_options
 from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--resume", metavar="RUN", help="Interrupted or failed sync to take up instead of starting one.")
 @executor_options
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def sync(

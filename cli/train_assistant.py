@@ -9,6 +9,7 @@ import click
 
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import check_output, duration_text, print_json, print_table, progress_bars
+from keydistill.cli.table_options import reading_options
 from keydistill.cli.training_options import SIZES_HELP
 from keydistill.errors import TooManyRejectsError
 
@@ -76,6 +77,7 @@ class _Inputs:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--dry-run", is_flag=True, help="Print counts, sizes and an estimate of the time; change nothing.")
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def assistant(
@@ -149,17 +151,19 @@ def _read(inputs: _Inputs, settings: "Settings") -> tuple["LabelledPairs", "Labe
     """
     from keydistill.distillation.assistant import judged_pairs
     from keydistill.distillation.signals import load_items, load_judgments
-    from keydistill.tables import RejectLog
+    from keydistill.tables import Conventions, RejectLog
 
     read = []
     with RejectLog() as rejects:
-        items = load_items([inputs.items], rejects)
+        conventions = Conventions.of(settings)
+        items = load_items([inputs.items], rejects, conventions=conventions)
         for files in (inputs.judgments, inputs.warm_up):
             judgments = load_judgments(
                 files,
                 rejects,
                 relevant_grade=inputs.relevant_grade,
                 max_keyphrase_chars=settings.max_keyphrase_chars,
+                conventions=conventions,
             )
             read.append((*judged_pairs(judgments, items), len(judgments)))
     unknown = sum(missing for _, missing, _ in read)

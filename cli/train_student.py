@@ -11,6 +11,7 @@ import click
 
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import check_output, print_json, print_table, progress_bars, warn
+from keydistill.cli.table_options import reading_options
 from keydistill.cli.training_options import loss_option, shape_option
 from keydistill.errors import TrainingError
 
@@ -70,6 +71,7 @@ _SIGNALS = ("clicks", "search_relevance", "judgments", "scores")
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--dry-run", is_flag=True, help="Print how many pairs there are per task; train nothing.")
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def student(

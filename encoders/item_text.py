@@ -12,7 +12,7 @@ from typing import Any
 
 from keydistill.errors import StudentError
 from keydistill.files import replace_json
-from keydistill.tables import PATH_SEPARATOR
+from keydistill.tables import leaf_name
 
 # File in a model's folder with what keydistill knows of the model and sentence-transformers does not.
 MODEL_FILE = "keydistill.json"
@@ -56,8 +56,7 @@ class ItemText:
         """
         if self.template == "{title}" or not category or not any(map(str.isalpha, category)):
             return title
-        leaf = category.rpartition(PATH_SEPARATOR)[2]
-        return self.template.format(title=title, leaf=leaf, path=category)
+        return self.template.format(title=title, leaf=leaf_name(category), path=category)
 
     def render_all(self, titles: Sequence[str], categories: Sequence[str | None] | None = None) -> list[str]:
         """The texts of n items."""

@@ -185,6 +185,17 @@ class Settings(BaseSettings):
     max_removed_share: float = Field(
         default=0.2, ge=0, le=1, description="share of the live keyphrases above which a sync that removes them fails"
     )
+    decimal_comma: bool = Field(
+        default=False, description="whether numbers in text are written as 1.234,5; otherwise as 1234.5"
+    )
+    missing_values: tuple[str, ...] | None = Field(
+        default=None,
+        description='texts of cells that stand for nothing, as in ["-", "null"]; unset: those of docs/inventory.md',
+    )
+    escape_formulas: bool = Field(
+        default=False,
+        description="whether CSV gets an apostrophe before texts that a spreadsheet would take for a formula",
+    )
     max_keyphrase_chars: int = Field(default=200, ge=1, description="a longer keyphrase is rejected, in characters")
     memory_mb: int = Field(
         default=512, ge=64, description="memory that sorting a snapshot may take before it spills to disk"

@@ -12,7 +12,7 @@ from keydistill.encoders.judge import Judge, Judgment, Pair, Problem, Usage
 from keydistill.errors import InputError, JudgeError, JudgeUnavailableError
 from keydistill.files import check_no_input_is_replaced
 from keydistill.progress import NO_PROGRESS, Progress
-from keydistill.tables import RejectLog
+from keydistill.tables import USUAL, Conventions, RejectLog
 
 # Pairs that are looked up before they are asked about. While answers are on their way nothing else may take long.
 _SLICE = 4_096
@@ -111,6 +111,7 @@ def plan_judging(
     *,
     cache: JudgmentCache,
     items: Path | None = None,
+    conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> JudgingPlan:
     """Count what `judge_pairs` would ask, without asking; reads the files once.
@@ -122,7 +123,7 @@ def plan_judging(
     keys: set[bytes] = set()
     usage = Usage()
     with RejectLog() as rejects:
-        for pair in pairs_of(read_pairs(files, items, rejects)):
+        for pair in pairs_of(read_pairs(files, items, rejects, conventions=conventions)):
             pairs += 1
             key = judge.key(pair)
             if key not in keys:
@@ -143,6 +144,7 @@ def judge_pairs(
     items: Path | None = None,
     budget_pairs: int | None = None,
     budget_tokens: int | None = None,
+    conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> JudgingSummary:
     """Judge all pairs that are not in the cache yet, then write the judgments of all, in the order of the files.
@@ -160,6 +162,7 @@ def judge_pairs(
         budget_pairs: Most pairs to ask about in this run.
         budget_tokens: Most tokens to use in this run, as estimated before each pair. Answers that take more than that
             (a malformed one is asked for again) may exceed it by what is in flight.
+        conventions: How the files are read, and how CSV is written.
         progress: Advanced by the number of rows done.
 
     Raises:
@@ -174,7 +177,7 @@ def judge_pairs(
     any_cached = False
     chunk: dict[bytes, Pair] = {}
     with RejectLog() as rejects:
-        for pair in pairs_of(read_pairs(files, items, rejects)):
+        for pair in pairs_of(read_pairs(files, items, rejects, conventions=conventions)):
             key = judge.key(pair)
             is_cached = cache.get(key) is not None
             any_cached |= is_cached
@@ -188,7 +191,9 @@ def judge_pairs(
             if run.stopped:
                 break
         _ask(judge, chunk, cache, run, progress, proven=any_cached)
-    output = write_judgments(judge, files, out, cache=cache, items=items, problems=run.problems)
+    output = write_judgments(
+        judge, files, out, cache=cache, items=items, problems=run.problems, conventions=conventions
+    )
     return JudgingSummary(
         judge=judge.name,
         prompt_version=judge.prompt_version,

@@ -10,7 +10,7 @@ import pyarrow as pa
 from keydistill.distillation.pairs.judgment_cache import JudgmentCache
 from keydistill.distillation.pairs.pairs import PAIR_SCHEMA, read_pairs
 from keydistill.encoders.judge import Judge, Pair, Problem
-from keydistill.tables import open_table, rejects_file
+from keydistill.tables import USUAL, Conventions, open_table, rejects_file
 
 JUDGMENT_SCHEMA = pa.schema(
     [
@@ -63,6 +63,7 @@ def write_judgments(
     cache: JudgmentCache,
     items: Path | None,
     problems: Mapping[bytes, Problem],
+    conventions: Conventions = USUAL,
 ) -> Written:
     """Write the judgments that the cache has of all pairs, in the order of the files; see `judge_pairs`.
 
@@ -73,6 +74,7 @@ def write_judgments(
         cache: Cache that has the judgments.
         items: File of titles.
         problems: Reasons why pairs have no judgment, by key; a pair that has neither is beyond the budget.
+        conventions: How the files are read, and how CSV is written.
     """
     labelled = yes = unlabelled = unjudged = 0
     unlabelled_file = out.with_name(out.name + ".unlabelled.parquet")
@@ -80,9 +82,9 @@ def write_judgments(
     with (
         rejects_file(rejects_path) as rejects,
         open_table(unlabelled_file, UNLABELLED_SCHEMA) as write_unlabelled,
-        open_table(out, JUDGMENT_SCHEMA) as write,
+        open_table(out, JUDGMENT_SCHEMA, conventions) as write,
     ):
-        for table in read_pairs(files, items, rejects):
+        for table in read_pairs(files, items, rejects, conventions=conventions):
             rows: list[dict[str, Any]] = []
             unlabelled_rows: list[dict[str, Any]] = []
             for pair, row in zip(pairs_of([table]), table.to_pylist(), strict=True):

@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from keydistill.distillation.signals import MAX_KEYPHRASE_CHARS, read_items
 from keydistill.tables import (
+    USUAL,
     Columns,
+    Conventions,
     RawBatch,
     Reason,
     RejectedValueError,
@@ -53,6 +55,7 @@ def read_pairs(
     rejects: RejectLog | None = None,
     *,
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
+    conventions: Conventions = USUAL,
 ) -> Iterator[pa.Table]:
     """Tables of pairs by `PAIR_SCHEMA`, in the order of the files.
 
@@ -65,15 +68,16 @@ def read_pairs(
         items: File with `item_id`, `title`, and optionally `category_path` and `site`; `title` may then be missing.
         rejects: Log of the rows that are no pairs, and of the rows of the items file that are no items.
         max_keyphrase_chars: A longer normalised keyphrase is rejected.
+        conventions: What stands for nothing in a cell.
 
     Raises:
         InputError: A file is damaged or lacks a column.
     """
     rejects = RejectLog() if rejects is None else rejects
-    known_items = None if items is None else _items_of(items, rejects)
+    known_items = None if items is None else _items_of(items, rejects, conventions)
     required = ("item_id", "keyphrase") if known_items is not None else ("item_id", "keyphrase", "title")
     validate = partial(_columns, items=known_items, max_keyphrase_chars=max_keyphrase_chars)
-    return read_valid(files, PAIR_SCHEMA, validate, rejects, required=required)
+    return read_valid(files, PAIR_SCHEMA, validate, rejects, required=required, conventions=conventions)
 
 
 def _columns(batch: RawBatch, problems: RowProblems, *, items: _Items | None, max_keyphrase_chars: int) -> Columns:
@@ -102,9 +106,9 @@ def _columns(batch: RawBatch, problems: RowProblems, *, items: _Items | None, ma
     return columns
 
 
-def _items_of(path: Path, rejects: RejectLog) -> _Items:
+def _items_of(path: Path, rejects: RejectLog, conventions: Conventions) -> _Items:
     items: _Items = {}
-    for table in read_items([path], rejects):
+    for table in read_items([path], rejects, conventions=conventions):
         for row in zip(*(table[name].to_pylist() for name in ("item_id", *_Item._fields)), strict=True):
             item = _Item(*row[1:])
             items[item.site, row[0]] = item

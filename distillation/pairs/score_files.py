@@ -8,7 +8,9 @@ import pyarrow as pa
 
 from keydistill.distillation.signals import MAX_KEYPHRASE_CHARS
 from keydistill.tables import (
+    USUAL,
     Columns,
+    Conventions,
     RawBatch,
     Reason,
     RejectedValueError,
@@ -32,7 +34,11 @@ _SCHEMA = pa.schema(
 
 
 def load_scores(
-    files: Sequence[Path], rejects: RejectLog, *, max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS
+    files: Sequence[Path],
+    rejects: RejectLog,
+    *,
+    max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
+    conventions: Conventions = USUAL,
 ) -> pa.Table:
     """All rows: `item_id`, `keyphrase`, `site`, `score`, as `score_pairs` writes them; other columns are ignored.
 
@@ -41,7 +47,8 @@ def load_scores(
     """
     validate = partial(_columns, max_keyphrase_chars=max_keyphrase_chars)
     required = ("item_id", "keyphrase", "score")
-    return pa.concat_tables([_SCHEMA.empty_table(), *read_valid(files, _SCHEMA, validate, rejects, required=required)])
+    tables = read_valid(files, _SCHEMA, validate, rejects, required=required, conventions=conventions)
+    return pa.concat_tables([_SCHEMA.empty_table(), *tables])
 
 
 def _columns(batch: RawBatch, problems: RowProblems, *, max_keyphrase_chars: int) -> Columns:

@@ -17,7 +17,7 @@ from keydistill.encoders import Assistant, Scores
 from keydistill.errors import InputChangedError, InputError
 from keydistill.files import check_no_input_is_replaced, file_sha256, whole_file, work_folder
 from keydistill.progress import NO_PROGRESS, Progress
-from keydistill.tables import RejectLog, check_output, open_table
+from keydistill.tables import USUAL, Conventions, RejectLog, check_output, open_table
 
 SCORE_SCHEMA = pa.schema(
     [
@@ -72,11 +72,13 @@ class ScoringPlan:
     seconds: float
 
 
-def plan_scoring(assistant: Assistant, files: Sequence[Path], *, items: Path | None = None) -> ScoringPlan:
+def plan_scoring(
+    assistant: Assistant, files: Sequence[Path], *, items: Path | None = None, conventions: Conventions = USUAL
+) -> ScoringPlan:
     """The plan of what `score_pairs` would do with the same arguments; changes nothing. It raises the same errors."""
     rejects = RejectLog()
     pairs, sample = 0, PAIR_SCHEMA.empty_table()
-    for table in read_pairs(files, items, rejects):
+    for table in read_pairs(files, items, rejects, conventions=conventions):
         pairs += len(table)
         if len(sample) < _SAMPLE_PAIRS:
             sample = pa.concat_tables([sample, table]).slice(0, _SAMPLE_PAIRS)
@@ -96,6 +98,7 @@ def score_pairs(
     *,
     items: Path | None = None,
     chunk_pairs: int = CHUNK_PAIRS,
+    conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> ScoringSummary:
     """Score every pair; memory does not grow with the files.
@@ -110,6 +113,7 @@ def score_pairs(
             it is complete. Rows that were no pairs go to a `.rejects.parquet` beside it.
         items: File with the titles of the items.
         chunk_pairs: Number of pairs per chunk.
+        conventions: How the files are read, and how CSV is written.
         progress: Advanced by the number of pairs done, often.
 
     Raises:
@@ -124,19 +128,21 @@ def score_pairs(
         "bf16": assistant.bf16,
         "chunk_pairs": chunk_pairs,
         "inputs": _digests(inputs),
+        "missing_values": conventions.missing_values,
     }
     rejects_path = out.with_name(out.name + ".rejects.parquet")
     check_output(out)
     with work_folder(out, "scoring", key) as work:
         with RejectLog(work / "rejects.parquet") as rejects:
             parts = _Parts(assistant, work, progress)
-            for number, chunk in enumerate(_rechunked(read_pairs(files, items, rejects), chunk_pairs)):
+            pairs = read_pairs(files, items, rejects, conventions=conventions)
+            for number, chunk in enumerate(_rechunked(pairs, chunk_pairs)):
                 parts.add(number, chunk)
         # The chunks of an earlier attempt and of this one must be of the same files.
         if _digests(inputs) != key["inputs"]:
             raise InputChangedError(f"{', '.join(map(str, inputs))}: a file changed while it was being read; run again")
         total = 0.0
-        with open_table(out, SCORE_SCHEMA) as write:
+        with open_table(out, SCORE_SCHEMA, conventions) as write:
             for part in parts.files:
                 table = pq.read_table(part)
                 total += float(table["score"].to_numpy().astype(np.float64).sum())

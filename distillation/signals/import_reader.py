@@ -8,6 +8,8 @@ from typing import Any
 from keydistill.distillation.signals.validation import Columns
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import (
+    USUAL,
+    Conventions,
     Kind,
     RawBatch,
     RejectLog,
@@ -36,7 +38,12 @@ class ImportReader:
     """
 
     def __init__(
-        self, rejects: RejectLog, work: Path, max_keyphrase_chars: int, progress: Progress = NO_PROGRESS
+        self,
+        rejects: RejectLog,
+        work: Path,
+        max_keyphrase_chars: int,
+        conventions: Conventions = USUAL,
+        progress: Progress = NO_PROGRESS,
     ) -> None:
         self.rejects = rejects
         self.work = work
@@ -44,6 +51,7 @@ class ImportReader:
         self.rows_read = 0
         self.sources: list[SourceRecord] = []
         self.ignored: dict[str, int] = {}
+        self._conventions = conventions
         self._progress = progress
 
     def batches(
@@ -52,6 +60,7 @@ class ImportReader:
         columns: Sequence[str],
         *,
         multiline: Sequence[str] = (),
+        headerless: Sequence[str] = (),
         kind: Kind | None = None,
         reader: Reader | None = None,
     ) -> Iterator[RawBatch]:
@@ -61,6 +70,7 @@ class ImportReader:
             path: File to read.
             columns: Columns to read.
             multiline: Columns whose cells may hold line breaks (`read_rows`).
+            headerless: Columns of a file without a header (`read_rows`).
             kind: Kind of the file; None goes by its name (`open_source`).
             reader: Reader of a format that `tables` does not know.
 
@@ -69,7 +79,15 @@ class ImportReader:
         """
         with open_source(path, kind) as source:
             unclosed = (
-                read_rows(source, known=columns, required=(), extras=False, multiline=multiline)
+                read_rows(
+                    source,
+                    known=columns,
+                    required=(),
+                    extras=False,
+                    multiline=multiline,
+                    headerless=headerless,
+                    conventions=self._conventions,
+                )
                 if reader is None
                 else reader(source)
             )
@@ -88,6 +106,7 @@ class ImportReader:
         *,
         aliases: Mapping[str, Sequence[str]] | None = None,
         multiline: Sequence[str] = (),
+        headerless: Sequence[str] = (),
         kind: Kind | None = None,
         reader: Reader | None = None,
     ) -> Iterator[Columns]:
@@ -98,6 +117,7 @@ class ImportReader:
             parsers: Functions that make a value of a column's cell or refuse it, by column.
             aliases: Names that a column may have in the file, by column; the first one with a value counts.
             multiline: Columns of the file whose cells may hold line breaks (`read_rows`).
+            headerless: Columns of a file without a header (`read_rows`).
             kind: Kind of the file, as in `batches`.
             reader: Reader of the format, as in `batches`.
 
@@ -106,11 +126,13 @@ class ImportReader:
         """
         names = {name: (aliases or {}).get(name, (name,)) for name in parsers}
         column_names = list(dict.fromkeys(name for several in names.values() for name in several))
-        for batch in self.batches(path, column_names, multiline=multiline, kind=kind, reader=reader):
+        for batch in self.batches(
+            path, column_names, multiline=multiline, headerless=headerless, kind=kind, reader=reader
+        ):
             problems = RowProblems(batch, str(path))
             columns = {}
             for name, parse in parsers.items():
-                cells = _first_of([batch.columns[alias] for alias in names[name]])
+                cells = _first_of([batch.columns[alias] for alias in names[name] if alias in batch.columns])
                 columns[name] = problems.parsed(name, cells, parse)
             usable_rows = problems.settle(self.rejects)
             if usable_rows is not None:

@@ -26,7 +26,7 @@ from keydistill.distillation.signals.schemas import INVENTORY
 from keydistill.errors import InputError, TooManyRejectsError
 from keydistill.files import FolderKind, whole_folder
 from keydistill.progress import NO_PROGRESS, Progress
-from keydistill.tables import Reject, RejectedValueError, RejectLog, SourceRecord, label_cell
+from keydistill.tables import USUAL, Conventions, Reject, RejectedValueError, RejectLog, SourceRecord, label_cell
 
 FOLDER = FolderKind("signals folder", "signals.json")
 REJECTS = "rejects.parquet"
@@ -46,6 +46,7 @@ class ImportTarget:
         dry_run: Whether to read everything and write nothing.
         max_reject_share: Share of rejected rows above which nothing is written.
         max_keyphrase_chars: Most characters of a keyphrase; a longer one is rejected.
+        conventions: What stands for nothing in a cell, and how numbers are written.
         progress: Advanced by the number of rows read.
     """
 
@@ -54,6 +55,7 @@ class ImportTarget:
     dry_run: bool = False
     max_reject_share: float = 0.05
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS
+    conventions: Conventions = USUAL
     progress: Progress = NO_PROGRESS
 
 
@@ -122,7 +124,7 @@ def run_import(
     with tempfile.TemporaryDirectory(prefix="keydistill-") as name:
         work = Path(name)
         with RejectLog(work / REJECTS) as rejects:
-            reader = ImportReader(rejects, work, target.max_keyphrase_chars, target.progress)
+            reader = ImportReader(rejects, work, target.max_keyphrase_chars, target.conventions, target.progress)
             tables = build(reader)
         summary = _summary(form, target, options, reader, tables)
         _check(summary, target, work / REJECTS)

@@ -11,23 +11,34 @@ from keydistill.distillation.signals.merging import merged
 from keydistill.distillation.signals.schemas import CLICKS, EXACT, ITEMS, JUDGMENTS, SEARCH_RELEVANCE
 from keydistill.distillation.signals.validation import click_columns, item_columns, judgment_columns, search_columns
 from keydistill.progress import NO_PROGRESS, Progress
-from keydistill.tables import RejectLog, read_valid
+from keydistill.tables import USUAL, Conventions, RejectLog, read_valid
 
 MAX_KEYPHRASE_CHARS = 200
+_PAIR = ("item_id", "keyphrase")
 
 
-def read_items(files: Sequence[Path], rejects: RejectLog, *, progress: Progress = NO_PROGRESS) -> Iterator[pa.Table]:
+def read_items(
+    files: Sequence[Path],
+    rejects: RejectLog,
+    *,
+    conventions: Conventions = USUAL,
+    progress: Progress = NO_PROGRESS,
+) -> Iterator[pa.Table]:
     """Items in batches, by `ITEMS`: `item_id`, `title`, and optionally `category_path` ("A > B > C") and `site`.
 
     Args:
         files: Files to read, in this order.
         rejects: Log that takes the rows that cannot be used.
+        conventions: What stands for nothing in a cell, and how numbers are written.
         progress: Advanced by the number of rows read after each batch.
 
     Raises:
         InputError: A file is damaged or lacks a column.
     """
-    return read_valid(files, ITEMS, item_columns, rejects, required=("item_id", "title"), progress=progress)
+    required = ("item_id", "title")
+    return read_valid(
+        files, ITEMS, item_columns, rejects, required=required, conventions=conventions, progress=progress
+    )
 
 
 def read_clicks(
@@ -35,6 +46,7 @@ def read_clicks(
     rejects: RejectLog,
     *,
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
+    conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> Iterator[pa.Table]:
     """Clicks in batches, by `CLICKS`: how often a pair was shown at a position (from 1), and clicked there.
@@ -46,7 +58,7 @@ def read_clicks(
     """
     required = ("item_id", "keyphrase", "impressions", "clicks")
     validate = partial(click_columns, max_keyphrase_chars=max_keyphrase_chars)
-    return read_valid(files, CLICKS, validate, rejects, required=required, progress=progress)
+    return read_valid(files, CLICKS, validate, rejects, required=required, conventions=conventions, progress=progress)
 
 
 def read_search_relevance(
@@ -55,6 +67,7 @@ def read_search_relevance(
     *,
     threshold: float | None = None,
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
+    conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> Iterator[pa.Table]:
     """The search engine's opinion of pairs, in batches, by `SEARCH_RELEVANCE`: `passed`, `score`, or both.
@@ -65,13 +78,16 @@ def read_search_relevance(
         threshold: Score from which on a pair passes where the file does not say so; without a threshold that stays open
             (None).
         max_keyphrase_chars: Most characters of a keyphrase; a longer one is rejected.
+        conventions: What stands for nothing in a cell, and how numbers are written.
         progress: Advanced by the number of rows read after each batch.
 
     Raises:
         InputError: A file is damaged or lacks `item_id` or `keyphrase`.
     """
     validate = partial(search_columns, threshold=threshold, max_keyphrase_chars=max_keyphrase_chars)
-    return read_valid(files, SEARCH_RELEVANCE, validate, rejects, required=("item_id", "keyphrase"), progress=progress)
+    return read_valid(
+        files, SEARCH_RELEVANCE, validate, rejects, required=_PAIR, conventions=conventions, progress=progress
+    )
 
 
 def read_judgments(
@@ -80,6 +96,7 @@ def read_judgments(
     *,
     relevant_grade: int = EXACT,
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
+    conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> Iterator[pa.Table]:
     """Judgments in batches, by `JUDGMENTS`.
@@ -92,13 +109,14 @@ def read_judgments(
         rejects: Log that takes the rows that cannot be used.
         relevant_grade: Grade from which on the label is yes, where the file gives no label.
         max_keyphrase_chars: Most characters of a keyphrase; a longer one is rejected.
+        conventions: What stands for nothing in a cell, and how numbers are written.
         progress: Advanced by the number of rows read after each batch.
 
     Raises:
         InputError: A file is damaged or lacks `item_id` or `keyphrase`.
     """
     validate = partial(judgment_columns, relevant_grade=relevant_grade, max_keyphrase_chars=max_keyphrase_chars)
-    return read_valid(files, JUDGMENTS, validate, rejects, required=("item_id", "keyphrase"), progress=progress)
+    return read_valid(files, JUDGMENTS, validate, rejects, required=_PAIR, conventions=conventions, progress=progress)
 
 
 def load_items(files: Sequence[Path], rejects: RejectLog, **options: Any) -> pa.Table:

@@ -20,7 +20,7 @@ from keydistill.distillation.signals.readers import (
 from keydistill.distillation.signals.schemas import EXACT
 from keydistill.errors import InputError
 from keydistill.progress import NO_PROGRESS, Progress
-from keydistill.tables import Reject, RejectLog, total_rows
+from keydistill.tables import USUAL, CategoryHints, Conventions, Reject, RejectLog, total_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,7 @@ class SignalsReport:
     max_reject_share: float
     curve: PositionCurve | None = None
     eta: EtaEstimate | None = None
+    hints: tuple[str, ...] = ()
 
     @property
     def passes(self) -> bool:
@@ -110,6 +111,7 @@ class SignalsReport:
             "max_reject_share": self.max_reject_share,
             "position_curve": None if self.curve is None else self.curve.rows(),
             "eta": None if self.eta is None else self.eta.as_dict(),
+            "hints": list(self.hints),
             "passes": self.passes,
         }
 
@@ -121,6 +123,7 @@ def check_signals(
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
     relevant_grade: int = EXACT,
     search_threshold: float | None = None,
+    conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> SignalsReport:
     """Read and validate signals as training would, and write nothing.
@@ -131,15 +134,17 @@ def check_signals(
         max_keyphrase_chars: Most characters of a keyphrase; a longer one is rejected.
         relevant_grade: Grade from which on the label is yes, where the file gives no label.
         search_threshold: Score from which on a pair passes the search filter, where the file does not say so.
+        conventions: What stands for nothing in a cell, and how numbers are written.
         progress: Started for each table, with its number of rows where that is known, and advanced by the rows read.
 
     Raises:
         InputError: No file was named, or one cannot be used. Too many rejects are no error here: see `passes`.
     """
     check = _Check(progress)
-    chars = {"max_keyphrase_chars": max_keyphrase_chars}
+    common = {"conventions": conventions}
+    chars = {**common, "max_keyphrase_chars": max_keyphrase_chars}
     if files.items:
-        check.read("items", files.items, read_items, {})
+        check.read("items", files.items, read_items, common)
     if files.clicks:
         check.read("clicks", files.clicks, read_clicks, chars)
     if files.search_relevance:
@@ -151,8 +156,10 @@ def check_signals(
         raise InputError("no file was named; expected clicks, search relevance, judgments or items")
     clicks = check.clicks
     if clicks is None or clicks.num_rows == 0:
-        return SignalsReport(check.reports, max_reject_share)
-    return SignalsReport(check.reports, max_reject_share, position_curve(clicks), estimate_eta(clicks))
+        return SignalsReport(check.reports, max_reject_share, hints=check.hints.lines())
+    return SignalsReport(
+        check.reports, max_reject_share, position_curve(clicks), estimate_eta(clicks), check.hints.lines()
+    )
 
 
 @dataclass(slots=True)
@@ -161,6 +168,7 @@ class _Check:
     reports: dict[str, TableReport] = field(default_factory=dict)
     items: pa.Array | None = None
     clicks: pa.Table | None = None
+    hints: CategoryHints = field(default_factory=CategoryHints)
 
     def read(self, name: str, files: Sequence[Path], reader: Callable[..., Any], options: Mapping[str, Any]) -> None:
         accepted = 0
@@ -177,6 +185,8 @@ class _Check:
         unknown = None
         if name == "items":
             self.items = table["item_id"].combine_chunks()
+            for path in table["category_path"].to_pylist():
+                self.hints.see([path] if path is not None else [])
         elif self.items is not None and table.num_rows:
             unknown = round(1 - pc.mean(pc.is_in(table["item_id"], value_set=self.items)).as_py(), 4)
         if name == "clicks":

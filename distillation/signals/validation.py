@@ -1,5 +1,6 @@
 """Validation of rows of signals, cell by cell and then as a whole, so that they do not contradict themselves."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ Columns = dict[str, list[Any]]
 # Largest position and count of one row, so that sums fit their types.
 _MAX_POSITION = (1 << 31) - 1
 _MAX_COUNT = 1 << 40
+_WHOLE_GRADE = re.compile(r"([0-9])[.,]0+")
 
 
 def category_cell(value: object) -> str | None:
@@ -58,6 +60,9 @@ def grade_cell(value: object) -> int | None:
     letter = GRADE_LETTERS.get(value.strip().upper()) if isinstance(value, str) else None
     if letter is not None:
         return letter
+    if isinstance(value, str) and (whole := _WHOLE_GRADE.fullmatch(value.strip())):
+        # OpenSearch writes "3.000", which is no number of thousands here.
+        value = whole[1]
     try:
         grade = count_cell(value)
     except RejectedValueError:

@@ -10,7 +10,7 @@ from keydistill.ingest.filters import Query, parent_path, spread
 from keydistill.ingest.snapshot import Snapshot, SnapshotProfile, profile
 from keydistill.retrieval import Item, read_items
 from keydistill.settings import Settings
-from keydistill.tables import RejectLog
+from keydistill.tables import Conventions, RejectLog
 
 # Least number of keyphrases to sample, however few stand in for items: they are the pool of the check on the dimension.
 _POOL_ROWS = 2_000
@@ -53,7 +53,9 @@ def gate_items(settings: Settings, snapshot: Snapshot) -> GateItems:
         )
         return GateItems(queries, False, about, snapshot_profile.median_volume, pool, snapshot_profile)
     rejects = RejectLog()
-    sampled = heapq.nsmallest(settings.gate_sample, _items(settings.gate_items, rejects), key=_place)
+    sampled = heapq.nsmallest(
+        settings.gate_sample, _items(settings.gate_items, rejects, Conventions.of(settings)), key=_place
+    )
     queries = tuple(
         Query(item.item_id, item.title, item.site, item.category, parent_path(item.category)) for item in sampled
     )
@@ -62,8 +64,8 @@ def gate_items(settings: Settings, snapshot: Snapshot) -> GateItems:
     return GateItems(queries, True, about, snapshot_profile.median_volume, pool, snapshot_profile)
 
 
-def _items(file: Path, rejects: RejectLog) -> Iterator[Item]:
-    for batch in read_items([file], rejects):
+def _items(file: Path, rejects: RejectLog, conventions: Conventions) -> Iterator[Item]:
+    for batch in read_items([file], rejects, conventions=conventions):
         yield from batch
 
 

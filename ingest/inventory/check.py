@@ -15,7 +15,7 @@ from keydistill.files import storage_errors
 from keydistill.ingest.inventory.intake import Intake
 from keydistill.ingest.inventory.merging import sorting_database
 from keydistill.progress import NO_PROGRESS, Progress
-from keydistill.tables import Reject, RejectLog, total_rows
+from keydistill.tables import USUAL, CategoryHints, Conventions, Reject, RejectLog, total_rows
 
 SAMPLED_KEYPHRASES = 512
 _KEY_SCHEMA = pa.schema([("site", pa.string()), ("keyphrase", pa.string()), ("has_category", pa.bool_())])
@@ -53,6 +53,7 @@ class InventoryReport:
         longest_keyphrase: The longest accepted keyphrase in characters, after normalisation.
         sample: Some hundred accepted keyphrases, evenly chosen, to measure how long work on all of them takes.
         max_reject_share: Share of rejected rows that is allowed.
+        hints: What looks misread, a sentence each.
     """
 
     files: tuple[str, ...]
@@ -66,6 +67,7 @@ class InventoryReport:
     longest_keyphrase: str
     sample: tuple[str, ...]
     max_reject_share: float
+    hints: tuple[str, ...] = ()
 
     @property
     def reject_share(self) -> float:
@@ -96,6 +98,7 @@ class InventoryReport:
             "rows": self.rows,
             "without_category": self.without_category,
             "without_category_share": self.without_category_share,
+            "hints": list(self.hints),
             "longest_keyphrase": self.longest_keyphrase,
             "longest_keyphrase_chars": len(self.longest_keyphrase),
             "passes": self.passes,
@@ -107,6 +110,7 @@ def check_inventory(
     settings: InventorySettings,
     *,
     categories: Path | None = None,
+    conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> InventoryReport:
     """Read and validate an inventory as a run would, and write nothing that lasts.
@@ -115,6 +119,7 @@ def check_inventory(
         files: CSV, TSV, JSONL (each also with .gz) or Parquet.
         settings: Limits of what is allowed.
         categories: File of the category tree, if `category_ids` are to get their ancestors.
+        conventions: What stands for nothing in a cell, and how numbers are written.
         progress: Told of the step "inventory" with the number of rows where it is known, and advanced by the rows read.
 
     Raises:
@@ -124,13 +129,23 @@ def check_inventory(
     longest = ""
     with tempfile.TemporaryDirectory(prefix="keydistill-") as folder, RejectLog() as rejects:
         work = Path(folder)
-        intake = Intake(files, settings.max_keyphrase_chars, rejects, categories=categories, progress=progress)
+        hints = CategoryHints()
+        intake = Intake(
+            files,
+            settings.max_keyphrase_chars,
+            rejects,
+            categories=categories,
+            conventions=conventions,
+            progress=progress,
+        )
         keys = work / "keys.parquet"
         progress.start("inventory", total_rows([Path(file) for file in files]), "rows")
         with storage_errors(work), pq.ParquetWriter(keys, _KEY_SCHEMA) as writer:
             for table in intake.rows():
                 longest = max(longest, _longest(table["keyphrase"]), key=lambda text: (len(text), text))
                 has_category = pc.greater(pc.list_value_length(table["category_ids"]), 0)
+                for cell in table["category_ids"].to_pylist():
+                    hints.see(cell)
                 writer.write_table(pa.table([table["site"], table["keyphrase"], has_category], schema=_KEY_SCHEMA))
         with sorting_database(work, settings.memory_mb) as database:
             rows, without_category = _count_keys(database, keys)
@@ -147,6 +162,7 @@ def check_inventory(
         longest_keyphrase=longest,
         sample=sample,
         max_reject_share=settings.max_reject_share,
+        hints=hints.lines(),
     )
 
 

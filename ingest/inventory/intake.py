@@ -9,7 +9,7 @@ import pyarrow as pa
 from keydistill.errors import InputError, TooManyRejectsError
 from keydistill.ingest.inventory.validation import KNOWN_COLUMNS, REQUIRED_COLUMNS, RESERVED_COLUMNS, inventory_rows
 from keydistill.progress import NO_PROGRESS, Progress
-from keydistill.tables import Categories, RejectLog, SourceRecord, open_source, read_rows
+from keydistill.tables import USUAL, Categories, Conventions, RejectLog, SourceRecord, open_source, read_rows
 
 
 class Intake:
@@ -20,6 +20,7 @@ class Intake:
         max_keyphrase_chars: Length above which a keyphrase is rejected.
         rejects: Log of the rejected rows.
         categories: File of the category tree, if there is one.
+        conventions: What stands for nothing in a cell, and how numbers are written.
         hash_sources: Whether to fill `sources` and `categories_source`, which takes one more read of each file.
         progress: Advanced by the number of rows read after each batch.
 
@@ -36,6 +37,7 @@ class Intake:
         rejects: RejectLog,
         *,
         categories: Path | None = None,
+        conventions: Conventions = USUAL,
         hash_sources: bool = False,
         progress: Progress = NO_PROGRESS,
     ) -> None:
@@ -46,6 +48,7 @@ class Intake:
         self.sources: list[SourceRecord] = []
         self._files = sorted(Path(file) for file in files)
         self._max_keyphrase_chars = max_keyphrase_chars
+        self._conventions = conventions
         self._categories = Categories() if categories is None else Categories.read(categories)
         self.categories_source = _record(categories) if categories is not None and hash_sources else None
         self._hash_sources = hash_sources
@@ -72,7 +75,13 @@ class Intake:
             with (
                 open_source(file) as source,
                 closing(
-                    read_rows(source, known=KNOWN_COLUMNS, required=REQUIRED_COLUMNS, forbidden=RESERVED_COLUMNS)
+                    read_rows(
+                        source,
+                        known=KNOWN_COLUMNS,
+                        required=REQUIRED_COLUMNS,
+                        forbidden=RESERVED_COLUMNS,
+                        conventions=self._conventions,
+                    )
                 ) as batches,
             ):
                 for batch in batches:

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from keydistill.settings import Settings
-    from keydistill.tables import Columns, RawBatch, RejectLog, RowProblems
+    from keydistill.tables import Columns, Conventions, RawBatch, RejectLog, RowProblems
 
-Load = Callable[[Sequence[Path], "RejectLog"], "pa.Table"]
+# Called with files, the log of rejects, and `conventions` by name.
+Load = Callable[..., "pa.Table"]
 
 
 def read_table(
@@ -25,10 +26,10 @@ def read_table(
         TooManyRejectsError: More rows cannot be used than `max_reject_share` allows.
         InputError: A file cannot be read.
     """
-    from keydistill.tables import RejectLog
+    from keydistill.tables import Conventions, RejectLog
 
     with RejectLog() as rejects:
-        table = load(files, rejects)
+        table = load(files, rejects, conventions=Conventions.of(settings))
     if rejects.count:
         first = rejects.examples[0]
         share = rejects.count / (rejects.count + len(table))
@@ -67,7 +68,7 @@ def read_inventory(files: Sequence[Path], settings: "Settings") -> "pa.Table":
         return pa.concat_tables([rows for _, rows in snapshot.tables()])
 
 
-def load_pairs(files: Sequence[Path], rejects: "RejectLog") -> "pa.Table":
+def load_pairs(files: Sequence[Path], rejects: "RejectLog", *, conventions: "Conventions | None" = None) -> "pa.Table":
     """The columns `item_id` and `keyphrase` of files that may have others, such as those that `recommend` writes.
 
     Raises:
@@ -75,7 +76,7 @@ def load_pairs(files: Sequence[Path], rejects: "RejectLog") -> "pa.Table":
     """
     import pyarrow as pa
 
-    from keydistill.tables import id_cell, keyphrase_cell, read_valid
+    from keydistill.tables import USUAL, id_cell, keyphrase_cell, read_valid
 
     columns = ("item_id", "keyphrase")
     schema = pa.schema([(name, pa.string()) for name in columns])
@@ -89,4 +90,5 @@ def load_pairs(files: Sequence[Path], rejects: "RejectLog") -> "pa.Table":
             ),
         }
 
-    return pa.concat_tables([schema.empty_table(), *read_valid(files, schema, parsed, rejects, required=columns)])
+    tables = read_valid(files, schema, parsed, rejects, required=columns, conventions=conventions or USUAL)
+    return pa.concat_tables([schema.empty_table(), *tables])

@@ -24,11 +24,13 @@ from keydistill.ingest.inventory import STAGED_SCHEMA, Intake, merged_rows, sort
 from keydistill.ingest.snapshot.parts import Part, PartWriter
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.settings import Settings
-from keydistill.tables import RejectLog, SourceRecord
+from keydistill.tables import RULES, Conventions, RejectLog, SourceRecord
 
 MANIFEST = "manifest.json"
 REJECTS = "rejects.parquet"
-FORMAT = 1
+FORMAT = 2
+# Snapshots of this format do not say by which rules they were made: the first.
+_WITHOUT_RULES = 1
 
 CountTokens = Callable[[Sequence[str]], Iterable[int]]
 
@@ -43,6 +45,22 @@ class SnapshotSettings:
     max_reject_share: float
     max_keyphrase_chars: int
     memory_mb: int
+    decimal_comma: bool = False
+    missing_values: tuple[str, ...] | None = None
+    # Of how texts are normalised and cells are read: the same file is another snapshot under other rules.
+    rules: int = RULES
+
+    def same_rules(self, other: "SnapshotSettings") -> bool:
+        """Whether the same rows come of the same file, however many are rejected and in whatever parts they are."""
+        return all(
+            getattr(self, name) == getattr(other, name)
+            for name in ("max_keyphrase_chars", "decimal_comma", "missing_values", "rules")
+        )
+
+    @property
+    def conventions(self) -> Conventions:
+        """How the cells of the files are read."""
+        return Conventions(self.decimal_comma, self.missing_values)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -52,6 +70,8 @@ class SnapshotSettings:
             max_reject_share=settings.max_reject_share,
             max_keyphrase_chars=settings.max_keyphrase_chars,
             memory_mb=settings.memory_mb,
+            decimal_comma=settings.decimal_comma,
+            missing_values=None if settings.missing_values is None else tuple(settings.missing_values),
         )
 
 
@@ -130,12 +150,15 @@ class Snapshot:
                 raise InputError(f"{folder / MANIFEST} {error}") from None
             except ValueError:
                 pass  # no number: see below
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        if not isinstance(manifest, dict) or manifest.get("format") not in (FORMAT, _WITHOUT_RULES):
             raise InputError(f"{folder / MANIFEST} is not of format {FORMAT}; build the snapshot again")
         try:
+            settings = manifest["settings"]
+            if manifest["format"] == _WITHOUT_RULES:
+                settings = {**settings, "rules": 1}
             snapshot = cls(
                 folder,
-                _SETTINGS.validate_python(manifest["settings"]),
+                _SETTINGS.validate_python(settings),
                 _SUMMARY.validate_python(manifest["summary"]),
                 tuple(
                     Part(number, folder / part["file"], part["rows"], part["bytes"], part["sha256"])
@@ -225,6 +248,7 @@ def build_snapshot(
                 settings.max_keyphrase_chars,
                 rejects,
                 categories=categories,
+                conventions=settings.conventions,
                 hash_sources=True,
                 progress=progress,
             )

@@ -12,6 +12,7 @@ from keydistill.errors import TooManyRejectsError
 from keydistill.ingest.collection import collection_bytes, collection_spec
 from keydistill.ingest.inventory import InventoryReport, check_inventory
 from keydistill.settings import Settings
+from keydistill.tables import Conventions
 from keydistill.vectorstore import Engine
 
 # Points per second on 2 cores, 384 dimensions, int8 (benchmarks/million.py). Embedding is measured for each plan.
@@ -49,7 +50,7 @@ def plan(
         InputError: An inventory file cannot be read.
         TooManyRejectsError: A run would fail because of too many rejected rows.
     """
-    report = check_inventory(files, settings, categories=categories)
+    report = check_inventory(files, settings, categories=categories, conventions=Conventions.of(settings))
     if not report.passes:
         raise TooManyRejectsError(
             f"{report.rows_rejected:,} of {report.rows_read:,} rows would be rejected, more than max_reject_share "

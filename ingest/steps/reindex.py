@@ -55,6 +55,8 @@ _DECIDING = (
     "part_rows",
     "max_reject_share",
     "max_keyphrase_chars",
+    "decimal_comma",
+    "missing_values",
     "payload_indexes",
     "quantization",
     "hnsw_m",

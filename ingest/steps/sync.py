@@ -41,7 +41,7 @@ from keydistill.settings import Settings
 from keydistill.vectorstore import CollectionMetadata, Engine
 
 # Settings that decide a snapshot: those of the process that ordered the sync count, wherever it is carried out.
-_DECIDING = ("part_rows", "max_reject_share", "max_keyphrase_chars")
+_DECIDING = ("part_rows", "max_reject_share", "max_keyphrase_chars", "decimal_comma", "missing_values")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +167,8 @@ class SyncSteps:
             missing_sync(self._store, run.alias, CollectionMetadata.parse(self._engine.info(owner.collection)))
             is not None
         )
-        same_rules = base.settings.max_keyphrase_chars == run.settings["max_keyphrase_chars"]
-        if not behind and same_rules and of_the_same_files(base, run.files, run.categories):
+        rules = SnapshotSettings.of(self._settings.model_copy(update=dict(run.settings)))
+        if not behind and base.settings.same_rules(rules) and of_the_same_files(base, run.files, run.categories):
             return "done", {"rows": base.summary.rows}
         folder = self._store.folder(run.id) / "snapshot"
         new = Snapshot.open(folder) if folder.exists() else self._built(run, owner, folder)

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keydistill.tables import (
+    USUAL,
+    Conventions,
     RawBatch,
     RejectedValueError,
     RejectLog,
     RowProblems,
     id_cell,
+    is_missing,
     label_cell,
     leaf_category,
     open_source,
@@ -30,7 +33,7 @@ class Item:
     site: str | None = None
 
 
-def read_items(files: Sequence[Path], rejects: RejectLog) -> Iterator[list[Item]]:
+def read_items(files: Sequence[Path], rejects: RejectLog, *, conventions: Conventions = USUAL) -> Iterator[list[Item]]:
     """Batches of items; a row without an id or a title goes to `rejects`.
 
     Columns: `item_id`, `title`, and optionally `category_path` ("A > B > C") or `category_id`, and `site`. Others are
@@ -41,7 +44,10 @@ def read_items(files: Sequence[Path], rejects: RejectLog) -> Iterator[list[Item]
     """
     for file in files:
         with open_source(file) as source:
-            for batch in read_rows(source, known=COLUMNS, required=("item_id", "title"), extras=False):
+            batches = read_rows(
+                source, known=COLUMNS, required=("item_id", "title"), extras=False, conventions=conventions
+            )
+            for batch in batches:
                 problems = RowProblems(batch, str(file))
                 parsed = [
                     problems.parsed("item_id", batch.columns["item_id"], id_cell),
@@ -59,7 +65,9 @@ def _categories(batch: RawBatch, problems: RowProblems) -> list[str | None]:
     cells = zip(batch.columns["category_id"], batch.columns["category_path"], strict=True)
     for place, (category_id, path) in enumerate(cells):
         try:
-            categories.append(leaf_category(category_id, path))
+            categories.append(
+                leaf_category(None if is_missing(category_id) else category_id, None if is_missing(path) else path)
+            )
         except RejectedValueError as problem:
             categories.append(None)
             problems.add(place, "category_path", problem, path)

@@ -1,14 +1,20 @@
-"""Categories of a keyphrase, always with all their ancestors, so that a filter on any level finds it."""
+r"""Categories as all tables have them: ids and paths, read in one way, and for keyphrases with all their ancestors.
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+In text ">" separates the levels of a path and "|" several paths or ids; "\>" and "\|" are characters of a name. In a
+list "|" separates nothing. HTML entities ("&gt;") are decoded, once. What comes out is read again as the same category:
+in it ">" and "|" in names are written "\>" and "\|".
+"""
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
 from keydistill.errors import InputError
-from keydistill.tables.cells import type_name
+from keydistill.tables.cells import is_missing, refuse_spreadsheet_error, type_name
 from keydistill.tables.normalization import normalize_label
 from keydistill.tables.numbers import exact_id
 from keydistill.tables.readers import read_rows
@@ -16,10 +22,17 @@ from keydistill.tables.rejects import Reason, RejectedValueError
 from keydistill.tables.sources import open_source
 
 PATH_SEPARATOR = " > "
+# Stands between the categories of one text.
+LIST_SEPARATOR = "|"
 MAX_CATEGORY_CHARS = 1_000
 MAX_LEVELS = 100
 _COLUMNS = ("category_id", "parent_id")
 _CACHED_CELLS = 65_536
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_LEVEL, _PATH = re.compile(r"(?<!\\)>"), re.compile(r"(?<!\\)\|")
+_WIDE_SEPARATORS = str.maketrans("\uff1e\ufe65\uff5c", ">>|")
+# What people put between the levels of a path where ours is ">".
+_OTHER_SEPARATORS = re.compile(r"\s*(?:/|\u203a|»|→|::|\\)\s*")
 
 
 class Categories:
@@ -33,7 +46,6 @@ class Categories:
         self._closures = None if parents is None else _closures(parents)
         # Few categories serve many keyphrases: most cells are a look-up.
         self._ids_of = lru_cache(_CACHED_CELLS)(self._parse_ids)
-        self._paths_of = lru_cache(_CACHED_CELLS)(_parse_paths)
 
     @classmethod
     def read(cls, path: Path) -> "Categories":
@@ -60,7 +72,7 @@ class Categories:
 
         Args:
             ids: None, a text or whole number, or a list of these; a text may hold several, separated by "|".
-            paths: None, "A > B > C", several separated by "|", or a list of paths (in which "|" has no meaning).
+            paths: None, "A > B > C", several separated by "|", or a list of paths.
 
         Raises:
             RejectedValueError: A cell is malformed, or names a category that the tree does not have.
@@ -69,13 +81,13 @@ class Categories:
         if ids is not None and ids != "":
             categories.update(self._ids_of(_hashable(ids)))
         if paths is not None and paths != "":
-            categories.update(self._paths_of(_hashable(paths)))
+            categories.update(_parse_paths(_hashable(paths)))
         return sorted(categories)
 
     def _parse_ids(self, cell: str | tuple[str, ...]) -> frozenset[str]:
         categories: set[str] = set()
         for part in _parts(cell):
-            category = _checked(_id(part))
+            category = _checked(_escaped(_id(part)))
             if self._closures is None:
                 categories.add(category)
             elif category in self._closures:
@@ -94,7 +106,7 @@ def _edges(path: Path) -> Iterator[tuple[int, str, str | None]]:
                 raise InputError(f"{path} row {malformed.row}: {malformed.detail}; expected category_id, parent_id")
             for row, child, parent in zip(batch.rows, *(batch.columns[name] for name in _COLUMNS), strict=True):
                 try:
-                    yield row, _id(child), _id(parent) or None
+                    yield row, _tree_id(child), _tree_id(parent) or None
                 except RejectedValueError as problem:
                     raise InputError(f"{path} row {row}: a category {problem.detail}") from None
 
@@ -102,34 +114,129 @@ def _edges(path: Path) -> Iterator[tuple[int, str, str | None]]:
 def leaf_category(category_id: object, path: object) -> str | None:
     """The one category of an item: the given id, otherwise the whole path; None where it has neither.
 
+    Of several the one with the most characters, which of a path and its ancestors is the path.
+
     Raises:
         RejectedValueError: A cell is malformed.
 
-    >>> leaf_category(None, "Audio >  Headphones")
-    'Audio > Headphones'
+    >>> leaf_category(None, "Audio >  Headphones"), leaf_category(None, "TV &gt; Video | Audio")
+    ('Audio > Headphones', 'TV > Video')
     """
-    if category_id is not None and category_id != "":
-        return _checked(_id(category_id))
-    if path is None or path == "":
-        return None
-    # A list of one path, in which "|" has no meaning. Of a path and its ancestors it is the longest.
-    return max(_parse_paths((path,) if isinstance(path, str) else _hashable(path)), key=len)
+    for cell, parse in ((category_id, _parse_ids), (path, _parse_paths)):
+        categories = parse(_hashable(cell)) if cell is not None and cell != "" else ()
+        if categories:
+            return max(categories, key=lambda category: (len(category), category))
+    return None
 
 
+def leaf_name(path: str) -> str:
+    r"""The name of the last level of a category, without escapes.
+
+    >>> leaf_name(r"Electronics > TV \| Video")
+    'TV | Video'
+    """
+    return _unescaped(path.rpartition(PATH_SEPARATOR)[2])
+
+
+def path_of(names: Sequence[str]) -> str:
+    r"""A category path of names in which no character is a separator.
+
+    >>> path_of(["Furniture", "Kids > Teens"])
+    'Furniture > Kids \\> Teens'
+    """
+    return PATH_SEPARATOR.join(_LEVEL.sub(r"\\>", _escaped(_decoded(name))) for name in names)
+
+
+def list_text(values: Iterable[str]) -> str:
+    """Categories as one text, from which `Categories.of` reads them again."""
+    # A name may end in a backslash, which would escape what follows.
+    texts = (_PATH.sub(r"\\|", value) for value in values)
+    return LIST_SEPARATOR.join(f"{text} " if text.endswith("\\") else text for text in texts)
+
+
+class CategoryHints:
+    """What looks misread among the categories of a table, for its report."""
+
+    def __init__(self) -> None:
+        self._flat: tuple[int, str] = (0, "")
+        self._beside: tuple[int, str] = (0, "")
+
+    def see(self, categories: Sequence[str]) -> None:
+        """Look at the categories of one row, with or without their ancestors."""
+        deepest = max(categories, key=len, default="")
+        if len(categories) == 1 and PATH_SEPARATOR not in deepest and _looks_like_a_path(deepest):
+            self._flat = (self._flat[0] + 1, self._flat[1] or deepest)
+        elif len(categories) > 2 and PATH_SEPARATOR in deepest:
+            alone = [each for each in categories if not any(_is_above(each, other) for other in categories)]
+            roots = [each for each in alone if PATH_SEPARATOR not in each]
+            if roots:
+                example = f"{roots[0]!r} beside {deepest!r}"
+                self._beside = (self._beside[0] + 1, self._beside[1] or example)
+
+    def lines(self) -> tuple[str, ...]:
+        """A sentence for each kind."""
+        lines = []
+        if self._flat[0]:
+            lines.append(
+                f"{self._flat[0]:,} rows have a single category that looks like a path, such as {self._flat[1]!r}; the "
+                "levels of a path are separated by ' > '"
+            )
+        if self._beside[0]:
+            lines.append(
+                f"{self._beside[0]:,} rows have a category of one level beside a longer path, such as "
+                rf"{self._beside[1]}; '|' separates paths: write '\|' where it belongs to a name"
+            )
+        return tuple(lines)
+
+
+def _looks_like_a_path(category: str) -> bool:
+    # "TV/Video" is a name, "Home/Bath/Towels" hardly one.
+    separators = _OTHER_SEPARATORS.findall(category)
+    return len(separators) > 1 or any(each.strip() not in ("/", "\\") or each != each.strip() for each in separators)
+
+
+def _is_above(category: str, other: str) -> bool:
+    return other.startswith(category + PATH_SEPARATOR)
+
+
+@lru_cache(_CACHED_CELLS)
 def _parse_paths(cell: str | tuple[str, ...]) -> frozenset[str]:
     categories: set[str] = set()
     for part in _parts(cell):
-        names = [_checked(_label(name)) for name in part.split(">")]
+        refuse_spreadsheet_error(part.strip())
+        names = [_checked(_escaped(_label(name))) for name in _LEVEL.split(part)]
         categories.update(PATH_SEPARATOR.join(names[:depth]) for depth in range(1, len(names) + 1))
     if any(len(category) > MAX_CATEGORY_CHARS for category in categories):
         raise RejectedValueError(Reason.TOO_LONG, f"has a path of more than {MAX_CATEGORY_CHARS:,} characters")
     return frozenset(categories)
 
 
+def _parse_ids(cell: str | tuple[str, ...]) -> frozenset[str]:
+    return frozenset(_checked(_escaped(_id(part))) for part in _parts(cell))
+
+
 def _parts(cell: str | tuple[str, ...]) -> Sequence[str]:
+    """The paths or ids of a cell, with what is escaped in them."""
     if isinstance(cell, tuple):
-        return cell
-    return cell.split("|") if cell.strip() else ()
+        return [_PATH.sub(r"\\|", _decoded(part)) for part in cell]
+    return _PATH.split(_decoded(cell)) if cell.strip() else ()
+
+
+def _decoded(text: str) -> str:
+    """The text with separators of full width as ours, and without HTML entities; only those that end as they should."""
+    if "&" in text:
+        text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+    return text if text.isascii() else text.translate(_WIDE_SEPARATORS)
+
+
+def _escaped(text: str) -> str:
+    """A name or path that is read again as itself: "|" is no separator, and what looks like an entity none."""
+    text = _PATH.sub(r"\\|", text) if "|" in text else text
+    return _ENTITY.sub(lambda entity: f"&amp;{entity[0][1:]}", text) if "&" in text else text
+
+
+def _unescaped(text: str) -> str:
+    return _decoded(text.replace(r"\|", "|").replace(r"\>", ">"))
 
 
 def _checked(category: str) -> str:
@@ -144,8 +251,13 @@ def _id(value: object) -> str:
     return _label(exact_id(value))
 
 
+def _tree_id(value: object) -> str:
+    # One category a cell, whatever it holds.
+    return _escaped(_id(_decoded(value) if isinstance(value, str) else value))
+
+
 def _label(value: object) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if is_missing(value):
         return ""
     # pandas turns whole numbers into floats as soon as one is missing.
     if not isinstance(value, str):

@@ -6,14 +6,21 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
 
+from keydistill.tables.conventions import Nothing
 from keydistill.tables.normalization import normalize_keyphrase, normalize_label
-from keydistill.tables.numbers import CutFloat, Float16, Float32, exact_id, refuse_two_readings
+from keydistill.tables.numbers import CommaText, CutFloat, Float16, Float32, exact_id, number_text, refuse_two_readings
 from keydistill.tables.rejects import Reason, RejectedValueError
 
 MAX_LABEL_CHARS = 200
 _MAX_INT64 = (1 << 63) - 1
 
 _WHOLE_NUMBER = re.compile(r"([0-9]{1,19})(?:\.0*)?")
+# English, German, French, Spanish, Portuguese, Italian, Polish and Dutch; a column that is too narrow; LibreOffice.
+_SPREADSHEET_ERROR = re.compile(
+    r"#(?:NAME\?|REF!|VALUE!|DIV/0!?|NUM!|NULL!|ERROR!|N/A|SPILL!|CALC!|FIELD!|BLOCKED!|CONNECT!|BUSY!|UNKNOWN!"
+    r"|GETTING_DATA|BEZUG!|WERT!|ZAHL!|NV|NOM\?|VALEUR!|NOMBRE!|NOMBRE\?|¡?VALOR!|¡?REF!|¡?NUM!|¡?DIV/0!|¡?NULO!|NOME\?"
+    r"|RIF!|VALORE!|NAZWA\?|ARG!|ADR!|LICZBA!|NAAM\?|WAARDE!|VERW!|GETAL!|#{2,})|ERR:5[0-9]{2}"
+)
 _SPELLINGS: Mapping[str, bool] = {
     **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),
     **dict.fromkeys(("false", "f", "no", "n", "0", "0.0"), False),
@@ -36,7 +43,8 @@ def keyphrase_cell(value: object, max_chars: int) -> str:
         raise RejectedValueError(Reason.NOT_TEXT, f"is {type_name(value)}; expected text")
     keyphrase = normalize_keyphrase(value) if isinstance(value, str) else ""
     if not keyphrase:
-        raise RejectedValueError(Reason.EMPTY, "is empty")
+        raise RejectedValueError(Reason.EMPTY, "stands for nothing" if isinstance(value, Nothing) else "is empty")
+    refuse_spreadsheet_error(keyphrase)
     if len(keyphrase) > max_chars:
         raise RejectedValueError(
             Reason.TOO_LONG, f"has {len(keyphrase):,} characters; at most {max_chars:,} are allowed"
@@ -64,6 +72,7 @@ def label_cell(value: object) -> str | None:
 def _text_label(value: str) -> str | None:
     exact_id(value)
     label = normalize_label(value)
+    refuse_spreadsheet_error(label)
     if len(label) > MAX_LABEL_CHARS:
         raise RejectedValueError(
             Reason.TOO_LONG, f"has {len(label):,} characters; at most {MAX_LABEL_CHARS} are allowed"
@@ -80,7 +89,8 @@ def text_cell(value: object) -> str:
     if isinstance(value, int | Decimal):
         value = exact_id(value)
     if is_missing(value) or value == "":
-        raise RejectedValueError(Reason.EMPTY, "is empty; expected text")
+        what = "stands for nothing" if isinstance(value, Nothing) else "is empty"
+        raise RejectedValueError(Reason.EMPTY, f"{what}; expected text")
     if not isinstance(value, str):
         raise RejectedValueError(Reason.NOT_TEXT, f"is {type_name(value)}; expected text or a whole number")
     if not value.isprintable() and any("\ud800" <= character <= "\udfff" for character in value):
@@ -88,6 +98,7 @@ def text_cell(value: object) -> str:
     text = " ".join(value.split())
     if not text:
         raise RejectedValueError(Reason.EMPTY, "is only white space; expected text")
+    refuse_spreadsheet_error(text)
     return text
 
 
@@ -115,10 +126,12 @@ def count_cell(value: object, minimum: int = 0) -> int | None:
     """
     number: int | None = None
     if isinstance(value, str):
-        if not value.strip():
+        text = number_text(value) if value.strip() else ""
+        if not text:
             return None
-        refuse_two_readings(value.strip())
-        matched = _WHOLE_NUMBER.fullmatch(value.strip())
+        if not isinstance(value, CommaText):
+            refuse_two_readings(text)
+        matched = _WHOLE_NUMBER.fullmatch(text)
         number = int(matched[1]) if matched else None
     elif is_missing(value):
         return None
@@ -144,6 +157,8 @@ def number_cell(value: object, low: float = -math.inf, high: float = math.inf) -
     """
     if is_missing(value) or (isinstance(value, str) and not value.strip()):
         return None
+    if isinstance(value, str):
+        value = number_text(value)
     number = math.nan
     # float() also takes "1_000" and digits of other scripts, which nobody means.
     if (isinstance(value, str) and value.isascii() and "_" not in value) or isinstance(value, (int, float, Decimal)):
@@ -179,8 +194,20 @@ def yes_no_cell(value: object) -> bool | None:
 
 
 def is_missing(value: object) -> bool:
-    """Whether a cell holds nothing: None, or the NaN that pandas puts there."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    """Whether a cell holds nothing: None, the NaN that pandas puts there, or a text that stands for nothing."""
+    return value is None or isinstance(value, Nothing) or (isinstance(value, float) and math.isnan(value))
+
+
+def refuse_spreadsheet_error(text: str) -> None:
+    """Check that a text is not what a spreadsheet shows where a formula failed.
+
+    Raises:
+        RejectedValueError: It is, such as "#NAME?".
+    """
+    if text[:1] in ("#", "E", "e") and _SPREADSHEET_ERROR.fullmatch(text.upper()):
+        raise RejectedValueError(
+            Reason.SPREADSHEET_ERROR, "is what a spreadsheet shows where a formula failed; correct the formula"
+        )
 
 
 def type_name(value: object) -> str:

@@ -1,13 +1,16 @@
 r"""One spelling for every way to type the same keyphrase.
 
-A keyphrase is brought to Unicode NFKC, lower-cased, freed of format characters, and its white space is collapsed.
+What readers would call the same becomes the same: composed and decomposed letters (Unicode NFC), full and half width,
+presentation forms and ligatures (`compatibility`), case, white space, and characters that nobody sees (`invisible`).
+What they would call different stays different: "1½" is not eleven halves (as in NFKC), "10²" not "102", "nike™" not
+"niketm".
 
 - Lower case and not case folding: a keyphrase is shown to advertisers, and folding misspells it ("straße" would
   become "strasse", and a Greek final sigma an inner one).
-- Format characters (category Cf: zero-width space, soft hyphen, direction marks) go, because the student's tokenizer
-  drops them as well: two keyphrases that differ only there look the same and have the same vector.
 - Control characters, undecodable bytes and U+FFFD are refused: they say that the text was damaged before it came here,
   and nobody can tell what it was.
+
+Collections and snapshots hold texts as these rules left them, so a change of the rules is a new `RULES`.
 
 >>> normalize_keyphrase("  Café\u00a0Latte  №1 ")
 'café latte no1'
@@ -16,10 +19,18 @@ A keyphrase is brought to Unicode NFKC, lower-cased, freed of format characters,
 import re
 import unicodedata
 
+from keydistill.tables.compatibility import COMPATIBLE
+from keydistill.tables.invisible import seen
 from keydistill.tables.rejects import Reason, RejectedValueError
+
+# 1 was NFKC without all format characters.
+RULES = 2
 
 # U+001C to U+001F count as white space in Python and not in Unicode; here they are control characters.
 _REFUSED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffd]")
+# Raised or lowered digits after a letter, as in "m²" and "H₂O"; after a digit they would become part of a number.
+_RAISED = re.compile(r"(?<=[^\W\d_])[⁰¹²³⁴-⁹₀-₉]+(?!\d)")
+_PLAIN_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉", "0123456789" * 2)
 
 
 def normalize_keyphrase(text: str) -> str:
@@ -66,15 +77,14 @@ def refuse_damaged(text: str) -> None:
 
 
 def _settled(text: str, *, lower: bool) -> str:
-    # One pass is not enough: lower-casing can undo NFKC, and a format character that goes can let its neighbours
-    # compose. The passes go on until nothing changes, which makes the result idempotent by construction.
+    # One pass is not enough: lower-casing can undo NFC, and a character that goes can let its neighbours compose. The
+    # passes go on until nothing changes, which makes the result idempotent by construction.
     while True:
         before = text
-        if not text.isprintable():
-            text = "".join(character for character in text if unicodedata.category(character) != "Cf")
-        text = unicodedata.normalize("NFKC", text)
+        text = unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).translate(COMPATIBLE))
+        text = _RAISED.sub(lambda digits: digits[0].translate(_PLAIN_DIGITS), text)
         if lower:
             text = text.lower()
-        text = " ".join(text.split())
+        text = " ".join(seen(text).split())
         if text == before:
             return text

@@ -12,6 +12,37 @@ _EXACT_BELOW = 1 << 53
 _SCIENTIFIC = re.compile(r"[+-]?(?:[0-9]+[.,][0-9]+[eE][+-]?[0-9]+|[0-9]+[eE]\+[0-9]+)")
 
 
+# A number as most of continental Europe and Latin America write it: 1.234,5.
+_COMMA_NUMBER = re.compile(r"([+-]?)([0-9]+|[0-9]{1,3}(?:\.[0-9]{3})+)(?:,([0-9]+))?((?:[eE][+-]?[0-9]+)?)")
+
+
+class CommaText(str):
+    """A text of a file whose numbers have a comma before the fraction, and points between thousands."""
+
+    __slots__ = ()
+
+
+def number_text(text: str) -> str:
+    """A number in `text` as Python reads it, whichever way it was written.
+
+    Raises:
+        RejectedValueError: It should have a decimal comma and is no such number.
+
+    >>> number_text(" 12.5 "), number_text(CommaText("1.234,5"))
+    ('12.5', '1234.5')
+    """
+    stripped = text.strip()
+    if not isinstance(text, CommaText):
+        return stripped
+    written = _COMMA_NUMBER.fullmatch(stripped)
+    if written is None:
+        raise RejectedValueError(
+            Reason.BAD_NUMBER, "is no number with a decimal comma, which the settings expect; write 1234,5 or 1.234,5"
+        )
+    sign, whole, fraction, exponent = written.groups()
+    return f"{sign}{whole.replace('.', '')}{f'.{fraction}' if fraction else ''}{exponent}"
+
+
 # Point or comma, and what stands behind it: a fraction in one country, thousands in another.
 _SEPARATED = re.compile(r"([0-9]{1,19})[.,]([0-9]{3})")
 
@@ -31,7 +62,9 @@ def refuse_two_readings(text: str) -> None:
     thousands, fraction = int(whole + rest), f"{int(whole)}.{rest}".rstrip("0").rstrip(".")
     if fraction != str(thousands):
         raise RejectedValueError(
-            Reason.BAD_NUMBER, f"may be {thousands} or {fraction}; write numbers without separators of thousands"
+            Reason.BAD_NUMBER,
+            f"may be {thousands} or {fraction}; write numbers without separators of thousands, or say that the file "
+            "has decimal commas (--decimal-comma) if it has",
         )
 
 

@@ -12,12 +12,11 @@ import pyarrow.parquet as pq
 
 from keydistill.errors import InputError
 from keydistill.files import whole_file
+from keydistill.tables.categories import list_text
+from keydistill.tables.conventions import FORMULA_STARTS, USUAL, Conventions
 
 Row = Mapping[str, Any]
 Write = Callable[[Sequence[Row]], None]
-
-# Stands between the values of a list in a CSV cell; the readers split there.
-LIST_SEPARATOR = "|"
 
 
 def check_output(path: Path) -> None:
@@ -31,19 +30,34 @@ def check_output(path: Path) -> None:
 
 
 @contextmanager
-def open_table(path: Path, schema: pa.Schema) -> Iterator[Write]:
+def open_table(path: Path, schema: pa.Schema, conventions: Conventions = USUAL) -> Iterator[Write]:
     """A function that writes rows to `path`; the file replaces an older one when the block ends without an error.
 
     Args:
         path: Its extension decides the format.
         schema: Columns, in their order; a row has a value for each.
+        conventions: Whether texts of CSV that a spreadsheet would take for formulas get an apostrophe before them.
 
     Raises:
         InputError: The extension is none of .csv, .jsonl, .parquet.
     """
     check_output(path)
     with whole_file(path) as draft, _WRITERS[path.suffix](draft, schema) as write:
-        yield write
+        if conventions.escape_formulas and path.suffix == ".csv":
+            yield lambda rows: write([_without_formulas(row) for row in rows])
+        else:
+            yield write
+
+
+def _without_formulas(row: Row) -> Row:
+    return {name: _without_formula(value) for name, value in row.items()}
+
+
+def _without_formula(value: object) -> object:
+    if isinstance(value, list):
+        # A cell begins with its first value.
+        return [_without_formula(each) for each in value[:1]] + value[1:]
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 @contextmanager
@@ -54,7 +68,7 @@ def _csv(path: Path, schema: pa.Schema) -> Iterator[Write]:
         writer.writeheader()
 
         def write(rows: Sequence[Row]) -> None:
-            writer.writerows({**row, **{name: LIST_SEPARATOR.join(row[name] or ()) for name in lists}} for row in rows)
+            writer.writerows({**row, **{name: list_text(row[name] or ()) for name in lists}} for row in rows)
 
         yield write
 

@@ -23,30 +23,33 @@ def read_parquet(source: Source, header: Header) -> Iterator[RawBatch]:
     # Without `pre_buffer` and with a buffer, pages are streamed instead of whole column chunks.
     parquet = pq.ParquetFile(source.stream, pre_buffer=False, buffer_size=1 << 20)
     schema = parquet.schema_arrow
-    header.check(source, schema.names)
-    names = schema.names if header.extras else [name for name in schema.names if name in header.known]
+    ours = dict(zip(schema.names, header.renamed(schema.names), strict=True))
+    header.check(source, list(ours.values()) if len(ours) == len(schema.names) else schema.names)
+    names = [name for name, own_name in ours.items() if header.extras or own_name in header.known]
     for column in schema:
         if header.extras and not _is_supported(column.type):
             raise InputError(
                 f"{source.path}: column {column.name!r} has the type {column.type}; expected text, numbers, booleans, "
                 "dates, or lists of them; convert or drop it"
             )
-    if "keyphrase" in header.required and not _is_text(schema.field("keyphrase").type):
-        stored_type = schema.field("keyphrase").type
+    keyphrase = next((name for name, own_name in ours.items() if own_name == "keyphrase"), "")
+    if "keyphrase" in header.required and not _is_text(schema.field(keyphrase).type):
+        stored_type = schema.field(keyphrase).type
         raise InputError(f"{source.path}: column 'keyphrase' has the type {stored_type}; expected text")
     text_columns = {name for name in names if _is_text(schema.field(name).type)}
     batch_rows, long_columns = _check_sizes(source, parquet.metadata, names, text_columns)
     if long_columns:
         # Their dictionaries stay: a long value that thousands of rows repeat is there once.
         parquet = pq.ParquetFile(source.stream, pre_buffer=False, buffer_size=1 << 20, read_dictionary=long_columns)
-    others = [name for name in names if name not in header.known]
+    others = [name for name in names if ours[name] not in header.known]
     first = 1
     # Arrow's threads and a Python file can abort or hang the interpreter when it exits
     # (https://github.com/apache/arrow/issues/50482).
     for batch in parquet.iter_batches(batch_size=batch_rows, columns=names, use_threads=False):
         values_of = {name: _values(batch.column(name)) for name in names}
         absent: list[object] = [None] * batch.num_rows
-        columns = {name: values_of.get(name, absent) for name in header.known}
+        read_columns = {ours[name]: values for name, values in values_of.items()}
+        columns = {name: read_columns.get(name, absent) for name in header.known}
         extras = None
         if others:
             cells = zip(*(values_of[name] for name in others), strict=True)
@@ -79,7 +82,10 @@ def _check_sizes(
                         f"{MAX_PAGE_BYTES:,} are read; shorten its cells, or write smaller pages"
                     )
                 if page.values:
-                    row_bytes = max(row_bytes, page.bytes // page.values)
+                    # A value may be written as what it shares with the one before it: then each can be as long as
+                    # the page, and their number says nothing.
+                    shares = "DELTA_BYTE_ARRAY" in chunk.encodings
+                    row_bytes = max(row_bytes, page.bytes if shares else page.bytes // page.values)
                 elif name in text_columns - long_columns and has_long_text(source.stream, chunk, page, _LONG_BYTES):
                     long_columns.add(name)
     return max(1, min(BATCH_ROWS, MAX_PAGE_BYTES // row_bytes)), sorted(long_columns)
@@ -101,7 +107,7 @@ def _values(array: pa.Array) -> Sequence[object]:
         distinct = _values(array.dictionary.take(used.dictionary))
         return [None if place is None else distinct[place] for place in used.indices.to_pylist()]
     if pa.types.is_temporal(kind):
-        array = array.cast(pa.string())
+        array = _as_text(array)
     elif pa.types.is_large_binary(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
         values: list[bytes | None] = array.to_pylist()
         return [None if value is None else value.decode(errors="surrogateescape") for value in values]
@@ -111,6 +117,14 @@ def _values(array: pa.Array) -> Sequence[object]:
         cells = [_value(array[position]) for position in range(len(array))]
     narrowed = _narrowed(kind)
     return cells if narrowed is None else [narrowed(cell) for cell in cells]
+
+
+def _as_text(array: pa.Array) -> pa.Array:
+    try:
+        return array.cast(pa.string())
+    except pa.ArrowInvalid:
+        # The name of a time zone is one that this machine does not know; the moments are there all the same.
+        return array.cast(pa.timestamp(array.type.unit, "UTC")).cast(pa.string())
 
 
 def _narrowed(kind: pa.DataType) -> Callable[[Any], object] | None:

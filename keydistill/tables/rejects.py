@@ -45,6 +45,7 @@ class Reason(StrEnum):
     CONTRADICTION = "contradiction"
     UNKNOWN_REFERENCE = "unknown_reference"
     MALFORMED_ROW = "malformed_row"
+    SPREADSHEET_ERROR = "spreadsheet_error"
 
 
 class RejectedValueError(ValueError):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from keydistill.tables.conventions import Nothing
 from keydistill.tables.raw_batch import RawBatch
 from keydistill.tables.rejects import Reject, RejectedValueError, RejectLog, shown
 
@@ -36,7 +37,7 @@ class RowProblems:
         results: list[Any] = []
         parsed_before: dict[object, Any] = {}
         # 1, 1.0 and True are equal as keys, and not equal as cells.
-        remember = len({type(value) for value in values if value is not None}) == 1
+        remember = len({type(value) for value in values} - {type(None), Nothing}) == 1
         for place, value in enumerate(values):
             if remember and isinstance(value, _COUNTABLE) and value in parsed_before:
                 results.append(parsed_before[value])

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from keydistill.errors import InputChangedError, InputError
 
-Kind = Literal["csv", "tsv", "jsonl", "parquet"]
+Kind = Literal["csv", "tsv", "jsonl", "json", "parquet"]
 
 # End of the file name, what it means, and whether the content is gzip.
 _SUFFIXES: tuple[tuple[str, Kind, bool], ...] = (
@@ -28,9 +28,14 @@ _SUFFIXES: tuple[tuple[str, Kind, bool], ...] = (
     (".jsonl.gz", "jsonl", True),
     (".ndjson", "jsonl", False),
     (".ndjson.gz", "jsonl", True),
+    (".json", "json", False),
+    (".json.gz", "json", True),
+    # Its first line says what separates its cells.
+    (".txt", "tsv", False),
+    (".txt.gz", "tsv", True),
     (".parquet", "parquet", False),
 )
-_EXPECTED = "expected .csv, .tsv, .jsonl or .ndjson (each also with .gz), or .parquet"
+_EXPECTED = "expected .csv, .tsv, .txt, .jsonl, .ndjson or .json (each also with .gz), or .parquet"
 
 # First bytes that say what a file really is.
 _MAGIC = (
@@ -169,7 +174,7 @@ def _check_first_bytes(path: Path, raw: BufferedReader, kind: str) -> None:
     raw.seek(0)
     content = next((name for magic, name in _MAGIC if start.startswith(magic)), None)
     # UTF-16 without a byte order mark: every second byte of Latin text is zero.
-    if content is None and kind in ("csv", "tsv", "jsonl") and start.count(0) * 4 > len(start):
+    if content is None and kind in ("csv", "tsv", "jsonl", "json") and start.count(0) * 4 > len(start):
         content = "UTF-16 or binary"
     if content is None or content.lower() == kind:
         return

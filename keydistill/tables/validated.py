@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from keydistill.progress import NO_PROGRESS, Progress
+from keydistill.tables.conventions import USUAL, Conventions
 from keydistill.tables.raw_batch import RawBatch
 from keydistill.tables.readers import read_rows
 from keydistill.tables.rejects import RejectLog
@@ -25,6 +26,7 @@ def read_valid(
     rejects: RejectLog,
     *,
     required: Sequence[str],
+    conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> Iterator[pa.Table]:
     """Tables of the rows that are valid; every other row is a reject.
@@ -35,6 +37,7 @@ def read_valid(
         validate: Function that makes columns of a batch's cells, and notes the rows with a problem.
         rejects: Log of the rows with a problem.
         required: Columns that a file must have.
+        conventions: What stands for nothing in a cell, and how numbers are written.
         progress: Advanced by the number of rows read after each batch.
 
     Raises:
@@ -43,7 +46,15 @@ def read_valid(
     for file in map(Path, files):
         with (
             open_source(file) as source,
-            closing(read_rows(source, known=schema.names, required=required, extras=False)) as batches,
+            closing(
+                read_rows(
+                    source,
+                    known=schema.names,
+                    required=required,
+                    extras=False,
+                    conventions=conventions,
+                )
+            ) as batches,
         ):
             for batch in batches:
                 problems = RowProblems(batch, str(file))

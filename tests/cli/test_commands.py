@@ -311,3 +311,40 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     )
     assert done.stdout.startswith("home")
     assert done.stderr == ""
+
+
+def test_recommend_counts_ids_that_came_twice_and_notes_flat_paths(live: Command, tmp_path: Path) -> None:
+    path = tmp_path / "items.txt"
+    rows = ["Product ID,Name,Site,category_path", "7,red shoes,US,A/B/C", "7,lamp,,", "007,lamp,US,", "7,x,US,"]
+    path.write_text("".join(row.replace(",", "\t") + "\n" for row in rows))
+    out = tmp_path / "found.csv"
+    result = live("recommend", path, "--out", out, "--json")
+    found = json.loads(result.out)
+    assert (found["items"], found["repeated"]) == (4, 1)
+    assert "'A/B/C'" in found["hints"][0]
+    result = live("recommend", path, "--out", out)
+    assert "1 items have an id that another one before them has" in result.err
+    assert "note: 1 rows have a single category that looks like a path" in result.err
+
+
+def test_recommend_makes_formulas_harmless_when_told(live: Command, tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("item_id,title\n=1+1,red shoes\n")
+    for options, shown in (((), "=1+1"), (("--escape-formulas",), "'=1+1")):
+        out = tmp_path / "found.csv"
+        assert live("recommend", path, "--out", out, *options).status == 0
+        assert set(keyphrases(out)) == {shown}
+
+
+@pytest.mark.parametrize(
+    ("category", "hits"), [("Electronics &gt; Phones", True), ("Electronics>Phones", True), ("Phones", False)]
+)
+def test_search_reads_a_category_as_tables_do(live: Command, category: str, hits: bool) -> None:
+    result = live("search", "iphone", "--category", category, "--json")
+    assert bool(json.loads(result.out)) == hits
+
+
+def test_a_malformed_category_is_one_line(live: Command) -> None:
+    result = live("search", "iphone", "--category", ">")
+    assert result.status == 2
+    assert "'>' has an empty category" in result.err

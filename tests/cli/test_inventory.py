@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from keydistill.cli.inventory import inventory
+from keydistill.cli.main import cli
 from keydistill.errors import InputError
 
 
@@ -94,3 +95,30 @@ def test_a_parquet_file_leaves_no_thread_that_aborts_the_exit(tmp_path: Path) ->
     """
     lines = "\n".join(line[8:] for line in code.splitlines())
     subprocess.run([sys.executable, "-c", lines, str(tmp_path / "a.parquet")], check=True)
+
+
+def in_root(*args: object) -> Result:
+    return CliRunner().invoke(cli, ["inventory", "check", *map(str, args)])
+
+
+def test_decimal_commas_by_option_and_by_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "german.txt"
+    path.write_text("Keyword;Volume\nzelt;40.000\nk.A.;1.234,00\n-;1\n")
+    assert json.loads(in_root(path, "--json").stdout)["rejects_by_reason"] == {"bad_number": 2, "empty": 1}
+    assert json.loads(in_root(path, "--json", "--decimal-comma").stdout)["rejects_by_reason"] == {"empty": 1}
+    found = json.loads(in_root(path, "--json", "--decimal-comma", "--missing", "k.A.", "--missing", "-").stdout)
+    assert found["rejects_by_reason"] == {"empty": 2}
+    monkeypatch.setenv("KEYDISTILL_DECIMAL_COMMA", "true")
+    monkeypatch.setenv("KEYDISTILL_MISSING_VALUES", '["k.A."]')
+    assert json.loads(in_root(path, "--json").stdout)["rejects_by_reason"] == {"empty": 1}
+
+
+def test_what_looks_misread_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("keyphrase,category_path\ntent,Outdoor/Camping/Tents\ntv,Electronics > TV | Video\n")
+    report = in_root(path)
+    assert (
+        "note: 1 rows have a single category that looks like a path, such as 'Outdoor/Camping/Tents'" in report.stdout
+    )
+    assert "such as 'Video' beside 'Electronics > TV'" in report.stdout
+    assert len(json.loads(in_root(path, "--json").stdout)["hints"]) == 2

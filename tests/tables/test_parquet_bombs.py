@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from keydistill.errors import InputError
-from keydistill.tables import open_source, read_rows
+from keydistill.tables import open_source, parquet_reader, read_rows
 from keydistill.tables.parquet_pages import MAX_PAGE_BYTES
 
 
@@ -85,6 +85,25 @@ def test_long_cells_that_repeat_or_fill_pages_of_their_own_take_little(tmp_path:
     rows, kilobytes = map(int, ended.stdout.split())
     assert rows == len(values)
     assert kilobytes < 700_000
+
+
+def test_values_that_share_their_beginning_are_read_a_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of as many bytes as one value can hold any number of them; a batch must not."""
+    monkeypatch.setattr(parquet_reader, "MAX_PAGE_BYTES", 1 << 20)
+    values = [f"{'b' * 20_000}{number}" for number in range(1_000)]
+    path = written(
+        tmp_path / "shared.parquet", values, use_dictionary=False, column_encoding={"keyphrase": "DELTA_BYTE_ARRAY"}
+    )
+    assert path.stat().st_size < 100_000
+    with (
+        open_source(path) as source,
+        closing(read_rows(source, known=["keyphrase"], required=["keyphrase"])) as batches,
+    ):
+        sizes = [[len(str(cell)) for cell in batch.columns["keyphrase"]] for batch in batches]
+    assert sum(map(len, sizes)) == 1_000
+    assert max(map(sum, sizes)) <= 1 << 20
 
 
 def test_a_damaged_header_of_a_page_is_one_line(tmp_path: Path) -> None:

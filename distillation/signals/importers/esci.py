@@ -73,7 +73,7 @@ def import_esci(
             "site": label_cell,
             "grade": _grade,
             "title": text_cell,
-            "category_path": category_cell,
+            "category_path": _category,
             "split": label_cell,
         }
         columns_of_role: Mapping[Role, Sequence[str]] = {
@@ -149,6 +149,11 @@ def _chosen(reader: ImportReader, rows: Columns, is_chosen: Sequence[bool], desc
     return {
         name: [value for value, keep in zip(values, is_chosen, strict=True) if keep] for name, values in rows.items()
     }
+
+
+def _category(value: object) -> str | None:
+    """One path a cell; "|" is a character of its names."""
+    return category_cell([value] if isinstance(value, str) and value.strip() else value)
 
 
 def _grade(value: object) -> int:

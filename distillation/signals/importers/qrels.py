@@ -5,6 +5,7 @@ https://trec.nist.gov/data/qrels_eng/.
 """
 
 import io
+import re
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from keydistill.distillation.signals.schemas import MAX_GRADE
 from keydistill.distillation.signals.validation import category_cell
 from keydistill.errors import InputError
 from keydistill.tables import (
+    ALIASES,
     MalformedRow,
     RawBatch,
     Reason,
@@ -25,6 +27,7 @@ from keydistill.tables import (
     id_cell,
     keyphrase_cell,
     open_source,
+    plain_name,
     shown,
     text_cell,
 )
@@ -34,11 +37,16 @@ _TREC_FIELDS = 4
 _BATCH_ROWS = 8_192
 _MAX_TITLE_CHARS = 500
 
-_QUERY_ALIASES = {"id": ("_id", "query_id", "id"), "text": ("text", "query", "keyphrase", "title")}
+_QUERY_ALIASES = {"id": ("_id", "query_id", "qid", "topic_id", "id"), "text": ("text", "query", "keyphrase", "title")}
 _ITEM_ALIASES = {"id": ("_id", "item_id", "doc_id", "docno", "id"), "title": ("title", "text", "contents")}
 # Texts of documents have paragraphs.
 _MULTILINE = ("text", "contents")
-_JUDGMENT_ALIASES = {"query": ("query-id",), "item": ("corpus-id",), "grade": ("score",)}
+_JUDGMENT_NAMES = {
+    "query": ("query-id", "query_id", "qid", "topic"),
+    "item": ("corpus-id", "item_id", "document"),
+    "grade": ("score", "grade", "relevance", "label"),
+}
+_JUDGMENT_COLUMNS = [(*names, *ALIASES.get(names[1], ())) for names in _JUDGMENT_NAMES.values()]
 
 
 def import_beir(
@@ -122,7 +130,7 @@ def _imported(
         texts: dict[str, str] = {}
         query = {"id": id_cell, "text": lambda value: keyphrase_cell(value, reader.max_keyphrase_chars)}
         for file in queries:
-            for rows in reader.rows(file, query, aliases=_QUERY_ALIASES):
+            for rows in reader.rows(file, query, aliases=_QUERY_ALIASES, headerless=("id", "text")):
                 texts.update(zip(rows["id"], rows["text"], strict=True))
         item = {
             "id": id_cell,
@@ -130,14 +138,15 @@ def _imported(
             "category_path": category_cell,
         }
         for file in corpus:
-            for rows in reader.rows(file, item, aliases=_ITEM_ALIASES, multiline=_MULTILINE):
+            for rows in reader.rows(
+                file, item, aliases=_ITEM_ALIASES, multiline=_MULTILINE, headerless=("id", "title")
+            ):
                 columns = {"item_id": rows["id"], "title": rows["title"], "category_path": rows["category_path"]}
                 data.add_items({**columns, "site": [place] * len(rows["id"])})
         pair = {"query": lambda value: query_of(texts, value), "item": id_cell, "grade": _grade}
         for file in qrels:
-            beir = _is_beir(file)
-            file_reader = None if beir else _read_trec
-            for rows in reader.rows(file, pair, aliases=_JUDGMENT_ALIASES, kind="tsv", reader=file_reader):
+            file_reader = None if _has_header(file) else _read_trec
+            for rows in reader.rows(file, pair, aliases=_JUDGMENT_NAMES, kind="tsv", reader=file_reader):
                 judgments = {"item_id": rows["item"], "keyphrase": rows["query"], "grade": scale.of(rows["grade"])}
                 data.add_judgments({**judgments, "site": [place] * len(rows["item"])})
         scale.check(qrels)
@@ -205,10 +214,12 @@ def _grade(value: object) -> int:
     return int(grade)
 
 
-def _is_beir(path: Path) -> bool:
+def _has_header(path: Path) -> bool:
+    """Whether the first line names columns of BEIR's, or others that we know; TREC's files have no header."""
     with open_source(path, "tsv") as source:
         first = source.stream.readline(1_000).decode("utf-8-sig", errors="replace")
-    return tuple(name.strip() for name in first.split("\t")) == _BEIR_HEADER
+    names = {plain_name(name) for name in re.split("[\t,;]", first)}
+    return all(names & {plain_name(name) for name in known} for known in _JUDGMENT_COLUMNS)
 
 
 @dataclass(slots=True)

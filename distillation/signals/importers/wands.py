@@ -11,13 +11,13 @@ from keydistill.distillation.signals.schemas import EXACT
 from keydistill.distillation.signals.validation import category_cell
 from keydistill.errors import InputError
 from keydistill.tables import (
-    PATH_SEPARATOR,
     Reason,
     RejectedValueError,
     id_cell,
     is_missing,
     keyphrase_cell,
     label_cell,
+    path_of,
     text_cell,
 )
 
@@ -91,7 +91,7 @@ def _category(value: object) -> str | None:
     if is_missing(value) or not isinstance(value, str):
         return None
     names = [name.strip() for name in value.split(" / ")]
-    return category_cell(PATH_SEPARATOR.join(name for name in names if name))
+    return category_cell(path_of([name for name in names if name]))
 
 
 _PRODUCT = {"item_id": id_cell, "title": text_cell, "class": label_cell, "category_path": _category}

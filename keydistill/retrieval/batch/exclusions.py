@@ -7,7 +7,9 @@ import pyarrow as pa
 
 from keydistill.retrieval.items import Item
 from keydistill.tables import (
+    USUAL,
     Columns,
+    Conventions,
     RawBatch,
     RejectLog,
     RowProblems,
@@ -34,14 +36,15 @@ class Exclusions:
         self._keyphrases: dict[tuple[str, str | None], list[str]] = {}
 
     @classmethod
-    def read(cls, files: Sequence[Path], rejects: RejectLog) -> "Exclusions":
+    def read(cls, files: Sequence[Path], rejects: RejectLog, conventions: Conventions = USUAL) -> "Exclusions":
         """The pairs of files with the columns `item_id` and `keyphrase`, and optionally `site`.
 
         Raises:
             InputError: A file is damaged or lacks a column.
         """
         exclusions = cls()
-        for table in read_valid(files, _SCHEMA, _columns, rejects, required=("item_id", "keyphrase")):
+        required = ("item_id", "keyphrase")
+        for table in read_valid(files, _SCHEMA, _columns, rejects, required=required, conventions=conventions):
             for item_id, keyphrase, site in zip(*(table[name].to_pylist() for name in _SCHEMA.names), strict=True):
                 exclusions._keyphrases.setdefault((item_id, site), []).append(keyphrase)
         return exclusions

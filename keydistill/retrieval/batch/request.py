@@ -35,10 +35,12 @@ class BatchSummary:
         rejected: Rows of the files that were no items, or no pairs to exclude.
         recommendations: Number of keyphrases.
         short: Number of items that got fewer keyphrases than the limit.
+        repeated: Number of items whose site and id an earlier one has.
         rejects_file: File with the rows that were rejected; None where there were none.
         seconds: Time that it took, loading included.
         items_per_second: Items that this call answered, by the time after loading; 0 where it answered none.
         peak_bytes: Most memory that the process held, or the largest of several ones.
+        hints: What looks misread, a sentence each.
     """
 
     collection: str
@@ -47,7 +49,9 @@ class BatchSummary:
     rejected: int
     recommendations: int
     short: int
+    repeated: int
     rejects_file: Path | None
     seconds: float
     items_per_second: float
     peak_bytes: int
+    hints: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ from keydistill.retrieval.batch.request import BatchRequest, BatchSummary
 from keydistill.retrieval.generation import alias_target
 from keydistill.retrieval.items import Item, read_items
 from keydistill.settings import Settings
-from keydistill.tables import check_output, open_table, rejects_file
+from keydistill.tables import USUAL, CategoryHints, Conventions, check_output, open_table, rejects_file
 from keydistill.vectorstore import Engine
 
 PART_ITEMS = 2_048
@@ -44,6 +44,7 @@ def recommend_file(
     exclude: Sequence[Path] = (),
     processes: int = 1,
     part_items: int = PART_ITEMS,
+    conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> BatchSummary:
     """Recommend keyphrases for every item of the files, by the generation that is live when it begins.
@@ -51,7 +52,7 @@ def recommend_file(
     Finished parts wait in a folder beside `out`. When the process is killed, the same call reads the files again and
     answers only the parts that are not there, by the collection that answered the others, also if another one is live
     by then. Another request, changed files, or a collection that was deleted meanwhile begin anew. Each item gets what
-    it would get if it were asked alone. Memory grows with `exclude` and not with the files.
+    it would get if it were asked alone. Memory grows with `exclude`, and by a hash per item.
 
     Args:
         settings: Settings of the student, of searching, and of the assistant if it is to rerank.
@@ -63,6 +64,7 @@ def recommend_file(
         exclude: Files of pairs (item_id, keyphrase) that must not be in the answers, such as what is bid on already.
         processes: Number of processes that answer; each loads the student.
         part_items: Number of items per part.
+        conventions: How the files are read, and how CSV is written.
         progress: Advanced by the number of items done.
 
     Raises:
@@ -76,12 +78,20 @@ def recommend_file(
     inputs = [*files, *exclude]
     check_no_input_is_replaced(out, inputs)
     check_output(out)
-    key = {"request": asdict(request), "part_items": part_items, "inputs": _digests(inputs), "files": len(files)}
+    key = {
+        "request": asdict(request),
+        "conventions": asdict(conventions),
+        "part_items": part_items,
+        "inputs": _digests(inputs),
+        "files": len(files),
+    }
     rejects_path = out.with_name(out.name + ".rejects.parquet")
     with work_folder(out, "recommending", key) as work, rejects_file(rejects_path) as rejects:
         collection = _collection(work, settings, engine)
-        exclusions = Exclusions.read(exclude, rejects) if exclude else None
-        parts = _parts(read_items(files, rejects), part_items, work, exclusions)
+        exclusions = Exclusions.read(exclude, rejects, conventions) if exclude else None
+        seen = _Seen()
+        batches = map(seen.see, read_items(files, rejects, conventions=conventions))
+        parts = _parts(batches, part_items, work, exclusions)
         tally = _Tally(progress)
         with _answerer(settings, engine, collection, request, processes, progress) as answerer:
             loaded = time.monotonic()
@@ -90,7 +100,7 @@ def recommend_file(
         # The parts of an earlier attempt and of this one must be of the same files.
         if _digests(inputs) != key["inputs"]:
             raise InputChangedError(f"{', '.join(map(str, inputs))}: a file changed while it was being read; run again")
-        with open_table(out, schema_of(request.options)) as write:
+        with open_table(out, schema_of(request.options), conventions) as write:
             for path in tally.paths:
                 write(pq.read_table(path).to_pylist())
     return BatchSummary(
@@ -100,11 +110,28 @@ def recommend_file(
         rejected=rejects.count,
         recommendations=tally.recommendations,
         short=tally.short,
+        repeated=tally.items - len(seen.ids),
         rejects_file=rejects_path if rejects.count else None,
         seconds=time.monotonic() - began,
         items_per_second=(tally.items - tally.reused) / answering_seconds if answering_seconds else 0.0,
         peak_bytes=_peak_bytes(),
+        hints=seen.hints.lines(),
     )
+
+
+class _Seen:
+    """What is noticed of the items while they are read."""
+
+    def __init__(self) -> None:
+        self.hints = CategoryHints()
+        self.ids: set[int] = set()
+
+    def see(self, items: list[Item]) -> list[Item]:
+        """Look at items on their way."""
+        for item in items:
+            self.hints.see([] if item.category is None else [item.category])
+            self.ids.add(hash((item.site, item.item_id)))
+        return items
 
 
 class _Tally:

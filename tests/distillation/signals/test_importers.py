@@ -22,6 +22,7 @@ from keydistill.distillation.signals.importers import (
 )
 from keydistill.errors import InputError, TooManyRejectsError
 from keydistill.files import file_sha256
+from keydistill.tables import Categories, leaf_category
 from tests.support.places import ROOT
 
 DOCS = ROOT / "docs" / "signals.md"
@@ -536,3 +537,57 @@ def test_the_examples_of_the_documentation(
         printed = capsys.readouterr()
         assert (ended.value.code, printed.err) == (0, ""), arguments
         assert printed.out == expected, arguments
+
+
+@pytest.mark.parametrize("topics", ["101\tdesk lamp\n102\toak desk\n", "qid,query_text\n101,desk lamp\n102,oak desk\n"])
+@pytest.mark.parametrize(
+    "qrels",
+    [
+        "101 0 d1 2\n102 0 d1 0\n",
+        "query-id\tcorpus-id\tscore\n101\td1\t2\n102\td1\t0\n",
+        "query_id,docid,rating\n101,d1,2\n102,d1,0\n",
+    ],
+)
+def test_topics_and_qrels_with_and_without_headers(tmp_path: Path, out: Path, topics: str, qrels: str) -> None:
+    (tmp_path / "topics.txt").write_text(topics)
+    (tmp_path / "qrels.txt").write_text(qrels)
+    (tmp_path / "corpus.tsv").write_text("d1\tOak desk\n")
+    import_qrels(
+        [tmp_path / "qrels.txt"],
+        ImportTarget(out),
+        queries=[tmp_path / "topics.txt"],
+        corpus=[tmp_path / "corpus.tsv"],
+    )
+    assert {(row["keyphrase"], row["item_id"], row["grade"]) for row in rows(out, "judgments")} == {
+        ("desk lamp", "d1", 2),
+        ("oak desk", "d1", 0),
+    }
+    assert [row["title"] for row in rows(out, "items")] == ["Oak desk"]
+
+
+def test_separators_in_names_of_categories_mean_the_same_in_all_tables(tmp_path: Path, out: Path) -> None:
+    wands = tmp_path / "wands"
+    wands.mkdir()
+    (wands / "query.csv").write_text("query_id\tquery\tquery_class\n0\tbed\tBeds\n1\tdvd stand\tTV\n")
+    (wands / "product.csv").write_text(
+        "product_id\tproduct_name\tproduct_class\tcategory hierarchy\n"
+        "1\tbunk bed\tBeds\tFurniture / Kids > Teens / Beds &amp; more\n2\tdvd rack\tTV\tMedia / TV | Video\n"
+    )
+    (wands / "label.csv").write_text("id\tquery_id\tproduct_id\tlabel\n0\t0\t1\tExact\n1\t1\t2\tExact\n")
+    import_wands(wands, ImportTarget(out))
+    expected = {r"Furniture > Kids \> Teens > Beds & more", r"Media > TV \| Video"}
+    for table in ("items", "inventory"):
+        paths = [row["category_path"] for row in rows(out, table)]
+        assert set(paths) == expected
+        # Read again, each is the leaf of itself.
+        assert [leaf_category(None, path) for path in paths] == paths
+        assert all(path in Categories().of(None, path) for path in paths)
+
+
+def test_a_path_of_esci_is_one_path(tmp_path: Path, out: Path) -> None:
+    parquet(tmp_path / "keyphrases.parquet", {"keyphrase": "dvd stand", "category_path": "Media > TV | Video"})
+    pair = {"query": "dvd stand", "item_id": "2", "label": "E", "title": "rack", "category_path": "Media > TV | Video"}
+    parquet(tmp_path / "pairs.parquet", pair)
+    import_esci([tmp_path], ImportTarget(out))
+    for table in ("items", "inventory"):
+        assert [row["category_path"] for row in rows(out, table)] == [r"Media > TV \| Video"]

@@ -22,7 +22,7 @@ from keydistill.distillation.signals import (
     read_clicks,
 )
 from keydistill.errors import InputError
-from keydistill.tables import RejectLog
+from keydistill.tables import Conventions, RejectLog
 from tests.support.heard_progress import HeardProgress
 
 PAIR = {"item_id": "1", "keyphrase": "red shoes"}
@@ -233,7 +233,7 @@ def test_search_relevance_by_score_or_passed(tmp_path: Path) -> None:
     table, rejects = loaded(load_search_relevance, tmp_path, rows, "csv", threshold=0.5)
     assert table.schema == SEARCH_RELEVANCE
     assert table["passed"].to_pylist() == [True, False, True, False]
-    assert rejects == [(5, "passed", "empty"), (6, "score", "bad_number"), (7, "score", "bad_number")]
+    assert rejects == [(5, "passed", "empty"), (6, "passed", "empty"), (7, "score", "bad_number")]
     table, _ = loaded(load_search_relevance, tmp_path, rows[:2], "csv")
     assert table["passed"].to_pylist() == [None, None]
 
@@ -265,3 +265,41 @@ def test_a_file_without_a_needed_column_is_one_line(tmp_path: Path) -> None:
     path = written(tmp_path / "clicks.csv", [{"item_id": "1", "keyphrase": "a", "clicks": 1}])
     with pytest.raises(InputError, match="has no column 'impressions'; found: item_id, keyphrase, clicks"):
         load_clicks([path], RejectLog())
+
+
+@pytest.mark.parametrize("names", [("query", "docid", "rating"), ("Query Text", "Doc ID", "Rating")])
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_judgments_of_quepid(tmp_path: Path, names: tuple[str, ...], separator: str) -> None:
+    path = tmp_path / "quepid.csv"
+    lines = [
+        names,
+        ("laptop", "1229111", "0"),
+        ("laptop", "2060476", "3"),
+        ("desk", "0012", "3.000"),
+        ("desk", "-", ""),
+    ]
+    path.write_text("".join(separator.join(line) + "\n" for line in lines))
+    with RejectLog() as rejects:
+        table = load_judgments([path], rejects)
+    assert [(row["item_id"], row["keyphrase"], row["grade"], row["label"]) for row in table.to_pylist()] == [
+        ("1229111", "laptop", 0, False),
+        ("2060476", "laptop", 3, True),
+        ("0012", "desk", 3, True),
+    ]
+    assert [reject.row for reject in rejects.examples] == [4]
+
+
+def test_clicks_and_scores_with_decimal_commas(tmp_path: Path) -> None:
+    conventions = Conventions(decimal_comma=True)
+    path = tmp_path / "clicks.csv"
+    path.write_text("item_id;keyphrase;position;impressions;clicks\na;zelt;1,0;1.000;12\nb;zelt;1;1.5;1\n")
+    with RejectLog() as rejects:
+        table = load_clicks([path], rejects, conventions=conventions)
+    assert table.select(["position", "impressions", "clicks"]).to_pylist() == [
+        {"position": 1, "impressions": 1_000, "clicks": 12}
+    ]
+    assert [(reject.row, reject.column) for reject in rejects.examples] == [(2, "impressions")]
+    path.write_text("item_id;keyphrase;probability\na;zelt;0,85\n")
+    with RejectLog() as rejects:
+        (row,) = load_judgments([path], rejects, conventions=conventions).to_pylist()
+    assert (row["label"], round(row["probability"], 4)) == (True, 0.85)

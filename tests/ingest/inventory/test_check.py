@@ -49,7 +49,15 @@ def only_reject(report: InventoryReport) -> tuple[str, str | None, int, int | No
 
 def test_counts(tmp_path: Path) -> None:
     path = csv_file(
-        tmp_path, "keyphrase,category_path,site", "red shoes,A > B,US", "Red  SHOES,,US", "red shoes,,", "x,,", ",,"
+        tmp_path,
+        "keyphrase,category_path,site",
+        "red shoes,A > B,US",
+        "Red  SHOES,,US",
+        "red shoes,,",
+        "x,,",
+        ",,UK",
+        ",,",
+        " , ,",
     )
     report = check(path)
     assert (report.rows_read, report.rows_rejected, report.rows_merged, report.rows) == (5, 1, 1, 3)
@@ -240,7 +248,7 @@ def test_a_tree_gives_unknown_categories_away(tmp_path: Path) -> None:
         (["1,1"], "is its own ancestor"),
         (["2,1"], "has the parent '1', which has no row"),
         (["1,", "2,", "3,1", "3,2"], "row 4: category '3' has the parents '1' and '2'"),
-        ([","], "row 1: category_id is empty"),
+        ([",1"], "row 1: category_id is empty"),
         (["1"], "row 1: has 1 field"),
         (["a\x00,"], "row 1: a category has the control character"),
         ([f"{n},{n + 1}" for n in range(101)] + ["101,"], "more than 100 levels"),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from keydistill.errors import InputError, StorageError, TooManyRejectsError
 from keydistill.ingest.inventory import BATCH_ROWS, point_id, text_hash
-from keydistill.ingest.snapshot import PART_SCHEMA, Snapshot, SnapshotSettings, build_snapshot
+from keydistill.ingest.snapshot import PART_SCHEMA, Snapshot, SnapshotSettings, build_snapshot, would_be_the_same
 from keydistill.settings import load_settings
 from keydistill.tables import REJECT_SCHEMA
 from tests.support.heard_progress import HeardProgress
@@ -321,8 +321,8 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     [
         (lambda folder: (folder / "manifest.json").unlink(), "no complete snapshot"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
-        (lambda folder: (folder / "manifest.json").write_text("[]"), "not of format 1"),
-        (lambda folder: edit(folder, lambda found: found.update(format=2)), "was written by a newer keydistill"),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), "not of format 2"),
+        (lambda folder: edit(folder, lambda found: found.update(format=3)), "was written by a newer keydistill"),
         (lambda folder: edit(folder, lambda found: found.pop("parts")), "is damaged"),
         (lambda folder: edit(folder, lambda found: found.update(summary=3)), "is damaged"),
         (lambda folder: edit(folder, lambda found: found["summary"].update(extra=1)), "is damaged"),
@@ -372,3 +372,35 @@ def test_progress(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", some_rows(100))
     build(tmp_path / "out", path, progress=progress)
     assert (progress.steps, progress.counts) == ([("snapshot", None, "rows")], [100])
+
+
+def test_a_snapshot_of_earlier_rules_is_read_and_never_taken_over(complete: Path, tmp_path: Path) -> None:
+    present = Snapshot.open(complete)
+    files = [source.path for source in present.summary.sources]
+    assert would_be_the_same(present, files, None, SETTINGS)
+    assert present.settings.same_rules(SETTINGS)
+
+    def as_before(manifest: dict[str, Any]) -> None:
+        manifest["format"] = 1
+        for name in ("decimal_comma", "missing_values", "rules"):
+            del manifest["settings"][name]
+
+    edit(complete, as_before)
+    earlier = Snapshot.open(complete)
+    assert (earlier.settings.rules, rows_of(earlier)) == (1, rows_of(present))
+    assert not would_be_the_same(earlier, files, None, SETTINGS)
+    assert not earlier.settings.same_rules(SETTINGS)
+
+
+@pytest.mark.parametrize(("name", "value"), [("decimal_comma", True), ("missing_values", ("k.A.",))])
+def test_other_conventions_make_another_snapshot(complete: Path, tmp_path: Path, name: str, value: Any) -> None:
+    other = SnapshotSettings.of(load_settings(**{name: value}))
+    assert getattr(other, name) == value
+    present = Snapshot.open(complete)
+    assert not present.settings.same_rules(replace(SETTINGS, **{name: value}))
+    file = jsonl(tmp_path / "b.jsonl", [{"keyphrase": "k.A.", "search_volume": "1.000"}, {"keyphrase": "b"}])
+    limits = replace(SETTINGS, max_reject_share=0.5, **{name: value})
+    built = build(tmp_path / "other", file, limits=limits)
+    assert Snapshot.open(built.folder).settings == limits
+    volumes = {row["keyphrase"]: row["search_volume"] for row in rows_of(built)}
+    assert volumes == ({"b": None, "k.a.": 1_000} if name == "decimal_comma" else {"b": None})
