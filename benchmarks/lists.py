@@ -39,9 +39,9 @@ from keydistill.simulation import read_truth, score
 from keydistill.vectorstore import open_engine
 
 _LIMIT = 10
-_ITEMS = 500
-_TIMED = 100
-_REPEATS = 5
+_ITEMS = 300
+_TIMED = 50
+_REPEATS = 3
 _OPTIONS: dict[str, ListOptions | None] = {
     "none": None,
     "min_score 0.6": ListOptions(min_score=0.6),

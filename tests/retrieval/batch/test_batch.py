@@ -4,7 +4,7 @@ import dataclasses
 import multiprocessing
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from tests.support.corpus import point_id
 NOUNS = ("tablet", "phone", "lamp", "shoe", "watch")
 TITLES = [f"{noun} number {number}" for number, noun in enumerate(NOUNS * 5)]
 KEYPHRASES = [f"{noun} {word}" for noun in NOUNS for word in ("case", "cases", "red")]
+Row = tuple[str, int, str, float]
 OPTIONS = ListOptions(merge_variants=True, diversity=0.2, explain=True)
 
 
@@ -43,7 +44,7 @@ class Shop:
         self.engine.swap_alias(self.settings.alias, name, self.engine.aliases().get(self.settings.alias))
         return name
 
-    def online(self, request: BatchRequest, excluded: dict[str, list[str]]) -> list[tuple[str, int, str, float]]:
+    def online(self, request: BatchRequest, excluded: dict[str, list[str]]) -> list[Row]:
         generation = Generation.live(self.settings, self.engine)
         rows = []
         for number, title in enumerate(TITLES):
@@ -67,7 +68,16 @@ def shop(tmp_path: Path, tiny_student: Student) -> Iterator[Shop]:
     engine.close()
 
 
-def rows_of(out: Path) -> list[tuple[str, int, str, float]]:
+def assert_alike(rows: Sequence[Row], others: Sequence[Row]) -> None:
+    """The same answers, but for what arithmetic on other shapes changes in the seventh digit, and the order of ties."""
+    assert [row[:2] for row in rows] == [row[:2] for row in others]
+    assert [row[3] for row in rows] == pytest.approx([row[3] for row in others], abs=1e-5)
+    for row, other in zip(rows, others, strict=True):
+        tied = {one[2] for one in others if one[0] == row[0] and abs(one[3] - row[3]) < 2e-5}
+        assert row[2] in tied | {other[2]}
+
+
+def rows_of(out: Path) -> list[Row]:
     return [
         (row["item_id"], row["rank"], row["keyphrase"], round(row["score"], 6))
         for row in pq.read_table(out).to_pylist()
@@ -80,8 +90,7 @@ def test_each_item_gets_what_it_would_get_alone(shop: Shop, tmp_path: Path, opti
     out = tmp_path / "out.parquet"
     summary = recommend_file(shop.settings, shop.engine, [shop.items], out, request, part_items=7)
     expected = shop.online(request, {})
-    assert [row[:3] for row in rows_of(out)] == [row[:3] for row in expected]
-    assert [row[3] for row in rows_of(out)] == pytest.approx([row[3] for row in expected], abs=2e-6)
+    assert_alike(rows_of(out), expected)
     assert (summary.items, summary.recommendations, summary.reused) == (len(TITLES), len(expected), 0)
     assert summary.collection == "keyphrases-a"
     assert summary.peak_bytes > 10_000_000
@@ -98,7 +107,7 @@ def test_what_is_bid_on_already_is_left_out(shop: Shop, tmp_path: Path) -> None:
     out = tmp_path / "out.parquet"
     summary = recommend_file(shop.settings, shop.engine, [shop.items], out, request, exclude=[pairs])
     expected = shop.online(request, {"i0": ["tablet case", "tablet red"]})
-    assert [row[:3] for row in rows_of(out)] == [row[:3] for row in expected]
+    assert_alike(rows_of(out), expected)
     assert {"tablet case", "tablet red"}.isdisjoint(keyphrase for item, _, keyphrase, _ in rows_of(out) if item == "i0")
     # The pair without a keyphrase is in the rejects.
     assert summary.rejected == 1
@@ -160,7 +169,7 @@ def test_several_processes_answer_alike_and_a_killed_one_is_one_line(shop: Shop,
     request = BatchRequest(limit=4, options=OPTIONS)
     recommend_file(shop.settings, shop.engine, [shop.items], one, request, part_items=7)
     summary = recommend_file(shop.settings, shop.engine, [shop.items], two, request, processes=2, part_items=7)
-    assert rows_of(two) == rows_of(one)
+    assert_alike(rows_of(two), rows_of(one))
     assert summary.items == len(TITLES)
 
     class Killer(NoProgress):
@@ -176,7 +185,7 @@ def test_several_processes_answer_alike_and_a_killed_one_is_one_line(shop: Shop,
     assert "\n" not in str(refused.value)
     again = recommend_file(shop.settings, shop.engine, [shop.items], three, request, part_items=1)
     assert again.reused >= 1
-    assert rows_of(three) == rows_of(one)
+    assert_alike(rows_of(three), rows_of(one))
 
 
 def test_nothing_live_and_an_output_over_an_input_are_refused(shop: Shop, tmp_path: Path) -> None:
@@ -220,4 +229,4 @@ def test_a_killed_command_is_taken_up(shop: Shop, tmp_path: Path) -> None:
     summary = recommend_file(shop.settings, shop.engine, [shop.items], out, part_items=7)
     assert summary.reused == 14
     recommend_file(shop.settings, shop.engine, [shop.items], whole, part_items=7)
-    assert rows_of(out) == rows_of(whole)
+    assert_alike(rows_of(out), rows_of(whole))
