@@ -87,6 +87,14 @@ class Conventions:
         values = settings.missing_values
         return cls(settings.decimal_comma, None if values is None else tuple(values), settings.escape_formulas)
 
+    def as_dict(self) -> dict[str, object]:
+        """The conventions, fit for JSON: two that read and write alike have the same."""
+        return {
+            "decimal_comma": self.decimal_comma,
+            "missing_values": self.missing_values,
+            "escape_formulas": self.escape_formulas,
+        }
+
     def column(self, name: str, cells: Sequence[object]) -> Sequence[object]:
         """The cells of a column that is known, each as what it means; objects and lists in it, too."""
         nothing = self._nothing_in(name)

@@ -80,7 +80,7 @@ def recommend_file(
     check_output(out)
     key = {
         "request": asdict(request),
-        "conventions": asdict(conventions),
+        "conventions": conventions.as_dict(),
         "part_items": part_items,
         "inputs": _digests(inputs),
         "files": len(files),
