@@ -84,7 +84,7 @@ def list_keys(ctx: click.Context, as_json: bool) -> None:
         fixed = [{"name": name, "sha256": sha256, "created": None} for name, sha256 in settings.serve_keys.items()]
         print_json([*({"name": name, **asdict(entry)} for name, entry in entries.items()), *fixed])
         return
-    rows = [(name, entry.created, file.path) for name, entry in entries.items()]
+    rows = [(name, entry.created, str(file.path)) for name, entry in entries.items()]
     rows += [(name, "-", "settings") for name in settings.serve_keys]
     if rows:
         print_table(("name", "made", "where"), rows)

@@ -34,12 +34,12 @@ class Retries:
         """
         if tries > self.most or (response is not None and response.status_code not in _PASSING):
             return None
-        asked = None if response is None else response.headers.get("Retry-After", "")
-        if asked and asked.isdigit():
+        named = "" if response is None else response.headers.get("Retry-After", "")
+        if named.isascii() and named.isdigit():
             # Not earlier than it says; a little later, or all that were refused come back at once.
-            pause = int(asked) * random.uniform(1.0, 1.1)
-            return pause if int(asked) <= self.longest_pause_seconds else None
-        return min(self.longest_pause_seconds, self.pause_seconds * 2 ** (tries - 1) * random.uniform(0.5, 1.5))
+            return int(named) * random.uniform(1.0, 1.1) if int(named) <= self.longest_pause_seconds else None
+        pause = self.pause_seconds * 2.0 ** (tries - 1) * random.uniform(0.5, 1.5)
+        return min(self.longest_pause_seconds, pause)
 
 
 def failure(url: str, outcome: httpx.Response | httpx.HTTPError) -> ServiceError:

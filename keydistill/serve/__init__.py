@@ -1,4 +1,4 @@
-"""The HTTP service: keyphrases and vectors for whoever speaks HTTP. Importing this needs nothing of the extra `serve`."""
+"""The HTTP service: keyphrases and vectors for whoever speaks HTTP. Importing this imports nothing of its extra."""
 
 from keydistill.serve.keys import KeyEntry, KeyFile
 from keydistill.serve.run import run_service

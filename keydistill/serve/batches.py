@@ -118,7 +118,7 @@ class Batches:
             seconds = self._items * self._seconds_per_item / _LANES
             raise Problem(
                 "overloaded",
-                f"{self._items} items wait already, at most {self._most_waiting} may; come back later, or add processes",
+                f"{self._items} items wait already, and at most {self._most_waiting} may; come back later",
                 retry_after=seconds,
             )
 

@@ -12,15 +12,7 @@ from keydistill.retrieval import Item, item_filter
 from keydistill.serve.batches import Job, Search
 from keydistill.serve.front import EXCHANGE, Exchange
 from keydistill.serve.problems import Problem, invalid_body
-from keydistill.serve.schemas import (
-    AnyOfCondition,
-    EmbedRequest,
-    EqualsCondition,
-    Filters,
-    RangeCondition,
-    RecommendRequest,
-    ServiceItem,
-)
+from keydistill.serve.schemas import EmbedRequest, Filters, PayloadCondition, RecommendRequest, ServiceItem
 from keydistill.settings import Settings
 from keydistill.tables import RejectedValueError, label_cell, leaf_category, text_cell
 from keydistill.vectorstore import CATEGORY_IDS, AnyOf, Condition, Equals, Filter, Range
@@ -126,13 +118,13 @@ def _beyond_limits(body: EmbedRequest | RecommendRequest, settings: Settings) ->
         yield "/filters/where", f"has {len(conditions):,} conditions; at most {settings.serve_conditions:,} are allowed"
     for number, condition in enumerate(conditions):
         place = f"/filters/where/{number}"
-        if isinstance(condition, AnyOfCondition) and len(condition.any_of) > settings.serve_condition_values:
+        if condition.any_of is not None and len(condition.any_of) > settings.serve_condition_values:
             yield (
                 f"{place}/any_of",
                 f"has {len(condition.any_of):,} values; at most {settings.serve_condition_values:,} are allowed",
             )
-        if isinstance(condition, RangeCondition) and not _bounds(condition):
-            yield place, "has no bound; expected gte, gt, lte or lt"
+        if (condition.equals is not None) + (condition.any_of is not None) + bool(_bounds(condition)) != 1:
+            yield place, "expected either `equals`, or `any_of`, or bounds (`gte`, `gt`, `lte`, `lt`)"
     if body.filters.category is not None and body.filters.match_category != "none":
         yield "/filters/match_category", "asks for the item's category beside a given `category`; leave one of them out"
     for name, reader in (("category", _category), ("site", label_cell)):
@@ -175,14 +167,14 @@ def _category(given: str | None) -> str | None:
     return leaf_category(None, given)
 
 
-def _condition(given: EqualsCondition | AnyOfCondition | RangeCondition) -> Condition:
-    if isinstance(given, EqualsCondition):
+def _condition(given: PayloadCondition) -> Condition:
+    if given.equals is not None:
         return Equals(given.field, given.equals)
-    if isinstance(given, AnyOfCondition):
+    if given.any_of is not None:
         # All of one type: the schema has no list of both.
         return AnyOf(given.field, tuple(given.any_of))  # type: ignore[arg-type]
     return Range(given.field, **_bounds(given))
 
 
-def _bounds(given: RangeCondition) -> dict[str, float]:
-    return given.model_dump(exclude={"field"}, exclude_none=True)
+def _bounds(given: PayloadCondition) -> dict[str, float]:
+    return given.model_dump(include={"gte", "gt", "lte", "lt"}, exclude_none=True)

@@ -91,7 +91,7 @@ class Front:
         try:
             try:
                 if scope["path"].startswith("/v1/"):
-                    self._admit(headers, exchange)
+                    self._admit(scope, headers, exchange)
                 await self._app(scope, receive, send_and_note)
             except Problem as problem:
                 await refuse(exchange, problem)(scope, receive, send_and_note)
@@ -99,12 +99,12 @@ class Front:
                 _log.exception("request %s failed", exchange.request_id)
                 if exchange.status:
                     raise  # the answer has begun: uvicorn ends the connection
-                problem = Problem("internal", "an error of the service; its log has more under this request_id")
-                await refuse(exchange, problem)(scope, receive, send_and_note)
+                internal = Problem("internal", "an error of the service; its log has more under this request_id")
+                await refuse(exchange, internal)(scope, receive, send_and_note)
         finally:
             self._note(scope["method"], exchange)
 
-    def _admit(self, headers: Headers, exchange: Exchange) -> None:
+    def _admit(self, scope: Scope, headers: Headers, exchange: Exchange) -> None:
         if self._keys.needed():
             bearer = _BEARER.fullmatch(headers.get("authorization", ""))
             exchange.key = self._keys.name_of(bearer[1]) if bearer else None
@@ -115,7 +115,8 @@ class Front:
                     f"{found}; expected the header `Authorization: Bearer KEY`",
                     headers={"WWW-Authenticate": "Bearer"},
                 )
-        if exchange.path != "other":
+        # What has a body is embedded.
+        if scope["method"] == "POST" and exchange.path != "other":
             self._refuse()
 
     def _note(self, method: str, exchange: Exchange) -> None:

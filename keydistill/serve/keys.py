@@ -126,7 +126,7 @@ class KeyFile:
 
 
 class Keys:
-    """The keys that open the service at the moment: those of the settings, and those of the file, read when it changes."""
+    """The keys that open the service: those of the settings, and those of the file, which is read when it changes."""
 
     def __init__(self, fixed: Mapping[str, str], file: KeyFile, *, required: bool) -> None:
         """Read the file.

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from keydistill.errors import CollectionNotFoundError, EngineUnavailableError, KeydistillError
 from keydistill.retrieval import Generation, LiveRetriever, LiveStatus, QueryVector
@@ -112,7 +112,7 @@ def _outcomes(generation: Generation, jobs: Sequence[Job]) -> list[Outcome]:
     vectors = generation.embed(titles, [category for job in jobs for category in job.categories])
     embedded = time.monotonic()
     starts = [0, *accumulate(len(job.titles) for job in jobs)]
-    vectors_of = [vectors[start:end] for start, end in zip(starts, starts[1:], strict=False)]
+    vectors_of = [vectors[start:end] for start, end in pairwise(starts)]
     hits = _hits(generation, jobs, vectors_of)
     searched = time.monotonic()
     metrics.EMBED_SECONDS.observe(embedded - began)

@@ -95,4 +95,11 @@ def invalid_body(error: ValidationError) -> Problem:
 
 
 def _pointer(location: Iterable[int | str]) -> str:
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
+    """A JSON pointer; of a field that takes several types, pydantic names the type that it tried, which is no place."""
+    parts: list[str] = []
+    in_value = False
+    for part in location:
+        if isinstance(part, int) or not in_value:
+            parts.append(f"/{str(part).replace('~', '~0').replace('/', '~1')}")
+        in_value = in_value or part in ("equals", "any_of")
+    return "".join(parts)

@@ -9,6 +9,7 @@ from keydistill.retrieval import MatchCategory
 _INT64 = 2**63
 _Int64 = Annotated[StrictInt, Field(ge=-_INT64, lt=_INT64)]
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e300, le=1e300)]
+_Text = Annotated[StrictStr, Field(max_length=1_000)]
 # A path into a keyphrase's payload, in the letters that Qdrant takes without quotes.
 _FieldName = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=200)]
 
@@ -18,26 +19,16 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class EqualsCondition(_Body):
-    """A payload field has this value, or one of its elements has."""
+class PayloadCondition(_Body):
+    """A condition on a payload field: `equals`, or `any_of`, or bounds of a number (`gte`, `gt`, `lte`, `lt`)."""
 
     field: _FieldName
-    equals: StrictBool | _Int64 | Annotated[StrictStr, Field(max_length=1_000)]
-
-
-class AnyOfCondition(_Body):
-    """A payload field has one of these values."""
-
-    field: _FieldName
-    any_of: Annotated[
-        list[Annotated[StrictStr, Field(max_length=1_000)]] | list[_Int64], Field(min_length=1, max_length=100_000)
-    ]
-
-
-class RangeCondition(_Body):
-    """A number in the payload lies within these bounds; at least one is given."""
-
-    field: _FieldName
+    equals: StrictBool | _Int64 | _Text | None = Field(
+        default=None, description="the value, or one of the elements, of the field"
+    )
+    any_of: Annotated[list[_Text] | list[_Int64], Field(min_length=1)] | None = Field(
+        default=None, description="values of which the field has one"
+    )
     gte: _Number | None = None
     gt: _Number | None = None
     lte: _Number | None = None
@@ -55,7 +46,7 @@ class Filters(_Body):
     )
     site: str | None = Field(default=None, description="marketplace site; unset: the item's, if it has one")
     min_search_volume: Annotated[_Int64, Field(ge=0)] | None = Field(default=None, description="least search volume")
-    where: list[EqualsCondition | AnyOfCondition | RangeCondition] = Field(
+    where: list[PayloadCondition] = Field(
         default_factory=list, description="further conditions on payload fields, all of which hold"
     )
 
