@@ -23,7 +23,7 @@ def test_a_full_queue_is_429_with_retry_after(open_bench: OpenBench, monkeypatch
     embed_items = StubStudent.embed_items
 
     def held(self: StubStudent, titles: Any, *arguments: Any) -> Any:
-        if "warm-up" not in titles:
+        if any(title != "warm-up" for title in titles):
             assert go.wait(60)
         return embed_items(self, titles, *arguments)
 
@@ -53,7 +53,7 @@ def test_the_clients_deadline_is_kept(open_bench: OpenBench, monkeypatch: pytest
     embed_items = StubStudent.embed_items
 
     def held(self: StubStudent, titles: Any, *arguments: Any) -> Any:
-        if "warm-up" not in titles:
+        if any(title != "warm-up" for title in titles):
             assert go.wait(60)
         return embed_items(self, titles, *arguments)
 
@@ -264,7 +264,7 @@ def test_swaps_under_requests_mix_nothing(open_bench: OpenBench) -> None:
                     seen.append(name)
 
             asking = [asyncio.create_task(ask()) for _ in range(4)]
-            for swaps in range(10):
+            for swaps in range(6):
                 target = bench.names[("blue", "red")[swaps % 2]]
                 await asyncio.to_thread(swap, bench.engine, target)
                 while not seen or seen[-1] != target:
