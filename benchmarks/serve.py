@@ -2,9 +2,9 @@
 
     python -m benchmarks.serve [--keyphrases N] [--processes N] [--requests N] [--keep FOLDER] [--quick] [--json FILE]
 
-A simulated marketplace, and two students of untrained weights that are rounded for int8: the three-layer one that serves,
-and another that takes its place in swaps. Each builds a collection by the product's own commands, on the embedded engine,
-in the fastest runtime of this machine. Untrained students recommend badly, and as fast as trained ones.
+A simulated marketplace, and two students of untrained weights that are rounded for int8: the three-layer one that
+serves, and another that takes its place in swaps. Each builds a collection by the product's own commands, on the
+embedded engine, in the fastest runtime of this machine. Untrained students recommend badly, and as fast as trained ones.
 
 A driver in a process of its own asks over loopback, one item a request, filtered by its site: at 1, 16 and 64 clients,
 then twice as many requests a second as 64 clients got answered. Its time is split by what the service says in
@@ -14,8 +14,8 @@ and without HTTP: one embedding alone and one search alone, and batches of 32 it
 The peer is `benchmarks.serve_peer` on the REST front of the tests, which stands in for a Qdrant server with the same
 vectors in the same engine. Its own logs are off, ours are on.
 
-Swaps: eight clients of `keydistill.client` check every answer against what the library finds with the generation that it
-names, while the alias moves to and fro and, twice, one of two service processes is killed.
+Swaps: eight clients of `keydistill.client` check every answer against what the library finds with the generation that
+it names, while the alias moves to and fro and, twice, one of two service processes is killed.
 """
 
 import shutil

@@ -73,7 +73,7 @@ def build(folder: Path, keyphrases: int) -> World:
                     **{f"KEYDISTILL_GATE_{gate}": "1" for gate in ("TOLERANCE", "MAX_SHORT", "MAX_DRIFT")},
                 )
             )
-            collections[name] = run["target"]
+            collections[name] = run["collection"]
         kept.write_text(json.dumps(collections), encoding="utf-8")
     items = pq.read_table(market / "items.parquet").select(["title", "site"]).to_pylist()
     bodies = folder / "bodies.json"

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -34,7 +34,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture(params=["waits", "is awaited"])
-def ask(request: pytest.FixtureRequest) -> Iterator[Ask]:
+def ask(request: pytest.FixtureRequest) -> Ask:
     """Asks for one item, where the answers are these, one after the other; the requests are in `ask.requests`."""
     requests: list[httpx.Request] = []
 
@@ -58,7 +58,7 @@ def ask(request: pytest.FixtureRequest) -> Iterator[Ask]:
         return asyncio.run(awaited())
 
     call.requests = requests  # type: ignore[attr-defined]
-    yield call
+    return call
 
 
 def test_a_request_and_its_answer(ask: Any) -> None:
