@@ -4,7 +4,7 @@
 
 A simulated marketplace, and two students of untrained weights that are rounded for int8: the three-layer one that
 serves, and another that takes its place in swaps. Each builds a collection by the product's own commands, on the
-embedded engine, in the fastest runtime of this machine. Untrained students recommend badly, and as fast as trained ones.
+embedded engine, in the fastest runtime of this machine. Untrained students recommend badly, as fast as trained ones.
 
 A driver in a process of its own asks over loopback, one item a request, filtered by its site: at 1, 16 and 64 clients,
 then twice as many requests a second as 64 clients got answered. Its time is split by what the service says in

@@ -120,6 +120,7 @@ def create_app(
         # Its pages take their scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     _add_routes(app)

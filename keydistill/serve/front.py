@@ -24,6 +24,8 @@ EXCHANGE = "keydistill"
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 _METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"})
+# Requests that may send their bodies or wait at a time: each may hold a body in memory.
+_MOST_IN_FLIGHT = 1_024
 # Asked by machines, every few seconds.
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 
@@ -70,6 +72,7 @@ class Front:
             refuse: Raises what requests get that cannot be answered now, before their bodies are read.
         """
         self._app, self._paths, self._keys, self._refuse = app, paths, keys, refuse
+        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -79,6 +82,7 @@ class Front:
         headers = Headers(scope=scope)
         exchange = Exchange(_request_id(headers.get("x-request-id")))
         scope[EXCHANGE] = exchange
+        self._in_flight += 1
         if scope["path"] in self._paths:
             exchange.path = scope["path"]
 
@@ -102,6 +106,7 @@ class Front:
                 internal = Problem("internal", "an error of the service; its log has more under this request_id")
                 await refuse(exchange, internal)(scope, receive, send_and_note)
         finally:
+            self._in_flight -= 1
             self._note(scope["method"], exchange)
 
     def _admit(self, scope: Scope, headers: Headers, exchange: Exchange) -> None:
@@ -117,6 +122,8 @@ class Front:
                 )
         # What has a body is embedded.
         if scope["method"] == "POST" and exchange.path != "other":
+            if self._in_flight > _MOST_IN_FLIGHT:
+                raise Problem("overloaded", f"{self._in_flight} requests are in flight; come back later", retry_after=1)
             self._refuse()
 
     def _note(self, method: str, exchange: Exchange) -> None:

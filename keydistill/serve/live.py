@@ -75,6 +75,7 @@ class Live:
 
     def _open(self) -> None:
         pause = self._settings.alias_poll_seconds
+        logged = ""
         while not self._closing.is_set():
             try:
                 if self._engine is None:
@@ -83,10 +84,13 @@ class Live:
                 return
             except Exception as error:
                 expected = isinstance(error, KeydistillError)
-                failure = str(error) if expected else f"{type(error).__name__}: {error}"
-                if failure != self._failure:
-                    _log.warning("not ready: %s", failure, exc_info=None if expected else error)
-                self._failure = failure
+                reason = f"{type(error).__name__}: {error}"
+                if reason != logged:
+                    _log.warning("not ready: %s", reason, exc_info=None if expected else error)
+                logged = reason
+                # Anybody may ask whether it is ready; paths and machines are for the log.
+                is_missing = isinstance(error, CollectionNotFoundError)
+                self._failure = str(error) if is_missing else "the live generation cannot be loaded; the log says why"
             self._closing.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -23,7 +23,7 @@ class Readiness:
     def __init__(self, live: Live, batches: Batches) -> None:
         self._live, self._batches = live, batches
         self._answered: float | None = None
-        self._failure = "no answer yet"
+        self._failure, self._logged = "no answer yet", ""
         self._changes = 0
         self._draining = False
 
@@ -70,7 +70,14 @@ class Readiness:
             await self._batches.outcome(job, first=True)
             self._answered = time.monotonic()
         except Exception as error:
-            self._failure = f"it does not answer: {error}"
+            reason = f"{type(error).__name__}: {error}"
+            if reason != self._logged:
+                _log.warning("the service does not answer itself: %s", reason)
+            self._logged = reason
+            # Anybody may ask whether it is ready; what the engine says is for the log.
+            self._failure = "it does not answer itself; the log says why"
+        else:
+            self._logged = ""
 
     def _count_changes(self) -> None:
         status = self._live.status()

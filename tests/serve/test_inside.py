@@ -286,3 +286,15 @@ def test_titles_are_logged_where_that_is_wanted(open_bench: OpenBench, caplog: p
         asyncio.run(run())
     lines = [json.loads(JsonLines().format(record)) for record in caplog.records if record.getMessage() == "request"]
     assert [line["titles"] for line in lines if line["path"] == "/v1/recommend"] == [[TITLES[0]]]
+
+
+def test_so_many_requests_are_in_flight_and_no_more(open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keydistill.serve.front._MOST_IN_FLIGHT", 3)
+
+    async def run() -> None:
+        async with open_bench(serve_batch_wait_ms=20) as bench:
+            answers = await asyncio.gather(*(bench.http.post("/v1/recommend", json=BODY) for _ in range(8)))
+            assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 5
+            assert (await bench.http.post("/v1/recommend", json=BODY)).status_code == 200
+
+    asyncio.run(run())

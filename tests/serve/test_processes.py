@@ -17,7 +17,7 @@ from keydistill.client import Client, Retries
 from tests.serve.conftest import TITLES, Home
 from tests.support.service_process import PATIENCE_SECONDS, ServiceProcess
 
-BODY = {"items": [{"title": TITLES[0]}]}
+BODY = {"items": [{"title": title} for title in TITLES]}
 
 
 def children(process: ServiceProcess) -> set[int]:
@@ -41,6 +41,7 @@ def wait_for_both(process: ServiceProcess) -> None:
     until = time.monotonic() + PATIENCE_SECONDS
     while metrics_of(process.url)["keydistill_ready_processes"] != 2:
         assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_a_killed_process_is_started_again_and_no_client_notices(two: ServiceProcess) -> None:
@@ -61,19 +62,22 @@ def test_a_killed_process_is_started_again_and_no_client_notices(two: ServicePro
                 except Exception as error:
                     failures.append(error)
 
-    asking = [threading.Thread(target=ask) for _ in range(4)]
+    asking = [threading.Thread(target=ask, daemon=True) for _ in range(4)]
     for thread in asking:
         thread.start()
     killed = min(before)
-    os.kill(killed, signal.SIGKILL)
-    until = time.monotonic() + PATIENCE_SECONDS
-    while len(children(two) - {killed}) < 2:
-        assert time.monotonic() < until
-    # The gauge of the killed one is forgotten, and what was counted stays.
-    wait_for_both(two)
-    over.set()
-    for thread in asking:
-        thread.join()
+    try:
+        os.kill(killed, signal.SIGKILL)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while len(children(two) - {killed}) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        # The gauge of the killed one is forgotten, and what was counted stays.
+        wait_for_both(two)
+    finally:
+        over.set()
+        for thread in asking:
+            thread.join()
     assert failures == []
     assert answered > 0
     counted = metrics_of(two.url)
@@ -92,7 +96,8 @@ def test_sigterm_ends_what_is_in_flight_first(home: Home) -> None:
         )
         asking.start()
         until = time.monotonic() + PATIENCE_SECONDS
-        while not metrics_of(service.url)["keydistill_queue_items"]:
+        # More than the one that the service asks itself.
+        while metrics_of(service.url)["keydistill_queue_items"] < len(TITLES):
             assert time.monotonic() < until
         service.end()
         asking.join()
