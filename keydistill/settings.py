@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from keydistill.errors import SettingsError
 from keydistill.masking import masked
+from keydistill.service_settings import ServiceSettings
 
 # What aliases and schedules are called: names become folders, keys in Redis, and columns of tables.
 NAME = r"^[A-Za-z0-9._-]+$"
@@ -56,7 +57,7 @@ class Schedule(BaseModel):
         return value
 
 
-class Settings(BaseSettings):
+class Settings(ServiceSettings, BaseSettings):
     """Every setting, its default and its meaning; `load_settings` makes one."""
 
     # An empty variable, as compose files pass on what is not set, counts as not set.
@@ -265,8 +266,9 @@ class Settings(BaseSettings):
         return self.home / "cache" / "runtimes"
 
     def shown(self) -> dict[str, Any]:
-        """Every setting by its name, secrets masked."""
-        return {name: masked(getattr(self, name), name) for name in type(self).model_fields}
+        """Every setting by its name, secrets masked; those of the service last."""
+        names = sorted(type(self).model_fields, key=ServiceSettings.model_fields.__contains__)
+        return {name: masked(getattr(self, name), name) for name in names}
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """What `repr` and `str` show."""

@@ -54,6 +54,7 @@ class LiveStatus:
         failures: Number of vain tries to follow it.
         in_flight: Number of queries under way.
         ending: Earlier collections that still have queries in flight.
+        watching: Whether the thread that reads the alias is alive; without it no change would be noticed.
     """
 
     alias: str
@@ -66,3 +67,4 @@ class LiveStatus:
     failures: int
     in_flight: int
     ending: tuple[str, ...]
+    watching: bool

@@ -189,6 +189,7 @@ class LiveRetriever:
             failures=self._failures.count,
             in_flight=self._holds.in_flight(),
             ending=tuple(generation.collection for generation in ending),
+            watching=self._watcher.is_alive(),
         )
 
     def close(self, wait_seconds: float = 60.0) -> None:

@@ -14,6 +14,12 @@ PAGE = ROOT / "docs" / "serving.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
+def block_with(text: str) -> str:
+    """The one block of the page that has this text."""
+    (block,) = [block for block in BLOCKS if text in block]
+    return block
+
+
 def test_the_retriever_of_the_settings(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -24,7 +30,7 @@ def test_the_retriever_of_the_settings(
         monkeypatch.setenv("KEYDISTILL_ENGINE", "server")
         monkeypatch.setenv("KEYDISTILL_QDRANT_URL", world.url)
     monkeypatch.setenv("KEYDISTILL_ALIAS", world.alias)
-    exec(BLOCKS[0], {})
+    exec(block_with("LiveRetriever.open("), {})
     assert capsys.readouterr().out.startswith(f"{world.names['a']} {world.students['a'].version}")
 
 
@@ -32,7 +38,7 @@ def test_a_service_that_queries_qdrant_itself(world: World) -> None:
     if world.url is None:
         pytest.skip("nobody else queries the embedded engine")
     names: dict[str, Any] = {}
-    exec(BLOCKS[1], names)
+    exec(block_with("ready_query("), names)
     client = QdrantClient(url=world.url, check_compatibility=False)
     doomed = world.build("b")
 

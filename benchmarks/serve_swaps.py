@@ -1,0 +1,81 @@
+"""Swaps under load over HTTP: clients that retry, an alias that moves to and fro, processes that are killed."""
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from benchmarks.serve_world import World, service_at
+from keydistill.client import Client, Retries
+from keydistill.retrieval import Generation
+from keydistill.retrieval.generation import student_loader
+from keydistill.settings import load_settings
+from keydistill.vectorstore.factory import open_engine
+
+_CLIENTS = 8
+_TITLES = 24
+_LIMIT = 10
+# Keyphrases that an answer shares with the right one at the least: batches of other shapes round otherwise, and the
+# graph is not exact. What the two students find has less in common, which is checked.
+_SAME = 8
+_PROCESSES = 2
+
+
+def run(world: World, swaps: int) -> dict[str, Any]:
+    """Swap, kill, compare every answer with the generation that it names."""
+    settings = load_settings(home=world.home, runtime="auto")
+    engine = open_engine(settings)
+    titles = [item["title"] for item in world.items[:_TITLES]]
+    right: dict[tuple[str, str], list[set[str]]] = {}
+    for name in world.collections.values():
+        generation = Generation.load(engine, name, student_loader(settings))
+        lists = generation.recommend(titles, _LIMIT)
+        right[generation.collection, generation.student_version] = [{hit.keyphrase for hit in hits} for hits in lists]
+    alike = [len(first & second) for first, second in zip(*right.values(), strict=True)]
+    told_apart = [place for place, same in enumerate(alike) if same < _SAME]
+    figures: dict[str, Any] = {"swaps": 0, "killed": 0, "answers": 0, "errors": 0, "mixed": 0}
+    lock, over = threading.Lock(), threading.Event()
+    generations: set[str] = set()
+
+    def ask(number: int) -> None:
+        with Client(url, retries=Retries(most=30), timeout_seconds=30) as client:
+            while not over.is_set():
+                number += 1
+                place = told_apart[number % len(told_apart)]
+                try:
+                    answer = client.recommend([titles[place]], limit=_LIMIT)
+                except Exception as error:
+                    print(f"an error that a retrying client saw: {error}")
+                    with lock:
+                        figures["errors"] += 1
+                    continue
+                named = (answer.generation.collection, answer.generation.student_version)
+                same = (
+                    right[named][place] & {hit.keyphrase for hit in answer.keyphrases[0]} if named in right else set()
+                )
+                with lock:
+                    generations.add(answer.generation.collection)
+                    figures["answers"] += 1
+                    figures["mixed"] += len(same) < _SAME
+
+    with service_at(world, "--processes", _PROCESSES) as service:
+        url = service.url
+        clients = [threading.Thread(target=ask, args=(number,)) for number in range(_CLIENTS)]
+        for client in clients:
+            client.start()
+        for swap in range(1, swaps + 1):
+            target = world.collections["two" if swap % 2 else "three"]
+            engine.swap_alias(settings.alias, target, engine.aliases()[settings.alias])
+            figures["swaps"] += 1
+            if swap in (swaps // 3, 2 * swaps // 3):
+                os.kill(service.pids()[0], signal.SIGKILL)
+                figures["killed"] += 1
+            # A little longer than the pause between two looks at the alias: each swap is followed.
+            time.sleep(1.5 * settings.alias_poll_seconds)
+        over.set()
+        for client in clients:
+            client.join()
+    engine.swap_alias(settings.alias, world.collections["three"], engine.aliases()[settings.alias])
+    engine.close()
+    return {**figures, "generations": len(generations), "titles": len(told_apart)}

@@ -1,0 +1,177 @@
+"""The bodies of requests and answers, as the OpenAPI document describes them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+
+from keydistill.retrieval import MatchCategory
+
+_INT64 = 2**63
+_Int64 = Annotated[StrictInt, Field(ge=-_INT64, lt=_INT64)]
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e300, le=1e300)]
+_Text = Annotated[StrictStr, Field(max_length=1_000)]
+# A path into a keyphrase's payload, in the letters that Qdrant takes without quotes.
+_FieldName = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=200)]
+
+
+class _Body(BaseModel):
+    # A misspelt name is refused, not ignored.
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PayloadCondition(_Body):
+    """A condition on a payload field: `equals`, or `any_of`, or bounds of a number (`gte`, `gt`, `lte`, `lt`)."""
+
+    field: _FieldName
+    equals: StrictBool | _Int64 | _Text | None = Field(
+        default=None, description="the value, or one of the elements, of the field"
+    )
+    any_of: Annotated[list[_Text] | list[_Int64], Field(min_length=1)] | None = Field(
+        default=None, description="values of which the field has one"
+    )
+    gte: _Number | None = None
+    gt: _Number | None = None
+    lte: _Number | None = None
+    lt: _Number | None = None
+
+
+class Filters(_Body):
+    """What keyphrases must pass."""
+
+    match_category: MatchCategory = Field(
+        default="none", description="whether a keyphrase must be in the item's category, or in the parent of that one"
+    )
+    category: str | None = Field(
+        default=None, description="category of the keyphrases, as a path or an id, with all below it"
+    )
+    site: str | None = Field(default=None, description="marketplace site; unset: the item's, if it has one")
+    min_search_volume: Annotated[_Int64, Field(ge=0)] | None = Field(default=None, description="least search volume")
+    where: list[PayloadCondition] = Field(
+        default_factory=list, description="further conditions on payload fields, all of which hold"
+    )
+
+
+class ServiceItem(_Body):
+    """A listing."""
+
+    id: str | None = Field(default=None, max_length=200, description="comes back with the answer")
+    title: str
+    category_id: str | None = Field(default=None, description="id of the leaf category")
+    category_path: str | None = Field(default=None, description="path of the leaf category, 'A > B > C'")
+    site: str | None = Field(default=None, description="marketplace site of the item, and of its keyphrases")
+
+
+class EmbedRequest(_Body):
+    """Items to embed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"items": [{"id": "a1", "title": "Apple iPhone 13 clear case"}]}]}
+    )
+
+    items: Annotated[list[ServiceItem], Field(min_length=1)]
+
+
+class RecommendRequest(_Body):
+    """Items to find keyphrases for."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {
+                            "id": "a1",
+                            "title": "Apple iPhone 13 clear case",
+                            "category_path": "Cell Phones > Cases",
+                            "site": "us",
+                        }
+                    ],
+                    "limit": 5,
+                    "filters": {"match_category": "leaf", "min_search_volume": 100},
+                }
+            ]
+        }
+    )
+
+    items: Annotated[list[ServiceItem], Field(min_length=1)]
+    limit: Annotated[_Int64, Field(ge=1)] = Field(default=10, description="most keyphrases per item")
+    filters: Filters = Field(default=Filters(), description="what the keyphrases of all items must pass")
+
+
+class GenerationName(BaseModel):
+    """The generation that answered: a collection, and the student that built it and embedded the items."""
+
+    collection: str
+    student_version: str
+
+
+class Keyphrase(BaseModel):
+    """A keyphrase for an item."""
+
+    keyphrase: str
+    score: float = Field(description="cosine similarity of item and keyphrase")
+    payload: dict[str, Any] = Field(description="its fields in the inventory")
+
+
+class ItemKeyphrases(BaseModel):
+    """The keyphrases of an item, best first."""
+
+    id: str | None
+    keyphrases: list[Keyphrase]
+
+
+class RecommendAnswer(BaseModel):
+    """Keyphrases for each item, in the order of the request, all by one generation."""
+
+    generation: GenerationName
+    results: list[ItemKeyphrases]
+
+
+class ItemVector(BaseModel):
+    """The vector of an item."""
+
+    id: str | None
+    vector: list[float] = Field(description="L2-normalised")
+
+
+class EmbedAnswer(BaseModel):
+    """A vector for each item, in the order of the request; only this collection may be asked with them."""
+
+    generation: GenerationName
+    dimension: int
+    results: list[ItemVector]
+
+
+class GenerationAnswer(BaseModel):
+    """What answers, and what the alias names."""
+
+    generation: GenerationName
+    alias: str
+    named: str = Field(description="the collection that the alias named when it was last read")
+    since: str = Field(description="time at which this process began to answer with it")
+    changes: int = Field(description="changes of the generation that this process has seen")
+    failure: str | None = Field(description="why the alias cannot be followed; null where it can")
+
+
+class Health(BaseModel):
+    """The process lives, or is ready."""
+
+    status: Literal["ok"]
+
+
+class ProblemPlace(BaseModel):
+    """One thing that is wrong with a body."""
+
+    detail: str
+    pointer: str = Field(description="JSON pointer to it")
+
+
+class ProblemAnswer(BaseModel):
+    """Problem details (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[ProblemPlace] | None = None
