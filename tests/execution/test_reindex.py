@@ -47,7 +47,12 @@ def inventory(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(tmp_path: Path, tiny_folder: Path) -> Settings:
     return load_settings(
-        home=tmp_path / "home", student=str(tiny_folder), part_rows=PART_ROWS, upsert_batch=20, reuse_vectors=False
+        home=tmp_path / "home",
+        student=str(tiny_folder),
+        part_rows=PART_ROWS,
+        upsert_batch=20,
+        reuse_vectors=False,
+        gate_sample=20,
     )
 
 

@@ -48,6 +48,7 @@ def settings(server: RedisServer, tmp_path: Path, tiny_folder: Path) -> Settings
         upsert_batch=20,
         redis_url=server.url,
         lease_seconds=5,
+        gate_sample=20,
     )
 
 
