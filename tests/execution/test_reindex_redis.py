@@ -298,7 +298,7 @@ def test_a_cancelled_command_says_so_in_one_line(cluster: Cluster, inventory: Pa
 def test_two_commands_at_once(cluster: Cluster, inventory: Path) -> None:
     both = [cluster.command("--alias", "both", "reindex", inventory) for _ in range(2)]
     stderrs = [process.communicate(timeout=90)[1] for process in both]
-    codes = sorted(process.returncode for process in both)
+    codes = sorted(process.wait() for process in both)
     runs = [run for run in map(reindex_of, cluster.store.all()) if run.alias == "both"]
     if codes == [0, 0]:  # one was over before the other began
         assert sorted(run.state for run in runs) == ["live", "retired"]
