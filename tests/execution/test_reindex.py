@@ -3,8 +3,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.synchronize import Event
@@ -35,6 +33,7 @@ from keydistill.vectorstore import Engine, PointBatch
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.execution.at_hand import at_hand
 from tests.support.inventories import write_inventory
+from tests.support.warm_processes import warm_command
 
 ROWS = 240
 PART_ROWS = 50
@@ -48,7 +47,12 @@ def inventory(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(tmp_path: Path, tiny_folder: Path) -> Settings:
     return load_settings(
-        home=tmp_path / "home", student=str(tiny_folder), part_rows=PART_ROWS, upsert_batch=20, reuse_vectors=False
+        home=tmp_path / "home",
+        student=str(tiny_folder),
+        part_rows=PART_ROWS,
+        upsert_batch=20,
+        reuse_vectors=False,
+        gate_sample=20,
     )
 
 
@@ -386,8 +390,7 @@ def test_a_killed_command_resumes_to_the_same_collection(
     big = write_inventory(tmp_path / "big.csv", rows=2_000)
     environment = {**os.environ, "KEYDISTILL_HOME": str(settings.home), "KEYDISTILL_PART_ROWS": "50"}
     environment["KEYDISTILL_STUDENT"] = settings.student
-    command = [sys.executable, "-m", "keydistill.cli.main", "reindex"]
-    process = subprocess.Popen([*command, str(big)], env=environment, stderr=subprocess.PIPE, text=True)
+    process = warm_command(["reindex", big], environment, tmp_path / "commands")
     store = FileRunStore(settings.home)
     while not any(len(reindex_of(run).parts_done) >= 3 for run in store.all()):
         assert process.poll() is None
@@ -403,7 +406,7 @@ def test_a_killed_command_resumes_to_the_same_collection(
             f"interrupted while building; what is live was not touched; "
             f"go on with: keydistill reindex --resume {run.id}\n"
         )
-    subprocess.run([*command, "--resume", run.id], env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert warm_command(["reindex", "--resume", run.id], environment, tmp_path / "commands").wait(60) == 0
     assert engine.count("keyphrases") == 2_000
     uninterrupted = reindexer.start([big])
     assert_same(content(engine, run.collection), content(engine, uninterrupted.collection))

@@ -1,8 +1,6 @@
 """Reindexes in one process whose records are in Redis: what happens when others work, cancel, or Redis forgets."""
 
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +20,6 @@ from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.execution.at_hand import at_hand
 from tests.support.cluster import Cluster
 from tests.support.inventories import write_inventory
-from tests.support.places import ROOT
 from tests.support.redis_server import RedisServer
 
 ROWS = 240
@@ -51,6 +48,7 @@ def settings(server: RedisServer, tmp_path: Path, tiny_folder: Path) -> Settings
         upsert_batch=20,
         redis_url=server.url,
         lease_seconds=5,
+        gate_sample=20,
     )
 
 
@@ -239,17 +237,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iter
         yield running
 
 
-def command(cluster: Cluster, *arguments: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "keydistill.cli.main", *map(str, arguments)],
-        env=cluster.environment,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def in_the_middle(cluster: Cluster, alias: str) -> Any:
     """A run of which two parts are done, and one waits for the engine until `no_faults`."""
     deadline = time.monotonic() + 60
@@ -270,7 +257,7 @@ def test_a_command_that_is_stopped_for_longer_than_its_lease_changes_nothing_whe
     cluster: Cluster, inventory: Path
 ) -> None:
     cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.2)
-    sleeper = command(cluster, "--alias", "slept", "reindex", inventory)
+    sleeper = cluster.command("--alias", "slept", "reindex", inventory)
     run = in_the_middle(cluster, "slept")
     refused = cluster.keydistill("--alias", "slept", "reindex", inventory)
     assert refused.returncode == 1
@@ -296,7 +283,7 @@ def test_a_command_that_is_stopped_for_longer_than_its_lease_changes_nothing_whe
 
 def test_a_cancelled_command_says_so_in_one_line(cluster: Cluster, inventory: Path) -> None:
     cluster.front.fault(status=None, match="PUT /collections/[^/]*/points", delay=0.2)
-    working = command(cluster, "--alias", "stopped", "reindex", inventory)
+    working = cluster.command("--alias", "stopped", "reindex", inventory)
     run = in_the_middle(cluster, "stopped")
     assert cluster.keydistill("runs", "cancel", run.id).returncode == 0
     cluster.front.no_faults()
@@ -309,9 +296,9 @@ def test_a_cancelled_command_says_so_in_one_line(cluster: Cluster, inventory: Pa
 
 
 def test_two_commands_at_once(cluster: Cluster, inventory: Path) -> None:
-    both = [command(cluster, "--alias", "both", "reindex", inventory) for _ in range(2)]
+    both = [cluster.command("--alias", "both", "reindex", inventory) for _ in range(2)]
     stderrs = [process.communicate(timeout=90)[1] for process in both]
-    codes = sorted(process.returncode for process in both)
+    codes = sorted(process.wait() for process in both)
     runs = [run for run in map(reindex_of, cluster.store.all()) if run.alias == "both"]
     if codes == [0, 0]:  # one was over before the other began
         assert sorted(run.state for run in runs) == ["live", "retired"]

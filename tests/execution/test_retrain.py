@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +32,7 @@ from keydistill.settings import Settings, load_settings
 from tests.support.places import ROOT
 from tests.support.redis_server import RedisServer
 from tests.support.retrains import small_market, small_models
+from tests.support.warm_processes import WarmProcess, warm_command
 
 
 class Told:
@@ -341,7 +340,7 @@ class TestChild:
         assert isinstance(run, RetrainRun)
         return run
 
-    def child(self, settings: Settings, run_id: str, queue: str) -> subprocess.Popen[str]:
+    def child(self, settings: Settings, run_id: str, queue: str) -> WarmProcess:
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -352,14 +351,10 @@ class TestChild:
         }
         if settings.redis_url is not None:
             environment["KEYDISTILL_REDIS_URL"] = settings.redis_url.get_secret_value()
-        return subprocess.Popen(
-            [sys.executable, "-m", "keydistill.execution.retrain_child", run_id, "--queue", queue],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        folder = settings.home.parent / "children"
+        return warm_command([run_id, "--queue", queue], environment, folder, "keydistill.execution.retrain_child")
 
-    def ended(self, child: subprocess.Popen[str]) -> tuple[int, str]:
+    def ended(self, child: WarmProcess) -> tuple[int | None, str]:
         _, stderr = child.communicate(timeout=120)
         return child.returncode, stderr
 

@@ -34,7 +34,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, tiny_folder: Path) 
     if request.param == "server":
         # Each test its own alias: the front is shared.
         options |= {"engine": "server", "qdrant_url": request.getfixturevalue("front").url, "alias": tmp_path.name}
-    return load_settings(**options, grace_seconds=0)
+    return load_settings(**options, grace_seconds=0, gate_sample=20)
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.front_process import FrontProcess
 from tests.support.places import ROOT
 from tests.support.redis_server import RedisServer
+from tests.support.warm_processes import WarmProcess, warm_command
 
 
 @dataclass
@@ -27,20 +28,11 @@ class Member:
     command: list[str]
     environment: dict[str, str]
     log: Path
-    process: subprocess.Popen[bytes] | None = None
+    process: WarmProcess | None = None
 
     def start(self) -> Self:
         if self.process is None or self.process.poll() is not None:
-            with self.log.open("ab") as log:
-                self.process = subprocess.Popen(
-                    self.command,
-                    env=self.environment,
-                    cwd=ROOT,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
+            self.process = WarmProcess(self.command, self.environment, self.log)
         return self
 
     @property
@@ -60,8 +52,10 @@ class Member:
 
     def kill(self) -> None:
         """As a power cut would."""
-        self.signal_all(signal.SIGKILL)
         assert self.process is not None
+        # All of them may be gone.
+        with suppress(ProcessLookupError):
+            self.signal_all(signal.SIGKILL)
         self.process.wait()
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 30) -> None:
@@ -131,17 +125,18 @@ class Cluster:
         """A running beat."""
         return self._member(f"beat{number}", ["beat", "--loglevel", "INFO", "--max-interval", "1"])
 
+    def command(self, *arguments: str | Path) -> WarmProcess:
+        """A running command."""
+        return warm_command(arguments, self.environment, self.folder / "commands")
+
     def keydistill(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "keydistill.cli.main", *map(str, arguments)],
-            env=self.environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        command = self.command(*arguments)
+        try:
+            printed, errors = command.communicate(timeout=120)
+        finally:
+            command.kill()
+        return subprocess.CompletedProcess(list(arguments), command.wait(), printed, errors)
 
     def wait(self, run_id: str, until: Callable[[Any], bool], what: str, seconds: float = 90) -> Any:
         """The run, as soon as its record is as asked for."""
@@ -175,7 +170,7 @@ class Cluster:
 
     def _member(self, name: str, arguments: list[str]) -> Member:
         if name not in self._members:
-            command = [sys.executable, "-m", "celery", "-A", self._app, *arguments]
+            command = ["celery", "-A", self._app, *arguments]
             self._members[name] = Member(name, command, self.environment, self.folder / f"{name}.log")
         return self._members[name].start()
 

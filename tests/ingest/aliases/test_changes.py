@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(params=["file", "redis"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path, tiny_folder: Path, server: RedisServer) -> Settings:
-    here = {"home": tmp_path / "home", "student": str(tiny_folder), "grace_seconds": 0}
+    here = {"home": tmp_path / "home", "student": str(tiny_folder), "grace_seconds": 0, "gate_sample": 20}
     if request.param == "file":
         return load_settings(**here)
     server.flush()
