@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Protocol, Self
 
 from keydistill.tables.numbers import CommaText
@@ -36,6 +35,7 @@ _NAMES_IN: Mapping[str, frozenset[str]] = {"site": frozenset({"NA"}), "language"
 
 # With these a spreadsheet takes a cell for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_PLAIN_TYPES = {str, int, float, bool, type(None)}
 _SEPARATED_NUMBER = re.compile("[0-9][.,][0-9]")
 
 
@@ -98,25 +98,20 @@ class Conventions:
     def column(self, name: str, cells: Sequence[object]) -> Sequence[object]:
         """The cells of a column that is known, each as what it means; objects and lists in it, too."""
         nothing = self._nothing_in(name)
-        longest = self._longest
-        # Most columns hold nothing of the kind: this is all that they cost.
-        as_they_are = not (self.decimal_comma or self.escape_formulas) and not any(
-            (len(cell) <= longest and cell.strip() in nothing) if type(cell) is str else type(cell) in (dict, list)
-            for cell in cells
-        )
-        return cells if as_they_are else [self._meant(cell, nothing) for cell in cells]
+        if not (self.decimal_comma or self.escape_formulas) and _are_plain(cells, nothing):
+            return cells
+        return [self._meant(cell, nothing) for cell in cells]
 
-    def free_field(self, cell: object) -> object:
-        """A cell of a text file's other columns: a mark is nothing, and a word such as "NA" may be a brand."""
-        if isinstance(cell, str) and len(cell) <= self._longest:
-            text = cell.strip()
-            if text in self._nothing_in("") and not text.isalpha():
-                return None
-        return cell
+    def free_fields(self, rows: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
+        """The other columns of a text file's rows: a mark is nothing there, and a word such as "NA" may be a brand."""
+        nothing = {text: word for text, word in self._nothing_in("").items() if not text.isalpha()}
+        if all(_are_plain([row[name] for row in rows], nothing) for name in rows[0]):
+            return rows
+        return [{name: None if str(cell).strip() in nothing else cell for name, cell in row.items()} for row in rows]
 
     def _meant(self, cell: object, nothing: Mapping[str, Nothing]) -> object:
         if type(cell) is str:
-            if len(cell) <= self._longest and (missing := nothing.get(cell.strip())) is not None:
+            if (missing := nothing.get(cell.strip())) is not None:
                 return missing
             if self.escape_formulas and cell[:1] == "'" and cell[1:].startswith(FORMULA_STARTS):
                 # As we write them.
@@ -128,11 +123,6 @@ class Conventions:
             return [self._meant(value, nothing) for value in cell]
         return cell
 
-    @cached_property
-    def _longest(self) -> int:
-        # White space around it counts as well; a cell that is longer than this is not looked at.
-        return max(map(len, self.missing_values or MISSING_VALUES), default=0) + 8
-
     def _nothing_in(self, column: str) -> Mapping[str, Nothing]:
         if column not in self._of_column:
             if self.missing_values is None:
@@ -141,6 +131,16 @@ class Conventions:
                 texts = [text for text in self.missing_values if text]
             self._of_column[column] = {text: Nothing(text) for text in texts}
         return self._of_column[column]
+
+
+def _are_plain(cells: Sequence[object], nothing: Mapping[str, Nothing]) -> bool:
+    """Whether no cell stands for nothing, nor holds others; most columns are so, and this is all that they cost."""
+    types = set(map(type, cells))
+    if types == {str}:
+        return nothing.keys().isdisjoint(map(str.strip, cells))  # type: ignore[arg-type]
+    if not types <= _PLAIN_TYPES:
+        return False
+    return str not in types or nothing.keys().isdisjoint(cell.strip() for cell in cells if isinstance(cell, str))
 
 
 USUAL = Conventions()

@@ -79,7 +79,7 @@ def read_rows(
 def _meant(batch: RawBatch, kind: Kind, conventions: Conventions) -> RawBatch:
     columns = {name: conventions.column(name, cells) for name, cells in batch.columns.items()}
     extras = batch.extras
-    if extras is not None and kind in ("csv", "tsv"):
+    if extras and kind in ("csv", "tsv"):
         # Where everything is text there is no other way to write nothing.
-        extras = [{name: conventions.free_field(cell) for name, cell in row.items()} for row in extras]
+        extras = conventions.free_fields(extras)
     return replace(batch, columns=columns, extras=extras)
