@@ -69,10 +69,19 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
+def titles(folder: Path) -> Path:
+    """A file of items that are called "item a" and so on."""
+    path = folder / "titles.csv"
+    path.write_text("item_id,title\n" + "".join(f"{item},item {item}\n" for item in "abcxyz123456789"))
+    return path
+
+
 def ubi(tmp_path: Path, *logged: dict[str, Any], share: float = 1.0, **options: Any) -> Path:
     out = tmp_path / "ubi"
     target = ImportTarget(out, force=True, max_reject_share=share)
-    import_ubi([jsonl(tmp_path / "log.jsonl", *logged)], target, options=UbiOptions(**options))
+    import_ubi(
+        [jsonl(tmp_path / "log.jsonl", *logged)], target, items=[titles(tmp_path)], options=UbiOptions(**options)
+    )
     return out
 
 
@@ -128,7 +137,7 @@ def test_ubi_other_spellings_and_actions(tmp_path: Path) -> None:
     )
     assert shown(folder) == {("desk", "a", 1): (1, 0), ("desk", "b", 2): (1, 1)}
     assert {row["site"] for row in rows(folder, "clicks")} == {"US"}
-    assert json.loads((folder / "signals.json").read_text())["ignored"] == {"events of other actions": 1}
+    assert json.loads((folder / "signals.json").read_text())["ignored"] == {"events with the action 'click'": 1}
 
 
 def test_ubi_rows_that_cannot_be_used(tmp_path: Path) -> None:
@@ -187,7 +196,7 @@ def test_ubi_as_flat_csv_nested_parquet_json_text_and_bulk_is_the_same(tmp_path:
     }
     for name, files in layouts.items():
         out = tmp_path / name
-        summary = import_ubi(files, ImportTarget(out))
+        summary = import_ubi(files, ImportTarget(out), items=[titles(tmp_path)])
         assert shown(out) == expected, name
         assert summary.rows_rejected == 0, name
 
@@ -215,7 +224,7 @@ def test_ubi_ids_that_lost_digits_are_rejected(tmp_path: Path, out: Path, form: 
             cells = [f'"{{""object"": {{""object_id"": {cell}}}}}"' for cell in cells]
         lines = [f"action_name,query_id,user_query,{name}", *(f"click,q1,desk,{cell}" for cell in cells)]
         (tmp_path / form).write_text("\n".join(lines) + "\n")
-    import_ubi([tmp_path / form], ImportTarget(out, max_reject_share=0.9))
+    import_ubi([tmp_path / form], ImportTarget(out, max_reject_share=0.9), items=[titles(tmp_path)])
     assert [row["item_id"] for row in rows(out, "clicks")] == ["7" if form == "nested.parquet" else "a"]
     assert [row["reason"] for row in rows(out, "rejects")] == ["bad_number"] * 2
 
