@@ -153,6 +153,7 @@ def test_ubi_rows_that_cannot_be_used(tmp_path: Path) -> None:
         event("click", None, "a", 1),
         event("click", "q1", "", 1),
         {"action_name": "click", "query_id": "q1", "event_attributes": "{broken"},
+        event("click", "q1", "a", 1),
     )
     rejects = [(row["row"], row["column"], row["reason"]) for row in rows(folder, "rejects")]
     assert sorted(rejects) == [
@@ -164,7 +165,7 @@ def test_ubi_rows_that_cannot_be_used(tmp_path: Path) -> None:
         (10, "event_attributes", "malformed_row"),
     ]
     manifest = json.loads((folder / "signals.json").read_text())
-    assert manifest["rows_read"] == 10
+    assert manifest["rows_read"] == 11
     assert manifest["ignored"] == {
         "queries without user_query": 1,
         "events without query_id": 1,
@@ -232,7 +233,8 @@ def test_ubi_ids_that_lost_digits_are_rejected(tmp_path: Path, out: Path, form: 
 def test_ubi_events_may_bring_query_and_title_themselves(tmp_path: Path) -> None:
     click = event("click", "q9", "a", 1, user_query="Oak Desk")
     click["event_attributes"]["object"]["description"] = "A  desk of oak"
-    folder = ubi(tmp_path, click)
+    folder = tmp_path / "out"
+    import_ubi([jsonl(tmp_path / "log.jsonl", click)], ImportTarget(folder))
     assert shown(folder) == {("oak desk", "a", 1): (1, 1)}
     assert rows(folder, "items") == [{"item_id": "a", "title": "A desk of oak", "category_path": None, "site": None}]
 
