@@ -69,13 +69,14 @@ _grades = click.option(
 )
 
 
-def _first_positions(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[Any, int]:
-    positions: dict[str | None, int] = {}
+def _first_positions(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, int]:
+    """The first position of each application; that of all others is under the empty name."""
+    positions: dict[str, int] = {}
     for value in values:
         application, equals, position = value.rpartition("=")
         if position not in ("0", "1") or (equals and not application):
             raise click.BadParameter(f"{value!r} is neither 0 nor 1; write 0, or shop=0 for the application shop alone")
-        positions[application or None] = int(position)
+        positions[application] = int(position)
     return positions
 
 
@@ -106,7 +107,7 @@ def ubi(
     items: tuple[Path, ...],
     click_action: tuple[str, ...],
     impression_action: tuple[str, ...],
-    first_position: dict[str | None, int],
+    first_position: dict[str, int],
     site: str | None,
     **common: Any,
 ) -> None:
@@ -116,8 +117,8 @@ def ubi(
     options = UbiOptions(
         click_actions=click_action or UbiOptions().click_actions,
         impression_actions=impression_action or UbiOptions().impression_actions,
-        first_position=first_position.pop(None, None),
-        first_positions=first_position,
+        first_position=first_position.get(""),
+        first_positions={name: first for name, first in first_position.items() if name},
         site=site,
     )
     with _target(common) as (target, show):

@@ -54,7 +54,7 @@ class Prompts:
     def __bool__(self) -> bool:
         return bool(self.keyphrase or self.item)
 
-    def saved(self) -> dict[str, str]:
+    def saved(self) -> dict[str, str | None]:
         """The prompts by the names under which sentence-transformers keeps them."""
         return {"query": self.keyphrase, "document": self.item}
 

@@ -53,7 +53,8 @@ def with_table(model: SentenceTransformer, table: Tensor) -> SentenceTransformer
     modules: list[Any] = list(model)
     shared = [modules.pop()] if isinstance(modules[-1], Normalize) else []
     router = Router.for_query_document(query_modules=[static], document_modules=modules)
-    return SentenceTransformer(modules=[router, *shared], device=str(model.device), prompts=model.prompts)
+    prompts = {name: text for name, text in model.prompts.items() if text}
+    return SentenceTransformer(modules=[router, *shared], device=str(model.device), prompts=prompts)
 
 
 def plain_tokenizer(model: SentenceTransformer) -> Tokenizer:
