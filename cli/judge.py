@@ -12,6 +12,7 @@ from keydistill.cli.context import settings_of
 from keydistill.cli.judge_choice import judge_options
 from keydistill.cli.output import SilentProgress, TerminalProgress, check_output, print_json, print_table, progress_bars
 from keydistill.cli.table_options import writing_options
+from keydistill.errors import JudgeError
 
 if TYPE_CHECKING:
     from keydistill.distillation.pairs import Agreement, JudgingPlan, JudgingSummary
@@ -113,13 +114,19 @@ def judge(
         )
         agreement = None if people is None else agreement_of_file(out, people)
         bars.close()
+    nothing = not summary.labelled and summary.unlabelled > 0
     if as_json:
         spent = {**asdict(summary), "cost": _cost(summary.usage, prices), "out": out}
         print_json(spent if agreement is None else {**spent, "agreement": agreement.as_dict()})
-        return
-    _print_summary(summary, out, _cost(summary.usage, prices))
-    if agreement is not None:
-        _print_agreement(agreement)
+    else:
+        _print_summary(summary, out, _cost(summary.usage, prices))
+        if agreement is not None and not nothing:
+            _print_agreement(agreement)
+    if nothing:
+        raise JudgeError(
+            f"none of {summary.unlabelled:,} pairs got a label; one of them: {summary.example}; the reasons of all "
+            f"are in {summary.unlabelled_file}, and docs/judge.md says which answers count"
+        )
 
 
 def _cache_of(settings: "Settings", choice: Mapping[str, Any], cache: Path | None, *, dry_run: bool = False) -> Any:

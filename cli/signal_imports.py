@@ -70,6 +70,17 @@ _grades = click.option(
 )
 
 
+def _first_positions(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, int]:
+    """The first position of each application; that of all others is under the empty name."""
+    positions: dict[str, int] = {}
+    for value in values:
+        application, equals, position = value.rpartition("=")
+        if position not in ("0", "1") or (equals and not application):
+            raise click.BadParameter(f"{value!r} is neither 0 nor 1; write 0, or shop=0 for the application shop alone")
+        positions[application] = int(position)
+    return positions
+
+
 @import_group.command()
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=_FILE)
 @click.option("--items", multiple=True, type=_FILE, help="File of items; otherwise titles come from the events.")
@@ -85,10 +96,10 @@ _grades = click.option(
 )
 @click.option(
     "--first-position",
-    type=click.IntRange(0, 1),
-    default=1,
-    show_default=True,
-    help="Position that the log gives the first result.",
+    metavar="[APPLICATION=]0|1",
+    multiple=True,
+    callback=_first_positions,
+    help="Position that the log, or an application in it, gives the first result; can be repeated.  [default: 1]",
 )
 @_site
 @_import_options
@@ -97,7 +108,7 @@ def ubi(
     items: tuple[Path, ...],
     click_action: tuple[str, ...],
     impression_action: tuple[str, ...],
-    first_position: int,
+    first_position: dict[str, int],
     site: str | None,
     **common: Any,
 ) -> None:
@@ -107,7 +118,8 @@ def ubi(
     options = UbiOptions(
         click_actions=click_action or UbiOptions().click_actions,
         impression_actions=impression_action or UbiOptions().impression_actions,
-        first_position=first_position,
+        first_position=first_position.get(""),
+        first_positions={name: first for name, first in first_position.items() if name},
         site=site,
     )
     with _target(common) as (target, show):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keydistill.cli.context import settings_of
-from keydistill.cli.output import check_output, duration_text, print_json, print_table, progress_bars
+from keydistill.cli.output import check_output, duration_text, print_json, print_table, progress_bars, warn
 from keydistill.cli.table_options import reading_options
 from keydistill.cli.training_options import SIZES_HELP
 from keydistill.errors import TooManyRejectsError
@@ -113,7 +113,7 @@ def assistant(
             bars.close()
             print_json({**asdict(planned), "recipe": asdict(recipe)}) if as_json else _print_plan(planned, recipe)
             return
-        from keydistill.distillation.assistant import assistant_training_digest, train_assistant
+        from keydistill.distillation.assistant import assistant_training_digest, chance_level, train_assistant
 
         digest = assistant_training_digest(pairs, recipe, warm_up_pairs)[:12]
         folder = out or settings.home / "training" / f"assistant-{digest}"
@@ -136,6 +136,8 @@ def assistant(
         version = _publish(trained, settings, inputs, recipe) if out is None else None
         bars.close()
     place = {"version": version.full_name, "folder": str(version.folder)} if version else {"folder": str(folder)}
+    if (chance := chance_level(trained.metrics.as_dict())) is not None:
+        warn(f"the assistant is no better than chance: {chance}; no student learns from its scores without a reason")
     if as_json:
         print_json({**place, **trained.as_dict(), "recipe": asdict(recipe)})
         return
@@ -219,7 +221,7 @@ def _print_metrics(trained: "TrainedAssistant") -> None:
     rows = [
         ("pairs", f"{metrics.held_out_pairs:,}", f"held out; {trained.pairs:,} were learned"),
         ("positive", f"{metrics.positive_share:.3f}", "share of the held-out pairs"),
-        ("AUC", f"{metrics.auc:.3f}", ""),
+        ("AUC", f"{metrics.auc:.3f}", f"{metrics.auc_low:.3f} to {metrics.auc_high:.3f}"),
         ("average precision", f"{metrics.average_precision:.3f}", ""),
         (
             "F1",

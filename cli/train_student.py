@@ -12,7 +12,7 @@ import click
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import check_output, print_json, print_table, progress_bars, warn
 from keydistill.cli.table_options import reading_options
-from keydistill.cli.training_options import loss_option, shape_option
+from keydistill.cli.training_options import loss_option, shape_option, trust_option
 from keydistill.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ _SIGNALS = ("clicks", "search_relevance", "judgments", "scores")
     "--held-out", type=click.FloatRange(0, 0.5), default=0.05, show_default=True, help="Share of items to hold out."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@trust_option
 @click.option("--dry-run", is_flag=True, help="Print how many pairs there are per task; train nothing.")
 @reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -81,6 +82,7 @@ def student(
     out: Path | None,
     weights: tuple[str, ...],
     held_out: float,
+    trust_assistant: str | None,
     dry_run: bool,
     as_json: bool,
     **options: Any,
@@ -103,7 +105,7 @@ def student(
     recipe = StudentRecipe(**chosen, weights=dict(StudentRecipe().weights) | _weights(weights))
     with progress_bars(quiet=as_json) as bars:
         bars.start("read", None, "")
-        data = _read(items, files, settings, held_out, recipe.seed)
+        data = _read(items, files, settings, held_out, recipe.seed, trust_assistant)
         if dry_run:
             bars.close()
             plan = plan_student_training(data)
@@ -131,7 +133,7 @@ def student(
             bars.close()
             click.echo("interrupted; the same command goes on from the last checkpoint, if there is one", err=True)
             ctx.exit(130)
-        version = _publish(trained, settings, inputs, recipe) if out is None else None
+        version = _publish(trained, settings, inputs, recipe, trust_assistant) if out is None else None
         bars.close()
     where = version.full_name if version else str(folder)
     place = {"version": version.full_name, "folder": str(version.folder)} if version else {"folder": str(folder)}
@@ -152,9 +154,15 @@ def student(
 
 
 def _read(
-    items: Path, files: dict[str, tuple[Path, ...]], settings: "Settings", held_out: float, seed: int
+    items: Path,
+    files: dict[str, tuple[Path, ...]],
+    settings: "Settings",
+    held_out: float,
+    seed: int,
+    trust_assistant: str | None,
 ) -> "StudentData":
-    from keydistill.distillation.pairs import load_scores
+    from keydistill.distillation.assistant import Verdicts, check_better_than_chance
+    from keydistill.distillation.pairs import load_scores, trust_of
     from keydistill.distillation.signals import (
         correct_clicks,
         load_clicks,
@@ -189,7 +197,11 @@ def _read(
     if "clicks" in tables:
         tables["clicks"] = correct_clicks(tables["clicks"]).pairs
     scores = tables.pop("scores", None)
-    return student_data(known_items, **tables, assistant=scores, held_out=held_out, seed=seed)
+    trust = {} if scores is None else trust_of(scores)
+    check_better_than_chance(trust, trust_assistant)
+    return student_data(
+        known_items, **tables, assistant=scores, verdicts=Verdicts.of(trust), held_out=held_out, seed=seed
+    )
 
 
 def _weights(options: tuple[str, ...]) -> dict[Any, float]:
@@ -212,14 +224,19 @@ def _weights(options: tuple[str, ...]) -> dict[Any, float]:
 
 
 def _publish(
-    trained: "TrainedStudent", settings: "Settings", inputs: dict[str, list[Path]], recipe: "StudentRecipe"
+    trained: "TrainedStudent",
+    settings: "Settings",
+    inputs: dict[str, list[Path]],
+    recipe: "StudentRecipe",
+    trust_assistant: str | None,
 ) -> "ModelVersion":
     from keydistill.distillation.registry import Lineage, Registry
 
+    reason = {"trust_assistant": trust_assistant} if trust_assistant else {}
     version = Registry.of(settings).publish(
         "student",
         trained.folder,
-        lineage=Lineage.collect(inputs, asdict(recipe), seed=recipe.seed),
+        lineage=Lineage.collect(inputs, asdict(recipe) | reason, seed=recipe.seed),
         metrics=trained.as_dict(),
     )
     shutil.rmtree(trained.folder)

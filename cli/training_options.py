@@ -27,3 +27,8 @@ loss_option = click.option(
     + f".  [default: {DISTILLATION_LOSSES[0].name}]",
 )
 SIZES_HELP = f"Size of the assistant: {', '.join(SIZE_NAMES)}.  [default: {ASSISTANT_SIZES[0].name}]"
+trust_option = click.option(
+    "--trust-assistant",
+    metavar="REASON",
+    help="Why the scores of an assistant that is no better than chance are to be learned nevertheless.",
+)

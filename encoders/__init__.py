@@ -9,6 +9,7 @@ from keydistill.encoders.exact_search import nearest
 from keydistill.encoders.int8_grid import INT8_SCALES, ScaledInput, rounded, scale_name
 from keydistill.encoders.item_text import ItemText, item_text_of, read_model_file, write_model_file
 from keydistill.encoders.models import content_digest, find_model
+from keydistill.encoders.prompts import Prompts
 from keydistill.encoders.student import Student, Vectors
 from keydistill.encoders.student_files import StudentFiles, student_version
 from keydistill.encoders.student_layout import ITEM_ROUTE, KEYPHRASE_ROUTE
@@ -22,6 +23,7 @@ __all__ = [
     "Assistant",
     "Calibration",
     "ItemText",
+    "Prompts",
     "ScaledInput",
     "Scores",
     "Student",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keydistill.encoders.item_text import ItemText, item_text_of
+from keydistill.encoders.prompts import Prompts
 from keydistill.encoders.runtime import Runtime, RuntimeName, WantedRuntime, load_runtime
 from keydistill.encoders.static_side import StaticSide
 from keydistill.encoders.student_files import StudentFiles
@@ -37,6 +38,7 @@ class Student:
             compared only if their versions are equal.
         dimension: Length of its vectors.
         item_text: Template of the text that stands for an item.
+        prompts: Texts that stand before each keyphrase and each item.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class Student:
         tokens: TextTokens,
         item_text: ItemText | None = None,
         keyphrase_side: StaticSide | None = None,
+        prompts: Prompts = Prompts(),  # noqa: B008  # it is immutable
     ) -> None:
         self.source = source
         self.version = version
         self.dimension = dimension
         self.item_text = item_text or ItemText()
+        self.prompts = prompts
         self._runtime = runtime
         self._tokens = tokens
         self._keyphrase_side = keyphrase_side
@@ -95,14 +99,18 @@ class Student:
             tokens=files.tokens(),
             item_text=item_text_of(files.folder),
             keyphrase_side=None if table is None else StaticSide.load(table, files.dimension),
+            prompts=files.prompts,
         )
 
     def __repr__(self) -> str:
         return f"Student({self.version!r})"
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int32]:
-        """Tokens per text, special ones included, as its transformer sees it (cut at its longest input); shape (n,)."""
-        return self._tokens.counts(texts)
+        """Tokens per keyphrase as its transformer sees it; shape (n,).
+
+        Special ones and those of its prompt are included, and it is cut at its longest input.
+        """
+        return self._tokens.counts(_after(self.prompts.keyphrase, texts))
 
     def embed_keyphrases(self, keyphrases: Sequence[str], progress: Progress = NO_PROGRESS) -> Vectors:
         """Embed buyer queries.
@@ -115,7 +123,8 @@ class Student:
             L2-normalised vectors, shape (n, dimension).
         """
         side = self._keyphrase_side
-        return self._embed(keyphrases, self._read if side is None else side.run, progress)
+        texts = _after(self.prompts.keyphrase, keyphrases)
+        return self._embed(texts, self._read if side is None else side.run, progress)
 
     def embed_items(
         self,
@@ -134,7 +143,8 @@ class Student:
         Returns:
             L2-normalised vectors, shape (n, dimension).
         """
-        return self._embed(self.item_text.render_all(titles, categories), self._read, progress)
+        texts = _after(self.prompts.item, self.item_text.render_all(titles, categories))
+        return self._embed(texts, self._read, progress)
 
     @property
     def runtime(self) -> RuntimeName:
@@ -163,3 +173,8 @@ class Student:
             vectors[batch] = cut / np.linalg.norm(cut, axis=1, keepdims=True).clip(min=1e-12)
             progress.advance(int(times[batch].sum()))
         return vectors if len(places) == len(texts) else vectors[place_of]
+
+
+def _after(prompt: str, texts: Sequence[str]) -> Sequence[str]:
+    """Texts with a prompt before each."""
+    return [prompt + text for text in texts] if prompt else texts

@@ -5,14 +5,17 @@ Importing torch takes seconds and hundreds of megabytes, which a process that on
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keydistill.encoders.models import content_digest, find_model
+from keydistill.encoders.prompts import Prompts
 from keydistill.encoders.student_layout import StudentLayout
 from keydistill.encoders.text_tokens import TextTokens, shared_tokens
 from keydistill.errors import StudentError
@@ -28,6 +31,7 @@ class StudentFiles:
         version: The `Student.version` that it has when it is loaded.
         dimension: The `Student.dimension` that it has when it is loaded.
         layout: Where its parts lie in the folder.
+        prompts: Texts that stand before each keyphrase and each item.
     """
 
     source: str
@@ -35,6 +39,7 @@ class StudentFiles:
     version: str
     dimension: int
     layout: StudentLayout
+    prompts: Prompts = field(default_factory=Prompts)
 
     @property
     def digest(self) -> str:
@@ -62,11 +67,12 @@ class StudentFiles:
             version=student_version(source, folder, dimension or full),
             dimension=dimension or full,
             layout=layout,
+            prompts=Prompts.of(folder),
         )
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int32]:
-        """Tokens per text, special ones included; see `Student.count_tokens`."""
-        return self.tokens().counts(texts)
+        """Tokens per keyphrase, special ones and its prompt included; see `Student.count_tokens`."""
+        return self.tokens().counts([self.prompts.keyphrase + text for text in texts])
 
     def tokens(self) -> TextTokens:
         """The tokenizer of its transformer.
@@ -82,5 +88,8 @@ class StudentFiles:
 
 def student_version(source: str, folder: Path, dimension: int) -> str:
     """The version of the student in `folder` at a dimension; computed without loading it."""
-    name = Path(source).name
-    return f"{name}-{dimension}d-{content_digest(folder)[:12]}"
+    name, digest = Path(source).name, content_digest(folder)
+    if prompts := Prompts.of(folder):
+        # Versions that were embedded without their prompts have other vectors.
+        digest = hashlib.sha256(json.dumps([digest, prompts.saved()]).encode()).hexdigest()
+    return f"{name}-{dimension}d-{digest[:12]}"

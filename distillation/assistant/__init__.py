@@ -12,7 +12,13 @@ from keydistill.distillation.assistant.training import (
     plan_assistant_training,
     train_assistant,
 )
-from keydistill.distillation.assistant.verdicts import APPROVED, REJECTED, Verdicts
+from keydistill.distillation.assistant.verdicts import (
+    APPROVED,
+    REJECTED,
+    Verdicts,
+    chance_level,
+    check_better_than_chance,
+)
 
 __all__ = [
     "APPROVED",
@@ -27,6 +33,8 @@ __all__ = [
     "assistant_metrics",
     "assistant_training_digest",
     "calibration_error",
+    "chance_level",
+    "check_better_than_chance",
     "judged_pairs",
     "plan_assistant_training",
     "train_assistant",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keydistill.distillation.assistant.calibration import brier_score, calibration_error, fit_calibration
-from keydistill.distillation.assistant.verdicts import verdicts_right
+from keydistill.distillation.assistant.verdicts import auc_interval, verdicts_right
 from keydistill.encoders import Calibration
 from keydistill.errors import TrainingError
 
@@ -17,6 +17,8 @@ class AssistantMetrics:
 
     Attributes:
         auc: Area under the ROC curve.
+        auc_low: Lower end of its interval of 95%; 0.5 or less is no better than chance.
+        auc_high: Upper end of this interval.
         average_precision: Area under the precision-recall curve, as a step function.
         f1: F1 at `threshold`, on the half of the pairs that did not choose it.
         precision: Precision at `threshold`, on that half.
@@ -34,6 +36,8 @@ class AssistantMetrics:
     """
 
     auc: float
+    auc_low: float
+    auc_high: float
     average_precision: float
     f1: float
     precision: float
@@ -98,8 +102,12 @@ def held_out_metrics(logits: NDArray[np.floating], labels: NDArray[np.bool_], *,
         labels[measured], calibrated >= threshold, average="binary", zero_division=0
     )
     approved_right, rejected_right = verdicts_right(calibrated, labels[measured])
+    auc = float(roc_auc_score(labels, logits))
+    auc_low, auc_high = auc_interval(auc, positive, len(labels) - positive)
     return AssistantMetrics(
-        auc=float(roc_auc_score(labels, logits)),
+        auc=auc,
+        auc_low=auc_low,
+        auc_high=auc_high,
         average_precision=average_precision(logits, labels),
         f1=float(f1),
         precision=float(precision),

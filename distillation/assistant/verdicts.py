@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keydistill.errors import TrainingError
+
 # The assistant approves of a pair from the first calibrated probability on, and rejects it up to the second.
 APPROVED = 0.6
 REJECTED = 0.2
 # Share of such verdicts that must be right: hard negatives half of which are relevant teach the opposite.
 TRUSTED = 0.8
+# AUC of scores that say nothing.
+CHANCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +36,74 @@ class Verdicts:
     def of(cls, metrics: Mapping[str, Any]) -> Verdicts:
         """The verdicts that an assistant's metrics allow; one trained before these metrics were taken is trusted.
 
+        One that is no better than chance has its positives and negatives from chance.
+
         >>> Verdicts.of({"approved_right": 0.7, "rejected_right": 0.9})
         Verdicts(approved=False, rejected=True)
         """
+        if chance_level(metrics) is not None:
+            return cls(approved=False, rejected=False)
         return cls(metrics.get("approved_right", 1.0) >= TRUSTED, metrics.get("rejected_right", 1.0) >= TRUSTED)
+
+
+def auc_interval(auc: float, positive: int, negative: int) -> tuple[float, float]:
+    """The interval that has the true AUC in 95 of 100 samples (Hanley and McNeil, Radiology 1982).
+
+    Args:
+        auc: AUC of the sample.
+        positive: Number of its relevant pairs.
+        negative: Number of its other pairs.
+
+    >>> [round(limit, 3) for limit in auc_interval(0.8, 50, 50)]
+    [0.712, 0.888]
+    """
+    both_positive, both_negative = auc / (2 - auc), 2 * auc * auc / (1 + auc)
+    variance = (
+        auc * (1 - auc) + (positive - 1) * (both_positive - auc * auc) + (negative - 1) * (both_negative - auc * auc)
+    ) / (positive * negative)
+    half = 1.96 * max(0.0, variance) ** 0.5
+    return max(0.0, auc - half), min(1.0, auc + half)
+
+
+def chance_level(metrics: Mapping[str, Any]) -> str | None:
+    """What says that an assistant is no better than chance: an interval of its AUC that touches 0.5; None otherwise.
+
+    Args:
+        metrics: Its held-out metrics; without an interval of the AUC nothing is known.
+
+    >>> chance_level({"auc": 0.475, "auc_low": 0.42, "auc_high": 0.53, "held_out_pairs": 480})
+    'held-out AUC 0.475 (0.420 to 0.530, 480 pairs)'
+    """
+    low, high = metrics.get("auc_low"), metrics.get("auc_high")
+    if low is None or high is None:
+        pairs, share = metrics.get("held_out_pairs"), metrics.get("positive_share")
+        if metrics.get("auc") is None or pairs is None or share is None:
+            return None
+        positive = round(pairs * share)
+        if not 0 < positive < pairs:
+            return None
+        low, high = auc_interval(metrics["auc"], positive, pairs - positive)
+    if low > CHANCE:
+        return None
+    return f"held-out AUC {metrics['auc']:.3f} ({low:.3f} to {high:.3f}, {metrics['held_out_pairs']:,} pairs)"
+
+
+def check_better_than_chance(metrics: Mapping[str, Any], reason: str | None) -> None:
+    """Check that an assistant may decide about positives and negatives.
+
+    Args:
+        metrics: Its held-out metrics.
+        reason: Why it is trusted nevertheless; None where nobody says so.
+
+    Raises:
+        TrainingError: It is no better than chance, and nobody trusts it nevertheless.
+    """
+    chance = chance_level(metrics)
+    if chance is not None and not (reason or "").strip():
+        raise TrainingError(
+            f"the assistant is no better than chance: {chance}; give it more or better judgments, or say why its "
+            "scores are to be learned nevertheless with --trust-assistant REASON"
+        )
 
 
 def verdicts_right(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from keydistill.distillation.pairs.judging import JudgingPlan, JudgingSummary, j
 from keydistill.distillation.pairs.judgment_cache import JudgmentCache
 from keydistill.distillation.pairs.labels import read_labels
 from keydistill.distillation.pairs.mining import MINED_SCHEMA, STRATA, Mined, MiningRecipe, mine
-from keydistill.distillation.pairs.score_files import load_scores
+from keydistill.distillation.pairs.score_files import load_scores, trust_of
 from keydistill.distillation.pairs.scoring import SCORE_SCHEMA, ScoringPlan, ScoringSummary, plan_scoring, score_pairs
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "plan_scoring",
     "read_labels",
     "score_pairs",
+    "trust_of",
 ]

@@ -57,6 +57,7 @@ class JudgingSummary:
         asked: Number of different pairs that the judge was asked about in this run.
         malformed: Number of answers in this run that were neither yes nor no.
         usage: Tokens that this run took.
+        example: Why one of the pairs without a label has none; None if every pair has one that was asked about.
         unlabelled_file: File of the pairs without a label; None if every pair has one.
         rejects_file: File of the rejected rows; None if no row was rejected.
     """
@@ -72,6 +73,7 @@ class JudgingSummary:
     asked: int
     malformed: int
     usage: Usage
+    example: str | None
     unlabelled_file: Path | None
     rejects_file: Path | None
 
@@ -206,6 +208,7 @@ def judge_pairs(
         asked=run.asked,
         malformed=run.malformed,
         usage=run.usage,
+        example=next((problem.detail for problem in run.problems.values()), None),
         unlabelled_file=output.unlabelled_file,
         rejects_file=output.rejects_file,
     )
@@ -270,7 +273,7 @@ def _check_health(run: _Run, pair: Pair, judgment: Judgment, *, proven: bool) ->
         if run.unusable_in_a_row >= _UNUSABLE_IN_A_ROW:
             raise JudgeError(
                 f"the judge said neither yes nor no of {run.unusable_in_a_row} pairs in a row, last of {where}; "
-                f"a model that thinks aloud needs that turned off (judge_request); {advice}"
+                f"docs/judge.md says which answers count; {advice}"
             )
         return
     run.failed_in_a_row += 1

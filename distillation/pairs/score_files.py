@@ -23,12 +23,15 @@ from keydistill.tables import (
     read_valid,
 )
 
+# Held-out metrics of the assistant that say what its scores can be trusted with; they travel with the scores.
+TRUST_COLUMNS = ("auc", "auc_low", "auc_high", "approved_right", "rejected_right", "held_out_pairs")
 _SCHEMA = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
         pa.field("keyphrase", pa.string(), nullable=False),
         pa.field("site", pa.string()),
         pa.field("score", pa.float32(), nullable=False),
+        *(pa.field(name, pa.float32()) for name in TRUST_COLUMNS),
     ]
 )
 
@@ -40,7 +43,9 @@ def load_scores(
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS,
     conventions: Conventions = USUAL,
 ) -> pa.Table:
-    """All rows: `item_id`, `keyphrase`, `site`, `score`, as `score_pairs` writes them; other columns are ignored.
+    """All rows: `item_id`, `keyphrase`, `site`, `score`, as `score_pairs` writes them, and `TRUST_COLUMNS`.
+
+    Other columns are ignored.
 
     Raises:
         InputError: A file is damaged or lacks a column.
@@ -59,7 +64,33 @@ def _columns(batch: RawBatch, problems: RowProblems, *, max_keyphrase_chars: int
         "keyphrase": problems.parsed("keyphrase", cells["keyphrase"], keyphrase),
         "site": problems.parsed("site", cells["site"], label_cell),
         "score": problems.parsed("score", cells["score"], _probability),
+        **{name: problems.parsed(name, cells[name], number_cell) for name in TRUST_COLUMNS},
     }
+
+
+def trust_of(scores: pa.Table) -> dict[str, float]:
+    """What scores can be trusted with: the metrics of their assistant, of several assistants those of the worst.
+
+    Args:
+        scores: Table that `load_scores` read.
+
+    Returns:
+        Metrics by name; those that no row has are left out.
+    """
+    columns = [name for name in TRUST_COLUMNS if scores[name].null_count < len(scores)]
+    if not columns:
+        return {}
+    distinct = scores.select(columns).group_by(columns).aggregate([]).to_pylist()
+    worst = min(distinct, key=lambda row: 1.0 if row.get("auc_low") is None else row["auc_low"])
+    lowest = {
+        name: min(row[name] for row in distinct if row[name] is not None)
+        for name in ("approved_right", "rejected_right")
+        if name in columns
+    }
+    trust = {name: value for name, value in worst.items() if value is not None} | lowest
+    if "held_out_pairs" in trust:
+        trust["held_out_pairs"] = int(trust["held_out_pairs"])
+    return trust
 
 
 def _probability(value: object) -> float:

@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keydistill.distillation.assistant import assistant_metrics
 from keydistill.distillation.pairs.pairs import PAIR_SCHEMA, read_pairs
+from keydistill.distillation.pairs.score_files import TRUST_COLUMNS
 from keydistill.encoders import Assistant, Scores
 from keydistill.errors import InputChangedError, InputError
 from keydistill.files import check_no_input_is_replaced, file_sha256, whole_file, work_folder
@@ -26,6 +28,7 @@ SCORE_SCHEMA = pa.schema(
         pa.field("site", pa.string()),
         pa.field("score", pa.float32(), nullable=False),
         pa.field("assistant", pa.string(), nullable=False),
+        *(pa.field(name, pa.float32()) for name in TRUST_COLUMNS),
     ]
 )
 # Pairs per chunk: they are sorted by length among each other, and a killed process loses one chunk at the most.
@@ -142,11 +145,13 @@ def score_pairs(
         if _digests(inputs) != key["inputs"]:
             raise InputChangedError(f"{', '.join(map(str, inputs))}: a file changed while it was being read; run again")
         total = 0.0
+        metrics = assistant_metrics(Path(assistant.source).expanduser())
+        constants = {"assistant": assistant.version, **{name: metrics.get(name) for name in TRUST_COLUMNS}}
         with open_table(out, SCORE_SCHEMA, conventions) as write:
             for part in parts.files:
                 table = pq.read_table(part)
                 total += float(table["score"].to_numpy().astype(np.float64).sum())
-                write(table.append_column("assistant", pa.array([assistant.version] * len(table))).to_pylist())
+                write([{**row, **constants} for row in table.to_pylist()])
         if rejects.count:
             os.replace(work / "rejects.parquet", rejects_path)
         else:

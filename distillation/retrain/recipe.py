@@ -45,6 +45,7 @@ class RetrainRecipe:
         assistant: Recipe of the assistant's training.
         student: Recipe of the student's training.
         evaluated_items: Number of items on which the new student is compared with the present one.
+        trust_assistant: Why an assistant that is no better than chance is learned from nevertheless; None ends there.
         seed: Seed of the choice of judged pairs and evaluated items.
     """
 
@@ -54,4 +55,5 @@ class RetrainRecipe:
     assistant: AssistantRecipe = field(default_factory=AssistantRecipe)
     student: StudentRecipe = field(default_factory=StudentRecipe)
     evaluated_items: int = 1_000
+    trust_assistant: str | None = None
     seed: int = 0

@@ -13,7 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from keydistill.distillation.assistant import Verdicts, assistant_metrics, judged_pairs, train_assistant
+from keydistill.distillation.assistant import (
+    Verdicts,
+    assistant_metrics,
+    check_better_than_chance,
+    judged_pairs,
+    train_assistant,
+)
 from keydistill.distillation.pairs import STRATA, JudgmentCache, judge_pairs, mine, score_pairs
 from keydistill.distillation.retrain.recipe import RetrainInputs, RetrainRecipe
 from keydistill.distillation.signals import JUDGMENTS, correct_clicks, load_judgments
@@ -124,6 +130,8 @@ class RetrainSteps:
 
     def score(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Score all mined pairs with the new assistant."""
+        metrics = assistant_metrics(self.folder_of("assistant", "model"))
+        check_better_than_chance(metrics, self.recipe.trust_assistant)
         pairs = self.folder_of("mine", "pairs.parquet")
         progress.start("score", pq.read_metadata(pairs).num_rows, "pairs")
         assistant = self._new_assistant()
@@ -144,13 +152,14 @@ class RetrainSteps:
 
     def train_student(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Train a student on the signals and the scores."""
+        metrics = assistant_metrics(self.folder_of("assistant", "model"))
         data = student_data(
             self.inputs.items,
             clicks=self._clicks,
             search_relevance=self.inputs.search_relevance,
             assistant=pq.read_table(self.folder_of("score", "scores.parquet")),
             near_misses=self._near_misses(),
-            verdicts=Verdicts.of(assistant_metrics(self.folder_of("assistant", "model"))),
+            verdicts=Verdicts.of(metrics),
             seed=self.recipe.seed,
         )
         trained = train_student(

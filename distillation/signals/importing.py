@@ -117,7 +117,8 @@ def run_import(
         build: Function that makes the tables: "items", "inventory", and "clicks" or "judgments".
 
     Raises:
-        InputError: A file cannot be used, there is no pair in them, or `target.out` holds something.
+        InputError: A file cannot be used; the files have no pair, no click or no title of any pair's item; or
+            `target.out` holds something.
         TooManyRejectsError: Too many rows were rejected; they are kept beside `target.out`.
     """
     FOLDER.check_target(target.out, target.force)
@@ -128,6 +129,7 @@ def run_import(
             tables = build(reader)
         summary = _summary(form, target, options, reader, tables)
         _check(summary, target, work / REJECTS)
+        _check_use(summary, tables)
         if not target.dry_run:
             with whole_folder(target.out, FOLDER, force=target.force) as folder:
                 for table, rows in tables.items():
@@ -193,7 +195,9 @@ def _summary(
 
 
 def _check(summary: ImportSummary, target: ImportTarget, rejects: Path) -> None:
-    share = summary.rows_rejected / summary.rows_read if summary.rows_read else 0.0
+    # Lines of bulk files and rows of other kinds carry nothing that could be wrong.
+    rows = max(summary.rows_read - sum(summary.ignored.values()), summary.rows_rejected)
+    share = summary.rows_rejected / rows if rows else 0.0
     if share > target.max_reject_share:
         where = ""
         if not target.dry_run:
@@ -203,13 +207,33 @@ def _check(summary: ImportSummary, target: ImportTarget, rejects: Path) -> None:
             where = f"; all of them: {rejects_copy}"
         first = summary.examples[0]
         raise TooManyRejectsError(
-            f"{summary.rows_rejected:,} of {summary.rows_read:,} rows were rejected ({share:.2%}), more than "
+            f"{summary.rows_rejected:,} of {rows:,} rows were rejected ({share:.2%}), more than "
             f"max_reject_share allows ({target.max_reject_share:.2%}); the first: {first.source} row {first.row:,}, "
             f"{first.column or 'the row'} {first.detail}{where}; nothing was written"
         )
     if not any(rows for name, rows in summary.rows.items() if name in ("clicks", "judgments")):
         names = ", ".join(source.path for source in summary.sources)
         raise InputError(f"{names}: no pair of a keyphrase and an item was found; check the options and the files")
+
+
+def _check_use(summary: ImportSummary, tables: Tables) -> None:
+    """Check that something can be learned from what was imported.
+
+    Raises:
+        InputError: No result was clicked, or no item of any pair has a title.
+    """
+    ignored = ", ".join(f"{rows:,} {description}" for description, rows in summary.ignored.items())
+    if "clicks" in tables and not pc.sum(tables["clicks"]["clicks"]).as_py():
+        actions = " or ".join(map(repr, summary.options.get("click_actions", ())))
+        raise InputError(
+            f"no result was clicked: no event that could be used has the action {actions}"
+            f"{f' (ignored: {ignored})' if ignored else ''}; name the actions that are clicks with --click-action"
+        )
+    if summary.unknown_item_share == 1:
+        raise InputError(
+            f"none of the items of {_pairs(tables).num_rows:,} pairs is one of the {tables['items'].num_rows:,} items "
+            "that have a title; give the file of these items, with the same ids"
+        )
 
 
 def _pairs(tables: Tables) -> pa.Table:

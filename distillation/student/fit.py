@@ -16,7 +16,7 @@ from keydistill.distillation.student.recipe import StudentRecipe
 from keydistill.distillation.student.rotation import rotate
 from keydistill.distillation.student.token_table import token_table
 from keydistill.distillation.student.towers import embedded, table_of, with_table
-from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, ItemText
+from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, ItemText, Prompts, find_model
 from keydistill.errors import TrainingError
 from keydistill.progress import NO_PROGRESS, Progress
 
@@ -41,6 +41,8 @@ def starting_model(data: StudentData, recipe: StudentRecipe) -> SentenceTransfor
     """
     texts = _Texts.of(data, recipe)
     model = base_model(recipe)
+    if Prompts.of(find_model(recipe.base)):
+        model.prompts, model.default_prompt_name = student_prompts(recipe).saved(), None
     if recipe.rotated:
         rotate(model, *texts.sample(_SAMPLE, recipe.seed))
     if recipe.keyphrase_table and table_of(model) is None:
@@ -91,6 +93,16 @@ def fit_student(
     return model, outcome
 
 
+def student_prompts(recipe: StudentRecipe) -> Prompts:
+    """The prompts of the base, which its student keeps; a table of tokens would add the same to every keyphrase.
+
+    Raises:
+        StudentError: The base cannot be found, or its prompts are not supported.
+    """
+    prompts = Prompts.of(find_model(recipe.base))
+    return replace(prompts, keyphrase="") if recipe.keyphrase_table else prompts
+
+
 def sample_texts(data: StudentData, recipe: StudentRecipe) -> list[str]:
     """A sample of some thousand texts that a student reads, items and keyphrases."""
     return [text for texts in _Texts.of(data, recipe).sample(_SAMPLE, recipe.seed) for text in texts]
@@ -119,9 +131,13 @@ class _Texts:
 
     @classmethod
     def of(cls, data: StudentData, recipe: StudentRecipe) -> _Texts:
-        """The texts of the data, items by the recipe's template."""
+        """The texts of the data, items by the recipe's template, with the prompts of the base."""
+        prompts = student_prompts(recipe)
         items = ItemText(recipe.item_text).render_all(data.titles, data.categories)
-        return cls(np.array(items, dtype=object), np.array(data.texts, dtype=object))
+        return cls(
+            np.array([prompts.item + text for text in items], dtype=object),
+            np.array([prompts.keyphrase + text for text in data.texts], dtype=object),
+        )
 
     def sample(self, count: int, seed: int) -> tuple[list[str], list[str]]:
         """At most `count` items and `count` keyphrases, at random."""

@@ -53,7 +53,8 @@ def with_table(model: SentenceTransformer, table: Tensor) -> SentenceTransformer
     modules: list[Any] = list(model)
     shared = [modules.pop()] if isinstance(modules[-1], Normalize) else []
     router = Router.for_query_document(query_modules=[static], document_modules=modules)
-    return SentenceTransformer(modules=[router, *shared], device=str(model.device))
+    prompts = {name: text for name, text in model.prompts.items() if text}
+    return SentenceTransformer(modules=[router, *shared], device=str(model.device), prompts=prompts)
 
 
 def plain_tokenizer(model: SentenceTransformer) -> Tokenizer:
@@ -74,9 +75,14 @@ def plain_tokenizer(model: SentenceTransformer) -> Tokenizer:
 
 
 def embedded(model: SentenceTransformer, texts: Sequence[str], route: str) -> NDArray[np.float32]:
-    """Normalised vectors of texts as one side reads them, shape (n, dimension); a symmetric model has but one."""
+    """Normalised vectors of texts as one side reads them, shape (n, dimension); a symmetric model has but one.
+
+    The texts have their prompts already.
+    """
     return np.asarray(
-        model.encode(list(texts), task=route, batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+        model.encode(
+            list(texts), task=route, prompt="", batch_size=64, normalize_embeddings=True, show_progress_bar=False
+        )
     )
 
 

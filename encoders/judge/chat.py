@@ -11,26 +11,30 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from keydistill.encoders.judge.answer import Answer, MalformedAnswerError, read_answer
+from keydistill.encoders.judge.answer import Answer, ErrorAnswerError, MalformedAnswerError, read_answer, said_in
 from keydistill.encoders.judge.chat_settings import ChatSettings
 from keydistill.encoders.judge.judgment import Judgment, Pair, Problem, Usage
 from keydistill.encoders.judge.pace import Pace
 from keydistill.encoders.judge.prompt import Message, PromptTemplate
 from keydistill.errors import JudgeError
+from keydistill.masking import masked
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+    from openai import AsyncOpenAI
 
 # Fields of a request beside the messages. Deterministic; room for one word; and enough alternatives to hold all
 # spellings of yes and no, which is what OpenAI and vLLM allow.
 _REQUEST: Mapping[str, Any] = {"temperature": 0, "max_tokens": 8, "logprobs": True, "top_logprobs": 20}
 # 401, 403 and 404 say that no pair will fare better; these only that this request was bad.
 _REFUSED = (400, 413, 422)
+# Beyond the first question there is the one with a reminder; a deterministic model gives both one answer each.
+_DIFFERENT_QUESTIONS = 2
 _TRY_AGAIN = (408, 409, 425, 429)
 # No waiting helps against these; OpenAI sends them with status 429.
 _FINAL_CODES = ("insufficient_quota", "billing_hard_limit_reached")
 _LONGEST_BACKOFF_SECONDS = 30.0
 _OUTPUT_TOKENS = 2
+_MOST_CHARS = 300
 # https://help.openai.com/en/articles/4936856: a token is about 4 characters of English. And each message adds a few.
 _CHARS_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
@@ -65,7 +69,10 @@ class ChatJudge:
         self._prompt = prompt
         self._request = {**_REQUEST, **settings.request}
         self._identity = json.dumps(["chat", settings.model, prompt.version, settings.request], sort_keys=True)
+        self._secrets = _secrets(settings)
         self._pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
+        deterministic = self._request.get("temperature") == 0
+        self._asks = min(settings.asks, _DIFFERENT_QUESTIONS) if deterministic else settings.asks
 
     def __repr__(self) -> str:
         return f"ChatJudge({self.name!r}, {self.prompt_version!r})"
@@ -139,19 +146,19 @@ class ChatJudge:
     async def _judge(self, client: AsyncOpenAI, pair: Pair) -> tuple[Pair, Judgment]:
         estimate, usage = self.estimate(pair), Usage()
         problem = None
-        for attempt in range(self._settings.asks):
+        for attempt in range(self._asks):
             messages = self._prompt.messages(pair, remind=attempt > 0)
             try:
                 answer = await self._answer(client, messages, estimate)
             except MalformedAnswerError as malformed:
                 usage += malformed.usage or estimate
-                problem = Problem("malformed_answer", str(malformed))
+                problem = Problem("malformed_answer", self._line(malformed))
             except _FailedError as failed:
                 return pair, Judgment(None, usage=usage, malformed=attempt, problem=failed.problem)
             else:
                 usage += answer.usage or estimate
                 return pair, Judgment(answer.label, answer.probability, usage, malformed=attempt)
-        return pair, Judgment(None, usage=usage, malformed=self._settings.asks, problem=problem)
+        return pair, Judgment(None, usage=usage, malformed=self._asks, problem=problem)
 
     async def _answer(self, client: AsyncOpenAI, messages: list[Message], estimate: Usage) -> Answer:
         from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
@@ -171,7 +178,11 @@ class ChatJudge:
         ):
             with attempt:
                 await self._pace.turn(estimate.total)
-                return read_answer(await self._post(client, messages))
+                body = await self._post(client, messages)
+                try:
+                    return read_answer(body)
+                except ErrorAnswerError as error:
+                    raise self._failure(200, str(error), error.code, None) from None
         raise AssertionError("tenacity ends with a result or an error")
 
     async def _post(self, client: AsyncOpenAI, messages: list[Message]) -> str:
@@ -193,17 +204,22 @@ class ChatJudge:
         except APIConnectionError as error:
             raise _TemporaryError(f"no connection, or it broke: {self._line(error.__cause__ or error)}") from None
         except APIStatusError as error:
-            raise self._failure(error) from None
+            said, code = said_in(error.response.text)
+            raise self._failure(
+                error.status_code, said, error.code or code, error.response.headers.get("retry-after")
+            ) from None
 
-    def _failure(self, error: APIStatusError) -> Exception:
-        status = error.status_code
-        text = f"HTTP {status}: {self._line(error.message)}"
+    def _failure(self, status: int, said: str, code: object, retry_after: str | None) -> Exception:
+        """The error that a failure becomes; some servers send the status of a success, and theirs as the code."""
+        text = f"HTTP {status}: {self._line(said) or 'nothing more'}"
+        if status == 200 and isinstance(code, int):
+            status = code
         if status in _REFUSED:
-            return _FailedError(Problem("refused", text))
-        if error.code in _FINAL_CODES or not (status in _TRY_AGAIN or status >= 500):
-            hint = _HINTS.get(status, "see what the endpoint says")
+            return _FailedError(Problem("refused", f"{text}{self._refused_fields(said)}"))
+        if code in _FINAL_CODES or not (status in _TRY_AGAIN or status >= 500 or status == 200):
+            hint = _HINTS.get(429 if code in _FINAL_CODES else status, "see what the endpoint says")
             return JudgeError(f"the judge's endpoint {self._settings.url} answered {text}; {hint}")
-        wait = _retry_after(error.response.headers.get("retry-after"))
+        wait = _retry_after(retry_after)
         if wait > self._settings.longest_wait_seconds:
             return _FailedError(Problem("unreachable", f"{text}; it asks to wait {wait:,.0f} s"))
         if wait:
@@ -211,11 +227,42 @@ class ChatJudge:
             self._pace.hold(asyncio.get_running_loop().time() + wait)
         return _TemporaryError(text, wait)
 
+    def _refused_fields(self, said: str) -> str:
+        """What to do where an endpoint names fields of the request; those of log-probabilities go together."""
+        fields = {name for name, value in self._request.items() if value is not None and name in said}
+        if any("logprob" in name for name in fields) or "logprob" in said:
+            fields |= {"logprobs", "top_logprobs"}
+        if not fields:
+            return ""
+        without = json.dumps(dict.fromkeys(sorted(fields)))
+        return (
+            f"; judge_request changes the fields of a request or leaves them out, as in "
+            f"KEYDISTILL_JUDGE_REQUEST='{without}' (docs/judge.md)"
+        )
+
     def _line(self, text: object) -> str:
-        """One line of what somebody else said, without the key that it may repeat."""
+        """One line of what somebody else said, without the secrets that it may repeat."""
         line = " ".join((str(text) or type(text).__name__).split())
-        key = self._settings.api_key.get_secret_value() if self._settings.api_key else ""
-        return (line.replace(key, "***") if key else line)[:200]
+        for secret in self._secrets:
+            line = line.replace(secret, "***")
+        return line[:_MOST_CHARS]
+
+
+def _secrets(settings: ChatSettings) -> list[str]:
+    """The key, and what is masked in the fields of the request, the longest first."""
+    key = settings.api_key.get_secret_value() if settings.api_key else ""
+    return sorted({text for text in (key, *_masked_texts(settings.request)) if text}, key=len, reverse=True)
+
+
+def _masked_texts(value: object, name: str = "") -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _masked_texts(each, f"{name} {key}")
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _masked_texts(each, name)
+    elif isinstance(value, str) and masked(value, name) != value:
+        yield value
 
 
 _HINTS = {

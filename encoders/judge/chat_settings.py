@@ -28,7 +28,8 @@ class ChatSettings:
         retries: Times that a request is repeated which failed for a reason that may pass.
         backoff_seconds: Mean of the first pause before a repetition; it doubles, up to half a minute.
         longest_wait_seconds: An endpoint that asks for a longer pause than this is taken as unavailable.
-        asks: Most times that a pair is asked about while the answers are malformed.
+        asks: Most times that a pair is asked about while the answers are malformed; at temperature 0 at most two, the
+            second with a reminder, for a third would be the second again.
         request: Fields added to the body of each request; null takes out one that keydistill sends otherwise.
     """
 

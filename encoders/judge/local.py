@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keydistill.encoders.batching import equal_length_batches
-from keydistill.encoders.judge.answer import word
 from keydistill.encoders.judge.judgment import Judgment, Pair, Problem, Usage
 from keydistill.encoders.judge.prompt import Message, PromptTemplate
+from keydistill.encoders.judge.yes_no import word
 from keydistill.encoders.models import content_digest
 from keydistill.errors import JudgeError
 

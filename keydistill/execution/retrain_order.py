@@ -45,6 +45,7 @@ class RetrainOrder(Order):
     distillation_loss: LossName | None = None
     clicks_share: float | None = Field(default=None, ge=0, lt=1)
     int8: bool | None = None
+    trust_assistant: str | None = None
     seed: int = 0
     promote: bool = False
 
@@ -136,7 +137,7 @@ class RetrainOrder(Order):
                     seed="seed",
                 ),
             ),
-            **chosen(judged_pairs="judged_pairs", budget_tokens="budget_tokens"),
+            **chosen(judged_pairs="judged_pairs", budget_tokens="budget_tokens", trust_assistant="trust_assistant"),
         )
 
     def inputs(self, settings: Settings, warn: Callable[[str], object]) -> "RetrainInputs":

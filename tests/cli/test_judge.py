@@ -97,9 +97,10 @@ def test_what_has_no_label_is_said_on_stderr(
     server.answer = lambda title, keyphrase: completion("I think so")
     out = tmp_path / "out.csv"
     result = keydistill("judge", pairs, "--out", out, "--endpoint", server.url, "--model", "m", "--budget-pairs", 3)
-    assert result.status == 0
+    assert result.status == 1
+    assert "error: none of 3 pairs got a label; one of them: neither yes nor no: 'I think so'" in result.err
     assert "0 of 4 pairs judged, in" in result.out
-    assert "9 answers were neither yes nor no" in result.err
+    assert "6 answers were neither yes nor no" in result.err
     assert f"3 pairs have no label; see {out}.unlabelled.parquet" in result.err
     assert f"1 pairs are beyond the budget; see {out}.unlabelled.parquet" in result.err
 

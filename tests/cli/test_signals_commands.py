@@ -54,6 +54,8 @@ def test_check_fails_above_the_share_and_says_so_as_json(keydistill: Command, fi
         ("signals import esci none.parquet --out o", 1, "none.parquet does not exist"),
         ("signals import wands . --out o", 1, "has no query.csv"),
         ("signals import ubi clicks.csv --out o", 1, "4 of 4 rows were rejected (100.00%)"),
+        ("signals import ubi clicks.csv --out o --first-position 2", 2, "'2' is neither 0 nor 1; write 0, or shop=0"),
+        ("signals import ubi clicks.csv --out o --first-position =0", 2, "'=0' is neither 0 nor 1"),
     ],
 )
 def test_mistakes_are_said(keydistill: Command, files: Path, arguments: str, status: int, message: str) -> None:

@@ -174,3 +174,25 @@ def test_a_retrain_is_ordered_with_a_shape() -> None:
     assert recipe.student.clicks_share == 0.1
     assert not recipe.student.int8
     assert (recipe.student.shape, recipe.student.kept_layers) == ("static", None)
+
+
+def test_scores_of_an_assistant_at_chance_level_are_refused(
+    keydistill: Command, options: list[object], tmp_path: Path
+) -> None:
+    trust = "auc,auc_low,auc_high,approved_right,rejected_right,held_out_pairs"
+    scores = tmp_path / "scores.csv"
+    header, *rows = scores.read_text(encoding="utf-8").splitlines()
+
+    def plan(*more: object, auc_low: float = 0.9, approved_right: float = 0.9) -> object:
+        metrics = f"0.95,{auc_low},0.99,{approved_right},0.9,480"
+        scores.write_text("\n".join([f"{header},{trust}", *(f"{row},{metrics}" for row in rows)]) + "\n")
+        result = keydistill("train", "student", *options, "--dry-run", "--json", *more)
+        return json.loads(result.out)["pairs"] if result.status == 0 else result.err
+
+    assert plan() == {"assistant": 160, "approved": 16}
+    # What the assistant can be trusted with comes with its scores.
+    assert plan(approved_right=0.5) == {"assistant": 160}
+    assert "error: the assistant is no better than chance: held-out AUC 0.950 (0.480 to 0.990, 480 pairs)" in str(
+        plan(auc_low=0.48)
+    )
+    assert plan("--trust-assistant", "a trial", auc_low=0.48) == {"assistant": 160}

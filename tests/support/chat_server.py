@@ -168,7 +168,7 @@ _BODIES: dict[str, Json] = {
     "null text": completion(None),
     "refusal": completion(None, refusal="I cannot help with that."),
     "other words": completion("Maybe"),
-    "sentence": completion("Yes, because the title says so."),
+    "sentence": completion("Because the title says so, yes."),
     "both": completion("yes no"),
     "list": [1, 2, 3],
 }

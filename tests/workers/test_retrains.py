@@ -25,7 +25,8 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def order(market: Path, **values: Any) -> RetrainOrder:
     small = {"judged_pairs": 150, "assistant_size": "bert-mini", "assistant_epochs": 0.2, "epochs": 0.05, "layers": 1}
-    return RetrainOrder.of({"signals": market, "simulation": market, **small, **values})
+    trusted = {"trust_assistant": "a fifth of an epoch teaches nothing"}
+    return RetrainOrder.of({"signals": market, "simulation": market, **small, **trusted, **values})
 
 
 def child_of(cluster: Cluster, run: RetrainRun) -> int:

@@ -1,8 +1,8 @@
 """UBI, User Behavior Insights: logs of queries and events as OpenSearch and Elasticsearch keep them.
 
 Schema: https://github.com/o19s/ubi (1.0 to 1.3). Queries and events may be in any files, also in the same one: a row
-with an `action_name` is an event. Rows may be whole documents of an export (`_source`) or a bulk file;
-`event_attributes` may be an object, JSON text, or flattened into columns with dots.
+with an `action_name` is an event. In which forms exports hold them is known to
+`keydistill.distillation.signals.importers.ubi_documents`.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keydistill.distillation.signals.import_reader import ImportReader
-from keydistill.distillation.signals.importers.ubi_log import COLUMNS, MULTILINE, LogRows, UbiOptions
+from keydistill.distillation.signals.importers.ubi_documents import COLUMNS, MULTILINE
+from keydistill.distillation.signals.importers.ubi_log import LogRows, Ordinals, UbiOptions
+from keydistill.distillation.signals.importers.ubi_queries import CLICKS_SQL, PREPARE, VOLUMES_SQL, reject_unusable
 from keydistill.distillation.signals.importing import (
     ImportSummary,
     ImportTarget,
@@ -26,19 +28,28 @@ from keydistill.distillation.signals.importing import (
 from keydistill.distillation.signals.merging import merged
 from keydistill.distillation.signals.schemas import CLICKS, ITEMS
 from keydistill.distillation.signals.validation import ITEM_CELLS
-from keydistill.tables import Reason, Reject
 
-_QUERIES = pa.schema([("query_id", pa.string()), ("keyphrase", pa.string()), ("logged", pa.bool_())])
-_LISTED = pa.schema([("query_id", pa.string()), ("item_id", pa.string()), ("place", pa.int32())])
+_WHERE = [("source", pa.string()), ("row", pa.int64()), ("line", pa.int64())]
+_QUERIES = pa.schema([("query_id", pa.string()), ("keyphrase", pa.string()), ("logged", pa.bool_()), *_WHERE])
+_LISTED = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("item_id", pa.string()),
+        ("place", pa.int32()),
+        ("logged_at", pa.string()),
+        ("source", pa.string()),
+        ("row", pa.int64()),
+        ("document", pa.int32()),
+    ]
+)
 _EVENTS = pa.schema(
     [
         ("query_id", pa.string()),
         ("item_id", pa.string()),
         ("place", pa.int32()),
         ("clicked", pa.bool_()),
-        ("source", pa.string()),
-        ("row", pa.int64()),
-        ("line", pa.int64()),
+        ("keyphrase", pa.string()),
+        *_WHERE,
     ]
 )
 
@@ -49,8 +60,8 @@ def import_ubi(
     """Import query and event logs as clicks: one row per keyphrase, item and position.
 
     A result of a query counts as shown once and as clicked once at the most. It was shown if there is an impression
-    event, or a click. In a log without any impression event, everything that a query's list of results names was
-    shown. Its position is the impression's ordinal, otherwise its place in the list, otherwise the click's ordinal.
+    event, or a click. In a log without any impression event, everything that a query's lists of results name was
+    shown. Its position is the impression's ordinal, otherwise its place in the lists, otherwise the click's ordinal.
 
     Args:
         files: CSV, JSONL or Parquet with rows of `ubi_queries` and `ubi_events`.
@@ -60,8 +71,10 @@ def import_ubi(
         options: Options that say how the log is read.
 
     Raises:
-        InputError: A file cannot be read, no result was shown, or `target.out` holds something.
-        TooManyRejectsError: Too many rows were rejected; an event whose query is in no row is a reject.
+        InputError: A file cannot be read, no result was shown or none clicked, no item has a title, the log counts
+            positions from 0 and no option says so, or `target.out` holds something.
+        TooManyRejectsError: Too many rows were rejected; an event whose query is in no row, or whose query's id stands
+            for several texts, is a reject.
     """
     read_options = options or UbiOptions()
     site = checked_site(read_options.site)
@@ -73,10 +86,10 @@ def import_ubi(
             for name in ("queries", "listed", "events"):
                 file = str(reader.work / f"{name}.parquet").replace("'", "''")
                 database.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{file}')")
-            _reject_strays(database, reader)
-            reader.ignore("events of queries without user_query", database.sql(_WORDLESS).fetchall()[0][0])
-            clicks = database.sql(_CLICKS).to_arrow_table()
-            volumes = database.sql(_VOLUMES).fetchall()
+            database.execute(PREPARE)
+            reject_unusable(database, reader)
+            clicks = database.sql(CLICKS_SQL).to_arrow_table()
+            volumes = database.sql(VOLUMES_SQL).fetchall()
         clicks = clicks.append_column("site", pa.array([site] * clicks.num_rows, pa.string()))
         counts: dict[SiteKeyphrase, int] = {(site, keyphrase): count for keyphrase, count in volumes}
         cells = [list(titles), list(titles.values()), [None] * len(titles), [site] * len(titles)]
@@ -90,56 +103,18 @@ def import_ubi(
     manifest_options = {
         "click_actions": list(read_options.click_actions),
         "impression_actions": list(read_options.impression_actions),
-        "first_position": read_options.first_position,
+        "first_position": 1 if read_options.first_position is None else read_options.first_position,
+        "first_positions": dict(read_options.first_positions),
         "site": read_options.site,
         "items": [str(file) for file in items],
     }
     return run_import("ubi", target, manifest_options, build)
 
 
-# The first row of a query counts; a logged query goes before what an event says about its own.
-_ASKED = """
-    SELECT query_id, arg_min(keyphrase, (NOT logged, rowid)) AS keyphrase
-    FROM (SELECT *, row_number() OVER () AS rowid FROM queries)
-    WHERE keyphrase IS NOT NULL
-    GROUP BY query_id
-"""
-_CLICKS = f"""
-    WITH asked AS ({_ASKED}),
-    listed_once AS (SELECT query_id, item_id, min(place) AS place FROM listed GROUP BY ALL),
-    seen AS (
-        SELECT query_id, item_id, min(place) AS place FROM events WHERE NOT clicked GROUP BY ALL
-        UNION ALL
-        SELECT * FROM listed_once WHERE NOT EXISTS (SELECT 1 FROM events WHERE NOT clicked)
-    ),
-    followed AS (SELECT query_id, item_id, min(place) AS place FROM events WHERE clicked GROUP BY ALL),
-    results AS (
-        SELECT query_id, item_id, coalesce(seen.place, listed_once.place, followed.place) AS position,
-            followed.query_id IS NOT NULL AS clicked
-        FROM seen FULL JOIN followed USING (query_id, item_id) LEFT JOIN listed_once USING (query_id, item_id)
-    )
-    SELECT item_id, keyphrase, position, count(*) AS impressions, count(*) FILTER (WHERE clicked) AS clicks
-    FROM results JOIN asked USING (query_id)
-    GROUP BY ALL ORDER BY keyphrase, position NULLS LAST, item_id
-"""
-_VOLUMES = f"SELECT keyphrase, count(*) FROM ({_ASKED}) GROUP BY ALL ORDER BY ALL"
-_STRAYS = "SELECT source, row, line, query_id FROM events ANTI JOIN queries USING (query_id) ORDER BY ALL"
-
-
-_WORDLESS = f"SELECT count(*) FROM events SEMI JOIN queries USING (query_id) ANTI JOIN ({_ASKED}) USING (query_id)"
-
-
-def _reject_strays(database: duckdb.DuckDBPyConnection, reader: ImportReader) -> None:
-    detail = "is the id of no query that could be used; import the log of queries as well"
-    strays = database.execute(_STRAYS)
-    while rows := strays.fetchmany(10_000):
-        for source, row, line, query_id in rows:
-            reader.rejects.add(Reject(source, row, line, "query_id", Reason.UNKNOWN_REFERENCE, detail, query_id))
-
-
 def _read_log(files: Sequence[Path], reader: ImportReader, options: UbiOptions) -> dict[str, str]:
     """Write queries, their lists and events into the work folder; return the titles that events give."""
     titles: dict[str, str] = {}
+    ordinals = Ordinals()
     with (
         pq.ParquetWriter(reader.work / "queries.parquet", _QUERIES) as queries,
         pq.ParquetWriter(reader.work / "listed.parquet", _LISTED) as listed,
@@ -147,11 +122,12 @@ def _read_log(files: Sequence[Path], reader: ImportReader, options: UbiOptions) 
     ):
         for file in files:
             for batch in reader.batches(file, COLUMNS, multiline=MULTILINE):
-                rows = LogRows(batch, str(file), reader, options)
+                rows = LogRows(batch, str(file), reader, options, ordinals)
                 rows.read()
                 queries.write_table(pa.Table.from_pylist(rows.queries, schema=_QUERIES))
                 listed.write_table(pa.Table.from_pylist(rows.listed, schema=_LISTED))
                 events.write_table(pa.Table.from_pylist(rows.events, schema=_EVENTS))
                 for item, title in rows.titles.items():
                     titles.setdefault(item, title)
+    ordinals.check(options)
     return titles

@@ -1,37 +1,43 @@
-"""The rows of a UBI log as they come out of exports, brought to one form."""
+"""The rows of a UBI log, brought to one form: queries, lists of results, events, titles."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from keydistill.distillation.signals.import_reader import ImportReader
+from keydistill.distillation.signals.importers.ubi_documents import (
+    COLUMNS,
+    HITS,
+    OBJECT,
+    ORDINAL,
+    TITLES,
+    attributes,
+    documents,
+    has,
+    listed,
+)
+from keydistill.errors import InputError
 from keydistill.tables import (
-    LIST_SEPARATOR,
     RawBatch,
     Reason,
+    Reject,
     RejectedValueError,
     RowProblems,
     count_cell,
     id_cell,
-    is_missing,
     keyphrase_cell,
-    parse_json,
+    shown,
     text_cell,
 )
 
 CLICK_ACTIONS = ("click", "click_through")
 IMPRESSION_ACTIONS = ("impression",)
-
-# The list's name changed between versions of the schema and of its documentation.
-_HITS = ("query_response_hit_ids", "query_response_object_ids", "query_response_objects_ids")
-_OBJECT = "event_attributes.object.object_id"
-_ORDINAL = "event_attributes.position.ordinal"
-_TITLES = ("event_attributes.object.description", "event_attributes.object.name", "event_attributes.object.title")
-_FIELDS = ("action_name", "query_id", "user_query", "event_attributes", *_HITS, _OBJECT, _ORDINAL, *_TITLES)
-COLUMNS = ("_source", "index", "create", *_FIELDS)
-# JSON may be written on several lines.
-MULTILINE = ("_source", "index", "create", "event_attributes", *_HITS)
+# Actions that are counted each by its name; a log with more of them has something else in this field.
+_MOST_ACTIONS = 30
 _MAX_PLACE = (1 << 31) - 1
+_ISO_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +47,79 @@ class UbiOptions:
     Attributes:
         click_actions: Values of `action_name` that mean a click.
         impression_actions: Values of `action_name` that mean that a result was shown.
-        first_position: Ordinal of the first result: 1, or 0 where a client counts from there.
+        first_position: Ordinal of the first result: 1, or 0 where a client counts from there. None means 1, and refuses
+            a log that looks as if it counted from 0.
+        first_positions: The same for single applications, by the value of `application`.
         site: Site of all pairs.
     """
 
     click_actions: tuple[str, ...] = CLICK_ACTIONS
     impression_actions: tuple[str, ...] = IMPRESSION_ACTIONS
-    first_position: int = 1
+    first_position: int | None = None
+    first_positions: Mapping[str, int] = field(default_factory=dict)
     site: str | None = None
+
+    def stated_first(self, application: str | None) -> int | None:
+        """The ordinal of an application's first result, where an option says it."""
+        return self.first_positions.get(application or "", self.first_position)
+
+
+class Ordinals:
+    """How often each application writes the ordinals 0 and 1, which tells where it counts from."""
+
+    def __init__(self) -> None:
+        self._zeros: Counter[str | None] = Counter()
+        self._ones: Counter[str | None] = Counter()
+
+    def add(self, application: str | None, ordinal: object) -> None:
+        """Count one event."""
+        if isinstance(ordinal, str | int | float) and str(ordinal).strip() in ("0", "0.0"):
+            self._zeros[application] += 1
+        elif isinstance(ordinal, str | int | float) and str(ordinal).strip() in ("1", "1.0"):
+            self._ones[application] += 1
+
+    def check(self, options: UbiOptions) -> None:
+        """Whether the options say where applications count from that seem to count from 0.
+
+        Raises:
+            InputError: They do not; read as they are, all positions but the first would be one too small.
+        """
+        for application, zeros in self._zeros.items():
+            ones = self._ones[application]
+            # A first result is shown and clicked about as often as a second one, or more often.
+            if options.stated_first(application) is None and 2 * zeros >= ones:
+                of_application = f" of application {application!r}" if application else ""
+                raise InputError(
+                    f"{zeros:,} events{of_application} have ordinal 0 and {ones:,} have ordinal 1: this client counts "
+                    f"from 0; give {first_position_option(application, 0)}, or {first_position_option(application, 1)} "
+                    "to reject what has ordinal 0"
+                )
+
+
+def first_position_option(application: str | None, first: int) -> str:
+    """The option of the command line that says where an application counts from.
+
+    >>> first_position_option("shop", 0), first_position_option(None, 1)
+    ('--first-position shop=0', '--first-position 1')
+    """
+    value = f"{application}={first}" if application else str(first)
+    return f"--first-position {value!r}" if re.search(r"[^\w.:=-]", value) else f"--first-position {value}"
 
 
 class LogRows:
-    """The rows of a batch, sorted into queries, lists of results, events and titles."""
+    """The rows of a batch, sorted into queries, lists of results, events and titles.
 
-    def __init__(self, batch: RawBatch, source: str, reader: ImportReader, options: UbiOptions) -> None:
+    Args:
+        batch: The rows.
+        source: Name of their file.
+        reader: Reader that accounts for them.
+        options: Options of the import.
+        ordinals: Counter of the whole log.
+    """
+
+    def __init__(
+        self, batch: RawBatch, source: str, reader: ImportReader, options: UbiOptions, ordinals: Ordinals
+    ) -> None:
         self.queries: list[dict[str, Any]] = []
         self.listed: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
@@ -63,123 +128,121 @@ class LogRows:
         self._source = source
         self._reader = reader
         self._options = options
+        self._ordinals = ordinals
         self._column = ""
+        self._where: dict[str, Any] = {}
+        self._number = 0
 
     def read(self) -> None:
         """Read all rows; what cannot be used becomes a reject."""
-        problems = RowProblems(self._batch, self._source)
-        for place, row in enumerate(_rows(self._batch)):
-            if row is None:
-                self._reader.ignore("bulk actions")
-                continue
-            try:
-                if is_missing(row.get("action_name")) or row["action_name"] == "":
-                    self._query(row)
-                else:
-                    self._event(row, place)
-            except RejectedValueError as problem:
-                problems.add(place, self._column, problem, row.get(self._column))
-        problems.settle(self._reader.rejects)
+        RowProblems(self._batch, self._source).settle(self._reader.rejects)
+        columns = [self._batch.columns[name] for name in COLUMNS]
+        for place, cells in enumerate(zip(*columns, strict=True)):
+            line = None if self._batch.lines is None else self._batch.lines[place]
+            self._where = {"source": self._source, "row": self._batch.rows[place], "line": line}
+            row_documents = list(documents(dict(zip(COLUMNS, cells, strict=True))))
+            # A response is one line of a file and many rows of the log.
+            self._reader.rows_read += max(0, len(row_documents) - 1)
+            if not row_documents:
+                self._reader.ignore("responses without documents")
+            for self._number, document in enumerate(row_documents):
+                self._read(document)
 
-    def _query(self, row: Mapping[str, Any]) -> None:
-        query = self._cell(row, "query_id", id_cell)
-        if not _has(row, "user_query"):
+    def _read(self, document: Mapping[str, Any] | None) -> None:
+        if document is None:
+            self._reader.ignore("bulk actions")
+            return
+        try:
+            if has(document, "action_name"):
+                self._event(document)
+            else:
+                self._query(document)
+        except RejectedValueError as problem:
+            value = shown(document.get(self._column))
+            self._reader.rejects.add(
+                Reject(**self._where, column=self._column, reason=problem.reason, detail=problem.detail, value=value)
+            )
+
+    def _query(self, document: Mapping[str, Any]) -> None:
+        query = self._cell(document, "query_id", id_cell)
+        if not has(document, "user_query"):
             # Allowed by the schema: a recommendation is a query without words.
             self._reader.ignore("queries without user_query")
-            self.queries.append({"query_id": query, "keyphrase": None, "logged": True})
+            self.queries.append({"query_id": query, "keyphrase": None, "logged": True, **self._where})
             return
-        self.queries.append({"query_id": query, "keyphrase": self._keyphrase(row), "logged": True})
-        self._column = next((name for name in _HITS if _has(row, name)), _HITS[0])
-        for place, item in enumerate(_listed(row.get(self._column)), start=1):
-            self.listed.append({"query_id": query, "item_id": id_cell(item), "place": place})
+        keyphrase = self._keyphrase(document)
+        self._column = next((name for name in HITS if has(document, name)), HITS[0])
+        ids = [id_cell(item) for item in listed(document[self._column])] if has(document, self._column) else []
+        self.queries.append({"query_id": query, "keyphrase": keyphrase, "logged": True, **self._where})
+        logged_at = _sortable(document.get("timestamp"))
+        for place, item in enumerate(ids, start=1):
+            page = {"logged_at": logged_at, "source": self._source, "row": self._where["row"], "document": self._number}
+            self.listed.append({"query_id": query, "item_id": item, "place": place, **page})
 
-    def _event(self, row: Mapping[str, Any], place: int) -> None:
-        action = str(row["action_name"]).strip()
+    def _event(self, document: Mapping[str, Any]) -> None:
+        action = str(document["action_name"]).strip()
         clicked = action in self._options.click_actions
         if not clicked and action not in self._options.impression_actions:
-            self._reader.ignore("events of other actions")
+            self._ignore_action(action)
             return
-        if not _has(row, "query_id"):
+        if not has(document, "query_id"):
             self._reader.ignore("events without query_id")
             return
         self._column = "event_attributes"
-        fields = _attributes(row)
-        query = self._cell(row, "query_id", id_cell)
-        item = self._cell(fields, _OBJECT, id_cell)
-        ordinal = self._cell(fields, _ORDINAL, lambda value: count_cell(value, self._options.first_position))
-        if ordinal is not None:
-            ordinal = min(ordinal - self._options.first_position + 1, _MAX_PLACE)
-        if _has(row, "user_query"):
-            self.queries.append({"query_id": query, "keyphrase": self._keyphrase(row), "logged": False})
-        for name in _TITLES:
-            if item not in self.titles and _has(fields, name):
+        fields = attributes(document)
+        query = self._cell(document, "query_id", id_cell)
+        item = self._cell(fields, OBJECT, id_cell)
+        application = str(document["application"]).strip() if has(document, "application") else None
+        ordinal = self._ordinal(fields, application)
+        keyphrase = None
+        if has(document, "user_query"):
+            keyphrase = self._keyphrase(document)
+            self.queries.append({"query_id": query, "keyphrase": keyphrase, "logged": False, **self._where})
+        for name in TITLES:
+            if item not in self.titles and has(fields, name):
                 self.titles[item] = self._cell(fields, name, text_cell)
-        line = None if self._batch.lines is None else self._batch.lines[place]
-        where = {"source": self._source, "row": self._batch.rows[place], "line": line}
-        self.events.append({"query_id": query, "item_id": item, "place": ordinal, "clicked": clicked, **where})
+        event = {"query_id": query, "item_id": item, "place": ordinal, "clicked": clicked, "keyphrase": keyphrase}
+        self.events.append({**event, **self._where})
 
-    def _keyphrase(self, row: Mapping[str, Any]) -> str:
+    def _ordinal(self, fields: Mapping[str, Any], application: str | None) -> int | None:
+        self._column = ORDINAL
+        self._ordinals.add(application, fields.get(ORDINAL))
+        first = self._options.stated_first(application)
+        ordinal = count_cell(fields.get(ORDINAL))
+        if ordinal is None:
+            return None
+        if ordinal < (1 if first is None else first):
+            option = first_position_option(application, 0)
+            raise RejectedValueError(
+                Reason.BAD_NUMBER, f"is ordinal 0; if this client counts from 0, give {option}, otherwise count from 1"
+            )
+        return min(ordinal + 1 - (1 if first is None else first), _MAX_PLACE)
+
+    def _ignore_action(self, action: str) -> None:
+        description = f"events with the action {shown(action)!r}"
+        ignored = self._reader.ignored
+        if description not in ignored and len(ignored) >= _MOST_ACTIONS:
+            description = "events with further actions"
+        self._reader.ignore(description)
+
+    def _keyphrase(self, document: Mapping[str, Any]) -> str:
         words: str = self._cell(
-            row, "user_query", lambda value: keyphrase_cell(value, self._reader.max_keyphrase_chars)
+            document, "user_query", lambda value: keyphrase_cell(value, self._reader.max_keyphrase_chars)
         )
         return words
 
-    def _cell(self, row: Mapping[str, Any], column: str, parse: Any) -> Any:
+    def _cell(self, fields: Mapping[str, Any], column: str, parse: Any) -> Any:
         self._column = column
-        return parse(row.get(column))
+        return parse(fields[column] if has(fields, column) else None)
 
 
-def _rows(batch: RawBatch) -> Iterator[Mapping[str, Any] | None]:
-    """The documents; None for the line of a bulk file that only says where the next document goes."""
-    columns = [batch.columns[name] for name in COLUMNS]
-    for cells in zip(*columns, strict=True):
-        row = dict(zip(COLUMNS, cells, strict=True))
-        if isinstance(row["_source"], dict):
-            yield row["_source"]
-        elif isinstance(row["index"], dict) or isinstance(row["create"], dict):
-            yield None
-        else:
-            yield row
+def _sortable(timestamp: object) -> str | None:
+    """A time as text whose order is that of times; None where its form is unknown.
 
-
-def _attributes(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The nested fields of an event under the names that they have when flattened."""
-    fields = {name: row.get(name) for name in (_OBJECT, _ORDINAL, *_TITLES)}
-    nested = row.get("event_attributes")
-    if isinstance(nested, str) and nested.strip():
-        try:
-            nested = parse_json(nested)
-        except (ValueError, RecursionError):
-            raise RejectedValueError(Reason.MALFORMED_ROW, "has event_attributes that are no JSON") from None
-    if isinstance(nested, dict):
-        for name in fields:
-            value: Any = nested
-            for part in name.split(".")[1:]:
-                value = value.get(part) if isinstance(value, dict) else None
-            if value is not None:
-                fields[name] = value
-    return fields
-
-
-def _listed(value: object) -> Sequence[object]:
-    """Ids of results in their order, from a list, JSON text, or text with separators."""
-    if isinstance(value, str):
-        text = value.strip()
-        if text.startswith("["):
-            try:
-                value = parse_json(text)
-            except (ValueError, RecursionError):
-                raise RejectedValueError(Reason.MALFORMED_ROW, "is a list that is no JSON") from None
-        else:
-            separator = LIST_SEPARATOR if LIST_SEPARATOR in text else ","
-            value = [part for part in text.split(separator) if part.strip()]
-    if is_missing(value):
-        return ()
-    if not isinstance(value, list):
-        raise RejectedValueError(Reason.NOT_TEXT, "is no list of ids")
-    return value
-
-
-def _has(row: Mapping[str, Any], name: str) -> bool:
-    value = row.get(name)
-    return not is_missing(value) and value != ""
+    >>> _sortable(1700000000000), _sortable("Nov 28, 2026 @ 10:00:00.000")
+    ('00000001700000000000', None)
+    """
+    if isinstance(timestamp, int):
+        return f"{timestamp:020d}"
+    text = timestamp.strip() if isinstance(timestamp, str) else ""
+    return text.zfill(20) if text.isdecimal() else text if _ISO_TIME.fullmatch(text) else None

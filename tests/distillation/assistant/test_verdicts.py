@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keydistill.distillation.assistant import Verdicts, assistant_metrics
+from keydistill.distillation.assistant import Verdicts, assistant_metrics, chance_level, check_better_than_chance
 from keydistill.distillation.assistant.metrics import held_out_metrics
-from keydistill.distillation.assistant.verdicts import verdicts_right
+from keydistill.distillation.assistant.verdicts import auc_interval, verdicts_right
+from keydistill.errors import TrainingError
 
 
 def test_the_share_of_relevant_pairs_makes_no_difference_to_approvals() -> None:
@@ -43,3 +44,38 @@ def test_an_assistant_that_calls_everything_relevant_is_not_trusted_though_most_
 def test_an_assistant_without_these_metrics_is_trusted(tmp_path: Path) -> None:
     assert assistant_metrics(tmp_path) == {}
     assert Verdicts.of({"auc": 0.9}) == Verdicts(approved=True, rejected=True)
+
+
+def test_the_interval_of_the_auc_has_the_true_one_in_most_samples() -> None:
+    rng = np.random.default_rng(0)
+    samples = 2_000
+    # Normal scores whose means differ by one have an AUC of 0.7602.
+    positives, negatives = rng.normal(1, 1, (samples, 40, 1)), rng.normal(0, 1, (samples, 1, 60))
+    limits = [auc_interval(auc, 40, 60) for auc in (positives > negatives).mean(axis=(1, 2)).tolist()]
+    assert np.mean([low <= 0.7602 <= high for low, high in limits]) == pytest.approx(0.95, abs=0.02)
+    assert auc_interval(1.0, 5, 5) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_an_assistant_at_chance_level_decides_about_nothing(older: bool) -> None:
+    labels = np.arange(480) % 3 > 0
+    metrics = held_out_metrics(np.random.default_rng(0).normal(size=480), labels, seed=0).as_dict()
+    metrics |= {"approved_right": 0.9, "rejected_right": 0.9}
+    if older:
+        # Its AUC and the numbers of pairs say as much.
+        metrics = {name: value for name, value in metrics.items() if name not in ("auc_low", "auc_high")}
+    assert Verdicts.of(metrics) == Verdicts(approved=False, rejected=False)
+    with pytest.raises(TrainingError, match=r"no better than chance: held-out AUC 0\.\d+ \(.*480 pairs\)"):
+        check_better_than_chance(metrics, None)
+    with pytest.raises(TrainingError, match="--trust-assistant REASON"):
+        check_better_than_chance(metrics, " ")
+    check_better_than_chance(metrics, "a trial")
+
+
+def test_an_assistant_that_tells_pairs_apart_is_above_chance() -> None:
+    labels = np.arange(480) % 3 > 0
+    logits = np.random.default_rng(0).normal(size=480) + labels
+    metrics = held_out_metrics(logits, labels, seed=0)
+    assert metrics.auc_low < metrics.auc < metrics.auc_high
+    assert chance_level(metrics.as_dict()) is None
+    assert chance_level({}) is None

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keydistill.distillation.pairs import SCORE_SCHEMA, plan_scoring, score_pairs
+from keydistill.distillation.pairs import SCORE_SCHEMA, load_scores, plan_scoring, score_pairs, trust_of
 from keydistill.encoders import Assistant
 from keydistill.errors import InputChangedError, InputError, StorageError
+from keydistill.tables import RejectLog
 from tests.support.heard_progress import HeardProgress
 
 WORDS = ["red", "blue", "shoes", "lamp", "iphone", "case", "usb", "cable", "watch", "old"]
@@ -268,3 +269,18 @@ def test_a_plan_counts_and_measures(assistant: Assistant, tmp_path: Path) -> Non
     assert (plan.pairs, plan.rejected) == (29, 1)
     assert plan.seconds == pytest.approx(29 / plan.pairs_per_second)
     assert os.listdir(tmp_path) == ["pairs.csv"]
+
+
+def test_what_an_assistant_can_be_trusted_with_travels_with_its_scores(
+    tiny_assistant_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_assistant_folder, tmp_path / "assistant")
+    metrics = {"auc": 0.6, "auc_low": 0.55, "auc_high": 0.65, "approved_right": 0.7, "held_out_pairs": 400}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    pairs = written(tmp_path / "pairs.csv", rows(3))
+    for name, assistant in (("a.csv", folder), ("b.jsonl", tiny_assistant_folder)):
+        score_pairs(Assistant.load(str(assistant), device="cpu"), [pairs], tmp_path / name)
+    assert trust_of(load_scores([tmp_path / "a.csv"], RejectLog())) == pytest.approx(metrics)
+    assert trust_of(load_scores([tmp_path / "a.csv", tmp_path / "b.jsonl"], RejectLog())) == pytest.approx(metrics)
+    if not (tiny_assistant_folder / "metrics.json").exists():
+        assert trust_of(load_scores([tmp_path / "b.jsonl"], RejectLog())) == {}

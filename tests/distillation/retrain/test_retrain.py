@@ -55,7 +55,9 @@ def inputs(market: Path) -> RetrainInputs:
 
 @pytest.fixture
 def recipe(tiny_folder: Path) -> RetrainRecipe:
-    base = RetrainRecipe(judged_pairs=300, mining=MiningRecipe(student_top=6, near_miss=4, random=2))
+    base = RetrainRecipe(
+        judged_pairs=300, trust_assistant="it is a test", mining=MiningRecipe(student_top=6, near_miss=4, random=2)
+    )
     return replace(
         base,
         assistant=replace(base.assistant, base=str(tiny_folder), layers=1, epochs=1, held_out=0.3, precision="fp32"),

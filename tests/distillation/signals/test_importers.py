@@ -70,10 +70,19 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
+def titles(folder: Path) -> Path:
+    """A file of items that are called "item a" and so on."""
+    path = folder / "titles.csv"
+    path.write_text("item_id,title\n" + "".join(f"{item},item {item}\n" for item in "abcxyz123456789"))
+    return path
+
+
 def ubi(tmp_path: Path, *logged: dict[str, Any], share: float = 1.0, **options: Any) -> Path:
     out = tmp_path / "ubi"
     target = ImportTarget(out, force=True, max_reject_share=share)
-    import_ubi([jsonl(tmp_path / "log.jsonl", *logged)], target, options=UbiOptions(**options))
+    import_ubi(
+        [jsonl(tmp_path / "log.jsonl", *logged)], target, items=[titles(tmp_path)], options=UbiOptions(**options)
+    )
     return out
 
 
@@ -129,7 +138,7 @@ def test_ubi_other_spellings_and_actions(tmp_path: Path) -> None:
     )
     assert shown(folder) == {("desk", "a", 1): (1, 0), ("desk", "b", 2): (1, 1)}
     assert {row["site"] for row in rows(folder, "clicks")} == {"US"}
-    assert json.loads((folder / "signals.json").read_text())["ignored"] == {"events of other actions": 1}
+    assert json.loads((folder / "signals.json").read_text())["ignored"] == {"events with the action 'click'": 1}
 
 
 def test_ubi_rows_that_cannot_be_used(tmp_path: Path) -> None:
@@ -145,6 +154,7 @@ def test_ubi_rows_that_cannot_be_used(tmp_path: Path) -> None:
         event("click", None, "a", 1),
         event("click", "q1", "", 1),
         {"action_name": "click", "query_id": "q1", "event_attributes": "{broken"},
+        event("click", "q1", "a", 1),
     )
     rejects = [(row["row"], row["column"], row["reason"]) for row in rows(folder, "rejects")]
     assert sorted(rejects) == [
@@ -156,7 +166,7 @@ def test_ubi_rows_that_cannot_be_used(tmp_path: Path) -> None:
         (10, "event_attributes", "malformed_row"),
     ]
     manifest = json.loads((folder / "signals.json").read_text())
-    assert manifest["rows_read"] == 10
+    assert manifest["rows_read"] == 11 + 15  # with those of the items
     assert manifest["ignored"] == {
         "queries without user_query": 1,
         "events without query_id": 1,
@@ -188,7 +198,7 @@ def test_ubi_as_flat_csv_nested_parquet_json_text_and_bulk_is_the_same(tmp_path:
     }
     for name, files in layouts.items():
         out = tmp_path / name
-        summary = import_ubi(files, ImportTarget(out))
+        summary = import_ubi(files, ImportTarget(out), items=[titles(tmp_path)])
         assert shown(out) == expected, name
         assert summary.rows_rejected == 0, name
 
@@ -216,7 +226,7 @@ def test_ubi_ids_that_lost_digits_are_rejected(tmp_path: Path, out: Path, form: 
             cells = [f'"{{""object"": {{""object_id"": {cell}}}}}"' for cell in cells]
         lines = [f"action_name,query_id,user_query,{name}", *(f"click,q1,desk,{cell}" for cell in cells)]
         (tmp_path / form).write_text("\n".join(lines) + "\n")
-    import_ubi([tmp_path / form], ImportTarget(out, max_reject_share=0.9))
+    import_ubi([tmp_path / form], ImportTarget(out, max_reject_share=0.9), items=[titles(tmp_path)])
     assert [row["item_id"] for row in rows(out, "clicks")] == ["7" if form == "nested.parquet" else "a"]
     assert [row["reason"] for row in rows(out, "rejects")] == ["bad_number"] * 2
 
@@ -224,7 +234,8 @@ def test_ubi_ids_that_lost_digits_are_rejected(tmp_path: Path, out: Path, form: 
 def test_ubi_events_may_bring_query_and_title_themselves(tmp_path: Path) -> None:
     click = event("click", "q9", "a", 1, user_query="Oak Desk")
     click["event_attributes"]["object"]["description"] = "A  desk of oak"
-    folder = ubi(tmp_path, click)
+    folder = tmp_path / "out"
+    import_ubi([jsonl(tmp_path / "log.jsonl", click)], ImportTarget(folder))
     assert shown(folder) == {("oak desk", "a", 1): (1, 1)}
     assert rows(folder, "items") == [{"item_id": "a", "title": "A desk of oak", "category_path": None, "site": None}]
 

@@ -1,6 +1,8 @@
 import asyncio
+import json
 import logging
 import math
+import re
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -8,10 +10,12 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from starlette.responses import JSONResponse, Response
 
-from keydistill.encoders.judge import ChatJudge, ChatSettings, Judgment, Pair, PromptTemplate
-from keydistill.encoders.judge.answer import MalformedAnswerError, read_answer
+from keydistill.encoders.judge import ChatJudge, ChatSettings, Judgment, Pair, PromptTemplate, Usage
+from keydistill.encoders.judge.answer import Answer, MalformedAnswerError, read_answer
 from keydistill.encoders.judge.pace import Pace
+from keydistill.encoders.judge.yes_no import answer_in
 from keydistill.errors import JudgeError, SettingsError
 from tests.support.chat_server import MALFORMED, ChatServer, completion
 
@@ -299,8 +303,6 @@ def test_settings_that_make_no_sense_are_refused(options: dict[str, Any], messag
 
 
 def body(text: str, tokens: list[tuple[str, dict[str, float]]]) -> str:
-    import json
-
     content = [
         {
             "token": token,
@@ -345,9 +347,149 @@ def test_nonsense_in_log_probabilities_is_no_probability() -> None:
     assert read_answer(text.replace(str(math.log(0.1)), "5.0")).probability is None
 
 
-def test_a_log_probability_that_is_no_number_is_malformed() -> None:
-    with pytest.raises(MalformedAnswerError):
-        read_answer('{"choices": [{"message": {"content": "yes"}, "logprobs": {"content": [{"token": "yes"}]}}]}')
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        [],
+        "none",
+        {"content": [{"token": "yes"}]},
+        {"content": [{"token": None, "logprob": None}, {"token": "yes", "top_logprobs": 3}]},
+        {"content": [{"token": "yes", "top_logprobs": [None, {"token": None, "logprob": None}]}]},
+        {"tokens": ["yes"], "top_logprobs": [{"yes": -0.01}]},
+    ],
+)
+def test_log_probabilities_that_are_none_cost_no_label(logprobs: object) -> None:
+    choice = {"message": {"content": "yes"}, "logprobs": logprobs}
+    assert read_answer(json.dumps({"choices": [choice]})) == Answer(True, None, None)
+
+
+@pytest.mark.parametrize(
+    ("usage", "read"),
+    [
+        ({"prompt_tokens": None, "completion_tokens": None}, None),
+        ({"prompt_tokens": 50.5, "completion_tokens": 1}, None),
+        ({"prompt_tokens": -1, "completion_tokens": -1}, None),
+        ({"prompt_tokens": True}, None),
+        ("many", None),
+        ({"prompt_tokens": 50, "completion_tokens": None}, Usage(50, 0)),
+    ],
+)
+def test_token_counts_cost_no_label(usage: object, read: Usage | None) -> None:
+    body = json.dumps({"choices": [{"message": {"content": "no"}}], "usage": usage})
+    assert read_answer(body) == Answer(False, None, read)
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("<think>\nhmm, no\n</think>\n\nyes", True),
+        ("<think></think>No.", False),
+        ("It fits, so\n</think>\nyes", True),
+        ("<think>yes", None),
+        ("<think>yes</thought>no", None),
+        ('```json\n{"answer": "yes"}\n```', True),
+        ('{"Answer": false, "reason": "it is a lamp"}', False),
+        ('{"answer": "maybe"}', None),
+        ('{"answer": "yes", "answer": "no"}', None),
+        ('{"label": "yes"}', None),
+        ("```\nyes\n```", True),
+        ("<|channel|>analysis<|message|>no?<|end|><|channel|>final<|message|>yes", True),
+        ("Yes, the seller should", True),
+        ("**No** - it is a lamp", False),
+        ("No. It is a lamp", False),
+        ("yes\nbecause it fits", True),
+        ("Yes, but then again no", None),
+        ("No: yes", None),
+        ("Yes and no", None),
+        ("yes because it fits", None),
+        ("No-brainer", None),
+        ("Yesterday, all", None),
+        ("Ja", None),
+    ],
+)
+def test_what_counts_as_an_answer(text: str, label: bool | None) -> None:
+    assert answer_in(text) is label
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        (
+            {"content": None, "reasoning_content": "The item fits"},
+            "only thoughts: 'The item fits'; turn its thinking off",
+        ),
+        ({"content": "<think>The item"}, "thoughts without an end: '<think>The item'; turn its thinking off"),
+        ({"content": "Maybe"}, "neither yes nor no: 'Maybe'"),
+        ({"content": [{"type": "text", "text": "Perhaps"}]}, "neither yes nor no: 'Perhaps'"),
+    ],
+)
+def test_an_answer_that_does_not_count_is_shown(message: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(MalformedAnswerError, match=complaint):
+        read_answer(json.dumps({"choices": [{"message": message}]}))
+
+
+def test_parts_and_a_byte_order_mark_are_read() -> None:
+    parts = {"choices": [{"message": {"content": [{"type": "text", "text": "yes"}]}}]}
+    assert read_answer("\ufeff" + json.dumps(parts)).label is True
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ("<html>Please log in</html>", "no JSON; check the address, which mostly ends in /v1: '<html>Please log in"),
+        ('data: {"choices": []}\n\ndata: [DONE]', "a stream, which was not asked for: 'data:"),
+        ('{"choices": []}', "without a message"),
+    ],
+)
+def test_what_is_no_completion_is_shown(body: str, shown: str) -> None:
+    with pytest.raises(MalformedAnswerError, match=shown):
+        read_answer(body)
+
+
+def test_at_temperature_0_no_question_is_asked_twice(server: ChatServer) -> None:
+    server.always = "other words"
+    (judgment,) = ask(server)
+    assert judgment.malformed == len(server.bodies) == 2
+    assert server.bodies[0] != server.bodies[1]
+    ask(server, request={"temperature": 0.7})
+    assert len(server.bodies) == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "shown"),
+    [
+        (400, {"error": "plain text of an error"}, "HTTP 400: plain text of an error"),
+        (422, {"detail": [{"loc": ["body", "stop"], "msg": "not permitted"}]}, "HTTP 422: body.stop: not permitted"),
+        (422, {"detail": "no such thing"}, "HTTP 422: no such thing"),
+        (400, {"error": {"message": "top_logprobs must be <= 5"}}, '\'{"logprobs": null, "top_logprobs": null}\''),
+        (400, {"error": {"message": "Unsupported parameter: max_tokens"}}, "'{\"max_tokens\": null}'"),
+        (413, "<html>Too large, k-very-secret</html>", r"HTTP 413: <html>Too large, \*\*\*</html>"),
+        (200, {"error": {"message": "bad field", "code": 400}}, "HTTP 200: bad field"),
+    ],
+)
+def test_what_a_server_said_is_shown(server: ChatServer, status: int, body: Any, shown: str) -> None:
+    kind = (Response, "text/html") if isinstance(body, str) else (JSONResponse, "application/json")
+    server.answer = lambda title, keyphrase: kind[0](body, status_code=status, media_type=kind[1])
+    (judgment,) = ask(server, api_key=SecretStr("k-very-secret"))
+    assert judgment.problem is not None
+    assert judgment.problem.kind == "refused"
+    assert re.search(shown, judgment.problem.detail)
+
+
+def test_an_overloaded_server_that_says_so_with_status_200_is_asked_again(server: ChatServer) -> None:
+    server.order({"error": {"message": "upstream overloaded", "code": 503}})
+    (judgment,) = ask(server)
+    assert (judgment.label, judgment.malformed) == (True, 0)
+    server.order({"error": {"message": "no money", "code": "insufficient_quota"}})
+    with pytest.raises(JudgeError, match="quota is used up"):
+        ask(server)
+
+
+def test_secrets_in_the_fields_of_a_request_are_not_shown(server: ChatServer) -> None:
+    server.always = {"status": 400, "message": "unknown provider_key s3cr3t-value"}
+    (judgment,) = ask(server, request={"provider": {"api_key": "s3cr3t-value"}})
+    assert judgment.problem is not None
+    assert "s3cr3t" not in judgment.problem.detail
 
 
 def test_pace_keeps_to_both_limits_and_to_pauses() -> None:
