@@ -24,14 +24,19 @@ def search(
     as_json: bool,
 ) -> None:
     """Find keyphrases for TITLE in the live collection."""
+    from keydistill.errors import InputError
     from keydistill.retrieval import Retriever
-    from keydistill.tables import leaf_category
+    from keydistill.tables import RejectedValueError, leaf_category
     from keydistill.vectorstore import keyphrase_filter
 
+    try:
+        leaf = leaf_category(None, category)
+    except RejectedValueError as error:
+        raise InputError(f"--category {category!r} {error}; expected one like 'Clothing > Shoes'") from None
     settings = settings_of(ctx)
     with engine_of(settings) as engine:
         filter = keyphrase_filter(
-            category=leaf_category(None, category),
+            category=leaf,
             site=site,
             min_search_volume=min_volume,
         )
