@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from keydistill.cli.output import TerminalProgress, progress_bars
+from keydistill.cli.output import TerminalProgress, print_json, progress_bars, warn
 
 if TYPE_CHECKING:
     from keydistill.runs import Run, RunStore
@@ -74,13 +74,22 @@ def _position(run: "Run") -> tuple[str, int | None, str, int]:
 
 
 def follow_order(ctx: click.Context, settings: "Settings", run: "_R", *, wait: bool, as_json: bool) -> "_R":
-    """Follow a run that workers carry out. Ctrl-C leaves it to them, or cancels it, as the user answers."""
+    """Follow a run that workers carry out. Ctrl-C leaves it to them, or cancels it, as the user answers.
+
+    Without `wait` the command ends here: nothing is known of the run's end.
+    """
+    from keydistill.execution import worker_missing
     from keydistill.runs import open_store
 
+    missing = worker_missing(settings, run)
+    if missing is not None:
+        warn(missing)
     if not wait:
-        if not as_json:
+        if as_json:
+            print_json(run.as_dict())
+        else:
             click.echo(f"run {run.id} is given to the workers; follow it with `keydistill runs watch {run.id}`")
-        return run
+        ctx.exit(0)
     click.echo(f"run {run.id} is given to the workers; Ctrl-C leaves it to them", err=True)
     store = open_store(settings)
     try:

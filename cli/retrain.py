@@ -94,7 +94,7 @@ def retrain(
         )
         ended = retrain_of(follow_order(ctx, settings, ordered, wait=wait, as_json=as_json))
         print_json(ended.as_dict()) if as_json else _print_run(ended)
-        ctx.exit(0 if ended.state in ("done", "planned", "training") else 1)
+        ctx.exit(0 if ended.state == "done" else 1)
     from keydistill.runs import open_store
 
     store = open_store(settings)

@@ -59,9 +59,11 @@ def list_runs(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
     """Show everything that is known about RUN (an id, or its beginning)."""
+    from keydistill.execution import waiting_reason
     from keydistill.runs import open_store
 
-    store = open_store(settings_of(ctx))
+    settings = settings_of(ctx)
+    store = open_store(settings)
     run = store.load(run_id)
     lost = _is_lost(store, run)
     if as_json:
@@ -72,6 +74,7 @@ def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
         "run": f"{run.id}, a {run.kind}",
         "state": run.state + (f" (while {run.failed_in})" if run.failed_in else "") + (f", {_LOST}" if lost else ""),
         "error": run.error,
+        "waits": waiting_reason(settings, run),
         "progress": _progress_text(run),
         "started by": f"{run.started_by or '-'}, carried out by {by}",
         "at work": "for this run" if store.holder(run.lease_name) == run.id else None,

@@ -1,9 +1,12 @@
 """`keydistill schedule`: runs that start by themselves."""
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import click
 
 from keydistill.cli.context import settings_of
-from keydistill.cli.output import print_json, print_table
+from keydistill.cli.output import print_json, print_table, warn
 
 
 @click.group()
@@ -15,12 +18,15 @@ def schedule() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_schedules(ctx: click.Context, as_json: bool) -> None:
-    """List all schedules: when each fires next, and what it did last."""
+    """List all schedules: when each fires next, and what it did last, both in the time zone of the schedules."""
+    from keydistill.execution import schedule_problems
     from keydistill.runs import open_shared_store
     from keydistill.workers import next_times
 
     settings = settings_of(ctx)
     store = open_shared_store(settings)
+    zone = ZoneInfo(settings.schedule_timezone)
+    problems = schedule_problems(settings)
     rows = []
     for name, planned in settings.schedules.items():
         fired = store.schedules.last(name)
@@ -32,9 +38,10 @@ def list_schedules(ctx: click.Context, as_json: bool) -> None:
                 "cron": planned.cron,
                 "next": None if store.schedules.is_paused(name) else next_time.isoformat(timespec="minutes"),
                 "paused": store.schedules.is_paused(name),
-                "fired": fired and fired.at,
+                "fired": fired and _in_zone(fired.at, zone),
                 "run": fired and fired.run,
                 "said": fired and fired.said,
+                "problem": problems.get(name),
             }
         )
     if as_json:
@@ -43,7 +50,7 @@ def list_schedules(ctx: click.Context, as_json: bool) -> None:
         click.echo("no schedules; docs/schedules.md says how to make one")
     else:
         print_table(
-            ("schedule", "task", "cron", "next", "fired", "run", "said"),
+            ("schedule", "task", "cron", f"next ({settings.schedule_timezone})", "fired", "run", "said"),
             [
                 (
                     *(row["schedule"], row["task"], row["cron"], row["next"] or "paused"),
@@ -52,6 +59,8 @@ def list_schedules(ctx: click.Context, as_json: bool) -> None:
                 for row in rows
             ],
         )
+        for name, problem in problems.items():
+            warn(f"schedule {name} cannot start anything: {problem}")
 
 
 @schedule.command("next")
@@ -96,3 +105,7 @@ def resume_schedule(ctx: click.Context, name: str) -> None:
     resume_schedule(settings, open_shared_store(settings), name)
     (next_time,) = next_times(settings, name, 1)
     click.echo(f"schedule {name} fires next at {next_time.isoformat(timespec='minutes')}")
+
+
+def _in_zone(stamp: str, zone: ZoneInfo) -> str:
+    return datetime.fromisoformat(stamp).astimezone(zone).isoformat(timespec="minutes")

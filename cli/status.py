@@ -1,22 +1,38 @@
 """`keydistill status`: the live collection and the unfinished runs, in a few lines."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from keydistill.cli.context import engine_of, settings_of
 from keydistill.cli.output import bytes_text, print_json
-from keydistill.errors import CollectionLostError
+from keydistill.errors import CollectionLostError, one_line
 from keydistill.masking import shown_address
+
+if TYPE_CHECKING:
+    from keydistill.settings import Settings
+
+# Exit statuses; 1 and 2 are those of errors.
+_WARNING, _LOST = 3, 4
 
 
 @click.command()
+@click.option("--node", help="Look at this worker alone, as at control@HOST, or at the beat, beat@HOST.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def status(ctx: click.Context, as_json: bool) -> None:
-    """Show which collection is live and which runs are unfinished."""
+def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
+    """Show which collection is live, which runs are unfinished, and whether workers and the beat are alive.
+
+    The exit status is 0 if nothing is wrong, 3 if a run, a worker, the beat or a schedule needs somebody, 4 if the live
+    collection is lost, and 1 if the engine or Redis cannot be asked.
+    """
+    from keydistill.execution import findings, signs_of, unfinished_runs
     from keydistill.runs import open_store
     from keydistill.vectorstore import CollectionMetadata
 
     settings = settings_of(ctx)
+    if node is not None:
+        _look_at(ctx, settings, node)
     live, lost = None, None
     with engine_of(settings) as engine:
         target = engine.aliases().get(settings.alias)
@@ -25,7 +41,11 @@ def status(ctx: click.Context, as_json: bool) -> None:
         except CollectionLostError as error:
             lost = str(error)
     metadata = None if live is None else CollectionMetadata.parse(live)
-    unfinished = [run for run in open_store(settings).all() if not run.is_over]
+    store = open_store(settings)
+    unfinished = unfinished_runs(store.all())
+    signs = signs_of(settings)
+    problems = findings(settings, store, signs)
+    exit_status = _LOST if lost is not None else _WARNING if problems else 0
     if as_json:
         print_json(
             {
@@ -36,9 +56,11 @@ def status(ctx: click.Context, as_json: bool) -> None:
                 "points": live and live.points,
                 "student_version": metadata and metadata.student_version,
                 "unfinished_runs": [run.id for run in unfinished],
+                "nodes": [{"name": sign.name, "queues": sign.queues, "age": round(sign.age_seconds)} for sign in signs],
+                "findings": [{"severity": finding.severity, "text": finding.text} for finding in problems],
             }
         )
-        return
+        ctx.exit(exit_status)
     where = settings.home if settings.engine == "embedded" else shown_address(settings.qdrant_url)
     click.echo(f"engine         {settings.engine}, {where}")
     if lost is not None:
@@ -53,3 +75,19 @@ def status(ctx: click.Context, as_json: bool) -> None:
         click.echo(f"built          {metadata.created_at or '-'} by run {metadata.run or '-'}")
     for run in unfinished:
         click.echo(f"unfinished     {run.id}: {run.kind}, {run.state} {run.error or ''}".rstrip())
+    for sign in signs:
+        kind = f"worker of {', '.join(sign.queues)}" if sign.queues else "beat"
+        click.echo(f"node           {sign.name}, {kind}, last sign of life {sign.age_seconds:,.0f} s ago")
+    for finding in problems:
+        click.echo(f"{finding.severity:<15}{one_line(finding.text)}")
+    ctx.exit(exit_status)
+
+
+def _look_at(ctx: click.Context, settings: "Settings", node: str) -> None:
+    """End the command with what the last sign of a worker or beat says."""
+    from keydistill.execution import finding_of_sign, signs_of
+
+    sign = next((sign for sign in signs_of(settings) if sign.name == node), None)
+    problem = f"{node} has given no sign of life" if sign is None else finding_of_sign(sign)
+    click.echo(f"{node}: {'alive' if problem is None else problem}")
+    ctx.exit(0 if problem is None else _WARNING)

@@ -31,6 +31,7 @@
         ├── RunBusyError             another process is working on it, or on the same alias
         ├── LeaseLostError           the process stood still for longer than its lease; somebody else may go on
         ├── RedisUnavailableError    the Redis that runs are kept in cannot be reached or used
+        │   └── RedisRefusedError    it answers, and refuses the password
         ├── VerificationError        the built collection is not what the snapshot says
         └── GateRefusedError         the built collection is worse than the live one
 
@@ -186,6 +187,10 @@ class LeaseLostError(RunError):
 
 class RedisUnavailableError(RunError):
     """The Redis that runs are kept in cannot be reached or used."""
+
+
+class RedisRefusedError(RedisUnavailableError):
+    """The Redis that runs are kept in answers, and refuses the user or password."""
 
 
 class VerificationError(RunError):

@@ -5,10 +5,12 @@ import sys
 
 from celery import Celery, signals
 
-from keydistill.errors import KeydistillError, SettingsError, one_line
+from keydistill.errors import KeydistillError, RedisRefusedError, RedisUnavailableError, SettingsError, one_line
 from keydistill.settings import Settings, load_settings
 from keydistill.workers.celery_config import celery_config
-from keydistill.workers.log_lines import one_line_each
+from keydistill.workers.failures import one_line_at_the_end
+from keydistill.workers.log_lines import lines_by_default, one_line_each
+from keydistill.workers.presence import WorkerPresence
 from keydistill.workers.schedules import beat_config
 
 
@@ -23,16 +25,26 @@ def _app() -> Celery:
     settings = _settings()
     celery = Celery("keydistill", include=["keydistill.workers.tasks"])
     celery.conf.update({**celery_config(settings), **beat_config(settings)})
+    celery.steps["consumer"].add(WorkerPresence)
+    if not {"worker", "beat"} & set(sys.argv):
+        # A command such as `celery call` shall say within seconds that Redis is away.
+        celery.conf.result_backend_transport_options = {
+            **celery.conf.result_backend_transport_options,
+            "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
+        }
     return celery
 
 
+_of_celery = "celery" in sys.argv[0]
 try:
     app = _app()
 except KeydistillError as error:
-    if "celery" not in sys.argv[0]:
+    if not _of_celery:
         raise
     # If it were raised, Celery would print a traceback around it.
     sys.exit(f"error: {one_line(str(error))}")
+if _of_celery:
+    one_line_at_the_end()
 
 
 # At their own level they would log a line for every request to the engine.
@@ -42,6 +54,7 @@ for noisy in ("httpx", "sentence_transformers"):
 
 signals.after_setup_logger.connect(one_line_each)
 signals.after_setup_task_logger.connect(one_line_each)
+lines_by_default()
 
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator,unused-ignore]
@@ -50,5 +63,19 @@ def _check(instance: object, **_: object) -> None:
 
     try:
         check_start(_settings(), set(app.amqp.queues.consume_from))
+    except KeydistillError as error:
+        sys.exit(f"error: {one_line(str(error))}")
+
+
+@signals.beat_init.connect  # type: ignore[untyped-decorator,unused-ignore]
+def _check_beat(**_: object) -> None:
+    from keydistill.workers.start_checks import check_beat
+
+    try:
+        check_beat(_settings())
+    except RedisUnavailableError as error:
+        if isinstance(error, RedisRefusedError):
+            sys.exit(f"error: {one_line(str(error))}")
+        logging.getLogger(__name__).warning("beat: %s; waiting for it", error)
     except KeydistillError as error:
         sys.exit(f"error: {one_line(str(error))}")

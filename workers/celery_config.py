@@ -6,9 +6,10 @@ Names are Celery's: https://docs.celeryq.dev/en/stable/userguide/configuration.h
 from typing import Any
 
 from kombu.entity import Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from keydistill.runs import QUEUE_PREFIX
-from keydistill.settings import Settings
+from keydistill.settings import Settings, redis_address
 
 # Queues, each with what is done there, and so which pool suits it.
 QUEUES = {
@@ -21,21 +22,41 @@ _ROUTES = {
     "keydistill.embed_part": {"queue": "embed"},
     "keydistill.retrain_stages": {"queue": "train"},
 }
+_TRANSPORT = "keydistill.workers.transport:Transport"
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), _TRANSPORT))
 # More than the time that a message can be on its way beyond the work itself.
 _MARGIN_SECONDS = 600
 
 
 def celery_config(settings: Settings) -> dict[str, Any]:
-    """The values to update `Celery.conf` with; needs `redis_url`."""
-    assert settings.redis_url is not None
-    url = settings.redis_url.get_secret_value()
+    """The values to update `Celery.conf` with; needs `redis_url`.
+
+    Raises:
+        SettingsError: The address of Redis or its options cannot be used.
+    """
+    address = redis_address(settings)
+    url = _kombu_url(address.url)
     # Redis hands a message out again that was not acknowledged for so long: longer than the longest part, or the part
     # would be done twice at once (user guide, "Backends and brokers", Redis, "Visibility timeout"). Three settings are
     # read for it, and the shortest counts: the broker's options, the result backend's, and the plain one.
     visibility_seconds = settings.part_seconds + _MARGIN_SECONDS
-    transport = {"visibility_timeout": visibility_seconds, "global_keyprefix": QUEUE_PREFIX}
+    transport = {
+        "visibility_timeout": visibility_seconds,
+        "global_keyprefix": QUEUE_PREFIX,
+        # Of whoever sends a message: a Redis that is away is an error within seconds. Workers, whose connection is
+        # bounded by `broker_connection_max_retries` instead, wait for it.
+        "socket_connect_timeout": 5,
+        "max_retries": 2,
+        "interval_start": 0,
+        "interval_step": 0.5,
+        "interval_max": 1,
+    }
     return {
         "broker_url": url,
+        # None turns TLS off; the options are those of Redis' client.
+        "broker_use_ssl": address.tls or None,
+        "redis_backend_use_ssl": address.tls or None,
+        "redis_socket_connect_timeout": 5,
         "broker_transport_options": transport,
         "result_backend": url,
         "result_backend_transport_options": transport,
@@ -77,3 +98,11 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "worker_send_task_events": False,
         "task_track_started": True,
     }
+
+
+def _kombu_url(url: str) -> str:
+    """The address as kombu reads it, which has a spelling of its own for sockets."""
+    if not url.startswith("unix://"):
+        return url
+    path, _, query = url.removeprefix("unix://").partition("?")
+    return f"redis+socket://{path}" + (f"?{query.replace('db=', 'virtual_host=')}" if query else "")

@@ -16,8 +16,7 @@ _WATCHDOG = "watchdog"
 
 
 def beat_config(settings: Settings) -> dict[str, Any]:
-    """Celery's and RedBeat's settings for the beat; needs `redis_url`."""
-    assert settings.redis_url is not None
+    """Celery's and RedBeat's settings for the beat, but for the address of Redis, which `Scheduler` sets."""
     entries = {
         name: {
             "task": "keydistill.fire",
@@ -40,12 +39,10 @@ def beat_config(settings: Settings) -> dict[str, Any]:
         "beat_scheduler": "keydistill.workers.beat:Scheduler",
         "beat_schedule": {**entries, _WATCHDOG: watchdog},
         "beat_max_loop_interval": loop_seconds,
-        "redbeat_redis_url": settings.redis_url.get_secret_value(),
         "redbeat_key_prefix": "keydistill:redbeat:",
         # How long after the death of a beat another one takes over. The lock is renewed once per loop; RedBeat's own
         # choice is five times the interval that its process was started with, too.
         "redbeat_lock_timeout": 5 * loop_seconds,
-        "redbeat_redis_options": {"retry_period": -1},
     }
 
 

@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Set as AbstractSet
 
-from keydistill.execution import check_executor
-from keydistill.runs import SharedRunStore, open_shared_store
+from keydistill.execution import check_executor, check_schedules, schedule_problems
+from keydistill.runs import SharedRunStore, open_shared_store, open_signs
 from keydistill.settings import Settings
 from keydistill.storage import shared_storage
 
@@ -20,6 +20,10 @@ def check_start(settings: Settings, queues: AbstractSet[str]) -> None:
     store = open_shared_store(settings)
     store.check_format()
     _check_eviction(store)
+    if "control" in queues:
+        check_schedules(settings, with_paths=False)
+        for name, problem in schedule_problems(settings).items():
+            _log.error("schedule %s cannot start anything: %s", name, problem)
     if queues & {"control", "embed"}:
         _check_engine(settings)
     if "train" in queues:
@@ -29,6 +33,22 @@ def check_start(settings: Settings, queues: AbstractSet[str]) -> None:
     shared = shared_storage(settings)
     if shared is not None:
         shared.check()
+
+
+def check_beat(settings: Settings) -> None:
+    """Check that schedules can start what they shall, and that Redis lets the beat in.
+
+    Raises:
+        SettingsError: A schedule cannot start anything.
+        RedisRefusedError: Redis refuses the user or password.
+        RedisUnavailableError: Redis is away.
+    """
+    check_schedules(settings)
+    signs = open_signs(settings)
+    try:
+        signs.all()
+    finally:
+        signs.close()
 
 
 def _check_engine(settings: Settings) -> None:

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from celery import Task
 
 from keydistill import execution
-from keydistill.errors import KeydistillError
+from keydistill.errors import KeydistillError, RedisUnavailableError
 from keydistill.execution import MOST_RETRIES, TRANSIENT, pause_seconds, worker_process
 from keydistill.settings import Settings
 from keydistill.workers.app import app
@@ -30,8 +31,10 @@ def _queue(task: Task) -> str:
     return str((task.request.delivery_info or {}).get("routing_key", "control"))
 
 
-def _again(task: Task, error: Exception) -> Exception:
+def _again(task: Task, run_id: str, error: Exception) -> Exception:
     _log.warning("%s; trying again", error)
+    with suppress(RedisUnavailableError):
+        worker_process().signs.note_trouble(run_id, str(error))
     return task.retry(exc=error, countdown=pause_seconds(task.request.retries))  # type: ignore[no-any-return]
 
 
@@ -69,7 +72,7 @@ def advance(task: Task, run_id: str) -> None:
     try:
         _log.info(execution.advance(worker_process(), run_id, _queue(task), send))
     except TRANSIENT as error:
-        raise _again(task, error) from error
+        raise _again(task, run_id, error) from error
 
 
 @app.task(name="keydistill.embed_part", bind=True, max_retries=MOST_RETRIES, ignore_result=True)
@@ -78,7 +81,7 @@ def embed_part(task: Task, run_id: str, number: int) -> None:
     try:
         _log.info(execution.embed_part(worker_process(), run_id, number, send))
     except TRANSIENT as error:
-        raise _again(task, error) from error
+        raise _again(task, run_id, error) from error
 
 
 # Its message is acknowledged early: it runs for hours, longer than any visibility timeout should be.

@@ -1,5 +1,14 @@
 """Carrying out runs, whichever process does it: locally from start to end, or message by message as workers do."""
 
+from keydistill.execution.health import (
+    Finding,
+    finding_of_sign,
+    findings,
+    signs_of,
+    unfinished_runs,
+    waiting_reason,
+    worker_missing,
+)
 from keydistill.execution.judge_choice import judge_of
 from keydistill.execution.ordering import (
     check_executor,
@@ -18,7 +27,13 @@ from keydistill.execution.queues import STAGE_QUEUES, STATE_QUEUES, Send, messag
 from keydistill.execution.reindex import Reindexer
 from keydistill.execution.retrain import Retrainer, new_retrain
 from keydistill.execution.retrain_order import RetrainOrder
-from keydistill.execution.schedules import fire_schedule, pause_schedule, resume_schedule
+from keydistill.execution.schedules import (
+    check_schedules,
+    fire_schedule,
+    pause_schedule,
+    resume_schedule,
+    schedule_problems,
+)
 from keydistill.execution.sources import shared_sources
 from keydistill.execution.sync import Syncer
 from keydistill.execution.transient import MOST_RETRIES, TRANSIENT, pause_seconds
@@ -29,6 +44,7 @@ __all__ = [
     "STAGE_QUEUES",
     "STATE_QUEUES",
     "TRANSIENT",
+    "Finding",
     "Order",
     "PruneOrder",
     "ReindexOrder",
@@ -41,8 +57,11 @@ __all__ = [
     "WorkerProcess",
     "advance",
     "check_executor",
+    "check_schedules",
     "do_stages",
     "embed_part",
+    "finding_of_sign",
+    "findings",
     "fire_schedule",
     "judge_of",
     "message_of",
@@ -57,7 +76,12 @@ __all__ = [
     "queue_of",
     "resume_by_workers",
     "resume_schedule",
+    "schedule_problems",
     "shared_sources",
+    "signs_of",
+    "unfinished_runs",
+    "waiting_reason",
     "watch",
+    "worker_missing",
     "worker_process",
 ]

@@ -29,6 +29,8 @@ from keydistill.storage import share_student, shared_storage
 from keydistill.vectorstore import Engine
 
 _R = TypeVar("_R", bound=Run)
+# Kind of work to the order of it.
+ORDERS: Mapping[str, type[Order]] = {order.kind: order for order in (ReindexOrder, SyncOrder, RetrainOrder, PruneOrder)}
 # How long a lease is reserved for a new run, until a worker takes it up; the watchdog renews it after that.
 _RESERVED_SECONDS = 300
 

@@ -6,13 +6,17 @@ be shared, and a process of the pool has four seconds to start: so everything is
 
 import os
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from keydistill.execution.sources import shared_sources
 from keydistill.ingest.snapshot import RunSources
 from keydistill.ingest.steps import ReindexSteps, SyncSteps
-from keydistill.runs import RecordedProgress, ReindexRun, SharedRunStore, SyncRun, open_shared_store
+from keydistill.runs import RecordedProgress, ReindexRun, SharedRunStore, SyncRun, open_shared_store, open_signs
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore import Engine
+
+if TYPE_CHECKING:
+    from keydistill.runs.redis_signs import Signs
 
 
 class WorkerProcess:
@@ -26,6 +30,11 @@ class WorkerProcess:
     def store(self) -> SharedRunStore:
         """The store of runs and leases."""
         return open_shared_store(self.settings)
+
+    @cached_property
+    def signs(self) -> "Signs":
+        """Troubles of runs, as operators are told of them."""
+        return open_signs(self.settings)
 
     @cached_property
     def engine(self) -> Engine:

@@ -8,7 +8,8 @@ only where the times change, and a pause survives it: RedBeat writes its own ent
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keydistill.errors import RunBusyError
+from keydistill.errors import KeydistillError, RunBusyError, SettingsError
+from keydistill.execution.ordering import ORDERS
 from keydistill.runs import Fired, SharedRunStore, now
 from keydistill.settings import Settings, schedule_of
 
@@ -69,3 +70,33 @@ def fire_schedule(settings: Settings, store: SharedRunStore, name: str, start: S
         fired = Fired(now(), run, reason)
         store.schedules.note(name, fired)
     return fired
+
+
+def schedule_problems(settings: Settings, *, with_paths: bool = True) -> dict[str, str]:
+    """What keeps schedules from starting anything, by their names: arguments that the order has not, missing paths.
+
+    Args:
+        settings: Settings with the schedules.
+        with_paths: Look whether the files and folders are there; the workers of queue `control` must have them.
+    """
+    problems: dict[str, str] = {}
+    for name, schedule in settings.schedules.items():
+        try:
+            order = ORDERS[schedule.task].of(schedule.kwargs)
+        except KeydistillError as error:
+            problems[name] = str(error)
+            continue
+        missing = [path for path in order.paths() if not path.expanduser().exists()]
+        if with_paths and missing:
+            problems[name] = f"{schedule.task}: there is no {missing[0]} here"
+    return problems
+
+
+def check_schedules(settings: Settings, *, with_paths: bool = True) -> None:
+    """Check what all schedules would start, as `schedule_problems` does.
+
+    Raises:
+        SettingsError: A schedule cannot start anything.
+    """
+    for name, problem in schedule_problems(settings, with_paths=with_paths).items():
+        raise SettingsError(f"schedule {name!r} cannot start anything: {problem}; correct it in the setting schedules")

@@ -1,6 +1,6 @@
 """Runs: records of long work, where they are kept, and who may work on them."""
 
-from keydistill.runs.factory import open_shared_store, open_store
+from keydistill.runs.factory import open_shared_store, open_signs, open_store
 from keydistill.runs.history import Action, AliasChange
 from keydistill.runs.kinds import reindex_of, retrain_of, sync_of
 from keydistill.runs.moves import MOVES, Kind, State, open_states, working_states
@@ -15,13 +15,17 @@ from keydistill.runs.record import (
 )
 from keydistill.runs.recorded_progress import RecordedProgress
 from keydistill.runs.recording import change_record
+from keydistill.runs.redis_advice import redis_advice
 from keydistill.runs.shared_store import QUEUE_PREFIX, Fired, SharedLease, SharedRunStore
+from keydistill.runs.signs import SIGN_SECONDS, SILENT_SECONDS, Sign
 from keydistill.runs.stamps import new_run_id, now, present_user
 from keydistill.runs.store import Change, Lease, RunStore
 
 __all__ = [
     "MOVES",
     "QUEUE_PREFIX",
+    "SIGN_SECONDS",
+    "SILENT_SECONDS",
     "Action",
     "AliasChange",
     "Change",
@@ -36,6 +40,7 @@ __all__ = [
     "RunStore",
     "SharedLease",
     "SharedRunStore",
+    "Sign",
     "State",
     "StepProgress",
     "SyncRun",
@@ -43,10 +48,12 @@ __all__ = [
     "new_run_id",
     "now",
     "open_shared_store",
+    "open_signs",
     "open_states",
     "open_store",
     "part_name",
     "present_user",
+    "redis_advice",
     "reindex_of",
     "retrain_of",
     "sync_of",

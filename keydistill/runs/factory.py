@@ -1,9 +1,14 @@
 """The store of runs that the settings ask for."""
 
+from typing import TYPE_CHECKING
+
 from keydistill.errors import SettingsError
 from keydistill.runs.shared_store import SharedRunStore
 from keydistill.runs.store import RunStore
-from keydistill.settings import Settings
+from keydistill.settings import Settings, redis_address
+
+if TYPE_CHECKING:
+    from keydistill.runs.redis_signs import Signs
 
 
 def open_store(settings: Settings) -> RunStore:
@@ -38,4 +43,12 @@ def open_shared_store(settings: Settings) -> SharedRunStore:
         raise SettingsError(
             "redis_url is set, but the client of Redis is not installed: pip install 'keydistill[workers]'"
         ) from None
-    return RedisRunStore(settings.redis_url, settings.home, lease_seconds=settings.lease_seconds)
+    return RedisRunStore(redis_address(settings), settings.home, lease_seconds=settings.lease_seconds)
+
+
+def open_signs(settings: Settings) -> "Signs":
+    """Signs of life of workers, and troubles of runs; needs `redis_url` and the client of Redis."""
+    from keydistill.runs.redis_connection import connect
+    from keydistill.runs.redis_signs import Signs
+
+    return Signs(connect(redis_address(settings), repeats=0))

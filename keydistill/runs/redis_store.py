@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from pydantic import SecretStr
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import ResponseError, WatchError
@@ -49,6 +48,7 @@ from keydistill.runs.redis_records import run_key, run_of, text_of
 from keydistill.runs.redis_schedules import RedisScheduleMarks
 from keydistill.runs.shared_store import QUEUE_PREFIX, ScheduleMarks
 from keydistill.runs.store import Change, Lease, busy, whole_id
+from keydistill.settings import RedisAddress
 
 FORMAT = 1
 _Result = TypeVar("_Result")
@@ -58,17 +58,17 @@ _log = logging.getLogger(__name__)
 class RedisRunStore:
     """Run records in Redis."""
 
-    def __init__(self, url: SecretStr, home: Path, *, lease_seconds: float = 60) -> None:
+    def __init__(self, address: RedisAddress, home: Path, *, lease_seconds: float = 60) -> None:
         """Connect when first needed.
 
         Args:
-            url: Address such as redis://:PASSWORD@HOST:6379/0; rediss turns TLS on.
+            address: Address of Redis, with its options of TLS.
             home: Folder of this machine's files and of the copies of records.
             lease_seconds: Seconds after which a lease that nobody renews runs out.
         """
         self._home = home
         self.lease_seconds = lease_seconds
-        self._redis = connect(url)
+        self._redis = connect(address)
         self._acquire_script = self._redis.register_script(ACQUIRE)
         self._renew_script = self._redis.register_script(RENEW)
         self._release_script = self._redis.register_script(RELEASE)

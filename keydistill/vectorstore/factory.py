@@ -14,7 +14,7 @@ def open_engine(settings: Settings) -> Engine:
         from keydistill.vectorstore.edge import EmbeddedEngine
 
         return EmbeddedEngine(settings.home, grace_seconds=settings.grace_seconds)
-    from keydistill.vectorstore.server import ServerEngine
+    from keydistill.vectorstore.server import ServerEngine, TlsFiles
 
     return ServerEngine(
         settings.qdrant_url,
@@ -23,6 +23,7 @@ def open_engine(settings: Settings) -> Engine:
         grpc_port=settings.qdrant_grpc_port,
         timeout_seconds=settings.qdrant_timeout_seconds,
         retries=settings.qdrant_retries,
+        tls=TlsFiles(settings.qdrant_ca_certificate, settings.qdrant_client_certificate, settings.qdrant_client_key),
     )
 
 

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from keydistill.runs import Run
 from keydistill.runs.redis_store import RedisRunStore
 from tests.runs.records import reindex_run
 from tests.support.losing_proxy import LosingProxy
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, address_of
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +26,7 @@ def proxy(server: RedisServer) -> Iterator[LosingProxy]:
 
 @pytest.fixture
 def store(proxy: LosingProxy, tmp_path: Path) -> RedisRunStore:
-    return RedisRunStore(SecretStr(f"redis://127.0.0.1:{proxy.port}/0"), tmp_path)
+    return RedisRunStore(address_of(f"redis://127.0.0.1:{proxy.port}/0"), tmp_path)
 
 
 def test_a_run_is_added_once(store: RedisRunStore, proxy: LosingProxy) -> None:
@@ -58,7 +57,7 @@ def test_an_equal_change_of_somebody_else_is_not_taken_for_ours(
     store: RedisRunStore, proxy: LosingProxy, server: RedisServer, tmp_path: Path
 ) -> None:
     run = store.add(reindex_run())
-    other = RedisRunStore(SecretStr(server.url), tmp_path)
+    other = RedisRunStore(address_of(server.url), tmp_path)
 
     def change(now: Run) -> Run:
         if not other.load(run.id).attempts:

@@ -11,14 +11,20 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
-from keydistill.errors import LeaseLostError, RedisUnavailableError, RunBusyError, RunError, RunNotFoundError
+from keydistill.errors import (
+    LeaseLostError,
+    RedisUnavailableError,
+    RunBusyError,
+    RunError,
+    RunNotFoundError,
+    SettingsError,
+)
 from keydistill.files import file_lock
 from keydistill.runs import AliasChange, Fired
 from keydistill.runs.redis_store import RedisRunStore
 from tests.runs.records import reindex_run
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, address_of
 
 
 @pytest.fixture
@@ -28,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def open_store(server: RedisServer, home: Path, lease_seconds: float = 1.0) -> RedisRunStore:
-    return RedisRunStore(SecretStr(server.url), home, lease_seconds=lease_seconds)
+    return RedisRunStore(address_of(server.url), home, lease_seconds=lease_seconds)
 
 
 @pytest.fixture
@@ -37,7 +43,7 @@ def store(server: RedisServer, tmp_path: Path) -> RedisRunStore:
 
 
 def sleeper(url: str, home: Path, run_id: str, holding: Event, tries: Event, outcomes: "Queue[str]") -> None:
-    store = RedisRunStore(SecretStr(url), home, lease_seconds=1)
+    store = RedisRunStore(address_of(url), home, lease_seconds=1)
     with store.lease("build:keyphrases", run_id) as lease:
         holding.set()
         tries.wait()
@@ -142,18 +148,18 @@ def test_a_server_that_is_gone_is_one_line_without_the_password(tmp_path: Path) 
     with RedisServer(tmp_path / "redis", password="hush-hush") as server:
         store = open_store(server, tmp_path)
         store.check_format()
-        wrong = RedisRunStore(SecretStr(server.url.replace("hush", "hash")), tmp_path)
+        wrong = RedisRunStore(address_of(server.url.replace("hush", "hash")), tmp_path)
         with pytest.raises(RedisUnavailableError, match="cannot be used") as caught:
             wrong.all()
         assert "hash" not in str(caught.value)
         url = server.url
     assert "hush" not in repr(store)
     with pytest.raises(RedisUnavailableError, match=r"Redis at 127\.0\.0\.1:\d+ cannot be used") as caught:
-        RedisRunStore(SecretStr(url), tmp_path).all()
+        RedisRunStore(address_of(url), tmp_path).all()
     assert "hush" not in str(caught.value)
     assert "\n" not in str(caught.value)
-    with pytest.raises(RedisUnavailableError, match="is no address of a Redis"):
-        RedisRunStore(SecretStr("nonsense://x"), tmp_path)
+    with pytest.raises(SettingsError, match="is no address of a Redis"):
+        RedisRunStore(address_of("redis://x:y"), tmp_path)
 
 
 def test_another_format_is_refused(store: RedisRunStore, server: RedisServer) -> None:
@@ -199,14 +205,14 @@ def test_a_record_that_cannot_be_read_hides_no_other(store: RedisRunStore, text:
 
 @pytest.mark.parametrize("url", ["redis://:hush/hush@127.0.0.1:6379/0", "redis://:hush@127.0.0.1:port/0"])
 def test_an_address_that_is_none_tells_nothing_of_its_password(url: str, tmp_path: Path) -> None:
-    with pytest.raises(RedisUnavailableError, match="is no address of a Redis") as caught:
-        RedisRunStore(SecretStr(url), tmp_path)
+    with pytest.raises(SettingsError, match="is no address of a Redis") as caught:
+        RedisRunStore(address_of(url), tmp_path)
     assert "hush" not in str(caught.value)
 
 
 def test_a_host_name_that_cannot_be_one(tmp_path: Path) -> None:
     with pytest.raises(RedisUnavailableError, match="cannot be used"):
-        RedisRunStore(SecretStr(f"redis://{'a' * 70}.example:6379/0"), tmp_path).all()
+        RedisRunStore(address_of(f"redis://{'a' * 70}.example:6379/0"), tmp_path).all()
 
 
 def test_a_reservation_beside_a_process_of_the_same_run(store: RedisRunStore) -> None:

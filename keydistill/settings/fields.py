@@ -1,16 +1,11 @@
-"""The one settings object. Later wins: defaults, TOML file, environment (`KEYDISTILL_...`), command-line options.
+"""Every setting, its default and its meaning."""
 
-The TOML file is the one that `KEYDISTILL_CONFIG` names, otherwise `keydistill.toml` in the working directory.
-`keydistill settings` prints what is in force, secrets masked.
-"""
-
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,43 +13,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from keydistill.errors import SettingsError
 from keydistill.masking import masked
-from keydistill.service_settings import ServiceSettings
-
-# What aliases and schedules are called: names become folders, keys in Redis, and columns of tables.
-NAME = r"^[A-Za-z0-9._-]+$"
-
-
-class Schedule(BaseModel):
-    """A run that starts by itself.
-
-    Attributes:
-        cron: Minute, hour, day of month, month, day of week, as in "0 3 * * 0".
-        task: Kind of work that is started.
-        kwargs: Options of the command of that name, with underscores.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cron: str
-    task: Literal["reindex", "sync", "retrain", "prune"]
-    kwargs: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("cron")
-    @classmethod
-    def _readable(cls, value: str) -> str:
-        try:
-            from celery.schedules import ParseException, crontab
-        except ModuleNotFoundError:
-            return value  # the workers and the beat have it, and read the same settings
-        try:
-            crontab.from_string(value)
-        except (ValueError, ParseException) as error:
-            raise ValueError(
-                f"{value!r} is no cron expression ({error}); expected five fields, as in '0 3 * * 0'"
-            ) from None
-        return value
+from keydistill.settings.config_file import config_file
+from keydistill.settings.names import NAME
+from keydistill.settings.schedules import Schedule
+from keydistill.settings.service import ServiceSettings
 
 
 class Settings(ServiceSettings, BaseSettings):
@@ -135,6 +98,13 @@ class Settings(ServiceSettings, BaseSettings):
     qdrant_api_key: SecretStr | None = Field(default=None, description="API key of the server")
     qdrant_prefer_grpc: bool = Field(default=False, description="speak gRPC where the client can")
     qdrant_grpc_port: int = Field(default=6334, ge=1, le=65535, description="gRPC port of the server")
+    qdrant_ca_certificate: Path | None = Field(
+        default=None, description="file of the CA that signed the server's certificate; unset: those that are common"
+    )
+    qdrant_client_certificate: Path | None = Field(
+        default=None, description="file of the certificate that the server asks clients for"
+    )
+    qdrant_client_key: Path | None = Field(default=None, description="file of the key of that certificate")
     qdrant_timeout_seconds: int = Field(default=60, ge=1, description="time limit of one request")
     qdrant_retries: int = Field(
         default=4, ge=0, description="times a request is repeated that failed for a passing reason"
@@ -142,8 +112,16 @@ class Settings(ServiceSettings, BaseSettings):
 
     redis_url: SecretStr | None = Field(
         default=None,
-        description="Redis of runs, leases and queued tasks, redis://HOST:6379/0; unset: runs are files in `home`",
+        description="Redis of runs, leases and queued tasks, redis://HOST:6379/0; rediss turns TLS on; "
+        "unset: runs are files in `home`",
     )
+    redis_ca_certificate: Path | None = Field(
+        default=None, description="file of the CA that signed Redis' certificate; unset: those that the system trusts"
+    )
+    redis_client_certificate: Path | None = Field(
+        default=None, description="file of the certificate that Redis asks clients for"
+    )
+    redis_client_key: Path | None = Field(default=None, description="file of the key of that certificate")
     executor: Literal["local", "celery"] = Field(
         default="local", description="who does the work: the process that was started, or Celery workers"
     )
@@ -293,45 +271,4 @@ class Settings(ServiceSettings, BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Options, then environment, then the TOML file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
-
-
-def schedule_of(settings: Settings, name: str) -> Schedule:
-    """A schedule by its name.
-
-    Raises:
-        SettingsError: There is no such schedule.
-    """
-    if name not in settings.schedules:
-        names = ", ".join(settings.schedules) or "none"
-        raise SettingsError(f"there is no schedule {name!r}; in the settings there are: {names}")
-    return settings.schedules[name]
-
-
-def _config_file() -> Path | None:
-    named = os.environ.get("KEYDISTILL_CONFIG")
-    if named:
-        if not Path(named).is_file():
-            raise SettingsError(f"KEYDISTILL_CONFIG names {named}, which is no file; correct or unset it")
-        return Path(named)
-    default = Path("keydistill.toml")
-    return default if default.is_file() else None
-
-
-def load_settings(**options: Any) -> Settings:
-    """The settings in force; options that are None do not count.
-
-    Raises:
-        SettingsError: A value is malformed or a name is unknown. The message never shows the value of a secret.
-    """
-    try:
-        loaded = Settings(**{name: value for name, value in options.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(
-            f"setting {name!r}: {first['msg']}; see `keydistill settings` for names and values"
-        ) from None
-    except ValueError as error:
-        raise SettingsError(f"the settings file cannot be read: {error}; expected TOML") from None
-    return loaded.model_copy(update={"home": loaded.home.expanduser().absolute()})
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())

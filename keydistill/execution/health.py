@@ -1,0 +1,135 @@
+"""Health: what keeps runs from going on, and queries from being answered, by severity."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from keydistill.errors import RedisUnavailableError
+from keydistill.execution.queues import queue_of
+from keydistill.execution.schedules import schedule_problems
+from keydistill.runs import ReindexRun, Run, RunStore, Sign, SyncRun, open_shared_store, open_signs
+from keydistill.settings import Settings
+
+Severity = Literal["warning", "error"]
+_SUCCESSES = frozenset({"live", "retired", "done"})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a person should look at.
+
+    Attributes:
+        severity: "error" where queries cannot be answered, "warning" where runs do not go on.
+        text: One line on what it is, and what to do.
+    """
+
+    severity: Severity
+    text: str
+
+
+def unfinished_runs(runs: Sequence[Run]) -> list[Run]:
+    """Runs that are not over, but for failures that a later success of the same kind and alias made moot."""
+    return [run for run in runs if not run.is_over and not (run.state == "failed" and _is_moot(run, runs))]
+
+
+def _is_moot(failed: Run, runs: Sequence[Run]) -> bool:
+    return any(
+        run.state in _SUCCESSES and _subject(run) == _subject(failed) and run.created_at > failed.created_at
+        for run in runs
+    )
+
+
+def _subject(run: Run) -> tuple[str, str | None]:
+    return run.kind, run.alias if isinstance(run, ReindexRun | SyncRun) else None
+
+
+def worker_missing(settings: Settings, run: Run) -> str | None:
+    """One line where no worker shows a sign of life that would take up what comes next in a run; otherwise None."""
+    if settings.redis_url is None or run.is_at_rest:
+        return None
+    with suppress(RedisUnavailableError):
+        return _worker_missing(run, signs_of(settings))
+    return None
+
+
+def _worker_missing(run: Run, signs: Sequence[Sign]) -> str | None:
+    queue = queue_of(run)
+    if any(queue in sign.queues and sign.is_fresh for sign in signs):
+        return None
+    return (
+        f"no worker of queue {queue} shows a sign of life; run {run.id} waits until there is one: "
+        f"`celery -A keydistill.workers.app worker -Q {queue}`"
+    )
+
+
+def waiting_reason(settings: Settings, run: Run) -> str | None:
+    """Why a run that workers carry out does not go on just now, as far as that is known."""
+    if settings.redis_url is None or run.executor != "celery" or run.is_at_rest:
+        return None
+    signs = open_signs(settings)
+    try:
+        trouble = signs.trouble(run.id)
+        return f"{trouble}; it is tried again" if trouble is not None else _worker_missing(run, signs.all())
+    except RedisUnavailableError:
+        return None
+    finally:
+        signs.close()
+
+
+def signs_of(settings: Settings) -> list[Sign]:
+    """The last signs of life of workers and beats; none without Redis."""
+    if settings.redis_url is None:
+        return []
+    signs = open_signs(settings)
+    try:
+        return signs.all()
+    finally:
+        signs.close()
+
+
+def findings(settings: Settings, store: RunStore, signs: Sequence[Sign]) -> list[Finding]:
+    """What is wrong with runs, workers, the beat and schedules."""
+    runs = store.all()
+    lines = [
+        *(_of_run(settings, store, run, signs) for run in unfinished_runs(runs)),
+        *(finding_of_sign(sign) for sign in signs),
+    ]
+    if settings.redis_url is not None:
+        if settings.schedules and not any(not sign.queues and sign.is_fresh for sign in signs):
+            lines.append("no beat shows a sign of life, and schedules start nothing without one")
+        lines += [f"schedule {name} cannot start anything: {why}" for name, why in schedule_problems(settings).items()]
+        lines += _fired_in_vain(settings)
+    return [Finding("warning", line) for line in lines if line is not None]
+
+
+def _of_run(settings: Settings, store: RunStore, run: Run, signs: Sequence[Sign]) -> str | None:
+    if run.state == "failed":
+        return f"run {run.id}, a {run.kind}, failed: {run.error}"
+    if store.is_lost(run.id):
+        return f"run {run.id} is lost from Redis; go on with `keydistill {run.kind} --resume {run.id}`"
+    if run.executor == "celery":
+        reason = waiting_reason(settings, run)
+        return None if reason is None else f"run {run.id} waits: {reason}"
+    if store.holder(run.lease_name) != run.id:
+        return f"run {run.id} was interrupted; go on with `keydistill {run.kind} --resume {run.id}`"
+    return None
+
+
+def finding_of_sign(sign: Sign) -> str | None:
+    """What is wrong with who gave a sign, if something is."""
+    if not sign.is_fresh:
+        return f"{sign.name} gave its last sign of life {sign.age_seconds:,.0f} s ago and was not told to end"
+    if sign.stopped:
+        return f"{sign.name}: processes {', '.join(map(str, sign.stopped))} of its pool are stopped; kill them"
+    return None
+
+
+def _fired_in_vain(settings: Settings) -> list[str]:
+    marks = open_shared_store(settings).schedules
+    fired = {name: marks.last(name) for name in settings.schedules if not marks.is_paused(name)}
+    return [
+        f"schedule {name} started nothing at {last.at}: {last.said}"
+        for name, last in fired.items()
+        if last is not None and last.run is None and last.said not in (None, "paused")
+    ]

@@ -1,0 +1,13 @@
+"""The one settings object. Later wins: defaults, TOML file, environment (`KEYDISTILL_...`), command-line options.
+
+The TOML file is the one that `KEYDISTILL_CONFIG` names, otherwise `keydistill.toml` in the working directory.
+`keydistill settings` prints what is in force, secrets masked.
+"""
+
+from keydistill.settings.fields import Settings
+from keydistill.settings.loading import load_settings, schedule_of
+from keydistill.settings.names import NAME
+from keydistill.settings.redis_address import RedisAddress, redis_address
+from keydistill.settings.schedules import Schedule
+
+__all__ = ["NAME", "RedisAddress", "Schedule", "Settings", "load_settings", "redis_address", "schedule_of"]
