@@ -103,7 +103,8 @@ class _Connection(asyncio.Protocol):
 
 async def _connected(url: str) -> _Connection:
     place = urlsplit(url)
-    _, protocol = await asyncio.get_running_loop().create_connection(_Connection, place.hostname, place.port)
+    loop = asyncio.get_running_loop()
+    _, protocol = await loop.create_connection(_Connection, place.hostname or "", place.port or 80)
     return protocol
 
 

@@ -41,8 +41,8 @@ def peer(student: str, url: str, collection: str) -> FastAPI:
         lists = []
         for item, vector in zip(body.items, model.encode([item.title for item in body.items]), strict=True):
             site = Filter(must=[FieldCondition(key="site", match=MatchValue(value=item.site))]) if item.site else None
-            found = client.query_points(collection, query=vector.tolist(), limit=body.limit, query_filter=site)
-            lists.append([{"score": point.score, **(point.payload or {})} for point in found.points])
+            answer = client.query_points(collection, query=vector.tolist(), limit=body.limit, query_filter=site)
+            lists.append([{"score": point.score, **(point.payload or {})} for point in answer.points])
         return lists
 
     return app

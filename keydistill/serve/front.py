@@ -114,10 +114,10 @@ class Front:
             bearer = _BEARER.fullmatch(headers.get("authorization", ""))
             exchange.key = self._keys.name_of(bearer[1]) if bearer else None
             if exchange.key is None:
-                found = "the key is not known" if bearer else "there is none"
+                reason = "the key is not known" if bearer else "there is none"
                 raise Problem(
                     "unauthorized",
-                    f"{found}; expected the header `Authorization: Bearer KEY`",
+                    f"{reason}; expected the header `Authorization: Bearer KEY`",
                     headers={"WWW-Authenticate": "Bearer"},
                 )
         # What has a body is embedded.

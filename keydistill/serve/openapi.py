@@ -54,16 +54,16 @@ def operation(
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """The document, made once."""
+    """The document, built once."""
     if app.openapi_schema is None:
-        made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        schemas = made["components"]["schemas"]
+        content = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = content["components"]["schemas"]
         for model in (RecommendRequest, EmbedRequest, ProblemAnswer):
             schema = model.model_json_schema(ref_template=_REFERENCE)
             schemas |= schema.pop("$defs", {})
             schemas[model.__name__] = schema
-        made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        app.openapi_schema = made
+        content["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        app.openapi_schema = content
     return app.openapi_schema
 
 

@@ -11,7 +11,7 @@ from tests.retrieval.conftest import TITLES, World
 from tests.support.places import ROOT
 
 PAGE = ROOT / "docs" / "serving.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+BLOCKS: list[str] = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def block_with(text: str) -> str:

@@ -72,10 +72,10 @@ def home(tiny_student: Student, tmp_path_factory: pytest.TempPathFactory) -> Ite
     other = make_tiny_student(tmp_path_factory.mktemp("students") / "other", seed=1)
     folder = tmp_path_factory.mktemp("service-home")
     with EmbeddedEngine(folder) as engine:
-        made = Home(folder, engine, {"a": tiny_student, "b": Student.load(str(other), device="cpu")})
-        made.names = {name: build(engine, student, student.source) for name, student in made.students.items()}
-        swap(engine, made.names["a"])
-        yield made
+        filled = Home(folder, engine, {"a": tiny_student, "b": Student.load(str(other), device="cpu")})
+        filled.names = {name: build(engine, student, student.source) for name, student in filled.students.items()}
+        swap(engine, filled.names["a"])
+        yield filled
 
 
 @pytest.fixture(scope="session")

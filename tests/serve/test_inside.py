@@ -30,12 +30,12 @@ def test_a_full_queue_is_429_with_retry_after(open_bench: OpenBench, monkeypatch
     async def run() -> None:
         async with open_bench(serve_queue_items=2) as bench:
             monkeypatch.setattr(StubStudent, "embed_items", held)
-            asked = [asyncio.create_task(bench.http.post("/v1/recommend", json=BODY)) for _ in range(10)]
-            while not any(task.done() for task in asked):
+            requests = [asyncio.create_task(bench.http.post("/v1/recommend", json=BODY)) for _ in range(10)]
+            while not any(task.done() for task in requests):
                 await asyncio.sleep(0.001)
             depth = (await bench.http.get("/metrics")).text
             go.set()
-            answers = await asyncio.gather(*asked)
+            answers = await asyncio.gather(*requests)
             refused = [answer for answer in answers if answer.status_code == 429]
             assert refused
             assert {answer.status_code for answer in answers} == {200, 429}

@@ -149,8 +149,8 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert status == 0
     file = KeyFile(tmp_path / "serve-keys.json")
     assert file.read()["shop"].sha256 == keys.sha256(key.strip())
-    made = json.loads(call("new", "batch", "--json")[1])
-    assert file.read()["batch"].sha256 == keys.sha256(made["key"])
+    printed = json.loads(call("new", "batch", "--json")[1])
+    assert file.read()["batch"].sha256 == keys.sha256(printed["key"])
     assert call("new", "shop")[0] == 2
     out = call("list")[1]
     assert "shop" in out

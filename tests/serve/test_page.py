@@ -15,7 +15,7 @@ from tests.support.places import ROOT
 from tests.support.service_process import ServiceProcess
 
 PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-EXAMPLES = dict(re.findall(r"<!-- example: ([\w ]+) -->\n```\w+\n(.*?)```", PAGE, re.DOTALL))
+EXAMPLES: dict[str, str] = dict(re.findall(r"<!-- example: ([\w ]+) -->\n```\w+\n(.*?)```", PAGE, re.DOTALL))
 
 
 @pytest.fixture(scope="module")
