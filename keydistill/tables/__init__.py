@@ -4,11 +4,11 @@ from keydistill.tables.categories import (
     LIST_SEPARATOR,
     PATH_SEPARATOR,
     Categories,
-    CategoryHints,
     leaf_category,
     leaf_name,
     path_of,
 )
+from keydistill.tables.category_hints import CategoryHints
 from keydistill.tables.cells import (
     MAX_LABEL_CHARS,
     count_cell,
