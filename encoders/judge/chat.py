@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import math
+import re
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 # Fields of a request beside the messages. Deterministic; room for one word; and enough alternatives to hold all
 # spellings of yes and no, which is what OpenAI and vLLM allow.
-_REQUEST: Mapping[str, Any] = {"temperature": 0, "max_tokens": 8, "logprobs": True, "top_logprobs": 20}
+_ALTERNATIVES = 20
+_REQUEST: Mapping[str, Any] = {"temperature": 0, "max_tokens": 8, "logprobs": True, "top_logprobs": _ALTERNATIVES}
 # 401, 403 and 404 say that no pair will fare better; these only that this request was bad.
 _REFUSED = (400, 413, 422)
 # Beyond the first question there is the one with a reminder; a deterministic model gives both one answer each.
@@ -228,16 +230,17 @@ class ChatJudge:
         return _TemporaryError(text, wait)
 
     def _refused_fields(self, said: str) -> str:
-        """What to do where an endpoint names fields of the request; those of log-probabilities go together."""
-        fields = {name for name, value in self._request.items() if value is not None and name in said}
-        if any("logprob" in name for name in fields) or "logprob" in said:
-            fields |= {"logprobs", "top_logprobs"}
+        """What to do where an endpoint names fields of the request, or a number of alternatives that it gives."""
+        words = set(re.findall(r"\w+", said))
+        fields: dict[str, int | None] = dict.fromkeys(words & self._request.keys() - {"logprobs", "top_logprobs"})
+        if "logprob" in said:
+            fewer = [int(number) for number in re.findall(r"\d+", said) if 0 < int(number) < _ALTERNATIVES]
+            fields |= {"top_logprobs": fewer[-1]} if fewer else {"logprobs": None, "top_logprobs": None}
         if not fields:
             return ""
-        without = json.dumps(dict.fromkeys(sorted(fields)))
         return (
-            f"; judge_request changes the fields of a request or leaves them out, as in "
-            f"KEYDISTILL_JUDGE_REQUEST='{without}' (docs/judge.md)"
+            "; judge_request changes the fields of a request or leaves them out, as in "
+            f"KEYDISTILL_JUDGE_REQUEST='{json.dumps(fields, sort_keys=True)}' (docs/judge.md)"
         )
 
     def _line(self, text: object) -> str:
