@@ -6,9 +6,7 @@ import asyncio
 import hashlib
 import json
 import math
-import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from keydistill.encoders.judge.answer import Answer, ErrorAnswerError, MalformedAnswerError, read_answer, said_in
@@ -16,15 +14,21 @@ from keydistill.encoders.judge.chat_settings import ChatSettings
 from keydistill.encoders.judge.judgment import Judgment, Pair, Problem, Usage
 from keydistill.encoders.judge.pace import Pace
 from keydistill.encoders.judge.prompt import Message, PromptTemplate
+from keydistill.encoders.judge.refusals import (
+    HINTS,
+    MOST_ALTERNATIVES,
+    refused_fields,
+    retry_after_seconds,
+    secrets_of,
+)
 from keydistill.errors import JudgeError
-from keydistill.masking import masked
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 # Fields of a request beside the messages. Deterministic; room for one word; and enough alternatives to hold all
 # spellings of yes and no, which is what OpenAI and vLLM allow.
-_REQUEST: Mapping[str, Any] = {"temperature": 0, "max_tokens": 8, "logprobs": True, "top_logprobs": 20}
+_REQUEST: Mapping[str, Any] = {"temperature": 0, "max_tokens": 8, "logprobs": True, "top_logprobs": MOST_ALTERNATIVES}
 # 401, 403 and 404 say that no pair will fare better; these only that this request was bad.
 _REFUSED = (400, 413, 422)
 # Beyond the first question there is the one with a reminder; a deterministic model gives both one answer each.
@@ -69,7 +73,7 @@ class ChatJudge:
         self._prompt = prompt
         self._request = {**_REQUEST, **settings.request}
         self._identity = json.dumps(["chat", settings.model, prompt.version, settings.request], sort_keys=True)
-        self._secrets = _secrets(settings)
+        self._secrets = secrets_of(settings)
         self._pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
         deterministic = self._request.get("temperature") == 0
         self._asks = min(settings.asks, _DIFFERENT_QUESTIONS) if deterministic else settings.asks
@@ -211,15 +215,15 @@ class ChatJudge:
 
     def _failure(self, status: int, said: str, code: object, retry_after: str | None) -> Exception:
         """The error that a failure becomes; some servers send the status of a success, and theirs as the code."""
-        text = f"HTTP {status}: {self._line(said) or 'nothing more'}"
+        text = f"HTTP {status}: {self._line(said) if said.strip() else 'nothing more'}"
         if status == 200 and isinstance(code, int):
             status = code
         if status in _REFUSED:
-            return _FailedError(Problem("refused", f"{text}{self._refused_fields(said)}"))
+            return _FailedError(Problem("refused", f"{text}{refused_fields(said, self._request)}"))
         if code in _FINAL_CODES or not (status in _TRY_AGAIN or status >= 500 or status == 200):
-            hint = _HINTS.get(429 if code in _FINAL_CODES else status, "see what the endpoint says")
+            hint = HINTS.get(429 if code in _FINAL_CODES else status, "see what the endpoint says")
             return JudgeError(f"the judge's endpoint {self._settings.url} answered {text}; {hint}")
-        wait = _retry_after(retry_after)
+        wait = retry_after_seconds(retry_after)
         if wait > self._settings.longest_wait_seconds:
             return _FailedError(Problem("unreachable", f"{text}; it asks to wait {wait:,.0f} s"))
         if wait:
@@ -227,66 +231,12 @@ class ChatJudge:
             self._pace.hold(asyncio.get_running_loop().time() + wait)
         return _TemporaryError(text, wait)
 
-    def _refused_fields(self, said: str) -> str:
-        """What to do where an endpoint names fields of the request; those of log-probabilities go together."""
-        fields = {name for name, value in self._request.items() if value is not None and name in said}
-        if any("logprob" in name for name in fields) or "logprob" in said:
-            fields |= {"logprobs", "top_logprobs"}
-        if not fields:
-            return ""
-        without = json.dumps(dict.fromkeys(sorted(fields)))
-        return (
-            f"; judge_request changes the fields of a request or leaves them out, as in "
-            f"KEYDISTILL_JUDGE_REQUEST='{without}' (docs/judge.md)"
-        )
-
     def _line(self, text: object) -> str:
         """One line of what somebody else said, without the secrets that it may repeat."""
         line = " ".join((str(text) or type(text).__name__).split())
         for secret in self._secrets:
             line = line.replace(secret, "***")
         return line[:_MOST_CHARS]
-
-
-def _secrets(settings: ChatSettings) -> list[str]:
-    """The key, and what is masked in the fields of the request, the longest first."""
-    key = settings.api_key.get_secret_value() if settings.api_key else ""
-    return sorted({text for text in (key, *_masked_texts(settings.request)) if text}, key=len, reverse=True)
-
-
-def _masked_texts(value: object, name: str = "") -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key, each in value.items():
-            yield from _masked_texts(each, f"{name} {key}")
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _masked_texts(each, name)
-    elif isinstance(value, str) and masked(value, name) != value:
-        yield value
-
-
-_HINTS = {
-    401: "set judge_api_key (KEYDISTILL_JUDGE_API_KEY), and name the endpoint in judge_url or judge_endpoints",
-    403: "the key may not use this model; check judge_api_key and judge_model",
-    404: "check the address, which mostly ends in /v1, and the model's name",
-    429: "its quota is used up",
-}
-
-
-def _retry_after(header: str | None) -> float:
-    """Seconds of a Retry-After header, which holds seconds or a date; 0 if it says nothing.
-
-    >>> _retry_after("7"), _retry_after(None), _retry_after("Wed, 21 Oct 2015 07:28:00 GMT")
-    (7.0, 0.0, 0.0)
-    """
-    try:
-        seconds = float(header or 0)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header or "").timestamp() - time.time()
-        except ValueError:
-            return 0.0
-    return max(0.0, seconds) if math.isfinite(seconds) else 0.0
 
 
 def _in_event_loop() -> bool:
