@@ -59,25 +59,12 @@ def search(
             reranker=reranker_of(settings) if choice is not None and choice.rerank else None,
         )[0]
     if as_json:
-        print_json([_as_dict(hit) for hit in hits])
+        print_json([hit.as_dict() for hit in hits])
         return
     if not hits:
         click.echo("no keyphrase passes the filter", err=True)
         return
     _print(hits)
-
-
-def _as_dict(hit: "Recommendation") -> dict[str, Any]:
-    """A keyphrase for JSON; what no option asked for is left out."""
-    explanation = hit.explanation
-    return {
-        "keyphrase": hit.keyphrase,
-        "score": round(hit.score, 6),
-        "payload": hit.payload,
-        **({"variants": hit.variants} if hit.variants else {}),
-        **({"fallback": hit.fallback} if hit.fallback is not None else {}),
-        **({"explanation": explanation.as_dict()} if explanation is not None else {}),
-    }
 
 
 def _print(hits: "Sequence[Recommendation]") -> None:

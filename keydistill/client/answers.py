@@ -17,11 +17,35 @@ class LiveGeneration:
 
 @dataclass(frozen=True, slots=True)
 class KeyphraseHit:
-    """A keyphrase for an item: its text, the cosine similarity of the two, and its fields in the inventory."""
+    """A keyphrase for an item.
+
+    Attributes:
+        keyphrase: Its text.
+        score: Cosine similarity of the two.
+        payload: Its fields in the inventory.
+        variants: Other spellings that it stands for, where the options merge them.
+        fallback: Category above the one asked for in which it was found; None where it is of the one asked for.
+        explanation: Why it stands where it stands, where the options ask.
+    """
 
     keyphrase: str
     score: float
     payload: Mapping[str, Any]
+    variants: tuple[str, ...] = ()
+    fallback: str | None = None
+    explanation: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, hit: Mapping[str, Any]) -> Self:
+        """Read a keyphrase of an answer."""
+        return cls(
+            hit["keyphrase"],
+            hit["score"],
+            hit["payload"],
+            tuple(hit.get("variants") or ()),
+            hit.get("fallback"),
+            hit.get("explanation"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +65,9 @@ class RecommendedItems:
         try:
             return cls(
                 LiveGeneration(**body["generation"]),
-                [
-                    [KeyphraseHit(hit["keyphrase"], hit["score"], hit["payload"]) for hit in item["keyphrases"]]
-                    for item in body["results"]
-                ],
+                [[KeyphraseHit.of(hit) for hit in item["keyphrases"]] for item in body["results"]],
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise unreadable(error) from None
 
 

@@ -52,20 +52,27 @@ class Client:
         self._http.close()
 
     def recommend(
-        self, items: Sequence[ItemFields], *, limit: int = 10, filters: Mapping[str, Any] | None = None
+        self,
+        items: Sequence[ItemFields],
+        *,
+        limit: int = 10,
+        filters: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> RecommendedItems:
         """Keyphrases for items.
 
         Args:
-            items: Titles, or fields of items as the service takes them: title, id, category_path, category_id, site.
+            items: Titles, or fields of items as the service takes them: title, id, category_path, category_id, site,
+                exclude.
             limit: Most keyphrases per item.
             filters: What all keyphrases must pass: match_category, category, site, min_search_volume, where.
+            options: What the lists are made of the nearest keyphrases by, as `keydistill.retrieval.ListOptions` has it.
 
         Raises:
             ServiceError: The service refused the request; the error says why.
             ServiceUnavailableError: It does not answer, or is overloaded, and goes on to be.
         """
-        return RecommendedItems.of(self._sent("POST", "/v1/recommend", _recommend_body(items, limit, filters)))
+        return RecommendedItems.of(self._sent("POST", "/v1/recommend", _recommend_body(items, limit, filters, options)))
 
     def embed(self, items: Sequence[ItemFields]) -> EmbeddedItems:
         """Vectors of items; raises as `recommend` does."""
@@ -119,10 +126,17 @@ class AsyncClient:
         await self._http.aclose()
 
     async def recommend(
-        self, items: Sequence[ItemFields], *, limit: int = 10, filters: Mapping[str, Any] | None = None
+        self,
+        items: Sequence[ItemFields],
+        *,
+        limit: int = 10,
+        filters: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> RecommendedItems:
         """See `Client.recommend`."""
-        return RecommendedItems.of(await self._sent("POST", "/v1/recommend", _recommend_body(items, limit, filters)))
+        return RecommendedItems.of(
+            await self._sent("POST", "/v1/recommend", _recommend_body(items, limit, filters, options))
+        )
 
     async def embed(self, items: Sequence[ItemFields]) -> EmbeddedItems:
         """See `Client.embed`."""
@@ -154,8 +168,11 @@ def _options(url: str, api_key: str | None, timeout_seconds: float) -> dict[str,
     return {"base_url": url, "headers": headers, "timeout": timeout_seconds}
 
 
-def _recommend_body(items: Sequence[ItemFields], limit: int, filters: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {"items": _items(items), "limit": limit, "filters": dict(filters or {})}
+def _recommend_body(
+    items: Sequence[ItemFields], limit: int, filters: Mapping[str, Any] | None, options: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    given = {"filters": filters, "options": options}
+    return {"items": _items(items), "limit": limit, **{name: dict(value) for name, value in given.items() if value}}
 
 
 def _items(items: Sequence[ItemFields]) -> list[dict[str, Any]]:

@@ -238,13 +238,36 @@ class Generation:
         """
         if not titles:
             return []
-        neighbours = _Neighbours(self, self.embed(titles, categories))
+        queries = self.embed(titles, categories)
+        return self.lists(
+            queries,
+            titles,
+            limit,
+            filters,
+            categories=categories,
+            options=options,
+            excluded=excluded,
+            reranker=reranker,
+        )
+
+    def lists(
+        self,
+        queries: Sequence[QueryVector],
+        titles: Sequence[str],
+        limit: int = 10,
+        filters: Sequence[Filter | None] | None = None,
+        *,
+        categories: Sequence[str | None] | None = None,
+        options: ListOptions | None = None,
+        excluded: Sequence[Collection[str]] | None = None,
+        reranker: Reranker | None = None,
+    ) -> list[list[Recommendation]]:
+        """What `recommend` gives for items that are embedded already, with the same arguments."""
+        neighbours = _Neighbours(self, queries)
         filters = [None] * len(titles) if filters is None else filters
         if options is None and excluded is None:
-            lists = neighbours.nearest(range(len(titles)), limit, filters)
-            return [
-                [Recommendation(hit.payload["keyphrase"], hit.score, hit.payload) for hit in hits] for hits in lists
-            ]
+            nearest = neighbours.nearest(range(len(titles)), limit, filters)
+            return [[Recommendation.of(hit) for hit in hits] for hits in nearest]
         return build_lists(
             neighbours,
             titles,

@@ -68,3 +68,14 @@ class Recommendation:
     def of(cls, hit: Hit) -> Self:
         """The keyphrase of a point as it was found."""
         return cls(hit.payload["keyphrase"], hit.score, hit.payload)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields, for JSON; what no option asked for is left out."""
+        return {
+            "keyphrase": self.keyphrase,
+            "score": round(self.score, 6),
+            "payload": self.payload,
+            **({"variants": list(self.variants)} if self.variants else {}),
+            **({"fallback": self.fallback} if self.fallback is not None else {}),
+            **({"explanation": self.explanation.as_dict()} if self.explanation is not None else {}),
+        }

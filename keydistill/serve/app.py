@@ -151,12 +151,9 @@ def _add_routes(app: FastAPI) -> None:
         results = [
             {
                 "id": item.id,
-                "keyphrases": [
-                    {"keyphrase": hit.payload["keyphrase"], "score": round(hit.score, 6), "payload": hit.payload}
-                    for hit in hits
-                ],
+                "keyphrases": [recommendation.as_dict() for recommendation in recommendations],
             }
-            for item, hits in zip(body.items, outcome.hits, strict=True)
+            for item, recommendations in zip(body.items, outcome.lists, strict=True)
         ]
         return _json({"generation": _generation(outcome), "results": results}, outcome)
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from keydistill.encoders import Vectors
+from keydistill.retrieval import ListOptions, Recommendation
 from keydistill.serve import metrics
 from keydistill.serve.problems import Problem
-from keydistill.vectorstore import Filter, Hit
+from keydistill.vectorstore import Filter
 
 _log = logging.getLogger(__name__)
 
@@ -23,10 +24,19 @@ _NEW_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is searched: `limit` keyphrases for each item, which pass the filter of that item."""
+    """What is searched.
+
+    Attributes:
+        limit: Most keyphrases per item.
+        filters: A filter for each item.
+        options: What the lists are made of the nearest keyphrases by; None takes them as they are.
+        excluded: For each item the keyphrases that its list must not have.
+    """
 
     limit: int
     filters: Sequence[Filter]
+    options: ListOptions | None
+    excluded: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,7 @@ class Outcome:
         collection: Collection that was searched.
         student_version: Student that built it and embedded the items.
         vectors: Vector of each item, shape (dimension,).
-        hits: Keyphrases of each item, best first; empty without a search.
+        lists: Keyphrases of each item, best first; empty without a search.
         waited: Seconds in the queue.
         embedded: Seconds in which its batch was embedded.
         searched: Seconds in which its batch was searched.
@@ -46,7 +56,7 @@ class Outcome:
     collection: str
     student_version: str
     vectors: Sequence[Vectors]
-    hits: Sequence[Sequence[Hit]]
+    lists: Sequence[Sequence[Recommendation]]
     waited: float
     embedded: float
     searched: float

@@ -8,13 +8,13 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from keydistill.retrieval import Item, item_filter
+from keydistill.retrieval import Item, ListOptions, item_filter
 from keydistill.serve.batches import Job, Search
 from keydistill.serve.front import EXCHANGE, Exchange
 from keydistill.serve.problems import Problem, invalid_body
-from keydistill.serve.schemas import EmbedRequest, Filters, PayloadCondition, RecommendRequest, ServiceItem
+from keydistill.serve.schemas import EmbedRequest, Filters, ListChoice, PayloadCondition, RecommendRequest, ServiceItem
 from keydistill.settings import Settings
-from keydistill.tables import RejectedValueError, label_cell, leaf_category, text_cell
+from keydistill.tables import RejectedValueError, label_cell, leaf_category, normalize_keyphrase, text_cell
 from keydistill.vectorstore import CATEGORY_IDS, AnyOf, Condition, Equals, Filter, Range
 
 TIMEOUT_HEADER = "X-Timeout-Ms"
@@ -95,7 +95,8 @@ def job_of(body: EmbedRequest | RecommendRequest, settings: Settings, deadline: 
         raise Problem("invalid", f"{places[0][0]}: {places[0][1]}", places=places)
     search = None
     if isinstance(body, RecommendRequest):
-        search = Search(body.limit, _filters(items, body.filters))
+        options = None if body.options == ListChoice() else ListOptions(**body.options.model_dump())
+        search = Search(body.limit, _filters(items, body.filters), options, [item.exclude for item in body.items])
     return Job([item.title for item in items], [item.category for item in items], search, deadline)
 
 
@@ -113,6 +114,7 @@ def _beyond_limits(body: EmbedRequest | RecommendRequest, settings: Settings) ->
         return
     if body.limit > settings.serve_limit:
         yield "/limit", f"is {body.limit:,}; at most {settings.serve_limit:,} keyphrases per item are allowed"
+    yield from _unfit_choice(body, settings)
     conditions = body.filters.where
     if len(conditions) > settings.serve_conditions:
         yield "/filters/where", f"has {len(conditions):,} conditions; at most {settings.serve_conditions:,} are allowed"
@@ -132,6 +134,26 @@ def _beyond_limits(body: EmbedRequest | RecommendRequest, settings: Settings) ->
             reader(getattr(body.filters, name))
         except RejectedValueError as problem:
             yield f"/filters/{name}", problem.detail
+
+
+def _unfit_choice(body: RecommendRequest, settings: Settings) -> Iterator[tuple[str, str]]:
+    """What is wrong with the options of the lists and what they exclude."""
+    if body.options.rerank and settings.assistant is None:
+        yield "/options/rerank", "this service has no assistant; its setting `assistant` names one"
+    try:
+        ListOptions(**body.options.model_dump()).candidates_of(body.limit, 0)
+    except ValueError as error:
+        yield "/options", str(error)
+    for number, item in enumerate(body.items):
+        place = f"/items/{number}/exclude"
+        if len(item.exclude) > settings.serve_exclude:
+            yield place, f"has {len(item.exclude):,} keyphrases; at most {settings.serve_exclude:,} are allowed"
+            continue
+        for position, keyphrase in enumerate(item.exclude):
+            try:
+                normalize_keyphrase(keyphrase)
+            except RejectedValueError as problem:
+                yield f"{place}/{position}", problem.detail
 
 
 def _item(place: str, given: ServiceItem, places: list[tuple[str, str]]) -> Item | None:

@@ -7,11 +7,20 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 
 from keydistill.errors import CollectionNotFoundError, EngineUnavailableError, KeydistillError
-from keydistill.retrieval import Generation, LiveRetriever, LiveStatus, QueryVector
+from keydistill.retrieval import (
+    Generation,
+    ListOptions,
+    LiveRetriever,
+    LiveStatus,
+    QueryVector,
+    Recommendation,
+    Reranker,
+    reranker_of,
+)
 from keydistill.serve import metrics
-from keydistill.serve.batches import Job, Outcome
+from keydistill.serve.batches import Job, Outcome, Search
 from keydistill.settings import Settings
-from keydistill.vectorstore import Engine, Filter, Hit, open_engine
+from keydistill.vectorstore import Engine, open_engine
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +42,7 @@ class Live:
         self._settings, self._open_retriever = settings, open_retriever
         self._engine: Engine | None = None
         self._retriever: LiveRetriever | None = None
+        self._reranker: Reranker | None = None
         self._closing = threading.Event()
         self._failure = "the live generation is being loaded"
         self._opening = threading.Thread(target=self._open, name="keydistill-opening", daemon=True)
@@ -80,6 +90,8 @@ class Live:
             try:
                 if self._engine is None:
                     self._engine = open_engine(self._settings)
+                if self._reranker is None and self._settings.assistant is not None:
+                    self._reranker = reranker_of(self._settings)
                 self._retriever = self._open_retriever(self._settings, self._engine)
                 return
             except Exception as error:
@@ -102,7 +114,7 @@ class Live:
         for tries_left in reversed(range(_TRIES)):
             try:
                 with retriever.generation() as generation:
-                    return _outcomes(generation, jobs)
+                    return _outcomes(generation, jobs, self._reranker)
             except CollectionNotFoundError:
                 if not tries_left:
                     raise
@@ -110,14 +122,14 @@ class Live:
         raise AssertionError("the last try returns or raises")
 
 
-def _outcomes(generation: Generation, jobs: Sequence[Job]) -> list[Outcome]:
+def _outcomes(generation: Generation, jobs: Sequence[Job], reranker: Reranker | None) -> list[Outcome]:
     began = time.monotonic()
     titles = [title for job in jobs for title in job.titles]
     vectors = generation.embed(titles, [category for job in jobs for category in job.categories])
     embedded = time.monotonic()
     starts = [0, *accumulate(len(job.titles) for job in jobs)]
     vectors_of = [vectors[start:end] for start, end in pairwise(starts)]
-    hits = _hits(generation, jobs, vectors_of)
+    lists = _lists(generation, jobs, vectors_of, reranker)
     searched = time.monotonic()
     metrics.EMBED_SECONDS.observe(embedded - began)
     if any(job.search for job in jobs):
@@ -127,32 +139,41 @@ def _outcomes(generation: Generation, jobs: Sequence[Job]) -> list[Outcome]:
             generation.collection,
             generation.student_version,
             [query.vector for query in own_vectors],
-            own_hits,
+            own_lists,
             job.taken - job.queued,
             embedded - began,
             searched - embedded if job.search else 0.0,
         )
-        for job, own_vectors, own_hits in zip(jobs, vectors_of, hits, strict=True)
+        for job, own_vectors, own_lists in zip(jobs, vectors_of, lists, strict=True)
     ]
 
 
-def _hits(
-    generation: Generation, jobs: Sequence[Job], vectors_of: Sequence[Sequence[QueryVector]]
-) -> list[list[list[Hit]]]:
-    """The keyphrases of each item of each request, in one query for all requests with the same limit."""
-    hits: list[list[list[Hit]]] = [[] for _ in jobs]
-    by_limit: dict[int, list[int]] = {}
+def _lists(
+    generation: Generation,
+    jobs: Sequence[Job],
+    vectors_of: Sequence[Sequence[QueryVector]],
+    reranker: Reranker | None,
+) -> list[list[list[Recommendation]]]:
+    """The keyphrases of each item of each request, those of all requests that are asked alike together."""
+    lists: list[list[list[Recommendation]]] = [[] for _ in jobs]
+    alike: dict[tuple[int, ListOptions | None], list[tuple[int, Search]]] = {}
     for place, job in enumerate(jobs):
         if job.search is not None:
-            by_limit.setdefault(job.search.limit, []).append(place)
-    for limit, places in by_limit.items():
-        queries = [vector for place in places for vector in vectors_of[place]]
-        filters = [filter for place in places for filter in _filters(jobs[place])]
-        lists = iter(generation.query(queries, limit, filters))
-        for place in places:
-            hits[place] = [next(lists) for _ in vectors_of[place]]
-    return hits
-
-
-def _filters(job: Job) -> Sequence[Filter]:
-    return () if job.search is None else job.search.filters
+            alike.setdefault((job.search.limit, job.search.options), []).append((place, job.search))
+    for (limit, options), searches in alike.items():
+        excludes = any(search.excluded for _, search in searches)
+        found = iter(
+            generation.lists(
+                [vector for place, _ in searches for vector in vectors_of[place]],
+                [title for place, _ in searches for title in jobs[place].titles],
+                limit,
+                [filter for _, search in searches for filter in search.filters],
+                categories=[category for place, _ in searches for category in jobs[place].categories],
+                options=options,
+                excluded=[own for _, search in searches for own in search.excluded] if excludes else None,
+                reranker=reranker,
+            )
+        )
+        for place, _ in searches:
+            lists[place] = [next(found) for _ in vectors_of[place]]
+    return lists

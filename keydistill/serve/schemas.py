@@ -51,6 +51,31 @@ class Filters(_Body):
     )
 
 
+class ListChoice(_Body):
+    """What makes a list of the nearest keyphrases one that an advertiser can use; without it they are the nearest."""
+
+    min_score: Annotated[_Number, Field(ge=-1, le=1)] | None = Field(default=None, description="least score")
+    fallback: Annotated[_Int64, Field(ge=0, le=10_000)] = Field(
+        default=0, description="with fewer keyphrases than this, the category above the filter's is asked, too"
+    )
+    merge_variants: StrictBool = Field(
+        default=False, description="keyphrases that differ in word order, plural, spacing or accents become one"
+    )
+    rerank: Annotated[_Int64, Field(ge=0, le=200)] = Field(
+        default=0, description="number of nearest keyphrases that the assistant puts in its order"
+    )
+    volume_weight: Annotated[_Number, Field(ge=0, le=10)] = Field(
+        default=0.0, description="what ten times as many searches are worth, as a part of the score"
+    )
+    diversity: Annotated[_Number, Field(ge=0, le=1)] = Field(
+        default=0.0, description="weight of what is new in a list against what is relevant"
+    )
+    candidates: Annotated[_Int64, Field(ge=1, le=2_000)] | None = Field(
+        default=None, description="nearest keyphrases that a list is chosen from; unset: four times its length"
+    )
+    explain: StrictBool = Field(default=False, description="say of each keyphrase why it is there")
+
+
 class ServiceItem(_Body):
     """A listing."""
 
@@ -59,6 +84,9 @@ class ServiceItem(_Body):
     category_id: str | None = Field(default=None, description="id of the leaf category")
     category_path: str | None = Field(default=None, description="path of the leaf category, 'A > B > C'")
     site: str | None = Field(default=None, description="marketplace site of the item, and of its keyphrases")
+    exclude: list[_Text] = Field(
+        default_factory=list, description="keyphrases that the answer must not have, such as those that are bid on"
+    )
 
 
 class EmbedRequest(_Body):
@@ -96,6 +124,7 @@ class RecommendRequest(_Body):
     items: Annotated[list[ServiceItem], Field(min_length=1)]
     limit: Annotated[_Int64, Field(ge=1)] = Field(default=10, description="most keyphrases per item")
     filters: Filters = Field(default=Filters(), description="what the keyphrases of all items must pass")
+    options: ListChoice = Field(default=ListChoice(), description="what the lists are made of the nearest ones by")
 
 
 class GenerationName(BaseModel):
@@ -105,12 +134,25 @@ class GenerationName(BaseModel):
     student_version: str
 
 
+class KeyphraseExplanation(BaseModel):
+    """Why a keyphrase stands where it stands."""
+
+    collection: str
+    value: float = Field(description="what the list is ordered by, before diversity")
+    probability: float | None = Field(description="the assistant's probability, where it was asked")
+    category: str | None = Field(description="the deepest category that item and keyphrase share")
+    ranks: dict[str, int] = Field(description="rank after each step")
+
+
 class Keyphrase(BaseModel):
     """A keyphrase for an item."""
 
     keyphrase: str
     score: float = Field(description="cosine similarity of item and keyphrase")
     payload: dict[str, Any] = Field(description="its fields in the inventory")
+    variants: list[str] | None = Field(default=None, description="other spellings that it stands for")
+    fallback: str | None = Field(default=None, description="category above the one asked for in which it was found")
+    explanation: KeyphraseExplanation | None = None
 
 
 class ItemKeyphrases(BaseModel):

@@ -35,6 +35,7 @@ class ServiceSettings(BaseModel):
     serve_items: int = Field(default=100, ge=1, le=10_000, description="most items of one request")
     serve_title_chars: int = Field(default=1_000, ge=1, description="longest title of an item, in characters")
     serve_limit: int = Field(default=200, ge=1, le=10_000, description="most keyphrases per item")
+    serve_exclude: int = Field(default=1_000, ge=0, description="most keyphrases that one item excludes")
     serve_conditions: int = Field(default=16, ge=0, le=1_000, description="most conditions in `where` of one filter")
     serve_condition_values: int = Field(default=256, ge=1, description="most values in `any_of` of one condition")
     serve_queue_items: int = Field(

@@ -20,17 +20,25 @@ BODY = {"items": [{"title": TITLES[0]}], "limit": 3}
 
 def test_a_full_queue_is_429_with_retry_after(open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
+    holding: list[int] = []
     embed_items = StubStudent.embed_items
 
     def held(self: StubStudent, titles: Any, *arguments: Any) -> Any:
         if any(title != "warm-up" for title in titles):
+            holding.append(len(titles))
             assert go.wait(60)
         return embed_items(self, titles, *arguments)
 
     async def run() -> None:
         async with open_bench(serve_queue_items=2) as bench:
             monkeypatch.setattr(StubStudent, "embed_items", held)
-            requests = [asyncio.create_task(bench.http.post("/v1/recommend", json=BODY)) for _ in range(10)]
+            requests = []
+            # Both threads are held first: what comes then stays in the queue.
+            for lanes in (1, 2):
+                requests.append(asyncio.create_task(bench.http.post("/v1/recommend", json=BODY)))
+                while len(holding) < lanes:
+                    await asyncio.sleep(0.001)
+            requests += [asyncio.create_task(bench.http.post("/v1/recommend", json=BODY)) for _ in range(10)]
             while not any(task.done() for task in requests):
                 await asyncio.sleep(0.001)
             depth = (await bench.http.get("/metrics")).text

@@ -258,3 +258,41 @@ def test_a_swap_is_followed_without_a_restart(http: httpx.Client, home: Home) ->
         swap(home.engine, home.names["a"])
     while http.get("/v1/generation").json()["generation"]["collection"] != home.names["a"]:
         pass
+
+
+def test_lists_are_what_the_options_make_of_them(http: httpx.Client) -> None:
+    def keyphrases(**body: Any) -> list[list[dict[str, Any]]]:
+        answer = http.post("/v1/recommend", json={"items": [{"title": TITLES[0]}], "limit": 5, **body})
+        assert answer.status_code == 200, answer.text
+        return [item["keyphrases"] for item in answer.json()["results"]]
+
+    plain = keyphrases()
+    assert {name for hits in plain for hit in hits for name in hit} == {"keyphrase", "score", "payload"}
+    assert keyphrases(options={"diversity": 0, "merge_variants": False}) == plain
+    best, second = (hit["keyphrase"] for hit in plain[0][:2])
+    left = keyphrases(items=[{"title": TITLES[0], "exclude": [best.upper()]}, {"title": TITLES[0]}])
+    assert left[0][0]["keyphrase"] == second
+    assert left[1] == plain[0]
+    explained = keyphrases(options={"volume_weight": 1, "explain": True})[0]
+    assert explained[0]["explanation"]["value"] >= explained[1]["explanation"]["value"]
+    assert set(explained[0]["explanation"]["ranks"]) == {"retrieved", "blended"}
+    filters = {"category": "Goods > lamp", "site": "us"}
+    few = keyphrases(filters=filters, options={"fallback": 5})[0]
+    assert [hit.get("fallback") for hit in few] == [None] * 3 + ["Goods"] * 2
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"options": {"rerank": 20}}, "/options/rerank"),
+        ({"options": {"candidates": 3}}, "/options"),
+        ({"options": {"diversity": 1.5}}, "/options/diversity"),
+        ({"options": {"diverse": 1}}, "/options/diverse"),
+        ({"items": [{"title": "x", "exclude": ["a", "b\u0000"]}]}, "/items/0/exclude/1"),
+        ({"items": [{"title": "x", "exclude": ["a"] * 1_001}]}, "/items/0/exclude"),
+    ],
+)
+def test_options_that_cannot_be_are_named(http: httpx.Client, body: dict[str, Any], pointer: str) -> None:
+    answer = http.post("/v1/recommend", json={"items": [{"title": "x"}], **body})
+    assert answer.status_code == 422
+    assert pointer in [place["pointer"] for place in answer.json()["errors"]]
