@@ -202,5 +202,5 @@ class Cluster:
         self.stop_members()
         self.engine.close()
         self.store.close()
-        self.front.stop()
+        self.front.remove()
         self.redis.stop()

@@ -1,6 +1,7 @@
 """Starts and stops the REST front as a process of its own."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,11 @@ class FrontProcess:
             process.kill()
             process.wait()
         process.stdout.close()
+
+    def remove(self) -> None:
+        """End the process, and remove what it held: shards begin with files of many megabytes."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def fault(self, **fields: Any) -> None:
         """Order a fault, see `tests.support.faults.Fault`."""

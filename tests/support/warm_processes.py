@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -37,6 +39,10 @@ class WarmProcess:
             target=_run, args=([*map(str, arguments)], dict(environment), self._output, self._errors)
         )
         self._process.start()
+        # As with `Popen`, its group can be signalled from now on.
+        with suppress(ProcessLookupError):
+            while os.getpgid(self.pid) != self.pid and self.poll() is None:
+                time.sleep(0.001)
 
     @property
     def pid(self) -> int:
