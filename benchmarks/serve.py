@@ -145,14 +145,13 @@ def _memory(world: World, service: Running, requests: int, rate: float) -> dict[
 
 def _peer(world: World, arguments: Any) -> dict[str, Any]:
     """The peer and the service in turn, at 16 clients; figures of the peer, and the ratios of each round."""
-    rounds = []
     with peer_at(world) as peer, service_at(world, "--processes", arguments.processes) as service:
         for url in (peer, service.url):
             load(world.bodies, url, seconds=2, clients=16)
-        for _ in range(_ROUNDS):
-            rounds.append(
-                [load(world.bodies, url, seconds=arguments.seconds, clients=16) for url in (peer, service.url)]
-            )
+        rounds = [
+            [load(world.bodies, url, seconds=arguments.seconds, clients=16) for url in (peer, service.url)]
+            for _ in range(_ROUNDS)
+        ]
     ratios = [ours["requests_per_second"] / theirs["requests_per_second"] for theirs, ours in rounds]
     return {**rounds[-1][0], "ratios": report.spread(ratios)}
 
