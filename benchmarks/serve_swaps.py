@@ -14,7 +14,8 @@ from keydistill.settings import load_settings
 from keydistill.vectorstore.factory import open_engine
 
 _CLIENTS = 8
-_TITLES = 24
+# Titles that are looked at, and asked for: the first for which the two students find different keyphrases.
+_CANDIDATES, _TITLES = 400, 24
 _LIMIT = 10
 # Keyphrases that an answer shares with the right one at the least: batches of other shapes round otherwise, and the
 # graph is not exact. What the two students find has less in common, which is checked.
@@ -26,14 +27,14 @@ def run(world: World, swaps: int) -> dict[str, Any]:
     """Swap, kill, compare every answer with the generation that it names."""
     settings = load_settings(home=world.home, runtime="auto")
     engine = open_engine(settings)
-    titles = [item["title"] for item in world.items[:_TITLES]]
+    titles = [item["title"] for item in world.items[:_CANDIDATES]]
     right: dict[tuple[str, str], list[set[str]]] = {}
     for name in world.collections.values():
         generation = Generation.load(engine, name, student_loader(settings))
         lists = generation.recommend(titles, _LIMIT)
         right[generation.collection, generation.student_version] = [{hit.keyphrase for hit in hits} for hits in lists]
     alike = [len(first & second) for first, second in zip(*right.values(), strict=True)]
-    told_apart = [place for place, same in enumerate(alike) if same < _SAME]
+    told_apart = [place for place, same in enumerate(alike) if same < _SAME][:_TITLES]
     figures: dict[str, Any] = {"swaps": 0, "killed": 0, "answers": 0, "errors": 0, "mixed": 0}
     lock, over = threading.Lock(), threading.Event()
     generations: set[str] = set()

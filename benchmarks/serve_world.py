@@ -139,9 +139,12 @@ def service_at(world: World, *options: object) -> Iterator[Running]:
 
 
 def resident_mb(running: Running) -> float:
-    """Memory of the processes that answer, in MB."""
-    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in running.pids())
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    """Memory of the processes that answer, in MB; without pages of files, of which queries read in more and more."""
+    kilobytes = 0
+    for pid in running.pids():
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        kilobytes += next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+    return kilobytes / 1_000
 
 
 @contextmanager

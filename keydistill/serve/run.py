@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _BACKLOG = 2_048
+# Longer than clients and proxies keep a connection that they do not use: it must not close while they send.
+_KEEP_ALIVE_SECONDS = 75
 # The lanes and the event loop take turns with the interpreter's lock; Python's default would make each wait for 5 ms.
 _SWITCH_SECONDS = 0.0005
 
@@ -85,6 +87,7 @@ def run_service(settings: Settings, *, allow_without_keys: bool = False) -> None
             access_log=False,
             lifespan="on",
             server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=settings.serve_drain_seconds,
             ssl_certfile=settings.serve_tls_cert,
             ssl_keyfile=settings.serve_tls_key,

@@ -13,6 +13,7 @@ import pytest
 
 from keydistill.encoders import Student
 from keydistill.retrieval import LiveRetriever
+from keydistill.serve import readiness
 from keydistill.serve.app import Service, create_app
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore import CollectionSpec, Engine, PointBatch, SearchParams, payload_indexes
@@ -113,9 +114,11 @@ def stub_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Embedd
 
 
 @pytest.fixture
-def open_bench(stub_home: tuple[EmbeddedEngine, Path, dict[str, str]]) -> OpenBench:
+def open_bench(stub_home: tuple[EmbeddedEngine, Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> OpenBench:
     """Opens a service on the stubs' collections; `red` is live."""
     engine, folder, names = stub_home
+    # A machine that others use may stand still for as long as makes a service not ready.
+    monkeypatch.setattr(readiness, "_FRESH_SECONDS", 120.0)
 
     @asynccontextmanager
     async def opened(*, warm: bool = True, keys_required: bool = False, **options: Any) -> AsyncIterator[Bench]:

@@ -20,12 +20,12 @@ BODY = {"items": [{"title": TITLES[0]}], "limit": 3}
 
 def test_a_full_queue_is_429_with_retry_after(open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
-    holding: list[int] = []
     embed_items = StubStudent.embed_items
+    held_batches: list[Any] = []
 
     def held(self: StubStudent, titles: Any, *arguments: Any) -> Any:
         if any(title != "warm-up" for title in titles):
-            holding.append(len(titles))
+            held_batches.append(titles)
             assert go.wait(60)
         return embed_items(self, titles, *arguments)
 
@@ -33,24 +33,24 @@ def test_a_full_queue_is_429_with_retry_after(open_bench: OpenBench, monkeypatch
         async with open_bench(serve_queue_items=2) as bench:
             monkeypatch.setattr(StubStudent, "embed_items", held)
             requests = []
-            # Both threads are held first: what comes then stays in the queue.
-            for lanes in (1, 2):
+            # A request for each of the two threads, and then those that have to wait.
+            for count in (1, 2):
                 requests.append(asyncio.create_task(bench.http.post("/v1/recommend", json=BODY)))
-                while len(holding) < lanes:
+                while len(held_batches) < count:
                     await asyncio.sleep(0.001)
             requests += [asyncio.create_task(bench.http.post("/v1/recommend", json=BODY)) for _ in range(10)]
-            while not any(task.done() for task in requests):
+            while sum(task.done() for task in requests) < 8:
                 await asyncio.sleep(0.001)
             depth = (await bench.http.get("/metrics")).text
             go.set()
             answers = await asyncio.gather(*requests)
             refused = [answer for answer in answers if answer.status_code == 429]
-            assert refused
             assert {answer.status_code for answer in answers} == {200, 429}
+            assert len(refused) >= 8
             assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
-            # True at the scrape, which was in the midst of it.
+            # True at the scrape, which was in the midst of it; the service itself may be among those that wait.
             (waiting,) = [line for line in depth.splitlines() if line.startswith("keydistill_queue_items ")]
-            assert float(waiting.split()[1]) >= 2
+            assert float(waiting.split()[1]) in (2, 3)
             assert (await bench.http.post("/v1/recommend", json=BODY)).status_code == 200
 
     asyncio.run(run())
