@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from keydistill.retrieval import MatchCategory
 
 
+# Bytes of an item in a file, roughly: no export is begun for a few of them.
+_ITEM_BYTES = 100
+
+
 @click.command()
 @click.argument("items", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -46,7 +50,9 @@ def recommend(
 
     settings = settings_of(ctx)
     with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
-        retriever = Retriever.open(settings, engine)
+        # A file that is not there is told by whoever reads it.
+        size = sum(file.stat().st_size for file in items if file.is_file())
+        retriever = Retriever.open(settings, engine, texts=size // _ITEM_BYTES)
         progress.start("recommend", None, "items")
         summary = recommend_file(
             retriever,

@@ -35,7 +35,7 @@ def search(
             site=site,
             min_search_volume=min_volume,
         )
-        hits = Retriever.open(settings, engine).recommend([title], limit, [filter], categories=[category])[0]
+        hits = Retriever.open(settings, engine, texts=1).recommend([title], limit, [filter], categories=[category])[0]
     if as_json:
         print_json([{"keyphrase": hit.keyphrase, "score": round(hit.score, 6), "payload": hit.payload} for hit in hits])
         return
