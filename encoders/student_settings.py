@@ -5,7 +5,12 @@ from keydistill.settings import Settings
 
 
 def student_of(
-    settings: Settings, source: str | None = None, *, dimension: int | None = None, texts: int | None = None, is_measured: bool = False
+    settings: Settings,
+    source: str | None = None,
+    *,
+    dimension: int | None = None,
+    texts: int | None = None,
+    is_measured: bool = False,
 ) -> Student:
     """Load a student into the runtime, and with the threads, that the settings name.
 
