@@ -43,12 +43,13 @@ _LOADERS: dict[RuntimeName, Callable[[_Where], Runtime]] = {
 }
 # What computes in fp32 whatever the CPU can do: numpy where torch is not installed.
 _ANYWHERE: tuple[RuntimeName, ...] = ("torch", "numpy")
-# Texts from which an export is worth its seconds: what it saves them against torch (4 and 1.8 ms of CPU time per text
-# of six layers); both sides grow with the student.
+# Texts from which an export is taken to be worth its seconds. Estimates, from exports that take some seconds and the
+# rates in docs/runtimes.md; the point where both sides are equal was not measured.
 _WORTH = {"native-": 8_000, "openvino-": 20_000}
-# Texts below which numpy is done before OpenVINO has started, which takes a second.
+# Texts below which numpy is taken to be done before OpenVINO has started; an estimate, too.
 _OPENVINO_STARTS = 500
-# The least that `native-int8` was faster than others in docs/runtimes.md, on two kinds of CPU.
+# How much faster `native-int8` was than others, the smaller figure of two kinds of CPU; that of numpy is derived from
+# torch's, of whose rate numpy has two thirds.
 _TIMES_BY_ROUNDING: Mapping[RuntimeName, float] = {
     "numpy": 6.5,
     "torch": 4.5,
