@@ -191,7 +191,7 @@ def _evaluations(sources: list[str], settings: "Settings", measurement: Measurem
         bars.start("load", None, "")
         evaluations.append(
             evaluate(
-                student_of(settings, folder),
+                student_of(settings, folder, is_measured=True),
                 items,
                 inventory,
                 judge=judge,

@@ -128,6 +128,8 @@ def _print_run(run: "ReindexRun") -> None:
     click.echo(f"keyphrases     {run.rows:,} in {run.parts:,} parts")
     click.echo(f"collection     {run.collection}, {bytes_text(run.report.get('disk_bytes'))}")
     click.echo(f"student        {run.student_version}")
+    if "runtime" in run.report:
+        click.echo(f"runtime        {run.report['runtime']}")
     click.echo("time           " + ", ".join(f"{step} {duration_text(took)}" for step, took in run.timings.items()))
     if run.state == "live":
         click.echo(f"alias          {run.alias}: {run.previous_target or 'nothing'} -> {run.collection}")

@@ -49,7 +49,7 @@ def search(
             site=site,
             min_search_volume=min_volume,
         )
-        hits = Retriever.open(settings, engine).recommend(
+        hits = Retriever.open(settings, engine, texts=1).recommend(
             [title],
             limit,
             [filter],

@@ -39,6 +39,7 @@ class Student:
         dimension: Length of its vectors.
         item_text: Template of the text that stands for an item.
         prompts: Texts that stand before each keyphrase and each item.
+        runtime_reason: A clause that says why its runtime was taken.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Student:
         item_text: ItemText | None = None,
         keyphrase_side: StaticSide | None = None,
         prompts: Prompts = Prompts(),  # noqa: B008  # it is immutable
+        runtime_reason: str = "",
     ) -> None:
         self.source = source
         self.version = version
@@ -58,6 +60,7 @@ class Student:
         self.item_text = item_text or ItemText()
         self.prompts = prompts
         self._runtime = runtime
+        self.runtime_reason = runtime_reason
         self._tokens = tokens
         self._keyphrase_side = keyphrase_side
 
@@ -71,6 +74,7 @@ class Student:
         device: str | None = None,
         runtime: WantedRuntime = "torch",
         cache: Path | None = None,
+        texts: int | None = None,
     ) -> Student:
         """Load a student.
 
@@ -83,6 +87,7 @@ class Student:
             runtime: Name of what computes the vectors; see `load_runtime`. All give the same version, and the same
                 vectors to `TOLERANCE`.
             cache: Folder in which exported students are kept; None takes a folder in the user's home.
+            texts: Number of texts that it is to embed, roughly, by which "auto" chooses; None if nobody knows.
 
         Raises:
             StudentError: It cannot be found or loaded, or has fewer dimensions.
@@ -90,12 +95,15 @@ class Student:
         """
         files = StudentFiles.find(source, dimension=dimension)
         table = files.layout.keyphrases
-        loaded = load_runtime(files, runtime, cache=cache or _CACHE.expanduser(), threads=threads, device=device)
+        chosen = load_runtime(
+            files, runtime, cache=cache or _CACHE.expanduser(), threads=threads, device=device, texts=texts
+        )
         return cls(
             source=files.source,
             version=files.version,
             dimension=files.dimension,
-            runtime=loaded,
+            runtime=chosen.runtime,
+            runtime_reason=chosen.reason,
             tokens=files.tokens(),
             item_text=item_text_of(files.folder),
             keyphrase_side=None if table is None else StaticSide.load(table, files.dimension),

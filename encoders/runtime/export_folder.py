@@ -99,11 +99,12 @@ def kept_export(folder: Path, make: Callable[[Path], ExportReport]) -> ExportRep
 
 
 def read_report(folder: Path) -> ExportReport | None:
-    """The report of an exported student; None where there is none that can be read."""
+    """The report of an exported student; None where there is none that can be read, or one of another format."""
     try:
-        return ExportReport(**json.loads((folder / REPORT).read_text(encoding="utf-8")))
+        report = ExportReport(**json.loads((folder / REPORT).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+    return report if report.format == _FORMAT else None
 
 
 def compared(
@@ -166,6 +167,11 @@ def not_rounded(files: StudentFiles) -> str:
     )
 
 
+def not_exported(files: StudentFiles, form: str) -> str:
+    """Why a runtime that needs an export does not compute a student that few texts are asked of."""
+    return f"student {files.version} is not exported for {form} yet, and so few texts do not pay for it"
+
+
 def check_distance(files: StudentFiles, precision: str, distance: float, allowed: float) -> None:
     """Whether a student may be used in a precision.
 
@@ -185,11 +191,7 @@ def _intact_report(folder: Path) -> ExportReport | None:
         return None
     report = read_report(folder)
     try:
-        fits = (
-            report is not None
-            and report.format == _FORMAT
-            and all(file_sha256(folder / name) == sha for name, sha in report.sha256.items())
-        )
+        fits = report is not None and all(file_sha256(folder / name) == sha for name, sha in report.sha256.items())
     except (OSError, AttributeError):
         fits = False
     if not fits:

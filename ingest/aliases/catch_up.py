@@ -68,6 +68,7 @@ class CatchUp:
                 partial(self._sources.student_of, run),
                 run.student_version,
                 run.dimension,
+                rows=changes.counts.added + changes.counts.changed,
             )
             self._write(target, changes, vectors, lease)
             self._engine.finish(target)

@@ -1,5 +1,6 @@
 """From a snapshot to a collection: points, vectors, and whether what was built is what the snapshot says."""
 
+from keydistill.ingest.collection.filter_counts import SAMPLE_ROWS
 from keydistill.ingest.collection.ordered_work import in_turn
 from keydistill.ingest.collection.points import collection_spec, index_settings, payloads
 from keydistill.ingest.collection.space import check_space, collection_bytes
@@ -7,6 +8,7 @@ from keydistill.ingest.collection.stored_vectors import RowVectors
 from keydistill.ingest.collection.verification import verify
 
 __all__ = [
+    "SAMPLE_ROWS",
     "RowVectors",
     "check_space",
     "collection_bytes",

@@ -20,21 +20,30 @@ class RowVectors:
     """
 
     def __init__(
-        self, engine: Engine, donor: str | None, student: Callable[[], Student], student_version: str, dimension: int
+        self,
+        engine: Engine,
+        donor: str | None,
+        student: Callable[[int], Student],
+        student_version: str,
+        dimension: int,
+        *,
+        rows: int,
     ) -> None:
         """Vectors from a donor and a student, which is loaded only if it is needed.
 
         Args:
             engine: Engine with the donor.
             donor: Collection that the same student built, or None.
-            student: Function that loads the student.
+            student: Function that loads the student, for the number of texts that it gets.
             student_version: Version of the student. A donor that another version built is ignored.
             dimension: Length of the student's vectors.
+            rows: Number of rows in all.
         """
         self.reused = self.embedded = 0
         self._engine = engine
         self._student = student
         self._dimension = dimension
+        self._rows = rows
         self._donor = donor if donor is not None and _is_of(engine, donor, student_version) else None
 
     def of(self, rows: pa.Table, progress: Progress = NO_PROGRESS) -> Vectors:
@@ -46,7 +55,9 @@ class RowVectors:
             progress.advance(len(rows) - len(new))
         if len(new):
             texts = rows.column("keyphrase").take(pa.array(new)).to_pylist()
-            vectors[new] = self._student().embed_keyphrases(texts, progress)
+            # As many of all rows as of these, if they are like them.
+            expected = round(self._rows * len(new) / len(rows))
+            vectors[new] = self._student(expected).embed_keyphrases(texts, progress)
         self.reused += len(rows) - len(new)
         self.embedded += len(new)
         return vectors

@@ -54,7 +54,7 @@ class Gate:
         began = time.monotonic()
         self._progress.start("gate: load", None, "")
         items = gate_items(self._settings, self._sources.snapshot(run.id))
-        side = Side(run.collection, self._sources.student_of(run))
+        side = Side(run.collection, self._sources.student_of(run, len(items.queries)))
         live, against = self._live(run, side)
         sides = [side] if live is None else [side, live]
         params = search_params_of(self._settings)
@@ -112,7 +112,7 @@ class Gate:
         except KeydistillError:
             # Another way to the same files, for collections whose run is on record elsewhere.
             source = str(metadata.student)
-        student = student_of(self._settings, source, dimension=info.dimension)
+        student = student_of(self._settings, source, dimension=info.dimension, texts=self._settings.gate_sample)
         if student.version != expected:
             raise StudentMismatchError(f"it was built by student {expected}, {source} is {student.version} now")
         return student
@@ -164,7 +164,7 @@ class Gate:
         if side.dimension >= full or not items.queries:
             return Dimensions(full, None, 0)
         self._progress.start("gate: dimension", None, "")
-        full_student = student_of(self._settings, source, dimension=full)
+        full_student = student_of(self._settings, source, dimension=full, texts=len(items.pool))
         step = max(1, len(items.queries) // _DIMENSION_QUERIES)
         queries = items.queries[::step][:_DIMENSION_QUERIES]
         near = {str(hit.payload["keyphrase"]) for hits in answered.lists[::step] for hit in hits}

@@ -56,8 +56,8 @@ def plan(
             f"{report.rows_rejected:,} of {report.rows_read:,} rows would be rejected, more than max_reject_share "
             f"{settings.max_reject_share:.0%} allows; `keydistill inventory check` shows which and why"
         )
-    student = student_of(settings)
     rows = report.rows
+    student = student_of(settings, texts=rows)
     rate = _embedding_rate(student, report.sample)
     return Plan(
         inventory=report,

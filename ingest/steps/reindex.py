@@ -7,6 +7,7 @@ were in flight.
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from keydistill.errors import (
 )
 from keydistill.ingest.aliases import AliasChanges, last_number, went_live
 from keydistill.ingest.collection import (
+    SAMPLE_ROWS,
     RowVectors,
     check_space,
     collection_spec,
@@ -221,13 +223,13 @@ class ReindexSteps:
         snapshot = self._sources.snapshot(run.id)
         return sum(snapshot.parts[number].rows for number in parts)
 
-    def student_of(self, run: ReindexRun) -> Student:
-        """The run's student, loaded.
+    def student_of(self, run: ReindexRun, texts: int | None = None) -> Student:
+        """The run's student, loaded; see `RunSources.student_of`.
 
         Raises:
             StudentMismatchError: The student is no longer the one that the run began with.
         """
-        return self._sources.student_of(run)
+        return self._sources.student_of(run, texts)
 
     def _begin(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         # Read only now, when nobody else can swap the alias: when the run was ordered, another one may have been about
@@ -242,7 +244,7 @@ class ReindexSteps:
         if self._vectors is None or self._vectors[0] != run.id:
             student = partial(self.student_of, run)
             donor = run.previous_target if self._of(run).reuse_vectors else None
-            row_vectors = RowVectors(self._engine, donor, student, run.student_version, run.dimension)
+            row_vectors = RowVectors(self._engine, donor, student, run.student_version, run.dimension, rows=run.rows)
             self._vectors = run.id, row_vectors
         return self._vectors[1]
 
@@ -280,7 +282,12 @@ class ReindexSteps:
             twin = self._twin(run, metadata)
             if twin is not None and run.previous_target is not None:
                 self._engine.copy(run.previous_target, run.collection, twin.as_dict())
-                return "building", {**size, "parts_done": tuple(range(len(snapshot.parts)))}
+                every_part = tuple(range(len(snapshot.parts)))
+                original = CollectionMetadata.parse(self._engine.info(run.previous_target))
+                # Of what a sync changed only the number of points was compared: there every row is looked up.
+                is_verified = original.run is not None and original.run == original.snapshot_run
+                report = {"copy_of": run.previous_target} if is_verified else {}
+                return "building", {**size, "parts_done": every_part, "report": report}
             self._engine.create(run.collection, spec, metadata.as_dict())
         except CollectionExistsError:
             # This run made it before it was killed; a collection of anybody else has another name and another run.
@@ -293,14 +300,15 @@ class ReindexSteps:
         live_snapshot = self._snapshot_of_live(run)
         if live_snapshot is not None and would_be_the_same(live_snapshot, run.files, run.categories, settings):
             return linked(live_snapshot, folder)
-        return build_snapshot(
-            [Path(file) for file in run.files],
-            folder,
-            settings,
-            self._sources.files_of(run).count_tokens,
-            categories=None if run.categories is None else Path(run.categories),
-            progress=self._progress,
-        )
+        with self._sources.student_beside(run) if live_snapshot is None else nullcontext():
+            return build_snapshot(
+                [Path(file) for file in run.files],
+                folder,
+                settings,
+                self._sources.files_of(run).count_tokens,
+                categories=None if run.categories is None else Path(run.categories),
+                progress=self._progress,
+            )
 
     def _snapshot_of_live(self, run: ReindexRun) -> Snapshot | None:
         """The snapshot of the live collection, if the same student built it, so that its tokens are counted alike."""
@@ -338,7 +346,9 @@ class ReindexSteps:
 
     def _verify(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         self._progress.start("verify", None, "")
-        return "gating", {"report": verify(run, self._sources.snapshot(run.id), self._engine, self.student_of(run))}
+        student = self.student_of(run, SAMPLE_ROWS)
+        report = verify(run, self._sources.snapshot(run.id), self._engine, student)
+        return "gating", {"report": {**run.report, **report, "runtime": f"{student.runtime}: {student.runtime_reason}"}}
 
     def _gate(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         run, _ = self._changes.bring_up(run)

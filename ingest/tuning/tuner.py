@@ -159,7 +159,7 @@ class Tuner:
         return AliasHistory(self._engine, self._store, self._settings.alias)
 
     def _student(self, owner: ReindexRun, info: CollectionInfo) -> Student:
-        student = self._sources.student_of(owner)
+        student = self._sources.student_of(owner, self._settings.gate_sample)
         built_by = CollectionMetadata.parse(info).student_version
         if student.version != built_by:
             raise StudentMismatchError(

@@ -136,15 +136,21 @@ class Generation:
         return cls.of(engine, info, load_student(source, info.dimension, version), params, untuned=untuned)
 
     @classmethod
-    def live(cls, settings: Settings, engine: Engine) -> Self:
+    def live(cls, settings: Settings, engine: Engine, *, texts: int | None = None) -> Self:
         """The live generation.
+
+        Args:
+            settings: Settings in force.
+            engine: Engine with the collections.
+            texts: Number of items that it is to embed, roughly, by which the runtime "auto" chooses; None if nobody
+                knows.
 
         Raises:
             CollectionNotFoundError: Nothing is live yet.
             StudentError: The collection's student cannot be found any more, or has another version now.
         """
         target = alias_target(engine, settings.alias)
-        return cls.load(engine, target, student_loader(settings), untuned=search_params_of(settings))
+        return cls.load(engine, target, student_loader(settings, texts=texts), untuned=search_params_of(settings))
 
     @property
     def student_version(self) -> str:
@@ -313,10 +319,11 @@ def alias_target(engine: Engine, alias: str) -> str:
     return target
 
 
-def student_loader(settings: Settings) -> StudentLoader:
+def student_loader(settings: Settings, *, texts: int | None = None) -> StudentLoader:
     """A function that loads students into the runtime, and with the threads, that the settings name.
 
-    Where the settings have a `shared` storage, a student that is not on this machine comes from there.
+    Where the settings have a `shared` storage, a student that is not on this machine comes from there. `texts` is the
+    number of items that it is to embed, roughly, or None.
     """
 
     def load(source: str, dimension: int, version: str) -> Student:
@@ -324,6 +331,6 @@ def student_loader(settings: Settings) -> StudentLoader:
         # Without shared storage, the version is checked once the student is loaded, so that its files are read only
         # once.
         local_source = source if shared is None else local_student(source, dimension, version, settings.home, shared)
-        return student_of(settings, local_source, dimension=dimension)
+        return student_of(settings, local_source, dimension=dimension, texts=texts)
 
     return load

@@ -23,10 +23,10 @@ class Retriever:
         self.generation = Generation.of(engine, engine.info(collection), student, params)
 
     @classmethod
-    def open(cls, settings: Settings, engine: Engine) -> Self:
-        """The retriever of the live collection, its student loaded; see `Generation.live` for the errors."""
+    def open(cls, settings: Settings, engine: Engine, *, texts: int | None = None) -> Self:
+        """The retriever of the live collection, its student loaded; see `Generation.live` for arguments and errors."""
         retriever = cls.__new__(cls)
-        retriever.generation = Generation.live(settings, engine)
+        retriever.generation = Generation.live(settings, engine, texts=texts)
         return retriever
 
     @property

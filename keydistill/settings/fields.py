@@ -53,9 +53,9 @@ class Settings(ServiceSettings, BaseSettings):
     runtime: Literal[
         "auto", "torch", "torch-fp16", "openvino-fp32", "openvino-bf16", "openvino-int8", "native-int8", "numpy"
     ] = Field(
-        default="torch",
-        description="what computes vectors of builds and queries; torch: numpy where that is not installed; "
-        "auto: torch on a GPU, otherwise what is fastest here",
+        default="auto",
+        description="what computes vectors of builds and queries; auto: torch on a GPU, otherwise what is fastest "
+        "here; torch: numpy where that is not installed",
     )
 
     judge_url: str | None = Field(

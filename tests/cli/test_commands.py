@@ -74,6 +74,34 @@ def test_reindex_says_what_it_did(keydistill: Command, inventory: Path) -> None:
     assert result.err == ""
 
 
+def test_reindex_says_what_it_computed_with_and_why(
+    keydistill: Command, inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "runtime        torch: as the settings say\n" in keydistill("reindex", inventory).out
+    monkeypatch.delenv("KEYDISTILL_RUNTIME")
+    lines = keydistill("reindex", inventory).out.splitlines()
+    (line,) = (line for line in lines if line.startswith("runtime "))
+    assert "starts at once, which counts with so few texts" in line
+    # Six keyphrases do not wait for an export.
+    assert not (tmp_path / "home" / "cache" / "runtimes").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [["search", "red shoes"], ["status"], ["collections", "list"], ["runs", "list"], ["settings"]]
+)
+def test_what_only_looks_starts_without_torch(
+    live: Command, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.delenv("KEYDISTILL_RUNTIME")
+    code = (
+        "import sys; from keydistill.cli.main import cli; cli.main(sys.argv[1:], standalone_mode=False);"
+        "sys.exit(bool({'torch', 'transformers', 'sentence_transformers', 'openvino'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
 def test_reindex_as_json_is_the_run_record(keydistill: Command, inventory: Path) -> None:
     run = json.loads(keydistill("reindex", inventory, "--json").out)
     assert run["state"] == "live"

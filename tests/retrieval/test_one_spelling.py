@@ -34,8 +34,13 @@ def test_student_settings_reach_a_student_by_one_function(monkeypatch: pytest.Mo
     loads: list[tuple[tuple[str, ...], dict[str, object]]] = []
     monkeypatch.setattr(Student, "load", lambda *source, **options: loads.append((source, options)))
     settings = load_settings(student="a", dimension=64, threads=2, runtime="auto", home=tmp_path)
-    alike = {"threads": 2, "runtime": "auto", "cache": settings.runtime_cache}
+    alike = {"threads": 2, "runtime": "auto", "cache": settings.runtime_cache, "texts": None}
     student_of(settings)
     student_of(settings, "b", dimension=128)
     assert loads == [(("a",), {"dimension": 64, **alike}), (("b",), {"dimension": 128, **alike})]
+    student_of(settings, is_measured=True)
+    # Measured by the reference, unless the settings name another one.
+    assert loads[-1] == (("a",), {"dimension": 64, **alike, "runtime": "torch"})
+    student_of(settings.model_copy(update={"runtime": "numpy"}), is_measured=True)
+    assert loads[-1][1]["runtime"] == "numpy"
     assert places(r"settings\.runtime\b") == {"student_settings.py"}

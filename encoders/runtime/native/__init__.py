@@ -1,10 +1,11 @@
 """Students in int8 by kernels of our own, for CPUs with AVX-512 VNNI."""
 
-from keydistill.encoders.runtime.native.export import int8_rates, load_int8
+from keydistill.encoders.runtime.native.export import could_be_rounded, int8_rates, load_int8
 from keydistill.encoders.runtime.native.runtime import Int8Runtime
 
 __all__ = [
     "Int8Runtime",
+    "could_be_rounded",
     "int8_rates",
     "load_int8",
 ]

@@ -20,6 +20,7 @@ from keydistill.encoders.runtime.export_folder import (
     check_distance,
     compared,
     kept_export,
+    not_exported,
     not_rounded,
     read_report,
     reference_runtime,
@@ -52,17 +53,40 @@ def load_int8(files: StudentFiles, *, cache: Path, threads: int | None = None) -
     return Int8Runtime(folder / _FILE, threads=threads)
 
 
-def int8_rates(files: StudentFiles, cache: Path) -> dict[RuntimeName, float]:
+def int8_rates(files: StudentFiles, cache: Path, *, export: bool = True) -> dict[RuntimeName, float]:
     """Texts per second on this CPU; nothing where that was measured on another one.
 
+    Args:
+        files: The student.
+        cache: Folder in which exported students are kept.
+        export: Whether a student that is not exported yet is exported now.
+
     Raises:
-        RuntimeUnavailableError, StorageError: The same as those of `load_int8`.
+        RuntimeUnavailableError: As `load_int8` does; or it is not exported, and is not to be.
+        StorageError: They cannot be written.
     """
     folder = _folder(files, cache)
     _usual(files)
-    report = read_report(folder) or _exported(files, cache)[1]
+    report = read_report(folder)
+    if report is None and not export:
+        raise RuntimeUnavailableError(not_exported(files, "the int8 kernels"))
+    report = report or _exported(files, cache)[1]
     rate = _computed(files, report.texts_per_second)
     return {Int8Runtime.name: rate} if report.cpu == cpu_name() else {}
+
+
+def could_be_rounded(files: StudentFiles) -> bool:
+    """Whether only its weights, which are not rounded, keep a student from the kernels of this machine."""
+    try:
+        int8_kernels_version()
+    except RuntimeUnavailableError:
+        return False
+    usual = UsualBert.of(files.layout)
+    return (
+        usual is not None
+        and not (usual.transformer / INT8_SCALES).is_file()
+        and int8_layout.has_its_sizes(usual.config)
+    )
 
 
 def _folder(files: StudentFiles, cache: Path) -> Path:

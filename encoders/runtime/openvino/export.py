@@ -23,6 +23,7 @@ from keydistill.encoders.runtime.export_folder import (
     check_distance,
     compared,
     kept_export,
+    not_exported,
     not_rounded,
     read_report,
     reference_runtime,
@@ -72,19 +73,28 @@ def load_exported(
     return OpenVinoRuntime(folder / GRAPHS[precision], precision, threads=threads)
 
 
-def openvino_rates(files: StudentFiles, cache: Path) -> dict[RuntimeName, float]:
+def openvino_rates(files: StudentFiles, cache: Path, *, export: bool = True) -> dict[RuntimeName, float]:
     """Texts per second of each precision on this CPU; nothing where that was measured on another one.
 
     The CPU's flags do not tell which one is faster: bfloat16 has twice the rate of fp32 on a Zen 4, and half of it on a
-    Xeon whose AMX the hypervisor hides. The student is exported first where needed.
+    Xeon whose AMX the hypervisor hides.
+
+    Args:
+        files: The student.
+        cache: Folder in which graphs are kept.
+        export: Whether a student that is not exported yet is exported now.
 
     Raises:
-        RuntimeUnavailableError: OpenVINO is not installed, or the student is of a kind that cannot be exported.
+        RuntimeUnavailableError: OpenVINO is not installed, or the student is of a kind that cannot be exported; or it
+            is not exported, and is not to be.
         StorageError: The graph cannot be written.
     """
     _check_installed()
     # Whether the graph is whole is seen when it is loaded.
-    report = read_report(_folder(files, cache)) or exported(files, cache)[1]
+    report = read_report(_folder(files, cache))
+    if report is None and not export:
+        raise RuntimeUnavailableError(not_exported(files, "OpenVINO"))
+    report = report or exported(files, cache)[1]
     if report.cpu != cpu_name():
         return {}
     rates = report.texts_per_second

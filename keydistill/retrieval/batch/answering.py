@@ -69,9 +69,11 @@ class Answering:
         self._schema = part_schema(request.options)
 
     @classmethod
-    def load(cls, settings: Settings, engine: Engine, collection: str, request: BatchRequest) -> Self:
-        """The generation of a collection, loaded, and the assistant of the settings if it is to rerank."""
-        generation = Generation.load(engine, collection, student_loader(settings), untuned=search_params_of(settings))
+    def load(cls, settings: Settings, engine: Engine, collection: str, request: BatchRequest, texts: int) -> Self:
+        """The generation of a collection, loaded for `texts` items, and the assistant if it is to rerank."""
+        generation = Generation.load(
+            engine, collection, student_loader(settings, texts=texts), untuned=search_params_of(settings)
+        )
         reranker = reranker_of(settings) if request.options is not None and request.options.rerank else None
         return cls(generation, request, reranker)
 
@@ -110,11 +112,11 @@ class Answering:
 _own: Answering | None = None
 
 
-def start_process(settings: Settings, collection: str, request: BatchRequest) -> None:
+def start_process(settings: Settings, collection: str, request: BatchRequest, texts: int) -> None:
     """Prepare a process that was started for parts of a batch; everything it opens ends with it."""
     global _own
     die_with_parent()
-    _own = Answering.load(settings, open_engine(settings), collection, request)
+    _own = Answering.load(settings, open_engine(settings), collection, request, texts)
 
 
 def answer_in_process(part: Part) -> PartSummary:

@@ -30,6 +30,8 @@ from keydistill.tables import USUAL, CategoryHints, Conventions, check_output, o
 from keydistill.vectorstore import Engine
 
 PART_ITEMS = 2_048
+# Bytes of an item in a file, roughly: nothing is exported for a few of them.
+_ITEM_BYTES = 100
 # Parts that wait for a process, so that none has to wait for the files to be read.
 _PARTS_AHEAD = 2
 
@@ -93,7 +95,8 @@ def recommend_file(
         batches = map(seen.see, read_items(files, rejects, conventions=conventions))
         parts = _parts(batches, part_items, work, exclusions)
         tally = _Tally(progress)
-        with _answerer(settings, engine, collection, request, processes, progress) as answerer:
+        texts = sum(file.stat().st_size for file in files) // _ITEM_BYTES
+        with _answerer(settings, engine, collection, request, texts, processes, progress) as answerer:
             loaded = time.monotonic()
             answerer.answer_all(parts, tally)
         answering_seconds = time.monotonic() - loaded
@@ -206,16 +209,25 @@ class _InProcesses:
 
 @contextmanager
 def _answerer(
-    settings: Settings, engine: Engine, collection: str, request: BatchRequest, processes: int, progress: Progress
+    settings: Settings,
+    engine: Engine,
+    collection: str,
+    request: BatchRequest,
+    texts: int,
+    processes: int,
+    progress: Progress,
 ) -> Iterator[_Answerer]:
     if processes == 1:
-        yield _Here(Answering.load(settings, engine, collection, request), progress)
+        yield _Here(Answering.load(settings, engine, collection, request, texts), progress)
         return
     # Not forked: threads of torch and of the engine do not survive a fork.
     threads = max(1, (settings.threads or os.cpu_count() or 1) // processes)
     own = settings.model_copy(update={"threads": threads})
     with ProcessPoolExecutor(
-        processes, get_context("spawn"), initializer=start_process, initargs=(own, collection, request)
+        processes,
+        get_context("spawn"),
+        initializer=start_process,
+        initargs=(own, collection, request, texts // processes),
     ) as pool:
         try:
             yield _InProcesses(pool, processes * _PARTS_AHEAD, progress)

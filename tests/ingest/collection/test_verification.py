@@ -22,6 +22,7 @@ from keydistill.ingest.snapshot.profiles import SnapshotProfile, profile
 from keydistill.ingest.snapshot.snapshot import Snapshot
 from keydistill.vectorstore import (
     INDEXED_FIELDS,
+    CollectionInfo,
     CollectionMetadata,
     CollectionSpec,
     Engine,
@@ -60,6 +61,15 @@ def bench(
 
 
 @pytest.fixture
+def embedded(
+    tmp_path: Path, tiny_folder: Path, tiny_student: Student, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    only_loads(monkeypatch, tiny_student)
+    with open_bench("embedded", tmp_path / "home", "", str(tiny_folder)) as opened:
+        yield opened
+
+
+@pytest.fixture
 def inventory(tmp_path: Path) -> Path:
     return write_inventory(tmp_path / "inventory.csv", ROWS)
 
@@ -84,6 +94,40 @@ def test_what_is_verified_is_in_the_report(bench: Bench, inventory: Path) -> Non
     assert report["points"] == report["rows_read_back"] == ROWS
     assert report["filters_counted"] > 20
     assert report["largest_cosine_distance"] < 1e-4
+
+
+def test_of_a_copy_the_filters_are_counted_in_both(
+    embedded: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = embedded.build(inventory), embedded.build(inventory)
+    assert first.report["rows_read_back"] == ROWS
+    assert (second.report["copy_of"], second.report["rows_read_back"]) == (first.collection, 0)
+    assert second.report["filters_counted"] == first.report["filters_counted"]
+    count = EmbeddedEngine.count
+
+    def one_less(self: EmbeddedEngine, name: str, filter: Filter | None = None) -> int:
+        is_third = name not in (first.collection, second.collection)
+        return count(self, name, filter) - (filter is not None and is_third)
+
+    monkeypatch.setattr(EmbeddedEngine, "count", one_less)
+    with pytest.raises(VerificationError, match=f"points pass the .* filter .*, {second.collection} says"):
+        embedded.build(inventory)
+
+
+def test_of_a_copy_of_what_a_sync_changed_every_row_is_looked_up(
+    embedded: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded.build(inventory)
+    taken_over = CollectionMetadata.parse
+
+    def synced(info: CollectionInfo) -> CollectionMetadata:
+        return taken_over(info).model_copy(update={"snapshot_run": "a-sync"})
+
+    monkeypatch.setattr("keydistill.ingest.steps.reindex.CollectionMetadata.parse", synced)
+    monkeypatch.setattr("keydistill.ingest.steps.reindex.ReindexSteps._snapshot_of_live", lambda *_: None)
+    report = embedded.build(inventory).report
+    assert "copy_of" not in report
+    assert report["rows_read_back"] == ROWS
 
 
 @pytest.mark.parametrize("reference", ["tiny_student", pytest.param("student", marks=pytest.mark.slow)])
