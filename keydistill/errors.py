@@ -22,7 +22,8 @@
     │   ├── CollectionExistsError
     │   ├── CollectionLostError      its folder is gone or damaged
     │   ├── CollectionStateError     not allowed while building, or no more once ready
-    │   └── AliasChangedError        the alias no longer names what the caller saw
+    │   ├── AliasChangedError        the alias no longer names what the caller saw
+    │   └── AliasOwnedError          it belongs to another installation, or another program
     └── RunError                     a run cannot do what was asked
         ├── RunNotFoundError
         ├── RunStateError            the table of allowed moves has no such move
@@ -152,6 +153,10 @@ class CollectionStateError(VectorStoreError):
 
 class AliasChangedError(VectorStoreError):
     """The alias no longer names the collection that the caller saw; nothing was changed."""
+
+
+class AliasOwnedError(VectorStoreError):
+    """The alias belongs to another installation, or names what another program made."""
 
 
 class RunError(KeydistillError):

@@ -1,18 +1,18 @@
 """From a snapshot to a collection: points, vectors, and whether what was built is what the snapshot says."""
 
 from keydistill.ingest.collection.ordered_work import in_turn
-from keydistill.ingest.collection.points import collection_spec, index_settings, payloads
-from keydistill.ingest.collection.space import check_space, collection_bytes
+from keydistill.ingest.collection.points import collection_spec, index_settings, payload_bytes, payloads
+from keydistill.ingest.collection.space import check_space
 from keydistill.ingest.collection.stored_vectors import RowVectors
 from keydistill.ingest.collection.verification import verify
 
 __all__ = [
     "RowVectors",
     "check_space",
-    "collection_bytes",
     "collection_spec",
     "in_turn",
     "index_settings",
+    "payload_bytes",
     "payloads",
     "verify",
 ]

@@ -23,6 +23,8 @@ def open_engine(settings: Settings) -> Engine:
         grpc_port=settings.qdrant_grpc_port,
         timeout_seconds=settings.qdrant_timeout_seconds,
         retries=settings.qdrant_retries,
+        query_seconds=settings.qdrant_query_seconds,
+        lift_limits=settings.qdrant_lift_limits,
     )
 
 
