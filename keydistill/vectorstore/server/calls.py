@@ -136,11 +136,10 @@ class Caller:
     def _pause(self, number: int, failure: "_Failure") -> float:
         # Jitter, or workers that one outage stopped would all come back in the same instant.
         backoff = self._backoff_seconds * 2.0 ** min(number - 1, 16) * random.uniform(0.5, 1.5)
-        # Told by the server it may take longer than what we would wait by ourselves.
-        return max(min(backoff, _LONGEST_PAUSE_SECONDS), failure.wait_seconds)
+        return failure.wait_seconds or min(backoff, _LONGEST_PAUSE_SECONDS)
 
     def _text(self, doing: str, failure: "_Failure", number: int, waited: float) -> str:
-        took = f" within {duration(waited)}" if waited >= 1 else ""
+        took = f" within {duration(waited)}" if waited >= 10 else ""
         count = f" ({number} tries{took})" if number > 1 else ""
         advice = f"; {failure.advice}" if failure.advice else ""
         return f"{doing}: Qdrant at {self._address}: {failure.reason}{count}{advice}"
@@ -213,8 +212,8 @@ def _refused_by_grpc(code: grpc.StatusCode, reason: str) -> _Failure:
 
 def _untrusted(reason: str) -> _Failure:
     advice = (
-        "the certificate is not trusted: name the CA that signed it (see docs/qdrant-server.md), or correct the host in "
-        "KEYDISTILL_QDRANT_URL"
+        "the certificate is not trusted: name the CA that signed it (see docs/qdrant-server.md), or correct the "
+        "host in KEYDISTILL_QDRANT_URL"
     )
     return _Failure(EngineUnavailableError, reason, advice)
 

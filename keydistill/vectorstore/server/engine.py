@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -41,6 +41,8 @@ from keydistill.vectorstore.server import translation as translate
 from keydistill.vectorstore.server.calls import Patience
 from keydistill.vectorstore.server.connection import Connection, connect
 from keydistill.vectorstore.server.limits import Limits
+
+_Result = TypeVar("_Result")
 
 # Larger requests cost the server memory and are dear to repeat; its cap is 32 MB (`service.max_request_size_mb` in
 # https://github.com/qdrant/qdrant/blob/master/config/config.yaml).
@@ -213,11 +215,25 @@ class ServerEngine:
         if not np.isfinite(points.vectors).all():
             # They would leave as nulls: JSON has no other word for them.
             raise VectorStoreError(f"vectors for {name!r} hold values that are not finite; nothing was written")
-        most = self._connection.limits.of(name).at_most(_POINTS_PER_REQUEST, "upsert_max_batchsize")
+        self._within_limits(name, lambda limits: self._upsert(name, points, limits))
+
+    def _upsert(self, name: str, points: PointBatch, limits: Limits) -> None:
+        most = limits.at_most(_POINTS_PER_REQUEST, "upsert_max_batchsize")
         for batch in translate.request_batches(points, _REQUEST_BYTES, most):
             self._connection.write(
                 f"writing to {name!r}", self._client.upsert, name, batch, wait=True, ordering=_ORDERING
             )
+
+    def _within_limits(self, name: str, work: Callable[[Limits], _Result]) -> _Result:
+        """Do what the limits of a collection bound; once more by its limits of now, where others were refused."""
+        known = self._connection.limits.of(name)
+        try:
+            return work(known)
+        except VectorStoreError as refusal:
+            self._connection.limits.forget(name)
+            if type(refusal) is not VectorStoreError or self._connection.limits.of(name) == known:
+                raise
+        return work(self._connection.limits.of(name))
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """See `Engine.delete`."""
@@ -298,21 +314,25 @@ class ServerEngine:
         if not np.isfinite(vectors).all():
             raise VectorStoreError(f"query vectors for {name!r} hold values that are not finite; embed them again")
         filters = filters if filters is not None else [None] * len(vectors)
-        limits = self._connection.limits.of(name)
+        rows = list(zip(vectors, filters, strict=True))
+        wanted = params or SearchParams()
+        return self._within_limits(name, lambda limits: self._query(name, rows, limit, wanted, limits))
+
+    def _query(
+        self, name: str, rows: Sequence[tuple[Vectors, Filter | None]], limit: int, params: SearchParams, limits: Limits
+    ) -> list[list[Hit]]:
         limits.check_query(limit)
-        for filter in filters:
-            limits.check_filter(filter)
-        params = limits.search_params(params or SearchParams())
+        params = limits.search_params(params)
         # What is deleted between the server's two steps, finding ids and reading payloads, shortens the answer.
         more = limits.at_most(limit + _SPARE_HITS, "max_query_limit")
-        requests = [
-            translate.query_request(vector, more, filter, params)
-            for vector, filter in zip(vectors, filters, strict=True)
-        ]
-        most = limits.at_most(translate.rows_per_request(vectors.shape[1], _REQUEST_BYTES), "search_max_batchsize")
+        requests = []
+        for vector, filter in rows:
+            limits.check_filter(filter)
+            requests.append(translate.query_request(vector, more, filter, params))
+        fitting = translate.rows_per_request(rows[0][0].shape[0], _REQUEST_BYTES) if rows else 1
         seconds = limits.at_most(self._query_timeout, "max_timeout")
         hits: list[list[Hit]] = []
-        for some in translate.parts(requests, most):
+        for some in translate.parts(requests, limits.at_most(fitting, "search_max_batchsize")):
             answers = self._connection.call_within(
                 self._query_patience,
                 f"querying {name!r}",
