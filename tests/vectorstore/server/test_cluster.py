@@ -140,9 +140,9 @@ class TestConsensus:
         assert answers == []
 
     def test_unknown_number_of_nodes_counts_as_three(self) -> None:
-        looks: list[int] = []
-        Consensus(lambda: None).settle("changing", lambda: bool(looks.append(1)) or True)
-        assert len(looks) == 9
+        answers = [True] * 9
+        Consensus(lambda: None).settle("changing", answers.pop)
+        assert answers == []
 
     def test_gives_up(self) -> None:
         with pytest.raises(EngineUnavailableError, match="do not say the same after 60 s"):

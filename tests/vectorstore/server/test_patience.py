@@ -4,7 +4,7 @@ import ssl
 import time
 from collections.abc import Callable
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 import httpx
 import pytest
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
@@ -54,7 +54,7 @@ def busy(seconds: int) -> Exception:
     return ResourceExhaustedResponse("Rate limiting exceeded", seconds)
 
 
-class GrpcFailure(grpc.RpcError):
+class GrpcFailure(grpc.RpcError):  # type: ignore[misc]
     def __init__(self, code: grpc.StatusCode, details: str) -> None:
         self._code, self._details = code, details
 

@@ -1,7 +1,7 @@
 """A server that others use too, and that has limits: strict mode, foreign collections, deletes amid a query."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -163,12 +163,13 @@ class TestForeign:
         info = engine.info(theirs)
         assert (info.state, dict(info.metadata)) == ("foreign", {})
         assert CollectionMetadata.parse(info).run is None
-        for touch in (
+        touches: list[Callable[[], None]] = [
             lambda: engine.set_metadata(theirs, {"a": 1}),
             lambda: engine.finish(theirs),
             lambda: engine.drop(theirs),
             lambda: engine.swap_alias(f"{theirs}-alias", theirs, None),
-        ):
+        ]
+        for touch in touches:
             with pytest.raises(CollectionStateError, match="not made by keydistill"):
                 touch()
         assert client.get_collection(theirs).config == before
