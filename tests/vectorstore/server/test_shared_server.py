@@ -52,19 +52,20 @@ def limit(client: QdrantClient, name: str, **limits: Any) -> None:
     client.update_collection(name, strict_mode_config=models.StrictModeConfig(**{"enabled": True, **limits}))
 
 
-class TestStrictMode:
-    @pytest.fixture(scope="class")
-    def strict(self, client: QdrantClient, engine: ServerEngine) -> str:
-        """A ready collection of 300 points that was built under limits."""
-        name = f"shared-{uuid4().hex[:8]}"
-        engine.create(name, SPEC, {})
-        limit(client, name, **LIMITS)
-        engine._connection.limits.forget(name)
-        for batch in make_corpus(300).batches(300):
-            engine.upsert(name, batch)
-        engine.finish(name)
-        return name
+@pytest.fixture(scope="module")
+def strict(client: QdrantClient, engine: ServerEngine) -> str:
+    """A ready collection of 300 points that was built under limits."""
+    name = f"shared-{uuid4().hex[:8]}"
+    engine.create(name, SPEC, {})
+    limit(client, name, **LIMITS)
+    engine._connection.limits.forget(name)
+    for batch in make_corpus(300).batches(300):
+        engine.upsert(name, batch)
+    engine.finish(name)
+    return name
 
+
+class TestStrictMode:
     def test_batches_pages_and_settings_are_cut(self, engine: ServerEngine, strict: str) -> None:
         assert engine.count(strict) == 300
         lists = engine.query_batch(strict, unit_vectors(25, 3), 20, params=SearchParams(ef=128, oversampling=2.0))
