@@ -94,7 +94,8 @@ class TestStrictMode:
         ):
             with pytest.raises(VectorStoreError, match=limit_name):
                 ask()
-        assert front.requests() == []
+        # At most the limits are read again: they may have been raised.
+        assert {request["method"] for request in front.requests()} <= {"GET"}
 
     def test_more_results_than_allowed(self, engine: ServerEngine, strict: str) -> None:
         with pytest.raises(VectorStoreError, match="max_query_limit=20"):
