@@ -28,6 +28,10 @@ class Noting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
+    def patient(self, seconds: float, waiting: Callable[[str], None]) -> "Noting":
+        """See `Engine.patient`."""
+        return Noting(self._engine.patient(seconds, waiting), self._log, self._by)
+
     def swap_alias(
         self, alias: str, target: str, expected: str | None, guard: Callable[[], None] | None = None
     ) -> None:

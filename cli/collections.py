@@ -37,6 +37,7 @@ def list_collections(ctx: click.Context, as_json: bool) -> None:
                     "points": info.points,
                     "dimension": info.dimension,
                     "disk_bytes": info.disk_bytes,
+                    "disk_is_estimated": info.disk_is_estimated,
                     "payload_indexes": dict(info.payload_indexes),
                     "metadata": dict(info.metadata),
                 }
@@ -59,7 +60,7 @@ def list_collections(ctx: click.Context, as_json: bool) -> None:
                 named_by.get(info.name, "-"),
                 info.state,
                 "-" if info.points is None else f"{info.points:,}",
-                bytes_text(info.disk_bytes),
+                ("~" if info.disk_is_estimated else "") + bytes_text(info.disk_bytes),
                 info.metadata.get("student_version", "-"),
             )
             for info in infos
@@ -71,6 +72,9 @@ def list_collections(ctx: click.Context, as_json: bool) -> None:
         click.echo(f"warning: {each.problem}", err=True)
 
 
+_take_over = click.option(
+    "--take-over", is_flag=True, default=None, help="Move the alias although another installation owns it."
+)
 _why = click.option("--why", metavar="TEXT", help="Reason for the change, kept in the history.")
 
 
@@ -78,10 +82,11 @@ _why = click.option("--why", metavar="TEXT", help="Reason for the change, kept i
 @click.argument("run_id", metavar="RUN")
 @_why
 @click.option("--force", is_flag=True, help="Swap although the gate refused; needs --why, which is kept.")
+@_take_over
 @click.pass_context
-def swap_collection(ctx: click.Context, run_id: str, why: str | None, force: bool) -> None:
+def swap_collection(ctx: click.Context, run_id: str, why: str | None, force: bool, take_over: bool | None) -> None:
     """Put the collection of RUN live: one built with `reindex --no-swap`, or one that the gate refused (--force)."""
-    with _changes(ctx) as changes:
+    with _changes(ctx, take_over) as changes:
         run = changes.swap(run_id, why, force=force)
     click.echo(f"alias {run.alias} names {run.collection}")
 
@@ -89,10 +94,11 @@ def swap_collection(ctx: click.Context, run_id: str, why: str | None, force: boo
 @collections.command("rollback")
 @click.option("--to", metavar="COLLECTION", help="Collection to go back to.  [default: the one before]")
 @_why
+@_take_over
 @click.pass_context
-def rollback_collection(ctx: click.Context, to: str | None, why: str | None) -> None:
+def rollback_collection(ctx: click.Context, to: str | None, why: str | None, take_over: bool | None) -> None:
     """Put an earlier collection live again, with the student that built it."""
-    with _changes(ctx) as changes:
+    with _changes(ctx, take_over) as changes:
         run = changes.rollback(to, why)
     click.echo(f"alias {run.alias} names {run.collection}, built by student {run.student_version}")
 
@@ -189,10 +195,10 @@ def collections_history(ctx: click.Context, as_json: bool) -> None:
 
 
 @contextmanager
-def _changes(ctx: click.Context) -> "Iterator[AliasChanges]":
+def _changes(ctx: click.Context, take_over: bool | None) -> "Iterator[AliasChanges]":
     from keydistill.ingest.aliases import AliasChanges
     from keydistill.runs import open_store
 
-    settings = settings_of(ctx)
+    settings = settings_of(ctx, take_over=take_over)
     with engine_of(settings) as engine:
         yield AliasChanges(settings, engine, open_store(settings), sources=sources_of(settings))

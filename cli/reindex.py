@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--max-reject-share", type=float, help="Share of rejected rows above which the run fails.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and change nothing.")
 @click.option("--no-swap", is_flag=True, help="Build, verify and gate, but leave the alias where it is.")
+@click.option("--take-over", is_flag=True, default=None, help="Swap although another installation owns the alias.")
 @click.option("--resume", metavar="RUN", help="Interrupted or failed run to take up instead of starting one.")
 @executor_options
 @reading_options
@@ -40,6 +41,7 @@ def reindex(
     max_reject_share: float | None,
     dry_run: bool,
     no_swap: bool,
+    take_over: bool | None,
     resume: str | None,
     executor: str | None,
     wait: bool,
@@ -54,7 +56,12 @@ def reindex(
             "give inventory files to start a run, or --resume RUN to take one up; not both, not neither"
         )
     settings = settings_of(
-        ctx, student=student, dimension=dimension, max_reject_share=max_reject_share, executor=executor
+        ctx,
+        student=student,
+        dimension=dimension,
+        max_reject_share=max_reject_share,
+        executor=executor,
+        take_over=take_over,
     )
     if settings.executor == "celery" and not dry_run:
         from keydistill.execution import ReindexOrder, order_reindex, resume_by_workers

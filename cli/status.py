@@ -70,7 +70,8 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
         click.echo(f"alias          {settings.alias} names nothing yet; start with `keydistill reindex INVENTORY`")
     else:
         click.echo(f"alias          {settings.alias} -> {live.name}")
-        click.echo(f"points         {live.points or 0:,}, {bytes_text(live.disk_bytes)}")
+        about = "about " if live.disk_is_estimated else ""
+        click.echo(f"points         {live.points or 0:,}, {about}{bytes_text(live.disk_bytes)}")
         click.echo(f"student        {metadata.student_version or '-'}")
         click.echo(f"built          {metadata.created_at or '-'} by run {metadata.run or '-'}")
     for run in unfinished:

@@ -22,7 +22,8 @@
     │   ├── CollectionExistsError
     │   ├── CollectionLostError      its folder is gone or damaged
     │   ├── CollectionStateError     not allowed while building, or no more once ready
-    │   └── AliasChangedError        the alias no longer names what the caller saw
+    │   ├── AliasChangedError        the alias no longer names what the caller saw
+    │   └── AliasOwnedError          it belongs to another installation, or another program
     ├── ServiceError                 `keydistill serve`, as its client sees it, refused a request
     │   └── ServiceUnavailableError  it does not answer, or is overloaded
     └── RunError                     a run cannot do what was asked
@@ -163,6 +164,10 @@ class ServiceError(KeydistillError):
 
 class ServiceUnavailableError(ServiceError):
     """The HTTP service does not answer, or is overloaded; later it may."""
+
+
+class AliasOwnedError(VectorStoreError):
+    """The alias belongs to another installation, or names what another program made."""
 
 
 class RunError(KeydistillError):

@@ -41,3 +41,30 @@ class NamedProgress:
     def advance(self, count: int) -> None:
         """See `Progress.advance`."""
         self._progress.advance(count)
+
+
+class WaitingProgress:
+    """Progress that can show a wait in the middle of a step, which goes on afterwards where it was."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._step: tuple[str, int | None, str] | None = None
+        self._done = 0
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        """See `Progress.start`."""
+        self._step, self._done = (step, total, unit), 0
+        self._progress.start(step, total, unit)
+
+    def advance(self, count: int) -> None:
+        """See `Progress.advance`."""
+        self._done += count
+        self._progress.advance(count)
+
+    def waiting(self, text: str) -> None:
+        """Show what is waited for; "" shows the step again."""
+        if text:
+            self._progress.start(text, None, "")
+        elif self._step is not None:
+            self._progress.start(*self._step)
+            self._progress.advance(self._done)

@@ -24,7 +24,7 @@ from keydistill.ingest.snapshot import RunSources
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import Action, AliasChange, Lease, ReindexRun, RunStore, SyncRun, reindex_of
 from keydistill.settings import Settings
-from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine
+from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine, check_alias_owner
 
 
 class AliasChanges:
@@ -82,9 +82,20 @@ class AliasChanges:
                     return False
                 # A sync may have put a changed copy in the place of what the run saw.
                 expected = self._successor(run.previous_target, present)
+                self.check_alias(run)
                 self._engine.swap_alias(run.alias, run.collection, expected, guard)
                 self._records.record_swap(run, lease, "swap", present, None, run.started_by)
             return True
+
+    def check_alias(self, run: ReindexRun) -> None:
+        """Raise unless this installation may point the run's alias at what the run builds.
+
+        Raises:
+            AliasOwnedError: The alias belongs to another installation, and nobody said to take it over.
+            CollectionExistsError: A collection has the alias's name.
+        """
+        if not (self._settings.take_over or run.settings.get("take_over")):
+            check_alias_owner(self._engine, run.alias, self._store.installation())
 
     def swap(self, run_id: str, why: str | None = None, *, force: bool = False) -> ReindexRun:
         """Put the collection of a run live that was built with `--no-swap`.
@@ -221,6 +232,7 @@ class AliasChanges:
                     continue  # a sync was accepted in between
                 before = self._engine.aliases().get(run.alias)
                 if before != run.collection:
+                    self.check_alias(run)
                     self._engine.swap_alias(run.alias, run.collection, before, lease.check)
                     self._records.record_swap(run, lease, action, before, why)
                 return self._records.put_live(run, lease)

@@ -2,8 +2,8 @@
 
 from keydistill.ingest.collection.filter_counts import SAMPLE_ROWS
 from keydistill.ingest.collection.ordered_work import in_turn
-from keydistill.ingest.collection.points import collection_spec, index_settings, payloads
-from keydistill.ingest.collection.space import check_space, collection_bytes
+from keydistill.ingest.collection.points import collection_spec, index_settings, payload_bytes, payloads
+from keydistill.ingest.collection.space import check_space
 from keydistill.ingest.collection.stored_vectors import RowVectors
 from keydistill.ingest.collection.verification import verify
 
@@ -11,10 +11,10 @@ __all__ = [
     "SAMPLE_ROWS",
     "RowVectors",
     "check_space",
-    "collection_bytes",
     "collection_spec",
     "in_turn",
     "index_settings",
+    "payload_bytes",
     "payloads",
     "verify",
 ]

@@ -5,11 +5,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from keydistill.ingest.snapshot import Snapshot
 from keydistill.settings import Settings
 from keydistill.vectorstore import INDEXED_FIELDS, CollectionSpec, Payload, payload_indexes
 
 # Columns of a snapshot's part that a payload keeps where they have a value, beside the free fields.
 POINT_COLUMNS = ("keyphrase", "language", "text_hash", *(field.name for field in INDEXED_FIELDS))
+
+_SAMPLE_ROWS = 1_000
 
 
 def collection_spec(dimension: int, settings: Settings) -> CollectionSpec:
@@ -39,6 +42,14 @@ def payloads(rows: pa.Table) -> list[Payload]:
     columns = [rows.column(name).to_pylist() for name in names]
     free = rows.column("payload").to_pylist()
     return [_payload(names, values, text) for text, *values in zip(free, *columns, strict=True)]
+
+
+def payload_bytes(snapshot: Snapshot) -> int:
+    """The size of all payloads as JSON, estimated by the first rows."""
+    if not snapshot.parts:
+        return 0
+    sample = payloads(snapshot.read(0).slice(0, _SAMPLE_ROWS))
+    return snapshot.summary.rows * sum(len(json.dumps(payload)) for payload in sample) // max(1, len(sample))
 
 
 def _payload(names: list[str], values: list[Any], free: str | None) -> Payload:

@@ -8,20 +8,12 @@ import shutil
 from pathlib import Path
 
 from keydistill.errors import StorageError
-from keydistill.vectorstore import CollectionSpec
+from keydistill.vectorstore import CollectionSpec, estimated_bytes
 
-# Per point: payload, its indexes, ids and graph. Fixed: files that a collection has however few its points are. Both
-# were measured (benchmarks/million.py).
-_BYTES_BESIDE_VECTORS = 610
+# Files that a collection has however few its points are, as measured (benchmarks/million.py).
 _FIXED_BYTES = 32_000_000
 # While a collection is optimised, it is on the disk twice, with its log.
 _PEAK = 2.2
-
-
-def collection_bytes(rows: int, spec: CollectionSpec) -> int:
-    """The estimated size of a ready collection on disk."""
-    per_value = 5 if spec.quantization == "int8" else 4
-    return rows * (spec.dimension * per_value + _BYTES_BESIDE_VECTORS)
 
 
 def check_space(folder: Path, rows: int, spec: CollectionSpec) -> None:
@@ -30,7 +22,7 @@ def check_space(folder: Path, rows: int, spec: CollectionSpec) -> None:
     Raises:
         StorageError: The disk has not enough room.
     """
-    needed = int(collection_bytes(rows, spec) * _PEAK) + _FIXED_BYTES
+    needed = int(estimated_bytes(rows, spec) * _PEAK) + _FIXED_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise StorageError(

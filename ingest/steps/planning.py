@@ -9,11 +9,11 @@ from typing import Any
 
 from keydistill.encoders import Student, student_of
 from keydistill.errors import TooManyRejectsError
-from keydistill.ingest.collection import collection_bytes, collection_spec
+from keydistill.ingest.collection import collection_spec
 from keydistill.ingest.inventory import InventoryReport, check_inventory
 from keydistill.settings import Settings
 from keydistill.tables import Conventions
-from keydistill.vectorstore import Engine
+from keydistill.vectorstore import Engine, estimated_bytes
 
 # Points per second on 2 cores, 384 dimensions, int8 (benchmarks/million.py). Embedding is measured for each plan.
 _UPSERTS_PER_SECOND = 11_000
@@ -70,7 +70,7 @@ def plan(
         swap_to="a new collection" if swap else "unchanged (--no-swap)",
         keyphrases_per_second=rate,
         seconds=rows * (1 / rate + 1 / _UPSERTS_PER_SECOND + 1 / _OPTIMISED_PER_SECOND),
-        bytes=collection_bytes(rows, collection_spec(student.dimension, settings)),
+        bytes=estimated_bytes(rows, collection_spec(student.dimension, settings)),
     )
 
 

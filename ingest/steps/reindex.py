@@ -31,12 +31,13 @@ from keydistill.ingest.collection import (
     collection_spec,
     in_turn,
     index_settings,
+    payload_bytes,
     payloads,
     verify,
 )
 from keydistill.ingest.gate import Gate
 from keydistill.ingest.snapshot import RunSources, Snapshot, SnapshotSettings, build_snapshot, linked, would_be_the_same
-from keydistill.progress import NO_PROGRESS, Progress
+from keydistill.progress import NO_PROGRESS, Progress, WaitingProgress
 from keydistill.runs import (
     Executor,
     Lease,
@@ -64,6 +65,7 @@ _DECIDING = (
     "hnsw_m",
     "hnsw_ef_construct",
     "reuse_vectors",
+    "take_over",
 )
 
 # Rows whose vectors are computed before the engine gets them: fewer would make too small batches of equal length.
@@ -95,11 +97,14 @@ class ReindexSteps:
         """
         self._sources = sources or RunSources(settings, store)
         self._settings = settings
-        self._engine = engine
+        shown = WaitingProgress(progress)
+        self._progress: Progress = shown
+        # An order is refused at once by a server that is away; work on a run waits for it.
+        self._ordered_from = engine
+        self._engine = engine.patient(settings.qdrant_patience_seconds, shown.waiting)
         self._store = store
-        self._progress = progress
         self._vectors: tuple[str, RowVectors] | None = None
-        self._changes = AliasChanges(settings, engine, store, sources=self._sources, progress=self._progress)
+        self._changes = AliasChanges(settings, self._engine, store, sources=self._sources, progress=self._progress)
 
     def new_run(
         self,
@@ -135,7 +140,7 @@ class ReindexSteps:
             settings={name: getattr(settings, name) for name in _DECIDING},
             alias=settings.alias,
             collection=f"{settings.alias}-{run_id}",
-            previous_target=self._engine.aliases().get(settings.alias),
+            previous_target=self._ordered_from.aliases().get(settings.alias),
             swap=swap,
         )
 
@@ -232,6 +237,8 @@ class ReindexSteps:
         return self._sources.student_of(run, texts)
 
     def _begin(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
+        if run.swap:
+            self._changes.check_alias(run)
         # Read only now, when nobody else can swap the alias: when the run was ordered, another one may have been about
         # to.
         return "snapshot", {
@@ -275,6 +282,7 @@ class ReindexSteps:
             payload_indexes=tuple(sorted(spec.payload_indexes)),
             index=index_settings(spec),
             created_at=now(),
+            installation=self._store.installation(),
         )
         size = {"rows": snapshot.summary.rows, "parts": len(snapshot.parts)}
         lease.check()
@@ -293,6 +301,7 @@ class ReindexSteps:
             # This run made it before it was killed; a collection of anybody else has another name and another run.
             if CollectionMetadata.parse(self._engine.info(run.collection)).run != run.id:
                 raise
+        self._engine.check_room(run.collection, snapshot.summary.rows, payload_bytes(snapshot))
         return "building", size
 
     def _built(self, run: ReindexRun, folder: Path) -> Snapshot:

@@ -24,7 +24,7 @@ from keydistill.ingest.snapshot import (
     compare,
     of_the_same_files,
 )
-from keydistill.progress import NO_PROGRESS, Progress
+from keydistill.progress import NO_PROGRESS, Progress, WaitingProgress
 from keydistill.runs import (
     Executor,
     Lease,
@@ -72,11 +72,14 @@ class SyncSteps:
     ) -> None:
         """Steps of syncs on this machine; nothing is loaded yet. The arguments are those of `ReindexSteps`."""
         self._settings = settings
-        self._engine = engine
+        shown = WaitingProgress(progress)
+        self._progress: Progress = shown
+        # An order is refused at once by a server that is away; work on a run waits for it.
+        self._ordered_from = engine
+        self._engine = engine.patient(settings.qdrant_patience_seconds, shown.waiting)
         self._store = store
-        self._progress = progress
         self._sources = sources or RunSources(settings, store)
-        self._changes = AliasChanges(settings, engine, store, sources=self._sources, progress=self._progress)
+        self._changes = AliasChanges(settings, self._engine, store, sources=self._sources, progress=self._progress)
 
     def new_run(
         self,
@@ -92,6 +95,7 @@ class SyncSteps:
             CollectionNotFoundError: Nothing is live.
         """
         settings = self._settings
+        self._ordered_from.aliases()
         self._live(settings.alias)
         created_at = now()
         return SyncRun(

@@ -1,9 +1,18 @@
 """Recording a failure of a run, in one way for every process that carries runs out."""
 
 import errno
+from collections.abc import Mapping
 
 from keydistill.errors import KeydistillError, RunError, RunStateError
-from keydistill.runs import Lease, Run, RunStore
+from keydistill.runs import Lease, Run, RunStore, State
+
+# What is done in states whose names do not say it.
+_STEPS: Mapping[State, str] = {
+    "planned": "checking the order",
+    "snapshot": "reading the inventory",
+    "ready": "moving the alias",
+    "applying": "applying its changes",
+}
 
 
 def record_failure(store: RunStore, run_id: str, reason: object, lease: Lease | None = None) -> None:
@@ -43,5 +52,5 @@ def with_next_step(error: Exception, run: Run) -> Exception:
         reason = " ".join(str(error).split())
         # Many errors say themselves what to do.
         advice = "" if "`keydistill" in reason else f"; mend it, then {resume}"
-        return type(error)(f"run {run.id} failed while {run.state}: {reason}{advice}")
+        return type(error)(f"run {run.id} failed while {_STEPS.get(run.state, run.state)}: {reason}{advice}")
     return error

@@ -21,6 +21,7 @@ from keydistill.retrieval.generation import (
 )
 from keydistill.retrieval.holds import Holds
 from keydistill.retrieval.lists import ListOptions, Reranker
+from keydistill.retrieval.older_answers import OlderAnswers
 from keydistill.retrieval.recommendation import Recommendation
 from keydistill.retrieval.tuned_search import tuned_params
 from keydistill.settings import Settings
@@ -80,6 +81,7 @@ class LiveRetriever:
         self._looking = threading.Lock()
         self._failures = Failures(alias, poll_seconds)
         self._trying: str | None = None
+        self._older = OlderAnswers()
         self._holds = Holds(self._loaded(self._ask_alias(), []), self._wake.set)
         self._since, self._changes = datetime.now(UTC), 0
         self._watcher = threading.Thread(target=self._watch, name=f"keydistill-alias-{alias}", daemon=True)
@@ -254,7 +256,9 @@ class LiveRetriever:
         self._trying = None
         try:
             target = self._ask_alias()
-            if target != generations[0].collection:
+            if target == generations[0].collection:
+                self._older.forget()
+            elif not self._older.is_late(self._engine, target, generations[0].collection):
                 self._failures.raise_if_too_soon(target)
                 self._change_over(generations[0], self._loaded(target, generations))
         except TooSoonError as error:

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from keydistill.errors import RunError, RunNotFoundError, RunStateError
 from keydistill.files import NewerFormatError, file_lock, lock_handle, replace_json, stamped, without_stamp
 from keydistill.runs.history import AliasChange
+from keydistill.runs.installation import installation_of
 from keydistill.runs.record import Run, read_run, stored_run
 from keydistill.runs.store import Change, Lease, busy, whole_id
 from keydistill.runs.stored_json import read_json
@@ -68,6 +69,10 @@ class FileRunStore:
     def folder(self, run_id: str) -> Path:
         """See `RunStore.folder`."""
         return self._home / "runs" / run_id
+
+    def installation(self) -> str:
+        """See `RunStore.installation`."""
+        return installation_of(self._home)
 
     def add(self, run: Run) -> Run:
         """See `RunStore.add`."""

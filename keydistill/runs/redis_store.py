@@ -5,6 +5,7 @@ keydistill:runs            ids of all runs, a set
 keydistill:lease:NAME      who holds a lease, JSON; it expires
 keydistill:token           the last token, of all leases
 keydistill:history         the audit log, a list
+keydistill:installation    id of all who share this Redis
 keydistill:format          of all the above
 
 Every change of state is copied to HOME/runs/ID/run.json of the machine that made it. Where Redis has lost a run, its
@@ -31,6 +32,7 @@ from redis.exceptions import ResponseError, WatchError
 from keydistill.errors import RedisUnavailableError, RunError, RunNotFoundError, RunStateError
 from keydistill.files import file_lock, replace_json
 from keydistill.runs.history import AliasChange
+from keydistill.runs.installation import installation_of, remember_installation
 from keydistill.runs.record import Run, read_run, stored_run
 from keydistill.runs.redis_connection import call, connect
 from keydistill.runs.redis_lease import (
@@ -82,6 +84,18 @@ class RedisRunStore:
     def folder(self, run_id: str) -> Path:
         """See `RunStore.folder`."""
         return self._home / "runs" / run_id
+
+    def installation(self) -> str:
+        """See `RunStore.installation`; all who share the Redis are one."""
+        key, own = f"{PREFIX}installation", installation_of(self._home)
+
+        def agree(redis: Redis) -> str:
+            redis.set(key, own, nx=True)
+            return str(redis.get(key))
+
+        installation = self.call(agree)
+        remember_installation(self._home, installation)
+        return installation
 
     def add(self, run: Run) -> Run:
         """See `RunStore.add`."""

@@ -104,6 +104,9 @@ class RunStore(Protocol):
     def history(self) -> list[AliasChange]:
         """The audit log, oldest line first."""
 
+    def installation(self) -> str:
+        """Id of the installation whose runs these are; it is made once, and owns the aliases that it put live."""
+
     def folder(self, run_id: str) -> Path:
         """This machine's folder of a run's files."""
 

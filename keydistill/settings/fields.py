@@ -109,6 +109,21 @@ class Settings(ServiceSettings, BaseSettings):
     qdrant_retries: int = Field(
         default=4, ge=0, description="times a request is repeated that failed for a passing reason"
     )
+    qdrant_query_seconds: float = Field(
+        default=10, gt=0, description="time limit of a query to the server, with its repeats"
+    )
+    qdrant_patience_seconds: float = Field(
+        default=600,
+        ge=0,
+        description="how long builds and syncs wait for a server that is away; 0: no longer than others",
+    )
+    qdrant_lift_limits: bool = Field(
+        default=False,
+        description="change those limits of the server's strict mode, for our own collections, that no build can obey",
+    )
+    take_over: bool = Field(
+        default=False, description="put a collection live although the alias belongs to another installation"
+    )
 
     redis_url: SecretStr | None = Field(
         default=None,

@@ -12,10 +12,12 @@ from keydistill.vectorstore.engine import (
     Record,
     SearchParams,
     Vectors,
+    estimated_bytes,
 )
 from keydistill.vectorstore.factory import open_engine, search_params_of
 from keydistill.vectorstore.filters import AnyOf, Condition, Equals, Filter, Range
 from keydistill.vectorstore.metadata import CollectionMetadata, MetadataChanges
+from keydistill.vectorstore.ownership import check_alias_owner
 from keydistill.vectorstore.payload import (
     CATEGORY_IDS,
     INDEXED_FIELDS,
@@ -50,6 +52,8 @@ __all__ = [
     "Record",
     "SearchParams",
     "Vectors",
+    "check_alias_owner",
+    "estimated_bytes",
     "keyphrase_filter",
     "open_engine",
     "payload_indexes",

@@ -6,7 +6,7 @@ collection may still change differs: callers that change them ask `Engine.change
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,16 @@ class CollectionSpec:
     quantization: Literal["int8", "none"] = "int8"
     hnsw_m: int = 16
     hnsw_ef_construct: int = 128
+
+
+# Per point: payload, its indexes, ids and graph, as measured (benchmarks/million.py).
+_BYTES_BESIDE_VECTORS = 610
+
+
+def estimated_bytes(points: int, spec: CollectionSpec) -> int:
+    """The estimated size of a ready collection on disk."""
+    per_value = 5 if spec.quantization == "int8" else 4
+    return points * (spec.dimension * per_value + _BYTES_BESIDE_VECTORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +107,27 @@ class SearchParams:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """An engine's description of a collection; `points` is exact, and None while another process builds it."""
+    """An engine's description of a collection.
+
+    Attributes:
+        name: Its own name.
+        state: "building", "ready", or "foreign": another program made it, and it is left alone.
+        dimension: Length of its vectors; 0 where a foreign one has several kinds of them.
+        points: Exact number of its points, as the server says of a foreign one; None while another process builds it.
+        payload_indexes: Types of the indexed fields.
+        metadata: Metadata that `create` and `set_metadata` were given; empty for a foreign one.
+        disk_bytes: Size on disk.
+        disk_is_estimated: Whether that is `estimated_bytes`, because the engine does not say.
+    """
 
     name: str
-    state: Literal["building", "ready"]
+    state: Literal["building", "ready", "foreign"]
     dimension: int
     points: int | None
     payload_indexes: Mapping[str, FieldType]
     metadata: Mapping[str, Any]
     disk_bytes: int | None = None
+    disk_is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +157,27 @@ class Engine(Protocol):
         The embedded engine's never change: `copy` the collection, change the copy, `finish` it and swap the alias.
         """
 
+    def patient(self, seconds: float, waiting: Callable[[str], None]) -> Self:
+        """The same collections, for work that would rather wait for a server than end.
+
+        Args:
+            seconds: How long each call is repeated while the server is away; 0: as long as here.
+            waiting: Called with what is waited for, where it takes longer, and with "" when the work goes on.
+        """
+
     def create(self, name: str, spec: CollectionSpec, metadata: Mapping[str, Any]) -> None:
         """Make an empty collection in bulk-load settings, its payload indexes first.
 
         Raises:
             CollectionExistsError: A collection or alias has that name.
+            VectorStoreError: The server has a limit that no build can obey; nothing was made.
+        """
+
+    def check_room(self, name: str, points: int, payload_bytes: int) -> None:
+        """Raise if the server allows the collection `name` fewer points, or fewer bytes of vectors or payload.
+
+        Raises:
+            VectorStoreError: It does; the message names the limit.
         """
 
     def copy(self, source: str, target: str, metadata: Mapping[str, Any]) -> None:
@@ -265,6 +303,12 @@ class Engine(Protocol):
             CollectionNotFoundError: `target` does not exist.
             CollectionStateError: `target` is still building.
             CollectionExistsError: A collection has the alias's name.
+        """
+
+    def went_live(self, name: str) -> int | None:
+        """Number of the swap that put a collection live last: of two of one alias, the greater came later.
+
+        None where the engine shows every change of an alias to everybody at once, so that nobody has to ask.
         """
 
     def close(self) -> None:

@@ -24,6 +24,8 @@ def open_engine(settings: Settings) -> Engine:
         timeout_seconds=settings.qdrant_timeout_seconds,
         retries=settings.qdrant_retries,
         tls=TlsFiles(settings.qdrant_ca_certificate, settings.qdrant_client_certificate, settings.qdrant_client_key),
+        query_seconds=settings.qdrant_query_seconds,
+        lift_limits=settings.qdrant_lift_limits,
     )
 
 

@@ -38,6 +38,7 @@ class CollectionMetadata(BaseModel):
         index: Settings that decide the index besides the points.
         created_at: Time at which the collection was made, ISO 8601.
         applying: Ids of the syncs that were begun to be applied to it.
+        installation: Id of the installation that built it; an alias is its own that names it.
         search: Search settings that `keydistill tune` chose; `TunedSearch` reads them, and checks them.
     """
 
@@ -54,6 +55,7 @@ class CollectionMetadata(BaseModel):
     index: dict[str, Any] | None = None
     created_at: str | None = None
     applying: tuple[str, ...] | None = None
+    installation: str | None = None
     search: Any = None
 
     @classmethod
@@ -78,5 +80,5 @@ class CollectionMetadata(BaseModel):
     @property
     def lacking(self) -> list[str]:
         """Names of the missing values, of those that every collection gets when it is built."""
-        optional = ("index", "applying", "search")
+        optional = ("index", "applying", "installation", "search")
         return [name for name in type(self).model_fields if name not in optional and getattr(self, name) is None]

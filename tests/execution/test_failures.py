@@ -70,3 +70,8 @@ def test_a_full_disk_and_a_defect() -> None:
     assert f"disk of /home/x; make room, then `keydistill reindex --resume {run.id}`" in str(full)
     defect = ZeroDivisionError("x")
     assert with_next_step(defect, run) is defect
+
+
+def test_a_step_is_named_in_words() -> None:
+    run = dataclasses.replace(reindex_run(), state="ready")
+    assert f"run {run.id} failed while moving the alias: no" in str(with_next_step(RunError("no"), run))

@@ -91,6 +91,8 @@ class Cluster:
             # Each query of the gate meets the faults too, and waits before it is repeated.
             "gate_sample": 20,
             "part_attempts": 3,
+            # What is away for longer fails, and is taken up again.
+            "qdrant_patience_seconds": 0,
             "threads": 1,
             **settings,
         }

@@ -74,6 +74,10 @@ class FrontProcess:
         """End all faults, and the waits that they cause."""
         self._order("DELETE", "/_front/faults")
 
+    def delete_amid_query(self, name: str, ids: list[str]) -> None:
+        """Delete these points between the two halves of a collection's next query."""
+        self._order("POST", "/_front/amid", {"name": name, "ids": ids})
+
     def requests(self) -> list[dict[str, Any]]:
         """What was asked since the last `forget_requests`."""
         found: list[dict[str, Any]] = self._order("GET", "/_front/requests")["requests"]

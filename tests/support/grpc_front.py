@@ -47,6 +47,12 @@ def _answer(method: Method) -> Method:
     return answer
 
 
+def _strict_mode(request: Any) -> dict[str, Any]:
+    if not request.HasField("strict_mode_config"):
+        return {}
+    return {"strict_mode_config": GrpcToRest.convert_strict_mode_config(request.strict_mode_config)}
+
+
 def _updated(result: Any) -> Any:
     return wire.PointsOperationResponse(result=RestToGrpc.convert_update_result(result), time=0.0)
 
@@ -98,6 +104,7 @@ class _Collections(CollectionsServicer):
                 GrpcToRest.convert_quantization_config(request.quantization_config) if quantized else None
             ),
             metadata=GrpcToRest.convert_payload(request.metadata),
+            **_strict_mode(request),
         )
         return wire.CollectionOperationResponse(result=done)
 
@@ -108,6 +115,7 @@ class _Collections(CollectionsServicer):
             change["hnsw_config"] = GrpcToRest.convert_hnsw_config_diff(request.hnsw_config)
         if request.HasField("optimizers_config"):
             change["optimizers_config"] = GrpcToRest.convert_optimizers_config_diff(request.optimizers_config)
+        change |= _strict_mode(request)
         if request.metadata:
             change["metadata"] = GrpcToRest.convert_payload(request.metadata)
         return wire.CollectionOperationResponse(

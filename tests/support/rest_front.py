@@ -5,8 +5,10 @@
 prints its address on one line. Any number of processes may use it at once. It is no server for anything but tests: one
 process does all the work, and the engine holds the interpreter's lock while it optimises.
 
-Beside Qdrant's paths there are `/_front/faults` (POST orders a fault, see `faults.Fault`; DELETE ends all of them) and
-`/_front/requests` (GET what was asked, DELETE forgets it).
+Beside Qdrant's paths there are `/_front/faults` (POST orders a fault, see `faults.Fault`; DELETE ends all of them),
+`/_front/requests` (GET what was asked, DELETE forgets it) and `/_front/amid` (POST {"name": ..., "ids": [...]} deletes
+points while the next query of a collection is under way). `--nodes` and `--lag` make it several nodes behind a balancer
+(see `lag`), `--strict` gives new collections the limits of strict mode (see `strict`).
 """
 
 import argparse
@@ -29,7 +31,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from tests.support import strict
 from tests.support.faults import Fault, Ledger
+from tests.support.lag import Balancer, Node
 from tests.support.shelf import Shelf
 from tests.support.wire import Refusal
 
@@ -41,7 +45,7 @@ _OPEN_PATHS = {"/", "/healthz", "/livez", "/readyz"}
 _LARGEST_REQUEST = 32 * 1024 * 1024
 
 
-def _aliases(shelf: Shelf, name: str | None = None) -> Json:
+def _aliases(shelf: Shelf | Node, name: str | None = None) -> Json:
     return {
         "aliases": [
             {"alias_name": alias, "collection_name": target}
@@ -51,12 +55,12 @@ def _aliases(shelf: Shelf, name: str | None = None) -> Json:
     }
 
 
-def _exists(shelf: Shelf, name: str) -> Json:
+def _exists(shelf: Shelf | Node, name: str) -> Json:
     return {"exists": name in shelf.collections or name in shelf.aliases}
 
 
 # Method, path and what answers: (shelf, body, name of the collection) -> result.
-_ROUTES: list[tuple[str, str, Callable[[Shelf, Json, str], Json]]] = [
+_ROUTES: list[tuple[str, str, Callable[[Shelf | Node, Json, str], Json]]] = [
     ("GET", "/collections", lambda s, b, n: {"collections": [{"name": name} for name in list(s.collections)]}),
     ("GET", "/aliases", lambda s, b, n: _aliases(s)),
     ("POST", "/collections/aliases", lambda s, b, n: s.change_aliases(b["actions"])),
@@ -85,8 +89,11 @@ _PATTERNS = [
 class Front:
     """The application: key, faults, record, and Qdrant's envelope around every answer."""
 
-    def __init__(self, shelf: Shelf, *, api_key: str | None = None, version: str = _VERSION) -> None:
+    def __init__(
+        self, shelf: Shelf, *, api_key: str | None = None, version: str = _VERSION, nodes: int = 1, lag: float = 0.0
+    ) -> None:
         self._shelf = shelf
+        self._balancer = Balancer(shelf, nodes, lag) if nodes > 1 else None
         self._api_key = api_key
         self._version = version
         self._ledger = Ledger()
@@ -108,7 +115,7 @@ class Front:
         if fault is not None and fault.status is not None and fault.when == "before":
             response = _failed(fault)
         else:
-            response = await run_in_threadpool(self._work, request.method, path, body)
+            response = await run_in_threadpool(self._work, request, path, body)
             if fault is not None:
                 await self._ledger.wait(fault, fault.delay_after)
             if fault is not None and fault.status is not None:
@@ -118,39 +125,61 @@ class Front:
         )
         return response
 
-    def _work(self, method: str, path: str, body: bytes) -> Response:
+    def _work(self, request: Request, path: str, body: bytes) -> Response:
         if path == "/":
             return JSONResponse({"title": "qdrant - vector search engine", "version": self._version, "commit": "front"})
         if path in _OPEN_PATHS:
             return PlainTextResponse("all shards are ready" if path == "/readyz" else "healthz check passed")
         started = time.perf_counter()
         try:
-            result = self._result(method, path, body)
+            result = self._result(request, path, body)
         except Refusal as refusal:
             return JSONResponse(
                 {"status": {"error": str(refusal)}, "time": time.perf_counter() - started}, status_code=refusal.status
             )
         return JSONResponse({"result": result, "status": "ok", "time": time.perf_counter() - started})
 
-    def _result(self, method: str, path: str, body: bytes) -> Json:
+    def _result(self, request: Request, path: str, body: bytes) -> Json:
+        if path == "/cluster":
+            return self._cluster()
         if len(body) > _LARGEST_REQUEST:
             raise Refusal(413, f"JSON payload ({len(body)} bytes) is larger than allowed ({_LARGEST_REQUEST} bytes).")
         for known, pattern, answer in _PATTERNS:
             found = pattern.fullmatch(path)
-            if found and known == method:
+            if found and known == request.method:
+                name = unquote(found.groupdict().get("name", ""))
+                shelf = self._shelf if self._balancer is None else self._balancer.next()
+                if name and "timeout" in request.query_params and "/points" in path:
+                    strict.check_timeout(shelf.get(name).limits, int(request.query_params["timeout"]))
                 try:
-                    return answer(
-                        self._shelf, json.loads(body) if body else {}, unquote(found.groupdict().get("name", ""))
-                    )
+                    return answer(shelf, json.loads(body) if body else {}, name)
                 except (KeyError, TypeError, json.JSONDecodeError) as error:
                     raise Refusal(400, f"Format error in JSON body: {error!r}") from error
-        raise Refusal(404, f"this front does not speak {method} {path}")
+        raise Refusal(404, f"this front does not speak {request.method} {path}")
+
+    def _cluster(self) -> Json:
+        if self._balancer is None:
+            return {"status": "disabled"}
+        peers = {str(number): {"uri": f"http://node{number}:6335/"} for number in range(self._balancer.nodes)}
+        raft = {"term": 1, "commit": 1, "pending_operations": 0, "leader": 0, "role": "Leader", "is_voter": True}
+        working = {"consensus_thread_status": "working", "last_update": "2026-01-01T00:00:00Z"}
+        return {
+            "status": "enabled",
+            "peer_id": 0,
+            "peers": peers,
+            "raft_info": raft,
+            "consensus_thread_status": working,
+            "message_send_failures": {},
+        }
 
     def _order(self, method: str, path: str, body: bytes) -> Response:
         if path == "/_front/faults" and method == "POST":
             self._ledger.faults.append(Fault(**json.loads(body)))
         elif path == "/_front/faults" and method == "DELETE":
             self._ledger.faults.clear()
+        elif path == "/_front/amid":
+            order = json.loads(body)
+            self._shelf.get(order["name"]).amid = order["ids"]
         elif path == "/_front/requests" and method == "DELETE":
             self._ledger.requests.clear()
         return JSONResponse(
@@ -172,12 +201,16 @@ def main() -> None:
     parser.add_argument("--api-key", help="ask for this key")
     parser.add_argument("--version", default=_VERSION, help="version to claim")
     parser.add_argument("--optimize-delay", type=float, default=0.05, help="seconds of yellow before the work")
+    parser.add_argument("--nodes", type=int, default=1, help="nodes behind the balancer that it stands for")
+    parser.add_argument("--lag", type=float, default=0.0, help="seconds after which the last node knows of a change")
+    parser.add_argument("--strict", type=json.loads, help="limits of strict mode that new collections get, JSON")
     parser.add_argument("--fault", action="append", default=[], type=json.loads, help="JSON fields of a fault")
     parser.add_argument("--end-with-stdin", action="store_true", help="stop when whoever started this is gone")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    shelf = Shelf(options.folder, optimize_delay=options.optimize_delay)
-    front = Front(shelf, api_key=options.api_key, version=options.version)
+    limits = None if options.strict is None else {"enabled": True, **options.strict}
+    shelf = Shelf(options.folder, optimize_delay=options.optimize_delay, limits=limits)
+    front = Front(shelf, api_key=options.api_key, version=options.version, nodes=options.nodes, lag=options.lag)
     front._ledger.faults.extend(Fault(**fields) for fields in options.fault)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -12,7 +12,6 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -20,9 +19,11 @@ from urllib.parse import quote, unquote
 import qdrant_edge as edge
 
 from keydistill.files import replace_json
+from tests.support import strict
 from tests.support.wire import (
     SCHEMAS,
     Refusal,
+    collection_config,
     filter_of,
     id_of,
     not_found,
@@ -47,6 +48,8 @@ class Collection:
         self._lock = threading.RLock()
         self.config = config
         self._operations = 0
+        # Ids to delete between the two halves of the next query, see `Collection.query_batch`.
+        self.amid: list[str] = []
         shard = folder / "shard"
         if new:
             shard.mkdir(parents=True)
@@ -96,6 +99,8 @@ class Collection:
                 else:
                     metadata[key] = value
                 self.config["metadata"] = metadata
+            if "strict_mode_config" in body:
+                self.config["strict_mode_config"] = self.limits | body["strict_mode_config"]
             if "hnsw_config" in body:
                 self.config["due"] = self.config["hnsw_config"]["m"] > 0
             self._save()
@@ -108,9 +113,21 @@ class Collection:
         kind = body["field_schema"]
         if kind not in SCHEMAS:
             raise Refusal(400, f"this front makes indexes of {sorted(SCHEMAS)} only")
+        strict.check_index(self.limits, len({*self._indexed(), body["field_name"]}))
         return self._update(edge.UpdateOperation.create_field_index(body["field_name"], SCHEMAS[kind]))
 
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The limits of strict mode, where it is on."""
+        limits = self.config.get("strict_mode_config") or {}
+        return limits if limits.get("enabled") else {}
+
+    def _indexed(self) -> set[str]:
+        return set(self._shard.info().payload_schema)
+
     def upsert(self, body: Json) -> Json:
+        if self.limits:
+            strict.check_upsert(self.limits, body, self.count({})["count"])
         if "batch" in body:
             batch = body["batch"]
             payloads = batch.get("payloads") or [{}] * len(batch["ids"])
@@ -122,11 +139,13 @@ class Collection:
 
     def delete(self, body: Json) -> Json:
         if "filter" in body:
+            strict.check_filtered_update(self.limits, body["filter"])
             return self._update(edge.UpdateOperation.delete_points_by_filter(required_filter(body["filter"])))
         return self._update(edge.UpdateOperation.delete_points([id_of(id) for id in body["points"]]))
 
     def set_payload(self, body: Json) -> Json:
         if body.get("filter"):
+            strict.check_filtered_update(self.limits, body["filter"])
             return self._update(
                 edge.UpdateOperation.set_payload_by_filter(required_filter(body["filter"]), body["payload"])
             )
@@ -136,12 +155,20 @@ class Collection:
         return self.query_batch({"searches": [body]})[0]
 
     def query_batch(self, body: Json) -> Json:
+        """Like the server it finds ids first and reads payloads after: what is deleted in between is left out."""
         requests = edge.QueryBatchRequest([query_of(search) for search in body["searches"]])
         with self._lock:
+            strict.check_batch(self.limits, len(body["searches"]))
+            for search in body["searches"]:
+                strict.check_search(self.limits, search, self._indexed() if self.limits else set())
             found = _refusing(self._shard.query_batch, requests)
-        return [{"points": [scored_json(point) for point in points]} for points in found]
+            amid, self.amid = set(self.amid), []
+            if amid:
+                self.delete({"points": list(amid)})
+        return [{"points": [scored_json(point) for point in points if str(point.id) not in amid]} for points in found]
 
     def scroll(self, body: Json) -> Json:
+        strict.check_search(self.limits, body, self._indexed() if self.limits else set())
         offset = body.get("offset")
         request = edge.ScrollRequest(
             offset=None if offset is None else id_of(offset),
@@ -201,9 +228,10 @@ class Collection:
 class Shelf:
     """All collections and aliases of one folder."""
 
-    def __init__(self, folder: Path, *, optimize_delay: float = 0.05) -> None:
+    def __init__(self, folder: Path, *, optimize_delay: float = 0.05, limits: Json = None) -> None:
         self._folder = folder
         self._delay = optimize_delay
+        self._limits = limits
         self._lock = threading.RLock()
         aliases = folder / "aliases.json"
         self.aliases: dict[str, str] = json.loads(aliases.read_text()) if aliases.exists() else {}
@@ -228,7 +256,9 @@ class Shelf:
                 raise Refusal(409, f"Wrong input: Collection `{name}` already exists!")
             folder = self._folder / "collections" / quote(name, safe="")
             shutil.rmtree(folder, ignore_errors=True)
-            self.collections[name] = Collection(folder, _config(body), new=True, optimize_delay=self._delay)
+            self.collections[name] = Collection(
+                folder, collection_config(body, self._limits), new=True, optimize_delay=self._delay
+            )
         return True
 
     def drop(self, name: str) -> bool:
@@ -264,27 +294,6 @@ class Shelf:
     def _save_aliases(self, aliases: dict[str, str]) -> None:
         replace_json(self._folder / "aliases.json", aliases)
         self.aliases = aliases
-
-
-def _config(body: Json) -> dict[str, Any]:
-    """The configuration that a creation request asks for, with the server's defaults."""
-    hnsw = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, "max_indexing_threads": 0}
-    optimizer = {
-        "deleted_threshold": 0.2,
-        "vacuum_min_vector_number": 1_000,
-        "default_segment_number": 0,
-        "indexing_threshold": 10_000,
-        "flush_interval_sec": 5,
-    }
-    return {
-        "params": {"vectors": deepcopy(body["vectors"]), "shard_number": 1, "replication_factor": 1},
-        "hnsw_config": hnsw | (body.get("hnsw_config") or {}),
-        "optimizer_config": optimizer | (body.get("optimizers_config") or {}),
-        "wal_config": {"wal_capacity_mb": 32, "wal_segments_ahead": 0},
-        "quantization_config": body.get("quantization_config"),
-        "metadata": body.get("metadata"),
-        "due": False,
-    }
 
 
 def _refusing(function: Any, *args: Any) -> Any:

@@ -3,6 +3,7 @@
 The format is that of https://api.qdrant.tech/api-reference.
 """
 
+from copy import deepcopy
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +35,9 @@ def not_found(name: str) -> Refusal:
 def shard_config(config: Json) -> edge.EdgeConfig:
     """The shard for a collection's configuration."""
     vectors, hnsw = config["params"]["vectors"], config["hnsw_config"]
+    if "size" not in vectors:
+        # Other programs' collections, with named vectors or sparse ones: they are there to be seen, not to be used.
+        vectors = {"size": 1, "distance": "Dot"}
     scalar = (config["quantization_config"] or {}).get("scalar")
     int8 = edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, always_ram=True) if scalar else None
     return edge.EdgeConfig(
@@ -144,3 +148,30 @@ def record_json(point: Any) -> Json:
     if point.vector is not None:
         shown["vector"] = point.vector
     return shown
+
+
+def collection_config(body: Json, limits: Json) -> dict[str, Any]:
+    """The configuration that a creation request asks for, with the server's defaults and its strict mode."""
+    hnsw = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, "max_indexing_threads": 0}
+    optimizer = {
+        "deleted_threshold": 0.2,
+        "vacuum_min_vector_number": 1_000,
+        "default_segment_number": 0,
+        "indexing_threshold": 10_000,
+        "flush_interval_sec": 5,
+    }
+    return {
+        "params": {
+            "vectors": deepcopy(body.get("vectors") or {}),
+            "sparse_vectors": body.get("sparse_vectors"),
+            "shard_number": 1,
+            "replication_factor": 1,
+        },
+        "hnsw_config": hnsw | (body.get("hnsw_config") or {}),
+        "optimizer_config": optimizer | (body.get("optimizers_config") or {}),
+        "wal_config": {"wal_capacity_mb": 32, "wal_segments_ahead": 0},
+        "quantization_config": body.get("quantization_config"),
+        "metadata": body.get("metadata"),
+        "strict_mode_config": body.get("strict_mode_config") or limits,
+        "due": False,
+    }

@@ -25,8 +25,8 @@ class Bench:
     """An engine under test.
 
     Attributes:
-        kind: "embedded", or `ServerEngine` on the REST "front", the "grpc" one, the client's "local" mode or a real
-            "server".
+        kind: "embedded", or `ServerEngine` on the REST "front", the "grpc" one, a "cluster" whose nodes learn late of
+            changes, the client's "local" mode or a real "server".
         open_another: A second engine on the same collections, as another process would open it; None: impossible.
     """
 
@@ -48,7 +48,17 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
         yield process
 
 
-@pytest.fixture(scope="module", params=["embedded", "front", "grpc", "local", *(["server"] if _SERVER_URL else [])])
+@pytest.fixture(scope="session")
+def lagging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
+    """Three nodes behind one balancer, of which the last learns of changes a moment late."""
+    with FrontProcess(tmp_path_factory.mktemp("lagging"), "--nodes", "3", "--lag", "0.05") as process:
+        yield process
+
+
+_KINDS = ["embedded", "front", "grpc", "cluster", "local", *(["server"] if _SERVER_URL else [])]
+
+
+@pytest.fixture(scope="module", params=_KINDS)
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Each engine in turn."""
     if request.param == "embedded":
@@ -57,6 +67,10 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         url = request.getfixturevalue("front").url
         with ServerEngine(url) as engine:
             yield Bench("front", engine, lambda: ServerEngine(url))
+    elif request.param == "cluster":
+        url = request.getfixturevalue("lagging").url
+        with ServerEngine(url) as engine:
+            yield Bench("cluster", engine, lambda: ServerEngine(url))
     elif request.param == "grpc":
         yield from _grpc(request.getfixturevalue("front").url)
     elif request.param == "local":

@@ -76,6 +76,17 @@ class EmbeddedEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def patient(self, seconds: float, waiting: Callable[[str], None]) -> Self:
+        """See `Engine.patient`; here is nothing that could be away."""
+        return self
+
+    def went_live(self, name: str) -> int | None:
+        """See `Engine.went_live`."""
+        return None
+
+    def check_room(self, name: str, points: int, payload_bytes: int) -> None:
+        """See `Engine.check_room`; here the disk alone is the limit."""
+
     def create(self, name: str, spec: CollectionSpec, metadata: Mapping[str, Any]) -> None:
         """See `Engine.create`."""
         with self._catalog.change() as contents:

@@ -7,22 +7,25 @@ and not moved, and a collection that was created by a request whose answer got l
 import json
 import logging
 import random
+import ssl
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import grpc  # type: ignore[import-untyped]
 import httpx
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from keydistill.errors import CollectionExistsError, CollectionNotFoundError, EngineUnavailableError, VectorStoreError
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-_LONGEST_WAIT_SECONDS = 30.0
+_LONGEST_PAUSE_SECONDS = 15.0
+# A wait from which on somebody who looks on is told.
+_NOTED_SECONDS = 1.0
 _LONGEST_REASON = 300
 
 # 408 and 503 are what Qdrant answers when an operation took too long or a shard is not there yet
@@ -37,6 +40,9 @@ _HTTP_OF_GRPC = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
+
+
+_NO_TLS_THERE = "its port does not speak TLS as we do: begin KEYDISTILL_QDRANT_URL with http://, or correct the port"
 
 
 class UnconfirmedWriteError(Exception):
@@ -58,27 +64,45 @@ class _Failure:
     wait_seconds: float = 0.0
 
 
+def _unheard(text: str) -> None:
+    """What is said to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a call is repeated that failed for a passing reason.
+
+    Attributes:
+        seconds: Time after the first try in which others may begin.
+        tries: Most tries; None: as many as fit into the time. A try that was told when to come back (429 with
+            Retry-After) is none.
+        waiting: Told what a longer wait is for, and "" when the work goes on.
+    """
+
+    seconds: float
+    tries: int | None = None
+    waiting: Callable[[str], None] = field(default=_unheard, repr=False)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether somebody wants to be told what is waited for."""
+        return self.waiting is not _unheard
+
+
 class Caller:
     """Makes calls, repeats those that failed for a transient reason, and raises errors of keydistill for the others."""
 
-    def __init__(self, address: str, *, retries: int, backoff_seconds: float) -> None:
+    def __init__(self, address: str, *, backoff_seconds: float) -> None:
         self._address = address
         self._backoff_seconds = backoff_seconds
-        # Threads share it: it keeps its statistics for each of them.
-        self._retrying = Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, _FAILURES) and _failure(error).transient),
-            stop=stop_after_attempt(retries + 1),
-            wait=self._wait_seconds,
-            before_sleep=_log_repeat,
-            reraise=True,
-        )
 
-    def __call__(self, doing: str, function: Callable[[], _Result]) -> _Result:
+    def __call__(self, doing: str, function: Callable[[], _Result], patience: Patience) -> _Result:
         """Call the function, repeatedly if need be, and return its result.
 
         Args:
             doing: Description of the call for the error's text, such as "counting 'keyphrases'".
             function: One request to the server.
+            patience: How long it is repeated.
 
         Raises:
             EngineUnavailableError: The server does not answer, also not after all repeats.
@@ -86,39 +110,48 @@ class Caller:
             CollectionExistsError: The server has a collection of that name already.
             VectorStoreError: The server refused for any other reason, which the text names.
         """
+        began, number, tries, is_waiting = time.monotonic(), 0, 0, False
         try:
-            result: _Result = self._retrying(_request, doing, function)
-        except _FAILURES as error:
-            failure = _failure(error)
-            tries: int = self._retrying.statistics["attempt_number"]
-            raise failure.error(self._text(doing, failure, tries)) from error
-        return result
+            while True:
+                number += 1
+                try:
+                    return function()
+                except _FAILURES as error:
+                    failure = _failure(error)
+                    tries += not failure.wait_seconds
+                    pause = self._pause(number, failure)
+                    waited = time.monotonic() - began
+                    is_last = tries == patience.tries or waited + pause > patience.seconds
+                    if not failure.transient or is_last:
+                        raise failure.error(self._text(doing, failure, number, waited)) from error
+                _log.info("%s: %s; repeat %d in %.1f s", doing, failure.reason, number, pause)
+                if patience.is_long and waited + pause >= _NOTED_SECONDS:
+                    is_waiting = True
+                    patience.waiting(f"waiting for Qdrant, up to {duration(patience.seconds)}")
+                time.sleep(pause)
+        finally:
+            if is_waiting:
+                patience.waiting("")
 
-    def _wait_seconds(self, state: RetryCallState) -> float:
+    def _pause(self, number: int, failure: "_Failure") -> float:
         # Jitter, or workers that one outage stopped would all come back in the same instant.
-        backoff = self._backoff_seconds * 2.0 ** (state.attempt_number - 1) * random.uniform(0.5, 1.5)
-        return min(max(backoff, _failure_of(state).wait_seconds), _LONGEST_WAIT_SECONDS)
+        backoff = self._backoff_seconds * 2.0 ** min(number - 1, 16) * random.uniform(0.5, 1.5)
+        return failure.wait_seconds or min(backoff, _LONGEST_PAUSE_SECONDS)
 
-    def _text(self, doing: str, failure: _Failure, tries: int) -> str:
-        count = f" ({tries} tries)" if tries > 1 else ""
+    def _text(self, doing: str, failure: "_Failure", number: int, waited: float) -> str:
+        took = f" within {duration(waited)}" if waited >= 10 else ""
+        count = f" ({number} tries{took})" if number > 1 else ""
         advice = f"; {failure.advice}" if failure.advice else ""
         return f"{doing}: Qdrant at {self._address}: {failure.reason}{count}{advice}"
 
 
-def _request(doing: str, function: Callable[[], _Result]) -> _Result:
-    """One try; `doing` is for the log alone."""
-    return function()
+def duration(seconds: float) -> str:
+    """A time in words.
 
-
-def _failure_of(state: RetryCallState) -> _Failure:
-    error = None if state.outcome is None else state.outcome.exception()
-    assert isinstance(error, Exception)
-    return _failure(error)
-
-
-def _log_repeat(state: RetryCallState) -> None:
-    reason, number = _failure_of(state).reason, state.attempt_number
-    _log.info("%s: %s; repeat %d in %.1f s", state.args[0], reason, number, state.upcoming_sleep)
+    >>> duration(600), duration(30)
+    ('10 min', '30 s')
+    """
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 def _failure(error: Exception) -> _Failure:
@@ -129,7 +162,7 @@ def _failure(error: Exception) -> _Failure:
     if isinstance(error, ResponseHandlingException):
         return _unanswered(error.source)
     if isinstance(error, grpc.RpcError):
-        return _refused(_HTTP_OF_GRPC.get(error.code(), 0), _one_line(error.details() or str(error.code())))
+        return _refused_by_grpc(error.code(), _one_line(error.details() or str(error.code())))
     if isinstance(error, UnconfirmedWriteError):
         return _Failure(EngineUnavailableError, "took the write but did not apply it in time", transient=True)
     if isinstance(error, json.JSONDecodeError):
@@ -155,7 +188,55 @@ def _refused(status: int, reason: str, wait_seconds: float = 0.0) -> _Failure:
         return _Failure(CollectionNotFoundError, reason, "`keydistill collections list` shows what there is")
     if status == 409:
         return _Failure(CollectionExistsError, reason)
+    if status == 400 and "plain HTTP request was sent to HTTPS port" in reason:
+        return _Failure(EngineUnavailableError, "its port speaks TLS", "begin KEYDISTILL_QDRANT_URL with https://")
     return _Failure(VectorStoreError, reason)
+
+
+def _refused_by_grpc(code: grpc.StatusCode, reason: str) -> _Failure:
+    if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "message larger than" in reason:
+        return _Failure(VectorStoreError, reason, "lower KEYDISTILL_UPSERT_BATCH")
+    if code == grpc.StatusCode.UNAVAILABLE:
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            return _untrusted(reason)
+        if "WRONG_VERSION_NUMBER" in reason:
+            return _Failure(EngineUnavailableError, reason, _NO_TLS_THERE)
+        advice = (
+            "check KEYDISTILL_QDRANT_URL and KEYDISTILL_QDRANT_GRPC_PORT, that the server runs, and its load; with "
+            "https, that gRPC trusts its certificate: it does not read SSL_CERT_FILE, and says that the connection was "
+            "refused; with http, that the port does not want https"
+        )
+        return _Failure(EngineUnavailableError, reason, advice, transient=True)
+    return _refused(_HTTP_OF_GRPC.get(code, 0), reason)
+
+
+def _untrusted(reason: str) -> _Failure:
+    advice = (
+        "the certificate is not trusted: name the CA that signed it (see docs/qdrant-server.md), or correct the "
+        "host in KEYDISTILL_QDRANT_URL"
+    )
+    return _Failure(EngineUnavailableError, reason, advice)
+
+
+def _unspoken(source: Exception) -> _Failure | None:
+    """The failure of two that do not speak alike, which no repeat mends; None where it is something else."""
+    reason = f"no connection ({_one_line(str(source)) or type(source).__name__})"
+    causes: BaseException | None = source
+    while causes is not None:
+        if isinstance(causes, ssl.SSLCertVerificationError):
+            return _untrusted(reason)
+        if isinstance(causes, ssl.SSLError) and not isinstance(causes, ssl.SSLEOFError):
+            return _Failure(EngineUnavailableError, reason, _NO_TLS_THERE)
+        causes = causes.__cause__ or causes.__context__
+    # httpx passes on the text alone of what OpenSSL says.
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return _untrusted(reason)
+    if "[SSL" in reason and "EOF" not in reason:
+        return _Failure(EngineUnavailableError, reason, _NO_TLS_THERE)
+    if isinstance(source, httpx.RemoteProtocolError) and "\\x15\\x03" in str(source):
+        # The first bytes of a TLS alert, where an HTTP status line was expected.
+        return _Failure(EngineUnavailableError, "its port speaks TLS", "begin KEYDISTILL_QDRANT_URL with https://")
+    return None
 
 
 def _unanswered(source: Exception) -> _Failure:
@@ -164,6 +245,9 @@ def _unanswered(source: Exception) -> _Failure:
         reason = f"no answer in time ({type(source).__name__})"
         return _Failure(EngineUnavailableError, reason, f"{advice}, or raise KEYDISTILL_QDRANT_TIMEOUT_SECONDS", True)
     if isinstance(source, httpx.TransportError):
+        unspoken = _unspoken(source)
+        if unspoken is not None:
+            return unspoken
         reason = f"no connection ({_one_line(str(source)) or type(source).__name__})"
         return _Failure(EngineUnavailableError, reason, advice, transient=True)
     return _Failure(VectorStoreError, f"an answer that is not Qdrant's ({_one_line(str(source))})", advice)

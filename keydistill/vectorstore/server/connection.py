@@ -1,10 +1,12 @@
 """The connection to a Qdrant server: address, key, version, and requests that are repeated where that helps."""
 
 import base64
+import json
 import logging
 import re
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from copy import copy
+from typing import Any, ParamSpec, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
@@ -13,7 +15,9 @@ from qdrant_client import QdrantClient, models
 from keydistill.errors import CollectionNotFoundError, SettingsError, VectorStoreError
 from keydistill.masking import shown_address
 from keydistill.vectorstore.engine import CollectionSpec
-from keydistill.vectorstore.server.calls import Caller, UnconfirmedWriteError
+from keydistill.vectorstore.server.calls import Caller, Patience, UnconfirmedWriteError
+from keydistill.vectorstore.server.consensus import Consensus, told
+from keydistill.vectorstore.server.limits import KnownLimits
 from keydistill.vectorstore.server.tls import TlsFiles
 from keydistill.vectorstore.server.translation import field_schema
 from keydistill.vectorstore.server.wait import Progress, wait_until_optimized
@@ -32,12 +36,26 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 class Connection:
     """A client whose calls are repeated where that helps, and the version of its server."""
 
-    def __init__(self, client: QdrantClient, address: str, *, retries: int, backoff_seconds: float) -> None:
+    def __init__(
+        self, client: QdrantClient, address: str, *, patience: Patience, backoff_seconds: float, key: str | None = None
+    ) -> None:
         self.client = client
         self.address = address
-        self._caller = Caller(address, retries=retries, backoff_seconds=backoff_seconds)
+        self.patience = patience
+        self.consensus = Consensus(self._count_nodes)
+        self.limits = KnownLimits(self.describe)
+        self._caller = Caller(address, backoff_seconds=backoff_seconds)
+        self._limited_to = limited_to(key)
         self._version: tuple[int, int] | None = None
         self._closed = False
+
+    def patient(self, patience: Patience) -> Self:
+        """The same connection for calls that wait for longer."""
+        other = copy(self)
+        other.patience = patience
+        other.consensus = Consensus(other._count_nodes)
+        other.limits = KnownLimits(other.describe)
+        return other
 
     def call(
         self,
@@ -47,11 +65,22 @@ class Connection:
         **kwargs: _Arguments.kwargs,
     ) -> _Result:
         """Call `function(*args, **kwargs)` through a `Caller`. The first call asks for the server's version."""
+        return self.call_within(self.patience, doing, function, *args, **kwargs)
+
+    def call_within(
+        self,
+        patience: Patience,
+        doing: str,
+        function: Callable[_Arguments, _Result],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> _Result:
+        """Make a `call` with a patience of its own."""
         if self._closed:
             raise VectorStoreError(f"{doing}: the connection to {self.address} is closed; open the engine again")
         if self._version is None:
-            self._version = self._supported_version()
-        return self._caller(doing, lambda: function(*args, **kwargs))
+            self._version = self._supported_version(patience)
+        return self._caller(doing, lambda: function(*args, **kwargs), patience)
 
     def write(
         self,
@@ -68,6 +97,20 @@ class Connection:
 
         self.call(doing, confirmed)
 
+    def aliases(self) -> dict[str, str]:
+        """Aliases, each with the collection that it names.
+
+        Raises:
+            VectorStoreError: The key is limited to some collections, so that the server shows it no alias.
+        """
+        answer = self.call("listing aliases", self.client.get_aliases)
+        if not answer.aliases and self._limited_to is not None:
+            raise VectorStoreError(
+                f"Qdrant at {self.address} shows no alias to a key that is limited to {self._limited_to}; set "
+                "KEYDISTILL_QDRANT_API_KEY to one that may read all collections"
+            )
+        return {alias.alias_name: alias.collection_name for alias in answer.aliases}
+
     def collections(self) -> list[str]:
         """Names of all collections, sorted."""
         answer = self.call("listing collections", self.client.get_collections)
@@ -79,7 +122,7 @@ class Connection:
         Raises:
             CollectionNotFoundError: There is none.
         """
-        names = self.collections()
+        names = self.consensus.steady("listing collections", self.collections)
         if name not in names:
             listed = ", ".join(names) or "none"
             raise CollectionNotFoundError(f"no collection {name!r} on Qdrant at {self.address}; there are: {listed}")
@@ -91,12 +134,16 @@ class Connection:
             CollectionNotFoundError: There is none.
         """
         try:
-            return self.call(f"describing {name!r}", self.client.get_collection, name)
+            return self.consensus.first(lambda: self.look(name))
         except CollectionNotFoundError:
             raise CollectionNotFoundError(
                 f"no collection or alias {name!r} on Qdrant at {self.address}; `keydistill collections list` shows "
                 "what there is"
             ) from None
+
+    def look(self, name: str) -> models.CollectionInfo:
+        """The description that one node gives."""
+        return self.call(f"describing {name!r}", self.client.get_collection, name)
 
     def make_indexes(self, name: str, spec: CollectionSpec) -> None:
         """Make the payload indexes of a spec; those that are there already stay."""
@@ -109,10 +156,22 @@ class Connection:
                 field_schema=field_schema(kind),
                 wait=True,
             )
+        self.consensus.settle(
+            f"indexing {name!r}",
+            lambda: spec.payload_indexes.keys() <= self.look(name).payload_schema.keys(),
+        )
 
-    def update(self, name: str, **change: Any) -> None:
-        """Change a collection's settings or metadata."""
+    def update(self, name: str, is_seen: Callable[[models.CollectionInfo], bool] | None = None, **change: Any) -> None:
+        """Change a collection's settings or metadata.
+
+        Args:
+            name: Name of the collection.
+            is_seen: Function that says of a description whether it has the change; all nodes are waited for to have it.
+            change: The change.
+        """
         self.call(f"changing settings of {name!r}", self.client.update_collection, name, **change)
+        if is_seen is not None:
+            self.consensus.settle(f"changing settings of {name!r}", lambda: is_seen(self.look(name)))
 
     def wait_until_optimized(self, name: str, stall_seconds: float) -> None:
         """Return when the server is done with optimising, as `keydistill.vectorstore.server.wait` tells."""
@@ -153,8 +212,13 @@ class Connection:
         except NotImplementedError:  # the client's local mode
             return None
 
-    def _supported_version(self) -> tuple[int, int]:
-        stated = self._caller("asking for the server's version", self.client.info).version
+    def _count_nodes(self) -> int | None:
+        # One try: where the key may not ask, or only gRPC gets through, nobody waits for it.
+        once = Patience(self.patience.seconds, tries=1)
+        return told(lambda: self.call_within(once, "asking for the cluster's nodes", self.client.cluster_status))
+
+    def _supported_version(self, patience: Patience) -> tuple[int, int]:
+        stated = self._caller("asking for the server's version", self.client.info, patience).version
         numbers = re.match(r"v?(\d+)\.(\d+)", stated)
         if numbers is None:
             raise VectorStoreError(f"Qdrant at {self.address} calls itself version {stated!r}; expected X.Y.Z")
@@ -174,7 +238,7 @@ def connect(
     prefer_grpc: bool,
     grpc_port: int,
     timeout_seconds: int,
-    retries: int,
+    patience: Patience,
     backoff_seconds: float,
     tls: TlsFiles | None = None,
 ) -> Connection:
@@ -203,7 +267,25 @@ def connect(
         ) from None
     if api_key is not None and urlsplit(address).scheme == "http" and urlsplit(address).hostname not in _LOOPBACK:
         _log.warning("the API key travels unencrypted to %s; use an https address", address)
-    return Connection(client, address, retries=retries, backoff_seconds=backoff_seconds)
+    key = None if api_key is None else api_key.get_secret_value()
+    return Connection(client, address, patience=patience, backoff_seconds=backoff_seconds, key=key)
+
+
+def limited_to(key: str | None) -> str | None:
+    """The collections that a token is limited to, for a person; None for a key, or a token, to all of them.
+
+    See https://qdrant.tech/documentation/guides/security/#granular-access-control-with-jwt.
+    """
+    parts = (key or "").split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        access = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))["access"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    if not isinstance(access, list):
+        return None
+    return ", ".join(repr(str(each.get("collection"))) for each in access if isinstance(each, dict)) or "nothing"
 
 
 def _headers(url: str, api_key: SecretStr | None) -> dict[str, str]:

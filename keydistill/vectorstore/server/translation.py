@@ -1,6 +1,7 @@
 """Our types in the words of `qdrant_client`, and back."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ _BYTES_PER_ID = 39
 _STATE = "keydistill_state"
 _SPEC = "keydistill_spec"
 _TOKEN = "keydistill_token"
+_WENT_LIVE = "keydistill_went_live"
 _OWN_PREFIX = "keydistill_"
 
 _SCHEMAS: dict[FieldType, models.PayloadSchemaType] = {
@@ -93,7 +95,42 @@ def token(info: models.CollectionInfo) -> str | None:
 def stored_spec(info: models.CollectionInfo) -> CollectionSpec | None:
     """The spec that the collection was created with; None if another program made it."""
     spec = _metadata(info).get(_SPEC)
-    return None if spec is None else CollectionSpec(**spec)
+    return CollectionSpec(**spec) if isinstance(spec, dict) else None
+
+
+def is_foreign(info: models.CollectionInfo) -> bool:
+    """Whether another program made the collection."""
+    return stored_spec(info) is None
+
+
+def went_live(info: models.CollectionInfo) -> int | None:
+    """Number of the swap that put the collection live last, as `going_live` set it; None where none did."""
+    number = _metadata(info).get(_WENT_LIVE)
+    return None if number is None else int(number)
+
+
+def going_live(number: int) -> dict[str, Any]:
+    """The change that numbers the swap which is about to put a collection live."""
+    return {_WENT_LIVE: number}
+
+
+def has_metadata(info: models.CollectionInfo, changes: Mapping[str, Any]) -> bool:
+    """Whether these changes are in the collection's metadata."""
+    metadata = _metadata(info)
+    return all(_is_alike(metadata.get(key), value) for key, value in changes.items())
+
+
+def _is_alike(stored: object, value: object) -> bool:
+    """Whether a value was stored, tuples as lists, and floats but for what the server's JSON takes from them."""
+    if isinstance(value, Mapping):
+        return isinstance(stored, Mapping) and (
+            stored.keys() == value.keys() and all(_is_alike(stored[key], value[key]) for key in value)
+        )
+    if isinstance(value, list | tuple):
+        return isinstance(stored, list | tuple) and (len(stored) == len(value) and all(map(_is_alike, stored, value)))
+    if isinstance(value, float) and isinstance(stored, float | int):
+        return math.isclose(stored, value, rel_tol=1e-12)
+    return stored == value
 
 
 def caller_metadata(info: models.CollectionInfo) -> dict[str, Any]:
@@ -106,25 +143,14 @@ def _metadata(info: models.CollectionInfo) -> dict[str, Any]:
 
 
 def dimension(info: models.CollectionInfo) -> int:
-    """Length of the collection's vectors.
-
-    Raises:
-        VectorStoreError: It has named vectors, so another program made it.
-    """
+    """Length of the collection's vectors; 0 where they have names or are sparse, as in other programs' collections."""
     vectors = info.config.params.vectors
-    if not isinstance(vectors, models.VectorParams):
-        raise VectorStoreError("the collection has named vectors, so keydistill did not make it; use another name")
-    return vectors.size
+    return vectors.size if isinstance(vectors, models.VectorParams) else 0
 
 
 def server_filter(filter: Filter | None) -> models.Filter | None:
     """Our filter as the server's; None where nothing is filtered."""
     return models.Filter(must=[_condition(condition) for condition in filter.must]) if filter else None
-
-
-def having_ids(ids: Sequence[str]) -> models.Filter:
-    """The filter that these points pass."""
-    return models.Filter(must=[models.HasIdCondition(has_id=list(ids))])
 
 
 def _condition(condition: Condition) -> models.FieldCondition:
@@ -182,15 +208,15 @@ def _point_id(id: str) -> str:
         raise VectorStoreError(f"point ids must be UUID texts, found {id!r}") from None
 
 
-def request_batches(points: PointBatch, limit_bytes: int) -> Iterator[models.Batch]:
-    """The points in requests of at most `limit_bytes` of JSON each; a point that is larger alone goes alone."""
+def request_batches(points: PointBatch, limit_bytes: int, most_points: int) -> Iterator[models.Batch]:
+    """The points in requests of at most so many, and `limit_bytes` of JSON; a point that is larger alone goes alone."""
     ids = point_ids(points.ids)
     vector_bytes = points.vectors.shape[1] * _BYTES_PER_NUMBER + _BYTES_PER_ID
     start, size = 0, 0
     for index, payload in enumerate(points.payloads):
         # Escaped, so that it is never shorter than what is sent; whatever is not JSON fails when it is sent.
         point_bytes = vector_bytes + len(json.dumps(payload, default=str))
-        if index > start and size + point_bytes > limit_bytes:
+        if index > start and (size + point_bytes > limit_bytes or index - start == most_points):
             yield _batch(ids, points, start, index)
             start, size = index, 0
         size += point_bytes

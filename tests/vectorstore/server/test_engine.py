@@ -358,7 +358,7 @@ class TestOthersCollections:
 
     def test_are_never_served(self, engine: ServerEngine, theirs: str) -> None:
         assert theirs in engine.collections()
-        assert engine.info(theirs).state == "building"
+        assert engine.info(theirs).state == "foreign"
         with pytest.raises(CollectionStateError, match="not made by keydistill"):
             engine.finish(theirs)
         with pytest.raises(CollectionStateError):
