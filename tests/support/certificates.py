@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import trustme
-
 
 @dataclass(frozen=True)
 class Certificates:
@@ -24,6 +22,8 @@ class Certificates:
 
     @classmethod
     def made_in(cls, folder: Path) -> Self:
+        import trustme  # needed by these tests alone, of all that use the fronts
+
         ca, other = trustme.CA(), trustme.CA()
         server, client = ca.issue_cert("127.0.0.1", "localhost"), ca.issue_cert("client@example.org")
         paths = cls(

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import redis
 from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from keydistill.errors import RedisUnavailableError, SettingsError
 from keydistill.runs import open_signs, open_store
@@ -21,11 +23,6 @@ from keydistill.workers.transport import is_message
 from tests.support.certificates import Certificates, TlsProxy
 from tests.support.places import ROOT
 from tests.support.redis_server import RedisServer
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates.made_in(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +83,22 @@ def test_the_settings_name_the_certificates(tmp_path: Path, asking_port: int, ce
 
 @pytest.mark.parametrize("given", [{}, {"redis_ca_certificate": "other_ca"}])
 def test_a_certificate_of_another_ca_is_not_trusted(
-    tmp_path: Path, port: int, certificates: Certificates, given: dict[str, str]
+    tmp_path: Path, server: RedisServer, certificates: Certificates, given: dict[str, str]
 ) -> None:
     files = {name: getattr(certificates, which) for name, which in given.items()}
-    settings = settings_of(tmp_path, port, **files)
+    # On a port of its own: kombu's pools of connections know addresses, not options of TLS.
+    proxy = TlsProxy(server.port, certificates.server_context())
+    settings = settings_of(tmp_path, proxy.port, **files)
     with pytest.raises(RedisUnavailableError, match="set redis_ca_certificate to the file of the CA") as caught:
         open_signs(settings).all()
     assert "hush" not in str(caught.value)
     app = Celery("test", set_as_current=False)
     app.conf.update(celery_config(settings))
-    with pytest.raises(Exception, match="certificate verify failed"):
-        app.send_task("nobody.does.this", queue="tls", ignore_result=True)
+    with proxy:
+        with pytest.raises(OperationalError, match="certificate verify failed"):
+            app.send_task("nobody.does.this", queue="tls", ignore_result=True)
+        with pytest.raises(RedisConnectionError, match="certificate verify failed"):
+            app.backend.client.ping()
 
 
 @pytest.mark.parametrize(
