@@ -57,7 +57,9 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
                 "student_version": metadata and metadata.student_version,
                 "unfinished_runs": [run.id for run in unfinished],
                 "nodes": [{"name": sign.name, "queues": sign.queues, "age": round(sign.age_seconds)} for sign in signs],
-                "findings": [{"severity": finding.severity, "text": finding.text} for finding in problems],
+                "findings": [
+                    {"severity": finding.severity, "run": finding.run, "text": finding.text} for finding in problems
+                ],
             }
         )
         ctx.exit(exit_status)
@@ -74,12 +76,13 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
         click.echo(f"points         {live.points or 0:,}, {about}{bytes_text(live.disk_bytes)}")
         click.echo(f"student        {metadata.student_version or '-'}")
         click.echo(f"built          {metadata.created_at or '-'} by run {metadata.run or '-'}")
+    reasons = {finding.run: finding.text for finding in problems}
     for run in unfinished:
-        click.echo(f"unfinished     {run.id}: {run.kind}, {run.state} {run.error or ''}".rstrip())
+        click.echo(f"unfinished     {run.id}: {run.kind}, {run.state} {one_line(reasons.get(run.id, ''))}".rstrip())
     for sign in signs:
         kind = f"worker of {', '.join(sign.queues)}" if sign.queues else "beat"
         click.echo(f"node           {sign.name}, {kind}, last sign of life {sign.age_seconds:,.0f} s ago")
-    for finding in problems:
+    for finding in (one for one in problems if one.run is None):
         click.echo(f"{finding.severity:<15}{one_line(finding.text)}")
     ctx.exit(exit_status)
 

@@ -22,10 +22,12 @@ class Finding:
     Attributes:
         severity: "error" where queries cannot be answered, "warning" where runs do not go on.
         text: One line on what it is, and what to do.
+        run: Id of the run that it is about, if it is about one.
     """
 
     severity: Severity
     text: str
+    run: str | None = None
 
 
 def unfinished_runs(runs: Sequence[Run]) -> list[Run]:
@@ -89,30 +91,30 @@ def signs_of(settings: Settings) -> list[Sign]:
 
 
 def findings(settings: Settings, store: RunStore, signs: Sequence[Sign]) -> list[Finding]:
-    """What is wrong with runs, workers, the beat and schedules."""
-    runs = store.all()
-    lines = [
-        *(_of_run(settings, store, run, signs) for run in unfinished_runs(runs)),
-        *(finding_of_sign(sign) for sign in signs),
-    ]
+    """What is wrong with unfinished runs, workers, the beat and schedules."""
+    of_runs = ((run.id, _of_run(settings, store, run)) for run in unfinished_runs(store.all()))
+    lines = [finding_of_sign(sign) for sign in signs]
     if settings.redis_url is not None:
         if settings.schedules and not any(not sign.queues and sign.is_fresh for sign in signs):
             lines.append("no beat shows a sign of life, and schedules start nothing without one")
         lines += [f"schedule {name} cannot start anything: {why}" for name, why in schedule_problems(settings).items()]
         lines += _fired_in_vain(settings)
-    return [Finding("warning", line) for line in lines if line is not None]
+    return [
+        *(Finding("warning", text, run_id) for run_id, text in of_runs if text is not None),
+        *(Finding("warning", line) for line in lines if line is not None),
+    ]
 
 
-def _of_run(settings: Settings, store: RunStore, run: Run, signs: Sequence[Sign]) -> str | None:
+def _of_run(settings: Settings, store: RunStore, run: Run) -> str | None:
     if run.state == "failed":
-        return f"run {run.id}, a {run.kind}, failed: {run.error}"
+        return run.error or "failed"
     if store.is_lost(run.id):
-        return f"run {run.id} is lost from Redis; go on with `keydistill {run.kind} --resume {run.id}`"
+        return f"lost from Redis; go on with `keydistill {run.kind} --resume {run.id}`"
     if run.executor == "celery":
         reason = waiting_reason(settings, run)
-        return None if reason is None else f"run {run.id} waits: {reason}"
+        return None if reason is None else f"waits: {reason}"
     if store.holder(run.lease_name) != run.id:
-        return f"run {run.id} was interrupted; go on with `keydistill {run.kind} --resume {run.id}`"
+        return f"interrupted; go on with `keydistill {run.kind} --resume {run.id}`"
     return None
 
 

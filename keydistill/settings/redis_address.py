@@ -97,7 +97,7 @@ def _is_broken(url: str) -> bool:
     scheme, _, rest = url.partition("://")
     secret, at, place = rest.rpartition("@")
     if scheme.lower() == "unix":
-        return not place.startswith("/") or "@" in secret or _is_unescaped(secret)
+        return not place.startswith("/") or re.search("[@/]", secret) is not None or _is_unescaped(secret)
     user, _, password = secret.partition(":")
     if at and ("@" in secret or "/" in secret or ":" in password or _is_unescaped(user) or _is_unescaped(password)):
         return True

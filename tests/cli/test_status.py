@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from keydistill.runs import MOVES, Kind, Run, RunStore, open_states, open_store, working_states
+from keydistill.execution import schedule_problems
+from keydistill.runs import MOVES, Kind, Run, RunStore, State, open_states, open_store, working_states
 from keydistill.settings import load_settings
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.cli.conftest import Command
@@ -29,10 +30,10 @@ def test_every_run_that_is_not_over_is_shown_and_can_be_resumed(
     def add(run: Run) -> Run:
         return store.add(run)
 
-    at_work = [add(dataclasses.replace(NEW_RUNS[kind](), state=state)) for state in working_states(kind)]
-    failed = [add(dataclasses.replace(NEW_RUNS[kind](), state=run.state).failed("it broke")) for run in at_work]
     for state in set(MOVES[kind]) - open_states(kind):
         add(dataclasses.replace(NEW_RUNS[kind](), state=state))
+    at_work = [add(dataclasses.replace(NEW_RUNS[kind](), state=state)) for state in working_states(kind)]
+    failed = [add(dataclasses.replace(NEW_RUNS[kind](), state=run.state).failed("it broke")) for run in at_work]
     assert unfinished(keydistill) == {run.id for run in (*at_work, *failed)}
     for run in at_work:
         assert store.load(run.id).reopened().state == run.state
@@ -68,3 +69,44 @@ def test_a_run_that_is_not_to_be_swapped_is_no_unfinished_one(
     (run,) = store.all()
     assert run.state == "ready"
     assert unfinished(keydistill) == set()
+
+
+@pytest.mark.parametrize("kind", sorted(MOVES))
+def test_a_failure_that_a_later_success_made_moot_is_not_unfinished(
+    keydistill: Command, store: RunStore, kind: Kind
+) -> None:
+    failed = store.add(dataclasses.replace(NEW_RUNS[kind](), created_at="2026-01-01T00:00:00+00:00").failed("it broke"))
+    assert unfinished(keydistill) == {failed.id}
+    assert keydistill("status").status == 3
+    success: State = "live" if kind == "reindex" else "done"
+    store.add(dataclasses.replace(NEW_RUNS[kind](), state=success))
+    assert unfinished(keydistill) == set()
+    assert keydistill("status").status == 0
+
+
+def test_schedules_that_cannot_start_anything(tmp_path: Path) -> None:
+    file = tmp_path / "there.csv"
+    file.touch()
+    schedules = {
+        name: {"cron": "0 3 * * *", "task": task, "kwargs": kwargs}
+        for name, task, kwargs in [
+            ("right", "sync", {"files": [str(file)]}),
+            ("misspelt", "sync", {"file": [str(file)]}),
+            ("gone", "reindex", {"files": [str(tmp_path / "gone.csv")]}),
+            ("no-number", "prune", {"keep": "some"}),
+        ]
+    }
+    settings = load_settings(schedules=schedules)
+    problems = schedule_problems(settings)
+    assert set(problems) == {"misspelt", "gone", "no-number"}
+    assert "there is no" in problems["gone"]
+    assert set(schedule_problems(settings, with_paths=False)) == {"misspelt", "no-number"}
+
+
+@pytest.mark.parametrize("category", [">", "a > > b", "a\x1bb"])
+def test_search_refuses_a_category_that_is_none(live: Command, category: str) -> None:
+    result = live("search", "shoe", "--category", category)
+    assert result.status == 1
+    assert result.err.startswith("error: --category")
+    assert len(result.err.splitlines()) == 1
+    assert "\x1b" not in result.err

@@ -22,6 +22,8 @@ from qdrant_client.grpc.qdrant_pb2_grpc import QdrantServicer, add_QdrantService
 from qdrant_client.http.exceptions import UnexpectedResponse
 from qdrant_client.models import PayloadSchemaType
 
+from tests.support.certificates import Certificates
+
 # https://github.com/qdrant/qdrant/blob/master/src/tonic/api/mod.rs maps the same errors the other way.
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -202,17 +204,27 @@ class _Points(PointsServicer):
         return wire.GetResponse(result=[RestToGrpc.convert_record(record) for record in found], time=0.0)
 
 
+def _credentials(certificates: Certificates) -> Any:
+    pair = (certificates.server_key.read_bytes(), certificates.server.read_bytes())
+    return grpc.ssl_server_credentials([pair], certificates.ca.read_bytes(), require_client_auth=True)
+
+
 class GrpcFront:
     """A gRPC server in threads of this process, before the REST front at `rest_url`."""
 
-    def __init__(self, rest_url: str) -> None:
+    def __init__(self, rest_url: str, certificates: Certificates | None = None) -> None:
+        """Start it; with certificates, it speaks TLS and asks its clients for theirs."""
         self._client = QdrantClient(url=rest_url, check_compatibility=False)
         unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self._server = grpc.server(ThreadPoolExecutor(4), options=unlimited)
         add_QdrantServicer_to_server(_Root(self._client), self._server)  # type: ignore[no-untyped-call]
         add_CollectionsServicer_to_server(_Collections(self._client), self._server)  # type: ignore[no-untyped-call]
         add_PointsServicer_to_server(_Points(self._client), self._server)  # type: ignore[no-untyped-call]
-        self.port: int = self._server.add_insecure_port("127.0.0.1:0")
+        self.port: int = (
+            self._server.add_insecure_port("127.0.0.1:0")
+            if certificates is None
+            else self._server.add_secure_port("127.0.0.1:0", _credentials(certificates))
+        )
         self._server.start()
 
     def __enter__(self) -> Self:
