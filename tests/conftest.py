@@ -2,6 +2,10 @@
 
 import os
 
+import pytest
+
+from tests.support.certificates import Certificates
+
 QDRANT_URL = "KEYDISTILL_TEST_QDRANT_URL"
 
 

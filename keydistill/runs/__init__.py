@@ -1,5 +1,6 @@
 """Runs: records of long work, where they are kept, and who may work on them."""
 
+from keydistill.runs.advice import redis_advice
 from keydistill.runs.factory import open_shared_store, open_signs, open_store
 from keydistill.runs.history import Action, AliasChange
 from keydistill.runs.kinds import reindex_of, retrain_of, sync_of
@@ -15,7 +16,6 @@ from keydistill.runs.record import (
 )
 from keydistill.runs.recorded_progress import RecordedProgress
 from keydistill.runs.recording import change_record
-from keydistill.runs.redis_advice import redis_advice
 from keydistill.runs.shared_store import QUEUE_PREFIX, Fired, SharedLease, SharedRunStore
 from keydistill.runs.signs import SIGN_SECONDS, SILENT_SECONDS, Sign
 from keydistill.runs.stamps import new_run_id, now, present_user

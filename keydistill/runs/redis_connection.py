@@ -11,7 +11,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from keydistill.errors import KeydistillError, RedisRefusedError, RedisUnavailableError
-from keydistill.runs.redis_advice import redis_advice
+from keydistill.runs.advice import redis_advice
 from keydistill.settings import RedisAddress
 
 _Result = TypeVar("_Result")

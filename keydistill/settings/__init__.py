@@ -7,7 +7,7 @@ The TOML file is the one that `KEYDISTILL_CONFIG` names, otherwise `keydistill.t
 from keydistill.settings.fields import Settings
 from keydistill.settings.loading import load_settings, schedule_of
 from keydistill.settings.names import NAME
-from keydistill.settings.redis_address import RedisAddress, redis_address
+from keydistill.settings.redis_url import RedisAddress, redis_address
 from keydistill.settings.schedules import Schedule
 
 __all__ = ["NAME", "RedisAddress", "Schedule", "Settings", "load_settings", "redis_address", "schedule_of"]

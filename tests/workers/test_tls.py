@@ -44,7 +44,7 @@ def asking_port(server: RedisServer, certificates: Certificates) -> Iterator[int
         yield proxy.port
 
 
-def settings_of(home: Path, port: int, query: str = "", **options: Path) -> Settings:
+def settings_of(home: Path, port: int, query: str = "", /, **options: Path) -> Settings:
     return load_settings(home=home, redis_url=f"rediss://:hush@127.0.0.1:{port}/0{query}", **options)
 
 
@@ -78,7 +78,7 @@ def test_the_settings_name_the_certificates(tmp_path: Path, asking_port: int, ce
         "redis_client_certificate": certificates.client,
         "redis_client_key": certificates.client_key,
     }
-    use_everything(settings_of(tmp_path, asking_port, **files))
+    use_everything(settings_of(tmp_path, asking_port, "", **files))
 
 
 @pytest.mark.parametrize("given", [{}, {"redis_ca_certificate": "other_ca"}])
@@ -88,7 +88,7 @@ def test_a_certificate_of_another_ca_is_not_trusted(
     files = {name: getattr(certificates, which) for name, which in given.items()}
     # On a port of its own: kombu's pools of connections know addresses, not options of TLS.
     proxy = TlsProxy(server.port, certificates.server_context())
-    settings = settings_of(tmp_path, proxy.port, **files)
+    settings = settings_of(tmp_path, proxy.port, "", **files)
     with pytest.raises(RedisUnavailableError, match="set redis_ca_certificate to the file of the CA") as caught:
         open_signs(settings).all()
     assert "hush" not in str(caught.value)
