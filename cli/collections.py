@@ -95,21 +95,55 @@ def swap_collection(ctx: click.Context, run_id: str, why: str | None, force: boo
 @click.option("--to", metavar="COLLECTION", help="Collection to go back to.  [default: the one before]")
 @_why
 @_take_over
+@click.option("--force", is_flag=True, help="Go back to a collection that was itself rolled back from; needs --to.")
 @click.pass_context
-def rollback_collection(ctx: click.Context, to: str | None, why: str | None, take_over: bool | None) -> None:
+def rollback_collection(
+    ctx: click.Context, to: str | None, why: str | None, take_over: bool | None, force: bool
+) -> None:
     """Put an earlier collection live again, with the student that built it."""
     with _changes(ctx, take_over) as changes:
-        run = changes.rollback(to, why)
+        run = changes.rollback(to, why, force=force)
     click.echo(f"alias {run.alias} names {run.collection}, built by student {run.student_version}")
+
+
+@collections.command("hold")
+@click.argument("alias")
+@click.option("--why", metavar="TEXT", required=True, help="Reason for the hold, kept in the history.")
+@click.pass_context
+def hold_alias(ctx: click.Context, alias: str, why: str) -> None:
+    """Stop every swap and rollback of ALIAS, those of schedules too, until it is released."""
+    with _changes(ctx, alias=alias) as changes:
+        change = changes.hold(why)
+    click.echo(f"alias {alias} is held since {change.at}")
+
+
+@collections.command("release")
+@click.argument("alias")
+@_why
+@click.pass_context
+def release_alias(ctx: click.Context, alias: str, why: str | None) -> None:
+    """Let ALIAS be swapped again."""
+    with _changes(ctx, alias=alias) as changes:
+        changes.release(why)
+    click.echo(f"alias {alias} may be swapped again")
 
 
 @collections.command("prune")
 @click.option("--keep", type=click.IntRange(0), default=1, show_default=True, help="Earlier collections to keep.")
+@click.option(
+    "--collection",
+    "named",
+    metavar="NAME",
+    multiple=True,
+    help="Collection to drop although no run or no history says where it comes from; may be given more than once.",
+)
 @_why
 @click.option("--dry-run", is_flag=True, help="Show what would be dropped, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def prune_collections(ctx: click.Context, keep: int, why: str | None, dry_run: bool, as_json: bool) -> None:
+def prune_collections(
+    ctx: click.Context, keep: int, named: tuple[str, ...], why: str | None, dry_run: bool, as_json: bool
+) -> None:
     """Drop collections that nothing needs: not live, not kept for a rollback, and past their grace time."""
     from keydistill.ingest.aliases import Pruning
     from keydistill.runs import open_store
@@ -117,7 +151,7 @@ def prune_collections(ctx: click.Context, keep: int, why: str | None, dry_run: b
     settings = settings_of(ctx)
     with engine_of(settings) as engine:
         pruning = Pruning(settings, engine, open_store(settings))
-        plan = pruning.plan(keep) if dry_run else pruning.prune(keep, why)
+        plan = pruning.plan(keep, named) if dry_run else pruning.prune(keep, why, named=named)
     if as_json:
         print_json({"dry_run": dry_run, "drop": plan.drop, "kept": plan.keep})
         return
@@ -195,10 +229,12 @@ def collections_history(ctx: click.Context, as_json: bool) -> None:
 
 
 @contextmanager
-def _changes(ctx: click.Context, take_over: bool | None) -> "Iterator[AliasChanges]":
+def _changes(
+    ctx: click.Context, take_over: bool | None = None, alias: str | None = None
+) -> "Iterator[AliasChanges]":
     from keydistill.ingest.aliases import AliasChanges
     from keydistill.runs import open_store
 
-    settings = settings_of(ctx, take_over=take_over)
+    settings = settings_of(ctx, take_over=take_over, alias=alias)
     with engine_of(settings) as engine:
         yield AliasChanges(settings, engine, open_store(settings), sources=sources_of(settings))

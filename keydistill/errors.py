@@ -30,6 +30,7 @@
         ├── RunNotFoundError
         ├── RunStateError            the table of allowed moves has no such move
         ├── RunBusyError             another process is working on it, or on the same alias
+        ├── AliasHeldError           somebody stopped every swap of the alias
         ├── LeaseLostError           the process stood still for longer than its lease; somebody else may go on
         ├── RedisUnavailableError    the Redis that runs are kept in cannot be reached or used
         │   └── RedisRefusedError    it answers, and refuses the password
@@ -184,6 +185,10 @@ class RunStateError(RunError):
 
 class RunBusyError(RunError):
     """Another process is working on this run, or builds for the same alias."""
+
+
+class AliasHeldError(RunError):
+    """Somebody stopped every swap of the alias; nothing was changed."""
 
 
 class LeaseLostError(RunError):

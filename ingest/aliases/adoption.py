@@ -107,7 +107,7 @@ class Adoption:
         """What each alias named by the last line of the log, of the collections that are here."""
         named: dict[str, str | None] = {}
         for change in self._store.history():
-            if change.action != "prune":
+            if change.moves_alias:
                 named[change.alias] = change.after
         return {alias: target for alias, target in named.items() if target is not None and target in collections}
 

@@ -80,6 +80,7 @@ class AliasChanges:
             if present != run.collection:
                 if self._missing(run) is not None:
                     return False
+                AliasHistory(self._engine, self._store, run.alias).check_may_move()
                 # A sync may have put a changed copy in the place of what the run saw.
                 expected = self._successor(run.previous_target, present)
                 self.check_alias(run)
@@ -127,12 +128,13 @@ class AliasChanges:
             )
         return self._put_live(run, "swap", why)
 
-    def rollback(self, to: str | None = None, why: str | None = None) -> ReindexRun:
+    def rollback(self, to: str | None = None, why: str | None = None, *, force: bool = False) -> ReindexRun:
         """Put an earlier collection of the alias live again.
 
         Args:
-            to: Name of the collection; None takes the one that was live before.
+            to: Name of the collection; None takes the last one that was live and was not rolled back from itself.
             why: Reason, for the log.
+            force: Go to `to` also if it was rolled back from.
 
         Raises:
             CollectionNotFoundError: There is no collection to go back to.
@@ -145,6 +147,11 @@ class AliasChanges:
         history = AliasHistory(self._engine, self._store, alias)
         if to is None:
             to = next(iter(history.candidates()), None)
+            if to is not None and history.is_rolled_back_from(to):
+                raise CollectionNotFoundError(
+                    f"alias {alias!r} has no earlier collection that was not rolled back from; to go back to one that "
+                    f"was: `keydistill collections rollback --to {to} --force`"
+                )
             if to is None:
                 raise CollectionNotFoundError(
                     f"alias {alias!r} has no earlier collection to go back to; `keydistill collections list` shows all"
@@ -162,8 +169,40 @@ class AliasChanges:
             raise RunStateError(f"collection {to!r} is live already")
         if run.state != "retired":
             raise RunStateError(f"run {run.id}, which built {to!r}, is {run.state} and was never live")
+        if not force and history.is_rolled_back_from(to):
+            raise RunStateError(f"collection {to!r} was rolled back from; put it live all the same with --force")
+        history.check_may_move()
         self._check_student(self._engine.info(to))
         return self._put_live(run, "rollback", why)
+
+    def hold(self, why: str) -> AliasChange:
+        """Stop every swap and rollback of the alias until `release`; syncs still change what is live.
+
+        Raises:
+            RunStateError: There is no reason.
+        """
+        if not why.strip():
+            raise RunStateError("an alias is held for a reason, which is kept; give --why REASON")
+        return self._note_hold("hold", why.strip())
+
+    def release(self, why: str | None = None) -> AliasChange:
+        """Let the alias move again.
+
+        Raises:
+            RunStateError: Nobody holds it.
+        """
+        if AliasHistory(self._engine, self._store, self._settings.alias).hold() is None:
+            raise RunStateError(f"alias {self._settings.alias!r} is not held; there is nothing to release")
+        return self._note_hold("release", why)
+
+    def _note_hold(self, action: Action, why: str | None) -> AliasChange:
+        alias = self._settings.alias
+        with alone(self._store, alias, action) as lease:
+            self._records.repair(alias, lease)
+            target = self._engine.aliases().get(alias)
+            change = AliasChange.made(action, alias, target, target, why=why)
+            self._store.note(change)
+        return change
 
     def bring_up(self, run: ReindexRun) -> tuple[ReindexRun, dict[str, Any]]:
         """Apply the last accepted sync to the collection of a run, if it does not hold it yet.
@@ -233,6 +272,7 @@ class AliasChanges:
                 before = self._engine.aliases().get(run.alias)
                 if before != run.collection:
                     self.check_alias(run)
+                    AliasHistory(self._engine, self._store, run.alias).check_may_move()
                     self._engine.swap_alias(run.alias, run.collection, before, lease.check)
                     self._records.record_swap(run, lease, action, before, why)
                 return self._records.put_live(run, lease)

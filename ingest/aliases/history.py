@@ -2,6 +2,7 @@
 
 from functools import cached_property
 
+from keydistill.errors import AliasHeldError
 from keydistill.runs import Action, AliasChange, ReindexRun, RunStore
 from keydistill.vectorstore import Engine
 
@@ -32,7 +33,7 @@ class AliasHistory:
     def missing(self, written: list[AliasChange]) -> AliasChange | None:
         """The line that the log lacks, dated now, where it does not say how the alias came to name its target."""
         named = self._engine.aliases().get(self._alias)
-        before = next((change.after for change in written if change.action != "prune"), None)
+        before = next((change.after for change in written if change.moves_alias), None)
         if named is None or named == before:
             return None
         run, former = self.owner_of(named), None if before is None else self.owner_of(before)
@@ -55,7 +56,7 @@ class AliasHistory:
         """Collections that the alias no longer names, each with the time when it last left them; the latest first."""
         left_at: dict[str, str] = {}
         for change in self.changes():
-            if change.action != "prune" and change.before is not None:
+            if change.moves_alias and change.before is not None:
                 left_at.setdefault(change.before, change.at)
         left_at.pop(self._engine.aliases().get(self._alias, ""), None)
         return left_at
@@ -64,8 +65,9 @@ class AliasHistory:
         """Names of the present and whole collections that can be rolled back to, the latest first.
 
         A collection that a sync replaced is none of them; the one that took its place is, also if it was never live
-        itself.
+        itself. Those that were rolled back from stand at the end.
         """
+        bad_runs = self.rolled_back_from()
         live = self._engine.aliases().get(self._alias)
         whole_names = set(self._engine.collections()) - set(self._engine.lost())
         live_run = None if live is None else self.owner_of(live)
@@ -74,7 +76,50 @@ class AliasHistory:
             run = self.owner_of(name)
             if run is not None and (live_run is None or run.id != live_run.id):
                 collections.setdefault(run.collection)
-        return [name for name in collections if name in whole_names]
+        candidates = [name for name in collections if name in whole_names]
+        return sorted(candidates, key=lambda name: self.is_rolled_back_from(name, bad_runs))
+
+    def rolled_back_from(self) -> set[str]:
+        """Ids of the runs whose collections were rolled back from, and not put live again since."""
+        bad_runs: set[str] = set()
+        for change in reversed(self.changes()):
+            left, live = (None if name is None else self.owner_of(name) for name in (change.before, change.after))
+            if change.action == "rollback" and left is not None:
+                bad_runs.add(left.id)
+            if change.moves_alias and live is not None and change.action != "sync":
+                bad_runs.discard(live.id)
+        return bad_runs
+
+    def is_rolled_back_from(self, collection: str, bad_runs: set[str] | None = None) -> bool:
+        """Whether a collection is of a run in `rolled_back_from`."""
+        run = self.owner_of(collection)
+        return run is not None and run.id in (self.rolled_back_from() if bad_runs is None else bad_runs)
+
+    def reaches(self, run: ReindexRun) -> bool:
+        """Whether the log says that what a run built was live."""
+        return any(
+            change.run == run.id or any(name and self.owner_of(name) == run for name in (change.before, change.after))
+            for change in self.changes()
+            if change.moves_alias
+        )
+
+    def hold(self) -> AliasChange | None:
+        """The line that says since when, by whom and why the alias is held; None where it may be moved."""
+        last = next((change for change in self.written() if change.action in ("hold", "release")), None)
+        return last if last is not None and last.action == "hold" else None
+
+    def check_may_move(self) -> None:
+        """Raise if somebody holds the alias.
+
+        Raises:
+            AliasHeldError: Who does, since when and why.
+        """
+        hold = self.hold()
+        if hold is not None:
+            raise AliasHeldError(
+                f"alias {self._alias!r} is held since {hold.at} by {hold.by} ({hold.why}); nothing was swapped; when "
+                f"it may move again: `keydistill collections release {self._alias}`"
+            )
 
     def owner_of(self, collection: str) -> ReindexRun | None:
         """The run that built a collection, or that built the original of a collection that is a sync's copy."""

@@ -1,6 +1,7 @@
 """Dropping collections that nothing needs any more, and the snapshots that only they needed."""
 
 import shutil
+from collections.abc import Collection
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,15 +38,24 @@ class Pruning:
         self._engine = engine
         self._store = store
 
-    def plan(self, keep: int = 1) -> PrunePlan:
+    def plan(self, keep: int = 1, named: Collection[str] = ()) -> PrunePlan:
         """What `prune` would do.
 
         Args:
             keep: Number of formerly live collections that stay for a rollback.
-        """
-        return self._plan(self._history(), keep)
+            named: Collections to drop although no run or no history says where they come from.
 
-    def _plan(self, history: AliasHistory, keep: int) -> PrunePlan:
+        Raises:
+            CollectionNotFoundError: One of `named` is not there.
+        """
+        return self._plan(self._history(), keep, named)
+
+    def _plan(self, history: AliasHistory, keep: int, by_name: Collection[str]) -> PrunePlan:
+        unknown_names = set(by_name) - set(self._engine.collections())
+        if unknown_names:
+            raise CollectionNotFoundError(
+                f"collection {min(unknown_names)!r} is not there; `keydistill collections list` shows all"
+            )
         named = {target: alias for alias, target in self._engine.aliases().items()}
         last_live = history.last_live()
         for_rollback = history.candidates()[:keep]
@@ -60,14 +70,16 @@ class Pruning:
                 )
             else:
                 is_gone = name in lost and lost[name].is_gone
-                reason = self._keep_reason(name, run, last_live, for_rollback, is_gone=is_gone)
+                reason = self._keep_reason(name, run, history, last_live, for_rollback, is_gone=is_gone, by_name=name in by_name)
             if reason is None:
                 drop.append(name)
             else:
                 keep_reasons[name] = reason
         return PrunePlan(tuple(sorted(drop)), keep_reasons)
 
-    def prune(self, keep: int = 1, why: str | None = None, by: str | None = None) -> PrunePlan:
+    def prune(
+        self, keep: int = 1, why: str | None = None, by: str | None = None, *, named: Collection[str] = ()
+    ) -> PrunePlan:
         """Drop the collections of the alias that nothing needs, and the snapshots here that only they needed.
 
         Returns:
@@ -80,7 +92,7 @@ class Pruning:
         with alone(self._store, alias, "prune") as lease:
             AliasRecords(self._engine, self._store).repair(alias, lease)
             history = self._history()
-            plan = self._plan(history, keep)
+            plan = self._plan(history, keep, named)
             for name in plan.drop:
                 run = history.owner_of(name)
                 try:
@@ -102,15 +114,17 @@ class Pruning:
         self,
         name: str,
         run: ReindexRun | None,
+        history: AliasHistory,
         last_live: dict[str, str],
         for_rollback: list[str],
         *,
         is_gone: bool,
+        by_name: bool,
     ) -> str | None:
         """Why a collection that no alias names stays; None where nothing needs it."""
         if run is None:
             # Then nothing is left of it but its name.
-            return None if is_gone else "no run of ours built it"
+            return None if is_gone or by_name else "no run of ours built it; drop it with --collection"
         if run.alias != self._settings.alias:
             return f"it belongs to alias {run.alias}"
         if self._store.holder(content_lease(run)) is not None:
@@ -122,6 +136,8 @@ class Pruning:
             return f"run {run.id} is {run.state}; cancel it to let go of it"
         if name in for_rollback:
             return "kept for a rollback"
+        if run.state in ("retired", "live") and not by_name and not history.reaches(run):
+            return "the history does not reach back to it, so a rollback may need it; drop it with --collection"
         grace = datetime.now(UTC) - timedelta(seconds=self._settings.grace_seconds)
         used_until = max(last_live.get(name, ""), "" if replaced else run.updated_at)
         if used_until > grace.isoformat(timespec="seconds"):

@@ -18,6 +18,7 @@ class AliasRecords:
 
     def repair(self, alias: str, lease: Lease) -> None:
         """Do what a process left undone that died, or was refused by a server, right after it moved the alias."""
+        self._restore(alias)
         target = self._engine.aliases().get(alias)
         history = AliasHistory(self._engine, self._store, alias)
         run = None if target is None else history.owner_of(target)
@@ -43,12 +44,16 @@ class AliasRecords:
         """Record that the run whose collection the alias names is live, and return it."""
         return reindex_of(self._store.update(run.id, _live, lease))
 
+    def _restore(self, alias: str) -> None:
+        """Put back the records that the store has lost, before the alias moves: what follows a swap changes them."""
+        for run in self._store.all():
+            if isinstance(run, ReindexRun) and run.alias == alias:
+                self._store.restore(run.id)
+
     def _retire_others(self, run: ReindexRun, lease: Lease) -> None:
         for other in self._store.all():
             of_alias = isinstance(other, ReindexRun) and other.alias == run.alias
             if of_alias and other.id != run.id and other.state == "live":
-                # The store may have lost the record; the copy of it is as good.
-                self._store.restore(other.id)
                 self._store.update(other.id, _retired, lease)
 
 

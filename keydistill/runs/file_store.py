@@ -8,36 +8,26 @@ home/locks/NAME.holder     for which run, and the last token
 """
 
 import errno
-import json
-import logging
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
 from keydistill.errors import RunError, RunNotFoundError, RunStateError
-from keydistill.files import NewerFormatError, file_lock, lock_handle, replace_json, stamped, without_stamp
+from keydistill.files import NewerFormatError, file_lock, lock_handle, replace_json
 from keydistill.runs.history import AliasChange
+from keydistill.runs.history_file import HistoryFile, warn_once
 from keydistill.runs.installation import installation_of
 from keydistill.runs.record import Run, read_run, stored_run
 from keydistill.runs.store import Change, Lease, busy, whole_id
 from keydistill.runs.stored_json import read_json
 
-_log = logging.getLogger(__name__)
 # Whoever asks for the holder of a lease holds its lock for a moment himself.
 _PATIENCE_SECONDS = 0.2
-_HISTORY_FORMAT = 1
 # Nobody can write, and yet may read or make room: a lease is the kernel's lock, and the note beside it can wait.
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT)
-
-
-@cache
-def _warn_once(text: str) -> None:
-    """A warning that is the same for all who read the file in this process."""
-    _log.warning("%s", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +85,7 @@ class FileRunStore:
             except RunNotFoundError:
                 continue  # deleted meanwhile
             except RunError as error:
-                _warn_once(str(error))
+                warn_once(str(error))
         return runs
 
     def is_lost(self, run_id: str) -> bool:
@@ -152,34 +142,11 @@ class FileRunStore:
 
     def note(self, change: AliasChange) -> None:
         """See `RunStore.note`."""
-        with file_lock(self._home / "locks" / "history.lock"), (self._home / "history.jsonl").open("ab+") as file:
-            # A line that a crash cut off must not take the next one with it.
-            if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
-                file.write(b"\n")
-            file.write(json.dumps(stamped(_HISTORY_FORMAT, change.as_dict())).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        HistoryFile(self._home).note(change)
 
     def history(self) -> list[AliasChange]:
         """See `RunStore.history`."""
-        path = self._home / "history.jsonl"
-        try:
-            lines = path.read_bytes().splitlines()
-        except FileNotFoundError:
-            return []
-        changes = []
-        for number, line in enumerate(lines, 1):
-            # One that a crash cut off.
-            with suppress(json.JSONDecodeError, UnicodeDecodeError):
-                values = json.loads(line)
-                try:
-                    changes.append(AliasChange.parse(json.dumps(without_stamp(values, _HISTORY_FORMAT))))
-                except NewerFormatError as error:
-                    # Not left out: what it says may be what keeps a collection from being pruned.
-                    raise RunError(f"{path}, line {number}, {error}") from None
-                except (ValueError, AttributeError) as error:
-                    _warn_once(f"{path}, line {number}, is no change of an alias ({error}); it is left out")
-        return changes
+        return HistoryFile(self._home).changes()
 
     def _read(self, run_id: str) -> Run:
         try:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from keydistill.runs.stamps import now, present_user
 from keydistill.runs.stored_json import read_json
 
-Action = Literal["swap", "rollback", "sync", "prune"]
+Action = Literal["swap", "rollback", "sync", "prune", "hold", "release"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class AliasChange:
         action: Kind of the change.
         alias: The alias that was changed, or that the dropped collection belonged to.
         before: Collection that the alias named; for a prune, the collection that was dropped.
-        after: Collection that the alias names now; None for a prune.
+        after: Collection that the alias names now; None for a prune. A hold and its release leave it as it is.
         why: The reason that was given, or None.
         run: The run whose collection `after` (of a prune: `before`) is.
     """
@@ -56,6 +56,11 @@ class AliasChange:
             why=why,
             run=run,
         )
+
+    @property
+    def moves_alias(self) -> bool:
+        """Whether the alias named another collection afterwards."""
+        return self.action in ("swap", "rollback", "sync")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -4,7 +4,7 @@ keydistill:run:ID          the record, JSON, and a mark of who wrote it
 keydistill:runs            ids of all runs, a set
 keydistill:lease:NAME      who holds a lease, JSON; it expires
 keydistill:token           the last token, of all leases
-keydistill:history         the audit log, a list
+keydistill:history         the audit log, a list; HOME/history.jsonl has what this machine wrote and stands in for it
 keydistill:installation    id of all who share this Redis
 keydistill:format          of all the above
 
@@ -15,10 +15,10 @@ A command whose answer got lost is sent again, and may have been carried out the
 one that can be repeated: an update knows its own mark, a lease its own owner.
 """
 
-import json
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +32,7 @@ from redis.exceptions import ResponseError, WatchError
 from keydistill.errors import RedisUnavailableError, RunError, RunNotFoundError, RunStateError
 from keydistill.files import file_lock, replace_json
 from keydistill.runs.history import AliasChange
+from keydistill.runs.history_file import HistoryFile, changes_of, line_of
 from keydistill.runs.installation import installation_of, remember_installation
 from keydistill.runs.record import Run, read_run, stored_run
 from keydistill.runs.redis_connection import call, connect
@@ -53,6 +54,7 @@ from keydistill.runs.store import Change, Lease, busy, whole_id
 from keydistill.settings import RedisAddress
 
 FORMAT = 1
+_HISTORY = f"{PREFIX}history"
 _Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ class RedisRunStore:
     @property
     def schedules(self) -> ScheduleMarks:
         """See `SharedRunStore.schedules`."""
-        return RedisScheduleMarks(self._redis)
+        return RedisScheduleMarks(self._redis, self._home)
 
     def folder(self, run_id: str) -> Path:
         """See `RunStore.folder`."""
@@ -222,15 +224,17 @@ class RedisRunStore:
 
     def note(self, change: AliasChange) -> None:
         """See `RunStore.note`."""
-        self.call(lambda redis: redis.rpush(f"{PREFIX}history", json.dumps(change.as_dict())))
+        self._restore_history()
+        self.call(lambda redis: redis.rpush(_HISTORY, line_of(change)))
+        # A full disk must not stop what Redis has recorded.
+        with suppress(OSError):
+            HistoryFile(self._home).note(change)
 
     def history(self) -> list[AliasChange]:
         """See `RunStore.history`."""
-        lines: Any = self.call(lambda redis: redis.lrange(f"{PREFIX}history", 0, -1))
-        try:
-            return [AliasChange.parse(line) for line in lines]
-        except ValueError as error:
-            raise RunError(f"a line of the audit log in Redis cannot be read ({error}); {SAME_VERSION}") from None
+        lines: Any = self.call(lambda redis: redis.lrange(_HISTORY, 0, -1))
+        present = changes_of(lines, "the audit log in Redis")
+        return [*self._lost_changes(present), *present]
 
     def holder(self, name: str) -> str | None:
         """See `RunStore.holder`."""
@@ -302,6 +306,34 @@ class RedisRunStore:
             text = self.call(lambda redis: redis.get(run_key(run_id)))
             if text is not None:
                 replace_json(self.folder(run_id) / "run.json", stored_run(run_of(text)))
+
+    def _lost_changes(self, present: list[AliasChange]) -> list[AliasChange]:
+        """Lines of this machine's copy that Redis has lost; older than all it has, as each line goes to Redis first."""
+        known = Counter(present)
+        lost = []
+        for change in HistoryFile(self._home).changes():
+            if known[change]:
+                known[change] -= 1
+            else:
+                lost.append(change)
+        return lost
+
+    def _restore_history(self) -> None:
+        """Put the lines that Redis has lost back before those that it has."""
+
+        def transaction(redis: Redis) -> None:
+            while True:
+                with redis.pipeline() as pipe, suppress(WatchError):
+                    pipe.watch(_HISTORY)
+                    lines: Any = pipe.lrange(_HISTORY, 0, -1)
+                    lost = self._lost_changes(changes_of(lines, "the audit log in Redis"))
+                    if lost:
+                        pipe.multi()
+                        pipe.lpush(_HISTORY, *(line_of(change) for change in reversed(lost)))
+                        pipe.execute()
+                    return
+
+        self.call(transaction)
 
     def _copied(self, run_id: str) -> Run:
         try:
