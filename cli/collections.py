@@ -229,9 +229,7 @@ def collections_history(ctx: click.Context, as_json: bool) -> None:
 
 
 @contextmanager
-def _changes(
-    ctx: click.Context, take_over: bool | None = None, alias: str | None = None
-) -> "Iterator[AliasChanges]":
+def _changes(ctx: click.Context, take_over: bool | None = None, alias: str | None = None) -> "Iterator[AliasChanges]":
     from keydistill.ingest.aliases import AliasChanges
     from keydistill.runs import open_store
 

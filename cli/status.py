@@ -27,6 +27,7 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
     collection is lost, and 1 if the engine or Redis cannot be asked.
     """
     from keydistill.execution import findings, signs_of, unfinished_runs
+    from keydistill.ingest.aliases import AliasHistory
     from keydistill.runs import open_store
     from keydistill.vectorstore import CollectionMetadata
 
@@ -34,14 +35,15 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
     if node is not None:
         _look_at(ctx, settings, node)
     live, lost = None, None
+    store = open_store(settings)
     with engine_of(settings) as engine:
         target = engine.aliases().get(settings.alias)
         try:
             live = engine.info(target) if target else None
         except CollectionLostError as error:
             lost = str(error)
+        hold = AliasHistory(engine, store, settings.alias).hold()
     metadata = None if live is None else CollectionMetadata.parse(live)
-    store = open_store(settings)
     unfinished = unfinished_runs(store.all())
     signs = signs_of(settings)
     problems = findings(settings, store, signs)
@@ -53,6 +55,7 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
                 "alias": settings.alias,
                 "collection": target,
                 "problem": lost,
+                "hold": hold and {"since": hold.at, "by": hold.by, "why": hold.why},
                 "points": live and live.points,
                 "student_version": metadata and metadata.student_version,
                 "unfinished_runs": [run.id for run in unfinished],
@@ -76,6 +79,8 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
         click.echo(f"points         {live.points or 0:,}, {about}{bytes_text(live.disk_bytes)}")
         click.echo(f"student        {metadata.student_version or '-'}")
         click.echo(f"built          {metadata.created_at or '-'} by run {metadata.run or '-'}")
+    if hold is not None:
+        click.echo(f"held           since {hold.at} by {hold.by}: {hold.why}")
     reasons = {finding.run: finding.text for finding in problems}
     for run in unfinished:
         click.echo(f"unfinished     {run.id}: {run.kind}, {run.state} {one_line(reasons.get(run.id, ''))}".rstrip())

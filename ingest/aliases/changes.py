@@ -80,21 +80,22 @@ class AliasChanges:
             if present != run.collection:
                 if self._missing(run) is not None:
                     return False
-                AliasHistory(self._engine, self._store, run.alias).check_may_move()
                 # A sync may have put a changed copy in the place of what the run saw.
                 expected = self._successor(run.previous_target, present)
-                self.check_alias(run)
+                self.check_may_swap(run)
                 self._engine.swap_alias(run.alias, run.collection, expected, guard)
                 self._records.record_swap(run, lease, "swap", present, None, run.started_by)
             return True
 
-    def check_alias(self, run: ReindexRun) -> None:
-        """Raise unless this installation may point the run's alias at what the run builds.
+    def check_may_swap(self, run: ReindexRun) -> None:
+        """Raise unless the run's alias may be pointed at what the run builds, by this installation and now.
 
         Raises:
+            AliasHeldError: Somebody holds the alias.
             AliasOwnedError: The alias belongs to another installation, and nobody said to take it over.
             CollectionExistsError: A collection has the alias's name.
         """
+        AliasHistory(self._engine, self._store, run.alias).check_may_move()
         if not (self._settings.take_over or run.settings.get("take_over")):
             check_alias_owner(self._engine, run.alias, self._store.installation())
 
@@ -271,8 +272,7 @@ class AliasChanges:
                     continue  # a sync was accepted in between
                 before = self._engine.aliases().get(run.alias)
                 if before != run.collection:
-                    self.check_alias(run)
-                    AliasHistory(self._engine, self._store, run.alias).check_may_move()
+                    self.check_may_swap(run)
                     self._engine.swap_alias(run.alias, run.collection, before, lease.check)
                     self._records.record_swap(run, lease, action, before, why)
                 return self._records.put_live(run, lease)

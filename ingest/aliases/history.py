@@ -80,14 +80,20 @@ class AliasHistory:
         return sorted(candidates, key=lambda name: self.is_rolled_back_from(name, bad_runs))
 
     def rolled_back_from(self) -> set[str]:
-        """Ids of the runs whose collections were rolled back from, and not put live again since."""
+        """Ids of the runs whose collections were left for what was live earlier, and not put live again since."""
+        order: dict[str, int] = {}
         bad_runs: set[str] = set()
         for change in reversed(self.changes()):
+            if not change.moves_alias or change.action == "sync":
+                continue
             left, live = (None if name is None else self.owner_of(name) for name in (change.before, change.after))
-            if change.action == "rollback" and left is not None:
+            if live is None:
+                continue
+            order.setdefault(live.id, len(order))
+            # Who goes forward again, by force, says nothing of what he leaves.
+            if change.action == "rollback" and left is not None and order[live.id] < order.get(left.id, len(order)):
                 bad_runs.add(left.id)
-            if change.moves_alias and live is not None and change.action != "sync":
-                bad_runs.discard(live.id)
+            bad_runs.discard(live.id)
         return bad_runs
 
     def is_rolled_back_from(self, collection: str, bad_runs: set[str] | None = None) -> bool:

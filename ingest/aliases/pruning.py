@@ -70,7 +70,9 @@ class Pruning:
                 )
             else:
                 is_gone = name in lost and lost[name].is_gone
-                reason = self._keep_reason(name, run, history, last_live, for_rollback, is_gone=is_gone, by_name=name in by_name)
+                reason = self._keep_reason(
+                    name, run, history, last_live, for_rollback, is_gone=is_gone, by_name=name in by_name
+                )
             if reason is None:
                 drop.append(name)
             else:

@@ -238,7 +238,7 @@ class ReindexSteps:
 
     def _begin(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:
         if run.swap:
-            self._changes.check_alias(run)
+            self._changes.check_may_swap(run)
         # Read only now, when nobody else can swap the alias: when the run was ordered, another one may have been about
         # to.
         return "snapshot", {

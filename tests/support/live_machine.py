@@ -107,20 +107,20 @@ class LiveMachine(RuleBasedStateMachine):
     def rollback(self, kill: tuple[int, bool] | None) -> None:
         to = next(iter(self.model.kept), None)
         found = self._do(lambda: self.bench.changes().rollback(why="worse"), kill)
-        if to is None:
+        if to is None or to in self.model.bad:
             assert isinstance(found, CollectionNotFoundError) or (found is None and kill), found
             self._stayed()
         else:
-            self._moved(to, found)
+            self._moved(to, found, rolled_back=True)
 
     @precondition(lambda self: self.model.built)
-    @rule(place=_places, kill=_in_short)
-    def rollback_to(self, place: int, kill: tuple[int, bool] | None) -> None:
+    @rule(place=_places, force=st.booleans(), kill=_in_short)
+    def rollback_to(self, place: int, force: bool, kill: tuple[int, bool] | None) -> None:
         run = self._one(sorted(self.model.built), place)
         collection = self.bench.reindexes()[run].collection
-        found = self._do(lambda: self.bench.changes().rollback(collection), kill)
-        if run in self.model.kept:
-            self._moved(run, found)
+        found = self._do(lambda: self.bench.changes().rollback(collection, force=force), kill)
+        if run in self.model.kept and (force or run not in self.model.bad):
+            self._moved(run, found, rolled_back=True)
         else:
             assert isinstance(found, (RunStateError, CollectionNotFoundError)) or (found is None and kill), found
             self._stayed()
@@ -311,16 +311,16 @@ class LiveMachine(RuleBasedStateMachine):
                 self.unsettled = False
         self._stayed()
 
-    def _moved(self, run: str, found: Any) -> None:
+    def _moved(self, run: str, found: Any, *, rolled_back: bool = False) -> None:
         """The alias is now, or if the process was killed may be, at another run."""
         if found is None:
             if self.bench.live_run() == run:
-                self.model.put_live(run)
+                self.model.put_live(run, rolled_back=rolled_back)
             self._look_how_far()
             self._stayed()
             return
         assert not isinstance(found, KeydistillError), found
-        self.model.put_live(run)
+        self.model.put_live(run, rolled_back=rolled_back)
         self.model.behind = self.unsettled = False
         self._stayed()
 

@@ -80,6 +80,8 @@ class Model:
         syncs: Inventories of the accepted syncs, in order.
         live: The run whose collection is live.
         left: Runs that were live before, the latest first.
+        in_turn: Runs in the order in which they went live for the first time.
+        bad: Runs that were rolled back from to an earlier one, and not put live again since.
         behind: A sync was accepted and its process died before the live collection held it.
     """
 
@@ -87,6 +89,8 @@ class Model:
     syncs: list[str] = field(default_factory=list)
     live: str | None = None
     left: list[str] = field(default_factory=list)
+    in_turn: list[str] = field(default_factory=list)
+    bad: set[str] = field(default_factory=set)
     behind: bool = False
 
     def content(self, run: str) -> str:
@@ -100,12 +104,17 @@ class Model:
 
     @property
     def kept(self) -> list[str]:
-        """Runs that can be rolled back to, the latest first."""
-        return [run for run in self.left if not self.built[run].pruned]
+        """Runs that can be rolled back to, the latest first; those that were rolled back from, last."""
+        return sorted((run for run in self.left if not self.built[run].pruned), key=self.bad.__contains__)
 
-    def put_live(self, run: str) -> None:
+    def put_live(self, run: str, *, rolled_back: bool = False) -> None:
         if run == self.live:
             return
+        if run not in self.in_turn:
+            self.in_turn.append(run)
+        if rolled_back and self.live is not None and self.in_turn.index(run) < self.in_turn.index(self.live):
+            self.bad.add(self.live)
+        self.bad.discard(run)
         before = [] if self.live is None else [self.live]
         self.left = [*before, *(each for each in self.left if each != run)]
         self.live, self.built[run].was_live = run, True

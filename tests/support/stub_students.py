@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keydistill.encoders import Student, StudentFiles
+from keydistill.encoders.student_layout import StudentLayout
 from keydistill.errors import StudentError
 from keydistill.progress import NO_PROGRESS, Progress
 
@@ -22,6 +23,9 @@ class StubStudent:
 
     source: str
     dimension: int = _DIMENSION
+    layout: StudentLayout = StudentLayout((), ())
+    runtime: str = "stub"
+    runtime_reason: str = "it has no model"
 
     @property
     def version(self) -> str:

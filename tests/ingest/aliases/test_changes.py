@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 
 from keydistill.encoders import Student
-from keydistill.errors import CollectionNotFoundError, CollectionStateError, RunStateError, StudentMismatchError
+from keydistill.errors import (
+    AliasHeldError,
+    CollectionNotFoundError,
+    CollectionStateError,
+    RunStateError,
+    StudentMismatchError,
+)
 from keydistill.execution import Reindexer
-from keydistill.ingest.aliases import AliasChanges, Pruning
+from keydistill.ingest.aliases import AliasChanges, AliasHistory, Pruning
 from keydistill.runs import AliasChange, ReindexRun, RunStore, open_store, reindex_of
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
@@ -75,15 +81,121 @@ def test_a_run_that_was_not_to_be_swapped_is_swapped_in(
         changes.swap(first.id)
 
 
-def test_rollback_goes_to_what_was_live_before_and_back(
+def test_a_second_rollback_goes_further_back(
     build: Build, changes: AliasChanges, engine: EmbeddedEngine, settings: Settings
 ) -> None:
     first, second, third = build(), build(), build()
     assert changes.rollback(why="worse").collection == second.collection
     assert engine.aliases() == {"keyphrases": second.collection}
+    assert changes.rollback(why="worse, too").collection == first.collection
+    # What was rolled back from is not gone back to by itself.
+    with pytest.raises(CollectionNotFoundError, match=f"rollback --to {second.collection} --force"):
+        changes.rollback()
+    with pytest.raises(RunStateError, match="was rolled back from; put it live all the same with --force"):
+        changes.rollback(third.collection)
+    assert engine.aliases() == {"keyphrases": first.collection}
+    assert changes.rollback(third.collection, force=True).collection == third.collection
+    assert states(settings) == {first.collection: "retired", second.collection: "retired", third.collection: "live"}
+    # Live again, it is as good as any; `second` is not.
+    fourth = build()
     assert changes.rollback().collection == third.collection
-    assert changes.rollback(first.collection).collection == first.collection
+    assert AliasHistory(engine, open_store(settings), "keyphrases").rolled_back_from() == {second.id, fourth.id}
+
+
+def test_a_held_alias_stays_where_it_is(
+    build: Build, changes: AliasChanges, engine: EmbeddedEngine, settings: Settings
+) -> None:
+    first, second, ready = build(), build(), build(swap=False)
+    with pytest.raises(RunStateError, match="for a reason"):
+        changes.hold("  ")
+    with pytest.raises(RunStateError, match="is not held"):
+        changes.release()
+    changes.hold("audit")
+    for move in (changes.rollback, lambda: changes.swap(ready.id), build):
+        with pytest.raises(AliasHeldError, match=r"held since .* \(audit\); .* collections release keyphrases"):
+            move()
+    assert engine.aliases() == {"keyphrases": second.collection}
+    # Nothing was begun for the one that was refused: it failed before anything was embedded.
+    refused = max(reindexes(settings), key=lambda run: run.created_at)
+    assert (refused.state, refused.failed_in) == ("failed", "planned")
+    assert set(engine.collections()) == {first.collection, second.collection, ready.collection}
+    # What is not swapped may be built.
+    build(swap=False)
+    changes.release("done")
+    assert changes.rollback().collection == first.collection
+    assert [each.action for each in open_store(settings).history()] == ["swap", "swap", "hold", "release", "rollback"]
+
+
+def test_an_alias_that_is_held_while_a_run_builds_is_not_swapped(
+    build: Build, changes: AliasChanges, engine: EmbeddedEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = build()
+    finish = engine.finish
+
+    def held_then_finished(name: str) -> None:
+        changes.hold("stop")
+        finish(name)
+
+    monkeypatch.setattr(engine, "finish", held_then_finished)
+    with pytest.raises(AliasHeldError, match="stop"):
+        build()
+    assert engine.aliases() == {"keyphrases": first.collection}
+    changes.release()
+    second = max(reindexes(settings), key=lambda run: run.created_at)
+    assert Reindexer(settings, engine).resume(second.id).state == "live"
+
+
+def test_nothing_is_lost_with_redis(
+    build: Build, changes: AliasChanges, engine: EmbeddedEngine, settings: Settings, server: RedisServer
+) -> None:
+    first, second, third = build(), build(), build()
+    changes.hold("audit")
+    pruning = Pruning(settings, engine, open_store(settings))
+    before, planned = open_store(settings).history(), pruning.plan(5)
+    if settings.redis_url is not None:
+        server.flush()
+    assert open_store(settings).history() == before
+    assert pruning.plan(5) == planned
+    with pytest.raises(AliasHeldError):
+        changes.rollback()
+    changes.release()
+    assert changes.rollback(first.collection).state == "live"
+    # All or nothing: the records that the rollback needs were put back before the alias moved.
     assert states(settings) == {first.collection: "live", second.collection: "retired", third.collection: "retired"}
+    assert [each.action for each in open_store(settings).history()][-3:] == ["hold", "release", "rollback"]
+
+
+def test_a_rollback_that_cannot_be_recorded_does_not_move_the_alias(
+    build: Build, changes: AliasChanges, engine: EmbeddedEngine, settings: Settings, server: RedisServer
+) -> None:
+    first, second = build(), build()
+    if settings.redis_url is None:
+        pytest.skip("its records are the only ones")
+    server.flush()
+    # The copy of one record is lost, too: then nobody knows what it was.
+    shutil.rmtree(settings.home / "runs" / second.id)
+    changes.rollback(first.collection)
+    assert engine.aliases() == {"keyphrases": first.collection}
+    assert states(settings)[first.collection] == "live"
+    pruning = Pruning(settings, engine, open_store(settings))
+    # Of unknown origin: it is dropped by its name alone.
+    assert pruning.plan().keep[second.collection] == "no run of ours built it; drop it with --collection"
+    with pytest.raises(CollectionNotFoundError, match="'nothing' is not there"):
+        pruning.plan(named=["nothing"])
+    assert pruning.prune(named=[second.collection]).drop == (second.collection,)
+
+
+def test_prune_keeps_what_the_history_does_not_reach(
+    build: Build, changes: AliasChanges, engine: EmbeddedEngine, settings: Settings, server: RedisServer
+) -> None:
+    runs = [build() for _ in range(3)]
+    if settings.redis_url is not None:
+        server.flush()
+    (settings.home / "history.jsonl").unlink()
+    pruning = Pruning(settings, engine, open_store(settings))
+    reason = "the history does not reach back to it, so a rollback may need it; drop it with --collection"
+    assert [pruning.plan(0).keep[run.collection] for run in runs[:2]] == [reason, reason]
+    assert pruning.prune(0, named=[runs[0].collection]).drop == (runs[0].collection,)
 
 
 def test_the_history_says_who_when_from_to_and_why(build: Build, changes: AliasChanges, settings: Settings) -> None:

@@ -136,7 +136,7 @@ def test_a_rollback_killed_before_its_line_can_be_rolled_back(
     assert engine.aliases()[settings.alias] == first.collection
     assert moves(history)[-1] == ("rollback", second.collection, first.collection)
     assert second.collection in Pruning(settings, engine, store).plan(keep=0).keep
-    assert AliasChanges(settings, engine, store).rollback().id == second.id
+    assert AliasChanges(settings, engine, store).rollback(second.collection, force=True).id == second.id
     assert [(change.action, change.after) for change in history().written()[:2]] == [
         ("rollback", second.collection),
         ("rollback", first.collection),
