@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 def settings_of(ctx: click.Context, **options: Any) -> "Settings":
     """The settings in force, overridden by this command's options; options that are None change nothing."""
+    from keydistill.files import protect_home
     from keydistill.settings import load_settings
 
-    return load_settings(**{**(ctx.find_root().obj or {}), **options})
+    settings = load_settings(**{**(ctx.find_root().obj or {}), **options})
+    protect_home(settings.home, settings.home_group)
+    return settings
 
 
 def engine_of(settings: "Settings") -> AbstractContextManager["Engine"]:

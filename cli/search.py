@@ -88,9 +88,10 @@ def _print(hits: "Sequence[Recommendation]") -> None:
 
 def _category(text: str | None) -> str | None:
     """The category that the option names, read as in all tables."""
+    from keydistill.errors import InputError
     from keydistill.tables import RejectedValueError, leaf_category
 
     try:
         return leaf_category(None, text)
     except RejectedValueError as problem:
-        raise click.BadParameter(f"{text!r} {problem.detail}", param_hint="--category") from None
+        raise InputError(f"--category {text!r} {problem.detail}; expected one like 'Clothing > Shoes'") from None

@@ -6,6 +6,7 @@ import sys
 from celery import Celery, signals
 
 from keydistill.errors import KeydistillError, RedisRefusedError, RedisUnavailableError, SettingsError, one_line
+from keydistill.files import protect_home
 from keydistill.settings import Settings, load_settings
 from keydistill.workers.celery_config import celery_config
 from keydistill.workers.failures import one_line_at_the_end
@@ -18,6 +19,7 @@ def _settings() -> Settings:
     settings = load_settings()
     if settings.redis_url is None:
         raise SettingsError("redis_url is not set; workers need it: KEYDISTILL_REDIS_URL=redis://HOST:6379/0")
+    protect_home(settings.home, settings.home_group)
     return settings
 
 

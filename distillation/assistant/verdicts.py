@@ -55,7 +55,7 @@ def auc_interval(auc: float, positive: int, negative: int) -> tuple[float, float
         negative: Number of its other pairs.
 
     >>> [round(limit, 3) for limit in auc_interval(0.8, 50, 50)]
-    [0.712, 0.888]
+    [0.713, 0.887]
     """
     both_positive, both_negative = auc / (2 - auc), 2 * auc * auc / (1 + auc)
     variance = (

@@ -13,6 +13,7 @@ from keydistill.errors import KeydistillError
 from keydistill.execution.leases import reserve_seconds
 from keydistill.execution.queues import STAGE_QUEUES
 from keydistill.execution.retrain import Retrainer
+from keydistill.files import protect_home
 from keydistill.progress import NoProgress
 from keydistill.runs import open_shared_store, retrain_of
 from keydistill.settings import load_settings
@@ -42,6 +43,7 @@ def main() -> None:
 
 def _do_stages(run_id: str, queue: str) -> None:
     settings = load_settings()
+    protect_home(settings.home, settings.home_group)
     store = open_shared_store(settings)
     run = retrain_of(store.load(run_id))
     lease = store.acquire(run.lease_name, run.id)

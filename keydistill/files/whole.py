@@ -13,6 +13,7 @@ from typing import Any
 from keydistill.errors import InputError, StorageError
 from keydistill.files.durability import storage_errors, sync, sync_folder
 from keydistill.files.locks import lock_handle
+from keydistill.files.modes import as_usual
 
 
 @contextmanager
@@ -27,6 +28,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield draft
         if draft.exists():
+            as_usual(draft)
             sync(draft)
             draft.replace(path)
             sync(path.parent)
@@ -95,6 +97,7 @@ def whole_folder(out: Path, kind: FolderKind | None = None, *, force: bool = Fal
         try:
             _empty(partial)
             yield partial
+            as_usual(partial)
             sync_folder(partial)
             _check_target(out, kind, force)
             _put_in_place(partial, out)

@@ -30,6 +30,9 @@ class Settings(ServiceSettings, BaseSettings):
         default=Path("~/.local/share/keydistill"),
         description="folder of runs, snapshots and embedded collections",
     )
+    home_group: str | None = Field(
+        default=None, pattern=NAME, description="group that may read a new `home`, too; unset: its owner alone"
+    )
     alias: str = Field(default="keyphrases", pattern=NAME, description="name behind which the live collection stands")
 
     student: str = Field(

@@ -1,6 +1,6 @@
 """Whose an alias is: several installations may share a server, and each moves its own aliases only."""
 
-from keydistill.errors import AliasOwnedError, CollectionExistsError, CollectionNotFoundError
+from keydistill.errors import AliasOwnedError, CollectionExistsError, CollectionLostError, CollectionNotFoundError
 from keydistill.vectorstore.engine import Engine
 from keydistill.vectorstore.metadata import CollectionMetadata
 
@@ -21,7 +21,8 @@ def check_alias_owner(engine: Engine, alias: str, installation: str) -> None:
         return
     try:
         info = engine.info(present)
-    except CollectionNotFoundError:
+    except (CollectionNotFoundError, CollectionLostError):
+        # It cannot be asked whose it is, and something has to take its place.
         return
     if info.state == "foreign":
         raise _owned(alias, present, "another program made")

@@ -26,6 +26,8 @@ def keydistill(
     monkeypatch.setenv("KEYDISTILL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KEYDISTILL_STUDENT", str(tiny_folder))
     monkeypatch.chdir(tmp_path)
+    # It would change the umask of all tests in this process; tests/files/test_modes.py has it.
+    monkeypatch.setattr("keydistill.files.protect_home", lambda *_: None)
 
     def call(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["keydistill", *map(str, arguments)])

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import pytest
 
@@ -38,6 +38,9 @@ def test_a_machine_without_the_student_gets_it(tiny_folder: Path, tmp_path: Path
     class NoEngine:
         def aliases(self) -> dict[str, str]:
             return {}
+
+        def patient(self, *_: object) -> Self:
+            return self
 
     run = ReindexSteps(settings, cast(Engine, NoEngine()), FileRunStore(settings.home)).new_run([inventory])
     assert student_folder(run, settings, shared) == str(tiny_folder)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ class StubStudent:
 
     source: str
     dimension: int = _DIMENSION
-    layout: StudentLayout = StudentLayout((), ())
+    layout: StudentLayout = field(default_factory=lambda: StudentLayout((), ()))
     runtime: str = "stub"
     runtime_reason: str = "it has no model"
 

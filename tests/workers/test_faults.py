@@ -100,10 +100,10 @@ def test_control_worker_killed_between_the_last_part_and_the_swap(
 ) -> None:
     cluster.worker("embed"), cluster.beat()
     worker = cluster.worker("control")
-    run = begin(cluster, inventory, alias)
-    # Asked for in the swap alone, before its guard.
+    run = in_the_middle(cluster, inventory, alias, held=5)
+    # Once the building has begun, it is asked for in the swap alone, before its guard.
     cluster.front.fault(status=None, match="GET /collections$", delay=50, times=1)
-    cluster.wait(run.id, lambda run: run.state == "ready" and cluster.front.faults()[0]["done"], "about to be swapped")
+    cluster.wait(run.id, lambda run: run.state == "ready" and cluster.front.faults()[3]["done"], "about to be swapped")
     worker.kill()
     cluster.front.no_faults()
     assert alias not in cluster.engine.aliases()
