@@ -10,7 +10,7 @@ from benchmarks.load_readers import parent_lives
 from benchmarks.load_world import Inventories
 from keydistill.errors import KeydistillError
 from keydistill.execution import Reindexer, Syncer
-from keydistill.ingest.aliases import AliasChanges, Pruning
+from keydistill.ingest.aliases import AliasChanges, AliasHistory, Pruning
 from keydistill.runs import ReindexRun, RunStore, SyncRun, open_store
 from keydistill.settings import load_settings
 from keydistill.vectorstore import Engine
@@ -74,7 +74,9 @@ def build(folder: Path, options: dict[str, Any], students: Mapping[str, str], in
                 for _ in range(0 if live is None else 2):
                     # Long enough for every reader to follow.
                     time.sleep(2 * settings.alias_poll_seconds)
-                    AliasChanges(settings, engine, store).rollback(why="load test")
+                    # Back, and forward again.
+                    former = AliasHistory(engine, store, settings.alias).candidates()[0]
+                    AliasChanges(settings, engine, store).rollback(former, "load test", force=True)
                     log.note("rolled back")
                 Pruning(settings, engine, store).prune(keep=1)
             except KeydistillError as error:

@@ -250,13 +250,58 @@ def test_a_lease_that_cannot_be_read_is_one_line(store: RedisRunStore, text: str
     assert "\n" not in str(caught.value)
 
 
-def test_a_line_of_the_log_that_cannot_be_read_is_one_line(store: RedisRunStore) -> None:
+def test_a_line_of_the_log_that_cannot_be_read_hides_no_other(
+    store: RedisRunStore, caplog: pytest.LogCaptureFixture
+) -> None:
     change = AliasChange.made("swap", "keyphrases", None, "keyphrases-1", run="one")
     store.note(change)
     assert store.history() == [change]
     store.call(lambda redis: redis.rpush("keydistill:history", json.dumps({**change.as_dict(), "action": "dance"})))
-    with pytest.raises(RunError, match=r"a line of the audit log in Redis cannot be read \(action: Input should be"):
+    assert store.history() == [change]
+    assert "the audit log in Redis, line 2, is no change of an alias (action: Input should be" in caplog.text
+    newer = json.dumps({**change.as_dict(), "format": 2, "written_by": "9.1"})
+    store.call(lambda redis: redis.rpush("keydistill:history", newer))
+    with pytest.raises(RunError, match=r"line 3, was written by a newer keydistill \(9.1, format 2"):
         store.history()
+
+
+def test_the_log_survives_an_emptied_redis(store: RedisRunStore, server: RedisServer, tmp_path: Path) -> None:
+    changes = [AliasChange.made("swap", "keyphrases", None, f"keyphrases-{number}") for number in range(3)]
+    store.note(changes[0])
+    store.note(changes[0])
+    server.flush()
+    assert store.history() == [changes[0]] * 2
+    store.note(changes[1])
+    assert store.history() == [changes[0], changes[0], changes[1]]
+    # Others, who have no copy of their own, find it whole again.
+    other = open_store(server, tmp_path / "other")
+    assert other.history() == store.history()
+    other.close()
+    server.flush()
+    (tmp_path / "home" / "history.jsonl").unlink()
+    assert store.history() == []
+
+
+def test_pauses_survive_an_emptied_redis(store: RedisRunStore, server: RedisServer) -> None:
+    store.schedules.pause("nightly")
+    store.schedules.pause("weekly")
+    server.flush()
+    assert store.schedules.is_paused("nightly")
+    store.schedules.resume("nightly")
+    assert (store.schedules.is_paused("nightly"), store.schedules.is_paused("weekly")) == (False, True)
+    server.flush()
+    assert (store.schedules.is_paused("nightly"), store.schedules.is_paused("weekly")) == (False, True)
+
+
+def test_what_another_machine_resumed_is_not_paused_by_a_copy(
+    store: RedisRunStore, server: RedisServer, tmp_path: Path
+) -> None:
+    other = open_store(server, tmp_path / "other")
+    store.schedules.pause("nightly")
+    assert other.schedules.is_paused("nightly")
+    other.schedules.resume("nightly")
+    assert not store.schedules.is_paused("nightly")
+    other.close()
 
 
 def test_messages_that_wait_are_counted(store: RedisRunStore) -> None:

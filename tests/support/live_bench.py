@@ -128,7 +128,7 @@ class Bench:
         return [
             (line.before, line.after)
             for line in self.store.history()
-            if line.alias == self.settings.alias and line.after is not None
+            if line.alias == self.settings.alias and line.moves_alias and line.after is not None
         ]
 
     @property

@@ -111,7 +111,8 @@ def test_a_held_alias_stays_where_it_is(
     with pytest.raises(RunStateError, match="is not held"):
         changes.release()
     changes.hold("audit")
-    for move in (changes.rollback, lambda: changes.swap(ready.id), build):
+    moves: list[Callable[[], object]] = [changes.rollback, lambda: changes.swap(ready.id), build]
+    for move in moves:
         with pytest.raises(AliasHeldError, match=r"held since .* \(audit\); .* collections release keyphrases"):
             move()
     assert engine.aliases() == {"keyphrases": second.collection}
