@@ -1,5 +1,7 @@
 """The extra of keydistill that brings a module which is not installed."""
 
+from importlib import import_module
+
 # Extras, each with the top-level modules that it brings.
 EXTRAS = {
     "build": ("duckdb",),
@@ -24,6 +26,15 @@ EXTRAS = {
 }
 # Commands that need all of `train`, whichever of its modules they miss first.
 _TRAINING = ("demo", "evaluate", "retrain", "score", "train", "tune")
+
+
+def need(module: str) -> None:
+    """Import a module of an extra before anything is begun that needs it later.
+
+    Raises:
+        ModuleNotFoundError: It is not installed; `keydistill.cli.main` says which extra has it.
+    """
+    import_module(module)
 
 
 def extra_of(module: str | None, command: str | None = None) -> str | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keydistill.cli.context import engine_of, settings_of, sources_of
+from keydistill.cli.extras import need
 from keydistill.cli.follow import executor_options, follow_order
 from keydistill.cli.output import bytes_text, duration_text, print_json, progress_bars
 from keydistill.cli.table_options import reading_options
@@ -55,6 +56,7 @@ def reindex(
         raise SettingsError(
             "give inventory files to start a run, or --resume RUN to take one up; not both, not neither"
         )
+    need("duckdb")
     settings = settings_of(
         ctx,
         student=student,

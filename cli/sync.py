@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keydistill.cli.context import engine_of, settings_of, sources_of
+from keydistill.cli.extras import need
 from keydistill.cli.follow import executor_options, follow_order
 from keydistill.cli.output import print_json, progress_bars
 from keydistill.cli.table_options import reading_options
@@ -49,6 +50,7 @@ def sync(
         raise SettingsError(
             "give inventory files to start a sync, or --resume RUN to take one up; not both, not neither"
         )
+    need("duckdb")
     settings = settings_of(
         ctx, max_reject_share=max_reject_share, max_removed_share=max_removed_share, executor=executor
     )

@@ -4,9 +4,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,6 +15,9 @@ from keydistill.ingest.inventory.intake import Intake
 from keydistill.ingest.inventory.merging import sorting_database
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import USUAL, CategoryHints, Conventions, Reject, RejectLog, total_rows
+
+if TYPE_CHECKING:
+    import duckdb
 
 SAMPLED_KEYPHRASES = 512
 _KEY_SCHEMA = pa.schema([("site", pa.string()), ("keyphrase", pa.string()), ("has_category", pa.bool_())])
@@ -173,7 +175,7 @@ def _longest(keyphrases: pa.ChunkedArray) -> str:
     return result
 
 
-def _count_keys(database: duckdb.DuckDBPyConnection, keys: Path) -> tuple[int, int]:
+def _count_keys(database: "duckdb.DuckDBPyConnection", keys: Path) -> tuple[int, int]:
     query = """
         SELECT count(*), count(*) FILTER (NOT categorised)
         FROM (
@@ -185,7 +187,7 @@ def _count_keys(database: duckdb.DuckDBPyConnection, keys: Path) -> tuple[int, i
     return database.execute(query, {"keys": str(keys)}).fetchone() or (0, 0)
 
 
-def _sample(database: duckdb.DuckDBPyConnection, keys: Path) -> tuple[str, ...]:
+def _sample(database: "duckdb.DuckDBPyConnection", keys: Path) -> tuple[str, ...]:
     # In the order of hashes: an even choice that does not depend on the order of the rows.
     query = "SELECT keyphrase FROM read_parquet($keys) ORDER BY md5(keyphrase), keyphrase LIMIT $count"
     rows = database.execute(query, {"keys": str(keys), "count": SAMPLED_KEYPHRASES}).fetchall()

@@ -10,15 +10,17 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from keydistill.errors import StorageError
 from keydistill.ingest.inventory.validation import ROW_SCHEMA
+
+if TYPE_CHECKING:
+    import duckdb
 
 BATCH_ROWS = 16_384
 # More threads would each need a share of the memory; with this many the sort is no longer the slow part.
@@ -28,12 +30,15 @@ STAGED_SCHEMA = ROW_SCHEMA.append(pa.field("tokens", pa.int32(), nullable=False)
 
 
 @contextmanager
-def sorting_database(work: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
+def sorting_database(work: Path, memory_mb: int) -> "Iterator[duckdb.DuckDBPyConnection]":
     """A DuckDB in memory that spills into the folder `work` and takes at most about `memory_mb`.
 
     Raises:
         StorageError: The disk is full, or the memory is too small to sort with.
     """
+    # It is in the extra `build` alone, and those who only look at runs come this way too.
+    import duckdb
+
     threads = min(_MAX_THREADS, os.cpu_count() or 1, max(1, memory_mb // 64))
     config: dict[str, Any] = {
         "memory_limit": f"{memory_mb}MB",
@@ -56,7 +61,7 @@ def sorting_database(work: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConn
 
 
 @contextmanager
-def sorted_rows(database: duckdb.DuckDBPyConnection, staged: Path) -> Iterator[Iterator[pa.Table]]:
+def sorted_rows(database: "duckdb.DuckDBPyConnection", staged: Path) -> Iterator[Iterator[pa.Table]]:
     """All rows of a Parquet file by `STAGED_SCHEMA`, sorted by tokens, keyphrase and site (none first), in batches."""
     # The default collation compares UTF-8 bytes: the same order on every machine.
     query = "SELECT * FROM read_parquet($staged) ORDER BY tokens, keyphrase, site NULLS FIRST"

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 from keydistill.ingest.inventory import BATCH_ROWS, sorting_database
 from keydistill.ingest.snapshot.parts import PART_SCHEMA
 from keydistill.ingest.snapshot.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import duckdb
 
 # Everything of a row that a point keeps: the id and the hash follow from its text, `tokens` only decides the order.
 _KEPT = tuple(name for name in PART_SCHEMA.names if name not in ("point_id", "text_hash", "tokens"))
@@ -45,7 +48,7 @@ class ChangeCounts:
 class SnapshotChanges:
     """The differences of two snapshots, while their comparison is open; `compare` makes them."""
 
-    def __init__(self, database: duckdb.DuckDBPyConnection, counts: ChangeCounts) -> None:
+    def __init__(self, database: "duckdb.DuckDBPyConnection", counts: ChangeCounts) -> None:
         self.counts = counts
         self._database = database
 
@@ -103,13 +106,13 @@ def _must_be_written(old: str) -> str:
     )
 
 
-def _view(database: duckdb.DuckDBPyConnection, name: str, snapshot: Snapshot) -> None:
+def _view(database: "duckdb.DuckDBPyConnection", name: str, snapshot: Snapshot) -> None:
     # The file names are ours; a quote in the folder's is doubled, as SQL wants it.
     files = ", ".join("'" + str(part.path).replace("'", "''") + "'" for part in snapshot.parts)
     database.execute(f"CREATE TEMP VIEW {name} AS FROM read_parquet([{files}])")
 
 
-def _counts(database: duckdb.DuckDBPyConnection, rows: int) -> ChangeCounts:
+def _counts(database: "duckdb.DuckDBPyConnection", rows: int) -> ChangeCounts:
     def count(query: str) -> int:
         ((number,),) = database.execute(query).fetchall()
         return int(number)
