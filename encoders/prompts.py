@@ -6,6 +6,7 @@ sentence-transformers make of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,9 +55,21 @@ class Prompts:
     def __bool__(self) -> bool:
         return bool(self.keyphrase or self.item)
 
+    def before_keyphrases(self, keyphrases: Sequence[str]) -> Sequence[str]:
+        """Keyphrases, each with its prompt."""
+        return _after(self.keyphrase, keyphrases)
+
+    def before_items(self, items: Sequence[str]) -> Sequence[str]:
+        """Texts of items, each with its prompt."""
+        return _after(self.item, items)
+
     def saved(self) -> dict[str, str | None]:
         """The prompts by the names under which sentence-transformers keeps them."""
         return {"query": self.keyphrase, "document": self.item}
+
+
+def _after(prompt: str, texts: Sequence[str]) -> Sequence[str]:
+    return [prompt + text for text in texts] if prompt else texts
 
 
 def _first(texts: dict[str, str], names: tuple[str, ...], default: object, *, file: Path) -> str:

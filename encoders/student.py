@@ -118,7 +118,7 @@ class Student:
 
         Special ones and those of its prompt are included, and it is cut at its longest input.
         """
-        return self._tokens.counts(_after(self.prompts.keyphrase, texts))
+        return self._tokens.counts(self.prompts.before_keyphrases(texts))
 
     def embed_keyphrases(self, keyphrases: Sequence[str], progress: Progress = NO_PROGRESS) -> Vectors:
         """Embed buyer queries.
@@ -131,7 +131,7 @@ class Student:
             L2-normalised vectors, shape (n, dimension).
         """
         side = self._keyphrase_side
-        texts = _after(self.prompts.keyphrase, keyphrases)
+        texts = self.prompts.before_keyphrases(keyphrases)
         return self._embed(texts, self._read if side is None else side.run, progress)
 
     def embed_items(
@@ -151,7 +151,7 @@ class Student:
         Returns:
             L2-normalised vectors, shape (n, dimension).
         """
-        texts = _after(self.prompts.item, self.item_text.render_all(titles, categories))
+        texts = self.prompts.before_items(self.item_text.render_all(titles, categories))
         return self._embed(texts, self._read, progress)
 
     @property
@@ -181,8 +181,3 @@ class Student:
             vectors[batch] = cut / np.linalg.norm(cut, axis=1, keepdims=True).clip(min=1e-12)
             progress.advance(int(times[batch].sum()))
         return vectors if len(places) == len(texts) else vectors[place_of]
-
-
-def _after(prompt: str, texts: Sequence[str]) -> Sequence[str]:
-    """Texts with a prompt before each."""
-    return [prompt + text for text in texts] if prompt else texts

@@ -72,7 +72,7 @@ class StudentFiles:
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """Tokens per keyphrase, special ones and its prompt included; see `Student.count_tokens`."""
-        return self.tokens().counts([self.prompts.keyphrase + text for text in texts])
+        return self.tokens().counts(self.prompts.before_keyphrases(texts))
 
     def tokens(self) -> TextTokens:
         """The tokenizer of its transformer.

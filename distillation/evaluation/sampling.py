@@ -71,11 +71,6 @@ class Sampling:
                 drawn = "items and keyphrases" if of_item >= LIST_LENGTH else "keyphrases"
         return cls(drawn, items, keyphrases, pair_items, pair_keyphrases)
 
-    @property
-    def labelled_items(self) -> int:
-        """Number of items with labels."""
-        return len(np.unique(self.pair_items))
-
     def within(self, inside: NDArray[np.bool_]) -> "Sampling":
         """The sampling of some of the items; keyphrases keep their numbers."""
         numbers = np.cumsum(inside) - 1

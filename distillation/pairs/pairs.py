@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from keydistill.distillation.signals import MAX_KEYPHRASE_CHARS, read_items
+from keydistill.distillation.signals import MAX_KEYPHRASE_CHARS, pair_columns, read_items
 from keydistill.tables import (
     USUAL,
     Columns,
@@ -17,10 +17,7 @@ from keydistill.tables import (
     RejectedValueError,
     RejectLog,
     RowProblems,
-    id_cell,
     is_missing,
-    keyphrase_cell,
-    label_cell,
     leaf_category,
     read_valid,
     text_cell,
@@ -82,11 +79,7 @@ def read_pairs(
 
 def _columns(batch: RawBatch, problems: RowProblems, *, items: _Items | None, max_keyphrase_chars: int) -> Columns:
     columns = {
-        "item_id": problems.parsed("item_id", batch.columns["item_id"], id_cell),
-        "keyphrase": problems.parsed(
-            "keyphrase", batch.columns["keyphrase"], lambda value: keyphrase_cell(value, max_keyphrase_chars)
-        ),
-        "site": problems.parsed("site", batch.columns["site"], label_cell),
+        **pair_columns(batch, problems, max_keyphrase_chars),
         "title": problems.parsed("title", batch.columns["title"], _title_or_none),
         "category_path": problems.parsed("category_path", batch.columns["category_path"], _path_or_none),
     }

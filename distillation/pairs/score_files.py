@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from keydistill.distillation.signals import MAX_KEYPHRASE_CHARS
+from keydistill.distillation.signals import MAX_KEYPHRASE_CHARS, pair_columns
 from keydistill.tables import (
     USUAL,
     Columns,
@@ -16,9 +16,6 @@ from keydistill.tables import (
     RejectedValueError,
     RejectLog,
     RowProblems,
-    id_cell,
-    keyphrase_cell,
-    label_cell,
     number_cell,
     read_valid,
 )
@@ -58,11 +55,8 @@ def load_scores(
 
 def _columns(batch: RawBatch, problems: RowProblems, *, max_keyphrase_chars: int) -> Columns:
     cells = batch.columns
-    keyphrase = partial(keyphrase_cell, max_chars=max_keyphrase_chars)
     return {
-        "item_id": problems.parsed("item_id", cells["item_id"], id_cell),
-        "keyphrase": problems.parsed("keyphrase", cells["keyphrase"], keyphrase),
-        "site": problems.parsed("site", cells["site"], label_cell),
+        **pair_columns(batch, problems, max_keyphrase_chars),
         "score": problems.parsed("score", cells["score"], _probability),
         **{name: problems.parsed(name, cells[name], number_cell) for name in TRUST_COLUMNS},
     }

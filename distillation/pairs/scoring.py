@@ -16,8 +16,8 @@ from keydistill.distillation.assistant import assistant_metrics
 from keydistill.distillation.pairs.pairs import PAIR_SCHEMA, read_pairs
 from keydistill.distillation.pairs.score_files import TRUST_COLUMNS
 from keydistill.encoders import Assistant, Scores
-from keydistill.errors import InputChangedError, InputError
-from keydistill.files import check_no_input_is_replaced, file_sha256, whole_file, work_folder
+from keydistill.errors import InputChangedError
+from keydistill.files import check_no_input_is_replaced, file_digests, whole_file, work_folder
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import USUAL, Conventions, RejectLog, check_output, open_table
 
@@ -130,7 +130,7 @@ def score_pairs(
         "assistant": assistant.version,
         "bf16": assistant.bf16,
         "chunk_pairs": chunk_pairs,
-        "inputs": _digests(inputs),
+        "inputs": file_digests(inputs),
         "missing_values": conventions.missing_values,
     }
     rejects_path = out.with_name(out.name + ".rejects.parquet")
@@ -142,7 +142,7 @@ def score_pairs(
             for number, chunk in enumerate(_rechunked(pairs, chunk_pairs)):
                 parts.add(number, chunk)
         # The chunks of an earlier attempt and of this one must be of the same files.
-        if _digests(inputs) != key["inputs"]:
+        if file_digests(inputs) != key["inputs"]:
             raise InputChangedError(f"{', '.join(map(str, inputs))}: a file changed while it was being read; run again")
         total = 0.0
         metrics = assistant_metrics(Path(assistant.source).expanduser())
@@ -216,10 +216,3 @@ def _rechunked(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
             waiting_rows -= rows
     if waiting_rows:
         yield pa.concat_tables(waiting)
-
-
-def _digests(files: Sequence[Path]) -> list[str]:
-    try:
-        return [file_sha256(file) for file in files]
-    except OSError as error:
-        raise InputError(f"{error.filename} cannot be read: {error.strerror}; check the name") from None

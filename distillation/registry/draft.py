@@ -19,7 +19,7 @@ from keydistill.distillation.registry.version import (
     file_name,
     regular_files,
 )
-from keydistill.files import file_lock, file_sha256, lock_handle, masked, sync
+from keydistill.files import file_lock, file_sha256, lock_handle, private_mode, sync
 
 _PREFIX = ".draft-"
 
@@ -81,10 +81,10 @@ def write_sheets(draft: Path, version: ModelVersion) -> None:
     )
     for path in draft.rglob("*"):
         if path.is_file():
-            path.chmod(masked(0o444))
+            path.chmod(private_mode(0o444))
         sync(path)
     # `mkdtemp` made it for this user alone.
-    draft.chmod(masked(0o755))
+    draft.chmod(private_mode(0o755))
     sync(draft)
 
 

@@ -22,6 +22,7 @@ from keydistill.distillation.signals.readers import (
 )
 from keydistill.distillation.signals.report import SignalFiles, SignalsReport, check_signals
 from keydistill.distillation.signals.schemas import CLICKS, INVENTORY, ITEMS, JUDGMENTS, SCHEMAS, SEARCH_RELEVANCE
+from keydistill.distillation.signals.validation import pair_columns
 
 __all__ = [
     "CLICKS",
@@ -48,6 +49,7 @@ __all__ = [
     "load_items",
     "load_judgments",
     "load_search_relevance",
+    "pair_columns",
     "position_curve",
     "read_clicks",
     "read_items",

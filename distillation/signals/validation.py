@@ -72,7 +72,8 @@ def grade_cell(value: object) -> int | None:
     return grade
 
 
-def _pair(batch: RawBatch, problems: RowProblems, max_keyphrase_chars: int) -> Columns:
+def pair_columns(batch: RawBatch, problems: RowProblems, max_keyphrase_chars: int) -> Columns:
+    """The columns `item_id`, `keyphrase` and `site` of any table of pairs, and the problems of their cells."""
     raw = batch.columns
     return {
         "item_id": problems.parsed("item_id", raw["item_id"], id_cell),
@@ -92,7 +93,7 @@ def click_columns(batch: RawBatch, problems: RowProblems, max_keyphrase_chars: i
     """Columns of `CLICKS`, and the problems of the rows that have no such columns."""
     raw = batch.columns
     columns = {
-        **_pair(batch, problems, max_keyphrase_chars),
+        **pair_columns(batch, problems, max_keyphrase_chars),
         "position": problems.parsed("position", raw["position"], _position),
         "impressions": problems.parsed("impressions", raw["impressions"], partial(_count, minimum=1)),
         "clicks": problems.parsed("clicks", raw["clicks"], partial(_count, minimum=0)),
@@ -125,7 +126,7 @@ def search_columns(
 ) -> Columns:
     """Columns of `SEARCH_RELEVANCE`, and the problems of the rows that have no such columns."""
     columns = {
-        **_pair(batch, problems, max_keyphrase_chars),
+        **pair_columns(batch, problems, max_keyphrase_chars),
         "score": problems.parsed("score", batch.columns["score"], number_cell),
         "passed": problems.parsed("passed", batch.columns["passed"], yes_no_cell),
     }
@@ -142,7 +143,7 @@ def judgment_columns(batch: RawBatch, problems: RowProblems, relevant_grade: int
     """Columns of `JUDGMENTS`, and the problems of the rows that have no such columns."""
     raw: Mapping[str, Sequence[object]] = batch.columns
     columns = {
-        **_pair(batch, problems, max_keyphrase_chars),
+        **pair_columns(batch, problems, max_keyphrase_chars),
         "label": problems.parsed("label", raw["label"], _label_or_letter),
         "grade": problems.parsed("grade", raw["grade"], grade_cell),
         "probability": problems.parsed("probability", raw["probability"], lambda value: number_cell(value, 0, 1)),

@@ -135,8 +135,8 @@ class _Texts:
         prompts = student_prompts(recipe)
         items = ItemText(recipe.item_text).render_all(data.titles, data.categories)
         return cls(
-            np.array([prompts.item + text for text in items], dtype=object),
-            np.array([prompts.keyphrase + text for text in data.texts], dtype=object),
+            np.array(prompts.before_items(items), dtype=object),
+            np.array(prompts.before_keyphrases(data.texts), dtype=object),
         )
 
     def sample(self, count: int, seed: int) -> tuple[list[str], list[str]]:

@@ -67,7 +67,6 @@ class AliasHistory:
         A collection that a sync replaced is none of them; the one that took its place is, also if it was never live
         itself. Those that were rolled back from stand at the end.
         """
-        bad_runs = self.rolled_back_from()
         live = self._engine.aliases().get(self._alias)
         whole_names = set(self._engine.collections()) - set(self._engine.lost())
         live_run = None if live is None else self.owner_of(live)
@@ -77,7 +76,7 @@ class AliasHistory:
             if run is not None and (live_run is None or run.id != live_run.id):
                 collections.setdefault(run.collection)
         candidates = [name for name in collections if name in whole_names]
-        return sorted(candidates, key=lambda name: self.is_rolled_back_from(name, bad_runs))
+        return sorted(candidates, key=self.is_rolled_back_from)
 
     def rolled_back_from(self) -> set[str]:
         """Ids of the runs whose collections were left for what was live earlier, and not put live again since."""
@@ -96,10 +95,10 @@ class AliasHistory:
             bad_runs.discard(live.id)
         return bad_runs
 
-    def is_rolled_back_from(self, collection: str, bad_runs: set[str] | None = None) -> bool:
+    def is_rolled_back_from(self, collection: str) -> bool:
         """Whether a collection is of a run in `rolled_back_from`."""
         run = self.owner_of(collection)
-        return run is not None and run.id in (self.rolled_back_from() if bad_runs is None else bad_runs)
+        return run is not None and run.id in self._bad_runs
 
     def reaches(self, run: ReindexRun) -> bool:
         """Whether the log says that what a run built was live."""
@@ -134,6 +133,10 @@ class AliasHistory:
             if collection in (run.collection, built) or collection.startswith(f"{built}-"):
                 return run
         return None
+
+    @cached_property
+    def _bad_runs(self) -> set[str]:
+        return self.rolled_back_from()
 
     @cached_property
     def _reindexes(self) -> list[ReindexRun]:

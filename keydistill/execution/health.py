@@ -1,7 +1,7 @@
 """Health: what keeps runs from going on, and queries from being answered, by severity."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,32 +67,42 @@ def _worker_missing(run: Run, signs: Sequence[Sign]) -> str | None:
 
 def waiting_reason(settings: Settings, run: Run) -> str | None:
     """Why a run that workers carry out does not go on just now, as far as that is known."""
-    if settings.redis_url is None or run.executor != "celery" or run.is_at_rest:
+    if settings.redis_url is None:
         return None
-    signs = open_signs(settings)
-    try:
-        trouble = signs.trouble(run.id)
-        return f"{trouble}; it is tried again" if trouble is not None else _worker_missing(run, signs.all())
-    except RedisUnavailableError:
+    with suppress(RedisUnavailableError):
+        return _waiting_reason(run, _troubles(settings, [run]), signs_of(settings))
+    return None
+
+
+def _waiting_reason(run: Run, troubles: Mapping[str, str], signs: Sequence[Sign]) -> str | None:
+    if run.executor != "celery" or run.is_at_rest:
         return None
-    finally:
-        signs.close()
+    return f"{troubles[run.id]}; it is tried again" if run.id in troubles else _worker_missing(run, signs)
+
+
+def _troubles(settings: Settings, runs: Sequence[Run]) -> dict[str, str]:
+    """Why work of these runs is tried again, by their ids."""
+    with closing(open_signs(settings)) as signs:
+        troubles = {run.id: signs.trouble(run.id) for run in runs if run.executor == "celery"}
+    return {run_id: trouble for run_id, trouble in troubles.items() if trouble is not None}
 
 
 def signs_of(settings: Settings) -> list[Sign]:
     """The last signs of life of workers and beats; none without Redis."""
     if settings.redis_url is None:
         return []
-    signs = open_signs(settings)
-    try:
+    with closing(open_signs(settings)) as signs:
         return signs.all()
-    finally:
-        signs.close()
 
 
 def findings(settings: Settings, store: RunStore, signs: Sequence[Sign]) -> list[Finding]:
     """What is wrong with unfinished runs, workers, the beat and schedules."""
-    of_runs = ((run.id, _of_run(settings, store, run)) for run in unfinished_runs(store.all()))
+    runs = unfinished_runs(store.all())
+    waits: dict[str, str | None] = {}
+    if settings.redis_url is not None:
+        troubles = _troubles(settings, runs)
+        waits = {run.id: _waiting_reason(run, troubles, signs) for run in runs}
+    of_runs = ((run.id, _of_run(store, run, waits.get(run.id))) for run in runs)
     lines = [finding_of_sign(sign) for sign in signs]
     if settings.redis_url is not None:
         if settings.schedules and not any(not sign.queues and sign.is_fresh for sign in signs):
@@ -105,14 +115,13 @@ def findings(settings: Settings, store: RunStore, signs: Sequence[Sign]) -> list
     ]
 
 
-def _of_run(settings: Settings, store: RunStore, run: Run) -> str | None:
+def _of_run(store: RunStore, run: Run, waits: str | None) -> str | None:
     if run.state == "failed":
         return run.error or "failed"
     if store.is_lost(run.id):
         return f"lost from Redis; go on with `keydistill {run.kind} --resume {run.id}`"
     if run.executor == "celery":
-        reason = waiting_reason(settings, run)
-        return None if reason is None else f"waits: {reason}"
+        return None if waits is None else f"waits: {waits}"
     if store.holder(run.lease_name) != run.id:
         return f"interrupted; go on with `keydistill {run.kind} --resume {run.id}`"
     return None

@@ -2,9 +2,9 @@
 
 from keydistill.files.durability import storage_errors, sync, sync_folder
 from keydistill.files.formats import NewerFormatError, stamped, without_stamp
-from keydistill.files.hashes import file_sha256
+from keydistill.files.hashes import file_digests, file_sha256
 from keydistill.files.locks import file_lock, lock_handle
-from keydistill.files.modes import masked, protect_home
+from keydistill.files.modes import private_mode, protect_home
 from keydistill.files.outputs import check_no_input_is_replaced
 from keydistill.files.unfinished import work_folder
 from keydistill.files.whole import FolderKind, replace_json, whole_file, whole_folder
@@ -13,10 +13,11 @@ __all__ = [
     "FolderKind",
     "NewerFormatError",
     "check_no_input_is_replaced",
+    "file_digests",
     "file_lock",
     "file_sha256",
     "lock_handle",
-    "masked",
+    "private_mode",
     "protect_home",
     "replace_json",
     "stamped",

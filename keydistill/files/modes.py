@@ -54,7 +54,7 @@ def protect_home(home: Path, group: str | None = None) -> None:
         ) from None
 
 
-def masked(mode: int) -> int:
+def private_mode(mode: int) -> int:
     """A mode less what the home's protection takes away."""
     return mode & ~_mask
 

@@ -6,7 +6,7 @@ from keydistill.retrieval.filter_shapes import NO_FILTER, filter_shape
 from keydistill.retrieval.generation import Generation, QueryVector, StudentLoader
 from keydistill.retrieval.item_filters import MatchCategory, item_filter
 from keydistill.retrieval.items import Item, read_items
-from keydistill.retrieval.lists import ListOptions, Reranker
+from keydistill.retrieval.lists import ListArguments, ListOptions, Reranker
 from keydistill.retrieval.live import LiveRetriever
 from keydistill.retrieval.recommendation import Explanation, Recommendation
 from keydistill.retrieval.reranking import reranker_of
@@ -22,6 +22,7 @@ __all__ = [
     "Explanation",
     "Generation",
     "Item",
+    "ListArguments",
     "ListOptions",
     "LiveRetriever",
     "LiveStatus",

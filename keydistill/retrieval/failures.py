@@ -11,14 +11,6 @@ _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 10
 
 
-class TooSoonError(Exception):
-    """A try that is refused because the last one failed a moment ago; `again` is that failure."""
-
-    def __init__(self, again: KeydistillError) -> None:
-        super().__init__(str(again))
-        self.again = again
-
-
 class Failures:
     """Failures to follow an alias since it was last followed; used under its owner's lock."""
 
@@ -54,10 +46,10 @@ class Failures:
         """Refuse another try of `target` right after a failure, or many queries would try one after the other.
 
         Raises:
-            TooSoonError: The last try failed a moment ago.
+            KeydistillError: The last try failed a moment ago; this one has its words.
         """
         if self._last is None or self.text is None:
             return
         failed, kind, again = self._last
         if failed == target and time.monotonic() < again:
-            raise TooSoonError(kind(self.text))
+            raise kind(self.text)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, Unpack
 
 import numpy as np
 
 from keydistill.encoders import Student, Vectors, student_of
 from keydistill.errors import CollectionNotFoundError, CollectionStateError, StudentMismatchError
-from keydistill.retrieval.lists import ListOptions, Reranker, build_lists
+from keydistill.retrieval.lists import ListArguments, ListOptions, Reranker, build_lists
 from keydistill.retrieval.recommendation import Recommendation
 from keydistill.retrieval.tuned_search import searched_alike, tuned_params
 from keydistill.settings import Settings
@@ -225,11 +225,7 @@ class Generation:
         titles: Sequence[str],
         limit: int = 10,
         filters: Sequence[Filter | None] | None = None,
-        *,
-        categories: Sequence[str | None] | None = None,
-        options: ListOptions | None = None,
-        excluded: Sequence[Collection[str]] | None = None,
-        reranker: Reranker | None = None,
+        **arguments: Unpack[ListArguments],
     ) -> list[list[Recommendation]]:
         """At most `limit` keyphrases for each title, best first: the nearest ones, or those that the options choose.
 
@@ -237,24 +233,12 @@ class Generation:
             titles: n item titles.
             limit: Most keyphrases per item; fewer come back where fewer pass the filter.
             filters: A filter per title, or None for none at all.
-            categories: The leaf category of each item as a path, where it is known: some students read it.
-            options: What the lists are made of the nearest keyphrases by; None takes them as they are.
-            excluded: For each title, keyphrases that its list must not have, such as those that are bid on already.
-            reranker: The assistant, where the options ask for one.
+            **arguments: Further ones, each of them optional; see `ListArguments`.
         """
         if not titles:
             return []
-        queries = self.embed(titles, categories)
-        return self.lists(
-            queries,
-            titles,
-            limit,
-            filters,
-            categories=categories,
-            options=options,
-            excluded=excluded,
-            reranker=reranker,
-        )
+        queries = self.embed(titles, arguments.get("categories"))
+        return self.lists(queries, titles, limit, filters, **arguments)
 
     def lists(
         self,

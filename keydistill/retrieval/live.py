@@ -3,15 +3,15 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 from keydistill.errors import CollectionNotFoundError, KeydistillError, VectorStoreError
 from keydistill.retrieval.answers import Answer, LiveStatus, ReadyQuery
-from keydistill.retrieval.failures import Failures, TooSoonError
+from keydistill.retrieval.failures import Failures
 from keydistill.retrieval.generation import (
     Generation,
     QueryVector,
@@ -20,7 +20,7 @@ from keydistill.retrieval.generation import (
     student_loader,
 )
 from keydistill.retrieval.holds import Holds
-from keydistill.retrieval.lists import ListOptions, Reranker
+from keydistill.retrieval.lists import ListArguments
 from keydistill.retrieval.older_answers import OlderAnswers
 from keydistill.retrieval.recommendation import Recommendation
 from keydistill.retrieval.tuned_search import tuned_params
@@ -109,11 +109,7 @@ class LiveRetriever:
         titles: Sequence[str],
         limit: int = 10,
         filters: Sequence[Filter | None] | None = None,
-        *,
-        categories: Sequence[str | None] | None = None,
-        options: ListOptions | None = None,
-        excluded: Sequence[Collection[str]] | None = None,
-        reranker: Reranker | None = None,
+        **arguments: Unpack[ListArguments],
     ) -> Answer[Recommendation]:
         """At most `limit` keyphrases for each title, all by one generation, as `Generation.recommend` finds them.
 
@@ -121,11 +117,7 @@ class LiveRetriever:
             CollectionNotFoundError: The collection is gone, and the one that the alias names now cannot be loaded.
             EngineUnavailableError: The server does not answer.
         """
-        return self._asked(
-            lambda generation: generation.recommend(
-                titles, limit, filters, categories=categories, options=options, excluded=excluded, reranker=reranker
-            )
-        )
+        return self._asked(lambda generation: generation.recommend(titles, limit, filters, **arguments))
 
     def embed(self, titles: Sequence[str], categories: Sequence[str | None] | None = None) -> list[QueryVector]:
         """Query vectors by the present student, as `Generation.embed` makes them."""
@@ -246,27 +238,34 @@ class LiveRetriever:
                     if not self._closing:
                         self._look()
                 except Exception:
-                    # `_look` has noted and logged it. Whatever the error, it is tried again, and the present
+                    # It is noted and logged. Whatever the error, it is tried again, and the present
                     # generation goes on.
                     continue
 
     def _look(self) -> None:
         """Read the alias and follow it; called only under `_looking`."""
         generations = self._holds.all()
+        present = generations[0].collection
         self._trying = None
-        try:
+        with self._noting_failures():
             target = self._ask_alias()
-            if target == generations[0].collection:
+            if target == present:
                 self._older.forget()
-            elif not self._older.is_late(self._engine, target, generations[0].collection):
-                self._failures.raise_if_too_soon(target)
+            is_next = target != present and not self._older.is_late(self._engine, target, present)
+        if is_next:
+            # Not noted: it tells of a failure that was.
+            self._failures.raise_if_too_soon(target)
+            with self._noting_failures():
                 self._change_over(generations[0], self._loaded(target, generations))
-        except TooSoonError as error:
-            raise error.again from None
+        self._failures.forget()
+
+    @contextmanager
+    def _noting_failures(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             self._failures.note(self._trying, error)
             raise
-        self._failures.forget()
 
     def _ask_alias(self) -> str:
         self._named = alias_target(self._engine, self._alias)

@@ -1,11 +1,11 @@
 """From an item's title to the keyphrases it should be advertised on, by one generation from start to end."""
 
-from collections.abc import Collection, Sequence
-from typing import Self
+from collections.abc import Sequence
+from typing import Self, Unpack
 
 from keydistill.encoders import Student
 from keydistill.retrieval.generation import Generation, alias_target
-from keydistill.retrieval.lists import ListOptions, Reranker
+from keydistill.retrieval.lists import ListArguments
 from keydistill.retrieval.recommendation import Recommendation
 from keydistill.settings import Settings
 from keydistill.vectorstore import CollectionInfo, Engine, Filter, SearchParams
@@ -44,16 +44,10 @@ class Retriever:
         titles: Sequence[str],
         limit: int = 10,
         filters: Sequence[Filter | None] | None = None,
-        *,
-        categories: Sequence[str | None] | None = None,
-        options: ListOptions | None = None,
-        excluded: Sequence[Collection[str]] | None = None,
-        reranker: Reranker | None = None,
+        **arguments: Unpack[ListArguments],
     ) -> list[list[Recommendation]]:
         """At most `limit` keyphrases for each title, best first; the arguments are those of `Generation.recommend`."""
-        return self.generation.recommend(
-            titles, limit, filters, categories=categories, options=options, excluded=excluded, reranker=reranker
-        )
+        return self.generation.recommend(titles, limit, filters, **arguments)
 
 
 def live_collection(settings: Settings, engine: Engine) -> CollectionInfo:

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from keydistill.errors import SettingsError
 from keydistill.settings.fields import Settings
-from keydistill.settings.schedules import Schedule, schedule_named
+from keydistill.settings.schedules import Schedule
 
 
 def schedule_of(settings: Settings, name: str) -> Schedule:
@@ -15,7 +15,11 @@ def schedule_of(settings: Settings, name: str) -> Schedule:
     Raises:
         SettingsError: There is no such schedule.
     """
-    return schedule_named(settings.schedules, name)
+    if name not in settings.schedules:
+        raise SettingsError(
+            f"there is no schedule {name!r}; in the settings there are: {', '.join(settings.schedules) or 'none'}"
+        )
+    return settings.schedules[name]
 
 
 def load_settings(**options: Any) -> Settings:

@@ -1,11 +1,8 @@
 """Schedules, as the settings define them."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-
-from keydistill.errors import SettingsError
 
 
 class Schedule(BaseModel):
@@ -37,16 +34,3 @@ class Schedule(BaseModel):
                 f"{value!r} is no cron expression ({error}); expected five fields, as in '0 3 * * 0'"
             ) from None
         return value
-
-
-def schedule_named(schedules: Mapping[str, Schedule], name: str) -> Schedule:
-    """A schedule by its name.
-
-    Raises:
-        SettingsError: There is no such schedule.
-    """
-    if name not in schedules:
-        raise SettingsError(
-            f"there is no schedule {name!r}; in the settings there are: {', '.join(schedules) or 'none'}"
-        )
-    return schedules[name]

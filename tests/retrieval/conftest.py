@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from keydistill.encoders import Student
+from keydistill.errors import StudentError
 from keydistill.retrieval import Generation, LiveRetriever
 from keydistill.vectorstore import CollectionSpec, Engine, PointBatch, SearchParams
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
@@ -28,9 +29,13 @@ class Loads:
 
     sources: list[str] = field(default_factory=list)
     known: dict[str, Student] = field(default_factory=dict)
+    failures: int = 0
 
     def __call__(self, source: str, dimension: int, version: str) -> Student:
         self.sources.append(source)
+        if self.failures:
+            self.failures -= 1
+            raise StudentError("a failure that the test ordered")
         return self.known.get(source) or Student.load(source, dimension=dimension, device="cpu")
 
 

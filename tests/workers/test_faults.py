@@ -56,6 +56,18 @@ def in_the_middle(cluster: Cluster, inventory: Path, alias: str, held: float = 5
     return reindex_of(cluster.wait(run.id, in_the_third_part, "in the third part"))
 
 
+def about_to_be_swapped(cluster: Cluster, inventory: Path, alias: str) -> ReindexRun:
+    """A run whose swap, before its guard, waits for the engine until `no_faults`."""
+    run = in_the_middle(cluster, inventory, alias, held=5)
+    # Once the building has begun, it is asked for in the swap alone.
+    cluster.front.fault(status=None, match="GET /collections$", delay=50, times=1)
+    return reindex_of(
+        cluster.wait(
+            run.id, lambda run: run.state == "ready" and cluster.front.faults()[3]["done"], "about to be swapped"
+        )
+    )
+
+
 def assert_live(cluster: Cluster, run: ReindexRun, expected: Content) -> ReindexRun:
     ended = reindex_of(cluster.wait_over(run.id))
     assert ended.state == "live", f"{ended.error}\n{cluster.logs()}"
@@ -100,10 +112,7 @@ def test_control_worker_killed_between_the_last_part_and_the_swap(
 ) -> None:
     cluster.worker("embed"), cluster.beat()
     worker = cluster.worker("control")
-    run = in_the_middle(cluster, inventory, alias, held=5)
-    # Once the building has begun, it is asked for in the swap alone, before its guard.
-    cluster.front.fault(status=None, match="GET /collections$", delay=50, times=1)
-    cluster.wait(run.id, lambda run: run.state == "ready" and cluster.front.faults()[3]["done"], "about to be swapped")
+    run = about_to_be_swapped(cluster, inventory, alias)
     worker.kill()
     cluster.front.no_faults()
     assert alias not in cluster.engine.aliases()
@@ -287,10 +296,7 @@ def test_a_worker_that_slept_through_its_lease_does_not_swap(
     cluster.worker("embed"), cluster.beat()
     cluster.worker("control", 2).stop()
     sleeper = cluster.worker("control")
-    run = begin(cluster, inventory, alias)
-    # Asked for in the swap alone, before its guard.
-    cluster.front.fault(status=None, match="GET /collections$", delay=50, times=1)
-    cluster.wait(run.id, lambda run: run.state == "ready" and cluster.front.faults()[0]["done"], "about to be swapped")
+    run = about_to_be_swapped(cluster, inventory, alias)
     sleeper.signal_all(signal.SIGSTOP)
     cluster.front.no_faults()
     cluster.worker("control", 2)

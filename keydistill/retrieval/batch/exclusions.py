@@ -1,23 +1,13 @@
 """Keyphrases that items have already: a file of pairs, kept in memory by item."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from keydistill.retrieval.items import Item
-from keydistill.tables import (
-    USUAL,
-    Columns,
-    Conventions,
-    RawBatch,
-    RejectLog,
-    RowProblems,
-    id_cell,
-    keyphrase_cell,
-    label_cell,
-    read_valid,
-)
+from keydistill.tables import USUAL, Conventions, RejectLog, read_valid
 
 _SCHEMA = pa.schema(
     [
@@ -42,9 +32,13 @@ class Exclusions:
         Raises:
             InputError: A file is damaged or lacks a column.
         """
+        # Takes a moment to import, and most batches exclude nothing.
+        from keydistill.distillation.signals import pair_columns
+
         exclusions = cls()
+        validate = partial(pair_columns, max_keyphrase_chars=_MAX_KEYPHRASE_CHARS)
         required = ("item_id", "keyphrase")
-        for table in read_valid(files, _SCHEMA, _columns, rejects, required=required, conventions=conventions):
+        for table in read_valid(files, _SCHEMA, validate, rejects, required=required, conventions=conventions):
             for item_id, keyphrase, site in zip(*(table[name].to_pylist() for name in _SCHEMA.names), strict=True):
                 exclusions._keyphrases.setdefault((item_id, site), []).append(keyphrase)
         return exclusions
@@ -53,13 +47,3 @@ class Exclusions:
         """The keyphrases that an item must not get."""
         anywhere = self._keyphrases.get((item.item_id, None), [])
         return anywhere if item.site is None else anywhere + self._keyphrases.get((item.item_id, item.site), [])
-
-
-def _columns(batch: RawBatch, problems: RowProblems) -> Columns:
-    return {
-        "item_id": problems.parsed("item_id", batch.columns["item_id"], id_cell),
-        "keyphrase": problems.parsed(
-            "keyphrase", batch.columns["keyphrase"], lambda value: keyphrase_cell(value, _MAX_KEYPHRASE_CHARS)
-        ),
-        "site": problems.parsed("site", batch.columns["site"], label_cell),
-    }

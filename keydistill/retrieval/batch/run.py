@@ -16,8 +16,8 @@ from typing import Protocol
 
 import pyarrow.parquet as pq
 
-from keydistill.errors import InputChangedError, InputError, StorageError
-from keydistill.files import check_no_input_is_replaced, file_sha256, work_folder
+from keydistill.errors import InputChangedError, StorageError
+from keydistill.files import check_no_input_is_replaced, file_digests, work_folder
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.retrieval.batch.answering import Answering, Part, PartSummary, answer_in_process, start_process
 from keydistill.retrieval.batch.exclusions import Exclusions
@@ -84,7 +84,7 @@ def recommend_file(
         "request": asdict(request),
         "conventions": conventions.as_dict(),
         "part_items": part_items,
-        "inputs": _digests(inputs),
+        "inputs": file_digests(inputs),
         "files": len(files),
     }
     rejects_path = out.with_name(out.name + ".rejects.parquet")
@@ -101,7 +101,7 @@ def recommend_file(
             answerer.answer_all(parts, tally)
         answering_seconds = time.monotonic() - loaded
         # The parts of an earlier attempt and of this one must be of the same files.
-        if _digests(inputs) != key["inputs"]:
+        if file_digests(inputs) != key["inputs"]:
             raise InputChangedError(f"{', '.join(map(str, inputs))}: a file changed while it was being read; run again")
         with open_table(out, schema_of(request.options), conventions) as write:
             for path in tally.paths:
@@ -255,13 +255,6 @@ def _parts(batches: Iterable[list[Item]], part_items: int, work: Path, exclusion
         excluded = None if exclusions is None else [exclusions.of(item) for item in chunk]
         yield Part(work / f"part-{number:06}.parquet", chunk, excluded)
         number += 1
-
-
-def _digests(files: Sequence[Path]) -> list[str]:
-    try:
-        return [file_sha256(file) for file in files]
-    except OSError as error:
-        raise InputError(f"{error.filename} cannot be read: {error.strerror}; check the name") from None
 
 
 def _peak_bytes() -> int:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
 
@@ -44,6 +44,22 @@ class Reranker(Protocol):
         self, titles: Sequence[str], keyphrases: Sequence[str], categories: Sequence[str | None] | None = None
     ) -> Vectors:
         """Probabilities that n pairs are relevant, shape (n,)."""
+
+
+class ListArguments(TypedDict, total=False):
+    """What a question for lists may say besides titles, their number and filters.
+
+    Attributes:
+        categories: The leaf category of each item as a path, where it is known: some students read it.
+        options: What the lists are made of the nearest keyphrases by; None takes them as they are.
+        excluded: For each item, keyphrases that its list must not have, such as those that are bid on already.
+        reranker: The assistant, where the options ask for one.
+    """
+
+    categories: Sequence[str | None] | None
+    options: ListOptions | None
+    excluded: Sequence[Collection[str]] | None
+    reranker: Reranker | None
 
 
 def build_lists(

@@ -21,7 +21,7 @@ from keydistill.distillation.registry import (
 )
 from keydistill.encoders import Student, content_digest
 from keydistill.errors import InputError, ModelChangedError, ModelError, ModelNotFoundError
-from keydistill.files import masked
+from keydistill.files import private_mode
 from keydistill.settings import Settings, load_settings
 
 LINEAGE = Lineage(settings={"epochs": 2, "layers": (3, 6)}, seed=7, packages={"python": "3.11"})
@@ -84,8 +84,8 @@ def test_files_are_read_only_and_nobody_is_locked_out(registry: Registry, folder
     version = registry.publish("student", folder, lineage=LINEAGE, metrics={})
     for path in version.folder.rglob("*"):
         if path.is_file():
-            assert path.stat().st_mode & 0o777 == masked(0o444), path
-    assert version.folder.stat().st_mode & 0o777 == masked(0o755)
+            assert path.stat().st_mode & 0o777 == private_mode(0o444), path
+    assert version.folder.stat().st_mode & 0o777 == private_mode(0o755)
 
 
 def test_the_same_again_is_the_version_that_is_there(registry: Registry, folder: Path) -> None:
