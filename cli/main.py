@@ -35,6 +35,7 @@ COMMANDS = {
     "status": ("status", "Say what is live and what is going on."),
     "evaluate": ("evaluate", "Measure a student by the paper's protocol, and against another."),
     "models": ("models", "List, compare and promote versions of students and assistants."),
+    "exporter": ("exporter", "Let Prometheus read how runs, aliases and workers are."),
     "settings": ("settings", "Print the settings in force, secrets masked."),
 }
 

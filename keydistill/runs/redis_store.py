@@ -15,6 +15,7 @@ A command whose answer got lost is sent again, and may have been carried out the
 one that can be repeated: an update knows its own mark, a lease its own owner.
 """
 
+import hashlib
 import logging
 import os
 import socket
@@ -249,6 +250,12 @@ class RedisRunStore:
     def messages_waiting(self, queue: str) -> int:
         """See `SharedRunStore.messages_waiting`."""
         return int(self.call(lambda redis: redis.llen(f"{QUEUE_PREFIX}{queue}")))
+
+    def oldest_message(self, queue: str) -> str | None:
+        """See `SharedRunStore.oldest_message`."""
+        # Kombu puts messages in at the left and takes them out at the right.
+        message: Any = self.call(lambda redis: redis.lindex(f"{QUEUE_PREFIX}{queue}", -1))
+        return None if message is None else hashlib.sha256(message.encode()).hexdigest()
 
     def eviction_policy(self) -> str | None:
         """See `SharedRunStore.eviction_policy`."""

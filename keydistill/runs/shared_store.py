@@ -90,6 +90,9 @@ class SharedRunStore(RunStore, Protocol):
     def messages_waiting(self, queue: str) -> int:
         """Number of messages in a queue of the workers that none has taken."""
 
+    def oldest_message(self, queue: str) -> str | None:
+        """Digest of the message that is taken next from a queue of the workers; None where it is empty."""
+
     def check_format(self) -> None:
         """Check that all others who use the store keep runs in the same format.
 

@@ -1,0 +1,28 @@
+"""`keydistill exporter`: metrics of runs, aliases, workers and schedules."""
+
+import logging
+
+import click
+
+from keydistill.cli.context import settings_of
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=9_465, show_default=True, help="Port to listen on.")
+@click.option("--once", is_flag=True, help="Print the metrics and end, as for node_exporter's textfile collector.")
+@click.pass_context
+def exporter(ctx: click.Context, host: str, port: int, once: bool) -> None:
+    """Let Prometheus read what the records say: runs, aliases, workers, queues, schedules, models, disk.
+
+    One such process per installation is enough. Metrics of the service are the service's own, at its /metrics.
+    """
+    from keydistill.exporter import exposition, run_exporter
+
+    settings = settings_of(ctx)
+    if once:
+        click.echo(exposition(settings), nl=False)
+        return
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    run_exporter(settings, host, port)

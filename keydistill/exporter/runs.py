@@ -1,0 +1,113 @@
+"""Metrics of runs: when each kind last succeeded and failed, how long its steps took, and what is unfinished."""
+
+from collections.abc import Iterator, Sequence
+
+from prometheus_client.core import GaugeMetricFamily
+
+from keydistill.execution import unfinished_runs
+from keydistill.exporter.families import counts, gauge, seconds_of
+from keydistill.runs import ReindexRun, RetrainRun, Run, SyncRun
+
+_KEY = ("kind", "alias")
+_SUCCESSES = frozenset({"live", "retired", "done"})
+
+
+def run_metrics(runs: Sequence[Run]) -> Iterator[GaugeMetricFamily]:
+    """Metrics of all records of runs."""
+    yield gauge(
+        "runs",
+        "Records of runs, by state.",
+        (*_KEY, "state"),
+        counts((*_key(run), run.state) for run in runs),
+    )
+    succeeded = _latest(run for run in runs if _has_succeeded(run))
+    yield gauge(
+        "run_last_success_timestamp_seconds",
+        "Time at which the latest run that succeeded was ordered.",
+        _KEY,
+        {key: seconds_of(run.created_at) for key, run in succeeded.items()},
+    )
+    failed = _latest(run for run in runs if run.state == "failed")
+    yield gauge(
+        "run_last_failure_timestamp_seconds",
+        "Time of the latest failure that nobody has resumed.",
+        _KEY,
+        {key: seconds_of(run.updated_at) for key, run in failed.items()},
+    )
+    yield gauge(
+        "run_step_duration_seconds",
+        "Time that each step of the latest successful run took.",
+        (*_KEY, "step"),
+        {(*key, step): taken for key, run in succeeded.items() for step, taken in run.timings.items()},
+    )
+    yield gauge(
+        "run_rows",
+        "Keyphrases in the inventory of the latest successful run.",
+        _KEY,
+        {key: run.rows for key, run in succeeded.items() if isinstance(run, ReindexRun | SyncRun)},
+    )
+    yield from _unfinished(unfinished_runs(runs))
+    yield from _gates(runs)
+    yield from _judgments([run for run in succeeded.values() if isinstance(run, RetrainRun)])
+
+
+def _unfinished(runs: Sequence[Run]) -> Iterator[GaugeMetricFamily]:
+    labels = (*_KEY, "run", "state")
+    yield gauge(
+        "unfinished_run_changed_timestamp_seconds",
+        "Time at which the record of an unfinished run last changed.",
+        labels,
+        {(*_key(run), run.id, run.state): seconds_of(run.updated_at) for run in runs},
+    )
+    builds = [run for run in runs if isinstance(run, ReindexRun)]
+    yield gauge(
+        "unfinished_run_parts",
+        "Parts of an unfinished build, 0 before its snapshot.",
+        ("alias", "run"),
+        {(run.alias, run.id): run.parts for run in builds},
+    )
+    yield gauge(
+        "unfinished_run_parts_done",
+        "Parts of an unfinished build whose every point is written.",
+        ("alias", "run"),
+        {(run.alias, run.id): len(run.parts_done) for run in builds},
+    )
+
+
+def _gates(runs: Sequence[Run]) -> Iterator[GaugeMetricFamily]:
+    gated = _latest(run for run in runs if isinstance(run, ReindexRun) and run.gate)
+    yield gauge(
+        "gate_refused",
+        "Whether the gate refused the latest collection that it looked at.",
+        ("alias",),
+        {
+            (alias,): any(row["verdict"] == "fail" for row in run.gate["rows"])
+            for (_, alias), run in gated.items()
+            if isinstance(run, ReindexRun)
+        },
+    )
+
+
+def _judgments(retrains: Sequence[RetrainRun]) -> Iterator[GaugeMetricFamily]:
+    results = retrains[0].results.get("judge", {}) if retrains else {}
+    for name, help_text in (
+        ("labelled", "Pairs that the judge labelled in the latest successful retrain."),
+        ("unlabelled", "Pairs whose answer from the judge could not be read, in the latest successful retrain."),
+        ("tokens", "Tokens that the judge used in the latest successful retrain."),
+    ):
+        if name in results:
+            metric = "judge_tokens" if name == "tokens" else f"judge_{name}_pairs"
+            yield gauge(metric, help_text, (), {(): results[name]})
+
+
+def _has_succeeded(run: Run) -> bool:
+    return run.state in _SUCCESSES or (isinstance(run, ReindexRun) and run.state == "ready" and not run.swap)
+
+
+def _latest(runs: Iterator[Run]) -> dict[tuple[str, str], Run]:
+    """The latest run of each kind and alias."""
+    return {_key(run): run for run in sorted(runs, key=lambda run: run.created_at)}
+
+
+def _key(run: Run) -> tuple[str, str]:
+    return run.kind, run.alias if isinstance(run, ReindexRun | SyncRun) else ""
