@@ -10,12 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keydistill.workers.celery_config import QUEUES
     from keydistill.workers.messages import sender
     from keydistill.workers.schedules import next_times
 
-__all__ = ["next_times", "sender"]
+__all__ = ["QUEUES", "next_times", "sender"]
 
-_MODULES = {"next_times": "schedules", "sender": "messages"}
+_MODULES = {"QUEUES": "celery_config", "next_times": "schedules", "sender": "messages"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,8 +10,7 @@ from keydistill.execution import signs_of
 from keydistill.exporter.families import counts, gauge, seconds_of
 from keydistill.runs import Run, SharedRunStore
 from keydistill.settings import Settings
-from keydistill.workers import next_times
-from keydistill.workers.celery_config import QUEUES
+from keydistill.workers import QUEUES, next_times
 
 # Times of a schedule that are counted since it last fired: more make no difference.
 _MOST_MISSED = 10
