@@ -80,7 +80,7 @@ def test_the_image_gets_what_is_installed_and_nothing_else() -> None:
 
 def test_the_server_is_of_the_version_of_its_client() -> None:
     client = next(one for one in own_requirements() if one.name == "qdrant-client")
-    assert client.specifier.contains(SERVICES["qdrant"]["image"].partition(":v")[2])
+    assert client.specifier.contains(SERVICES["qdrant"]["image"].partition(":v")[2].removesuffix("-unprivileged"))
 
 
 @pytest.mark.parametrize("name", WORKERS)
@@ -167,3 +167,82 @@ def test_orders_by_message_name_what_is_mounted_for_them() -> None:
         assert f"{folder}:ro" in [
             volume.partition(":")[2] for volume in SERVICES[name]["volumes"] if isinstance(volume, str)
         ]
+
+
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+ENVIRONMENT = (ROOT / ".env.example").read_text()
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_container_has_more_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["restart"] == "unless-stopped"
+    assert service["mem_limit"]
+    assert {"max-size", "max-file"} <= set(service["logging"]["options"])
+    # Qdrant marks its start in its own folder.
+    assert service.get("read_only") is (None if name == "qdrant" else True)
+    assert not service.get("privileged")
+    assert all("docker.sock" not in str(volume) for volume in service.get("volumes", []))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_container_runs_as_root_or_as_whatever_is_the_latest(name: str) -> None:
+    service = SERVICES[name]
+    image = service["image"]
+    if image.startswith("keydistill"):
+        assert service["pull_policy"] in ("build", "never")
+        return
+    assert re.search(r":v?\d+\.\d+", image)
+    # Prometheus (nobody) and Grafana (472) have users of their own.
+    assert image.endswith("-unprivileged") or service.get("user") or image.startswith(("prom/", "grafana/"))
+
+
+def test_every_stage_of_our_image_ends_as_a_user() -> None:
+    stages = {stage.partition("\n")[0].split()[-1]: stage for stage in DOCKERFILE.split("\nFROM ")[1:]}
+    assert list(stages) == ["wheel", "base", "service", "worker-gpu", "worker"]
+    for name in ("service", "worker-gpu", "worker"):
+        assert "\nUSER keydistill\n" in stages[name]
+    assert "[serve]" in stages["service"]
+    assert "torch" not in stages["service"]
+    for service in SERVICES.values():
+        if "build" in service:
+            assert re.sub(r"\$\{\w+:-(.*)\}", r"\1", service["build"]["target"]) in stages
+
+
+def test_every_secret_is_asked_for_and_none_has_a_default() -> None:
+    given = dict(re.findall(r"^(\w+)=(.*)$", ENVIRONMENT, re.MULTILINE))
+    assert set(given.values()) == {""}
+    needed = set(re.findall(r"\$\{(\w+):\?", COMPOSE))
+    secrets = {secret["environment"] for secret in yaml.safe_load(COMPOSE)["secrets"].values()}
+    assert needed | secrets | {"KEYDISTILL_SERVE_KEYS"} == set(given)
+    optional = set(re.findall(r"\$\{(\w+):-", COMPOSE)) - set(given)
+    assert optional <= set(re.findall(r"^# (\w+)=", ENVIRONMENT, re.MULTILINE))
+    assert "/.env\n" in (ROOT / ".gitignore").read_text()
+
+
+def test_the_service_may_read_alone_and_is_served_with_keys() -> None:
+    environment = SERVICES["serve"]["environment"]
+    assert environment["KEYDISTILL_QDRANT_API_KEY"].startswith("${KEYDISTILL_QDRANT_READ_ONLY_API_KEY:?")
+    assert SERVICES["qdrant"]["environment"]["QDRANT__SERVICE__READ_ONLY_API_KEY"].startswith(
+        "${KEYDISTILL_QDRANT_READ_ONLY_API_KEY:?"
+    )
+    # Empty, it is no key, and without one the service does not listen to others.
+    assert environment["KEYDISTILL_SERVE_KEYS"] == "${KEYDISTILL_SERVE_KEYS:-}"
+    assert environment["KEYDISTILL_SERVE_HOST"] == "0.0.0.0"
+    assert "KEYDISTILL_REDIS_URL" not in environment
+
+
+def test_what_prometheus_scrapes_is_there() -> None:
+    jobs = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    secrets = SERVICES["prometheus"]["secrets"]
+    for job in jobs:
+        (target,) = job["static_configs"][0]["targets"]
+        host, _, port = target.partition(":")
+        assert host in SERVICES
+        if host == "serve":
+            assert f"127.0.0.1:{port}:{load_settings().serve_port}" in SERVICES[host]["ports"]
+        credentials = job.get("authorization", {}).get("credentials_file")
+        assert credentials is None or Path(credentials).name in secrets
