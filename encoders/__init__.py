@@ -8,7 +8,7 @@ from keydistill.encoders.batching import equal_length_batches
 from keydistill.encoders.exact_search import nearest
 from keydistill.encoders.int8_grid import INT8_SCALES, ScaledInput, rounded, scale_name
 from keydistill.encoders.item_text import ItemText, item_text_of, read_model_file, write_model_file
-from keydistill.encoders.models import content_digest, find_model
+from keydistill.encoders.models import SAFETENSORS, content_digest, find_model
 from keydistill.encoders.prompts import Prompts
 from keydistill.encoders.student import Student, Vectors
 from keydistill.encoders.student_files import StudentFiles, student_version
@@ -20,6 +20,7 @@ __all__ = [
     "INT8_SCALES",
     "ITEM_ROUTE",
     "KEYPHRASE_ROUTE",
+    "SAFETENSORS",
     "Assistant",
     "Calibration",
     "ItemText",

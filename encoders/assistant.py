@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from keydistill.encoders.batching import equal_length_batches
 from keydistill.encoders.item_text import ItemText, item_text_of, read_model_file
-from keydistill.encoders.models import content_digest, find_model
+from keydistill.encoders.models import SAFETENSORS, content_digest, find_model
 from keydistill.encoders.pair_tokens import PairTokenizer
 from keydistill.errors import AssistantError
 from keydistill.progress import NO_PROGRESS, Progress
@@ -121,7 +121,7 @@ class Assistant:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             # By path, with everything on disk, so that the hub is not asked.
-            model = CrossEncoder(str(folder), device=device, local_files_only=True)
+            model = CrossEncoder(str(folder), device=device, local_files_only=True, model_kwargs=SAFETENSORS)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise AssistantError(

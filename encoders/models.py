@@ -13,6 +13,9 @@ from pathlib import Path
 from keydistill.errors import StudentError
 from keydistill.files import file_sha256
 
+# What transformers is told about weights: pickled ones are not read, since reading a pickle may run what is in it.
+SAFETENSORS = {"use_safetensors": True}
+
 # Files that decide what a model answers; a README or a licence does not.
 _CONTENT_SUFFIXES = {".json", ".safetensors", ".bin", ".txt", ".model"}
 # Statistics of the original training, and what the registry adds to a version; no model reads them.
@@ -130,9 +133,7 @@ def _from_hub(name: str, *, local_files_only: bool) -> Path | None:
         return None
     # A cache entry may be partial: another program may have asked for single files.
     # Weights may lie in the folder of a module.
-    complete = (folder / "modules.json").is_file() and any(
-        any(folder.rglob(weights)) for weights in ("model.safetensors", "pytorch_model.bin")
-    )
+    complete = (folder / "modules.json").is_file() and any(folder.rglob("model.safetensors"))
     return folder if complete else None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from keydistill.distillation.shapes import AssistantSize, assistant_size
 from keydistill.distillation.training import set_dropout, training_attention
-from keydistill.encoders import find_model
+from keydistill.encoders import SAFETENSORS, find_model
 from keydistill.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def base_model(recipe: AssistantRecipe) -> CrossEncoder:
         "max_length": recipe.max_length,
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "local_files_only": True,
-        "model_kwargs": training_attention(),
+        "model_kwargs": {**SAFETENSORS, **training_attention()},
     }
     try:
         if size.hidden_size is None:

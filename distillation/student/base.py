@@ -8,7 +8,7 @@ import numpy as np
 
 from keydistill.distillation.student.towers import table_of, transformer_of
 from keydistill.distillation.training import set_dropout, training_attention
-from keydistill.encoders import find_model
+from keydistill.encoders import SAFETENSORS, find_model
 from keydistill.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ def base_model(recipe: StudentRecipe) -> SentenceTransformer:
     set_seed(recipe.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = SentenceTransformer(
-        str(find_model(recipe.base)), device=device, local_files_only=True, model_kwargs=training_attention()
+        str(find_model(recipe.base)),
+        device=device,
+        local_files_only=True,
+        model_kwargs={**SAFETENSORS, **training_attention()},
     )
     if table_of(model) is not None and not recipe.keyphrase_table:
         raise TrainingError(

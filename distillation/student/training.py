@@ -28,7 +28,7 @@ from keydistill.distillation.student.fit import (
 )
 from keydistill.distillation.student.metrics import clearly_worse
 from keydistill.distillation.student.recipe import StudentRecipe
-from keydistill.encoders import write_model_file
+from keydistill.encoders import SAFETENSORS, write_model_file
 from keydistill.errors import TrainingError
 from keydistill.files import replace_json, sync, sync_folder, work_folder
 from keydistill.progress import NO_PROGRESS, Progress
@@ -271,7 +271,7 @@ def _scores(student: Path, held_out: HeldOut | None) -> NDArray[np.float64] | No
     from sentence_transformers import SentenceTransformer
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return held_out(SentenceTransformer(str(student), device=device, local_files_only=True))
+    return held_out(SentenceTransformer(str(student), device=device, local_files_only=True, model_kwargs=SAFETENSORS))
 
 
 def _rounded(

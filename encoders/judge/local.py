@@ -15,7 +15,7 @@ from keydistill.encoders.batching import equal_length_batches
 from keydistill.encoders.judge.judgment import Judgment, Pair, Problem, Usage
 from keydistill.encoders.judge.prompt import Message, PromptTemplate
 from keydistill.encoders.judge.yes_no import word
-from keydistill.encoders.models import content_digest
+from keydistill.encoders.models import SAFETENSORS, content_digest
 from keydistill.errors import JudgeError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class LocalJudge:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             # Any: the library's own types know of no `to(device)`.
             model: Any = AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, dtype="auto" if device == "cuda" else torch.float32
+                folder, local_files_only=True, **SAFETENSORS, dtype="auto" if device == "cuda" else torch.float32
             )
         except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             reason = str(error).strip().partition("\n")[0][:200]

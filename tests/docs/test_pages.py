@@ -11,6 +11,7 @@ import pytest
 from tests.support.places import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 IDS = [page.relative_to(ROOT).as_posix() for page in PAGES]
 
 
@@ -59,11 +60,14 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert set(PAGES) - reached == set()
 
 
-def test_the_invariants_name_tests_that_exist() -> None:
+def test_every_invariant_names_its_tests() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
-    assert len(named) >= 24
-    for file, test in named:
+    assert len(NAMED_TEST.findall(text)) >= 24
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_tests_that_a_page_names_exist(page: Path) -> None:
+    for file, test in NAMED_TEST.findall(page.read_text(encoding="utf-8")):
         assert re.search(rf"^ *def {test}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), (file, test)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from keydistill.encoders.models import SAFETENSORS
 from keydistill.encoders.runtime.bert import UsualBert
 from keydistill.encoders.runtime.protocol import RuntimeName
 from keydistill.encoders.student_layout import ITEM_ROUTE, StudentLayout
@@ -158,7 +159,7 @@ def _by_the_library(folder: Path, device: str) -> SentenceTransformer:
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for a third of a second, on a terminal that has ours
     # By path, with everything on disk, so that the hub is not asked.
-    student = SentenceTransformer(str(folder), device=device, local_files_only=True)
+    student = SentenceTransformer(str(folder), device=device, local_files_only=True, model_kwargs=SAFETENSORS)
     router, *shared = student
     items = student
     if isinstance(router, Router):
