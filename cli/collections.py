@@ -144,14 +144,20 @@ def release_alias(ctx: click.Context, alias: str, why: str | None) -> None:
 def prune_collections(
     ctx: click.Context, keep: int, named: tuple[str, ...], why: str | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Drop collections that nothing needs: not live, not kept for a rollback, and past their grace time."""
-    from keydistill.ingest.aliases import Pruning
+    """Drop collections that nothing needs: not live, not kept for a rollback, and past their grace time.
+
+    Runs that nothing needs any more are forgotten, too, as `keydistill runs prune` does it.
+    """
+    from keydistill.ingest.aliases import Pruning, Retention
     from keydistill.runs import open_store
 
     settings = settings_of(ctx)
+    store = open_store(settings)
     with engine_of(settings) as engine:
-        pruning = Pruning(settings, engine, open_store(settings))
+        pruning = Pruning(settings, engine, store)
         plan = pruning.plan(keep, named) if dry_run else pruning.prune(keep, why, named=named)
+        if not dry_run:
+            Retention(settings, engine, store).forget()
     if as_json:
         print_json({"dry_run": dry_run, "drop": plan.drop, "kept": plan.keep})
         return

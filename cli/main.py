@@ -28,7 +28,7 @@ COMMANDS = {
     "search": ("search", "Find keyphrases for one title."),
     "recommend": ("recommend", "Find keyphrases for a file of items."),
     "serve": ("serve", "Answer over HTTP, by the live collection."),
-    "runs": ("runs", "List, show, follow and cancel runs."),
+    "runs": ("runs", "List, show, follow, cancel and forget runs."),
     "schedule": ("schedule", "See and pause runs that start by themselves."),
     "gate": ("gate", "Show what the gate found when it compared a new collection with the live one."),
     "collections": ("collections", "List collections; swap, roll back and prune them."),

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keydistill.cli.context import settings_of
+from keydistill.cli.context import engine_of, settings_of
 from keydistill.cli.follow import follow
 from keydistill.cli.output import bytes_text, duration_text, print_json, print_table
 from keydistill.errors import one_line
@@ -17,7 +17,7 @@ _LOST = "lost from Redis"
 
 @click.group()
 def runs() -> None:
-    """List, show, follow and cancel runs."""
+    """List, show, follow, cancel and forget runs."""
 
 
 @runs.command("list")
@@ -122,6 +122,31 @@ def cancel_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
     run = store.update(run.id, lambda now: now.moved("cancelled"))
     store.give_up(run.lease_name, run.id)
     click.echo(f"run {run.id} is cancelled; {_what(run)} was not touched")
+
+
+@runs.command("prune")
+@click.option("--days", type=click.FloatRange(min=0), help="Age of runs to forget.  [default: run_retention_days]")
+@click.option("--dry-run", is_flag=True, help="Show what would be forgotten, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def prune_runs(ctx: click.Context, days: float | None, dry_run: bool, as_json: bool) -> None:
+    """Forget old runs that nothing needs, with their files on this machine.
+
+    Those of present collections stay, as do unfinished ones and, of each kind and alias, the last of each state.
+    """
+    from keydistill.ingest.aliases import Retention
+    from keydistill.runs import open_store
+
+    settings = settings_of(ctx, run_retention_days=days)
+    with engine_of(settings) as engine:
+        retention = Retention(settings, engine, open_store(settings))
+        old = retention.plan() if dry_run else retention.forget()
+    if as_json:
+        print_json({"dry_run": dry_run, "forgotten": [run.id for run in old]})
+        return
+    if old:
+        print_table(("run", "kind", "state", "updated"), [(run.id, run.kind, run.state, run.updated_at) for run in old])
+    click.echo(f"dry run: {len(old)} would be forgotten" if dry_run else f"{len(old)} forgotten")
 
 
 def _is_lost(store: "RunStore", run: "Run") -> bool:

@@ -26,9 +26,9 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
     The exit status is 0 if nothing is wrong, 3 if a run, a worker, the beat or a schedule needs somebody, 4 if the live
     collection is lost, and 1 if the engine or Redis cannot be asked.
     """
-    from keydistill.execution import findings, signs_of, unfinished_runs
+    from keydistill.execution import findings, signs_of
     from keydistill.ingest.aliases import AliasHistory
-    from keydistill.runs import open_store
+    from keydistill.runs import open_store, unfinished_runs
     from keydistill.vectorstore import CollectionMetadata
 
     settings = settings_of(ctx)

@@ -7,6 +7,7 @@ from keydistill.ingest.aliases.journal import last_number, missing_sync
 from keydistill.ingest.aliases.lease import alone, patiently
 from keydistill.ingest.aliases.pruning import PrunePlan, Pruning
 from keydistill.ingest.aliases.records import went_live
+from keydistill.ingest.aliases.retention import Retention
 
 __all__ = [
     "Adoption",
@@ -15,6 +16,7 @@ __all__ = [
     "AliasHistory",
     "PrunePlan",
     "Pruning",
+    "Retention",
     "alone",
     "content_lease",
     "last_number",

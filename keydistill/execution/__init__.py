@@ -5,7 +5,6 @@ from keydistill.execution.health import (
     finding_of_sign,
     findings,
     signs_of,
-    unfinished_runs,
     waiting_reason,
     worker_missing,
 )
@@ -79,7 +78,6 @@ __all__ = [
     "schedule_problems",
     "shared_sources",
     "signs_of",
-    "unfinished_runs",
     "waiting_reason",
     "watch",
     "worker_missing",

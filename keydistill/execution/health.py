@@ -8,11 +8,10 @@ from typing import Literal
 from keydistill.errors import RedisUnavailableError
 from keydistill.execution.queues import queue_of
 from keydistill.execution.schedules import schedule_problems
-from keydistill.runs import ReindexRun, Run, RunStore, Sign, SyncRun, open_shared_store, open_signs
+from keydistill.runs import Run, RunStore, Sign, open_shared_store, open_signs, unfinished_runs
 from keydistill.settings import Settings
 
 Severity = Literal["warning", "error"]
-_SUCCESSES = frozenset({"live", "retired", "done"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +27,6 @@ class Finding:
     severity: Severity
     text: str
     run: str | None = None
-
-
-def unfinished_runs(runs: Sequence[Run]) -> list[Run]:
-    """Runs that are not over, but for failures that a later success of the same kind and alias made moot."""
-    return [run for run in runs if not run.is_over and not (run.state == "failed" and _is_moot(run, runs))]
-
-
-def _is_moot(failed: Run, runs: Sequence[Run]) -> bool:
-    return any(
-        run.state in _SUCCESSES and _subject(run) == _subject(failed) and run.created_at > failed.created_at
-        for run in runs
-    )
-
-
-def _subject(run: Run) -> tuple[str, str | None]:
-    return run.kind, run.alias if isinstance(run, ReindexRun | SyncRun) else None
 
 
 def worker_missing(settings: Settings, run: Run) -> str | None:

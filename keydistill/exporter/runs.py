@@ -4,12 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from prometheus_client.core import GaugeMetricFamily
 
-from keydistill.execution import unfinished_runs
 from keydistill.exporter.families import counts, gauge, seconds_of
-from keydistill.runs import ReindexRun, RetrainRun, Run, SyncRun
+from keydistill.runs import ReindexRun, RetrainRun, Run, SyncRun, has_succeeded, subject_of, unfinished_runs
 
 _KEY = ("kind", "alias")
-_SUCCESSES = frozenset({"live", "retired", "done"})
 
 
 def run_metrics(runs: Sequence[Run]) -> Iterator[GaugeMetricFamily]:
@@ -18,9 +16,9 @@ def run_metrics(runs: Sequence[Run]) -> Iterator[GaugeMetricFamily]:
         "runs",
         "Records of runs, by state.",
         (*_KEY, "state"),
-        counts((*_key(run), run.state) for run in runs),
+        counts((*subject_of(run), run.state) for run in runs),
     )
-    succeeded = _latest(run for run in runs if _has_succeeded(run))
+    succeeded = _latest(run for run in runs if has_succeeded(run))
     yield gauge(
         "run_last_success_timestamp_seconds",
         "Time at which the latest run that succeeded was ordered.",
@@ -57,7 +55,7 @@ def _unfinished(runs: Sequence[Run]) -> Iterator[GaugeMetricFamily]:
         "unfinished_run_changed_timestamp_seconds",
         "Time at which the record of an unfinished run last changed.",
         labels,
-        {(*_key(run), run.id, run.state): seconds_of(run.updated_at) for run in runs},
+        {(*subject_of(run), run.id, run.state): seconds_of(run.updated_at) for run in runs},
     )
     builds = [run for run in runs if isinstance(run, ReindexRun)]
     yield gauge(
@@ -100,14 +98,6 @@ def _judgments(retrains: Sequence[RetrainRun]) -> Iterator[GaugeMetricFamily]:
             yield gauge(metric, help_text, (), {(): results[name]})
 
 
-def _has_succeeded(run: Run) -> bool:
-    return run.state in _SUCCESSES or (isinstance(run, ReindexRun) and run.state == "ready" and not run.swap)
-
-
 def _latest(runs: Iterator[Run]) -> dict[tuple[str, str], Run]:
     """The latest run of each kind and alias."""
-    return {_key(run): run for run in sorted(runs, key=lambda run: run.created_at)}
-
-
-def _key(run: Run) -> tuple[str, str]:
-    return run.kind, run.alias if isinstance(run, ReindexRun | SyncRun) else ""
+    return {subject_of(run): run for run in sorted(runs, key=lambda run: run.created_at)}

@@ -5,6 +5,7 @@ from keydistill.runs.factory import open_shared_store, open_signs, open_store
 from keydistill.runs.history import Action, AliasChange
 from keydistill.runs.kinds import reindex_of, retrain_of, sync_of
 from keydistill.runs.moves import MOVES, Kind, State, open_states, working_states
+from keydistill.runs.outcomes import has_succeeded, subject_of, unfinished_runs
 from keydistill.runs.record import (
     Executor,
     ReindexRun,
@@ -45,6 +46,7 @@ __all__ = [
     "StepProgress",
     "SyncRun",
     "change_record",
+    "has_succeeded",
     "new_run_id",
     "now",
     "open_shared_store",
@@ -56,6 +58,8 @@ __all__ = [
     "redis_advice",
     "reindex_of",
     "retrain_of",
+    "subject_of",
     "sync_of",
+    "unfinished_runs",
     "working_states",
 ]

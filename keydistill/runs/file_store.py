@@ -9,6 +9,7 @@ home/locks/NAME.holder     for which run, and the last token
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -21,7 +22,7 @@ from keydistill.runs.history import AliasChange
 from keydistill.runs.history_file import HistoryFile, warn_once
 from keydistill.runs.installation import installation_of
 from keydistill.runs.record import Run, read_run, stored_run
-from keydistill.runs.store import Change, Lease, busy, whole_id
+from keydistill.runs.store import Change, Lease, busy, check_at_rest, not_there, whole_id
 from keydistill.runs.stored_json import read_json
 
 # Whoever asks for the holder of a lease holds its lock for a moment himself.
@@ -98,11 +99,21 @@ class FileRunStore:
     def update(self, run_id: str, change: Change, lease: Lease | None = None) -> Run:
         """See `RunStore.update`."""
         if not self._record(run_id).is_file():
-            raise RunNotFoundError(f"run {run_id!r}: there is none; `keydistill runs list` shows them all")
+            raise not_there(run_id)
         with self._locked(run_id):
             if lease is not None:
                 lease.check()
             return self._write(change(self._read(run_id)))
+
+    def forget(self, run_id: str) -> None:
+        """See `RunStore.forget`."""
+        if not self._record(run_id).is_file():
+            raise not_there(run_id)
+        with self._locked(run_id):
+            check_at_rest(self._read(run_id))
+            # The record first: without it there is no run, whatever is left of its files by a process that is killed.
+            self._record(run_id).unlink(missing_ok=True)
+            shutil.rmtree(self.folder(run_id), ignore_errors=True)
 
     @contextmanager
     def lease(self, name: str, run_id: str) -> Iterator[Lease]:
@@ -152,7 +163,7 @@ class FileRunStore:
         try:
             return read_run(self._record(run_id).read_bytes())
         except FileNotFoundError:
-            raise RunNotFoundError(f"run {run_id!r}: there is none; `keydistill runs list` shows them all") from None
+            raise not_there(run_id) from None
         except OSError as error:
             raise RunError(f"{self._record(run_id)} cannot be read ({error.strerror}); check its permissions") from None
         except NewerFormatError as error:

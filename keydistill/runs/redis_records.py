@@ -4,7 +4,8 @@ import json
 from uuid import uuid4
 
 from keydistill.errors import RunError
-from keydistill.runs.record import Run, read_run
+from keydistill.files import NewerFormatError
+from keydistill.runs.record import Run, read_run, stored_run
 from keydistill.runs.redis_lease import PREFIX, SAME_VERSION
 
 _MARK = "mark"
@@ -17,7 +18,7 @@ def run_key(run_id: str) -> str:
 
 def text_of(run: Run) -> str:
     """The record as it is stored, different from any other that was ever written."""
-    return json.dumps({**run.as_dict(), _MARK: uuid4().hex})
+    return json.dumps({**stored_run(run), _MARK: uuid4().hex})
 
 
 def run_of(text: str | bytes) -> Run:
@@ -32,5 +33,7 @@ def run_of(text: str | bytes) -> Run:
             raise ValueError("it is no object")
         values.pop(_MARK, None)
         return read_run(json.dumps(values))
+    except NewerFormatError as error:
+        raise RunError(f"run {values.get('id')!r} in Redis {error}") from None
     except ValueError as error:
         raise RunError(f"a run in Redis cannot be read ({error}): {text[:60]!r}...; {SAME_VERSION}") from None

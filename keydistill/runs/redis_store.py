@@ -18,6 +18,7 @@ one that can be repeated: an update knows its own mark, a lease its own owner.
 import hashlib
 import logging
 import os
+import shutil
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -51,7 +52,7 @@ from keydistill.runs.redis_lease import (
 from keydistill.runs.redis_records import run_key, run_of, text_of
 from keydistill.runs.redis_schedules import RedisScheduleMarks
 from keydistill.runs.shared_store import QUEUE_PREFIX, ScheduleMarks
-from keydistill.runs.store import Change, Lease, busy, whole_id
+from keydistill.runs.store import Change, Lease, busy, check_at_rest, whole_id
 from keydistill.settings import RedisAddress
 
 FORMAT = 1
@@ -195,6 +196,21 @@ class RedisRunStore:
         if before.state != after.state or _parts(before) != _parts(after):
             self._copy(run_id)
         return after
+
+    def forget(self, run_id: str) -> None:
+        """See `RunStore.forget`; on another machine its copy stays until it is forgotten there."""
+        run = self.load(run_id)
+        check_at_rest(run)
+
+        def remove(redis: Redis) -> None:
+            with redis.pipeline() as pipe:
+                pipe.delete(run_key(run.id))
+                pipe.srem(f"{PREFIX}runs", run.id)
+                pipe.execute()
+
+        self.call(remove)
+        (self.folder(run.id) / "run.json").unlink(missing_ok=True)
+        shutil.rmtree(self.folder(run.id), ignore_errors=True)
 
     @contextmanager
     def lease(self, name: str, run_id: str) -> Iterator[RedisLease]:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from keydistill.errors import RunBusyError, RunNotFoundError
+from keydistill.errors import RunBusyError, RunNotFoundError, RunStateError
 from keydistill.runs.history import AliasChange
 from keydistill.runs.record import Run
 
@@ -85,6 +85,14 @@ class RunStore(Protocol):
             LeaseLostError: The lease ran out.
         """
 
+    def forget(self, run_id: str) -> None:
+        """Remove the record of a run that nobody works on, and this machine's folder of its files.
+
+        Raises:
+            RunNotFoundError: There is no run of that id.
+            RunStateError: It is neither over nor failed.
+        """
+
     def lease(self, name: str, run_id: str) -> AbstractContextManager[Lease]:
         """Hold a lease while the block runs; it is renewed all the time and given back at the end.
 
@@ -109,6 +117,21 @@ class RunStore(Protocol):
 
     def folder(self, run_id: str) -> Path:
         """This machine's folder of a run's files."""
+
+
+def not_there(run_id: str) -> RunNotFoundError:
+    """The error for an id that no run has."""
+    return RunNotFoundError(f"run {run_id!r}: there is none; `keydistill runs list` shows them all")
+
+
+def check_at_rest(run: Run) -> None:
+    """Raise unless nobody works on a run.
+
+    Raises:
+        RunStateError: Somebody may.
+    """
+    if not run.is_at_rest:
+        raise RunStateError(f"run {run.id} is {run.state}; cancel it before it is forgotten")
 
 
 def whole_id(prefix: str, ids: Iterable[str]) -> str:

@@ -162,6 +162,9 @@ class Settings(ServiceSettings, BaseSettings):
     alias_poll_seconds: float = Field(
         default=1.0, gt=0, description="how often a service looks whether the alias names another collection"
     )
+    run_retention_days: float = Field(
+        default=90, ge=0, description="days after which a prune forgets runs that nothing needs; 0: never"
+    )
     part_attempts: int = Field(
         default=5, ge=1, description="times that workers take up a part or step before its run fails"
     )

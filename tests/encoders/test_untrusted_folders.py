@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from keydistill.encoders import Assistant, Student
+from keydistill.encoders.runtime.protocol import RuntimeName
 from keydistill.errors import KeydistillError
 
 
@@ -32,7 +33,7 @@ def _assistant(folder: Path, _: str) -> object:
     return Assistant.load(str(folder)).score(["a title"], ["a keyphrase"])
 
 
-def _student(folder: Path, runtime: str) -> object:
+def _student(folder: Path, runtime: RuntimeName) -> object:
     return Student.load(str(folder), device="cpu", runtime=runtime).embed_keyphrases(["a keyphrase"])
 
 
@@ -91,7 +92,8 @@ def test_a_module_of_a_student_is_none_of_the_folders_own(
     modules = json.loads((folder / "modules.json").read_text())
     (folder / "modules.json").write_text(json.dumps([*modules, {"idx": 9, "name": "9", "path": "", "type": module}]))
     monkeypatch.chdir(folder)
-    for runtime in ("torch", "auto", "numpy"):
+    runtimes: tuple[RuntimeName, ...] = ("torch", "auto", "numpy")
+    for runtime in runtimes:
         with pytest.raises(KeydistillError) as refused:
             _student(folder, runtime)
         assert "\n" not in str(refused.value)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -314,3 +315,24 @@ def test_a_redis_that_may_not_be_asked_what_it_evicts(store: RedisRunStore) -> N
     assert store.eviction_policy() == "noeviction"
     store.call(lambda redis: redis.acl_setuser("default", commands=["-config"]))
     assert store.eviction_policy() is None
+
+
+def test_a_run_of_the_future_is_named_and_hides_no_other(
+    store: RedisRunStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    known, future = store.add(reindex_run()), store.add(reindex_run())
+
+    def upgrade(redis: Any) -> str:
+        values = json.loads(redis.get(f"keydistill:run:{future.id}"))
+        assert values["format"] == 1
+        text = json.dumps({**values, "format": 9, "written_by": "9.1", "colour": "red"})
+        redis.set(f"keydistill:run:{future.id}", text)
+        return text
+
+    text = store.call(upgrade)
+    assert known in store.all()
+    assert f"run '{future.id}' in Redis was written by a newer keydistill (9.1, format 9" in caplog.text
+    for ask in (store.load, store.forget, lambda run_id: store.update(run_id, lambda run: run.failed("no"))):
+        with pytest.raises(RunError, match=r"written by a newer keydistill \(9\.1"):
+            ask(future.id)
+    assert store.call(lambda redis: redis.get(f"keydistill:run:{future.id}")) == text

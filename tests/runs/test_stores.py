@@ -49,6 +49,20 @@ def test_what_is_added_is_there(store: RunStore) -> None:
         store.add(run)
 
 
+def test_a_run_at_rest_can_be_forgotten(store: RunStore) -> None:
+    run = store.add(reindex_run())
+    (store.folder(run.id) / "snapshot").mkdir(parents=True)
+    with pytest.raises(RunStateError, match="is planned; cancel it"):
+        store.forget(run.id)
+    store.update(run.id, lambda now: now.moved("cancelled"))
+    store.forget(run.id)
+    assert store.all() == []
+    assert not store.folder(run.id).exists()
+    for again in (store.load, store.forget):
+        with pytest.raises(RunNotFoundError, match="there is none"):
+            again(run.id)
+
+
 def test_newest_first(store: RunStore) -> None:
     runs = [replace(reindex_run(), id=f"2026112{day}-000000-000000") for day in (3, 1, 2)]
     for run in runs:
