@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keydistill.encoders import Assistant, Student
-from keydistill.encoders.runtime.protocol import RuntimeName
+from keydistill.encoders.runtime.protocol import WantedRuntime
 from keydistill.errors import KeydistillError
 
 
@@ -33,7 +33,7 @@ def _assistant(folder: Path, _: str) -> object:
     return Assistant.load(str(folder)).score(["a title"], ["a keyphrase"])
 
 
-def _student(folder: Path, runtime: RuntimeName) -> object:
+def _student(folder: Path, runtime: WantedRuntime) -> object:
     return Student.load(str(folder), device="cpu", runtime=runtime).embed_keyphrases(["a keyphrase"])
 
 
@@ -92,7 +92,7 @@ def test_a_module_of_a_student_is_none_of_the_folders_own(
     modules = json.loads((folder / "modules.json").read_text())
     (folder / "modules.json").write_text(json.dumps([*modules, {"idx": 9, "name": "9", "path": "", "type": module}]))
     monkeypatch.chdir(folder)
-    runtimes: tuple[RuntimeName, ...] = ("torch", "auto", "numpy")
+    runtimes: tuple[WantedRuntime, ...] = ("torch", "auto", "numpy")
     for runtime in runtimes:
         with pytest.raises(KeydistillError) as refused:
             _student(folder, runtime)

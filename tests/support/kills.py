@@ -1,5 +1,10 @@
-"""Deaths of a process, as far as one process can have them: at a call that changes something, nothing goes on."""
+"""Deaths of a process, as far as one process can have them: at a call that changes something, nothing goes on.
 
+And full disks, which such a call finds, and of which the process lives on.
+"""
+
+import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -7,6 +12,7 @@ from functools import wraps
 import pytest
 
 from keydistill.runs.file_store import FileRunStore
+from keydistill.runs.redis_store import RedisRunStore
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from keydistill.vectorstore.server.connection import Connection
 from keydistill.vectorstore.server.engine import ServerEngine
@@ -19,7 +25,12 @@ _CALLS = (
     # Within `create` and `finish` of the server's engine.
     (Connection, ("update", "make_indexes")),
     (FileRunStore, ("add", "update", "note")),
+    (RedisRunStore, ("add", "update", "note")),
 )
+
+
+# At the how many-th call, whether after it was done, and whether by a full disk.
+Kill = tuple[int, bool, bool]
 
 
 class Killed(BaseException):
@@ -31,20 +42,21 @@ class Kills:
 
     Attributes:
         where: The call at which it killed last.
+        was_full: Whether the last `at` ended at a full disk.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.where: str | None = None
         self._left: int | None = None
-        self._after = False
+        self._after = self._full = self.was_full = False
         for kind, names in _CALLS:
             for name in names:
                 monkeypatch.setattr(kind, name, self._watched(kind, name))
 
     @contextmanager
-    def at(self, call: int, after: bool) -> Iterator[None]:
+    def at(self, call: int, after: bool, full: bool) -> Iterator[None]:
         """Kill at the `call`-th of the calls in the block, before it is done or after; if there are as many."""
-        self._left, self._after, self.where = call, after, None
+        self._left, self._after, self._full, self.where, self.was_full = call, after, full, None, False
         try:
             yield
         finally:
@@ -70,4 +82,7 @@ class Kills:
 
     def _kill(self, kind: type, name: str) -> None:
         self._left, self.where = None, f"{'after' if self._after else 'before'} {kind.__name__}.{name}"
+        if self._full:
+            self.was_full = True
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.where)
         raise Killed(self.where)

@@ -1,13 +1,16 @@
 """The product under the property test: one home, one alias, a process that dies now and then, and a reader."""
 
+import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
 import numpy as np
+import redis
 
 from keydistill.encoders import Student
 from keydistill.errors import KeydistillError
@@ -19,8 +22,9 @@ from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore import CollectionInfo, Record, SearchParams
 from keydistill.vectorstore.factory import open_engine
 from keydistill.vectorstore.server.engine import ServerEngine
-from tests.support.kills import Killed, Kills
+from tests.support.kills import Kill, Killed, Kills
 from tests.support.live_model import MAX_REMOVED_SHARE, points
+from tests.support.redis_server import RedisServer
 from tests.support.stub_students import StubStudent
 
 TITLE, LIMIT = "what a seller offers", 5
@@ -35,9 +39,12 @@ class World:
     files: dict[str, Path]
     kills: Kills
     url: str | None
+    redis: RedisServer | None = None
 
     def options(self, home: Path) -> dict[str, Any]:
         server = {} if self.url is None else {"engine": "server", "qdrant_url": self.url}
+        if self.redis is not None:
+            server["redis_url"] = self.redis.url
         return {
             "home": home,
             "alias": f"live-{home.name}",
@@ -60,25 +67,47 @@ class Bench:
         self.world = world
         self.home = world.folder / uuid4().hex[:8]
         self.settings: Settings = load_settings(**world.options(self.home))
+        self.redis = world.redis
+        if self.redis is not None:
+            self.redis.flush()
         self.store = open_store(self.settings)
         self.engine = open_engine(self.settings)
         # Another process, which lives through the deaths of the first.
         self._reading = open_engine(self.settings)
         self._reader: LiveRetriever | None = None
 
-    def attempt(self, work: Callable[[], Any], kill: tuple[int, bool] | None) -> Any:
-        """What the work returned, or the error that it ended with; None where it was killed."""
+    def attempt(self, work: Callable[[], Any], kill: Kill | None) -> Any:
+        """What the work returned, or the error that it ended with; None where it was killed, or the disk was full."""
+        self.world.kills.was_full = False
         try:
             if kill is None:
                 return work()
             with self.world.kills.at(*kill):
                 return work()
         except KeydistillError as error:
-            return error
+            return None if self.world.kills.was_full else error
+        except OSError:
+            # The command says so in one line (tests/cli/test_nothing_lost.py).
+            assert self.world.kills.was_full
+            return None
         except Killed:
             self.engine.close()
             self.engine = open_engine(self.settings)
             return None
+
+    @contextmanager
+    def extra_history(self, line: str) -> Iterator[None]:
+        """The audit log with a further line, in all places where it is kept."""
+        file = self.home / "history.jsonl"
+        before = file.read_text()
+        file.write_text(f"{before}{line}\n")
+        with contextlib.ExitStack() as ended:
+            ended.callback(file.write_text, before)
+            if self.redis is not None:
+                client = ended.enter_context(redis.Redis.from_url(self.redis.url))
+                client.rpush("keydistill:history", line)
+                ended.callback(client.lrem, "keydistill:history", -1, line)
+            yield
 
     def reindexer(self, **options: Any) -> Reindexer:
         return Reindexer(self.settings.model_copy(update=options), self.engine)

@@ -22,6 +22,7 @@ from keydistill.errors import (
     RunStateError,
 )
 from keydistill.runs import ReindexRun, SyncRun
+from tests.support.kills import Kill
 from tests.support.live_bench import LIMIT, TITLE, Bench, World, best_answers
 from tests.support.live_model import (
     INVENTORIES,
@@ -38,9 +39,9 @@ _inventories = st.sampled_from(sorted(INVENTORIES))
 _students = st.sampled_from(STUDENTS)
 
 
-def _kill(calls: int) -> st.SearchStrategy[tuple[int, bool] | None]:
-    """Every other time at one of so many calls that change something; whether before it is done or after."""
-    return st.none() | st.tuples(st.integers(1, calls), st.booleans())
+def _kill(calls: int) -> st.SearchStrategy[Kill | None]:
+    """Every other time at one of so many calls that change something; before or after it is done, by death or disk."""
+    return st.none() | st.tuples(st.integers(1, calls), st.booleans(), st.booleans())
 
 
 # About as many as each makes with these inventories.
@@ -63,11 +64,11 @@ class LiveMachine(RuleBasedStateMachine):
         self.unsettled = False
 
     @initialize(student=_students, inventory=_inventories, kill=_in_reindex)
-    def first_build(self, student: str, inventory: str, kill: tuple[int, bool] | None) -> None:
+    def first_build(self, student: str, inventory: str, kill: Kill | None) -> None:
         self.reindex(student, inventory, True, kill)
 
     @rule(student=_students, inventory=_inventories, swap=st.booleans(), kill=_in_reindex)
-    def reindex(self, student: str, inventory: str, swap: bool, kill: tuple[int, bool] | None) -> None:
+    def reindex(self, student: str, inventory: str, swap: bool, kill: Kill | None) -> None:
         known = set(self.bench.reindexes())
         reindexer = self.bench.reindexer(student=student)
         base, before = len(self.model.syncs), self.model.live
@@ -77,7 +78,7 @@ class LiveMachine(RuleBasedStateMachine):
             self._built(run, found, gated=True, seen=before)
 
     @rule(inventory=_inventories, kill=_in_sync)
-    def sync(self, inventory: str, kill: tuple[int, bool] | None) -> None:
+    def sync(self, inventory: str, kill: Kill | None) -> None:
         known = set(self.bench.syncs())
         syncer = self.bench.syncer()
         held = self._held()
@@ -91,7 +92,7 @@ class LiveMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.built)
     @rule(place=_places, force=st.booleans(), kill=_in_short)
-    def swap(self, place: int, force: bool, kill: tuple[int, bool] | None) -> None:
+    def swap(self, place: int, force: bool, kill: Kill | None) -> None:
         run = self._one(sorted(self.model.built), place)
         record = self.bench.reindexes()[run]
         refused = record.failed_in == "gating"
@@ -104,7 +105,7 @@ class LiveMachine(RuleBasedStateMachine):
             self._stayed()
 
     @rule(kill=_in_short)
-    def rollback(self, kill: tuple[int, bool] | None) -> None:
+    def rollback(self, kill: Kill | None) -> None:
         to = next(iter(self.model.kept), None)
         found = self._do(lambda: self.bench.changes().rollback(why="worse"), kill)
         if to is None or to in self.model.bad:
@@ -115,7 +116,7 @@ class LiveMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.built)
     @rule(place=_places, force=st.booleans(), kill=_in_short)
-    def rollback_to(self, place: int, force: bool, kill: tuple[int, bool] | None) -> None:
+    def rollback_to(self, place: int, force: bool, kill: Kill | None) -> None:
         run = self._one(sorted(self.model.built), place)
         collection = self.bench.reindexes()[run].collection
         found = self._do(lambda: self.bench.changes().rollback(collection, force=force), kill)
@@ -126,7 +127,7 @@ class LiveMachine(RuleBasedStateMachine):
             self._stayed()
 
     @rule(keep=st.integers(0, 2), kill=_in_short)
-    def prune(self, keep: int, kill: tuple[int, bool] | None) -> None:
+    def prune(self, keep: int, kill: Kill | None) -> None:
         droppable = self.model.kept[keep:]
         found = self._do(lambda: self.bench.pruning().prune(keep), kill)
         assert not isinstance(found, KeydistillError), found
@@ -148,7 +149,7 @@ class LiveMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self._open_runs())
     @rule(place=_places, kill=_in_sync)
-    def resume(self, place: int, kill: tuple[int, bool] | None) -> None:
+    def resume(self, place: int, kill: Kill | None) -> None:
         run = self._one(self._open_runs(), place)
         record = self.bench.runs()[run]
         if isinstance(record, SyncRun):
@@ -241,7 +242,7 @@ class LiveMachine(RuleBasedStateMachine):
         finally:
             self.bench.close()
 
-    def _do(self, work: Callable[[], Any], kill: tuple[int, bool] | None) -> Any:
+    def _do(self, work: Callable[[], Any], kill: Kill | None) -> Any:
         """What came of it; None where it was killed."""
         found = self.bench.attempt(work, kill)
         if found is None:

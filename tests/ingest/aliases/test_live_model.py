@@ -16,8 +16,9 @@ from tests.support import stub_students
 from tests.support.front_process import FrontProcess
 from tests.support.kills import Kills
 from tests.support.live_bench import World
-from tests.support.live_machine import LiveMachine
+from tests.support.live_mishaps import MishapMachine
 from tests.support.live_model import write_inventories
+from tests.support.redis_server import RedisServer
 
 # Always the same sequences, so that a change that breaks nothing cannot fail here; the long test looks for new ones.
 _QUICK = settings(
@@ -44,8 +45,14 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
         yield process
 
 
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
 @pytest.fixture(params=["embedded", "server"])
-def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[LiveMachine]:
+def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[MishapMachine]:
     stub_students.install(monkeypatch)
     # In this process: thirty points are optimised in less time than a process takes to start.
     monkeypatch.setattr(keydistill.vectorstore.edge.engine, "optimize_in_child", _optimize)
@@ -54,8 +61,9 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     # Processes die here, machines do not.
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     url = None if request.param == "embedded" else request.getfixturevalue("front").url
-    world = World(tmp_path, write_inventories(tmp_path), Kills(monkeypatch), url)
-    return type("Machine", (LiveMachine,), {"world": world})
+    redis = None if request.param == "embedded" else request.getfixturevalue("redis_server")
+    world = World(tmp_path, write_inventories(tmp_path), Kills(monkeypatch), url, redis)
+    return type("Machine", (MishapMachine,), {"world": world})
 
 
 def _optimize(folder: Path) -> None:
@@ -65,11 +73,11 @@ def _optimize(folder: Path) -> None:
     shard.close()
 
 
-def test_whatever_happens_in_whatever_order(machine: type[LiveMachine]) -> None:
+def test_whatever_happens_in_whatever_order(machine: type[MishapMachine]) -> None:
     run_state_machine_as_test(machine, settings=_QUICK)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(0)
-def test_whatever_happens_for_long(machine: type[LiveMachine]) -> None:
+def test_whatever_happens_for_long(machine: type[MishapMachine]) -> None:
     run_state_machine_as_test(machine, settings=_LONG)
