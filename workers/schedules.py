@@ -4,7 +4,7 @@ Celery beat keeps time through RedBeat, whose lock lets only one of several beat
 (https://redbeat.readthedocs.io/en/latest/config.html).
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -58,7 +58,10 @@ def next_times(settings: Settings, name: str, count: int, after: datetime | None
     times: list[datetime] = []
     for _ in range(count):
         plan = crontab.from_string(schedule.cron)
+        # Of itself it takes the zone of Celery's present application, which in a command is not ours.
+        plan.tz = zone
         plan.nowfun = lambda at=moment: at
-        moment = moment + plan.remaining_estimate(moment)
+        # In UTC: the estimate is of hours that pass, not of those that a clock shows where it is put forward.
+        moment = (moment.astimezone(UTC) + plan.remaining_estimate(moment)).astimezone(zone)
         times.append(moment.replace(microsecond=0))
     return times

@@ -95,7 +95,8 @@ class LiveMachine(RuleBasedStateMachine):
     def swap(self, place: int, force: bool, kill: Kill | None) -> None:
         run = self._one(sorted(self.model.built), place)
         record = self.bench.reindexes()[run]
-        refused = record.failed_in == "gating"
+        # A full disk may have failed it there, too.
+        refused = record.failed_in == "gating" and record.gate.get("verdict") == "refused"
         may = run not in (self.model.live, *self.model.left) and (record.state == "ready" or (force and refused))
         found = self._do(lambda: self.bench.changes().swap(run, "asked for" if force else None, force=force), kill)
         if may:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
@@ -13,8 +14,8 @@ from typing import Any
 import pytest
 
 from keydistill.errors import InputError, RunBusyError, SettingsError
-from keydistill.execution import ReindexOrder, fire_schedule, pause_schedule, resume_schedule
-from keydistill.runs import ReindexRun, reindex_of
+from keydistill.execution import ReindexOrder, fire_schedule, pause_schedule, resume_schedule, waiting_reason
+from keydistill.runs import Fired, ReindexRun, reindex_of
 from keydistill.settings import load_settings
 from tests.support.cluster import Cluster
 from tests.support.places import ROOT
@@ -337,3 +338,59 @@ def test_workers_with_homes_of_their_own(tmp_path: Path, tiny_folder: Path, inve
         assert_same(content(cluster.engine, "shared"), expected)
         assert (tmp_path / "other-home" / "runs" / run.id / "snapshot" / "manifest.json").is_file()
         other.stop()
+
+
+def test_a_run_without_a_worker_says_so_to_who_orders_it_and_who_looks(cluster: Cluster, inventory: Path) -> None:
+    cluster.worker("control").stop(), cluster.worker("embed").stop()
+    missing = "no worker of queue control shows a sign of life"
+    given = cluster.keydistill("--alias", "lonely", "reindex", inventory, "--no-wait")
+    assert given.returncode == 0
+    assert missing in given.stderr
+    # It has not come to an end, and nothing is said of one.
+    assert "live" not in given.stdout
+    (run,) = [run for run in cluster.store.all() if isinstance(run, ReindexRun) and run.alias == "lonely"]
+    assert run.id in given.stdout
+    shown = cluster.keydistill("runs", "show", run.id)
+    assert re.search(rf"^waits +{missing}; run {run.id} waits until there is one", shown.stdout, re.MULTILINE)
+    looked = cluster.keydistill("status")
+    assert looked.returncode == 3
+    assert f"unfinished     {run.id}: reindex, planned waits: {missing}" in looked.stdout
+    cluster.worker("control"), cluster.worker("embed")
+    assert cluster.wait_over(run.id).state == "live"
+
+
+def test_while_a_part_is_tried_again_the_run_says_why(cluster: Cluster, inventory: Path) -> None:
+    cluster.worker("control"), cluster.worker("embed")
+    cluster.front.fault(status=503, match="PUT /collections/[^/]*/points")
+    run = orders.order_reindex(cluster.settings, _order(inventory, "retried"))
+    deadline = time.monotonic() + 60
+    while (reason := waiting_reason(cluster.settings, cluster.store.load(run.id))) is None or "Qdrant" not in reason:
+        assert time.monotonic() < deadline, cluster.logs()
+        time.sleep(0.1)
+    shown = cluster.keydistill("runs", "show", run.id)
+    cluster.front.no_faults()
+    assert re.search(
+        r"^waits +.*Qdrant at .*: a fault that the test ordered.*; it is tried again$", shown.stdout, re.M
+    ), shown.stdout
+    assert cluster.wait_over(run.id).state == "live"
+
+
+def test_schedules_are_listed_in_their_own_time_zone(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "keydistill.toml").write_text(
+        'schedule_timezone = "Asia/Tokyo"\n[schedules.nightly]\ncron = "0 3 * * *"\ntask = "prune"\n'
+    )
+    cluster.store.schedules.note("nightly", Fired("2026-01-01T20:00:00+00:00", None, "a reason"))
+    environment = {"KEYDISTILL_CONFIG": str(tmp_path / "keydistill.toml")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "keydistill.cli.main", "schedule", "list"],
+        env={**cluster.environment, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    header, line = ended.stdout.splitlines()
+    assert "next (Asia/Tokyo)" in header
+    assert re.search(r"^nightly +prune  0 3 \* \* \*  \S+T03:00\+09:00  2026-01-02T05:00\+09:00  - +a reason$", line), (
+        line
+    )
