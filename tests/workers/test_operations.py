@@ -341,7 +341,8 @@ def test_workers_with_homes_of_their_own(tmp_path: Path, tiny_folder: Path, inve
 
 
 def test_a_run_without_a_worker_says_so_to_who_orders_it_and_who_looks(cluster: Cluster, inventory: Path) -> None:
-    cluster.worker("control").stop(), cluster.worker("embed").stop()
+    for queue in ("control", "embed"):
+        cluster.worker(queue).stop()
     missing = "no worker of queue control shows a sign of life"
     given = cluster.keydistill("--alias", "lonely", "reindex", inventory, "--no-wait")
     assert given.returncode == 0
