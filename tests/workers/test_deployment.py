@@ -246,3 +246,39 @@ def test_what_prometheus_scrapes_is_there() -> None:
             assert f"127.0.0.1:{port}:{load_settings().serve_port}" in SERVICES[host]["ports"]
         credentials = job.get("authorization", {}).get("credentials_file")
         assert credentials is None or Path(credentials).name in secrets
+
+
+def test_tls_reaches_everybody_who_talks_to_redis_or_qdrant() -> None:
+    overrides = yaml.safe_load((ROOT / "docker-compose.tls.yml").read_text())["services"]
+    assert set(overrides) <= set(SERVICES)
+    mounted = "./certificates:/certificates:ro"
+    for name, service in SERVICES.items():
+        environment, override = service.get("environment", {}), overrides.get(name, {})
+        for part, scheme in (("QDRANT", "https://"), ("REDIS", "rediss://")):
+            if f"KEYDISTILL_{part}_URL" in environment:
+                assert override["environment"][f"KEYDISTILL_{part}_URL"].startswith(scheme)
+                assert override["environment"][f"KEYDISTILL_{part}_CA_CERTIFICATE"] == "/certificates/ca.pem"
+                assert mounted in override["volumes"]
+    for name in ("qdrant", "redis"):
+        assert mounted in overrides[name]["volumes"]
+        assert overrides[name]["healthcheck"]["test"]
+    # But for ports and certificates, Redis is started as without TLS.
+    plain, tls = SERVICES["redis"]["command"], overrides["redis"]["command"]
+    assert set(plain) <= set(tls)
+    assert tls[tls.index("--port") + 1] == "0"
+    settings = [name.removeprefix("KEYDISTILL_").lower() for name in overrides["control"]["environment"]]
+    assert set(settings) <= set(type(load_settings()).model_fields)
+    names = ("prometheus.yml", "prometheus.tls.yml")
+    jobs, with_tls = (
+        {
+            job["job_name"]: job
+            for job in yaml.safe_load((ROOT / "deploy/prometheus" / name).read_text())["scrape_configs"]
+        }
+        for name in names
+    )
+    assert with_tls["qdrant"] == {
+        **jobs["qdrant"],
+        "scheme": "https",
+        "tls_config": {"ca_file": "/certificates/ca.pem"},
+    }
+    assert {**with_tls, "qdrant": None} == {**jobs, "qdrant": None}
