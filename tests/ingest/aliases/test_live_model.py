@@ -30,6 +30,8 @@ _QUICK = settings(
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.generate],
 )
+# Every change is waited for until the last node knows it.
+_QUICK_WITH_LAG = settings(_QUICK, max_examples=2, stateful_step_count=8)
 _LONG = settings(
     _QUICK,
     max_examples=int(os.environ.get("KEYDISTILL_TEST_EXAMPLES", "400")),
@@ -51,7 +53,15 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield running
 
 
-@pytest.fixture(params=["embedded", "server"])
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
+    """Three nodes behind a balancer, of which two know late what was changed."""
+    options = ("--optimize-delay", "0", "--nodes", "3", "--lag", "0.02")
+    with FrontProcess(tmp_path_factory.mktemp("cluster"), *options) as process:
+        yield process
+
+
+@pytest.fixture(params=["embedded", "server", "cluster"])
 def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[MishapMachine]:
     stub_students.install(monkeypatch)
     # In this process: thirty points are optimised in less time than a process takes to start.
@@ -60,9 +70,10 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(keydistill.ingest.gate.measures, "_REPEATS", 1)
     # Processes die here, machines do not.
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    url = None if request.param == "embedded" else request.getfixturevalue("front").url
-    redis = None if request.param == "embedded" else request.getfixturevalue("redis_server")
-    world = World(tmp_path, write_inventories(tmp_path), Kills(monkeypatch), url, redis)
+    front = {"server": "front", "cluster": "cluster"}.get(request.param)
+    url = None if front is None else request.getfixturevalue(front).url
+    redis = None if front is None else request.getfixturevalue("redis_server")
+    world = World(tmp_path, write_inventories(tmp_path), Kills(monkeypatch), url, redis, front == "cluster")
     return type("Machine", (MishapMachine,), {"world": world})
 
 
@@ -74,7 +85,7 @@ def _optimize(folder: Path) -> None:
 
 
 def test_whatever_happens_in_whatever_order(machine: type[MishapMachine]) -> None:
-    run_state_machine_as_test(machine, settings=_QUICK)
+    run_state_machine_as_test(machine, settings=_QUICK_WITH_LAG if machine.world.has_lag else _QUICK)
 
 
 @pytest.mark.slow
