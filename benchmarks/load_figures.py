@@ -36,6 +36,7 @@ def figures_of(
         "errors": counts["errors"],
         "empty_answers": counts["empty"],
         "mixed_answers": counts["mixed"],
+        "short_answers": counts["short"],
         "missed_by_the_graph": counts["missed_by_the_graph"],
         "answers_amid_a_sync": counts["amid_a_sync"],
         "kept_vectors_refused": counts["refused"],

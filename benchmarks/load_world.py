@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from keydistill.encoders import Student
 
 LIMIT = 10
+# A short answer is what is left of as many as the engine asks the server for.
+_SPARE = 3
 # Two scores closer than this may change places: batches of other shapes round otherwise.
 _TIE = 1e-5
 _ROUNDING = 1e-4
@@ -113,6 +115,24 @@ class RightAnswers:
             and abs(scores[ours] - score) <= _ROUNDING
             and (ours == right or abs(scores[ours] - scores[right]) <= _TIE)
             for ours, right, score in zip(places, best.tolist(), given, strict=True)
+        )
+
+    def is_short(self, student_version: str, title: int, answered: Answered, versions: Iterable[int]) -> bool:
+        """Whether the answer of that student to the union of these versions lacks some and is right otherwise."""
+        found, given = answered
+        held = np.any([self._holds(version) for version in versions], axis=0)
+        scores = np.where(held, self._scores[student_version][title], -np.inf)
+        best = set(np.argsort(-scores, kind="stable")[: LIMIT + _SPARE].tolist())
+        places = [self._places.get(text, -1) for text in found]
+        return (
+            len(found) < LIMIT
+            and len(set(places)) == len(places)
+            and set(places) <= best
+            and all(
+                held[place] and abs(scores[place] - score) <= _ROUNDING
+                for place, score in zip(places, given, strict=True)
+            )
+            and list(given) == sorted(given, reverse=True)
         )
 
     def nothing_in_common(self) -> bool:

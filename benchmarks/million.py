@@ -1,6 +1,6 @@
 """A large inventory through snapshot and reindex, then queries of every filter shape.
 
-    python -m benchmarks.million [--keyphrases N] [--keep FOLDER] [--quick] [--json FILE]
+    python -m benchmarks.million [--keyphrases N] [--keep FOLDER] [--url URL] [--quick] [--json FILE]
 
 Measured: rows per second of each step, peak memory of the command and of its optimising child, size on disk; for
 each filter shape p50 and p99 of one query in the engine, and recall@10 against exact search. Peers in the same run:
@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from sentence_transformers import SentenceTransformer
 
-from benchmarks import report
+from benchmarks import report, server
 from benchmarks.embedding import rate_of
 from keydistill.encoders import Student, find_model
 from keydistill.retrieval import Retriever, item_filter, read_items
@@ -48,10 +48,12 @@ def main() -> None:
     parser = report.options(__doc__.partition("\n")[0])
     parser.add_argument("--keyphrases", type=int, default=1_000_000)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work there and leave everything in it")
+    server.add_option(parser)
     arguments = parser.parse_args()
     count = 10_000 if arguments.quick else arguments.keyphrases
     before = report.machine()
-    with tempfile.TemporaryDirectory() as scratch:
+    alias = f"benchmark-{arguments.keep.name}" if arguments.keep else None
+    with tempfile.TemporaryDirectory() as scratch, server.on_server(arguments.url, alias):
         folder = arguments.keep or Path(scratch)
         figures: dict[str, Any] = {"keyphrases": count}
         if not (folder / "build.json").is_file():

@@ -1,6 +1,6 @@
 """Search settings tuned per shape of filter: what they find and what they cost, before and after.
 
-    python -m benchmarks.search [--keyphrases N] [--keep FOLDER] [--quick] [--json FILE]
+    python -m benchmarks.search [--keyphrases N] [--keep FOLDER] [--url URL] [--quick] [--json FILE]
 
 A simulated marketplace is built by the product's own commands on the embedded engine, with the base student (in the
 fastest runtime of this machine), and tuned with one half of its items. The other half, which tuning never saw, is
@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from usearch.index import Index
 
-from benchmarks import report
+from benchmarks import report, server
 from benchmarks.command import keydistill
 from keydistill.encoders import Vectors
 from keydistill.ingest.filters.recall import K
@@ -52,10 +52,12 @@ def main() -> None:
     parser = report.options(__doc__.partition("\n")[0])
     parser.add_argument("--keyphrases", type=int, default=100_000)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work there and leave everything in it")
+    server.add_option(parser)
     arguments = parser.parse_args()
     count = 5_000 if arguments.quick else arguments.keyphrases
     before = report.machine()
-    with tempfile.TemporaryDirectory() as scratch:
+    alias = f"benchmark-{arguments.keep.name}" if arguments.keep else None
+    with tempfile.TemporaryDirectory() as scratch, server.on_server(arguments.url, alias):
         folder = arguments.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "build.json").is_file():

@@ -1,6 +1,7 @@
 """Swaps between two students under load, while the inventory is synced and the building process is killed.
 
-    python -m benchmarks.swap_under_load [--engine embedded|server] [--swaps N] [--keyphrases N] [--quick] [--json FILE]
+    python -m benchmarks.swap_under_load [--engine embedded|server] [--url URL] [--restart-command COMMAND] [--swaps N]
+        [--keyphrases N] [--quick] [--json FILE]
 
 Sixteen readers ask all the time: threads in as many processes as there are cores, each with one live retriever that its
 threads share, as the workers of a service have. (One process would measure Python's interpreter lock, sixteen processes
@@ -21,10 +22,15 @@ that the collection held; see `load_verdict.judge` for what counts as right. Exi
 answers. *During swaps* is from the change of the alias until the last reader has followed; *steady* is all the rest,
 with the same load behind it: a rebuild and a sync are always under way.
 
-With `--engine server` the REST front of the tests stands in for a Qdrant server.
+With `--engine server` the REST front of the tests stands in for a Qdrant server; `--url` names a real one, and
+`--restart-command` what restarts it: a line for the shell, run every `--restart-every` swaps. Answers with fewer
+keyphrases than asked for, all of them right, are *short*: points were deleted between the server's finding and its
+reading them.
 """
 
+import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -35,7 +41,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks import load_readers, load_writers, report
+from benchmarks import load_readers, load_writers, report, server
 from benchmarks.load_figures import figures_of
 from benchmarks.load_log import Log
 from benchmarks.load_verdict import judge, moves
@@ -68,6 +74,9 @@ class Load:
         seed: Of when the building process is killed.
         poll: How often readers look at the alias, in seconds; None is the default of the settings.
         gate_sample: Queries of the gate.
+        url: Address of a Qdrant server, which is then the engine.
+        restart_command: What restarts it, for the shell.
+        restart_every: Swaps from restart to restart.
     """
 
     engine: str = "embedded"
@@ -81,17 +90,26 @@ class Load:
     seed: int = 0
     poll: float | None = None
     gate_sample: int = 10
+    url: str | None = None
+    restart_command: str | None = None
+    restart_every: int = 20
 
 
 def main() -> None:
     """Swap, kill, judge."""
     parser = report.options(__doc__.partition("\n")[0])
     parser.add_argument("--engine", choices=("embedded", "server"), default=Load().engine)
-    for name in ("swaps", "readers", "keyphrases", "pause", "kill_every", "sync_pause", "seed"):
+    server.add_option(parser)
+    parser.add_argument("--restart-command", help="what restarts the server, for the shell")
+    for name in ("swaps", "readers", "keyphrases", "pause", "kill_every", "sync_pause", "seed", "restart_every"):
         default = getattr(Load(), name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     arguments = parser.parse_args()
     chosen = {name: value for name, value in vars(arguments).items() if name not in ("quick", "json")}
+    if arguments.restart_command and not arguments.url:
+        parser.error("--restart-command restarts a server: name it with --url")
+    if arguments.url:
+        chosen["engine"] = "server"
     load = Load(**{**chosen, "swaps": 12} if arguments.quick else chosen)
     before = report.machine()
     figures, examples = swap_under_load(load, say=lambda text: print(text, file=sys.stderr, flush=True))
@@ -210,7 +228,7 @@ class _Run:
     def _swaps(self, builder: Any, others: list[Any], say: Any) -> int:
         chance = random.Random(self._load.seed)
         first = self._swapped()
-        kills = told = 0
+        kills = told = restarted = 0
         next_kill = first + chance.randint(1, 2 * self._load.kill_every - 1)
         began = time.monotonic()
         while (done := self._swapped()) - first < self._load.swaps:
@@ -222,6 +240,10 @@ class _Run:
                 kills += 1
                 builder = self._started(load_writers.build, self._builder_arguments)
                 next_kill = self._swapped() + chance.randint(1, 2 * self._load.kill_every - 1)
+            if self._load.restart_command and done - first >= restarted + self._load.restart_every:
+                restarted = done - first
+                say(f"restarting the server: {self._load.restart_command}")
+                subprocess.run(self._load.restart_command, shell=True, check=True)
             if done - first >= told + 10:
                 told = done - first
                 say(f"{told} swaps, {kills} kills, {time.monotonic() - began:.0f} s")
@@ -261,6 +283,10 @@ class _Run:
 def _address(load: Load, folder: Path) -> Iterator[dict[str, Any]]:
     if load.engine == "embedded":
         yield {}
+        return
+    if load.url is not None:
+        with server.on_server(load.url):
+            yield {"engine": "server", "qdrant_url": load.url, "alias": os.environ["KEYDISTILL_ALIAS"]}
         return
     with FrontProcess(folder / "front") as front:
         yield {"engine": "server", "qdrant_url": front.url}

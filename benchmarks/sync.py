@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import report
+from benchmarks import report, server
 from benchmarks.command import keydistill
 from tests.support.tiny_models import make_tiny_student
 
@@ -30,10 +30,11 @@ def main() -> None:
     parser = report.options(__doc__.partition("\n")[0])
     parser.add_argument("--keyphrases", type=int, default=1_000_000)
     parser.add_argument("--student", type=Path, metavar="FOLDER")
+    server.add_option(parser)
     arguments = parser.parse_args()
     count = 5_000 if arguments.quick else arguments.keyphrases
     before = report.machine()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, server.on_server(arguments.url):
         folder = Path(scratch)
         student = arguments.student or make_tiny_student(folder / "student")
         figures = measure(folder, student, count)

@@ -99,3 +99,22 @@ def test_moves_that_a_killed_process_could_not_note(tmp_path: Path) -> None:
         ("b-1", "c"),
         ("c", "d"),
     ]
+
+
+def test_what_lacks_some_and_is_right_otherwise_is_short(right: RightAnswers, tiny_student: Student) -> None:
+    version = tiny_student.version
+    keyphrases, scores = answered(tiny_student, 3, 0)
+    assert not right.is_short(version, 0, (keyphrases, scores), [3])
+    less = (keyphrases[:4] + keyphrases[6:], scores[:4] + scores[6:])
+    assert not right.is_right(version, 0, less, [3])
+    assert right.is_short(version, 0, less, [3])
+    (other,) = (each for each in right.students if each != version)
+    assert not right.is_short(other, 0, less, [3])
+    # Another version's keyphrase, a wrong score, a wrong order, the same one twice.
+    absent = next(
+        text for text, held in zip(Inventories(60).texts(), Inventories(60).holds(3), strict=True) if not held
+    )
+    assert not right.is_short(version, 0, ((*less[0][:-1], absent), less[1]), [3])
+    assert not right.is_short(version, 0, (less[0], (*less[1][:-1], less[1][-1] + 0.1)), [3])
+    assert not right.is_short(version, 0, (less[0][::-1], less[1][::-1]), [3])
+    assert not right.is_short(version, 0, ((less[0][0], *less[0][:-1]), (less[1][0], *less[1][:-1])), [3])

@@ -100,10 +100,10 @@ class Bench:
     def extra_history(self, line: str) -> Iterator[None]:
         """The audit log with a further line, in all places where it is kept."""
         file = self.home / "history.jsonl"
-        before = file.read_text()
-        file.write_text(f"{before}{line}\n")
+        before = file.read_text() if file.exists() else None
+        file.write_text(f"{before or ''}{line}\n")
         with contextlib.ExitStack() as ended:
-            ended.callback(file.write_text, before)
+            ended.callback(file.unlink) if before is None else ended.callback(file.write_text, before)
             if self.redis is not None:
                 client = ended.enter_context(redis.Redis.from_url(self.redis.url))
                 client.rpush("keydistill:history", line)
