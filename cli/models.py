@@ -6,7 +6,7 @@ import click
 
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import bytes_text, print_json, print_table
-from keydistill.errors import one_line
+from keydistill.errors import ModelError, one_line
 
 if TYPE_CHECKING:
     from keydistill.distillation.registry import ModelVersion, Registry
@@ -168,14 +168,24 @@ def promote(ctx: click.Context, version: str, reason: str, dry_run: bool, as_jso
 def verify(ctx: click.Context, versions: tuple[str, ...], as_json: bool) -> None:
     """Compare every file of VERSIONs, or of all versions, with the hashes that were published."""
     registry = _registry(ctx)
-    chosen = [registry.get(version) for version in versions] if versions else registry.versions()
+    problems: list[ModelError] = []
+    chosen = (
+        [registry.get(version) for version in versions] if versions else registry.versions(on_problem=problems.append)
+    )
+    intact: list[ModelVersion] = []
     for version in chosen:
-        version.verify()
-    if as_json:
-        print_json([{"version": version.full_name, "files": len(version.files), "ok": True} for version in chosen])
+        try:
+            version.verify()
+            intact.append(version)
+        except ModelError as error:
+            problems.append(error)
+    if as_json and not problems:
+        print_json([{"version": version.full_name, "files": len(version.files), "ok": True} for version in intact])
         return
-    for version in chosen:
+    for version in () if as_json else intact:
         click.echo(f"ok  {version.full_name}, {len(version.files)} files, {bytes_text(version.bytes)}")
+    if problems:
+        raise type(problems[0])("; ".join(map(str, problems)))
     if not chosen:
         click.echo(f"no models in {registry.root} yet")
 

@@ -5,13 +5,14 @@ The sources are tried in that order, so that a machine that has the weights neve
 
 import hashlib
 import importlib
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from keydistill.errors import StudentError
-from keydistill.files import file_sha256
+from keydistill.files import NewerFormatError, file_sha256, first_difference, remembered_sha256, without_stamp
 
 # What transformers is told about weights: pickled ones are not read, since reading a pickle may run what is in it.
 SAFETENSORS = {"use_safetensors": True}
@@ -20,6 +21,7 @@ SAFETENSORS = {"use_safetensors": True}
 _CONTENT_SUFFIXES = {".json", ".safetensors", ".bin", ".txt", ".model"}
 # Statistics of the original training, and what the registry adds to a version; no model reads them.
 _NO_CONTENT = {"data_config.json", "lineage.json", "metrics.json", "manifest.json"}
+_CURE = "remove this folder and publish the model again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def content_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.suffix in _CONTENT_SUFFIXES and file.name not in _NO_CONTENT:
-            digest.update(f"{file.relative_to(folder).as_posix()}\0{file_sha256(file)}\n".encode())
+            digest.update(f"{file.relative_to(folder).as_posix()}\0{remembered_sha256(file)}\n".encode())
     return digest.hexdigest()
 
 
@@ -83,7 +85,30 @@ def _folder(name: str) -> Path | None:
             f"{path} is no sentence-transformers model: it has no modules.json; "
             "name the folder that save_pretrained wrote"
         )
-    return path.resolve()
+    folder = path.resolve()
+    _check_published(folder)
+    return folder
+
+
+def _check_published(folder: Path) -> None:
+    """Raise if the folder is a student's version of a registry, and its files are not those that were published.
+
+    Whatever names the folder: a setting, the metadata of a collection, the record of a run.
+    """
+    manifest = folder / "manifest.json"
+    if folder.parent.name != "student" or not (manifest.is_file() and (folder / "lineage.json").is_file()):
+        return
+    try:
+        # The format is that of `keydistill.distillation.registry`.
+        files: Mapping[str, str] = dict(without_stamp(json.loads(manifest.read_bytes()), 1)["files"])
+        difference = first_difference(folder, files, (manifest.name,), remembered_sha256)
+    except NewerFormatError as error:
+        raise StudentError(f"{manifest} {error}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StudentError(f"{manifest} is damaged ({error}); {_CURE}") from None
+    if difference is not None:
+        path, problem = difference
+        raise StudentError(f"{path} {problem} after student/{folder.name} was published; do not use it: {_CURE}")
 
 
 def _hub_cache(name: str) -> Path | None:

@@ -2,13 +2,12 @@
 
 from keydistill.distillation.registry.lineage import InputFile, Lineage, LineageDifference, differences, flattened
 from keydistill.distillation.registry.registry import (
-    Promotion,
     Registry,
     resolve_assistant,
     resolve_model,
     resolve_student,
 )
-from keydistill.distillation.registry.version import MODEL_KINDS, ModelKind, ModelVersion
+from keydistill.distillation.registry.version import MODEL_KINDS, ModelKind, ModelVersion, Promotion
 
 __all__ = [
     "MODEL_KINDS",

@@ -11,6 +11,7 @@ from pathlib import Path
 from keydistill.distillation.registry.card import model_card
 from keydistill.distillation.registry.version import (
     CARD,
+    FORMAT,
     LINEAGE,
     MANIFEST,
     METRICS,
@@ -19,7 +20,7 @@ from keydistill.distillation.registry.version import (
     file_name,
     regular_files,
 )
-from keydistill.files import file_lock, file_sha256, lock_handle, private_mode, sync
+from keydistill.files import file_lock, file_sha256, lock_handle, private_mode, stamped, sync
 
 _PREFIX = ".draft-"
 
@@ -72,12 +73,15 @@ def write_sheets(draft: Path, version: ModelVersion) -> None:
     sheets = {name: file_sha256(draft / name) for name in (CARD, LINEAGE, METRICS)}
     _write_json(
         draft / MANIFEST,
-        {
-            "created_at": version.created_at,
-            "digest": version.digest,
-            "bytes": sum(file.stat().st_size for file in regular_files(draft)),
-            "files": {**version.files, **sheets},
-        },
+        stamped(
+            FORMAT,
+            {
+                "created_at": version.created_at,
+                "digest": version.digest,
+                "bytes": sum(file.stat().st_size for file in regular_files(draft)),
+                "files": {**version.files, **sheets},
+            },
+        ),
     )
     for path in draft.rglob("*"):
         if path.is_file():

@@ -13,9 +13,10 @@ A version's name is the day (UTC) on which it was published and the beginning of
 
 import getpass
 import json
+import logging
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -23,33 +24,25 @@ from typing import Any, Self
 from keydistill.distillation.registry.draft import copy_model, draft_folder, kind_lock, write_sheets
 from keydistill.distillation.registry.lineage import Lineage
 from keydistill.distillation.registry.version import (
+    FORMAT,
     LINEAGE,
     MANIFEST,
     MODEL_KINDS,
     ModelKind,
     ModelVersion,
+    Promotion,
     version_digest,
 )
 from keydistill.errors import ModelError, ModelNotFoundError
-from keydistill.files import replace_json, sync
+from keydistill.files import NewerFormatError, replace_json, stamped, sync, without_stamp
 from keydistill.settings import Settings
 
 PROMOTED = "promoted"
+_log = logging.getLogger(__name__)
 
 _HASH_CHARS = 12
 # What a folder must hold to be a model of its kind.
 _NEEDED: Mapping[ModelKind, str] = {"student": "modules.json", "assistant": "config.json"}
-
-
-@dataclass(frozen=True, slots=True)
-class Promotion:
-    """One move of the pointer to the promoted version; `previous` is None for the first."""
-
-    version: str
-    previous: str | None
-    at: str
-    by: str
-    reason: str
 
 
 class Registry:
@@ -106,14 +99,24 @@ class Registry:
             existing.verify()
         return existing or ModelVersion.read(kind, target)
 
-    def versions(self, kind: ModelKind | None = None) -> list[ModelVersion]:
-        """All versions, students first, each kind from the oldest day to the newest."""
-        return [
-            ModelVersion.read(each, self.root / each / name)
-            for each in MODEL_KINDS
-            if kind in (None, each)
-            for name in self._names(each)
-        ]
+    def versions(
+        self, kind: ModelKind | None = None, *, on_problem: Callable[[ModelError], object] | None = None
+    ) -> list[ModelVersion]:
+        """All versions, students first, each kind from the oldest day to the newest.
+
+        Args:
+            kind: The kind, None for both.
+            on_problem: Called for each version that cannot be read, which is left out; None writes to the log.
+        """
+        on_problem = on_problem or (lambda problem: _log.warning("%s", problem))
+        versions: list[ModelVersion] = []
+        for each in MODEL_KINDS:
+            for name in self._names(each) if kind in (None, each) else ():
+                try:
+                    versions.append(ModelVersion.read(each, self.root / each / name))
+                except ModelError as error:
+                    on_problem(error)
+        return versions
 
     def get(self, name: str, kind: ModelKind | None = None) -> ModelVersion:
         """Return a version by its name.
@@ -165,15 +168,18 @@ class Registry:
         """Every promotion, the oldest first.
 
         Raises:
-            ModelError: The file that keeps them is damaged.
+            ModelError: The file that keeps them is damaged, or a newer keydistill wrote it.
         """
         self._check_kind(kind)
         path = self._pointer(kind)
         try:
-            return [Promotion(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["history"]]
+            values = without_stamp(json.loads(path.read_text(encoding="utf-8")), FORMAT)
+            return [Promotion(**entry) for entry in values["history"]]
         except FileNotFoundError:
             return []
-        except (ValueError, KeyError, TypeError) as error:
+        except NewerFormatError as error:
+            raise ModelError(f"{path} {error}") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{path} is damaged ({error}); remove it and promote a version again") from None
 
     def promote(self, version: ModelVersion, *, reason: str = "", by: str | None = None) -> Promotion:
@@ -203,7 +209,8 @@ class Registry:
                 reason=reason,
             )
             entries = [asdict(entry) for entry in (*history, promotion)]
-            replace_json(self._pointer(version.kind), {"version": version.name, "history": entries})
+            pointer = {"version": version.name, "history": entries}
+            replace_json(self._pointer(version.kind), stamped(FORMAT, pointer))
         return promotion
 
     def _promoted(self, kind: ModelKind) -> ModelVersion:

@@ -2,18 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from keydistill.distillation.registry.lineage import Lineage
-from keydistill.errors import ModelChangedError
-from keydistill.files import file_sha256
+from keydistill.errors import ModelChangedError, ModelError
+from keydistill.files import NewerFormatError, file_sha256, first_difference, remembered_sha256, without_stamp
 
 ModelKind = Literal["student", "assistant"]
 MODEL_KINDS: tuple[ModelKind, ...] = get_args(ModelKind)
 
+# Of the manifest and of the pointer to the promoted version; what is in the other sheets belongs to it.
+FORMAT = 1
 CARD, LINEAGE, METRICS, MANIFEST = "README.md", "lineage.json", "metrics.json", "manifest.json"
 # What the registry adds to a model's own files.
 SHEETS = frozenset({CARD, LINEAGE, METRICS, MANIFEST})
@@ -50,12 +52,12 @@ class ModelVersion:
         """The version in a folder; trusts the hashes that stand there, which `verify` compares.
 
         Raises:
+            ModelError: A newer keydistill wrote it.
             ModelChangedError: What the registry wrote there is damaged.
         """
         try:
-            manifest, lineage, metrics = (
-                json.loads((folder / sheet).read_text(encoding="utf-8")) for sheet in (MANIFEST, LINEAGE, METRICS)
-            )
+            manifest = without_stamp(_json_of(folder / MANIFEST), FORMAT)
+            lineage, metrics = (_json_of(folder / sheet) for sheet in (LINEAGE, METRICS))
             return cls(
                 kind=kind,
                 name=folder.name,
@@ -67,7 +69,9 @@ class ModelVersion:
                 lineage=Lineage.from_dict(lineage),
                 metrics=metrics,
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except NewerFormatError as error:
+            raise ModelError(f"{folder / MANIFEST} {error}") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelChangedError(f"{folder} is damaged ({error}); {_CURE}") from None
 
     @property
@@ -75,25 +79,16 @@ class ModelVersion:
         """Kind and name, as settings and commands take them."""
         return f"{self.kind}/{self.name}"
 
-    def verify(self) -> None:
+    def verify(self, hash_of: Callable[[Path], str] = file_sha256) -> None:
         """Compare every file with what was published.
 
         Raises:
             ModelChangedError: A file was changed, removed or added; the message names it.
         """
-        present = {file_name(path, self.folder) for path in regular_files(self.folder)} - {MANIFEST}
-        for name in sorted(present | set(self.files)):
-            if name not in present:
-                problem = "is missing"
-            elif name not in self.files:
-                problem = "was added"
-            elif file_sha256(self.folder / name) != self.files[name]:
-                problem = "was changed"
-            else:
-                continue
-            raise ModelChangedError(
-                f"{self.folder / name} {problem} after {self.full_name} was published; do not use it: {_CURE}"
-            )
+        difference = first_difference(self.folder, self.files, (MANIFEST,), hash_of)
+        if difference is not None:
+            path, problem = difference
+            raise ModelChangedError(f"{path} {problem} after {self.full_name} was published; do not use it: {_CURE}")
         contents = {name: digest for name, digest in self.files.items() if name not in SHEETS}
         if version_digest(self.kind, contents, self.lineage) != self.digest:
             raise ModelChangedError(
@@ -101,18 +96,12 @@ class ModelVersion:
             )
 
     def verify_for_use(self) -> None:
-        """`verify`, once per process while sizes and times of the files stay: for whoever is about to load them.
+        """`verify`, each file once per process while its size and times stay: for whoever is about to load them.
 
         Raises:
             ModelChangedError: See `verify`.
         """
-        states = [(str(path), path.stat()) for path in regular_files(self.folder)]
-        seen = tuple(
-            (path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for path, state in states
-        )
-        if _verified.get(self.folder) != seen:
-            self.verify()
-            _verified[self.folder] = seen
+        self.verify(remembered_sha256)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, fit for JSON."""
@@ -129,8 +118,16 @@ class ModelVersion:
         }
 
 
-# Folder of a version to the files that were verified there.
-_verified: dict[Path, tuple[tuple[str, int, int, int, int], ...]] = {}
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One move of the pointer to the promoted version; `previous` is None for the first."""
+
+    version: str
+    previous: str | None
+    at: str
+    by: str
+    reason: str
+
 
 _CURE = "remove this folder and publish the model again"
 
@@ -149,3 +146,7 @@ def regular_files(folder: Path) -> list[Path]:
 def file_name(path: Path, folder: Path) -> str:
     """A file's name as it stands in a manifest: relative, with slashes."""
     return path.relative_to(folder).as_posix()
+
+
+def _json_of(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -4,7 +4,7 @@ import json
 from uuid import uuid4
 
 from keydistill.errors import RunError
-from keydistill.files import NewerFormatError
+from keydistill.files import NewerFormatError, without_stamp
 from keydistill.runs.record import Run, read_run, stored_run
 from keydistill.runs.redis_lease import PREFIX, SAME_VERSION
 
@@ -37,3 +37,14 @@ def run_of(text: str | bytes) -> Run:
         raise RunError(f"run {values.get('id')!r} in Redis {error}") from None
     except ValueError as error:
         raise RunError(f"a run in Redis cannot be read ({error}): {text[:60]!r}...; {SAME_VERSION}") from None
+
+
+def check_mark(text: str | bytes, newest: int) -> None:
+    """Raise unless a stored number of a format, alone or with the version that wrote it, is one that we read.
+
+    Raises:
+        NewerFormatError: A newer keydistill wrote it.
+        ValueError: It is no number.
+    """
+    values = json.loads(text)
+    without_stamp(values if isinstance(values, dict) else {"format": values}, newest)

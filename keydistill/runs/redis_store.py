@@ -6,7 +6,7 @@ keydistill:lease:NAME      who holds a lease, JSON; it expires
 keydistill:token           the last token, of all leases
 keydistill:history         the audit log, a list; HOME/history.jsonl has what this machine wrote and stands in for it
 keydistill:installation    id of all who share this Redis
-keydistill:format          of all the above
+keydistill:format          of all the above that have no number of their own, and the version that wrote it, JSON
 
 Every change of state is copied to HOME/runs/ID/run.json of the machine that made it. Where Redis has lost a run, its
 copy stands in for it until it is resumed.
@@ -16,7 +16,7 @@ one that can be repeated: an update knows its own mark, a lease its own owner.
 """
 
 import hashlib
-import logging
+import json
 import os
 import shutil
 import socket
@@ -32,9 +32,9 @@ from redis.client import Pipeline
 from redis.exceptions import ResponseError, WatchError
 
 from keydistill.errors import RedisUnavailableError, RunError, RunNotFoundError, RunStateError
-from keydistill.files import file_lock, replace_json
+from keydistill.files import NewerFormatError, file_lock, replace_json, stamped
 from keydistill.runs.history import AliasChange
-from keydistill.runs.history_file import HistoryFile, changes_of, line_of
+from keydistill.runs.history_file import HistoryFile, changes_of, line_of, warn_once
 from keydistill.runs.installation import installation_of, remember_installation
 from keydistill.runs.record import Run, read_run, stored_run
 from keydistill.runs.redis_connection import call, connect
@@ -49,7 +49,7 @@ from keydistill.runs.redis_lease import (
     RedisLease,
     lease_key,
 )
-from keydistill.runs.redis_records import run_key, run_of, text_of
+from keydistill.runs.redis_records import check_mark, run_key, run_of, text_of
 from keydistill.runs.redis_schedules import RedisScheduleMarks
 from keydistill.runs.shared_store import QUEUE_PREFIX, ScheduleMarks
 from keydistill.runs.store import Change, Lease, busy, check_at_rest, whole_id
@@ -58,7 +58,6 @@ from keydistill.settings import RedisAddress
 FORMAT = 1
 _HISTORY = f"{PREFIX}history"
 _Result = TypeVar("_Result")
-_log = logging.getLogger(__name__)
 
 
 class RedisRunStore:
@@ -131,24 +130,23 @@ class RedisRunStore:
     def all(self) -> list[Run]:
         """See `RunStore.all`; runs that Redis has lost are read from their copies."""
 
-        def read(redis: Any) -> list[str | None]:
+        def read(redis: Any) -> dict[str, str | None]:
             ids = list(redis.smembers(f"{PREFIX}runs"))
-            return list(redis.mget([run_key(run_id) for run_id in ids])) if ids else []
+            return dict(zip(ids, redis.mget([run_key(run_id) for run_id in ids]), strict=True)) if ids else {}
 
         runs: dict[str, Run] = {}
-        for text in self.call(read):
-            # A record that cannot be read must not hide the others, nor stop the work on them.
+        texts = {run_id: text for run_id, text in self.call(read).items() if text}
+        copies = {record.parent.name for record in (self._home / "runs").glob("*/run.json")}
+        for run_id in sorted(texts.keys() | copies, reverse=True):
+            # A record that cannot be read must not hide the others, nor stop the work on them. No copy stands in for
+            # it: that is older.
             try:
-                if text:
-                    run = run_of(text)
-                    runs[run.id] = run
+                runs[run_id] = run_of(texts[run_id]) if run_id in texts else self._copied(run_id)
+            except RunNotFoundError:
+                continue
             except RunError as error:
-                _log.warning("%s", error)
-        for record in (self._home / "runs").glob("*/run.json"):
-            if record.parent.name not in runs:
-                with suppress(RunNotFoundError):
-                    runs[record.parent.name] = self._copied(record.parent.name)
-        return [runs[run_id] for run_id in sorted(runs, reverse=True)]
+                warn_once(str(error))
+        return list(runs.values())
 
     def is_lost(self, run_id: str) -> bool:
         """See `RunStore.is_lost`."""
@@ -296,11 +294,18 @@ class RedisRunStore:
 
     def check_format(self) -> None:
         """See `SharedRunStore.check_format`."""
-        present: Any = self.call(lambda redis: redis.set(f"{PREFIX}format", FORMAT, nx=True, get=True))
-        if present is not None and str(present) != str(FORMAT):
+        mark = json.dumps(stamped(FORMAT, {}))
+        present: Any = self.call(lambda redis: redis.set(f"{PREFIX}format", mark, nx=True, get=True))
+        if present is None:
+            return
+        try:
+            check_mark(present, FORMAT)
+        except NewerFormatError as error:
+            raise RedisUnavailableError(f"what this Redis holds {error}") from None
+        except ValueError:
             raise RedisUnavailableError(
                 f"the runs in this Redis are of format {present}, this keydistill reads format {FORMAT}; {SAME_VERSION}"
-            )
+            ) from None
 
     def call(self, work: Callable[[Redis], _Result]) -> _Result:
         """See `keydistill.runs.redis_connection.call`."""
@@ -361,6 +366,8 @@ class RedisRunStore:
     def _copied(self, run_id: str) -> Run:
         try:
             return read_run((self.folder(run_id) / "run.json").read_bytes())
+        except NewerFormatError as error:
+            raise RunError(f"{self.folder(run_id) / 'run.json'} {error}") from None
         except (OSError, ValueError):
             raise RunNotFoundError(f"run {run_id!r}: there is none; `keydistill runs list` shows them all") from None
 

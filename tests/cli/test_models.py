@@ -1,9 +1,15 @@
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from keydistill.distillation.registry import Lineage, ModelVersion, Registry
+from keydistill.errors import StudentError
+from keydistill.retrieval import LiveRetriever
+from keydistill.settings import load_settings
+from keydistill.vectorstore.edge import EmbeddedEngine
 from tests.cli.conftest import Command
 
 
@@ -90,6 +96,57 @@ def test_verify_names_the_file(keydistill: Command, versions: list[ModelVersion]
     assert "model.safetensors was changed" in result.err
     assert result.err.count("\n") == 1
     assert keydistill("models", "promote", versions[0].name, "--dry-run").status == 1
+    all_of_them = keydistill("models", "verify")
+    assert all_of_them.status == 1
+    assert all_of_them.out.startswith(f"ok  {versions[1].full_name}")
+
+
+def test_a_version_of_the_future_is_named_and_hides_no_other(
+    keydistill: Command, versions: list[ModelVersion], inventory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = versions[0].folder / "manifest.json"
+    values = json.loads(path.read_text())
+    assert values["format"] == 1
+    path.chmod(0o644)
+    path.write_text(json.dumps({**values, "format": 2, "written_by": "9.1", "files": []}))
+    before = path.read_bytes()
+    told = "was written by a newer keydistill (9.1, format 2; this one reads format 1); upgrade keydistill"
+    (listed,) = json.loads(keydistill("models", "list", "--json").out)
+    assert listed["version"] == versions[1].full_name
+    assert told in caplog.text
+    for arguments in (
+        ["models", "verify"],
+        ["models", "show", versions[0].name],
+        ["models", "promote", versions[0].name],
+        ["reindex", inventory, "--student", versions[0].full_name],
+        ["reindex", inventory, "--student", versions[0].folder],
+    ):
+        refused = keydistill(*arguments)
+        assert refused.status == 1
+        assert told in refused.err
+        assert "remove this folder" not in refused.err
+    assert keydistill("models", "promote", versions[1].name).status == 0
+    assert path.read_bytes() == before
+
+
+def test_a_promotion_of_the_future_is_named_and_left_alone(
+    keydistill: Command, versions: list[ModelVersion], registry: Registry
+) -> None:
+    registry.promote(versions[0])
+    path = registry.root / "student" / "promoted.json"
+    values = json.loads(path.read_text())
+    assert values["format"] == 1
+    path.write_text(json.dumps({**values, "format": 2, "written_by": "9.1"}))
+    before = path.read_bytes()
+    for arguments in (["show", "student/promoted"], ["promote", versions[1].name]):
+        refused = keydistill("models", *arguments)
+        assert refused.status == 1
+        assert "promoted.json was written by a newer keydistill (9.1, format 2" in refused.err
+        assert "remove it" not in refused.err
+    assert path.read_bytes() == before
+    # One of before there were numbers is read as it was.
+    path.write_text(json.dumps({name: values[name] for name in ("version", "history")}))
+    assert keydistill("models", "show", "student/promoted").status == 0
 
 
 def test_what_is_not_there_is_one_line(keydistill: Command) -> None:
@@ -113,3 +170,42 @@ def test_reindex_builds_with_what_is_promoted_and_search_follows(
     # What is live keeps the student that built it.
     hits = json.loads(keydistill("search", "iphone 13", "--json", "--limit", 1).out)
     assert hits[0]["keyphrase"] == "iphone 13"
+    table = registry.root.parent.parent / "items.csv"
+    table.write_text("item_id,title\n1,iphone 13\n", encoding="utf-8")
+    answers, settings = table.with_name("answers.csv"), load_settings()
+    # However it is reached: the collection names the folder.
+    for name, change in _TAMPERING.items():
+        with _changed(versions[0].folder / name, change):
+            for command in (["search", "iphone"], ["recommend", table, "--out", answers]):
+                refused = keydistill(*command)
+                assert refused.status == 1, name
+                assert f"{versions[0].folder / name} was " in refused.err, name
+                assert "after student/" in refused.err
+                assert not answers.exists()
+            # The service opens this, logs why it cannot, and is not ready until it can.
+            with EmbeddedEngine(settings.home) as engine, pytest.raises(StudentError, match=name):
+                LiveRetriever.open(settings, engine)
+    assert keydistill("search", "iphone").status == 0
+
+
+def _flipped(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+_TAMPERING: dict[str, Callable[[bytes], bytes]] = {
+    # Neither its size nor, for the last, its vectors tell.
+    "model.safetensors": _flipped,
+    "tokenizer.json": lambda content: content + b" ",
+    "README.md": _flipped,
+}
+
+
+@contextmanager
+def _changed(path: Path, change: Callable[[bytes], bytes]) -> Iterator[None]:
+    content = path.read_bytes()
+    path.chmod(0o644)
+    try:
+        path.write_bytes(change(content))
+        yield
+    finally:
+        path.write_bytes(content)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -167,8 +166,97 @@ def test_another_format_is_refused(store: RedisRunStore, server: RedisServer) ->
     store.check_format()
     store.check_format()
     store.call(lambda redis: redis.set("keydistill:format", 99))
-    with pytest.raises(RedisUnavailableError, match="of format 99, this keydistill reads format 1"):
+    with pytest.raises(RedisUnavailableError, match=r"by a newer keydistill .*format 99; this one reads format 1"):
         store.check_format()
+
+
+_NEWER = {"format": 2, "written_by": "9.1"}
+_TOLD = r"was written by a newer keydistill \(9\.1, format 2; this one reads format 1\); upgrade keydistill"
+
+
+def _written(store: RedisRunStore, key: str) -> bytes:
+    return str(store.call(lambda redis: redis.get(key))).encode()
+
+
+def test_a_record_of_the_future_is_named_and_stops_no_other(
+    store: RedisRunStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer, other = store.add(reindex_run()), store.add(reindex_run())
+    key = f"keydistill:run:{newer.id}"
+    values = json.loads(_written(store, key))
+    assert values["format"] == 1
+    text = json.dumps({**values, **_NEWER, "new_field": 1})
+    store.call(lambda redis: redis.set(key, text))
+    # Its copy, which is older, does not stand in for it.
+    assert store.all() == store.all() == [other]
+    assert len([record for record in caplog.records if newer.id in record.message]) == 1
+    for refused in (
+        lambda: store.load(newer.id),
+        lambda: store.forget(newer.id),
+        lambda: store.update(newer.id, lambda run: run.moved("snapshot")),
+    ):
+        with pytest.raises(RunError, match=_TOLD):
+            refused()
+    store.restore(newer.id)
+    store.update(other.id, lambda run: run.moved("snapshot"))
+    assert _written(store, key) == text.encode()
+
+
+def test_a_copy_of_the_future_is_named(store: RedisRunStore, server: RedisServer) -> None:
+    run = store.add(reindex_run())
+    path = store.folder(run.id) / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **_NEWER}))
+    server.flush()
+    with pytest.raises(RunError, match=_TOLD):
+        store.restore(run.id)
+    assert store.all() == []
+
+
+@pytest.mark.parametrize("action", ["swap", "hold"])
+def test_a_line_of_the_history_of_the_future_is_named(store: RedisRunStore, action: str) -> None:
+    line = json.dumps({"action": action, "new_field": 1, **_NEWER})
+    store.call(lambda redis: redis.rpush("keydistill:history", line))
+    # It may say what must not be pruned, or that the alias is held.
+    with pytest.raises(RunError, match=_TOLD):
+        store.history()
+    with pytest.raises(RunError, match=_TOLD):
+        store.note(AliasChange.made("swap", "keyphrases", None, "new"))
+    assert store.call(lambda redis: redis.lrange("keydistill:history", 0, -1)) == [line]
+
+
+def test_pauses_of_the_future_are_named(store: RedisRunStore, server: RedisServer, tmp_path: Path) -> None:
+    store.schedules.pause("nightly")
+    mark, key = _written(store, "keydistill:paused:known"), "keydistill:paused:known"
+    assert json.loads(mark)["format"] == 1
+    store.call(lambda redis: redis.set(key, json.dumps(_NEWER)))
+    for refused in (store.schedules.is_paused, store.schedules.pause, store.schedules.resume):
+        with pytest.raises(RunError, match=_TOLD):
+            refused("nightly")
+    assert json.loads(_written(store, key)) == _NEWER
+    # This machine's copy, which counts once Redis was emptied.
+    copy = tmp_path / "home" / "paused.json"
+    assert json.loads(copy.read_text())["names"] == ["nightly"]
+    copy.write_text(json.dumps({**_NEWER, "names": {"weekly": "why"}}))
+    store.call(lambda redis: redis.set(key, 1))  # of before there were numbers
+    assert store.schedules.is_paused("nightly")
+    server.flush()
+    with pytest.raises(RunError, match=_TOLD):
+        store.schedules.is_paused("weekly")
+    assert "weekly" in json.loads(copy.read_text())["names"]
+    copy.write_text('["monthly"]')
+    assert store.schedules.is_paused("monthly")
+
+
+def test_what_a_schedule_of_the_future_did_is_left_alone(store: RedisRunStore) -> None:
+    fired, key = Fired("2026-11-24T10:00:00+00:00", None, "paused"), "keydistill:schedule:nightly"
+    store.schedules.note("nightly", fired)
+    assert json.loads(_written(store, key))["format"] == 1
+    text = json.dumps(_NEWER)
+    store.call(lambda redis: redis.set(key, text))
+    assert store.schedules.last("nightly") is None
+    store.schedules.note("nightly", fired)
+    store.schedules.note("weekly", fired)
+    assert (store.schedules.last("weekly"), _written(store, key)) == (fired, text.encode())
 
 
 def test_the_copy_is_what_was_recorded(store: RedisRunStore, tmp_path: Path) -> None:
@@ -315,24 +403,3 @@ def test_a_redis_that_may_not_be_asked_what_it_evicts(store: RedisRunStore) -> N
     assert store.eviction_policy() == "noeviction"
     store.call(lambda redis: redis.acl_setuser("default", commands=["-config"]))
     assert store.eviction_policy() is None
-
-
-def test_a_run_of_the_future_is_named_and_hides_no_other(
-    store: RedisRunStore, caplog: pytest.LogCaptureFixture
-) -> None:
-    known, future = store.add(reindex_run()), store.add(reindex_run())
-
-    def upgrade(redis: Any) -> str:
-        values = json.loads(redis.get(f"keydistill:run:{future.id}"))
-        assert values["format"] == 1
-        text = json.dumps({**values, "format": 9, "written_by": "9.1", "colour": "red"})
-        redis.set(f"keydistill:run:{future.id}", text)
-        return text
-
-    text = store.call(upgrade)
-    assert known in store.all()
-    assert f"run '{future.id}' in Redis was written by a newer keydistill (9.1, format 9" in caplog.text
-    for ask in (store.load, store.forget, lambda run_id: store.update(run_id, lambda run: run.failed("no"))):
-        with pytest.raises(RunError, match=r"written by a newer keydistill \(9\.1"):
-            ask(future.id)
-    assert store.call(lambda redis: redis.get(f"keydistill:run:{future.id}")) == text
