@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="File of keyphrases.  [default: inventory.parquet in SIGNALS]",
 )
+@click.option(
+    "--judgments",
+    type=click.Path(path_type=Path),
+    help="Folder of judgments and their items, as the page of `keydistill serve` keeps them.",
+)
 @judge_options
 @click.option("--judged-pairs", type=click.IntRange(1), help="Most mined pairs to put to the judge.")
 @click.option("--budget-tokens", type=click.IntRange(0), help="Most tokens for the judge.")

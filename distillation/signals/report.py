@@ -34,13 +34,19 @@ class SignalFiles:
 
     @classmethod
     def of_folder(cls, folder: Path) -> "SignalFiles":
-        """The tables in a signals folder, or in a simulated marketplace.
+        """The tables in a signals folder, in a simulated marketplace, or in the folder that a page's judgments go to.
+
+        A table is a Parquet file, or JSON lines, which the page appends to. Where there are both, and the last row of a
+        pair or item counts, people come over the judge, and the seller's items over what somebody pasted.
 
         Raises:
             InputError: There is none.
         """
-        files = {name: [folder / f"{name}.parquet"] for name in cls.__slots__ if (folder / f"{name}.parquet").is_file()}
-        if not set(files) - {"items"}:
+        files: dict[str, list[Path]] = {}
+        for name in cls.__slots__:
+            paths = [path for ending in (".parquet", ".jsonl") if (path := folder / f"{name}{ending}").is_file()]
+            files[name] = paths[::-1] if name == "items" else paths
+        if not any(paths for name, paths in files.items() if name != "items"):
             raise InputError(f"{folder} holds no signals; expected clicks, search_relevance or judgments.parquet in it")
         return cls(**files)
 

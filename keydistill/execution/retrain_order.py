@@ -27,6 +27,7 @@ class RetrainOrder(Order):
     kind: ClassVar[str] = "retrain"
 
     signals: Path
+    judgments: Path | None = None
     inventory: tuple[Path, ...] = ()
     labels: Path | None = None
     local: Path | None = None
@@ -91,13 +92,13 @@ class RetrainOrder(Order):
         """
         self.recipe()
         self.files()
-        for path in (*self.inventory, self.labels, self.local, self.simulation, self.prompt):
+        for path in (self.judgments, *self.inventory, self.labels, self.local, self.simulation, self.prompt):
             if path is not None and not path.exists():
                 raise InputError(f"{path} is not there; name a file or folder that the workers of queue train can read")
         check_judge(settings, self.model_dump())
 
     def files(self) -> "SignalFiles":
-        """The files of the signals.
+        """The files of the signals, with those of the judgments that people gave.
 
         Raises:
             InputError: The folder is missing, or has no items.
@@ -109,7 +110,11 @@ class RetrainOrder(Order):
         signals = SignalFiles.of_folder(self.signals)
         if not signals.items:
             raise InputError(f"{self.signals} has no items.parquet; a student reads titles: add the items")
-        return signals
+        if self.judgments is None:
+            return signals
+        given = SignalFiles.of_folder(self.judgments)
+        # The last row counts: people over the judge, and the items of the signals over what somebody pasted.
+        return replace(signals, items=[*given.items, *signals.items], judgments=[*signals.judgments, *given.judgments])
 
     def recipe(self) -> "RetrainRecipe":
         """The recipe of the retrain: the defaults, with the options of the order on top."""

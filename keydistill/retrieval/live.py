@@ -159,6 +159,22 @@ class LiveRetriever:
             )
         return self._holds.using()
 
+    def beside(self, collection: str) -> Generation:
+        """The generation of another ready collection, loaded beside the present one, to compare the two.
+
+        Whoever has it gives it to `let_go` at the end.
+
+        Raises:
+            CollectionNotFoundError: There is no such collection.
+            StudentError: Its student cannot be found any more, or has another version now.
+        """
+        return self._new(collection, self._holds.all())
+
+    def let_go(self, generation: Generation) -> None:
+        """Let go of what is open of a generation that `beside` gave, unless it is the present one by now."""
+        if generation.collection not in {each.collection for each in self._holds.all()}:
+            self._engine.release(generation.collection)
+
     def refresh(self) -> None:
         """Read the alias now, and return when its generation answers, with the search settings tuned for it by now.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from keydistill.serve.front import EXCHANGE, Exchange, Front, milliseconds, refu
 from keydistill.serve.keys import KeyFile, Keys
 from keydistill.serve.live import Live
 from keydistill.serve.openapi import DESCRIPTION, document, operation
+from keydistill.serve.page import Page, add_page
 from keydistill.serve.problems import Problem
 from keydistill.serve.readiness import Readiness
 from keydistill.serve.schemas import (
@@ -38,6 +40,7 @@ from keydistill.serve.schemas import (
     RecommendAnswer,
     RecommendRequest,
 )
+from keydistill.serve.sessions import Sessions
 from keydistill.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -82,6 +85,7 @@ def create_app(
     settings: Settings,
     *,
     keys_required: bool,
+    session_secret: bytes | None = None,
     open_retriever: Callable[..., LiveRetriever] = LiveRetriever.open,
 ) -> FastAPI:
     """The application.
@@ -89,9 +93,11 @@ def create_app(
     Args:
         settings: Settings in force.
         keys_required: Whether an API key is needed even while there is none.
+        session_secret: Random bytes that sign the page's sessions, the same in all processes; None takes new ones.
         open_retriever: Function that opens the live retriever.
     """
     keys = Keys(settings.serve_keys, KeyFile.of(settings), required=keys_required)
+    sessions = Sessions(keys, session_secret or secrets.token_bytes(32)) if settings.serve_page else None
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
@@ -104,6 +110,7 @@ def create_app(
         )
         readiness = Readiness(live, batches)
         app.state.service = Service(settings, live, batches, readiness)
+        app.state.page = Page(settings, live)
         watching = asyncio.create_task(readiness.watch())
         yield
         readiness.drain()
@@ -111,6 +118,7 @@ def create_app(
         with suppress(asyncio.CancelledError):
             await watching
         await asyncio.to_thread(batches.close, settings.serve_drain_seconds)
+        await asyncio.to_thread(app.state.page.close)
         await asyncio.to_thread(live.close, settings.serve_drain_seconds)
 
     app = FastAPI(
@@ -124,6 +132,8 @@ def create_app(
     )
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     _add_routes(app)
+    if sessions is not None:
+        add_page(app, sessions)
     paths = frozenset(path for route in app.routes if (path := getattr(route, "path", None)))
 
     def refuse_early() -> None:
@@ -132,7 +142,7 @@ def create_app(
             raise Problem("not-ready", service.readiness.reason() or "no answer yet", retry_after=_RETRY_SECONDS)
         service.batches.refuse_if_full()
 
-    app.add_middleware(Front, paths=paths, keys=keys, refuse=refuse_early)
+    app.add_middleware(Front, paths=paths, keys=keys, refuse=refuse_early, sessions=sessions)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_problem)
     return app

@@ -16,6 +16,7 @@ from keydistill.serve.batches import Outcome
 from keydistill.serve.keys import Keys
 from keydistill.serve.logs import FIELDS
 from keydistill.serve.problems import Problem
+from keydistill.serve.sessions import Sessions, comes_from_own_page
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +63,15 @@ class Exchange:
 class Front:
     """The middleware around all routes."""
 
-    def __init__(self, app: ASGIApp, *, paths: frozenset[str], keys: Keys, refuse: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        paths: frozenset[str],
+        keys: Keys,
+        refuse: Callable[[], None],
+        sessions: Sessions | None = None,
+    ) -> None:
         """Wrap the routes.
 
         Args:
@@ -70,8 +79,9 @@ class Front:
             paths: Paths that exist.
             keys: API keys.
             refuse: Raises what requests get that cannot be answered now, before their bodies are read.
+            sessions: Sessions of the page, which open what a key opens; None without a page.
         """
-        self._app, self._paths, self._keys, self._refuse = app, paths, keys, refuse
+        self._app, self._paths, self._keys, self._refuse, self._sessions = app, paths, keys, refuse, sessions
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,7 +122,7 @@ class Front:
     def _admit(self, scope: Scope, headers: Headers, exchange: Exchange) -> None:
         if self._keys.needed():
             bearer = _BEARER.fullmatch(headers.get("authorization", ""))
-            exchange.key = self._keys.name_of(bearer[1]) if bearer else None
+            exchange.key = self._keys.name_of(bearer[1]) if bearer else self._key_of_session(scope, headers)
             if exchange.key is None:
                 reason = "the key is not known" if bearer else "there is none"
                 raise Problem(
@@ -125,6 +135,12 @@ class Front:
             if self._in_flight > _MOST_IN_FLIGHT:
                 raise Problem("overloaded", f"{self._in_flight} requests are in flight; come back later", retry_after=1)
             self._refuse()
+
+    def _key_of_session(self, scope: Scope, headers: Headers) -> str | None:
+        """The key of a page's request; other sites, which the browser would send the cookie for, have none."""
+        if self._sessions is None or (scope["method"] not in ("GET", "HEAD") and not comes_from_own_page(headers)):
+            return None
+        return self._sessions.name_of(headers, scope["scheme"])
 
     def _note(self, method: str, exchange: Exchange) -> None:
         seconds = time.monotonic() - exchange.began

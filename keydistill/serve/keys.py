@@ -155,6 +155,11 @@ class Keys:
         names = [name for name, known in self._hashes.items() if hmac.compare_digest(known, digest)]
         return names[0] if names else None
 
+    def hash_of(self, name: str) -> str | None:
+        """The hash of the key with a name; None where there is no such key."""
+        self._look()
+        return self._hashes.get(name)
+
     def needed(self) -> bool:
         """Whether a request needs a key."""
         self._look()

@@ -55,6 +55,16 @@ class Live:
             return self._failure
         return None if self._retriever.status().watching else "the thread that watches the alias has ended"
 
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, once it is open."""
+        return self._engine
+
+    @property
+    def retriever(self) -> LiveRetriever | None:
+        """The retriever, once there is one."""
+        return self._retriever
+
     def status(self) -> LiveStatus | None:
         """The status of the retriever; None before there is one, and after the end."""
         try:

@@ -28,6 +28,7 @@ KINDS = {
     for kind in (
         ProblemKind("malformed", 400, "The request cannot be read"),
         ProblemKind("unauthorized", 401, "An API key is needed"),
+        ProblemKind("other-site", 403, "The request does not come from the page"),
         ProblemKind("not-found", 404, "There is no such path"),
         ProblemKind("method-not-allowed", 405, "The path has no such method"),
         ProblemKind("body-timeout", 408, "The body did not come in time"),

@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import os
+import secrets
 import signal
 import socket
 import ssl
@@ -11,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
@@ -39,6 +40,8 @@ class AppFactory:
 
     settings: Settings
     keys_required: bool
+    # Of the page's sessions: whichever process is asked next must know them.
+    session_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     def __call__(self) -> "FastAPI":
         """The application; logs and signals of this process are set."""
@@ -48,7 +51,7 @@ class AppFactory:
         sys.setswitchinterval(_SWITCH_SECONDS)
         if parent_process() is not None:
             threading.Thread(target=_end_with_parent, name="keydistill-parent", daemon=True).start()
-        return create_app(self.settings, keys_required=self.keys_required)
+        return create_app(self.settings, keys_required=self.keys_required, session_secret=self.session_secret)
 
 
 def run_service(settings: Settings, *, allow_without_keys: bool = False) -> None:

@@ -14,12 +14,14 @@ _Text = Annotated[StrictStr, Field(max_length=1_000)]
 _FieldName = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=200)]
 
 
-class _Body(BaseModel):
+class StrictBody(BaseModel):
+    """A body that has nothing but the fields that it names."""
+
     # A misspelt name is refused, not ignored.
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PayloadCondition(_Body):
+class PayloadCondition(StrictBody):
     """A condition on a payload field: `equals`, or `any_of`, or bounds of a number (`gte`, `gt`, `lte`, `lt`)."""
 
     field: _FieldName
@@ -35,7 +37,7 @@ class PayloadCondition(_Body):
     lt: _Number | None = None
 
 
-class Filters(_Body):
+class Filters(StrictBody):
     """What keyphrases must pass."""
 
     match_category: MatchCategory = Field(
@@ -51,7 +53,7 @@ class Filters(_Body):
     )
 
 
-class ListChoice(_Body):
+class ListChoice(StrictBody):
     """What makes a list of the nearest keyphrases one that an advertiser can use; without it they are the nearest."""
 
     min_score: Annotated[_Number, Field(ge=-1, le=1)] | None = Field(default=None, description="least score")
@@ -76,7 +78,7 @@ class ListChoice(_Body):
     explain: StrictBool = Field(default=False, description="say of each keyphrase why it is there")
 
 
-class ServiceItem(_Body):
+class ServiceItem(StrictBody):
     """A listing."""
 
     id: str | None = Field(default=None, max_length=200, description="comes back with the answer")
@@ -89,7 +91,7 @@ class ServiceItem(_Body):
     )
 
 
-class EmbedRequest(_Body):
+class EmbedRequest(StrictBody):
     """Items to embed."""
 
     model_config = ConfigDict(
@@ -99,7 +101,7 @@ class EmbedRequest(_Body):
     items: Annotated[list[ServiceItem], Field(min_length=1)]
 
 
-class RecommendRequest(_Body):
+class RecommendRequest(StrictBody):
     """Items to find keyphrases for."""
 
     model_config = ConfigDict(

@@ -57,4 +57,14 @@ class ServiceSettings(BaseModel):
     serve_drain_seconds: int = Field(
         default=30, ge=1, description="longest time that requests in flight get after SIGTERM"
     )
+    serve_page: bool = Field(default=True, description="serve the page for people at `/`")
+    serve_judgments: Path | None = Field(
+        default=None, description="folder that takes the judgments of the page; unset: `judgments` in `home`"
+    )
+    serve_compare_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        le=86_400,
+        description="time after which a generation that the page compared with the live one is let go of",
+    )
     serve_log_texts: bool = Field(default=False, description="log the titles of items; they may be private")
