@@ -1,5 +1,6 @@
 """`keydistill gate`: the report of the gate, which says why it let a collection through, or refused it."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -19,23 +20,30 @@ if TYPE_CHECKING:
 def gate(ctx: click.Context, run_id: str, as_json: bool) -> None:
     """Show what the gate found when it compared the collection of RUN with the live one.
 
-    RUN is the id of a run, or its beginning. The exit status is 1 where the gate refused.
+    RUN is the id of a run, or its beginning. Where services asked it beside the live one (`shadow_share`), what they
+    found is shown, too. The exit status is 1 where the gate refused, or a row of theirs failed.
     """
-    from keydistill.ingest.gate import GateReport
+    from keydistill.ingest.gate import GateReport, shadow_rows
     from keydistill.runs import open_store, reindex_of
 
-    run = reindex_of(open_store(settings_of(ctx)).load(run_id))
+    settings = settings_of(ctx)
+    run = reindex_of(open_store(settings).load(run_id))
     if not run.gate:
         raise RunStateError(
             f"run {run.id} is {run.state} and was not before the gate yet; see `keydistill runs show {run.id}`"
         )
     report = GateReport.from_dict(run.gate)
+    shadow = shadow_rows(run.shadow, settings)
+    shadow_failed = [row.name for row in shadow if row.verdict == "fail"]
+    status = 1 if report.refused or shadow_failed else 0
     if as_json:
-        print_json({"run": run.id, "forced": run.forced, **run.gate})
-        ctx.exit(1 if report.refused else 0)
+        shown = {"shadow": [asdict(row) for row in shadow]} if shadow else {}
+        print_json({"run": run.id, "forced": run.forced, **run.gate, **shown})
+        ctx.exit(status)
     lines = {
         "run": f"{run.id}: {run.state}",
         "gate": f"refused: {'; '.join(report.failed)}" if report.refused else "passed",
+        "shadow": f"failed: {'; '.join(shadow_failed)}" if shadow_failed else None,
         "forced": run.forced,
         "collection": f"{report.collection}, student {report.student}",
         "live": report.against + (f", student {report.live_student}" if report.live_student else ""),
@@ -50,11 +58,11 @@ def gate(ctx: click.Context, run_id: str, as_json: bool) -> None:
         ("check", "value", "live", "must be", "verdict", "note"),
         [
             (row.name, _number(row.value), _number(row.live), _must_be(row), row.verdict, row.note)
-            for row in report.rows
+            for row in (*report.rows, *shadow)
         ],
         right=("value", "live"),
     )
-    ctx.exit(1 if report.refused else 0)
+    ctx.exit(status)
 
 
 def _number(value: float | None) -> str:

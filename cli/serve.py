@@ -1,4 +1,4 @@
-"""`keydistill serve`: the HTTP service, and its API keys."""
+"""`keydistill serve`: the HTTP service, its API keys, and the sample of what it is asked for."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +32,8 @@ def serve(
 ) -> None:
     """Answer over HTTP: keyphrases and vectors for items, by the live collection and its student.
 
-    It follows swaps without a restart. Limits and everything else are settings whose names begin with `serve_`.
+    It follows swaps without a restart. Limits and everything else are settings whose names begin with `serve_`,
+    `sample_` and `shadow_`.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -101,3 +102,34 @@ def remove(ctx: click.Context, name: str) -> None:
 
     KeyFile.of(settings_of(ctx)).remove(name)
     click.echo(f"{name} opens the service no more")
+
+
+@serve.command()
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File (.jsonl) to copy its items to.")
+@click.option("--forget", is_flag=True, help="Delete it: all of its texts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def sample(ctx: click.Context, out: Path | None, forget: bool, as_json: bool) -> None:
+    """Show how much is in the sample of items that services were asked for (`sample_items`); no texts are shown."""
+    from keydistill.serve import SampleFile
+
+    if forget and out is not None:
+        raise click.UsageError("Give either --out or --forget.")
+    file = SampleFile.of(settings_of(ctx))
+    if forget:
+        file.forget()
+    copied = None if out is None else file.copy(out)
+    times = sorted(item.asked_at for item in file.read())
+    state = {
+        "file": str(file.path),
+        "items": len(times),
+        "oldest": times[0] if times else None,
+        "newest": times[-1] if times else None,
+        "copied": copied,
+    }
+    if as_json:
+        print_json(state)
+        return
+    for name, value in state.items():
+        if value is not None:
+            click.echo(f"{name:<7} {value}")

@@ -4,12 +4,16 @@ from keydistill.ingest.gate.gate import Gate
 from keydistill.ingest.gate.items import GateItems, gate_items
 from keydistill.ingest.gate.measures import embedded
 from keydistill.ingest.gate.report import GateReport, Row
+from keydistill.ingest.gate.shadow import SHADOW_DEPTH, ShadowSummary, shadow_rows
 
 __all__ = [
+    "SHADOW_DEPTH",
     "Gate",
     "GateItems",
     "GateReport",
     "Row",
+    "ShadowSummary",
     "embedded",
     "gate_items",
+    "shadow_rows",
 ]

@@ -3,7 +3,7 @@
 from keydistill.retrieval.answers import Answer, LiveStatus, ReadyQuery
 from keydistill.retrieval.batch import BatchRequest, BatchSummary, recommend_file
 from keydistill.retrieval.filter_shapes import NO_FILTER, filter_shape
-from keydistill.retrieval.generation import Generation, QueryVector, StudentLoader
+from keydistill.retrieval.generation import Generation, QueryVector, StudentLoader, student_loader
 from keydistill.retrieval.item_filters import MatchCategory, item_filter
 from keydistill.retrieval.items import Item, read_items
 from keydistill.retrieval.lists import ListArguments, ListOptions, Reranker
@@ -41,4 +41,5 @@ __all__ = [
     "read_items",
     "recommend_file",
     "reranker_of",
+    "student_loader",
 ]

@@ -150,6 +150,8 @@ class ReindexRun(Run):
         parts_redone: Number of times that a part was begun which a worker had begun before.
         report: Report of the verification.
         gate: Report of the gate (`keydistill.ingest.gate.GateReport`), once there is one.
+        shadow: What services found that asked the collection beside the live one, before it was live
+            (`keydistill.ingest.gate.ShadowSummary`).
         forced: Reason why the collection may be swapped in although the gate refused it.
         journal: The last sync of the alias that was accepted when this run read its inventory; 0 for none. Later ones
             are applied to the collection before it is put live.
@@ -172,6 +174,7 @@ class ReindexRun(Run):
     parts_redone: int = 0
     report: Mapping[str, Any] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)
+    shadow: Mapping[str, Any] = field(default_factory=dict)
     forced: str | None = None
     journal: int = 0
 

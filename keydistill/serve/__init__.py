@@ -2,5 +2,6 @@
 
 from keydistill.serve.keys import KeyEntry, KeyFile
 from keydistill.serve.run import run_service
+from keydistill.serve.sample_file import SampledItem, SampleFile
 
-__all__ = ["KeyEntry", "KeyFile", "run_service"]
+__all__ = ["KeyEntry", "KeyFile", "SampleFile", "SampledItem", "run_service"]

@@ -32,6 +32,7 @@ from keydistill.serve.openapi import DESCRIPTION, document, operation
 from keydistill.serve.page import Page, add_page
 from keydistill.serve.problems import Problem
 from keydistill.serve.readiness import Readiness
+from keydistill.serve.sample import Sample
 from keydistill.serve.schemas import (
     EmbedAnswer,
     EmbedRequest,
@@ -41,6 +42,7 @@ from keydistill.serve.schemas import (
     RecommendRequest,
 )
 from keydistill.serve.sessions import Sessions
+from keydistill.serve.shadow import Shadow
 from keydistill.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -58,6 +60,8 @@ class Service:
     live: Live
     batches: Batches
     readiness: Readiness
+    sample: Sample
+    shadow: Shadow
 
     async def outcome(self, request: Request, job: Job) -> Outcome:
         """The outcome of a request; errors of ours become problems.
@@ -78,6 +82,7 @@ class Service:
                 detail = "the engine refused the filters; name fields and values as the inventory has them"
                 raise Problem("invalid", detail, places=[("/filters", detail)]) from error
             raise
+        self.shadow.offer(job, exchange.outcome)
         return exchange.outcome
 
 
@@ -109,7 +114,8 @@ def create_app(
             wait_seconds=settings.serve_batch_wait_ms / 1_000,
         )
         readiness = Readiness(live, batches)
-        app.state.service = Service(settings, live, batches, readiness)
+        service = Service(settings, live, batches, readiness, Sample.of(settings), Shadow(settings))
+        app.state.service = service
         app.state.page = Page(settings, live)
         watching = asyncio.create_task(readiness.watch())
         yield
@@ -119,6 +125,8 @@ def create_app(
             await watching
         await asyncio.to_thread(batches.close, settings.serve_drain_seconds)
         await asyncio.to_thread(app.state.page.close)
+        await asyncio.to_thread(service.shadow.close)
+        await asyncio.to_thread(service.sample.close)
         await asyncio.to_thread(live.close, settings.serve_drain_seconds)
 
     app = FastAPI(
@@ -158,6 +166,7 @@ def _add_routes(app: FastAPI) -> None:
         if (reason := service.readiness.reason()) is not None:
             raise Problem("not-ready", reason, retry_after=_RETRY_SECONDS)
         outcome = await service.outcome(request, job_of(body, service.settings, deadline))
+        service.sample.offer(body.items)
         results = [
             {
                 "id": item.id,
@@ -174,6 +183,7 @@ def _add_routes(app: FastAPI) -> None:
         deadline = deadline_of(request, service.settings)
         body = await read_body(request, EmbedRequest, service.settings, deadline)
         outcome = await service.outcome(request, job_of(body, service.settings, deadline))
+        service.sample.offer(body.items)
         results = [
             {"id": item.id, "vector": [round(number, _VECTOR_DIGITS) for number in vector.tolist()]}
             for item, vector in zip(body.items, outcome.vectors, strict=True)

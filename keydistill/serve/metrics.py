@@ -41,6 +41,12 @@ SEARCH_SECONDS = Histogram("keydistill_search_duration_seconds", "Time that a ba
 REJECTIONS = Counter("keydistill_rejections_total", "Requests that got no result, by the kind of problem.", ("reason",))
 READY = Gauge("keydistill_ready_processes", "Processes that are ready.", multiprocess_mode="livesum")
 SWAPS = Counter("keydistill_generation_swaps_total", "Changes of the generation, in each process.")
+SHADOWED = Counter(
+    "keydistill_shadow_requests_total", "Requests that the candidate was, or was to be, asked, too.", ("result",)
+)
+SHADOW_FAILURES = Counter(
+    "keydistill_shadow_failures_total", "What failed in the shadow: a request, a load, a record; no caller saw it."
+)
 
 
 class GenerationCollector:

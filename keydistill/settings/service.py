@@ -68,3 +68,27 @@ class ServiceSettings(BaseModel):
         description="time after which a generation that the page compared with the live one is let go of",
     )
     serve_log_texts: bool = Field(default=False, description="log the titles of items; they may be private")
+
+    sample_items: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="items of a random sample of what the service is asked for, kept in `home` for gate, tune and "
+        "mining; 0: no text is kept",
+    )
+    sample_days: float = Field(
+        default=7.0, gt=0, le=3_650, description="days after which an item of that sample is forgotten"
+    )
+    shadow_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of requests that a candidate, which is not live, is asked, too; 0: none",
+    )
+    shadow_collection: str | None = Field(
+        default=None, description="the candidate; unset: the collection of the newest run that is ready, but not live"
+    )
+    shadow_min_items: int = Field(default=100, ge=1, description="items from which on the shadow's rows are judged")
+    shadow_min_overlap: float = Field(
+        default=0.1, ge=0, le=1, description="least share of the live keyphrases that the candidate finds, too"
+    )
