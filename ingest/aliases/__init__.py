@@ -3,7 +3,7 @@
 from keydistill.ingest.aliases.adoption import Adoption, AdoptionPlan
 from keydistill.ingest.aliases.changes import AliasChanges, content_lease
 from keydistill.ingest.aliases.history import AliasHistory
-from keydistill.ingest.aliases.journal import last_number, missing_sync
+from keydistill.ingest.aliases.journal import accepted_syncs, last_number, missing_sync
 from keydistill.ingest.aliases.lease import alone, patiently
 from keydistill.ingest.aliases.pruning import PrunePlan, Pruning
 from keydistill.ingest.aliases.records import went_live
@@ -17,6 +17,7 @@ __all__ = [
     "PrunePlan",
     "Pruning",
     "Retention",
+    "accepted_syncs",
     "alone",
     "content_lease",
     "last_number",

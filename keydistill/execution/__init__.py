@@ -2,6 +2,7 @@
 
 from keydistill.execution.health import (
     Finding,
+    Severity,
     finding_of_sign,
     findings,
     signs_of,
@@ -51,6 +52,7 @@ __all__ = [
     "RetrainOrder",
     "Retrainer",
     "Send",
+    "Severity",
     "SyncOrder",
     "Syncer",
     "WorkerProcess",

@@ -1,8 +1,9 @@
 """Runs: records of long work, where they are kept, and who may work on them."""
 
 from keydistill.runs.advice import redis_advice
-from keydistill.runs.factory import open_shared_store, open_signs, open_store
+from keydistill.runs.factory import open_shared_store, open_signs, open_store, redis_clock
 from keydistill.runs.history import Action, AliasChange
+from keydistill.runs.installation import remember_installation
 from keydistill.runs.kinds import reindex_of, retrain_of, sync_of
 from keydistill.runs.moves import MOVES, Kind, State, open_states, working_states
 from keydistill.runs.outcomes import has_succeeded, subject_of, unfinished_runs
@@ -14,6 +15,8 @@ from keydistill.runs.record import (
     StepProgress,
     SyncRun,
     part_name,
+    read_run,
+    stored_run,
 )
 from keydistill.runs.recorded_progress import RecordedProgress
 from keydistill.runs.recording import change_record
@@ -55,9 +58,13 @@ __all__ = [
     "open_store",
     "part_name",
     "present_user",
+    "read_run",
     "redis_advice",
+    "redis_clock",
     "reindex_of",
+    "remember_installation",
     "retrain_of",
+    "stored_run",
     "subject_of",
     "sync_of",
     "unfinished_runs",

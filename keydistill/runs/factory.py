@@ -52,3 +52,14 @@ def open_signs(settings: Settings) -> "Signs":
     from keydistill.runs.redis_signs import Signs
 
     return Signs(connect(redis_address(settings), repeats=0))
+
+
+def redis_clock(settings: Settings) -> float:
+    """Seconds since 1970 by the clock of Redis; needs `redis_url` and the client of Redis.
+
+    Raises:
+        RedisUnavailableError: Redis cannot be reached.
+    """
+    from keydistill.runs.redis_time import redis_time
+
+    return redis_time(settings)

@@ -1,0 +1,206 @@
+"""`keydistill.doctor` finds what is wrong, says nothing of a sound installation, and mends only what is safe."""
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from keydistill.distillation.registry import Lineage, Registry
+from keydistill.doctor import CHECKS, Diagnosis, Patient, diagnose
+from keydistill.encoders import StudentFiles
+from keydistill.runs import Fired, open_shared_store, open_store
+from keydistill.settings import Settings, load_settings
+from keydistill.vectorstore import CollectionSpec, PointBatch, open_engine
+from tests.runs.records import NEW_RUNS
+from tests.support.corpus import point_id
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def sound(tmp_path: Path, tiny_folder: Path) -> Settings:
+    """A sound installation with a live collection."""
+    settings = load_settings(home=tmp_path / "home", student=str(tiny_folder))
+    settings.home.mkdir(mode=0o700)
+    build(settings, settings.alias)
+    return settings
+
+
+def build(settings: Settings, alias: str | None, **metadata: Any) -> str:
+    student = StudentFiles.find(settings.student)
+    name = f"{alias}-built"
+    with closing(open_engine(settings)) as engine:
+        spec = CollectionSpec(student.dimension, quantization="none")
+        described = {
+            "student": settings.student,
+            "student_version": student.version,
+            "installation": open_store(settings.model_copy(update={"redis_url": None})).installation(),
+            **metadata,
+        }
+        engine.create(name, spec, described)
+        vectors = np.eye(1, student.dimension, dtype=np.float32)
+        engine.upsert(name, PointBatch([point_id("a")], vectors, [{"keyphrase": "a"}]))
+        if alias is not None:
+            engine.finish(name)
+            engine.swap_alias(alias, name, None)
+    return name
+
+
+def texts(diagnoses: list[Diagnosis], check: str) -> str:
+    return "\n".join(each.complaint.text for each in diagnoses if each.check == check)
+
+
+def test_a_sound_installation_has_no_findings(sound: Settings) -> None:
+    assert diagnose(Patient(sound)) == []
+
+
+def test_every_planted_fault_is_found_in_time(
+    sound: Settings, redis: RedisServer, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis.flush()
+    home = sound.home
+    settings = load_settings(
+        home=home,
+        student=sound.student,
+        redis_url=redis.url,
+        executor="celery",
+        schedules={"nightly": {"cron": "0 3 * * *", "task": "prune"}, "late": {"cron": "0 3 * * *", "task": "prune"}},
+        qdrant_client_certificate=tmp_path / "certificate.pem",
+    )
+    store = open_shared_store(settings)
+    store.installation()
+    expected: list[tuple[str, str]] = []
+
+    def plant(check: str, text: str) -> None:
+        expected.append((check, text))
+
+    plant("settings", "qdrant_client_certificate is set, and qdrant_client_key is not")
+    plant("files", "which is no file here")
+    home.chmod(0o755)
+    plant("permissions", "has the mode 755")
+    monkeypatch.setattr(Patient, "free_bytes", lambda *_: 50_000_000)
+    plant("disk", "0.1 GB are free")
+    monkeypatch.setattr(Patient, "free_memory", lambda *_: 100_000_000)
+    plant("memory", "0.1 GB of memory are free")
+    monkeypatch.setattr(Patient, "clock_skew", lambda *_: -90.0)
+    plant("redis", "-90.0 s off")
+    build(settings.model_copy(update={"alias": "half"}), None)
+    plant("collections", "half built, and no run builds it")
+    gone = build(settings, "gone")
+    shutil.rmtree(home / "collections" / gone)
+    plant("aliases", f"alias gone names {gone}, which is lost")
+    build(settings, "strange", student_version="another")
+    plant("aliases", "the student of alias strange is another")
+    (home / "collections" / "orphan").mkdir()
+    plant("collections", "orphan of a collection is in no catalogue")
+    view = home / "views" / "a-0123"
+    view.mkdir(parents=True)
+    (view / "owner").touch()
+    plant("leftovers", f"left the view {view}")
+    work = home / "tmp" / ".changes-abc"
+    work.mkdir(parents=True)
+    os.utime(work, (0, 0))
+    plant("leftovers", f"left the work folder {work}")
+    (home / "restoring.json").write_text('"20260101"')
+    plant("leftovers", "a restore into")
+    for name, record in (("torn", "{"), ("future", json.dumps({"format": 99, "written_by": "9.9"}))):
+        (home / "runs" / name).mkdir(parents=True)
+        (home / "runs" / name / "run.json").write_text(record)
+    (home / "runs" / "torn" / ".snapshot.partial").mkdir()
+    plant("leftovers", "left the unfinished snapshot")
+    plant("records", "torn/run.json cannot be read")
+    plant("records", "newer keydistill (9.9, format 99")
+    registry = Registry.of(settings)
+    version = registry.publish("student", tiny_folder, lineage=Lineage(), metrics={})
+    changed = version.folder / "config.json"
+    changed.chmod(0o600)
+    changed.write_text("{}")
+    plant("models", "was changed after")
+    (registry.root / "assistant").mkdir(exist_ok=True)
+    promotion = {"version": "20260101-abc", "previous": None, "at": "", "by": "", "reason": ""}
+    (registry.root / "assistant" / "promoted.json").write_text(json.dumps({"history": [promotion]}))
+    plant("models", "the promoted assistant 20260101-abc is not in")
+    stale = store.add(dataclasses.replace(NEW_RUNS["sync"](), state="cancelled"))
+    store.reserve(stale.lease_name, stale.id, 600)
+    plant("leases", f"is kept for run {stale.id}, which is cancelled")
+    waiting = store.add(dataclasses.replace(NEW_RUNS["reindex"](), executor="celery"))
+    plant("runs", f"run {waiting.id}: waits: no worker of queue")
+    plant("runs", "no beat shows a sign of life")
+    plant("schedules", "schedule nightly has never started anything")
+    store.schedules.note("late", Fired("2026-01-01T03:00:00+00:00", None, None))
+    plant("schedules", "schedule late missed its time twice")
+
+    began = time.monotonic()
+    diagnoses = diagnose(Patient(settings))
+    assert time.monotonic() - began < 10
+    assert len(expected) >= 15
+    for check, text in expected:
+        assert text in texts(diagnoses, check), (check, text, texts(diagnoses, check))
+    assert all(each.complaint.cure and "\n" not in each.complaint.text for each in diagnoses)
+
+    fixed = {each.complaint.text for each in diagnose(Patient(settings), fix=True) if each.fixed}
+    remaining = diagnose(Patient(settings))
+    assert fixed
+    assert not fixed & {each.complaint.text for each in remaining}
+    assert home.stat().st_mode & 0o777 == 0o700
+    assert store.holder(stale.lease_name) is None
+    assert not work.exists()
+    assert (home / "collections" / "orphan").exists()
+    assert (home / "runs" / "torn" / "run.json").exists()
+
+
+def no_catalogue(settings: Settings) -> Settings:
+    (settings.home / "catalog.json").unlink()
+    return settings
+
+
+def silent_server(settings: Settings) -> Settings:
+    url = f"http://127.0.0.1:{free_port()}"
+    return load_settings(home=settings.home, student=settings.student, engine="server", qdrant_url=url)
+
+
+def silent_redis(settings: Settings) -> Settings:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    return load_settings(home=settings.home, student=settings.student, redis_url=url)
+
+
+def celery_without_redis(settings: Settings) -> Settings:
+    return load_settings(home=settings.home, student=settings.student, executor="celery")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "check", "text"),
+    [
+        (no_catalogue, "engine", "catalog.json is missing"),
+        (silent_server, "engine", "127.0.0.1"),
+        (silent_redis, "redis", "cannot be used"),
+        (celery_without_redis, "settings", "redis_url is not set"),
+    ],
+)
+def test_what_is_broken_is_said_once(
+    sound: Settings, break_it: Callable[[Settings], Settings], check: str, text: str
+) -> None:
+    (diagnosis,) = diagnose(Patient(break_it(sound)))
+    assert diagnosis.check == check
+    assert diagnosis.complaint.severity == "error"
+    assert text in diagnosis.complaint.text
+
+
+def test_names_are_told_apart() -> None:
+    names = [check.name for check in CHECKS]
+    assert len(set(names)) == len(names)
+    assert all(set(check.needs) <= set(names[: names.index(check.name)]) for check in CHECKS)
