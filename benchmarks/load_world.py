@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,6 @@ from numpy.typing import NDArray
 from keydistill.encoders import Student
 
 LIMIT = 10
-# A short answer is what is left of as many as the engine asks the server for.
-_SPARE = 3
 # Two scores closer than this may change places: batches of other shapes round otherwise.
 _TIE = 1e-5
 _ROUNDING = 1e-4
@@ -117,23 +116,36 @@ class RightAnswers:
             for ours, right, score in zip(places, best.tolist(), given, strict=True)
         )
 
-    def is_short(self, student_version: str, title: int, answered: Answered, versions: Iterable[int]) -> bool:
-        """Whether the answer of that student to the union of these versions lacks some and is right otherwise."""
+    def amid_deletes(
+        self, student_version: str, title: int, answered: Answered, older: int, newer: int
+    ) -> Literal["whole", "short"] | None:
+        """Whether some of what `older` has and `newer` lacks was deleted amid this answer, and all else is right.
+
+        The new rows of a version are in before the old ones are deleted, and a server finds points before it reads
+        them: an answer may lack any of those that are deleted, and then go on with the next ones, or be short.
+
+        Returns:
+            "whole": it has as many hits as it should; "short": fewer; None: it is not such an answer.
+        """
         found, given = answered
-        held = np.any([self._holds(version) for version in versions], axis=0)
-        scores = np.where(held, self._scores[student_version][title], -np.inf)
-        best = set(np.argsort(-scores, kind="stable")[: LIMIT + _SPARE].tolist())
+        leaving = self._holds(older) & ~self._holds(newer)
+        held = self._holds(older) | self._holds(newer)
+        scores = self._scores[student_version][title]
         places = [self._places.get(text, -1) for text in found]
-        return (
-            len(found) < LIMIT
-            and len(set(places)) == len(places)
-            and set(places) <= best
-            and all(
-                held[place] and abs(scores[place] - score) <= _ROUNDING
-                for place, score in zip(places, given, strict=True)
-            )
-            and list(given) == sorted(given, reverse=True)
+        if -1 in places or len(set(places)) != len(places) or not all(held[place] for place in places):
+            return None
+        ours = scores[places]
+        if np.any(np.abs(ours - np.array(given)) > _ROUNDING) or np.any(np.diff(ours) > _TIE):
+            return None
+        size = min(LIMIT, int((held & ~leaving).sum()))
+        kind: Literal["whole", "short"] = "whole" if len(places) >= size else "short"
+        ranked = [place for place in np.argsort(-scores, kind="stable").tolist() if held[place]]
+        # A short one may lack any of the first ones; a whole one has skipped only what is above its last.
+        above = (
+            scores[ranked] > ours.min() + _TIE if kind == "whole" and len(places) else np.arange(len(ranked)) < LIMIT
         )
+        missing = {place for place, is_due in zip(ranked, above, strict=True) if is_due} - set(places)
+        return kind if all(leaving[place] for place in missing) else None
 
     def nothing_in_common(self) -> bool:
         """Whether no title has the same answer by two students; otherwise a mixed answer might look right."""

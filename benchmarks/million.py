@@ -6,7 +6,8 @@ Measured: rows per second of each step, peak memory of the command and of its op
 each filter shape p50 and p99 of one query in the engine, and recall@10 against exact search. Peers in the same run:
 `SentenceTransformer.encode` for embedding, numpy over all vectors for queries without a filter.
 
-With --keep a later call finds the collection there and measures only the queries.
+With --keep a later call finds the collection there and measures only the queries. With --url it is
+built on a running Qdrant server, whose memory is not measured and whose size on disk is an estimate.
 """
 
 import json
@@ -23,7 +24,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from sentence_transformers import SentenceTransformer
 
-from benchmarks import report, server
+from benchmarks import engines, report
 from benchmarks.embedding import rate_of
 from keydistill.encoders import Student, find_model
 from keydistill.retrieval import Retriever, item_filter, read_items
@@ -48,12 +49,14 @@ def main() -> None:
     parser = report.options(__doc__.partition("\n")[0])
     parser.add_argument("--keyphrases", type=int, default=1_000_000)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work there and leave everything in it")
-    server.add_option(parser)
+    engines.add_options(parser)
     arguments = parser.parse_args()
     count = 10_000 if arguments.quick else arguments.keyphrases
     before = report.machine()
-    alias = f"benchmark-{arguments.keep.name}" if arguments.keep else None
-    with tempfile.TemporaryDirectory() as scratch, server.on_server(arguments.url, alias):
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        engines.on_engine(arguments.engine, arguments.url, arguments.keep),
+    ):
         folder = arguments.keep or Path(scratch)
         figures: dict[str, Any] = {"keyphrases": count}
         if not (folder / "build.json").is_file():

@@ -2,12 +2,12 @@
 
     python -m benchmarks.search [--keyphrases N] [--keep FOLDER] [--url URL] [--quick] [--json FILE]
 
-A simulated marketplace is built by the product's own commands on the embedded engine, with the base student (in the
-fastest runtime of this machine), and tuned with one half of its items. The other half, which tuning never saw, is
-asked: recall@10 against exact search and latency in the engine of every shape, with the settings of before and those
-of after in turn. Peers in the same run, without a filter: numpy over all vectors, and usearch's HNSW at the least
-expansion that reaches the same recall. And what `recommend` takes for one item, beside one forward pass and one search
-on their own.
+A simulated marketplace is built by the product's own commands, on the embedded engine or on a server (`--url`), with
+the base student (in the fastest runtime of this machine), and tuned with one half of its items. The other half, which
+tuning never saw, is asked: recall@10 against exact search and latency in the engine of every shape, with the settings
+of before and those of after in turn. Peers in the same run, without a filter: numpy over all vectors, and usearch's
+HNSW at the least expansion that reaches the same recall. And what `recommend` takes for one item, beside one forward
+pass and one search on their own.
 
 With --keep a later call finds the collection there and tunes it again.
 """
@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from usearch.index import Index
 
-from benchmarks import report, server
+from benchmarks import engines, report
 from benchmarks.command import keydistill
 from keydistill.encoders import Vectors
 from keydistill.ingest.filters.recall import K
@@ -52,12 +52,14 @@ def main() -> None:
     parser = report.options(__doc__.partition("\n")[0])
     parser.add_argument("--keyphrases", type=int, default=100_000)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work there and leave everything in it")
-    server.add_option(parser)
+    engines.add_options(parser)
     arguments = parser.parse_args()
     count = 5_000 if arguments.quick else arguments.keyphrases
     before = report.machine()
-    alias = f"benchmark-{arguments.keep.name}" if arguments.keep else None
-    with tempfile.TemporaryDirectory() as scratch, server.on_server(arguments.url, alias):
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        engines.on_engine(arguments.engine, arguments.url, arguments.keep),
+    ):
         folder = arguments.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "build.json").is_file():

@@ -1,6 +1,6 @@
 """Swaps between two students under load, while the inventory is synced and the building process is killed.
 
-    python -m benchmarks.swap_under_load [--engine embedded|server] [--url URL] [--restart-command COMMAND] [--swaps N]
+    python -m benchmarks.swap_under_load [--engine embedded|server] [--url URL [--restart-command COMMAND]] [--swaps N]
         [--keyphrases N] [--quick] [--json FILE]
 
 Sixteen readers ask all the time: threads in as many processes as there are cores, each with one live retriever that its
@@ -19,29 +19,26 @@ removes a tenth. Old collections are pruned, after a grace time of seconds.
 
 Every answer is compared with what brute force over the vectors of the student finds in the version of the inventory
 that the collection held; see `load_verdict.judge` for what counts as right. Exit status 1: errors, empty or mixed
-answers. *During swaps* is from the change of the alias until the last reader has followed; *steady* is all the rest,
-with the same load behind it: a rebuild and a sync are always under way.
+answers. An answer is *short* that has fewer hits than it should because a sync deleted points amid the query.
+*During swaps* is from the change of the alias until the last reader has followed; *steady* is all the rest, with the
+same load behind it: a rebuild and a sync are always under way.
 
-With `--engine server` the REST front of the tests stands in for a Qdrant server; `--url` names a real one, and
-`--restart-command` what restarts it: a line for the shell, run every `--restart-every` swaps. Answers with fewer
-keyphrases than asked for, all of them right, are *short*: points were deleted between the server's finding and its
-reading them.
+With `--engine server` the REST front of the tests stands in for a Qdrant server; `--url` names one that runs. With
+`--restart-command`, such as `docker restart -t 0 qdrant`, that server is restarted by it every few swaps; queries wait
+for it as long as `qdrant_query_seconds` says, and end with an error where it takes longer.
 """
 
-import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks import load_readers, load_writers, report, server
+from benchmarks import engines, load_readers, load_writers, report
 from benchmarks.load_figures import figures_of
 from benchmarks.load_log import Log
 from benchmarks.load_verdict import judge, moves
@@ -50,7 +47,6 @@ from keydistill.encoders import Student
 from keydistill.runs import ReindexRun, open_store
 from keydistill.settings import load_settings
 from keydistill.vectorstore.factory import open_engine
-from tests.support.front_process import FrontProcess
 from tests.support.tiny_models import make_tiny_student
 
 _TITLES = 24
@@ -74,8 +70,8 @@ class Load:
         seed: Of when the building process is killed.
         poll: How often readers look at the alias, in seconds; None is the default of the settings.
         gate_sample: Queries of the gate.
-        url: Address of a Qdrant server, which is then the engine.
-        restart_command: What restarts it, for the shell.
+        url: Address of a server that runs; None: the tests' front is started.
+        restart_command: Command of a shell that restarts that server; None: it is left alone.
         restart_every: Swaps from restart to restart.
     """
 
@@ -92,24 +88,22 @@ class Load:
     gate_sample: int = 10
     url: str | None = None
     restart_command: str | None = None
-    restart_every: int = 20
+    restart_every: int = 10
 
 
 def main() -> None:
     """Swap, kill, judge."""
     parser = report.options(__doc__.partition("\n")[0])
-    parser.add_argument("--engine", choices=("embedded", "server"), default=Load().engine)
-    server.add_option(parser)
-    parser.add_argument("--restart-command", help="what restarts the server, for the shell")
+    engines.add_options(parser)
+    parser.add_argument("--restart-command", metavar="COMMAND", help="restarts the server of --url, every few swaps")
     for name in ("swaps", "readers", "keyphrases", "pause", "kill_every", "sync_pause", "seed", "restart_every"):
         default = getattr(Load(), name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     arguments = parser.parse_args()
     chosen = {name: value for name, value in vars(arguments).items() if name not in ("quick", "json")}
-    if arguments.restart_command and not arguments.url:
-        parser.error("--restart-command restarts a server: name it with --url")
-    if arguments.url:
-        chosen["engine"] = "server"
+    chosen["engine"] = arguments.engine or ("embedded" if arguments.url is None else "server")
+    if arguments.restart_command is not None and arguments.url is None:
+        parser.error("--restart-command restarts the server of --url")
     load = Load(**{**chosen, "swaps": 12} if arguments.quick else chosen)
     before = report.machine()
     figures, examples = swap_under_load(load, say=lambda text: print(text, file=sys.stderr, flush=True))
@@ -135,7 +129,7 @@ def swap_under_load(load: Load, say: Any = lambda text: None) -> tuple[dict[str,
     Returns:
         Figures by name, and texts on the first few answers that were wrong and on writers that failed.
     """
-    with tempfile.TemporaryDirectory() as scratch, _address(load, Path(scratch)) as address:
+    with tempfile.TemporaryDirectory() as scratch, engines.on_engine(load.engine, load.url):
         folder = Path(scratch)
         sources = [str(make_tiny_student(folder / name, seed)) for seed, name in enumerate(("one", "other"))]
         students = [Student.load(source, threads=1) for source in sources]
@@ -158,12 +152,11 @@ def swap_under_load(load: Load, say: Any = lambda text: None) -> tuple[dict[str,
             "gate_max_short": 1.0,
             # What the machine does besides must not decide what is built.
             "gate_latency_floor_ms": 60_000.0,
-            **address,
         }
         log = Log(folder)
         inventories.write(0, folder / "inventory.jsonl")
         world = {student.version: student.source for student in students}
-        kills = _Run(load, folder, log, options, world, inventories, asked).carry_out(say)
+        kills, restarts = _Run(load, folder, log, options, world, inventories, asked).carry_out(say)
         settings = load_settings(**options)
         engine = open_engine(settings)
         try:
@@ -182,7 +175,7 @@ def swap_under_load(load: Load, say: Any = lambda text: None) -> tuple[dict[str,
         swaps = [move for move in moved if move.before and built_by.get(move.before) != built_by[move.after]]
         figures = figures_of(log, verdict.counts, kept, moved, swaps)
         failed = [event["text"] for what in ("build failed", "sync failed") for event in log.events(what)]
-        return {**figures, "kills": kills}, verdict.examples + failed[:10]
+        return {**figures, "kills": kills, "restarts_of_the_server": restarts}, verdict.examples + failed[:10]
 
 
 class _Run:
@@ -209,8 +202,8 @@ class _Run:
         threads = load.readers // _PROCESSES
         self._reader_arguments = [(folder, place, threads, options, asked, load.pause) for place in range(_PROCESSES)]
 
-    def carry_out(self, say: Any) -> int:
-        """Do it all; returns how often the building process was killed."""
+    def carry_out(self, say: Any) -> tuple[int, int]:
+        """Do it all; returns how often the building process was killed, and the server restarted."""
         builder = self._started(load_writers.build, self._builder_arguments)
         others: list[Any] = []
         try:
@@ -225,10 +218,10 @@ class _Run:
                 process.join(_PATIENCE_SECONDS)
                 process.kill()
 
-    def _swaps(self, builder: Any, others: list[Any], say: Any) -> int:
+    def _swaps(self, builder: Any, others: list[Any], say: Any) -> tuple[int, int]:
         chance = random.Random(self._load.seed)
         first = self._swapped()
-        kills = told = restarted = 0
+        kills = told = restarts = 0
         next_kill = first + chance.randint(1, 2 * self._load.kill_every - 1)
         began = time.monotonic()
         while (done := self._swapped()) - first < self._load.swaps:
@@ -240,10 +233,9 @@ class _Run:
                 kills += 1
                 builder = self._started(load_writers.build, self._builder_arguments)
                 next_kill = self._swapped() + chance.randint(1, 2 * self._load.kill_every - 1)
-            if self._load.restart_command and done - first >= restarted + self._load.restart_every:
-                restarted = done - first
-                say(f"restarting the server: {self._load.restart_command}")
-                subprocess.run(self._load.restart_command, shell=True, check=True)
+            if self._load.restart_command and done - first >= (restarts + 1) * self._load.restart_every:
+                restart(self._load.restart_command)
+                restarts += 1
             if done - first >= told + 10:
                 told = done - first
                 say(f"{told} swaps, {kills} kills, {time.monotonic() - began:.0f} s")
@@ -252,7 +244,7 @@ class _Run:
         self._log.stop()
         builder.join(_PATIENCE_SECONDS)
         builder.kill()
-        return kills
+        return kills, restarts
 
     def _swapped(self) -> int:
         """Swaps of the building process; one whose last line it could not write any more is not among them."""
@@ -279,17 +271,15 @@ class _Run:
             time.sleep(0.05)
 
 
-@contextmanager
-def _address(load: Load, folder: Path) -> Iterator[dict[str, Any]]:
-    if load.engine == "embedded":
-        yield {}
-        return
-    if load.url is not None:
-        with server.on_server(load.url):
-            yield {"engine": "server", "qdrant_url": load.url, "alias": os.environ["KEYDISTILL_ALIAS"]}
-        return
-    with FrontProcess(folder / "front") as front:
-        yield {"engine": "server", "qdrant_url": front.url}
+def restart(command: str) -> None:
+    """Restart the server by a command of a shell.
+
+    Raises:
+        SystemExit: The command failed.
+    """
+    done = subprocess.run(command, shell=True, stdout=subprocess.DEVNULL, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"--restart-command {command!r} ended with status {done.returncode}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """What a new state of the inventory costs, against building the collection again.
 
-    python -m benchmarks.sync [--keyphrases N] [--student FOLDER] [--quick] [--json FILE]
+    python -m benchmarks.sync [--keyphrases N] [--student FOLDER] [--url URL] [--quick] [--json FILE]
 
-The product's own commands on the embedded engine, each in a process of its own, the start of Python included: a first
-reindex; syncs of the same file, of the same rows in another order, and of 1% new, 1% changed and 1% removed rows; a
-rebuild in which nothing changed. Peer: `reindex` without the vectors of before (`KEYDISTILL_REUSE_VECTORS=false`).
+The product's own commands, on the embedded engine or on a server (`--url`), each in a process of its own, the start of
+Python included: a first reindex; syncs of the same file, of the same rows in another order, and of 1% new, 1% changed
+and 1% removed rows; a rebuild in which nothing changed. Peer: `reindex` without the vectors of before
+(`KEYDISTILL_REUSE_VECTORS=false`).
 
 Without --student a tiny one of random weights embeds, far faster than any real one: what a sync saves in embedding
 is not counted then, and the ratios are the least that can be expected.
@@ -20,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import report, server
+from benchmarks import engines, report
 from benchmarks.command import keydistill
 from tests.support.tiny_models import make_tiny_student
 
@@ -30,11 +31,11 @@ def main() -> None:
     parser = report.options(__doc__.partition("\n")[0])
     parser.add_argument("--keyphrases", type=int, default=1_000_000)
     parser.add_argument("--student", type=Path, metavar="FOLDER")
-    server.add_option(parser)
+    engines.add_options(parser)
     arguments = parser.parse_args()
     count = 5_000 if arguments.quick else arguments.keyphrases
     before = report.machine()
-    with tempfile.TemporaryDirectory() as scratch, server.on_server(arguments.url):
+    with tempfile.TemporaryDirectory() as scratch, engines.on_engine(arguments.engine, arguments.url):
         folder = Path(scratch)
         student = arguments.student or make_tiny_student(folder / "student")
         figures = measure(folder, student, count)

@@ -18,7 +18,7 @@ EXTRAS = {
         "torch",
         "transformers",
     ),
-    "judge": ("openai",),
+    "judge": ("openai", "tenacity"),
     # Before serve: the exporter needs all of it.
     "workers": ("celery", "duckdb", "kombu", "prometheus_client", "redbeat", "redis"),
     "serve": ("fastapi", "httptools", "prometheus_client", "uvicorn", "uvloop"),

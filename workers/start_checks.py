@@ -55,7 +55,10 @@ def _check_engine(settings: Settings) -> None:
     from keydistill.vectorstore import open_engine
 
     check_executor(settings)
-    engine = open_engine(settings)
+    # The pool forks after this, and gRPC does not survive a fork of a process that has used it
+    # (https://github.com/grpc/grpc/blob/master/doc/fork_support.md).
+    protocol = "rest" if settings.qdrant_grpc == "auto" else settings.qdrant_grpc
+    engine = open_engine(settings.model_copy(update={"qdrant_grpc": protocol}))
     try:
         engine.collections()
     finally:

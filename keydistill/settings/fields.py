@@ -99,8 +99,12 @@ class Settings(ServiceSettings, BaseSettings):
         default="http://localhost:6333", description="REST address of the server; https turns TLS on"
     )
     qdrant_api_key: SecretStr | None = Field(default=None, description="API key of the server")
-    qdrant_prefer_grpc: bool = Field(default=False, description="speak gRPC where the client can")
-    qdrant_grpc_port: int = Field(default=6334, ge=1, le=65535, description="gRPC port of the server")
+    qdrant_grpc: Literal["auto", "rest", "grpc"] = Field(
+        default="auto", description="protocol; auto: gRPC where its port answers, else REST"
+    )
+    qdrant_grpc_port: int | None = Field(
+        default=None, ge=1, le=65535, description="gRPC port of the server; unset: the one after that of qdrant_url"
+    )
     qdrant_ca_certificate: Path | None = Field(
         default=None, description="file of the CA that signed the server's certificate; unset: those that are common"
     )

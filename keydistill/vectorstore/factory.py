@@ -19,7 +19,7 @@ def open_engine(settings: Settings) -> Engine:
     return ServerEngine(
         settings.qdrant_url,
         api_key=settings.qdrant_api_key,
-        prefer_grpc=settings.qdrant_prefer_grpc,
+        protocol=settings.qdrant_grpc,
         grpc_port=settings.qdrant_grpc_port,
         timeout_seconds=settings.qdrant_timeout_seconds,
         retries=settings.qdrant_retries,

@@ -1,6 +1,7 @@
 """Whose an alias is: several installations may share a server, and each moves its own aliases only."""
 
-from keydistill.errors import AliasOwnedError, CollectionExistsError, CollectionLostError, CollectionNotFoundError
+from keydistill.errors import AliasOwnedError, CollectionLostError, CollectionNotFoundError
+from keydistill.vectorstore.alias_checks import check_alias_name
 from keydistill.vectorstore.engine import Engine
 from keydistill.vectorstore.metadata import CollectionMetadata
 
@@ -16,8 +17,7 @@ def check_alias_owner(engine: Engine, alias: str, installation: str) -> None:
     """
     present = engine.aliases().get(alias)
     if present is None:
-        if alias in engine.collections():
-            raise CollectionExistsError(f"{alias!r} is a collection and cannot be an alias too; rename one")
+        check_alias_name(alias, engine.collections())
         return
     try:
         info = engine.info(present)

@@ -101,20 +101,32 @@ def test_moves_that_a_killed_process_could_not_note(tmp_path: Path) -> None:
     ]
 
 
-def test_what_lacks_some_and_is_right_otherwise_is_short(right: RightAnswers, tiny_student: Student) -> None:
-    version = tiny_student.version
-    keyphrases, scores = answered(tiny_student, 3, 0)
-    assert not right.is_short(version, 0, (keyphrases, scores), [3])
-    less = (keyphrases[:4] + keyphrases[6:], scores[:4] + scores[6:])
-    assert not right.is_right(version, 0, less, [3])
-    assert right.is_short(version, 0, less, [3])
-    (other,) = (each for each in right.students if each != version)
-    assert not right.is_short(other, 0, less, [3])
-    # Another version's keyphrase, a wrong score, a wrong order, the same one twice.
-    absent = next(
-        text for text, held in zip(Inventories(60).texts(), Inventories(60).holds(3), strict=True) if not held
+def test_answers_amid_deletes_are_whole_or_short_and_not_mixed(right: RightAnswers, tiny_student: Student) -> None:
+    inventory = Inventories(60)
+    texts = inventory.texts()
+    older, newer = inventory.holds(3), inventory.holds(4)
+    all_scores = tiny_student.embed_items(titles(4)) @ tiny_student.embed_keyphrases(texts).T
+    # A title whose first hits have one that is being deleted.
+    title, ranked, leaving = next(
+        (title, ranked, leaving[0])
+        for title, scores in enumerate(all_scores)
+        for ranked in [[place for place in np.argsort(-scores).tolist() if (older | newer)[place]]]
+        if (leaving := [place for place in ranked[:LIMIT] if not newer[place]])
     )
-    assert not right.is_short(version, 0, ((*less[0][:-1], absent), less[1]), [3])
-    assert not right.is_short(version, 0, (less[0], (*less[1][:-1], less[1][-1] + 0.1)), [3])
-    assert not right.is_short(version, 0, (less[0][::-1], less[1][::-1]), [3])
-    assert not right.is_short(version, 0, ((less[0][0], *less[0][:-1]), (less[1][0], *less[1][:-1])), [3])
+    staying = next(place for place in ranked if older[place] and newer[place])
+
+    def kind(places: list[int], scale: float = 1.0) -> str | None:
+        scores = tuple(float(all_scores[title, place]) * scale for place in places)
+        answer = tuple(texts[place] for place in places), scores
+        return right.amid_deletes(tiny_student.version, title, answer, 3, 4)
+
+    def without(lacking: int) -> list[int]:
+        return [place for place in ranked if place != lacking]
+
+    assert kind(ranked[:LIMIT]) == "whole"
+    assert kind(without(leaving)[:LIMIT]) == "whole"
+    assert kind([place for place in ranked[:LIMIT] if place != leaving]) == "short"
+    assert kind([place for place in ranked[:LIMIT] if place != staying]) is None
+    assert kind(without(staying)[:LIMIT]) is None
+    assert kind(without(leaving)[:LIMIT], scale=1.1) is None
+    assert kind(without(leaving)[:LIMIT][::-1]) is None

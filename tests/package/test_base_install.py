@@ -18,7 +18,17 @@ from tests.support.places import ROOT
 pytestmark = pytest.mark.slow
 
 # None of these is in a base install.
-EXTRA_PACKAGES = {"torch", "transformers", "sentence_transformers", "celery", "redis", "openai", "duckdb", "scipy"}
+EXTRA_PACKAGES = {
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "celery",
+    "redis",
+    "openai",
+    "tenacity",
+    "duckdb",
+    "scipy",
+}
 
 
 def pip(*arguments: str, python: str = sys.executable) -> None:

@@ -78,6 +78,10 @@ class FrontProcess:
         """Delete these points between the two halves of a collection's next query."""
         self._order("POST", "/_front/amid", {"name": name, "ids": ids})
 
+    def lag(self, seconds: float) -> None:
+        """Have the last of several nodes learn so late of changes; what was changed before, all know at once."""
+        self._order("POST", "/_front/lag", {"seconds": seconds})
+
     def requests(self) -> list[dict[str, Any]]:
         """What was asked since the last `forget_requests`."""
         found: list[dict[str, Any]] = self._order("GET", "/_front/requests")["requests"]

@@ -34,8 +34,7 @@ class Balancer:
         self.shelf = shelf
         self._lock = threading.Lock()
         self._views = [self._present()]
-        lags = [lag * number / max(1, nodes - 1) for number in range(nodes)]
-        self._nodes = [Node(self, seconds) for seconds in lags]
+        self._nodes = [Node(self, lag * number / max(1, nodes - 1)) for number in range(nodes)]
         self._turns = itertools.cycle(self._nodes)
 
     @property
@@ -55,6 +54,13 @@ class Balancer:
         with self._lock:
             self._views = [*self._views[-200:], self._present()]
 
+    def lag(self, seconds: float) -> None:
+        """From now on the last node learns of changes so much later; what was changed before, all know at once."""
+        with self._lock:
+            self._views = [self._present()]
+            for number, node in enumerate(self._nodes):
+                node.lag = seconds * number / max(1, len(self._nodes) - 1)
+
     def _present(self) -> _View:
         shown = {name: _settings(collection.info()) for name, collection in list(self.shelf.collections.items())}
         return _View(time.monotonic(), dict(self.shelf.aliases), dict(self.shelf.collections), shown)
@@ -65,12 +71,12 @@ class Node:
 
     def __init__(self, balancer: Balancer, lag: float) -> None:
         self._balancer = balancer
-        self._lag = lag
+        self.lag = lag
         self._changed_at = 0.0
 
     @property
     def _view(self) -> _View:
-        return self._balancer.view(max(time.monotonic() - self._lag, self._changed_at))
+        return self._balancer.view(max(time.monotonic() - self.lag, self._changed_at))
 
     @property
     def aliases(self) -> dict[str, str]:

@@ -19,7 +19,7 @@ from keydistill.ingest.aliases import AliasChanges, Pruning
 from keydistill.retrieval import LiveRetriever
 from keydistill.runs import ReindexRun, Run, SyncRun, open_store
 from keydistill.settings import Settings, load_settings
-from keydistill.vectorstore import CollectionInfo, Engine, Record, SearchParams
+from keydistill.vectorstore import CollectionInfo, Record, SearchParams
 from keydistill.vectorstore.factory import open_engine
 from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.kills import Kill, Killed, Kills
@@ -39,8 +39,7 @@ class World:
     files: dict[str, Path]
     kills: Kills
     url: str | None
-    redis: RedisServer | None
-    has_lag: bool
+    redis: RedisServer | None = None
 
     def options(self, home: Path) -> dict[str, Any]:
         server = {} if self.url is None else {"engine": "server", "qdrant_url": self.url}
@@ -123,14 +122,9 @@ class Bench:
         settings = self.settings.model_copy(update={"grace_seconds": grace_seconds})
         return Pruning(settings, self.engine, self.store)
 
-    @property
-    def seen(self) -> Engine:
-        """The engine as the test looks at it: where nodes say different things, until they say the same."""
-        return self.engine.patient(20.0, lambda _: None)
-
     def target(self) -> str | None:
         """What the alias names."""
-        return self.seen.aliases().get(self.settings.alias)
+        return self.engine.aliases().get(self.settings.alias)
 
     def live_run(self) -> str | None:
         """The run whose collection it is, by its name alone."""
@@ -141,7 +135,7 @@ class Bench:
         return next(run.id for run in self.store.all() if rest == run.id or rest.startswith(f"{run.id}-"))
 
     def live_info(self) -> CollectionInfo:
-        return self.seen.info(self.settings.alias)
+        return self.engine.info(self.settings.alias)
 
     def reindexes(self) -> dict[str, ReindexRun]:
         return {run.id: run for run in reversed(self.store.all()) if isinstance(run, ReindexRun)}
@@ -153,10 +147,10 @@ class Bench:
         return {run.id: run for run in self.store.all()}
 
     def collections(self) -> set[str]:
-        return {name for name in self.seen.collections() if name.startswith(f"{self.settings.alias}-")}
+        return {name for name in self.engine.collections() if name.startswith(f"{self.settings.alias}-")}
 
     def records(self) -> list[Record]:
-        return list(self.seen.scroll(self.settings.alias, with_vectors=True))
+        return list(self.engine.scroll(self.settings.alias, with_vectors=True))
 
     def chain(self) -> list[tuple[str | None, str]]:
         """From and to of every change of the alias, as the audit log has them."""

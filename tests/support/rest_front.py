@@ -7,7 +7,8 @@ process does all the work, and the engine holds the interpreter's lock while it 
 
 Beside Qdrant's paths there are `/_front/faults` (POST orders a fault, see `faults.Fault`; DELETE ends all of them),
 `/_front/requests` (GET what was asked, DELETE forgets it) and `/_front/amid` (POST {"name": ..., "ids": [...]} deletes
-points while the next query of a collection is under way). `--nodes` and `--lag` make it several nodes behind a balancer
+points while the next query of a collection is under way) and `/_front/lag` (POST {"seconds": ...} changes what `--lag`
+said; all nodes know at once what was changed until then). `--nodes` and `--lag` make it several nodes behind a balancer
 (see `lag`), `--strict` gives new collections the limits of strict mode (see `strict`).
 """
 
@@ -180,6 +181,8 @@ class Front:
         elif path == "/_front/amid":
             order = json.loads(body)
             self._shelf.get(order["name"]).amid = order["ids"]
+        elif path == "/_front/lag" and self._balancer is not None:
+            self._balancer.lag(json.loads(body)["seconds"])
         elif path == "/_front/requests" and method == "DELETE":
             self._ledger.requests.clear()
         return JSONResponse(

@@ -90,7 +90,7 @@ def _grpc(url: str) -> Iterator[Bench]:
     with GrpcFront(url) as grpc_front:
 
         def connect() -> ServerEngine:
-            return ServerEngine(url, prefer_grpc=True, grpc_port=grpc_front.port)
+            return ServerEngine(url, protocol="grpc", grpc_port=grpc_front.port)
 
         with connect() as engine:
             yield Bench("grpc", engine, connect)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from keydistill.errors import (
-    AliasChangedError,
     CollectionExistsError,
     CollectionNotFoundError,
     CollectionStateError,
     VectorStoreError,
 )
 from keydistill.files import NewerFormatError, file_lock, replace_json, stamped, without_stamp
+from keydistill.vectorstore.alias_checks import check_alias_name, check_alias_target
 from keydistill.vectorstore.engine import CollectionSpec
 
 # Inode, time of change in ns, size: another file, or one that was written to, has another.
@@ -99,14 +99,8 @@ class CatalogContents:
         """Have an alias name another collection; see `Engine.swap_alias`."""
         if self.entry(target).state != "ready":
             raise CollectionStateError(f"collection {target!r} is still building; finish it before an alias names it")
-        if alias in self.collections:
-            raise CollectionExistsError(f"{alias!r} is a collection and cannot be an alias too; rename one")
-        present = self.aliases.get(alias)
-        if present != expected:
-            raise AliasChangedError(
-                f"alias {alias!r} names {present!r}, expected {expected!r}: somebody else swapped it; "
-                "look at `keydistill collections list`, then start again"
-            )
+        check_alias_name(alias, self.collections)
+        check_alias_target(alias, self.aliases.get(alias), expected)
         if guard is not None:
             guard()
         self.aliases[alias] = target

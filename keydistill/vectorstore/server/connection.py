@@ -2,27 +2,22 @@
 
 import base64
 import json
-import logging
 import re
 from collections.abc import Callable
 from copy import copy
 from typing import Any, ParamSpec, Self, TypeVar
-from urllib.parse import unquote, urlsplit
 
-from pydantic import SecretStr
 from qdrant_client import QdrantClient, models
 
-from keydistill.errors import CollectionNotFoundError, SettingsError, VectorStoreError
-from keydistill.masking import shown_address
+from keydistill.errors import CollectionNotFoundError, VectorStoreError
 from keydistill.vectorstore.engine import CollectionSpec
 from keydistill.vectorstore.server.calls import Caller, Patience, UnconfirmedWriteError
 from keydistill.vectorstore.server.consensus import Consensus, told
+from keydistill.vectorstore.server.grpc_port import GrpcPort, is_over_grpc
 from keydistill.vectorstore.server.limits import KnownLimits
-from keydistill.vectorstore.server.tls import TlsFiles
 from keydistill.vectorstore.server.translation import field_schema
 from keydistill.vectorstore.server.wait import Progress, wait_until_optimized
 
-_log = logging.getLogger(__name__)
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -30,14 +25,20 @@ _Result = TypeVar("_Result")
 # optimisations with 1.17 (https://api.qdrant.tech/v-1-17-x/api-reference/collections/get-optimizations).
 _OLDEST_SERVER = (1, 16)
 _REPORTS_OPTIMIZATIONS = (1, 17)
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class Connection:
     """A client whose calls are repeated where that helps, and the version of its server."""
 
     def __init__(
-        self, client: QdrantClient, address: str, *, patience: Patience, backoff_seconds: float, key: str | None = None
+        self,
+        client: QdrantClient,
+        address: str,
+        *,
+        patience: Patience,
+        backoff_seconds: float,
+        key: str | None = None,
+        grpc_port: GrpcPort | None = None,
     ) -> None:
         self.client = client
         self.address = address
@@ -46,8 +47,14 @@ class Connection:
         self.limits = KnownLimits(self.describe)
         self._caller = Caller(address, backoff_seconds=backoff_seconds)
         self._limited_to = limited_to(key)
+        self._grpc_port = grpc_port
         self._version: tuple[int, int] | None = None
         self._closed = False
+
+    @property
+    def speaks_grpc(self) -> bool:
+        """Whether requests go over gRPC."""
+        return is_over_grpc(self.client)
 
     def patient(self, patience: Patience) -> Self:
         """The same connection for calls that wait for longer."""
@@ -228,47 +235,9 @@ class Connection:
                 f"Qdrant at {self.address} has version {stated}, which keeps no collection metadata; upgrade it to "
                 f"{_OLDEST_SERVER[0]}.{_OLDEST_SERVER[1]} or later"
             )
+        if self._grpc_port is not None:
+            self._grpc_port.try_once(self.client, stated)
         return version
-
-
-def connect(
-    url: str,
-    *,
-    api_key: SecretStr | None,
-    prefer_grpc: bool,
-    grpc_port: int,
-    timeout_seconds: int,
-    patience: Patience,
-    backoff_seconds: float,
-    tls: TlsFiles | None = None,
-) -> Connection:
-    """Prepare a connection; nothing is sent before the first call.
-
-    Raises:
-        SettingsError: The address cannot be one.
-    """
-    address = shown_address(url)
-    try:
-        client = QdrantClient(
-            url=url,
-            prefer_grpc=prefer_grpc,
-            grpc_port=grpc_port,
-            timeout=timeout_seconds,
-            headers=_headers(url, api_key),
-            # The client's own check runs in a thread and only warns; ours asks once and says what is wrong.
-            check_compatibility=False,
-            **(tls or TlsFiles()).client_options(),
-        )
-    except ValueError as error:
-        # The reason may hold a piece of what was wrong, as of a password with a slash.
-        reason = "" if "@" in url else f" ({error})"
-        raise SettingsError(
-            f"setting 'qdrant_url': {address!r} is no address{reason}; expected http://HOST:PORT or https://..."
-        ) from None
-    if api_key is not None and urlsplit(address).scheme == "http" and urlsplit(address).hostname not in _LOOPBACK:
-        _log.warning("the API key travels unencrypted to %s; use an https address", address)
-    key = None if api_key is None else api_key.get_secret_value()
-    return Connection(client, address, patience=patience, backoff_seconds=backoff_seconds, key=key)
 
 
 def limited_to(key: str | None) -> str | None:
@@ -286,17 +255,3 @@ def limited_to(key: str | None) -> str | None:
     if not isinstance(access, list):
         return None
     return ", ".join(repr(str(each.get("collection"))) for each in access if isinstance(each, dict)) or "nothing"
-
-
-def _headers(url: str, api_key: SecretStr | None) -> dict[str, str]:
-    """The headers that authenticate the client, for REST and gRPC alike."""
-    headers: dict[str, str] = {}
-    if api_key is not None:
-        # As a header, because the `api_key` argument warns on every http address, the local one included.
-        headers["api-key"] = api_key.get_secret_value()
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.username is not None:
-        # The client drops `user:password@`; a proxy before the server may want it.
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    return headers

@@ -17,7 +17,7 @@ from keydistill.vectorstore.filters import AnyOf, Condition, Equals, Filter
 _Thing = TypeVar("_Thing")
 
 # A point as JSON: a float32 written as a double takes up to 24 characters with its comma, an id 39.
-_BYTES_PER_NUMBER = 24
+BYTES_PER_NUMBER = 24
 _BYTES_PER_ID = 39
 
 _STATE = "keydistill_state"
@@ -208,27 +208,29 @@ def _point_id(id: str) -> str:
         raise VectorStoreError(f"point ids must be UUID texts, found {id!r}") from None
 
 
-def request_batches(points: PointBatch, limit_bytes: int, most_points: int) -> Iterator[models.Batch]:
-    """The points in requests of at most so many, and `limit_bytes` of JSON; a point that is larger alone goes alone."""
+def request_batches(
+    points: PointBatch, limit_bytes: int, most_points: int, bytes_per_number: int = BYTES_PER_NUMBER
+) -> Iterator[PointBatch]:
+    """The points in requests of at most so many, and `limit_bytes`; a point that is larger alone goes alone."""
     ids = point_ids(points.ids)
-    vector_bytes = points.vectors.shape[1] * _BYTES_PER_NUMBER + _BYTES_PER_ID
+    vector_bytes = points.vectors.shape[1] * bytes_per_number + _BYTES_PER_ID
     start, size = 0, 0
     for index, payload in enumerate(points.payloads):
         # Escaped, so that it is never shorter than what is sent; whatever is not JSON fails when it is sent.
         point_bytes = vector_bytes + len(json.dumps(payload, default=str))
         if index > start and (size + point_bytes > limit_bytes or index - start == most_points):
-            yield _batch(ids, points, start, index)
+            yield PointBatch(ids[start:index], points.vectors[start:index], points.payloads[start:index])
             start, size = index, 0
         size += point_bytes
     if ids:
-        yield _batch(ids, points, start, len(ids))
+        yield PointBatch(ids[start:], points.vectors[start:], points.payloads[start:])
 
 
-def _batch(ids: list[str], points: PointBatch, start: int, end: int) -> models.Batch:
-    return models.Batch(
-        ids=list(ids[start:end]),
-        vectors=points.vectors[start:end].tolist(),
-        payloads=list(points.payloads[start:end]),
+def batch(points: PointBatch) -> models.Batch:
+    """Points as REST takes them."""
+    # Without a check of every number, which costs as much as making them: `point_ids` and numpy vouch for the types.
+    return models.Batch.model_construct(
+        ids=list(points.ids), vectors=points.vectors.tolist(), payloads=list(points.payloads)
     )
 
 
@@ -257,4 +259,4 @@ def parts(things: Sequence[_Thing], size: int) -> Iterator[Sequence[_Thing]]:
 
 def rows_per_request(dimension: int, limit_bytes: int) -> int:
     """How many query vectors of this length fit into one request."""
-    return max(1, limit_bytes // (dimension * _BYTES_PER_NUMBER + 1_000))
+    return max(1, limit_bytes // (dimension * BYTES_PER_NUMBER + 1_000))

@@ -26,7 +26,7 @@ from keydistill.errors import (
     VectorStoreError,
 )
 from keydistill.vectorstore import PointBatch
-from keydistill.vectorstore.server import engine as server
+from keydistill.vectorstore.server import points as server
 from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.corpus import DIMENSION, SPEC, make_corpus, point_id, unit_vectors
 from tests.support.front_process import FrontProcess
@@ -83,7 +83,7 @@ class TestAddress:
     def test_nobody_there_over_grpc(self, unused_port: int) -> None:
         url = f"http://127.0.0.1:{unused_port}"
         with (
-            ServerEngine(url, prefer_grpc=True, grpc_port=unused_port, retries=1, **QUICK) as engine,
+            ServerEngine(url, protocol="grpc", grpc_port=unused_port, retries=1, **QUICK) as engine,
             pytest.raises(EngineUnavailableError, match="2 tries") as caught,
         ):
             engine.collections()

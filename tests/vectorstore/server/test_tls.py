@@ -30,7 +30,7 @@ def collections(home: Path, ports: tuple[int, int], *, grpc: bool, **files: Path
         engine="server",
         qdrant_url=f"https://127.0.0.1:{ports[0]}",
         qdrant_grpc_port=ports[1],
-        qdrant_prefer_grpc=grpc,
+        qdrant_grpc="grpc" if grpc else "rest",
         qdrant_retries=0,
         qdrant_timeout_seconds=5,
         **files,
