@@ -26,6 +26,7 @@ from tests.support.ports import free_port
 
 _ITEMS = 2_000
 _PATIENCE_SECONDS = 120.0
+_GRAPH_SECONDS = 600
 # Layers of the base: the first student serves, the other takes its place in swaps.
 _LAYERS = {"three": 3, "two": 2}
 
@@ -125,7 +126,11 @@ def service_at(world: World, *options: object) -> Iterator[Running]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "keydistill.cli.main", "--home", world.home, "serve", "--port", port, *options]
-    environment = {**os.environ, "KEYDISTILL_RUNTIME": "auto", "HF_HUB_OFFLINE": "1"}
+    environment = {
+        **os.environ,
+        "KEYDISTILL_RUNTIME": os.environ.get("KEYDISTILL_RUNTIME", "auto"),
+        "HF_HUB_OFFLINE": "1",
+    }
     began = time.monotonic()
     with (world.folder / "serve.log").open("wb") as log:
         process = subprocess.Popen([str(part) for part in command], env=environment, stderr=log)
@@ -170,7 +175,10 @@ def peer_at(world: World) -> Iterator[str]:
 def _copy_to(world: World, url: str) -> None:
     """Give the front the points of the live collection."""
     source = open_engine(load_settings(home=world.home))
-    target = open_engine(load_settings(home=world.home, engine="server", qdrant_url=url))
+    # The front answers nothing while it builds the graph.
+    target = open_engine(
+        load_settings(home=world.home, engine="server", qdrant_url=url, qdrant_timeout_seconds=_GRAPH_SECONDS)
+    )
     try:
         info = source.info(world.collections["three"])
         target.create("peer", CollectionSpec(info.dimension, payload_indexes({})), {})

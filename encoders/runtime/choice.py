@@ -46,6 +46,9 @@ _ANYWHERE: tuple[RuntimeName, ...] = ("torch", "numpy")
 # Texts from which an export is taken to be worth its seconds. Estimates, from exports that take some seconds and the
 # rates in docs/runtimes.md; the point where both sides are equal was not measured.
 _WORTH = {"native-": 8_000, "openvino-": 20_000}
+# The same for an export to OpenVINO where the int8 kernels compute the student. OpenVINO was slower than they on the
+# CPUs in docs/runtimes.md, and its export takes ten seconds: only a long build finds out whether that holds here, too.
+_WORTH_BESIDE_NATIVE = 500_000
 # Texts below which numpy is taken to be done before OpenVINO has started; an estimate, too.
 _OPENVINO_STARTS = 500
 # How much faster `native-int8` was than others, the smaller figure of two kinds of CPU; that of numpy is derived from
@@ -173,16 +176,21 @@ def _automatic(where: _Where, texts: int | None) -> _Plan:
         return _Plan(_CANDIDATES["torch-fp16"], has_gpu=True)
     plain = ("numpy", "torch") if is_few and "torch" not in sys.modules else _ANYWHERE
     order = [name for name in _CANDIDATES["auto"] if name not in plain]
-    rates, reasons, measured_here = dict[RuntimeName, float](), list[str](), True
+    rates, reasons, measured_here, has_native = dict[RuntimeName, float](), list[str](), True, False
     for prefix, rates_of in (("native-", int8_rates), ("openvino-", openvino_rates)):
+        if has_native:
+            pays = texts is not None and texts >= _WORTH_BESIDE_NATIVE
+        else:
+            pays = texts is None or texts >= _WORTH[prefix]
         try:
-            own_rates = rates_of(where.files, where.cache, export=texts is None or texts >= _WORTH[prefix])
+            own_rates = rates_of(where.files, where.cache, export=pays)
         except (RuntimeUnavailableError, StorageError) as error:
             # In no precision: trying each would try to export the student each time. On a full disk, or in a home that
             # may only be read, what needs no export computes.
             reasons.append(str(error))
             order = [name for name in order if not name.startswith(prefix)]
         else:
+            has_native = True
             rates |= own_rates
             measured_here = measured_here and bool(own_rates)
     if measured_here:

@@ -168,8 +168,8 @@ def not_rounded(files: StudentFiles) -> str:
 
 
 def not_exported(files: StudentFiles, form: str) -> str:
-    """Why a runtime that needs an export does not compute a student that few texts are asked of."""
-    return f"student {files.version} is not exported for {form} yet, and so few texts do not pay for it"
+    """Why a runtime that needs an export does not compute a student."""
+    return f"student {files.version} is not exported for {form} yet, which would cost more here than it saves"
 
 
 def check_distance(files: StudentFiles, precision: str, distance: float, allowed: float) -> None:

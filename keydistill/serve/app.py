@@ -109,7 +109,7 @@ def create_app(
         live = Live(settings, open_retriever)
         batches = Batches(
             live.answer,
-            most_waiting=settings.serve_queue_items,
+            most_items=settings.serve_queue_items,
             batch_items=settings.serve_batch_items,
             wait_seconds=settings.serve_batch_wait_ms / 1_000,
         )

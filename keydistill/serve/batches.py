@@ -85,13 +85,13 @@ class Job:
 
 
 class Batches:
-    """Requests in, outcomes out; at any time a bounded number of items waits."""
+    """Requests in, outcomes out; at any time a bounded number of items waits or is being answered."""
 
     def __init__(
         self,
         answer: Callable[[Sequence[Job]], Sequence[Outcome | Exception]],
         *,
-        most_waiting: int,
+        most_items: int,
         batch_items: int,
         wait_seconds: float,
     ) -> None:
@@ -99,16 +99,17 @@ class Batches:
 
         Args:
             answer: What answers a batch, request by request.
-            most_waiting: Waiting items from which on requests are refused.
+            most_items: Items, waiting or being answered, from which on requests are refused: whoever is accepted waits
+                for all of them, wherever they stand.
             batch_items: Items from which on a batch waits for no more; a single request may have more.
             wait_seconds: Longest time that a request waits for others. With 0 a thread that is free takes what is
                 there, and what comes while all are busy makes the next batch.
         """
         self._answer = answer
-        self._most_waiting, self._batch_items, self._wait_seconds = most_waiting, batch_items, wait_seconds
+        self._most_items, self._batch_items, self._wait_seconds = most_items, batch_items, wait_seconds
         self._changed = threading.Condition()
         self._queue: deque[Job] = deque()
-        self._items = 0
+        self._items, self._answering = 0, 0
         self._closing = False
         self._seconds_per_item = 0.001
         self._loop = asyncio.get_running_loop()
@@ -122,14 +123,15 @@ class Batches:
         """Raise what a request gets that comes now, if it cannot wait.
 
         Raises:
-            Problem: Too many items wait already.
+            Problem: There are too many items already.
         """
-        if self._items >= self._most_waiting:
-            seconds = self._items * self._seconds_per_item / _LANES
+        items = self._items + self._answering
+        if items >= self._most_items:
             raise Problem(
                 "overloaded",
-                f"{self._items} items wait already, and at most {self._most_waiting} may; come back later",
-                retry_after=seconds,
+                f"{items} items wait or are being answered already, and at most {self._most_items} may; "
+                "come back later",
+                retry_after=items * self._seconds_per_item / _LANES,
             )
 
     async def outcome(self, job: Job, *, first: bool = False) -> Outcome:
@@ -140,7 +142,7 @@ class Batches:
             first: Let it wait in front of all others, however many these are.
 
         Raises:
-            Problem: Too many items wait already, or its time is over.
+            Problem: There are too many items already, or its time is over.
             Exception: Whatever answering it raised.
         """
         if not first:
@@ -179,6 +181,8 @@ class Batches:
                 job.taken = began
                 metrics.WAIT_SECONDS.observe(began - job.queued)
             outcomes = self._answer(jobs)
+            with self._changed:
+                self._answering -= min(items, self._batch_items)
             seconds = (time.monotonic() - began) / items
             self._seconds_per_item += _NEW_SHARE * (seconds - self._seconds_per_item)
             try:
@@ -200,6 +204,8 @@ class Batches:
                         self._changed.wait(left)
                         continue
                 if jobs := self._taken():
+                    # One large request is no reason to refuse all others while it is answered.
+                    self._answering += min(sum(len(job.titles) for job in jobs), self._batch_items)
                     return jobs
 
     def _taken(self) -> list[Job]:

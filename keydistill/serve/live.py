@@ -171,7 +171,7 @@ def _lists(
         if job.search is not None:
             alike.setdefault((job.search.limit, job.search.options), []).append((place, job.search))
     for (limit, options), searches in alike.items():
-        excludes = any(search.excluded for _, search in searches)
+        excludes = any(any(search.excluded) for _, search in searches)
         found = iter(
             generation.lists(
                 [vector for place, _ in searches for vector in vectors_of[place]],

@@ -38,8 +38,8 @@ def job(*titles: str, seconds: float = 60) -> Job:
     return Job(titles, [None] * len(titles), None, time.monotonic() + seconds)
 
 
-def opened(answers: Answers, *, most_waiting: int = 4, batch_items: int = 8, wait_seconds: float = 0) -> Batches:
-    return Batches(answers, most_waiting=most_waiting, batch_items=batch_items, wait_seconds=wait_seconds)
+def opened(answers: Answers, *, most_items: int = 6, batch_items: int = 8, wait_seconds: float = 0) -> Batches:
+    return Batches(answers, most_items=most_items, batch_items=batch_items, wait_seconds=wait_seconds)
 
 
 async def kept_busy(batches: Batches, answers: Answers) -> list["asyncio.Task[Outcome]"]:
@@ -54,7 +54,7 @@ async def kept_busy(batches: Batches, answers: Answers) -> list["asyncio.Task[Ou
 def test_what_comes_while_all_are_busy_makes_one_batch() -> None:
     async def run() -> None:
         answers = Answers()
-        batches = opened(answers, most_waiting=100)
+        batches = opened(answers, most_items=100)
         first = await kept_busy(batches, answers)
         more = [asyncio.create_task(batches.outcome(job(f"more {number}", "and"))) for number in range(5)]
         await asyncio.sleep(0)
@@ -73,7 +73,7 @@ def test_who_waits_for_others_waits_no_longer_than_allowed() -> None:
     async def run() -> None:
         answers = Answers()
         answers.go.set()
-        batches = opened(answers, most_waiting=100, batch_items=3, wait_seconds=60)
+        batches = opened(answers, most_items=100, batch_items=3, wait_seconds=60)
         # Full: it waits no more.
         await asyncio.gather(*(batches.outcome(job(str(number))) for number in range(3)))
         assert answers.batches == [["0", "1", "2"]]
@@ -92,7 +92,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
         tasks = await kept_busy(batches, answers)
         tasks += [asyncio.create_task(batches.outcome(job("a", "b"))) for _ in range(2)]
         await asyncio.sleep(0)
-        with pytest.raises(Problem, match="4 items wait already") as refused:
+        with pytest.raises(Problem, match="6 items wait or are being answered already") as refused:
             await batches.outcome(job("one too many"))
         assert refused.value.kind.status == 429
         assert int(refused.value.headers["Retry-After"]) >= 1
@@ -104,6 +104,25 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
         answers.go.set()
         await asyncio.gather(*tasks)
         assert answers.batches[2][0] == "probe"
+        batches.refuse_if_full()
+        batches.close(60)
+
+    asyncio.run(run())
+
+
+def test_one_large_request_leaves_room_for_others_while_it_is_answered() -> None:
+    async def run() -> None:
+        answers = Answers()
+        batches = opened(answers, most_items=6, batch_items=2)
+        large = asyncio.create_task(batches.outcome(job(*map(str, range(100)))))
+        await answers.busy(1)
+        # It counts as the two items of a batch.
+        others = [asyncio.create_task(batches.outcome(job(f"other {number}"))) for number in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(Problem):
+            batches.refuse_if_full()
+        answers.go.set()
+        await asyncio.gather(large, *others)
         batches.refuse_if_full()
         batches.close(60)
 

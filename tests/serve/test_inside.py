@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keydistill.errors import CollectionNotFoundError, EngineUnavailableError, VectorStoreError
-from keydistill.retrieval import Generation, LiveRetriever
+from keydistill.retrieval import Generation, LiveRetriever, generation, lists
 from keydistill.serve import readiness
 from keydistill.serve.logs import JsonLines
 from tests.serve.conftest import TITLES, OpenBench, swap
@@ -30,7 +30,7 @@ def test_a_full_queue_is_429_with_retry_after(open_bench: OpenBench, monkeypatch
         return embed_items(self, titles, *arguments)
 
     async def run() -> None:
-        async with open_bench(serve_queue_items=2) as bench:
+        async with open_bench(serve_queue_items=4) as bench:
             monkeypatch.setattr(StubStudent, "embed_items", held)
             requests = []
             # A request for each of the two threads, and then those that have to wait.
@@ -281,6 +281,31 @@ def test_swaps_under_requests_mix_nothing(open_bench: OpenBench) -> None:
             over = True
             await asyncio.gather(*asking)
             assert len(set(seen)) == 2
+
+    asyncio.run(run())
+
+
+def test_lists_are_built_only_where_something_is_asked_of_them(
+    open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_lists = lists.build_lists
+    built: list[Any] = []
+
+    def noted(*arguments: Any) -> Any:
+        built.append(arguments)
+        return build_lists(*arguments)
+
+    monkeypatch.setattr(generation, "build_lists", noted)
+
+    async def run() -> None:
+        async with open_bench() as bench:
+            nearest = (await bench.http.post("/v1/recommend", json=BODY)).json()["results"][0]["keyphrases"]
+            assert built == []
+            first, *others = [each["keyphrase"] for each in nearest]
+            excluding = {"items": [{"title": TITLES[0], "exclude": [first]}], "limit": 3}
+            left = (await bench.http.post("/v1/recommend", json=excluding)).json()["results"][0]["keyphrases"]
+            assert len(built) == 1
+            assert [each["keyphrase"] for each in left][:2] == others
 
     asyncio.run(run())
 

@@ -69,6 +69,31 @@ def test_an_export_is_made_where_it_saves_more_than_it_costs(
     assert ("no native here; no openvino here" in student.runtime_reason) == native
 
 
+@pytest.mark.parametrize(
+    ("texts", "openvino"),
+    [
+        (_WORTH["openvino-"], False),
+        (choice._WORTH_BESIDE_NATIVE - 1, False),
+        (choice._WORTH_BESIDE_NATIVE, True),
+        # A service does not wait for a second export before its first answer.
+        (None, False),
+    ],
+)
+def test_beside_the_kernels_only_a_long_build_pays_for_a_second_export(
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    exports: list[tuple[str, bool]],
+    texts: int | None,
+    openvino: bool,
+) -> None:
+    monkeypatch.setattr(choice, "int8_rates", lambda *_, **__: {"native-int8": 2_000.0})
+    where = choice._Where(StudentFiles.find(str(tiny_folder)), tmp_path, None, "cpu")
+    plan = choice._automatic(where, texts)
+    assert exports == [("openvino", openvino)]
+    assert plan.candidates == ("native-int8", "torch", "numpy")
+
+
 def test_few_texts_leave_the_cache_empty(tiny_folder: Path, tmp_path: Path) -> None:
     automatic(tiny_folder, tmp_path / "cache", 100)
     assert not (tmp_path / "cache").exists()

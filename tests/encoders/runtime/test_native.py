@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -125,6 +126,38 @@ def test_a_text_has_one_vector_whatever_stands_beside_it(folder: Path, cache: Pa
 @needs_kernels
 def test_threads_share_a_student(folder: Path, cache: Path) -> None:
     assert_threads_share(Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache, threads=2))
+
+
+@needs_kernels
+def test_few_texts_of_many_lengths_start_no_threads(
+    files: StudentFiles, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of requests that came together: threads would take longer to start than the texts to compute."""
+    runtime = load_int8(files, cache=cache, threads=2)
+    few = list(token_batches([text[: 10 + place] for place, text in enumerate(many_texts(8))], files.tokens(), 64))
+    assert len(few) > 1
+    expected = dict(zip(*_by_place(runtime.run(few)), strict=True))
+    started: list[int] = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, threads: int, **named: Any) -> None:
+            started.append(threads)
+            super().__init__(threads, **named)
+
+    monkeypatch.setattr("keydistill.encoders.runtime.native.runtime.ThreadPoolExecutor", Pool)
+    places, vectors = _by_place(runtime.run(few))
+    assert started == []
+    assert sorted(places) == list(range(8))
+    assert all((expected[place] == vector).all() for place, vector in zip(places, vectors, strict=True))
+    many = list(token_batches(many_texts(400), files.tokens(), runtime.batch_tokens))
+    assert sum(batch.ids.size for batch in many) > runtime.batch_tokens
+    assert len(_by_place(runtime.run(many))[0]) == 400
+    assert started == [2]
+
+
+def _by_place(batches: Iterator[tuple[Any, Any]]) -> tuple[list[int], list[Any]]:
+    pairs = [pair for places, rows in batches for pair in zip(places.tolist(), rows, strict=True)]
+    return [place for place, _ in pairs], [row for _, row in pairs]
 
 
 @needs_kernels

@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from keydistill.distillation.student.rounding import round_student
 from keydistill.encoders import Student, StudentFiles, content_digest
@@ -19,6 +20,7 @@ from keydistill.encoders.runtime import TOLERANCE, ExportReport, WantedRuntime, 
 from keydistill.encoders.runtime.cpu import capable_precisions
 from keydistill.encoders.runtime.openvino import export as openvino_export
 from keydistill.encoders.runtime.openvino import exported, load_exported
+from keydistill.encoders.runtime.openvino import runtime as openvino_runtime
 from keydistill.encoders.runtime.openvino.runtime import NAMES
 from keydistill.encoders.runtime.sample import largest_distance
 from keydistill.encoders.tokens import TokenBatch
@@ -113,6 +115,27 @@ def test_a_cut_vector_is_a_normalised_prefix(openvino_student: Student, tiny_fol
 
 def test_threads_share_a_student(openvino_student: Student) -> None:
     assert_threads_share(openvino_student)
+
+
+def test_openvino_meets_few_shapes(files: StudentFiles, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps what it prepared for each shape, and requests that come together are of any number."""
+    runtime = load_exported(files, "fp32", cache=cache, threads=1)
+    shapes: set[tuple[int, ...]] = set()
+    filled_up = openvino_runtime._filled_up
+
+    def noted(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        rows = filled_up(tokens)
+        shapes.add(rows.shape)
+        return rows
+
+    monkeypatch.setattr(openvino_runtime, "_filled_up", noted)
+    text = files.tokens()(["one text"])[0]
+    for count in range(1, 33):
+        batch = TokenBatch(np.arange(count), np.array([text] * count, dtype=np.int64))
+        ((places, vectors),) = runtime.run([batch])
+        assert len(places) == len(vectors) == count
+        np.testing.assert_allclose(vectors, vectors[:1].repeat(count, axis=0), atol=1e-5)
+    assert {rows for rows, _ in shapes} == {1, 2, 4, 8, 16, 24, 32}
 
 
 def test_what_a_receiver_left_is_not_mixed_into_what_the_next_one_gets(files: StudentFiles, cache: Path) -> None:
