@@ -221,7 +221,7 @@ def _judge(settings: "Settings", measurement: Measurement, labels: Any, assistan
 
 
 def _print(evaluation: "Evaluation", other: "Evaluation | None", comparison: "Comparison | None") -> None:
-    from keydistill.distillation.evaluation import ABOUT
+    from keydistill.distillation.evaluation import ABOUT, leading_measures
 
     counts = evaluation.counts
     click.echo(f"student   {evaluation.student}")
@@ -240,12 +240,17 @@ def _print(evaluation: "Evaluation", other: "Evaluation | None", comparison: "Co
         click.echo(f"labels    {counts['labels_of_other_items']:,} speak of other items and were left out")
     click.echo("")
     rows = []
-    for name, estimate in evaluation.estimates.items():
+    order = leading_measures(evaluation.estimates, evaluation.headline)
+    for name, estimate in sorted(
+        evaluation.estimates.items(), key=lambda figure: order.index(figure[0].partition("@")[0])
+    ):
         base, _, k = name.partition("@")
         if estimate.value is None or (k and int(k) != evaluation.headline):
             continue
         share = ABOUT[base].share
-        row = [name, _figure(estimate.value, share), _range(estimate.low, estimate.high, share)]
+        support = evaluation.supports.get(name)
+        rests_on = "" if support is None else f"{support.pairs:,} / {support.keyphrases:,}"
+        row = [name, _figure(estimate.value, share), _range(estimate.low, estimate.high, share), rests_on]
         if comparison is not None:
             gap = comparison.differences.get(name)
             row += (
@@ -254,7 +259,13 @@ def _print(evaluation: "Evaluation", other: "Evaluation | None", comparison: "Co
                 else [_figure(gap.difference, share, "+"), _range(gap.low, gap.high, share, "+")]
             )
         rows.append(row)
-    headers = ["measure", "value", "95% interval", *(["difference", "its 95% interval"] if comparison else [])]
+    headers = [
+        "measure",
+        "value",
+        "95% interval",
+        "pairs / keyphrases",
+        *(["difference", "its 95% interval"] if comparison else []),
+    ]
     print_table(headers, rows, right=("value", "difference"))
 
 

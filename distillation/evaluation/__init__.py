@@ -9,11 +9,14 @@ from keydistill.distillation.evaluation.measures import ABOUT, About, Measure
 from keydistill.distillation.evaluation.protocol import CUTOFFS, evaluate
 from keydistill.distillation.evaluation.report import check_report_folder, read_evaluation, write_report
 from keydistill.distillation.evaluation.result import Evaluation
+from keydistill.distillation.evaluation.support import MIN_JUDGED_PAIRS, SMALL_JUDGED_SHARE, Support, leading_measures
 
 __all__ = [
     "ABOUT",
     "CUTOFFS",
     "HEAD_SHARE",
+    "MIN_JUDGED_PAIRS",
+    "SMALL_JUDGED_SHARE",
     "About",
     "AssistantJudge",
     "Comparison",
@@ -27,10 +30,12 @@ __all__ = [
     "Measure",
     "RelevanceJudge",
     "SearchFilter",
+    "Support",
     "check_report_folder",
     "compare",
     "compare_means",
     "evaluate",
+    "leading_measures",
     "mean_estimates",
     "paired_difference",
     "ratios",

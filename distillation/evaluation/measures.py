@@ -43,9 +43,7 @@ ABOUT: Mapping[str, About] = {
         True,
         share=False,
     ),
-    "search_pass": About(
-        "Search pass rate", "of the new keyphrases that the search filter knows, the share that it lets through", True
-    ),
+    "judged": About("Judged", "of the keyphrases that were to be judged, those that the judge knew"),
     "recall": About(
         "Recall", "of an item's relevant labelled keyphrases in the inventory, the share in its list", True
     ),
@@ -53,13 +51,22 @@ ABOUT: Mapping[str, About] = {
         "Precision", "labelled relevant, by the length asked for; unlabelled ones count as irrelevant", True
     ),
     "ndcg": About("nDCG", "graded labels, discounted by rank; unlabelled ones are worth nothing", True),
-    "auc": About("AUC, all pairs", "chance that a relevant labelled pair scores above an irrelevant one", True),
     "auc_per_keyphrase": About(
-        "AUC per keyphrase", "the same among the items of one keyphrase, mean over keyphrases", True
+        "AUC per keyphrase",
+        "chance that a relevant item of a keyphrase scores above an irrelevant one, mean over keyphrases",
+        True,
     ),
     "auc_per_item": About("AUC per item", "the same among the keyphrases of one item, mean over items", True),
     "pair_ndcg": About(
         "nDCG of judged items", "labelled items of a keyphrase ranked by the student, mean over keyphrases", True
+    ),
+    "auc": About(
+        "Pooled AUC",
+        "compares pairs of different keyphrases too: knowing how often each is relevant is enough to do well",
+        True,
+    ),
+    "search_pass": About(
+        "Search pass rate", "of the new keyphrases that the search filter knows, the share that it lets through", True
     ),
     "head": About("Head share", "of the recommended keyphrases, those among the head by search volume"),
     "coverage": About("Coverage", "of the inventory, the keyphrases that at least one item gets"),
@@ -69,7 +76,6 @@ ABOUT: Mapping[str, About] = {
     "distinct_words": About("Distinct words", "different words of a list by all its words"),
     "already_known": About("Already recommended", "of the recommended keyphrases, those that other sources have"),
     "search_known": About("Known to the search filter", "of the new keyphrases, those that its table knows"),
-    "judged": About("Judged", "of the keyphrases that were to be judged, those that the judge knew"),
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from keydistill.distillation.evaluation.bootstrap import Estimate
 from keydistill.distillation.evaluation.measures import ABOUT
-from keydistill.distillation.evaluation.result import Evaluation
+from keydistill.distillation.evaluation.result import Category, Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,8 @@ _INK, _FAINT, _FIRST, _SECOND = "#010101", "#020202", "#030303", "#040404"
 _VARIABLES = {_INK: "var(--ink)", _FAINT: "var(--line)", _FIRST: "var(--first)", _SECOND: "var(--second)"}
 # Inches at 72 units each: at 360 pixels on a phone as wide as its column.
 _WIDTH, _HEIGHT = 4.6, 2.9
-_CATEGORIES = 12
+# Most categories in a chart.
+CATEGORIES = 12
 _STYLE: Any = {
     # A dollar sign in a category is no formula.
     "text.parse_math": False,
@@ -55,15 +56,18 @@ def by_cutoff(name: str, evaluations: Sequence[Evaluation]) -> str:
     return _svg(f"{name}-by-k", f"{ABOUT[name].title} by list length", draw)
 
 
-def by_category(name: str, evaluations: Sequence[Evaluation]) -> str:
-    """One measure, with its cut-off, in each of the largest categories."""
-    first = evaluations[0]
-    categories = [category for category in first.categories if _known(category.estimates.get(name))][:_CATEGORIES]
+def by_category(name: str, evaluations: Sequence[Evaluation], categories: Sequence[Category]) -> str:
+    """One measure, with its cut-off, in categories of the first evaluation."""
 
     def draw(axes: "Axes") -> None:
         gap = 0.8 / len(evaluations)
         for number, evaluation in enumerate(evaluations):
-            estimates = {category.name: category.estimates.get(name) for category in evaluation.categories}
+            # Of the other student too, nothing is drawn that too few judged pairs are behind.
+            estimates = {
+                category.name: category.estimates.get(name)
+                for category in evaluation.categories
+                if name in category.supports and category.supports[name].is_enough
+            }
             for place, category in enumerate(categories):
                 estimate = estimates.get(category.name)
                 if estimate is None or estimate.value is None:
@@ -71,8 +75,11 @@ def by_category(name: str, evaluations: Sequence[Evaluation]) -> str:
                 y = place + gap * (number - (len(evaluations) - 1) / 2)
                 axes.barh(y, estimate.value, gap * 0.85, color=_color(number), alpha=0.85)
                 if estimate.low is not None and estimate.high is not None:
-                    axes.plot([estimate.low, estimate.high], [y, y], color=_INK, linewidth=0.8)
-        axes.set_yticks(range(len(categories)), [f"{_cut(each.name)} ({each.items:,})" for each in categories])
+                    # With caps: an interval of no width shows, too.
+                    axes.plot(
+                        [estimate.low, estimate.high], [y, y], color=_INK, linewidth=0.8, marker="|", markersize=6
+                    )
+        axes.set_yticks(range(len(categories)), [_category_label(each, name) for each in categories])
         axes.invert_yaxis()
         axes.grid(axis="x")
         axes.set_axisbelow(True)
@@ -152,6 +159,8 @@ def _line(
         alpha=0.18,
         linewidth=0,
     )
+    for place, low, high in sure:
+        axes.plot([place, place], [low, high], color=_color(number), linewidth=0.8, marker="_", markersize=6)
     # Evenly spaced: cut-offs and dimensions grow by factors.
     axes.set_xticks(range(len(x)), [str(each) for each in x])
 
@@ -225,8 +234,9 @@ def _labelled(name: str) -> str:
     return f"{ABOUT[base].title}@{k}" if k else ABOUT[base].title
 
 
-def _known(estimate: Any) -> bool:
-    return estimate is not None and estimate.value is not None
+def _category_label(category: Category, name: str) -> str:
+    support = category.supports[name]
+    return f"{_cut(category.name)} ({support.pairs:,} / {support.keyphrases:,})"
 
 
 def _cut(text: str) -> str:

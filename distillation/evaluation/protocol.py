@@ -1,10 +1,11 @@
 """The offline evaluation of arXiv 2508.03628: retrieve, remove what is known, filter like search, have it judged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from keydistill.distillation.evaluation.bootstrap import RESAMPLES, Estimate
 from keydistill.distillation.evaluation.corpus import Corpus, MatchCategory
@@ -24,6 +25,7 @@ from keydistill.distillation.evaluation.result import (
 )
 from keydistill.distillation.evaluation.retrieval import Lists, embed, reranked, retrieve
 from keydistill.distillation.evaluation.sampling import Sampling
+from keydistill.distillation.evaluation.support import Supports, supports_of
 from keydistill.encoders import Student
 from keydistill.errors import InputError
 from keydistill.progress import NO_PROGRESS, Progress
@@ -150,7 +152,15 @@ def evaluate(
         },
         counts=_counts(corpus, lists, verdicts, pairs, filtered=search_filter is not None),
         estimates=figures[student.dimension],
-        categories=_categories(corpus, measures, sampling, seed, resamples),
+        supports=supports_of(lists, verdicts, pairs, corpus, cutoffs, np.ones(len(corpus.titles), dtype=bool)),
+        categories=_categories(
+            corpus,
+            measures,
+            sampling,
+            lambda inside: supports_of(lists, verdicts, pairs, corpus, cutoffs, inside),
+            seed,
+            resamples,
+        ),
         dimensions={size: figures[size] for size in sizes},
         histogram=_histogram(lists, verdicts, scored),
         samples=_samples(corpus, lists, verdicts, min(max(cutoffs), 10), seed),
@@ -211,7 +221,12 @@ def _sampling(corpus: Corpus, pairs: CorpusLabels | None, judge: RelevanceJudge)
 
 
 def _categories(
-    corpus: Corpus, measures: Mapping[str, Measure], sampling: Sampling, seed: int, resamples: int
+    corpus: Corpus,
+    measures: Mapping[str, Measure],
+    sampling: Sampling,
+    supports: Callable[[NDArray[np.bool_]], Supports],
+    seed: int,
+    resamples: int,
 ) -> tuple[Category, ...]:
     groups = np.array(corpus.groups)
     names, sizes = np.unique(groups, return_counts=True)
@@ -223,7 +238,8 @@ def _categories(
             for measured, measure in measures.items()
             if measure.unit == "item"
         }
-        categories.append(Category(name, size, estimates_of(part, None, sampling.within(inside), seed, resamples)))
+        estimates = estimates_of(part, None, sampling.within(inside), seed, resamples)
+        categories.append(Category(name, size, estimates, supports(inside)))
     return tuple(categories)
 
 

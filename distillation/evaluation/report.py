@@ -10,7 +10,14 @@ from keydistill.distillation.evaluation.bootstrap import CONFIDENCE, Difference,
 from keydistill.distillation.evaluation.corpus import HEAD_SHARE
 from keydistill.distillation.evaluation.estimates import Comparison, compare
 from keydistill.distillation.evaluation.measures import ABOUT, About
-from keydistill.distillation.evaluation.result import Evaluation
+from keydistill.distillation.evaluation.result import Category, Evaluation
+from keydistill.distillation.evaluation.support import (
+    MIN_JUDGED_PAIRS,
+    SMALL_JUDGED_SHARE,
+    Support,
+    Supports,
+    leading_measures,
+)
 from keydistill.errors import InputError
 from keydistill.files import FolderKind, whole_folder
 
@@ -86,18 +93,32 @@ def render(evaluation: Evaluation, against: Evaluation | None, comparison: Compa
     from markupsafe import Markup
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(figure=_figure, interval=_interval, change=_change, count=lambda number: f"{number:,}")
+    environment.filters.update(
+        figure=_figure, interval=_interval, change=_change, rests_on=_rests_on, count=lambda number: f"{number:,}"
+    )
     template = environment.from_string(files(__package__).joinpath("template.html").read_text(encoding="utf-8"))
     differences = {} if comparison is None else comparison.differences
+    drawn, left_out = _plots(evaluation, against)
     return template.render(
         evaluation=evaluation,
         against=against,
         headline=[
-            (title, about, estimate, against and against.estimates.get(name), differences.get(name))
+            (
+                title,
+                about,
+                estimate,
+                evaluation.supports.get(name),
+                against and against.estimates.get(name),
+                differences.get(name),
+            )
             for name, title, about, estimate in _headline(evaluation)
         ],
         table=_by_cutoff(evaluation),
-        plots=[(title, Markup(svg)) for title, svg in _plots(evaluation, against)],
+        plots=[(title, Markup(svg)) for title, svg in drawn],
+        left_out=left_out,
+        few_judged=leading_measures(evaluation.estimates, evaluation.headline)[0] != next(iter(ABOUT)),
+        small_judged_share=f"{SMALL_JUDGED_SHARE:.0%}",
+        fewest_pairs=MIN_JUDGED_PAIRS,
         samples=_samples(evaluation, against),
         verdicts=_VERDICTS,
         confidence=f"{CONFIDENCE:.0%}",
@@ -107,7 +128,8 @@ def render(evaluation: Evaluation, against: Evaluation | None, comparison: Compa
 
 def _headline(evaluation: Evaluation) -> list[tuple[str, str, About, Estimate]]:
     lines = []
-    for base, about in ABOUT.items():
+    for base in leading_measures(evaluation.estimates, evaluation.headline):
+        about = ABOUT[base]
         for name in (base, f"{base}@{evaluation.headline}"):
             estimate = evaluation.estimates.get(name)
             if estimate is not None and estimate.value is not None:
@@ -117,32 +139,69 @@ def _headline(evaluation: Evaluation) -> list[tuple[str, str, About, Estimate]]:
 
 def _by_cutoff(evaluation: Evaluation) -> list[tuple[About, list[Estimate | None]]]:
     rows = []
-    for base, about in ABOUT.items():
+    for base in leading_measures(evaluation.estimates, evaluation.headline):
+        about = ABOUT[base]
         estimates = [evaluation.estimates.get(f"{base}@{k}") for k in evaluation.cutoffs]
         if sum(estimate is not None and estimate.value is not None for estimate in estimates) > 1:
             rows.append((about, estimates))
     return rows
 
 
-def _plots(evaluation: Evaluation, against: Evaluation | None) -> list[tuple[str, str]]:
+def _plots(evaluation: Evaluation, against: Evaluation | None) -> tuple[list[tuple[str, str]], list[str]]:
+    """The plots with their titles, and what was not drawn because too few judged pairs are behind it."""
     both = [evaluation, *([] if against is None else [against])]
     at = f"@{evaluation.headline}"
-    measured = [
-        name for name in _CURVES if (estimate := evaluation.estimates.get(name + at)) and estimate.value is not None
+    known = [
+        name
+        for name in leading_measures(evaluation.estimates, evaluation.headline)
+        if name in _CURVES and (estimate := evaluation.estimates.get(name + at)) and estimate.value is not None
     ]
-    plots_with_titles = []
+    measured = [name for name in known if _is_enough(evaluation.supports, name + at)]
+    left_out = [
+        f"{ABOUT[name].title}{at} rests on {evaluation.supports[name + at].pairs:,} judged pairs"
+        for name in known
+        if name not in measured
+    ]
+    drawn = []
     if len(evaluation.cutoffs) > 1:
-        plots_with_titles += [(f"{ABOUT[name].title} by list length", plots.by_cutoff(name, both)) for name in measured]
+        drawn += [(f"{ABOUT[name].title} by list length", plots.by_cutoff(name, both)) for name in measured]
     if evaluation.histogram is not None:
-        plots_with_titles.append((f"Scores of {evaluation.histogram.of}", plots.score_distribution(evaluation)))
-    shares = [name + at for name in measured if name in ("relevant", "recall")]
+        drawn.append((f"Scores of {evaluation.histogram.of}", plots.score_distribution(evaluation)))
+    # The measure that leads, and one beside it.
+    shares = [name + at for name in measured if name in ("relevant", "recall", "ndcg")][:2]
     if len(evaluation.dimensions) > 1 and shares:
-        plots_with_titles.append(("Quality by Matryoshka dimension", plots.by_dimension(shares, evaluation)))
-    if measured and len(evaluation.categories) > 1:
-        # Last, because it is the tallest.
-        name = measured[0]
-        plots_with_titles.append((f"{ABOUT[name].title}{at} by category (items)", plots.by_category(name + at, both)))
-    return plots_with_titles
+        drawn.append(("Quality by Matryoshka dimension", plots.by_dimension(shares, evaluation)))
+    if len(evaluation.categories) > 1:
+        # The first measure with a category that has enough behind it. Last, because it is the tallest.
+        for name in measured:
+            categories = [each for each in evaluation.categories if _is_enough(each.supports, name + at)]
+            if categories:
+                title = f"{ABOUT[name].title}{at} by category (judged pairs / keyphrases)"
+                drawn.append((title, plots.by_category(name + at, both, categories[: plots.CATEGORIES])))
+                left_out += _categories_left_out(evaluation, categories)
+                break
+        else:
+            left_out.append(f"none of {len(evaluation.categories):,} categories has enough judged pairs")
+    return drawn, left_out
+
+
+def _categories_left_out(evaluation: Evaluation, categories: list[Category]) -> list[str]:
+    few, many = len(evaluation.categories) - len(categories), len(categories) - plots.CATEGORIES
+    return [
+        *([f"{few:,} of {len(evaluation.categories):,} categories have too few judged pairs"] if few else []),
+        *([f"{many:,} smaller categories have enough, but no place in the chart"] if many > 0 else []),
+    ]
+
+
+def _is_enough(supports: Supports, name: str) -> bool:
+    return name in supports and supports[name].is_enough
+
+
+def _rests_on(support: Support | None) -> str:
+    """The judged pairs behind a figure, as text; empty for figures that rest on none."""
+    if support is None:
+        return ""
+    return f"{support.pairs:,} pairs, {support.keyphrases:,} keyphrases, {support.items:,} items"
 
 
 def _samples(evaluation: Evaluation, against: Evaluation | None) -> list[dict[str, Any]]:

@@ -11,9 +11,10 @@ from keydistill.distillation.evaluation.bootstrap import Estimate
 from keydistill.distillation.evaluation.judges import JudgeInfo
 from keydistill.distillation.evaluation.measures import Measure
 from keydistill.distillation.evaluation.sampling import Sampling
+from keydistill.distillation.evaluation.support import Support, Supports
 from keydistill.errors import InputError
 
-FORMAT = 2
+FORMAT = 3
 
 Estimates = Mapping[str, Estimate]
 
@@ -75,6 +76,7 @@ class Category:
     name: str
     items: int
     estimates: Estimates
+    supports: Supports
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Evaluation:
             it, ...
         counts: Numbers of items, keyphrases, labels, ...
         estimates: Every measure with its confidence interval.
+        supports: The judged pairs behind each measure that rests on some.
         categories: The measures per first-level category, the largest first.
         dimensions: Matryoshka dimension to its measures.
         histogram: Scores of labelled pairs, or of the judged ones where there are no labels.
@@ -111,6 +114,7 @@ class Evaluation:
     protocol: Mapping[str, Any]
     counts: Mapping[str, int]
     estimates: Estimates
+    supports: Supports
     categories: tuple[Category, ...]
     dimensions: Mapping[int, Estimates]
     histogram: Histogram | None
@@ -180,8 +184,14 @@ class Evaluation:
             "protocol": dict(self.protocol),
             "counts": dict(self.counts),
             "estimates": _lists(self.estimates),
+            "supports": {name: asdict(support) for name, support in self.supports.items()},
             "categories": [
-                {"name": each.name, "items": each.items, "estimates": _lists(each.estimates)}
+                {
+                    "name": each.name,
+                    "items": each.items,
+                    "estimates": _lists(each.estimates),
+                    "supports": {name: asdict(support) for name, support in each.supports.items()},
+                }
                 for each in self.categories
             ],
             "dimensions": {str(dimension): _lists(estimates) for dimension, estimates in self.dimensions.items()},
@@ -209,8 +219,9 @@ class Evaluation:
                 protocol=content["protocol"],
                 counts=content["counts"],
                 estimates=_estimates(content["estimates"]),
+                supports=_supports(content["supports"]),
                 categories=tuple(
-                    Category(each["name"], each["items"], _estimates(each["estimates"]))
+                    Category(each["name"], each["items"], _estimates(each["estimates"]), _supports(each["supports"]))
                     for each in content["categories"]
                 ),
                 dimensions={int(dimension): _estimates(each) for dimension, each in content["dimensions"].items()},
@@ -251,6 +262,10 @@ def _lists(estimates: Estimates) -> dict[str, list[float | None]]:
 
 def _estimates(figures: Mapping[str, Any]) -> dict[str, Estimate]:
     return {name: Estimate(*values) for name, values in figures.items()}
+
+
+def _supports(supports: Mapping[str, Any]) -> dict[str, Support]:
+    return {name: Support(**support) for name, support in supports.items()}
 
 
 def _numbers(values: NDArray[np.float64]) -> list[float]:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from keydistill.distillation.assistant import APPROVED, REJECTED, Verdicts
-from keydistill.distillation.pairs import first_per_group
+from keydistill.distillation.pairs import first_per_group, places_within
 from keydistill.distillation.student.data import Pairs, StudentData
 
 # The probability from which on a pair is called relevant.
@@ -37,8 +37,8 @@ def student_data(
     Args:
         items: Table by `keydistill.distillation.signals.ITEMS`.
         clicks: Table by `keydistill.distillation.signals.CORRECTED_CLICKS`; the positive ones are used.
-        search_relevance: Table by `keydistill.distillation.signals.SEARCH_RELEVANCE`; the score, or whether the pair
-            passed.
+        search_relevance: Table by `keydistill.distillation.signals.SEARCH_RELEVANCE`; scores are compared within
+            their keyphrase, as percentiles; where most pairs have none, whether the pair passed is learned instead.
         judgments: Table by `keydistill.distillation.signals.JUDGMENTS`, learned directly: the probability, otherwise
             the grade or the label.
         assistant: Table by `keydistill.distillation.pairs.SCORE_SCHEMA`: pairs with the assistant's scores.
@@ -113,9 +113,45 @@ def _numbers(places: pa.ChunkedArray) -> NDArray[np.int64]:
 
 
 def _searched(table: pa.Table | None) -> pa.ChunkedArray | None:
+    """The search engine's scores as percentiles within their keyphrase; verdicts where most pairs have no score.
+
+    Scores and verdicts do not mix: a batch would rank a verdict above nearly every percentile, for no reason.
+    """
     if table is None:
         return None
-    return pc.coalesce(table["score"].cast(pa.float32()), table["passed"].cast(pa.float32()))
+    if 2 * table["score"].null_count > len(table):
+        return table["passed"].cast(pa.float32())
+    return pa.chunked_array([pa.array(_percentiles(table), pa.float32(), from_pandas=True)])
+
+
+def _percentiles(table: pa.Table) -> NDArray[np.float64]:
+    """The rank of each score among the scores of its keyphrase and site, from 0 to 1; equal scores share the mean.
+
+    A search engine's scores of two keyphrases are on two scales. Nan where there is no score, or no other to compare.
+
+    >>> table = pa.table({"keyphrase": ["a", "a", "a", "b", "b", "c"], "score": [9.0, 30.0, 20.0, 0.1, 0.3, 5.0]})
+    >>> _percentiles(table).tolist()
+    [0.0, 1.0, 0.5, 0.0, 1.0, nan]
+    """
+    scores = pc.fill_null(table["score"].cast(pa.float64()), np.nan).to_numpy()
+    group = np.zeros(len(table), dtype=np.int64)
+    for name in ("site", "keyphrase"):
+        if name in table.column_names:
+            values = pc.fill_null(table[name].cast(pa.string()), "")
+            _, codes = np.unique(values.to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+            _, group = np.unique(group * (codes.max(initial=0) + 1) + codes, return_inverse=True)
+    percentiles = np.full(len(table), np.nan)
+    scored = np.flatnonzero(~np.isnan(scores))
+    order = scored[np.lexsort((scores[scored], group[scored]))]
+    if not len(order):
+        return percentiles
+    by_group, by_score = group[order], scores[order]
+    place = places_within(by_group)
+    tie = np.cumsum(np.append(True, (by_group[1:] != by_group[:-1]) | (by_score[1:] != by_score[:-1]))) - 1
+    rank = (np.bincount(tie, place) / np.bincount(tie))[tie]
+    others = np.bincount(by_group)[by_group] - 1
+    percentiles[order] = np.divide(rank, others, out=np.full(len(order), np.nan), where=others > 0)
+    return percentiles
 
 
 def _judged(table: pa.Table | None) -> pa.ChunkedArray | None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from keydistill.distillation.evaluation import (
+    MIN_JUDGED_PAIRS,
     Evaluation,
     LabelJudge,
     SearchFilter,
@@ -36,13 +37,16 @@ def measured(tiny_student: Student) -> Callable[..., Evaluation]:
     inventory = pa.table({"keyphrase": [*KEYPHRASES, NASTY], "search_volume": range(13)})
     labels = pa.table(
         {
-            "item_id": [f"item {n}" for n in range(12) for _ in range(4)],
-            "keyphrase": [KEYPHRASES[(n + step) % 12] for n in range(12) for step in range(4)],
-            "label": [step == 0 for _ in range(12) for step in range(4)],
-            "judge": [NASTY] * 48,
+            "item_id": [f"item {n}" for n in range(12) for _ in range(10)],
+            "keyphrase": [KEYPHRASES[(n + step) % 12] for n in range(12) for step in range(10)],
+            "label": [step == 0 for _ in range(12) for step in range(10)],
+            "judge": [NASTY] * 120,
         }
     )
-    passed = labels.rename_columns(["item_id", "keyphrase", "passed", "judge"])
+    # The search filter lets most pairs through, so that most of the lists are judged.
+    passed = labels.select(["item_id", "keyphrase", "judge"]).append_column(
+        "passed", pa.array([step < 9 for _ in range(12) for step in range(10)])
+    )
 
     def measure(dimension: int | None = None, *, plain: bool = False) -> Evaluation:
         student = tiny_student if dimension is None else Student.load(tiny_student.source, dimension=dimension)
@@ -177,3 +181,57 @@ def test_a_minimal_evaluation_makes_a_page(measured: Any, tmp_path: Path) -> Non
     page = Page(Path(tmp_path / "index.html").read_text(encoding="utf-8"))
     assert page.open == []
     assert "none was given" in " ".join(page.text)
+
+
+def test_a_category_with_few_judged_pairs_is_not_drawn_and_counted(measured: Any, tmp_path: Path) -> None:
+    evaluation = measured()
+    supports = {each.name: each.supports["relevant@10"] for each in evaluation.categories}
+    assert supports["(no category)"].pairs < MIN_JUDGED_PAIRS <= supports["Fashion"].pairs
+    write_report(tmp_path, evaluation)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert f"Fashion ({supports['Fashion'].pairs} / {supports['Fashion'].keyphrases})" in text
+    assert "(no category) (" not in text
+    assert "categories have too few judged pairs" in text
+    whole = evaluation.supports["relevant@10"]
+    assert whole.pairs == evaluation.measures["relevant@10"].denominators.sum()
+    assert f"{whole.pairs} pairs, {whole.keyphrases} keyphrases, {whole.items} items" in text
+
+
+@pytest.mark.parametrize("label", [True, False])
+@pytest.mark.parametrize("pairs", [0, 1, 12])
+@pytest.mark.parametrize("category", [None, "Shoes"])
+def test_what_rests_on_next_to_nothing_is_not_drawn(
+    tiny_student: Student, tmp_path: Path, label: bool, pairs: int, category: str | None
+) -> None:
+    items = pa.table(
+        {
+            "item_id": [f"item {n}" for n in range(12)],
+            "title": KEYPHRASES,
+            "category_path": pa.array([category] * 11 + ["Phones"], pa.string()),
+        }
+    )
+    labels = pa.table(
+        {
+            "item_id": pa.array([f"item {n}" for n in range(pairs)], pa.string()),
+            "keyphrase": pa.array(KEYPHRASES[:pairs], pa.string()),
+            "label": pa.array([label] * pairs, pa.bool_()),
+        }
+    )
+    evaluation = evaluate(
+        tiny_student,
+        items,
+        pa.table({"keyphrase": KEYPHRASES}),
+        judge=LabelJudge(labels),
+        labels=labels,
+        k=(1, 10),
+        dimensions=[8],
+        resamples=20,
+    )
+    write_report(tmp_path, evaluation)
+    page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+    titles = {attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"}
+    assert titles <= {"Scores of labelled pairs"}
+    if pairs and label:
+        assert f"Recall@10 rests on {pairs} judged pairs" in " ".join(page.text)
+        assert "Less than 50% of the lists was judged" in " ".join(page.text)
+        assert page.text.index("Recall@10") < page.text.index("Judged relevant@10")

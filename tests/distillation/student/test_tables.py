@@ -1,5 +1,6 @@
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from keydistill.distillation.assistant import Verdicts
 from keydistill.distillation.signals import ITEMS, JUDGMENTS, SEARCH_RELEVANCE
@@ -108,3 +109,29 @@ def test_tables_without_rows_give_no_pairs() -> None:
     data = student_data(items_of(("1", "shoe", None)), assistant=scores_of(("1", "a", None, 0.5)).slice(0, 0))
     assert data.texts == []
     assert not any(data.tasks().values())
+
+
+def test_search_scores_are_compared_within_their_keyphrase() -> None:
+    items = items_of(*((f"{number}", f"shoe {number}", None) for number in range(4)))
+    rows = [
+        {"item_id": f"{number}", "keyphrase": keyphrase, "score": scale * number}
+        for keyphrase, scale in (("shoe", 0.1), ("trainer", 100.0))
+        for number in range(4)
+    ]
+    # Neither a verdict without a score nor a score without another of its keyphrase has a place among percentiles.
+    rows += [
+        {"item_id": "1", "keyphrase": "boot", "passed": True},
+        {"item_id": "2", "keyphrase": "clog", "score": 7.0},
+    ]
+
+    def targets(rows: list[dict[str, object]]) -> dict[tuple[str, int], float]:
+        search = pa.Table.from_pylist(rows, schema=SEARCH_RELEVANCE)
+        data = student_data(items, search_relevance=search, searched_per_item=9, held_out=0)
+        pairs = present(data.search_relevance)
+        names = zip((data.texts[text] for text in pairs.keyphrases), pairs.items.tolist(), strict=True)
+        return dict(zip(names, pairs.scores.tolist(), strict=True))
+
+    expected = {(keyphrase, n): pytest.approx(n / 3) for keyphrase in ("shoe", "trainer") for n in range(4)}
+    assert targets(rows) == expected
+    verdicts = [{"item_id": f"{n}", "keyphrase": "boot", "passed": n > 1} for n in range(4)]
+    assert targets([*rows[-1:], *verdicts]) == {("boot", n): float(n > 1) for n in range(4)}
