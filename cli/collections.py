@@ -146,18 +146,18 @@ def prune_collections(
 ) -> None:
     """Drop collections that nothing needs: not live, not kept for a rollback, and past their grace time.
 
-    Runs that nothing needs any more are forgotten, too, as `keydistill runs prune` does it.
+    And forget old runs, as `keydistill runs prune` does.
     """
-    from keydistill.ingest.aliases import Pruning, Retention
+    from keydistill.ingest.aliases import Pruning, RunRetention
     from keydistill.runs import open_store
 
     settings = settings_of(ctx)
-    store = open_store(settings)
     with engine_of(settings) as engine:
+        store = open_store(settings)
         pruning = Pruning(settings, engine, store)
         plan = pruning.plan(keep, named) if dry_run else pruning.prune(keep, why, named=named)
         if not dry_run:
-            Retention(settings, engine, store).forget()
+            RunRetention(settings, engine, store).prune()
     if as_json:
         print_json({"dry_run": dry_run, "drop": plan.drop, "kept": plan.keep})
         return

@@ -125,28 +125,28 @@ def cancel_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
 
 
 @runs.command("prune")
-@click.option("--days", type=click.FloatRange(min=0), help="Age of runs to forget.  [default: run_retention_days]")
-@click.option("--dry-run", is_flag=True, help="Show what would be forgotten, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be forgotten; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def prune_runs(ctx: click.Context, days: float | None, dry_run: bool, as_json: bool) -> None:
-    """Forget old runs that nothing needs, with their files on this machine.
-
-    Those of present collections stay, as do unfinished ones and, of each kind and alias, the last of each state.
-    """
-    from keydistill.ingest.aliases import Retention
+def prune_runs(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
+    """Forget runs that ended more than `run_retention_days` ago and that nothing needs, with their snapshots."""
+    from keydistill.ingest.aliases import RunRetention
     from keydistill.runs import open_store
 
-    settings = settings_of(ctx, run_retention_days=days)
+    settings = settings_of(ctx)
     with engine_of(settings) as engine:
-        retention = Retention(settings, engine, open_store(settings))
-        old = retention.plan() if dry_run else retention.forget()
+        retention = RunRetention(settings, engine, open_store(settings))
+        plan = retention.plan() if dry_run else retention.prune()
     if as_json:
-        print_json({"dry_run": dry_run, "forgotten": [run.id for run in old]})
+        print_json({"dry_run": dry_run, "forget": [run.id for run in plan.forget], "kept": plan.keep})
         return
-    if old:
-        print_table(("run", "kind", "state", "updated"), [(run.id, run.kind, run.state, run.updated_at) for run in old])
-    click.echo(f"dry run: {len(old)} would be forgotten" if dry_run else f"{len(old)} forgotten")
+    verb = "would be forgotten" if dry_run else "forgotten"
+    rows = [*((run.id, verb) for run in plan.forget), *((run_id, f"kept: {why}") for run_id, why in plan.keep.items())]
+    if rows:
+        print_table(("run", "what"), rows)
+    if not settings.run_retention_days:
+        click.echo("run_retention_days is 0: all runs are kept")
+    click.echo("dry run: nothing was changed" if dry_run else f"{len(plan.forget)} forgotten")
 
 
 def _is_lost(store: "RunStore", run: "Run") -> bool:

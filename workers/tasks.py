@@ -93,8 +93,10 @@ def retrain_stages(task: Task, run_id: str) -> None:
 
 @app.task(name="keydistill.watchdog", ignore_result=True)
 def watch() -> None:
-    """Send work again that no worker holds a lease for."""
-    execution.watch(worker_process(), send)
+    """Send work again that no worker holds a lease for, and forget runs of long ago."""
+    process = worker_process()
+    execution.watch(process, send)
+    execution.forget_old_runs(process)
 
 
 @app.task(name="keydistill.fire", ignore_result=True)

@@ -7,7 +7,7 @@ from keydistill.ingest.aliases.journal import accepted_syncs, last_number, missi
 from keydistill.ingest.aliases.lease import alone, patiently
 from keydistill.ingest.aliases.pruning import PrunePlan, Pruning
 from keydistill.ingest.aliases.records import went_live
-from keydistill.ingest.aliases.retention import Retention
+from keydistill.ingest.aliases.retention import RetentionPlan, RunRetention
 
 __all__ = [
     "Adoption",
@@ -16,7 +16,8 @@ __all__ = [
     "AliasHistory",
     "PrunePlan",
     "Pruning",
-    "Retention",
+    "RetentionPlan",
+    "RunRetention",
     "accepted_syncs",
     "alone",
     "content_lease",

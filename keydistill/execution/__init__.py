@@ -37,7 +37,7 @@ from keydistill.execution.schedules import (
 from keydistill.execution.sources import shared_sources
 from keydistill.execution.sync import Syncer
 from keydistill.execution.transient import MOST_RETRIES, TRANSIENT, pause_seconds
-from keydistill.execution.watchdog import watch
+from keydistill.execution.watchdog import forget_old_runs, watch
 
 __all__ = [
     "MOST_RETRIES",
@@ -64,6 +64,7 @@ __all__ = [
     "finding_of_sign",
     "findings",
     "fire_schedule",
+    "forget_old_runs",
     "judge_of",
     "message_of",
     "new_retrain",

@@ -13,7 +13,7 @@ from keydistill.execution.orders import Order, PruneOrder, ReindexOrder, SyncOrd
 from keydistill.execution.queues import Send, message_of
 from keydistill.execution.retrain import new_retrain
 from keydistill.execution.retrain_order import RetrainOrder
-from keydistill.ingest.aliases import PrunePlan, Pruning, Retention
+from keydistill.ingest.aliases import PrunePlan, Pruning, RunRetention
 from keydistill.ingest.steps import ReindexSteps, SyncSteps
 from keydistill.runs import (
     ReindexRun,
@@ -104,7 +104,7 @@ def order_sync(settings: Settings, order: SyncOrder, send: Send, *, started_by: 
 
 
 def prune(settings: Settings, order: PruneOrder, *, started_by: str | None = None) -> PrunePlan:
-    """Drop the collections of the alias that nothing needs, and forget old runs.
+    """Drop the collections of the alias that nothing needs.
 
     Raises:
         RunBusyError: A swap is under way.
@@ -113,8 +113,8 @@ def prune(settings: Settings, order: PruneOrder, *, started_by: str | None = Non
     with _engine(settings) as engine:
         store = open_store(settings)
         plan = Pruning(settings, engine, store).prune(order.keep, order.why, by=started_by)
-        Retention(settings, engine, store).forget()
-    return plan
+        RunRetention(settings, engine, store).prune()
+        return plan
 
 
 def order_retrain(settings: Settings, order: RetrainOrder, send: Send, *, started_by: str | None = None) -> RetrainRun:

@@ -3,14 +3,16 @@
 import logging
 from contextlib import suppress
 
-from keydistill.errors import RunBusyError, RunStateError
+from keydistill.errors import KeydistillError, RunBusyError, RunStateError
 from keydistill.execution.failures import record_failure
 from keydistill.execution.leases import reserve_seconds
 from keydistill.execution.process import WorkerProcess
 from keydistill.execution.queued import unheld_parts
 from keydistill.execution.queues import Message, Send, message_of
+from keydistill.ingest.aliases import RunRetention
 from keydistill.runs import ReindexRun, Run
 
+_DAY_SECONDS = 86_400
 _log = logging.getLogger(__name__)
 
 
@@ -38,6 +40,17 @@ def watch(process: WorkerProcess, send: Send) -> list[str]:
     if sent:
         _log.warning("sent again what nobody was at: %s", "; ".join(sent[:20]))
     return sent
+
+
+def forget_old_runs(process: WorkerProcess) -> None:
+    """Once a day, forget the runs whose time is over; what hinders that is logged, and nothing else waits for it."""
+    try:
+        if process.settings.run_retention_days and process.store.is_first_in(_DAY_SECONDS, "retention"):
+            plan = RunRetention(process.settings, process.engine, process.store).prune()
+            if plan.forget:
+                _log.info("forgot %d runs of long ago: %s", len(plan.forget), ", ".join(run.id for run in plan.forget))
+    except KeydistillError as error:
+        _log.warning("old runs were not forgotten: %s", error)
 
 
 def _missing(process: WorkerProcess, run: Run) -> list[Message]:

@@ -2,8 +2,7 @@
 
 keydistill:schedule:NAME   what a schedule did last, JSON
 keydistill:paused          names of the schedules that start nothing, a set
-keydistill:paused:known    number of their format, there once a schedule was paused or resumed; without it, Redis was
-                           emptied
+keydistill:paused:known    number of their format, once one was paused or resumed: where it lacks, Redis was emptied
 
 HOME/paused.json is this machine's copy of the names, and stands in for a Redis that was emptied.
 """

@@ -5,6 +5,7 @@ keydistill:runs            ids of all runs, a set
 keydistill:lease:NAME      who holds a lease, JSON; it expires
 keydistill:token           the last token, of all leases
 keydistill:history         the audit log, a list; HOME/history.jsonl has what this machine wrote and stands in for it
+keydistill:done:WHAT        there for as long as something that is done now and then need not be done again
 keydistill:installation    id of all who share this Redis
 keydistill:format          of all the above that have no number of their own, and the version that wrote it, JSON
 
@@ -270,6 +271,10 @@ class RedisRunStore:
         # Kombu puts messages in at the left and takes them out at the right.
         message: Any = self.call(lambda redis: redis.lindex(f"{QUEUE_PREFIX}{queue}", -1))
         return None if message is None else hashlib.sha256(message.encode()).hexdigest()
+
+    def is_first_in(self, seconds: int, what: str) -> bool:
+        """See `SharedRunStore.is_first_in`."""
+        return bool(self.call(lambda redis: redis.set(f"{PREFIX}done:{what}", 1, nx=True, ex=seconds)))
 
     def eviction_policy(self) -> str | None:
         """See `SharedRunStore.eviction_policy`."""

@@ -93,6 +93,9 @@ class SharedRunStore(RunStore, Protocol):
     def oldest_message(self, queue: str) -> str | None:
         """Digest of the message that is taken next from a queue of the workers; None where it is empty."""
 
+    def is_first_in(self, seconds: int, what: str) -> bool:
+        """Whether nobody has asked this of `what` for so long, so that it is for the caller to do."""
+
     def check_format(self) -> None:
         """Check that all others who use the store keep runs in the same format.
 

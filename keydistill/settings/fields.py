@@ -163,11 +163,11 @@ class Settings(ServiceSettings, BaseSettings):
         ge=0,
         description="how long a collection stays after the alias left it: readers may hold it",
     )
+    run_retention_days: int = Field(
+        default=90, ge=0, description="days after which the record of a run that nothing needs is forgotten; 0: never"
+    )
     alias_poll_seconds: float = Field(
         default=1.0, gt=0, description="how often a service looks whether the alias names another collection"
-    )
-    run_retention_days: float = Field(
-        default=90, ge=0, description="days after which a prune forgets runs that nothing needs; 0: never"
     )
     part_attempts: int = Field(
         default=5, ge=1, description="times that workers take up a part or step before its run fails"

@@ -83,6 +83,18 @@ class SharedStorage:
             self._files.pipe_file(waiting, json.dumps(files).encode())
             self._files.mv(waiting, self._path(name, _MANIFEST))
 
+    def drop_folder(self, name: str) -> None:
+        """Delete the folder `name`, if it is there.
+
+        Raises:
+            StorageError: It cannot be deleted.
+        """
+        with self._errors("written"):
+            # First what says that it is complete.
+            for path in (self._path(name, _MANIFEST), f"{self._root.rstrip('/')}/{name}"):
+                if self._files.exists(path):
+                    self._files.rm(path, recursive=True)
+
     def fetch_folder(self, name: str, target: Path) -> Path:
         """Copy the folder `name` to `target`, unless that is there; every file is checked.
 

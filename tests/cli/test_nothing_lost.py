@@ -222,6 +222,24 @@ def test_lines_of_the_history(twice: Command, home: Path) -> None:
     assert len(folders(home)) == 2
 
 
+def test_runs_of_long_ago_are_forgotten_on_request(twice: Command, home: Path) -> None:
+    values: dict[str, Any] = {}
+    for record in home.glob("runs/*/run.json"):
+        values = {**json.loads(record.read_text()), "updated_at": "2020-01-01T00:00:00+00:00"}
+        record.write_text(json.dumps(values))
+    old = home / "runs" / "20200101-000000-abcd" / "run.json"
+    old.parent.mkdir()
+    old.write_text(json.dumps({**values, "id": old.parent.name, "state": "cancelled", "collection": "gone"}))
+    told = twice("runs", "prune", "--dry-run").out
+    assert f"{old.parent.name}    would be forgotten" in told
+    assert told.endswith("dry run: nothing was changed\n")
+    assert old.exists()
+    assert json.loads(twice("runs", "prune", "--json").out)["forget"] == [old.parent.name]
+    assert not old.parent.exists()
+    assert len(json.loads(twice("runs", "list", "--json").out)) == 2
+    assert twice("collections", "rollback").status == 0
+
+
 def test_adopting_twice_changes_nothing(twice: Command, home: Path) -> None:
     before = catalog(home)
     settings = load_settings(home=home)

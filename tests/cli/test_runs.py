@@ -17,9 +17,16 @@ def test_old_runs_are_forgotten(keydistill: Command, tmp_path: Path) -> None:
     for number, run in enumerate(runs):
         store.add(replace(run, id=f"20200101-00000{number}-aaaaaa"))
     shown = json.loads(keydistill("runs", "prune", "--dry-run", "--json").out)
-    assert shown == {"dry_run": True, "forgotten": ["20200101-000000-aaaaaa", "20200101-000001-aaaaaa"]}
+    assert shown == {
+        "dry_run": True,
+        "forget": ["20200101-000000-aaaaaa", "20200101-000001-aaaaaa"],
+        "kept": {"20200101-000002-aaaaaa": "it is the last retrain that succeeded"},
+    }
     assert len(store.all()) == 3
-    assert keydistill("runs", "prune", "--days", "0").out == "0 forgotten\n"
     assert keydistill("collections", "prune").status == 0
     assert [run.id for run in store.all()] == ["20200101-000002-aaaaaa"]
-    assert keydistill("runs", "prune").out == "0 forgotten\n"
+    assert keydistill("runs", "prune").out.splitlines() == [
+        "run                     what",
+        "20200101-000002-aaaaaa  kept: it is the last retrain that succeeded",
+        "0 forgotten",
+    ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from keydistill.errors import CollectionNotFoundError, KeydistillError, RunError, VectorStoreError
-from keydistill.ingest.aliases import Adoption, AliasChanges, Pruning, Retention
+from keydistill.ingest.aliases import Adoption, AliasChanges, Pruning, RunRetention
 from keydistill.runs import open_store
 from keydistill.settings import load_settings
 from tests.support.live_machine import LiveMachine
@@ -81,7 +81,7 @@ class MishapMachine(LiveMachine):
         record.write_text(text)
         known = self.bench.runs()
         assert record.parent.name not in known
-        Retention(self.bench.settings, self.bench.engine, self.bench.store).forget()
+        RunRetention(self.bench.settings, self.bench.engine, self.bench.store).prune()
         self.bench.pruning(grace_seconds=3_600).prune(2)
         assert record.read_text() == text
         assert self.bench.runs().keys() == known.keys()
