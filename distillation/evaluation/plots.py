@@ -47,9 +47,15 @@ def by_cutoff(name: str, evaluations: Sequence[Evaluation]) -> str:
 
     def draw(axes: "Axes") -> None:
         for number, evaluation in enumerate(evaluations):
-            _line(
-                axes, number, evaluation.cutoffs, [evaluation.estimates.get(f"{name}@{k}") for k in evaluation.cutoffs]
-            )
+            names = [f"{name}@{k}" for k in evaluation.cutoffs]
+            # Short lists may have too few judged pairs where long ones have enough.
+            estimates = [
+                evaluation.estimates.get(each)
+                if each in evaluation.supports and evaluation.supports[each].is_enough
+                else None
+                for each in names
+            ]
+            _line(axes, number, evaluation.cutoffs, estimates)
         axes.set_xlabel("keyphrases per item (k)")
         _y_axis(axes, name)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePath
 from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
@@ -119,7 +120,7 @@ class Manifest:
         """
         try:
             values = without_stamp(json.loads(text), _FORMAT)
-            return TypeAdapter(cls).validate_python(values)
+            manifest = TypeAdapter(cls).validate_python(values)
         except NewerFormatError as error:
             raise StorageError(f"{where} {error}") from None
         except ValidationError as error:
@@ -128,3 +129,24 @@ class Manifest:
             ) from None
         except (ValueError, AttributeError, TypeError) as error:
             raise StorageError(f"{where} is no manifest of a backup ({error}); take another one") from None
+        for name in manifest._names_of_files():
+            check_plain(name, where)
+        return manifest
+
+    def _names_of_files(self) -> Iterator[str]:
+        """Names that become parts of paths where the backup is restored."""
+        yield self.id
+        yield from (*self.promotions, *self.snapshots, *self.unreadable, *self.collections)
+        for model in self.models:
+            kind, _, version = (model.place or f"student/{model.version}").partition("/")
+            yield from (kind, version, PurePath(model.source).name)
+
+
+def check_plain(name: str, where: str) -> None:
+    """Raise unless a name that a backup holds can be part of a path and leads nowhere else.
+
+    Raises:
+        StorageError: It does not.
+    """
+    if not name or name in (".", "..") or "/" in name or "\0" in name:
+        raise StorageError(f"{where} has the name {name!r}, which leads out of its folder; do not trust this backup")

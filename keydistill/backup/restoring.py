@@ -10,6 +10,7 @@ from keydistill.backup.archive import Archive
 from keydistill.backup.lease import LEASE, only_one
 from keydistill.backup.manifest import Manifest, SavedCollection, SavedModel
 from keydistill.backup.points import content_key, put_points
+from keydistill.backup.records import at_rest, saved_records
 from keydistill.distillation.registry import Registry
 from keydistill.encoders import StudentFiles
 from keydistill.errors import (
@@ -27,9 +28,7 @@ from keydistill.runs import (
     ReindexRun,
     Run,
     RunStore,
-    SyncRun,
     open_shared_store,
-    read_run,
     remember_installation,
 )
 from keydistill.settings import Settings
@@ -119,6 +118,8 @@ class Restoring:
                     f"this installation is not empty: {', '.join(plan.present)}; restore into an empty one (--home), "
                     "or with --force, which adds what is missing, replaces nothing and moves the aliases"
                 )
+            # Before anything is made: what cannot be read is found out here.
+            runs, history = saved_records(self._archive, self._manifest)
             self._begin()
             places = {model.source: self._restore_model(model) for model in self._manifest.models}
             self._restore_promotions()
@@ -126,8 +127,8 @@ class Restoring:
                 self._restore_collection(name, self._manifest.collections[name], places)
             for run_id, files in self._manifest.snapshots.items():
                 self._fetch_folder(files, self._store.folder(run_id) / "snapshot")
-            self._restore_runs(places)
-            self._restore_history()
+            self._restore_runs(runs, places)
+            self._restore_history(history)
             for alias, (before, target) in plan.point.items():
                 self._point(alias, before, target)
             self._restore_pauses()
@@ -225,16 +226,15 @@ class Restoring:
             if not pointer.exists():
                 replace_json(pointer, json.loads(self._archive.contents(digest)))
 
-    def _restore_runs(self, places: Mapping[str, str]) -> None:
+    def _restore_runs(self, runs: list[Run], places: Mapping[str, str]) -> None:
         present = {run.id for run in self._store.all()}
-        for line in self._archive.contents(self._manifest.runs).splitlines():
-            run = read_run(line)
+        for run in runs:
             if run.id in present:
                 continue
             if isinstance(run, ReindexRun):
                 run = replace(run, student=places.get(run.student, run.student))
             try:
-                self._store.add(_at_rest(run, self._manifest.id))
+                self._store.add(at_rest(run, self._manifest.id))
             except RunStateError:
                 continue  # a record that cannot be read has this id, and stays
         for run_id, digest in self._manifest.unreadable.items():
@@ -242,12 +242,11 @@ class Restoring:
             if run_id not in present and not record.exists():
                 self._archive.fetch(digest, record)
 
-    def _restore_history(self) -> None:
+    def _restore_history(self, changes: list[AliasChange]) -> None:
         """Add the lines that are missing at the end; a log that went another way stays as it is."""
-        saved = [AliasChange.parse(line) for line in self._archive.contents(self._manifest.history).splitlines()]
         present = self._store.history()
-        if saved[: len(present)] == present:
-            for change in saved[len(present) :]:
+        if changes[: len(present)] == present:
+            for change in changes[len(present) :]:
                 self._store.note(change)
 
     def _point(self, alias: str, before: str | None, target: str) -> None:
@@ -268,16 +267,6 @@ class Restoring:
         if self._settings.redis_url is not None:
             for name in self._manifest.paused:
                 open_shared_store(self._settings).schedules.pause(name)
-
-
-def _at_rest(run: Run, backup: str) -> Run:
-    """A run as it can be here: what was under way is not, and what it had built is not in the backup."""
-    if run.is_at_rest:
-        return run
-    error = f"it was under way when backup {backup} was made"
-    if isinstance(run, SyncRun) and run.state == "applying":
-        return run.failed(f"{error}; go on with `keydistill sync --resume {run.id}`")
-    return run.moved("cancelled", error=error)
 
 
 def _is_version(source: str, version: str | None) -> bool:

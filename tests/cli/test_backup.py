@@ -1,5 +1,6 @@
 """`keydistill backup` and `restore`: what is lost with a disk comes back, on either engine, and nothing is replaced."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -9,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from keydistill.backup import Archive, points
+from keydistill.backup import Archive, Manifest, points
+from keydistill.backup.records import at_rest
 from keydistill.errors import CollectionNotFoundError, StorageError
 from keydistill.execution import Reindexer
-from keydistill.runs import open_store
+from keydistill.runs import Kind, State, open_store
 from keydistill.settings import load_settings
 from keydistill.vectorstore import open_engine
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.cli.conftest import Command
+from tests.runs.records import NEW_RUNS
 from tests.support.front_process import FrontProcess
 from tests.support.redis_server import RedisServer
 
@@ -247,6 +250,22 @@ def test_a_newer_manifest_is_refused_by_name(homes: Installations, backed_up: Pa
     assert "newer keydistill (9.9, format 99" in result.err
 
 
+@pytest.mark.parametrize("field", ["snapshots", "unreadable", "promotions", "collections", "place"])
+def test_names_in_a_manifest_that_lead_elsewhere_are_refused(tmp_path: Path, field: str) -> None:
+    values: dict[str, Any] = {
+        **{"id": "1", "created_at": "", "installation": "", "engine": "embedded", "runs": "", "history": ""},
+        **{name: {} for name in ("aliases", "collections", "promotions", "snapshots", "settings", "unreadable")},
+        **{"models": [], "paused": []},
+    }
+    assert Manifest.parse(json.dumps(values).encode(), "x").id == "1"
+    collection = {"key": "", "spec": {}, "metadata": {}, "points": 0, "parts": []}
+    evil = {"snapshots": {}, "unreadable": "", "promotions": "", "collections": collection}
+    model: dict[str, Any] = {"source": "a", "place": "student/../..", "version": None, "files": {}}
+    values |= {"models": [model]} if field == "place" else {field: {"../evil": evil[field]}}
+    with pytest.raises(StorageError, match="leads out of its folder"):
+        Manifest.parse(json.dumps(values).encode(), "x")
+
+
 def test_secrets_are_in_no_file_of_a_backup(
     homes: Installations, backed_up: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,3 +317,14 @@ def test_runs_log_and_pauses_that_redis_kept(
         assert homes.history() == history
         assert homes.command("runs", "list", "--json").out == runs
         assert json.loads(homes.command("schedule", "list", "--json").out)[0]["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "restored"),
+    [("sync", "applying", "failed"), ("sync", "planned", "cancelled"), ("reindex", "building", "cancelled")],
+)
+def test_what_was_under_way_is_not_where_it_is_restored(kind: Kind, state: State, restored: State) -> None:
+    run = dataclasses.replace(NEW_RUNS[kind](), state=state)
+    assert at_rest(run, "b").state == restored
+    over = dataclasses.replace(NEW_RUNS["reindex"](), state="live")
+    assert at_rest(over, "b") == over
