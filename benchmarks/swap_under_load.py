@@ -129,7 +129,7 @@ def swap_under_load(load: Load, say: Any = lambda text: None) -> tuple[dict[str,
     Returns:
         Figures by name, and texts on the first few answers that were wrong and on writers that failed.
     """
-    with tempfile.TemporaryDirectory() as scratch, engines.on_engine(load.engine, load.url):
+    with tempfile.TemporaryDirectory() as scratch, engines.on_engine(load.engine, load.url) as variables:
         folder = Path(scratch)
         sources = [str(make_tiny_student(folder / name, seed)) for seed, name in enumerate(("one", "other"))]
         students = [Student.load(source, threads=1) for source in sources]
@@ -152,6 +152,8 @@ def swap_under_load(load: Load, say: Any = lambda text: None) -> tuple[dict[str,
             "gate_max_short": 1.0,
             # What the machine does besides must not decide what is built.
             "gate_latency_floor_ms": 60_000.0,
+            # Said to every process: a fork server keeps the environment of its first one.
+            **{name.removeprefix("KEYDISTILL_").lower(): value for name, value in variables.items()},
         }
         log = Log(folder)
         inventories.write(0, folder / "inventory.jsonl")
