@@ -65,6 +65,7 @@ _DECIDING = (
     "hnsw_m",
     "hnsw_ef_construct",
     "reuse_vectors",
+    "verify_rows",
     "take_over",
 )
 

@@ -208,6 +208,9 @@ class Settings(ServiceSettings, BaseSettings):
     payload_indexes: dict[str, Literal["keyword", "integer", "float", "bool"]] = Field(
         default_factory=dict, description="further payload fields to index for filters, and their types"
     )
+    verify_rows: int = Field(
+        default=100_000, ge=0, description="rows that a verification looks up, by chance where there are more; 0: all"
+    )
     reuse_vectors: bool = Field(
         default=True, description="take the vectors of texts that the live collection has from there, if of one student"
     )

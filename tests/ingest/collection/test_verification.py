@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from keydistill.vectorstore import (
     Filter,
     PayloadField,
     PointBatch,
+    Record,
     payload_indexes,
 )
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
@@ -94,6 +95,47 @@ def test_what_is_verified_is_in_the_report(bench: Bench, inventory: Path) -> Non
     assert report["points"] == report["rows_read_back"] == ROWS
     assert report["filters_counted"] > 20
     assert report["largest_cosine_distance"] < 1e-4
+
+
+def test_of_many_rows_a_sample_is_looked_up(bench: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    kind = type(bench.engine)
+    retrieve = kind.retrieve
+
+    def noted(self: Engine, name: str, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
+        asked.extend([] if with_vectors else ids)
+        return retrieve(self, name, ids, with_vectors=with_vectors)
+
+    monkeypatch.setattr(kind, "retrieve", noted)
+    settings: dict[str, Any] = {"part_rows": 70, "reuse_vectors": False}
+    first = bench.build(inventory, verify_rows=50, **settings)
+    assert first.report["rows_read_back"] == len(set(asked)) == 50
+    looked_up, asked[:] = set(asked), []
+    # Another run looks elsewhere.
+    second = bench.build(inventory, verify_rows=50, **settings)
+    assert second.report["rows_read_back"] == 50
+    assert set(asked) != looked_up
+    assert bench.build(inventory, verify_rows=0, **settings).report["rows_read_back"] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda engine, name, points: engine.delete(name, points.ids[7:8]), "has points 299, its snapshot says 300"),
+        (
+            lambda engine, name, points: engine.set_payload(name, points.ids[::5], {"note": "of another"}),
+            "differs in 'note'",
+        ),
+    ],
+    ids=["one row", "a fifth of the payloads"],
+)
+def test_a_sample_finds_what_counts_and_chance_find(
+    bench: Bench, inventory: Path, monkeypatch: pytest.MonkeyPatch, change: Change, message: str
+) -> None:
+    upserting(bench, monkeypatch, change)
+    # Missed with a probability of 0.8^100, which is 2e-10.
+    with pytest.raises(VerificationError, match=message):
+        bench.build(inventory, verify_rows=100)
 
 
 def test_of_a_copy_the_filters_are_counted_in_both(
