@@ -29,11 +29,6 @@ def backup(ctx: click.Context, dest: str, keep: int | None, verify: bool, only_l
 
     Runs go on meanwhile. What an earlier backup in DEST holds is not written again. The exit status is 3 if something
     could not be backed up, which is then named.
-
-    \b
-    Examples:
-      keydistill backup /mnt/backups/keydistill --verify --keep 14
-      keydistill backup s3://bucket/keydistill
     """
     from keydistill.backup import Archive, Backup
     from keydistill.runs import open_store

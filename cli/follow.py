@@ -66,6 +66,8 @@ def _position(run: "Run") -> tuple[str, int | None, str, int]:
     """The present step of a run, its total, its unit, and how much of it is done."""
     from keydistill.runs import ReindexRun
 
+    if run.is_paused:
+        return str(run.paused), None, "", 0
     if isinstance(run, ReindexRun) and run.state == "building" and run.missing_parts:
         return "embed and upsert", run.parts, "parts", len(run.parts_done)
     if run.progress is not None:

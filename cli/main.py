@@ -4,13 +4,17 @@ import importlib
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 import click
 
+from keydistill.cli.examples import EXAMPLES, epilog_of, with_examples
 from keydistill.cli.extras import extra_of
 from keydistill.cli.output import PrintableText, warn
 from keydistill.errors import KeydistillError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # Command -> module of `cli` and what it does, in the order of use. Help needs no import of any of them.
 COMMANDS = {
@@ -28,7 +32,7 @@ COMMANDS = {
     "search": ("search", "Find keyphrases for one title."),
     "recommend": ("recommend", "Find keyphrases for a file of items."),
     "serve": ("serve", "Answer over HTTP, by the live collection."),
-    "runs": ("runs", "List, show, follow, cancel and forget runs."),
+    "runs": ("runs", "List, show, follow, pause, cancel and forget runs."),
     "schedule": ("schedule", "See and pause runs that start by themselves."),
     "gate": ("gate", "Show what the gate found when it compared a new collection with the live one."),
     "collections": ("collections", "List collections; swap, roll back and prune them."),
@@ -57,7 +61,27 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"keydistill.cli.{COMMANDS[cmd_name][0]}")
         command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)
-        return command
+        return with_examples(command, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; one that there is not is answered with those that have a similar name."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            similar = _similar_commands(name)
+            advice = f" Did you mean {' or '.join(map(repr, similar))}?" if similar else ""
+            raise click.UsageError(f"No such command {name!r}.{advice}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """The commands of the table that begin so, without importing them, and the options."""
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(name, help=summary) for name, (_, summary) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table, without importing anything."""
@@ -65,7 +89,33 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def _similar_commands(name: str) -> list[str]:
+    """What somebody may have meant by a command that there is not, such as `reindx`, `rollback` or `train-student`."""
+    from difflib import get_close_matches
+
+    below_a_group = [command for command in EXAMPLES if command.split(" ")[1:][-1:] == [name]]
+    return below_a_group or get_close_matches(name, COMMANDS) or get_close_matches(name, EXAMPLES)
+
+
+def _advised(error: click.ClickException) -> click.ClickException:
+    """The error; of an option of the main command that was given to another, with the place where it belongs."""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None and error.ctx.parent is not None:
+        option = error.option_name
+        if any(option in parameter.opts for parameter in cli.params):
+            command = error.ctx.command_path.partition(" ")[2]
+            return click.UsageError(
+                f"No such option {option!r} here: it stands before the command, as in "
+                f"`keydistill {option} ... {command}`.",
+                error.ctx,
+            )
+    return error
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=epilog_of(""),
+)
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Folder of runs and collections.")
 @click.option("--alias", help="Name behind which the live collection stands.")
 @click.option("--debug", is_flag=True, help="Show a traceback where something fails.")
@@ -89,7 +139,7 @@ def main() -> None:
         sys.exit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
         with redirect_stderr(cast(TextIO, PrintableText(sys.stderr))):
-            error.show()
+            _advised(error).show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)

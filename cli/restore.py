@@ -23,11 +23,6 @@ def restore(ctx: click.Context, source: str, backup_id: str | None, force: bool,
 
     The engine may be another one than the backup was made from. Nothing that exists is replaced. A restore that was
     killed goes on where it was when the same command is given again.
-
-    \b
-    Examples:
-      keydistill restore /mnt/backups/keydistill --dry-run
-      keydistill --home /srv/keydistill restore s3://bucket/keydistill
     """
     from keydistill.backup import Archive, Restoring
     from keydistill.runs import open_store

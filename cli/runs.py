@@ -10,6 +10,7 @@ from keydistill.cli.output import bytes_text, duration_text, print_json, print_t
 from keydistill.errors import one_line
 
 if TYPE_CHECKING:
+    from keydistill.execution import Send
     from keydistill.runs import ReindexRun, Run, RunStore, SyncRun
 
 _LOST = "lost from Redis"
@@ -17,7 +18,7 @@ _LOST = "lost from Redis"
 
 @click.group()
 def runs() -> None:
-    """List, show, follow, cancel and forget runs."""
+    """List, show, follow, pause, cancel and forget runs."""
 
 
 @runs.command("list")
@@ -41,7 +42,7 @@ def list_runs(ctx: click.Context, as_json: bool) -> None:
             (
                 run.id,
                 run.kind,
-                _LOST if _is_lost(store, run) else run.state,
+                _LOST if _is_lost(store, run) else run.state + (f", {run.paused}" if run.is_paused else ""),
                 _done(run),
                 _what(run),
                 f"{run.started_by or '-'}, {run.executor}",
@@ -74,6 +75,7 @@ def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
         "run": f"{run.id}, a {run.kind}",
         "state": run.state + (f" (while {run.failed_in})" if run.failed_in else "") + (f", {_LOST}" if lost else ""),
         "error": run.error,
+        "paused": f"{run.paused}; `keydistill runs resume {run.id}` lets it go on" if run.is_paused else None,
         "waits": waiting_reason(settings, run),
         "progress": _progress_text(run),
         "started by": f"{run.started_by or '-'}, carried out by {by}",
@@ -87,7 +89,7 @@ def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
     for name, value in lines.items():
         if value:
             click.echo(f"{name:<12} {one_line(value)}")
-    if not run.is_over and (lost or store.holder(run.lease_name) != run.id):
+    if not run.is_over and not run.is_paused and (lost or store.holder(run.lease_name) != run.id):
         with_workers = " --executor celery" if run.executor == "celery" else ""
         click.echo(f"{'go on with':<12} keydistill {run.kind} --resume {run.id}{with_workers}")
 
@@ -103,6 +105,49 @@ def watch_run(ctx: click.Context, run_id: str) -> None:
     run = follow(store, store.load(run_id))
     click.echo(f"run {run.id} is {run.state}" + (f": {run.error}" if run.error else ""))
     ctx.exit(1 if run.state in ("failed", "cancelled") else 0)
+
+
+@runs.command("pause")
+@click.argument("run_id", metavar="RUN")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+@click.pass_context
+def pause_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
+    """Pause RUN, a reindex or sync: who works on it stops at the next part or step, and it keeps its place."""
+    from keydistill.execution import pause_run
+
+    run = pause_run(settings_of(ctx), run_id, dry_run=dry_run)
+    if dry_run:
+        click.echo(f"run {run.id} is {run.state} and would be paused; dry run: nothing was changed")
+        return
+    click.echo(
+        f"run {run.id} stops at its next part or step and keeps its place; `keydistill runs resume {run.id}` lets it "
+        "go on"
+    )
+
+
+@runs.command("resume")
+@click.argument("run_id", metavar="RUN")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+@click.pass_context
+def resume_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
+    """Let RUN go on, which was paused. One that was interrupted or failed is taken up by its command's --resume."""
+    from keydistill.execution import resume_run
+    from keydistill.runs import open_store
+
+    settings = settings_of(ctx)
+
+    def workers() -> "Send":
+        from keydistill.workers import sender
+
+        return sender(settings)
+
+    run = resume_run(settings, run_id, workers, dry_run=dry_run)
+    if dry_run:
+        click.echo(f"run {run.id} is {run.paused} and would go on; dry run: nothing was changed")
+    elif run.executor == "local" and open_store(settings).holder(run.lease_name) != run.id:
+        click.echo(f"run {run.id} is paused no longer; go on with `keydistill {run.kind} --resume {run.id}`")
+    else:
+        click.echo(f"run {run.id} goes on; follow it with `keydistill runs watch {run.id}`")
 
 
 @runs.command("cancel")

@@ -59,6 +59,9 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
                 "points": live and live.points,
                 "student_version": metadata and metadata.student_version,
                 "unfinished_runs": [run.id for run in unfinished],
+                "paused_runs": {
+                    run.id: {"since": run.paused.at, "by": run.paused.by} for run in unfinished if run.paused
+                },
                 "nodes": [{"name": sign.name, "queues": sign.queues, "age": round(sign.age_seconds)} for sign in signs],
                 "findings": [
                     {"severity": finding.severity, "run": finding.run, "text": finding.text} for finding in problems
@@ -83,7 +86,8 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
         click.echo(f"held           since {hold.at} by {hold.by}: {hold.why}")
     reasons = {finding.run: finding.text for finding in problems}
     for run in unfinished:
-        click.echo(f"unfinished     {run.id}: {run.kind}, {run.state} {one_line(reasons.get(run.id, ''))}".rstrip())
+        state = f"{run.state}, {run.paused}" if run.is_paused else run.state
+        click.echo(f"unfinished     {run.id}: {run.kind}, {state} {one_line(reasons.get(run.id, ''))}".rstrip())
     for sign in signs:
         kind = f"worker of {', '.join(sign.queues)}" if sign.queues else "beat"
         click.echo(f"node           {sign.name}, {kind}, last sign of life {sign.age_seconds:,.0f} s ago")

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from keydistill.errors import CollectionNotFoundError, VerificationError
-from keydistill.ingest.collection import RowVectors, payloads
+from keydistill.ingest.collection import RowVectors, Throttle, payloads
 from keydistill.ingest.snapshot import RunSources, Snapshot, SnapshotChanges, compare
 from keydistill.progress import Progress
 from keydistill.runs import Lease, ReindexRun, SyncRun
@@ -22,6 +22,7 @@ class CatchUp:
         self._engine = engine
         self._sources = sources
         self._progress = progress
+        self._throttle = Throttle(settings.build_rows_per_second)
 
     def apply(self, run: ReindexRun, sync: SyncRun, lease: Lease) -> tuple[str, dict[str, Any]]:
         """Bring the collection of a run to the snapshot of a sync.
@@ -80,13 +81,14 @@ class CatchUp:
     def _write(self, target: str, changes: SnapshotChanges, vectors: RowVectors, lease: Lease) -> None:
         counts = changes.counts
         self._progress.start("apply changes", counts.added + counts.changed, "keyphrases")
-        step = self._settings.upsert_batch
+        step = self._throttle.batch(self._settings.upsert_batch)
         for rows in changes.written():
             row_vectors = vectors.of(rows, self._progress)
             ids: list[str] = rows.column("point_id").to_pylist()
             fields = payloads(rows)
             for start in range(0, len(rows), step):
                 window = slice(start, start + step)
+                self._throttle.wait_for(len(ids[window]))
                 lease.check()
                 self._engine.upsert(target, PointBatch(ids[window], row_vectors[window], fields[window]))
         for removed_ids in changes.removed():

@@ -5,11 +5,13 @@ from keydistill.ingest.collection.ordered_work import in_turn
 from keydistill.ingest.collection.points import collection_spec, index_settings, payload_bytes, payloads
 from keydistill.ingest.collection.space import check_space
 from keydistill.ingest.collection.stored_vectors import RowVectors
+from keydistill.ingest.collection.throttle import Throttle
 from keydistill.ingest.collection.verification import verify
 
 __all__ = [
     "SAMPLE_ROWS",
     "RowVectors",
+    "Throttle",
     "check_space",
     "collection_spec",
     "in_turn",

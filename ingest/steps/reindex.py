@@ -27,6 +27,7 @@ from keydistill.ingest.aliases import AliasChanges, last_number, went_live
 from keydistill.ingest.collection import (
     SAMPLE_ROWS,
     RowVectors,
+    Throttle,
     check_space,
     collection_spec,
     in_turn,
@@ -105,6 +106,7 @@ class ReindexSteps:
         self._engine = engine.patient(settings.qdrant_patience_seconds, shown.waiting)
         self._store = store
         self._vectors: tuple[str, RowVectors] | None = None
+        self._throttle = Throttle(settings.build_rows_per_second)
         self._changes = AliasChanges(settings, self._engine, store, sources=self._sources, progress=self._progress)
 
     def new_run(
@@ -181,6 +183,7 @@ class ReindexSteps:
         numbers: Iterable[int],
         lease: Lease,
         recorded: Callable[[ReindexRun], None] | None = None,
+        before_part: Callable[[], object] | None = None,
     ) -> ReindexRun:
         """Embed parts, write their points, and record each part as done once all its points are durable.
 
@@ -189,6 +192,7 @@ class ReindexSteps:
             numbers: Numbers of the parts, in the order in which they are to be done.
             lease: Lease on the run or the part.
             recorded: Called with the run after each part, on another thread.
+            before_part: Called before each part; the time that it takes is not counted as work.
 
         Returns:
             The run as it was recorded last.
@@ -200,14 +204,15 @@ class ReindexSteps:
         """
         snapshot = self._sources.snapshot(run.id)
         vectors = self._vectors_of(run)
-        latest, began = run, time.monotonic()
+        latest, began, waited = run, time.monotonic(), 0.0
 
         def write(number: int, window: pa.Table, window_vectors: Vectors, is_last: bool) -> None:
-            nonlocal latest, began
+            nonlocal latest, began, waited
             self._write(run, window, window_vectors, lease)
             if not is_last:
                 return
-            began, seconds = time.monotonic(), time.monotonic() - began
+            seconds = max(0.0, time.monotonic() - began - waited)
+            began, waited = time.monotonic(), 0.0
             latest = change_record(
                 self._store, run, lambda now: now.with_part(number).timed("embedding", seconds), lease
             )
@@ -217,6 +222,10 @@ class ReindexSteps:
         # While the engine takes the points of one window, the vectors of the next are computed, be it of the next part.
         with in_turn(write) as put:
             for number in numbers:
+                if before_part is not None:
+                    wait_began = time.monotonic()
+                    before_part()
+                    waited = time.monotonic() - wait_began
                 rows = snapshot.read(number)
                 for start in range(0, len(rows), _WINDOW_ROWS):
                     window = rows.slice(start, _WINDOW_ROWS)
@@ -259,10 +268,12 @@ class ReindexSteps:
     def _write(self, run: ReindexRun, rows: pa.Table, vectors: Vectors, lease: Lease) -> None:
         ids: list[str] = rows.column("point_id").to_pylist()
         fields = payloads(rows)
-        for start in range(0, len(ids), self._settings.upsert_batch):
+        step = self._throttle.batch(self._settings.upsert_batch)
+        for start in range(0, len(ids), step):
+            batch = slice(start, start + step)
+            self._throttle.wait_for(len(ids[batch]))
             # A process that slept through the end of its lease must not write over what came after.
             lease.check()
-            batch = slice(start, start + self._settings.upsert_batch)
             self._engine.upsert(run.collection, PointBatch(ids[batch], vectors[batch], fields[batch]))
 
     def _take_snapshot(self, run: ReindexRun, lease: Lease) -> tuple[State, Changes]:

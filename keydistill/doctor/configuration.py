@@ -50,7 +50,18 @@ def contradictions(patient: Patient) -> Iterator[Complaint]:
             "work that nobody does is noticed late",
             "lower watchdog_seconds",
         )
+    yield from _endless_parts(settings)
     yield from _unencrypted(settings)
+
+
+def _endless_parts(settings: Settings) -> Iterator[Complaint]:
+    rate = settings.build_rows_per_second
+    if settings.redis_url is not None and rate and settings.part_rows / rate > settings.part_seconds:
+        yield _wrong(
+            f"build_rows_per_second is {rate:g}: a part of {settings.part_rows:,} rows (part_rows) takes longer than "
+            f"part_seconds ({settings.part_seconds}) allows, and never ends",
+            "lower part_rows, or raise build_rows_per_second or part_seconds",
+        )
 
 
 def missing_files(patient: Patient) -> Iterator[Complaint]:

@@ -20,6 +20,7 @@ from keydistill.execution.ordering import (
     resume_by_workers,
 )
 from keydistill.execution.orders import Order, PruneOrder, ReindexOrder, SyncOrder
+from keydistill.execution.pausing import pause_run, resume_run
 from keydistill.execution.process import WorkerProcess, worker_process
 from keydistill.execution.queued import advance, embed_part
 from keydistill.execution.queued_retrain import do_stages
@@ -72,11 +73,13 @@ __all__ = [
     "order_reindex",
     "order_retrain",
     "order_sync",
+    "pause_run",
     "pause_schedule",
     "pause_seconds",
     "prune",
     "queue_of",
     "resume_by_workers",
+    "resume_run",
     "resume_schedule",
     "schedule_problems",
     "shared_sources",

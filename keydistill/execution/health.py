@@ -58,7 +58,7 @@ def waiting_reason(settings: Settings, run: Run) -> str | None:
 
 
 def _waiting_reason(run: Run, troubles: Mapping[str, str], signs: Sequence[Sign]) -> str | None:
-    if run.executor != "celery" or run.is_at_rest:
+    if run.executor != "celery" or run.is_at_rest or run.is_paused:
         return None
     return f"{troubles[run.id]}; it is tried again" if run.id in troubles else _worker_missing(run, signs)
 
@@ -103,6 +103,8 @@ def _of_run(store: RunStore, run: Run, waits: str | None) -> str | None:
         return run.error or "failed"
     if store.is_lost(run.id):
         return f"lost from Redis; go on with `keydistill {run.kind} --resume {run.id}`"
+    if run.is_paused:
+        return None
     if run.executor == "celery":
         return None if waits is None else f"waits: {waits}"
     if store.holder(run.lease_name) != run.id:

@@ -5,6 +5,8 @@ from typing import ClassVar, Generic, TypeVar
 
 from keydistill.errors import LeaseLostError, RunError, RunStateError
 from keydistill.execution.failures import record_failure, with_next_step
+from keydistill.execution.pausing import check_may_begin, wait_while_paused
+from keydistill.progress import NO_PROGRESS, Progress, WaitingProgress
 from keydistill.runs import Lease, Run, RunStore
 
 _R = TypeVar("_R", bound=Run)
@@ -20,9 +22,18 @@ class LocalWork(Generic[_R]):
     # Errors after which the record is not ours to change: the run was cancelled, or another process goes on with it.
     NOT_OURS: ClassVar[tuple[type[Exception], ...]] = (RunStateError, LeaseLostError)
 
-    def __init__(self, store: RunStore, of_kind: Callable[[Run], _R]) -> None:
-        """Work without a run yet; `of_kind` returns the record of a run of the right kind, and raises for others."""
+    def __init__(self, store: RunStore, of_kind: Callable[[Run], _R], progress: Progress = NO_PROGRESS) -> None:
+        """Work without a run yet.
+
+        Args:
+            store: Store of the runs.
+            of_kind: Function that returns the record of a run of the right kind, and raises for others.
+            progress: Told about the steps, and that a run is paused.
+        """
         self._store = store
+        shown = WaitingProgress(progress)
+        self._progress: Progress = shown
+        self._show_waiting = shown.waiting
         self._of_kind = of_kind
         self.run: _R | None = None
 
@@ -36,12 +47,13 @@ class LocalWork(Generic[_R]):
             The run: done, live, or ready where it was made not to be swapped.
 
         Raises:
-            RunStateError: The run is over, or was cancelled meanwhile.
-            RunBusyError: Another process is working on it.
+            RunStateError: The run is over or paused, or was cancelled meanwhile.
+            RunBusyError: Another process is working on it, or another run has its place.
             StudentMismatchError: The student is no longer the one that the run began with.
             KeydistillError: The run failed; the record says why, and what was live before still is.
         """
         run = self._of_kind(self._store.load(run_id))
+        check_may_begin(self._store, run)
         self._store.restore(run.id)
         with self._store.lease(run.lease_name, run.id) as lease:
             return self._carry_out(self._reopened(run, lease), lease)
@@ -49,6 +61,7 @@ class LocalWork(Generic[_R]):
     def _begin(self, run: _R) -> _R:
         """Add a run to the store and carry it out; returns and raises as `resume` does."""
         with self._store.lease(run.lease_name, run.id) as lease:
+            check_may_begin(self._store, run)
             self._store.add(run)
             self._added(run)
             return self._carry_out(run, lease)
@@ -76,8 +89,12 @@ class LocalWork(Generic[_R]):
     def _work(self, run: _R, lease: Lease) -> _R:
         while not run.is_over:
             self.run = run
-            run = self._step(run, lease)
+            run = self._step(self._unpaused(run, lease), lease)
         return run
+
+    def _unpaused(self, run: _R, lease: Lease) -> _R:
+        """The run, once nobody wants it to wait; the lease is kept meanwhile."""
+        return wait_while_paused(self._store, run, lease, self._show_waiting)
 
     def _step(self, run: _R, lease: Lease) -> _R:
         """Do what the run's state asks for, and move the run on."""

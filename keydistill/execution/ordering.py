@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from keydistill.errors import InputError, SettingsError
 from keydistill.execution.orders import Order, PruneOrder, ReindexOrder, SyncOrder
+from keydistill.execution.pausing import check_may_begin
 from keydistill.execution.queues import Send, message_of
 from keydistill.execution.retrain import new_retrain
 from keydistill.execution.retrain_order import RetrainOrder
@@ -134,12 +135,13 @@ def resume_by_workers(settings: Settings, run_id: str, send: Send) -> Run:
 
     Raises:
         RunNotFoundError: There is no run of that id.
-        RunStateError: The run is over.
+        RunStateError: The run is over or paused.
         RunBusyError: Another run has taken its place, or it is being worked on.
     """
     store = open_shared_store(settings)
     run = store.load(run_id)
     run.reopened()
+    check_may_begin(store, run)
     store.restore(run.id)
     store.reserve(run.lease_name, run.id, _RESERVED_SECONDS)
     run = store.update(run.id, lambda now: now.reopened().changed(executor="celery"))
@@ -165,6 +167,7 @@ def check_executor(settings: Settings) -> None:
 
 
 def _begun(store: SharedRunStore, run: _R, send: Send) -> _R:
+    check_may_begin(store, run)
     store.reserve(run.lease_name, run.id, _RESERVED_SECONDS)
     store.add(run)
     message_of(run).send(send)

@@ -65,13 +65,14 @@ def advance(process: WorkerProcess, run_id: str, queue: str, send: Send) -> str:
     _let_go(process, lease, run)
     for message in messages:
         message.send(send)
-    return f"run {run.id} is {run.state}"
+    return f"run {run.id} is {run.paused if run.is_paused else run.state}"
 
 
 def _advance(process: WorkerProcess, run: _Worked, queue: str, lease: Lease) -> tuple[_Worked, list[Message]]:
     """Advance the run; returns it and the messages to send."""
     run = _without_stages(process.store.load(run.id))
-    while not run.is_at_rest:
+    # Whoever resumes a paused run sends its message again; until then no work of it waits anywhere.
+    while not run.is_at_rest and not run.is_paused:
         if queue_of(run) != queue:
             return run, [message_of(run)]
         if isinstance(run, ReindexRun) and run.state == "building" and run.missing_parts:
@@ -109,6 +110,8 @@ def embed_part(process: WorkerProcess, run_id: str, number: int, send: Send) -> 
         run = reindex_of(store.load(run_id))
         if run.state != "building":
             return f"run {run.id} is {run.state}"
+        if run.is_paused:
+            return f"run {run.id} is {run.paused}"
         if number not in run.missing_parts:
             # The worker that finished the last part may have died before it sent the message.
             if not run.missing_parts:

@@ -22,8 +22,7 @@ class Reindexer(LocalWork[ReindexRun]):
         progress: Progress = NO_PROGRESS,
         sources: RunSources | None = None,
     ) -> None:
-        super().__init__(open_store(settings), reindex_of)
-        self._progress = progress
+        super().__init__(open_store(settings), reindex_of, progress)
         self._steps = ReindexSteps(settings, engine, self._store, self._progress, sources=sources)
 
     def start(self, files: Sequence[Path], *, categories: Path | None = None, swap: bool = True) -> ReindexRun:
@@ -43,4 +42,4 @@ class Reindexer(LocalWork[ReindexRun]):
         def recorded(present: ReindexRun) -> None:
             self.run = present
 
-        return self._steps.embed_parts(run, missing, lease, recorded)
+        return self._steps.embed_parts(run, missing, lease, recorded, before_part=lambda: self._unpaused(run, lease))

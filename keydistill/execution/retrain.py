@@ -74,9 +74,8 @@ class Retrainer(LocalWork[RetrainRun]):
 
     def __init__(self, settings: Settings, store: RunStore, progress: Progress, warn: Warn) -> None:
         """A retrainer that opens nothing yet; `warn` is called with each new run, and with rows that cannot be used."""
-        super().__init__(store, retrain_of)
+        super().__init__(store, retrain_of, progress)
         self._settings = settings
-        self._progress = progress
         self._warn = warn
         self._only: Collection[str] = STAGES
         self.result: RetrainResult | None = None

@@ -22,8 +22,8 @@ class Syncer(LocalWork[SyncRun]):
         progress: Progress = NO_PROGRESS,
         sources: RunSources | None = None,
     ) -> None:
-        super().__init__(open_store(settings), sync_of)
-        self._steps = SyncSteps(settings, engine, self._store, progress, sources=sources)
+        super().__init__(open_store(settings), sync_of, progress)
+        self._steps = SyncSteps(settings, engine, self._store, self._progress, sources=sources)
 
     def plan(self, files: Sequence[Path], *, categories: Path | None = None) -> SyncPlan:
         """The plan of a sync, as `SyncSteps.plan` makes it."""

@@ -59,6 +59,8 @@ def _missing(process: WorkerProcess, run: Run) -> list[Message]:
     if store.holder(run.lease_name) == run.id and store.owner(run.lease_name) is not None:
         return []
     store.reserve(run.lease_name, run.id, reserve_seconds(process.settings))
+    if run.is_paused:
+        return []
     if isinstance(run, ReindexRun) and run.state == "building" and run.missing_parts:
         return unheld_parts(store, run) if store.messages_waiting("embed") == 0 else []
     message = message_of(run)

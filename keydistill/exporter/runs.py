@@ -57,6 +57,12 @@ def _unfinished(runs: Sequence[Run]) -> Iterator[GaugeMetricFamily]:
         labels,
         {(*subject_of(run), run.id, run.state): seconds_of(run.updated_at) for run in runs},
     )
+    yield gauge(
+        "unfinished_run_paused_timestamp_seconds",
+        "Time at which an unfinished run was paused, of those that are, and who paused it.",
+        (*_KEY, "run", "by"),
+        {(*subject_of(run), run.id, run.paused.by): seconds_of(run.paused.at) for run in runs if run.paused},
+    )
     builds = [run for run in runs if isinstance(run, ReindexRun)]
     yield gauge(
         "unfinished_run_parts",

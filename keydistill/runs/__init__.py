@@ -22,7 +22,7 @@ from keydistill.runs.recorded_progress import RecordedProgress
 from keydistill.runs.recording import change_record
 from keydistill.runs.shared_store import QUEUE_PREFIX, Fired, SharedLease, SharedRunStore
 from keydistill.runs.signs import SIGN_SECONDS, SILENT_SECONDS, Sign
-from keydistill.runs.stamps import new_run_id, now, present_user
+from keydistill.runs.stamps import Pause, new_run_id, now, present_user
 from keydistill.runs.store import Change, Lease, RunStore
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Fired",
     "Kind",
     "Lease",
+    "Pause",
     "RecordedProgress",
     "ReindexRun",
     "RetrainRun",

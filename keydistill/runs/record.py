@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field
 
 from keydistill.errors import RunError, RunStateError, one_line
 from keydistill.files import stamped, without_stamp
-from keydistill.runs.moves import MOVES, Kind, State, open_states
-from keydistill.runs.stamps import now
+from keydistill.runs.moves import MOVES, Kind, State, open_states, working_states
+from keydistill.runs.stamps import Pause, now
 from keydistill.runs.stored_json import read_json
 
 Executor = Literal["local", "celery"]
@@ -41,6 +41,7 @@ class Run:
         timings: Seconds per step, summed over resumptions.
         progress: Progress of the present step.
         attempts: Number of times that a worker took up each state or part; finished ones are taken out.
+        paused: Mark that keeps everybody from going on with the run, if there is one.
     """
 
     # An unknown field is another version's: it would be lost with the next change of the record, so it is refused.
@@ -58,6 +59,7 @@ class Run:
     timings: Mapping[str, float] = field(default_factory=dict)
     progress: StepProgress | None = None
     attempts: Mapping[str, int] = field(default_factory=dict)
+    paused: Pause | None = None
 
     @property
     def lease_name(self) -> str:
@@ -74,6 +76,11 @@ class Run:
         """Whether nobody works on the run: it is over, or it failed and waits to be resumed."""
         return self.is_over or self.state == "failed"
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether there is work left that nobody is to do until the run is resumed."""
+        return self.paused is not None and not self.is_at_rest
+
     def moved(self, state: State, **changes: Any) -> Self:
         """This run in another state.
 
@@ -87,7 +94,9 @@ class Run:
                 f"allowed: {', '.join(sorted(allowed)) or 'nothing'}"
             )
         attempts = {name: count for name, count in self.attempts.items() if name != self.state}
-        return self.changed(state=state, **{"progress": None, "attempts": attempts, **changes})
+        # A run that ends or fails is paused no longer: whoever takes it up again wants it to go on.
+        paused = self.paused if state in working_states(self.kind) else None
+        return self.changed(state=state, **{"progress": None, "attempts": attempts, "paused": paused, **changes})
 
     def failed(self, error: object) -> Self:
         """This run failed in its present state; an error without a text is known by its name."""

@@ -1,9 +1,11 @@
-"""The stamps of a record: an id, a time, and the user."""
+"""The stamps of a record: an id, a time, the user, and the mark of a pause."""
 
 import getpass
 import secrets
 import socket
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 
 def new_run_id() -> str:
@@ -23,3 +25,19 @@ def present_user() -> str:
     except (KeyError, OSError):
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The mark of a run that is not to go on: since when, and who set it, as USER@HOST."""
+
+    at: str
+    by: str
+
+    @classmethod
+    def begun(cls) -> Self:
+        """A pause that begins now, by the user of this process."""
+        return cls(now(), present_user())
+
+    def __str__(self) -> str:
+        return f"paused since {self.at} by {self.by}"

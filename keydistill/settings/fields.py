@@ -214,6 +214,9 @@ class Settings(ServiceSettings, BaseSettings):
     reuse_vectors: bool = Field(
         default=True, description="take the vectors of texts that the live collection has from there, if of one student"
     )
+    build_rows_per_second: float = Field(
+        default=0, ge=0, description="most rows that each process of a build or sync embeds and writes; 0: no limit"
+    )
     upsert_batch: int = Field(default=1_000, ge=1, le=10_000, description="points per write")
     quantization: Literal["int8", "none"] = Field(default="int8", description="how vectors are kept in memory")
     hnsw_m: int = Field(default=16, ge=4, le=128, description="edges per node of the HNSW graph")

@@ -80,6 +80,7 @@ def test_every_planted_fault_is_found_in_time(
         executor="celery",
         schedules={"nightly": {"cron": "0 3 * * *", "task": "prune"}, "late": {"cron": "0 3 * * *", "task": "prune"}},
         qdrant_client_certificate=tmp_path / "certificate.pem",
+        build_rows_per_second=1,
     )
     store = open_shared_store(settings)
     store.installation()
@@ -89,6 +90,7 @@ def test_every_planted_fault_is_found_in_time(
         expected.append((check, text))
 
     plant("settings", "qdrant_client_certificate is set, and qdrant_client_key is not")
+    plant("settings", "build_rows_per_second is 1: a part of 10,000 rows (part_rows) takes longer than part_seconds")
     plant("files", "which is no file here")
     home.chmod(0o755)
     plant("permissions", "has the mode 755")

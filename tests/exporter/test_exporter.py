@@ -17,7 +17,7 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from keydistill.exporter import exposition
-from keydistill.runs import QUEUE_PREFIX, AliasChange, Fired, Sign, open_shared_store, open_signs, open_store
+from keydistill.runs import QUEUE_PREFIX, AliasChange, Fired, Pause, Sign, open_shared_store, open_signs, open_store
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore import CollectionSpec, open_engine
 from tests.runs.records import reindex_run, retrain_run, sync_run
@@ -100,6 +100,18 @@ def test_runs(settings: Settings) -> None:
     assert read["judge_tokens"] == {(): 1_000}
     # The sync that failed, and the build that nobody works on.
     assert read["findings"] == {("warning",): 2, ("error",): 0}
+
+
+def test_a_paused_run_says_since_when_and_by_whom(settings: Settings) -> None:
+    store = open_store(settings)
+    pause = Pause("2026-01-02T00:00:00+00:00", "ann@host")
+    paused = store.add(dataclasses.replace(reindex_run(), state="building", paused=pause))
+    store.add(reindex_run("other"))
+    read = samples(settings)
+    since = read["unfinished_run_paused_timestamp_seconds"]
+    assert since == {("keyphrases", "ann@host", "reindex", paused.id): 1_767_312_000}
+    # Nobody works on the other one, which needs somebody; the paused one does not.
+    assert read["findings"] == {("warning",): 1, ("error",): 0}
 
 
 def test_aliases(settings: Settings) -> None:

@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 
 from keydistill.errors import InputError, RunBusyError, SettingsError
-from keydistill.execution import ReindexOrder, fire_schedule, pause_schedule, resume_schedule, waiting_reason
+from keydistill.execution import (
+    ReindexOrder,
+    WorkerProcess,
+    fire_schedule,
+    pause_schedule,
+    resume_schedule,
+    waiting_reason,
+    watch,
+)
 from keydistill.runs import Fired, ReindexRun, reindex_of
 from keydistill.settings import load_settings
 from tests.support.cluster import Cluster
@@ -210,6 +218,26 @@ def test_a_cancelled_run_stops(cluster: Cluster, inventory: Path) -> None:
     assert watched.returncode == 1
     # Its lease is not in the way of the next one.
     cluster.wait_over(orders.order_reindex(cluster.settings, _order(inventory, "cancelled")).id)
+
+
+def test_a_paused_run_waits_for_its_resume(cluster: Cluster, inventory: Path, expected: Content) -> None:
+    run = slow_run(cluster, inventory, "paused")
+    paused = cluster.keydistill("runs", "pause", run.id)
+    assert paused.returncode == 0, paused.stderr
+    # The part that was under way is finished, and the messages of the others come to nothing.
+    for number in range(run.parts):
+        cluster.wait_free(f"{run.id} part {number}")
+    cluster.wait(run.id, lambda _: cluster.store.messages_waiting("embed") == 0, "out of messages")
+    cluster.front.no_faults()
+    assert watch(WorkerProcess(cluster.settings), lambda *_, queue: None) == []
+    waiting = reindex_of(cluster.store.load(run.id))
+    assert (waiting.state, waiting.is_paused) == ("building", True)
+    assert waiting.missing_parts
+    assert cluster.store.holder(run.lease_name) == run.id
+    resumed = cluster.keydistill("runs", "resume", run.id)
+    assert f"run {run.id} goes on" in resumed.stdout, resumed.stderr
+    assert cluster.wait_over(run.id).state == "live"
+    assert_same(content(cluster.engine, "paused"), expected)
 
 
 def _order(inventory: Path, alias: str) -> ReindexOrder:
