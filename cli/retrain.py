@@ -55,9 +55,19 @@ if TYPE_CHECKING:
     default=None,
     help="Whether the student's weights are rounded for int8 at the end.  [default: yes]",
 )
+@click.option(
+    "--held-out",
+    type=click.FloatRange(0, 0.5),
+    help="Share of items and of keyphrases that nothing is learned from: the students are compared on these items.",
+)
 @trust_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--promote", is_flag=True, help="Make the new student and assistant the ones that are used from now on.")
+@click.option(
+    "--promote-worse",
+    metavar="REASON",
+    help="Why the new student is to be promoted even if it is clearly worse than the present one.",
+)
 @click.option("--resume", metavar="RUN", help="Take up an interrupted or failed retrain instead of starting one.")
 @executor_options
 @click.option("--dry-run", is_flag=True, help="Print what would be done; change nothing.")
@@ -99,7 +109,7 @@ def retrain(
         )
         ended = retrain_of(follow_order(ctx, settings, ordered, wait=wait, as_json=as_json))
         print_json(ended.as_dict()) if as_json else _print_run(ended)
-        ctx.exit(0 if ended.state == "done" else 1)
+        ctx.exit(0 if ended.state == "done" and not ended.error else 1)
     from keydistill.runs import open_store
 
     store = open_store(settings)
@@ -122,6 +132,8 @@ def retrain(
             raise
         bars.close()
     print_json(run.as_dict()) if as_json else _print_run(run)
+    if run.error:
+        ctx.exit(1)
 
 
 def _print_plan(plan: dict[str, bool], order: "RetrainOrder", *, as_json: bool) -> None:
@@ -139,7 +151,8 @@ def _print_plan(plan: dict[str, bool], order: "RetrainOrder", *, as_json: bool) 
         "score": "all mined pairs",
         "student": f"{student.shape}, {student.total_epochs:g} epochs, {student.distillation_loss} loss"
         + (f", {student.clicks_share:.0%} of its weights from clicks alone" if averaged else ""),
-        "evaluate": f"on up to {recipe.evaluated_items:,} items, against the present student",
+        "judge_lists": "what both students recommend for some held-out items",
+        "evaluate": f"on up to {recipe.evaluated_items:,} held-out items, against the present student",
     }
     print_table(("stage", "state", "what"), [(name, "done" if plan[name] else "to do", about[name]) for name in plan])
     click.echo("dry run: nothing was changed")
@@ -159,7 +172,7 @@ def _print_run(run: "RetrainRun") -> None:
     if run.state == "done":
         click.echo(f"assistant  {run.assistant}\nstudent    {run.student}")
         click.echo(f"report     {run.report}/index.html")
-    if run.state == "done" and run.order.get("promote"):
+    if run.state == "done" and run.order.get("promote") and not run.error:
         click.echo("Promoted both; `keydistill reindex INVENTORY --student promoted` builds with this student")
 
 
@@ -168,7 +181,7 @@ def _about(stage: str, result: dict[str, Any]) -> str:
         case "mine":
             strata = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in result["strata"].items())
             return f"{result['pairs']:,} pairs: {strata}"
-        case "judge":
+        case "judge" | "judge_lists":
             return f"{result['labelled']:,} labelled, {result['yes']:,} yes"
         case "assistant":
             return f"held-out AUC {result['auc']:.3f}, F1 {result['f1']:.3f}"
@@ -180,5 +193,8 @@ def _about(stage: str, result: dict[str, Any]) -> str:
             averaged = f", {share:.0%} of its weights from clicks alone" if share else ""
             return f"{held_out}{result['steps']:,} steps{averaged}"
         case _:
-            new, present = (result[which]["estimates"]["relevant@10"][0] for which in ("new", "present"))
-            return f"relevant@10 by the assistant {new:.3f}, before {present:.3f}"
+            figures = result["comparison"]
+            if not figures:
+                return f"nothing was judged by {result['judged_by']}"
+            compared = f"{figures['new']:.3f}, before {figures['present']:.3f}"
+            return f"{figures['measure']} by {result['judged_by']} {compared}, on {figures['items']:,} items"

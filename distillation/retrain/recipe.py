@@ -41,10 +41,12 @@ class RetrainRecipe:
     Attributes:
         mining: Recipe that says which pairs are mined.
         judged_pairs: Most mined pairs to put to the judge, spread evenly over the strata.
-        budget_tokens: Most tokens for the judge; None is no limit.
+        budget_tokens: Most tokens for the judge, a tenth of them for the lists of held-out items; None is no limit.
         assistant: Recipe of the assistant's training.
         student: Recipe of the student's training.
-        evaluated_items: Number of items on which the new student is compared with the present one.
+        held_out: Share of the items, and of the keyphrases, that nothing is mined, judged or learned from: the students
+            are compared on these items. 0 holds out nothing, and compares them on what was learned from.
+        evaluated_items: Most items on which the new student is compared with the present one.
         trust_assistant: Why an assistant that is no better than chance is learned from nevertheless; None ends there.
         seed: Seed of the choice of judged pairs and evaluated items.
     """
@@ -54,6 +56,7 @@ class RetrainRecipe:
     budget_tokens: int | None = None
     assistant: AssistantRecipe = field(default_factory=AssistantRecipe)
     student: StudentRecipe = field(default_factory=StudentRecipe)
+    held_out: float = 0.05
     evaluated_items: int = 1_000
     trust_assistant: str | None = None
     seed: int = 0

@@ -1,4 +1,4 @@
-"""A retrain: mine, judge, train the assistant, score, train the student, evaluate, register.
+"""A retrain: mine, judge, train the assistant, score, train the student, judge its lists, evaluate, register.
 
 Each stage writes its output under the run and is skipped when that is there and nothing it depends on has changed.
 Source of the order: arXiv 2508.03628.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keydistill.encoders.judge import Judge
     from keydistill.progress import Progress
 
-STAGES = ("mine", "judge", "assistant", "score", "student", "evaluate")
+STAGES = ("mine", "judge", "assistant", "score", "student", "judge_lists", "evaluate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,7 @@ class Retrain:
             "assistant": self._steps.train_assistant,
             "score": self._steps.score,
             "student": self._steps.train_student,
+            "judge_lists": self._steps.judge_lists,
             "evaluate": self._steps.evaluate,
         }
         stage_results: list[StageResult] = []
@@ -162,6 +163,7 @@ class Retrain:
         settings: Mapping[str, Any] = {
             "mine": {
                 "recipe": asdict(recipe.mining),
+                "held_out": recipe.held_out,
                 "inputs": [(file.role, file.sha256) for file in self._lineage.inputs],
                 "student": steps.student,
                 "assistant": steps.assistant,
@@ -175,6 +177,7 @@ class Retrain:
             "assistant": asdict(recipe.assistant),
             "score": {},
             "student": asdict(recipe.student),
+            "judge_lists": {},
             "evaluate": {"items": recipe.evaluated_items, "seed": recipe.seed},
         }
         return {"settings": settings[stage], "before": before}

@@ -20,8 +20,12 @@ from keydistill.distillation.assistant import (
     judged_pairs,
     train_assistant,
 )
-from keydistill.distillation.pairs import STRATA, JudgmentCache, judge_pairs, mine, score_pairs
+from keydistill.distillation.evaluation import evaluate, sample_items, write_report
+from keydistill.distillation.pairs import STRATA, JudgmentCache, MiningRecipe, judge_pairs, mine, score_pairs
+from keydistill.distillation.retrain.division import Division
 from keydistill.distillation.retrain.recipe import RetrainInputs, RetrainRecipe
+from keydistill.distillation.retrain.referee import Referee
+from keydistill.distillation.retrain.verdict import comparison_of
 from keydistill.distillation.signals import JUDGMENTS, correct_clicks, load_judgments
 from keydistill.distillation.student import student_data, train_student
 from keydistill.encoders import Assistant, Student
@@ -34,6 +38,10 @@ if TYPE_CHECKING:
 
 # Fewer judged pairs teach an assistant nothing that can be measured.
 _LEAST_JUDGED = 50
+# Length of the lists that the students are compared by.
+LIST_LENGTH = 10
+# One part of so many of the budget for the judge is for the lists of held-out items, which come on top of the pairs.
+_LISTS_PART = 10
 
 
 @dataclass(frozen=True)
@@ -70,11 +78,11 @@ class RetrainSteps:
         assistant = None if self.assistant is None else Assistant.load(self.assistant, threads=self.threads)
         mined = mine(
             Student.load(self.student, threads=self.threads),
-            self.inputs.items,
-            self.inputs.inventory,
+            self._learned.items,
+            self._learned.inventory,
             self.recipe.mining,
             clicks=self._clicks,
-            search_relevance=self.inputs.search_relevance,
+            search_relevance=self._learned.search_relevance,
             assistant=assistant,
             progress=progress,
         )
@@ -86,13 +94,25 @@ class RetrainSteps:
     def judge_mined(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Put the chosen pairs to the judge."""
         progress.start("judge", self.recipe.judged_pairs, "pairs")
+        tokens = self.recipe.budget_tokens
+        budget = None if tokens is None else tokens - tokens // _LISTS_PART
+        return self._judge(self.folder_of("mine", "to_judge.parquet"), out, budget, progress)
+
+    def judge_lists(self, out: Path, progress: Progress) -> dict[str, Any]:
+        """Put the lists that both students have for held-out items to the judge."""
+        pairs = self.folder_of("student", "lists.parquet")
+        progress.start("judge lists", pq.read_metadata(pairs).num_rows, "pairs")
+        tokens = self.recipe.budget_tokens
+        return self._judge(pairs, out, None if tokens is None else tokens // _LISTS_PART, progress)
+
+    def _judge(self, pairs: Path, out: Path, budget_tokens: int | None, progress: Progress) -> dict[str, Any]:
         with JudgmentCache(self.cache) as cache:
             summary = judge_pairs(
                 self.judge,
-                [self.folder_of("mine", "to_judge.parquet")],
+                [pairs],
                 out / "judgments.parquet",
                 cache=cache,
-                budget_tokens=self.recipe.budget_tokens,
+                budget_tokens=budget_tokens,
                 progress=progress,
             )
         return {
@@ -105,9 +125,8 @@ class RetrainSteps:
 
     def _judgments(self) -> pa.Table:
         """The judgments of this run, and those that were there before."""
-        with RejectLog() as rejects:
-            new = load_judgments([self.folder_of("judge", "judgments.parquet")], rejects)
-        tables = [table for table in (self.inputs.judgments, new) if table is not None and len(table)]
+        earlier = self._learned.judgments
+        tables = [*([] if earlier is None else [earlier]), self._judged("judge")]
         judged = sum(map(len, tables))
         if judged < _LEAST_JUDGED:
             raise TrainingError(
@@ -116,9 +135,14 @@ class RetrainSteps:
             )
         return pa.concat_tables(tables).select(JUDGMENTS.names)
 
+    def _judged(self, stage: str) -> pa.Table:
+        """The judgments of a stage that asked the judge."""
+        with RejectLog() as rejects:
+            return load_judgments([self.folder_of(stage, "judgments.parquet")], rejects)
+
     def train_assistant(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Train an assistant on all judgments."""
-        pairs, _ = judged_pairs(self._judgments(), self.inputs.items)
+        pairs, _ = judged_pairs(self._judgments(), self._learned.items)
         trained = train_assistant(
             pairs,
             _cleared(out / "model"),
@@ -154,9 +178,9 @@ class RetrainSteps:
         """Train a student on the signals and the scores."""
         metrics = assistant_metrics(self.folder_of("assistant", "model"))
         data = student_data(
-            self.inputs.items,
+            self._learned.items,
             clicks=self._clicks,
-            search_relevance=self.inputs.search_relevance,
+            search_relevance=self._learned.search_relevance,
             assistant=pq.read_table(self.folder_of("score", "scores.parquet")),
             near_misses=self._near_misses(),
             verdicts=Verdicts.of(metrics),
@@ -169,39 +193,70 @@ class RetrainSteps:
             threads=self.threads,
             progress=NamedProgress("student", progress),
         )
+        pq.write_table(self._lists(out / "model", progress), out / "lists.parquet", compression="zstd")
         return trained.as_dict()
 
-    def evaluate(self, out: Path, progress: Progress) -> dict[str, Any]:
-        """Compare the new student with the present one, by the new assistant."""
-        from keydistill.distillation.evaluation import AssistantJudge, evaluate, sample_items, write_report
+    def _lists(self, new: Path, progress: Progress) -> pa.Table:
+        """The pairs that both students recommend for some held-out items, as many as the judge is to be asked about."""
+        most = self.recipe.judged_pairs // _LISTS_PART // (2 * LIST_LENGTH)
+        items = sample_items(self._division.items, max(1, most), self.recipe.seed)
+        recipe = MiningRecipe(
+            student_top=LIST_LENGTH, near_miss=0, clicked=0, disagreement=0, random=0, depth=1, seed=self.recipe.seed
+        )
+        progress.start("lists", None, "texts")
+        lists = [
+            mine(Student.load(source, threads=self.threads), items, self.inputs.inventory, recipe, progress=progress)
+            for source in (str(new), self.student)
+        ]
+        together = pa.concat_tables([mined.pairs for mined in lists])
+        return together.group_by(together.column_names, use_threads=False).aggregate([])
 
-        judge = AssistantJudge(self._new_assistant())
-        items = sample_items(self.inputs.items, self.recipe.evaluated_items, self.recipe.seed)
+    def evaluate(self, out: Path, progress: Progress) -> dict[str, Any]:
+        """Compare the new student with the present one on held-out items."""
+        division = self._division
+        referee = Referee.of(
+            division.items, division.judgments, self._judged("judge_lists"), self.judge.name, self._new_assistant
+        )
         new, present = (
             evaluate(
                 Student.load(source, threads=self.threads),
-                items,
+                sample_items(referee.items, self.recipe.evaluated_items, self.recipe.seed),
                 self.inputs.inventory,
-                judge=judge,
-                k=(1, 5, 10),
+                judge=referee.judge,
+                labels=referee.labels,
+                k=(1, 5, LIST_LENGTH),
                 seed=self.recipe.seed,
                 progress=progress,
             )
             for source in (str(self.folder_of("student", "model")), self.student)
         )
-        write_report(out / "report", new, present)
+        comparison = write_report(out / "report", new, present)
+        assert comparison is not None  # there are two students
         return {
-            which: {
-                "student": evaluation.student,
-                "estimates": {name: estimate.as_list() for name, estimate in evaluation.estimates.items()},
-            }
-            for which, evaluation in (("new", new), ("present", present))
+            "held_out": {"items": division.held_out_items, "keyphrases": division.held_out_keyphrases},
+            "judged_by": referee.name,
+            "comparison": comparison_of(new, present, comparison),
+            **{
+                which: {
+                    "student": evaluation.student,
+                    "estimates": {name: estimate.as_list() for name, estimate in evaluation.estimates.items()},
+                }
+                for which, evaluation in (("new", new), ("present", present))
+            },
         }
+
+    @cached_property
+    def _division(self) -> Division:
+        return Division.of(self.inputs, self.recipe.held_out)
+
+    @property
+    def _learned(self) -> RetrainInputs:
+        return self._division.learned
 
     @cached_property
     def _clicks(self) -> pa.Table | None:
         """Clicked pairs, corrected for position."""
-        clicks = self.inputs.clicks
+        clicks = self._learned.clicks
         return None if clicks is None else correct_clicks(clicks).pairs
 
     def _new_assistant(self) -> Assistant:

@@ -75,7 +75,8 @@ def student_data(
         is_used = (item >= 0) & (~np.isnan(scores) if len(scores) else True)
         return Pairs(item[is_used], text[is_used], scores[is_used] if len(scores) else scores)
 
-    searched = numbered("search_relevance", _searched(tables.get("search_relevance")))
+    opinions = _searched(tables.get("search_relevance"))
+    searched = None if opinions is None else numbered("search_relevance", opinions)
     data = StudentData(
         titles=items["title"].to_pylist(),
         categories=items["category_path"].to_pylist(),
@@ -113,15 +114,19 @@ def _numbers(places: pa.ChunkedArray) -> NDArray[np.int64]:
 
 
 def _searched(table: pa.Table | None) -> pa.ChunkedArray | None:
-    """The search engine's scores as percentiles within their keyphrase; verdicts where most pairs have no score.
+    """The search engine's scores as percentiles within their keyphrase; otherwise its verdicts; None without either.
 
+    Verdicts are taken where most pairs have no score, or no score has another of its keyphrase to be compared with.
     Scores and verdicts do not mix: a batch would rank a verdict above nearly every percentile, for no reason.
     """
     if table is None:
         return None
-    if 2 * table["score"].null_count > len(table):
-        return table["passed"].cast(pa.float32())
-    return pa.chunked_array([pa.array(_percentiles(table), pa.float32(), from_pandas=True)])
+    if 2 * table["score"].null_count <= len(table):
+        percentiles = pa.array(_percentiles(table), pa.float32(), from_pandas=True)
+        if percentiles.null_count < len(percentiles):
+            return pa.chunked_array([percentiles])
+    verdicts = table["passed"].cast(pa.float32())
+    return verdicts if verdicts.null_count < len(verdicts) else None
 
 
 def _percentiles(table: pa.Table) -> NDArray[np.float64]:

@@ -44,7 +44,9 @@ STATE_QUEUES: Mapping[Kind, Mapping[State, str]] = {
     "sync": {"planned": "control", "snapshot": "control", "applying": "embed"},
 }
 # After the last stage the new versions are registered; judging waits for an endpoint, everything else computes.
-STAGE_QUEUES: Mapping[str, str] = {stage: "judge" if stage == "judge" else "train" for stage in (*STAGES, "register")}
+STAGE_QUEUES: Mapping[str, str] = {
+    stage: "judge" if stage in ("judge", "judge_lists") else "train" for stage in (*STAGES, "register")
+}
 
 
 def next_stage(run: Run) -> str:

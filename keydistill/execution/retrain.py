@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keydistill.distillation.registry import Registry, resolve_assistant, resolve_student
-from keydistill.distillation.retrain import STAGES, Retrain, RetrainResult, StageResult
+from keydistill.distillation.retrain import STAGES, Retrain, RetrainResult, StageResult, why_worse
 from keydistill.errors import RedisUnavailableError, RunBusyError, RunNotFoundError, RunStateError
 from keydistill.execution.judge_choice import judge_of
 from keydistill.execution.local import LocalWork
@@ -171,9 +171,20 @@ class Retrainer(LocalWork[RetrainRun]):
         self._update(run, done, lease)
 
     def _finish(self, run: RetrainRun, result: RetrainResult, lease: Lease) -> RetrainRun:
-        if RetrainOrder.of(run.order).promote:
+        order = RetrainOrder.of(run.order)
+        worse = why_worse({stage.name: stage.result for stage in result.stages}["evaluate"])
+        refused = None
+        if order.promote and worse is not None and order.promote_worse is None:
+            refused = (
+                f"not promoted, as the new student is clearly worse than the present one ({worse}); "
+                f"if it is to be used, `keydistill models promote {result.student.full_name} --reason REASON`"
+            )
+        elif order.promote:
+            reason = f"retrain {run.id}"
+            if worse is not None:
+                reason += f", although clearly worse ({worse}): {order.promote_worse}"
             for version in (result.assistant, result.student):
-                Registry.of(self._settings).promote(version, reason=f"retrain {run.id}")
+                Registry.of(self._settings).promote(version, reason=reason)
         return self._update(
             run,
             lambda now: now.moved(
@@ -181,6 +192,7 @@ class Retrainer(LocalWork[RetrainRun]):
                 student=result.student.full_name,
                 assistant=result.assistant.full_name,
                 report=str(result.report),
+                error=refused,
                 attempts={},
             ),
             lease,

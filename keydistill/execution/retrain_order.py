@@ -10,7 +10,7 @@ from pydantic import Field
 
 from keydistill.distillation import ShapeName
 from keydistill.distillation.losses import LossName
-from keydistill.errors import InputError
+from keydistill.errors import InputError, SettingsError
 from keydistill.execution.judge_choice import check_judge, is_trusted
 from keydistill.execution.orders import Order
 from keydistill.masking import shown_address
@@ -46,9 +46,11 @@ class RetrainOrder(Order):
     distillation_loss: LossName | None = None
     clicks_share: float | None = Field(default=None, ge=0, lt=1)
     int8: bool | None = None
+    held_out: float | None = Field(default=None, ge=0, le=0.5, allow_inf_nan=False)
     trust_assistant: str | None = None
     seed: int = 0
     promote: bool = False
+    promote_worse: str | None = None
 
     def absolute(self) -> Self:
         """The same order with absolute paths, which can be carried out from any folder."""
@@ -87,10 +89,16 @@ class RetrainOrder(Order):
 
         Raises:
             InputError: A file or folder is missing.
-            SettingsError: There is no judge, or there are several, or the endpoint is malformed.
+            SettingsError: There is no judge, or there are several, or the endpoint is malformed; or a reason is given
+                for a promotion that is not ordered, or is empty.
             TrainingError: The recipe cannot be followed, as with an assistant of unknown size.
         """
         self.recipe()
+        if self.promote_worse is not None and not (self.promote and self.promote_worse.strip()):
+            raise SettingsError(
+                "--promote-worse gives a reason for --promote; give both, and say why a student that is clearly worse "
+                "is to be promoted"
+            )
         self.files()
         for path in (self.judgments, *self.inventory, self.labels, self.local, self.simulation, self.prompt):
             if path is not None and not path.exists():
@@ -142,7 +150,12 @@ class RetrainOrder(Order):
                     seed="seed",
                 ),
             ),
-            **chosen(judged_pairs="judged_pairs", budget_tokens="budget_tokens", trust_assistant="trust_assistant"),
+            **chosen(
+                judged_pairs="judged_pairs",
+                budget_tokens="budget_tokens",
+                held_out="held_out",
+                trust_assistant="trust_assistant",
+            ),
         )
 
     def inputs(self, settings: Settings, warn: Callable[[str], object]) -> "RetrainInputs":

@@ -37,7 +37,7 @@ class Run:
         executor: Whether one process does all the work, or Celery workers do.
         started_by: Who started the run, as USER@HOST, or which schedule did.
         failed_in: State in which the run failed.
-        error: Reason of the failure, one line.
+        error: Reason of the failure, or of a promotion that was refused, one line.
         timings: Seconds per step, summed over resumptions.
         progress: Progress of the present step.
         attempts: Number of times that a worker took up each state or part; finished ones are taken out.

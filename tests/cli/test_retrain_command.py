@@ -4,6 +4,9 @@ from pathlib import Path
 import pytest
 
 from keydistill.distillation.retrain import STAGES
+from keydistill.execution import Retrainer, RetrainOrder, new_retrain
+from keydistill.runs import RetrainRun
+from keydistill.settings import load_settings
 from keydistill.simulation import SimulatedJudge
 from tests.cli.conftest import Command
 from tests.support.retrains import small_market, small_models
@@ -31,7 +34,7 @@ def stop(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 def test_a_retrain_from_signals_to_a_promoted_student(keydistill: Command, market: Path) -> None:
     dry = keydistill("retrain", market, "--simulation", market, "--dry-run")
     assert dry.status == 0, dry.err
-    assert dry.out.count("to do") == 6
+    assert dry.out.count("to do") == 7
     assert json.loads(keydistill("runs", "list", "--json").out) == []
 
     done = keydistill("retrain", market, "--simulation", market, "--promote")
@@ -45,6 +48,21 @@ def test_a_retrain_from_signals_to_a_promoted_student(keydistill: Command, marke
     shown = keydistill("runs", "show", run["id"])
     assert (shown.status, shown.err) == (0, "")
     assert keydistill("status").status == 0
+
+
+def test_a_refused_promotion_is_told_and_the_exit_status_says_so(
+    keydistill: Command, market: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Retrainer, order: RetrainOrder) -> RetrainRun:
+        run = new_retrain(load_settings(), order)
+        return run.changed(state="done", student="student/1", assistant="assistant/1", error="worse")
+
+    monkeypatch.setattr(Retrainer, "start", refused)
+    done = keydistill("retrain", market, "--simulation", market, "--promote")
+    assert done.status == 1
+    assert "error      worse\n" in done.out
+    assert "Promoted both" not in done.out
+    assert keydistill("retrain", market, "--simulation", market, "--promote", "--json").status == 1
 
 
 @pytest.mark.parametrize("stopped", [KeyboardInterrupt(), MemoryError("too much")])

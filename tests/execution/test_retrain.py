@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from keydistill.distillation.registry import Registry
-from keydistill.distillation.retrain import STAGES
+from keydistill.distillation.registry import Lineage, Registry
+from keydistill.distillation.retrain import STAGES, Retrain, RetrainResult, StageResult
 from keydistill.errors import (
     InputError,
     LeaseLostError,
@@ -30,6 +30,7 @@ from keydistill.runs.recorded_progress import RecordedProgress
 from keydistill.runs.redis_store import RedisRunStore
 from keydistill.settings import Settings, load_settings
 from tests.support.places import ROOT
+from tests.support.present import present
 from tests.support.redis_server import RedisServer
 from tests.support.retrains import small_market, small_models
 from tests.support.warm_processes import WarmProcess, warm_command
@@ -116,6 +117,47 @@ def test_a_run_goes_through_its_states(settings: Settings, order: RetrainOrder) 
         assert f"{kind}/{registry.promoted_name(kind)}" == getattr(ended, kind)
     with pytest.raises(RunStateError, match="is done: there is nothing to resume"):
         retrainer(settings).resume(ended.id)
+
+
+@pytest.mark.parametrize("clearly_worse", [True, False])
+@pytest.mark.parametrize("reason", [None, "the old one recommends what is banned"])
+def test_a_student_that_is_clearly_worse_is_promoted_only_for_a_reason(
+    settings: Settings,
+    order: RetrainOrder,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_folder: Path,
+    tiny_assistant_folder: Path,
+    reason: str | None,
+    clearly_worse: bool,
+) -> None:
+    registry = Registry.of(settings)
+    student = registry.publish("student", tiny_folder, lineage=Lineage(), metrics={})
+    assistant = registry.publish("assistant", tiny_assistant_folder, lineage=Lineage(), metrics={})
+    figures = {"measure": "recall@10", "new": 0.4, "present": 0.5, "difference": -0.1, "low": -0.15, "high": -0.05}
+    evaluated = {
+        "judged_by": "people",
+        "comparison": {**figures, "pairs": 900, "items": 40, "clearly_worse": clearly_worse},
+    }
+    stages = tuple(StageResult(name, settings.home, "", evaluated, 1.0, skipped=False) for name in STAGES)
+
+    def trained(_: Retrain, progress: object, **__: object) -> RetrainResult:
+        return RetrainResult(student, assistant, stages, settings.home)
+
+    monkeypatch.setattr(Retrain, "run", trained)
+    ended = retrainer(settings).start(order.model_copy(update={"promote": True, "promote_worse": reason}))
+    assert (ended.state, ended.student) == ("done", student.full_name)
+    text = "recall@10 of 40 items by people 0.400, the present student 0.500: -0.100 [-0.150, -0.050]"
+    if clearly_worse and reason is None:
+        assert text in present(ended.error)
+        assert f"`keydistill models promote {student.full_name} --reason REASON`" in present(ended.error)
+        assert registry.promoted_name("student") is registry.promoted_name("assistant") is None
+        return
+    assert ended.error is None
+    for kind in ("student", "assistant"):
+        (promotion,) = registry.history(kind)
+        expected = f"retrain {ended.id}" + (f", although clearly worse ({text}): {reason}" if clearly_worse else "")
+        assert promotion.reason == expected
+    assert ended.order["promote_worse"] == reason
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), Untrainable("no\ngradient")])
@@ -261,10 +303,13 @@ def test_a_run_that_redis_lost_is_taken_up(redis_settings: Settings, order: Retr
     [
         ({"signals": "/not/there"}, InputError, "/not/there is no folder"),
         ({"signals": None}, InputError, "retrain, 'signals': Input is not a valid path for <class 'pathlib.Path'>"),
-        ({"epochs": 0}, InputError, "retrain, 'epochs': Input should be greater than 0; it takes signals, inventory"),
+        ({"epochs": 0}, InputError, "retrain, 'epochs': Input should be greater than 0; it takes signals, judgments"),
         ({"epochs": float("inf")}, InputError, "retrain, 'epochs': Input should be a finite number"),
         ({"layers": "many"}, InputError, "retrain, 'layers': Input should be a valid integer"),
         ({"distillation_loss": "hinge"}, InputError, "retrain, 'distillation_loss': Input should be 'pearson'"),
+        ({"held_out": 0.6}, InputError, "retrain, 'held_out': Input should be less than or equal to 0.5"),
+        ({"promote_worse": "why"}, SettingsError, "--promote-worse gives a reason for --promote; give both"),
+        ({"promote": True, "promote_worse": " "}, SettingsError, "say why a student that is clearly worse"),
         ({"colour": 1}, InputError, "retrain, 'colour': Extra inputs are not permitted"),
         ({"inventory": ["/not/there"]}, InputError, "/not/there is not there"),
         ({"assistant_size": "huge"}, Untrainable, "huge"),

@@ -47,4 +47,4 @@ def test_no_queue_is_for_a_state_that_there_is_not() -> None:
 def test_every_stage_has_its_queue() -> None:
     assert set(STAGE_QUEUES) == {*STAGES, "register"}
     queues = [queue_of(retrain_run().changed(stages_done=STAGES[:count])) for count in range(len(STAGES) + 1)]
-    assert queues == ["train", "judge", "train", "train", "train", "train", "train"]
+    assert queues == ["train", "judge", "train", "train", "train", "judge", "train", "train"]

@@ -78,7 +78,7 @@ def test_a_retrain_that_is_killed_again_and_again(cluster: Cluster, market: Path
         ({"signals": "/not/there"}, "/not/there is no folder"),
         ({"epochs": 0}, "retrain, 'epochs'"),
         ({"distillation_loss": "hinge"}, "retrain, 'distillation_loss'"),
-        ({"colour": 1}, "retrain, 'colour': Extra inputs are not permitted; it takes signals, inventory"),
+        ({"colour": 1}, "retrain, 'colour': Extra inputs are not permitted; it takes signals, judgments, inventory"),
         ({"simulation": "/not/there"}, "/not/there is not there"),
         ({"simulation": None}, "there is no judge"),
         ({"assistant_size": "huge"}, "huge"),

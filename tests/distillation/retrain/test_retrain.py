@@ -1,8 +1,10 @@
 """A whole retrain with tiny models on a tiny marketplace."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,15 +12,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from keydistill.distillation.evaluation import MIN_JUDGED_PAIRS
 from keydistill.distillation.pairs import MiningRecipe, mine
 from keydistill.distillation.pairs.mining import STRATA
 from keydistill.distillation.registry import Registry
-from keydistill.distillation.retrain import Retrain, RetrainInputs, RetrainRecipe, RetrainResult
+from keydistill.distillation.retrain import Retrain, RetrainInputs, RetrainRecipe, RetrainResult, steps
+from keydistill.distillation.retrain.division import held_out_names
 from keydistill.distillation.signals import load_clicks, load_items, load_search_relevance
+from keydistill.distillation.student import StudentData, student_data
 from keydistill.encoders import Assistant, Student
 from keydistill.simulation import MarketplaceSettings, SimulatedJudge, simulate
 from keydistill.tables import RejectLog, normalize_keyphrase
 from tests.support.present import present
+
+HELD_OUT = 0.05
 
 
 class Silence:
@@ -53,17 +60,40 @@ def inputs(market: Path) -> RetrainInputs:
     return RetrainInputs(items, inventory, clicks, search, files={"items": [market / "items.parquet"]})
 
 
+def held_out_of(inputs: RetrainInputs) -> tuple[set[str], set[str]]:
+    """The items and the keyphrases that are held out."""
+    present_tables = [inputs.inventory, present(inputs.clicks), present(inputs.search_relevance)]
+    keyphrases = held_out_names([table["keyphrase"] for table in present_tables], HELD_OUT)
+    return set(held_out_names([inputs.items["item_id"]], HELD_OUT).to_pylist()), set(keyphrases.to_pylist())
+
+
+def check_nothing_is_held_out(tables: Mapping[str, pa.Table], inputs: RetrainInputs) -> None:
+    items, keyphrases = held_out_of(inputs)
+    assert items
+    assert keyphrases
+    assert {"items", "clicks", "search_relevance", "assistant", "near_misses"} <= set(tables)
+    for name, table in tables.items():
+        assert len(table), name
+        assert not items & set(table["item_id"].to_pylist()), name
+        if "keyphrase" in table.column_names:
+            assert not keyphrases & set(table["keyphrase"].to_pylist()), name
+
+
 @pytest.fixture
 def recipe(tiny_folder: Path) -> RetrainRecipe:
     base = RetrainRecipe(
-        judged_pairs=300, trust_assistant="it is a test", mining=MiningRecipe(student_top=6, near_miss=4, random=2)
+        # A tenth as many again for the lists of held-out items, which are two.
+        judged_pairs=400,
+        held_out=HELD_OUT,
+        trust_assistant="it is a test",
+        mining=MiningRecipe(student_top=6, near_miss=4, random=2),
     )
     return replace(
         base,
         assistant=replace(base.assistant, base=str(tiny_folder), layers=1, epochs=1, held_out=0.3, precision="fp32"),
         # In batches so small that the clicks make enough steps for a student of their own.
         student=replace(
-            base.student, base=str(tiny_folder), dimensions=(32,), epochs=1.5, batch_size=4, precision="fp32"
+            base.student, base=str(tiny_folder), dimensions=(32,), epochs=1.5, batch_size=3, precision="fp32"
         ),
     )
 
@@ -126,7 +156,12 @@ def test_only_a_known_verdict_of_the_search_disagrees_with_the_assistant(
 
 
 def test_a_retrain_registers_both_models_and_is_not_done_twice(
-    market: Path, inputs: RetrainInputs, recipe: RetrainRecipe, tiny_folder: Path, tmp_path: Path
+    market: Path,
+    inputs: RetrainInputs,
+    recipe: RetrainRecipe,
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     registry = Registry(tmp_path / "models")
 
@@ -140,8 +175,27 @@ def test_a_retrain_registers_both_models_and_is_not_done_twice(
             recipe=recipe_of_run,
         )
 
-    first = present(retrain(recipe).run(Silence()))
-    assert [stage.skipped for stage in first.stages] == [False] * 6
+    learned: dict[str, Any] = {}
+
+    def watched(items: pa.Table, **tables: Any) -> StudentData:
+        learned.update({"items": items, **tables})
+        return student_data(items, **tables)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "student_data", watched)
+        first = present(retrain(recipe).run(Silence()))
+    for name in ("mine/pairs", "mine/to_judge", "judge/judgments", "score/scores"):
+        learned[name] = pq.read_table(tmp_path / "run" / f"{name}.parquet")
+    check_nothing_is_held_out({name: table for name, table in learned.items() if isinstance(table, pa.Table)}, inputs)
+    assert set(json.loads((first.report / "evaluation.json").read_text())["item_ids"]) <= held_out_of(inputs)[0]
+    evaluated = first.stages[-1].result
+    assert evaluated["held_out"] == {"items": 2, "keyphrases": 16}
+    labelled = first.stages[-2].result["labelled"]
+    assert labelled >= 20
+    assert evaluated["judged_by"] == ("the judge simulated" if labelled >= MIN_JUDGED_PAIRS else "the assistant")
+    # Of two items, fewer than decide.
+    assert (evaluated["comparison"]["measure"], evaluated["comparison"]["clearly_worse"]) == ("relevant@10", False)
+    assert [stage.skipped for stage in first.stages] == [False] * 7
     assert (first.report / "index.html").is_file()
     assert Student.load(str(first.student.folder), device="cpu").item_text.template == "{leaf}: {title}"
     assert registry.get(first.assistant.full_name).metrics["held_out_pairs"] > 0
@@ -149,7 +203,7 @@ def test_a_retrain_registers_both_models_and_is_not_done_twice(
 
     assert all(retrain(recipe).plan().values())
     again = present(retrain(recipe).run(Silence()))
-    assert [stage.skipped for stage in again.stages] == [True] * 6
+    assert [stage.skipped for stage in again.stages] == [True] * 7
     assert again.student.name == first.student.name
 
     # Killed when the student was there, and nobody had written down that its stage is done.
@@ -160,7 +214,7 @@ def test_a_retrain_registers_both_models_and_is_not_done_twice(
 
     # Another student, from the same pairs and scores.
     other = retrain(replace(recipe, student=replace(recipe.student, distillation_loss="kl")))
-    assert list(other.plan().values()) == [True] * 4 + [False] * 2
+    assert list(other.plan().values()) == [True] * 4 + [False] * 3
 
 
 def test_a_retrain_stops_before_the_stages_of_others(
@@ -177,12 +231,13 @@ def test_a_retrain_stops_before_the_stages_of_others(
             tmp_path / "run", inputs, SimulatedJudge.of(market), registry, student=str(tiny_folder), recipe=recipe
         ).run(Silence(), only=only, guard=guard, on_stage=lambda stage: stages.append((stage.name, stage.skipped)))
 
-    assert run("judge") is None
+    judge = ("judge", "judge_lists")
+    assert run(*judge) is None
     assert (stages, guarded) == ([], [])
     train = ("mine", "assistant", "score", "student", "evaluate")
     assert run(*train) is None
     assert (stages, guarded) == ([("mine", False)], [1])
-    assert run("judge") is None
+    assert run(*judge) is None
     assert stages == [("mine", True), ("judge", False)]
 
     def refuse() -> None:
@@ -191,11 +246,14 @@ def test_a_retrain_stops_before_the_stages_of_others(
     with pytest.raises(RuntimeError):
         run(*train, guard=refuse)
     assert stages == []
-    result = run(*train)
-    assert result is not None
-    assert [name for name, skipped in stages if not skipped] == ["assistant", "score", "student", "evaluate"]
+    assert run(*train) is None
+    assert [name for name, skipped in stages if not skipped] == ["assistant", "score", "student"]
+    assert run(*judge) is None
+    assert [name for name, skipped in stages if not skipped] == ["judge_lists"]
+    assert run(*train) is not None
+    assert [name for name, skipped in stages if not skipped] == ["evaluate"]
     # Before each stage, and before the versions are registered.
-    assert len(guarded) == 7
+    assert len(guarded) == 8
     with pytest.raises(RuntimeError):
         run(guard=refuse)
 

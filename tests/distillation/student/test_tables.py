@@ -1,11 +1,15 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from keydistill.distillation.assistant import Verdicts
 from keydistill.distillation.signals import ITEMS, JUDGMENTS, SEARCH_RELEVANCE
-from keydistill.distillation.student import student_data
+from keydistill.distillation.student import Pairs, student_data, train_student
 from tests.support.present import present
+from tests.support.student_data import recipe_of
 
 
 def items_of(*rows: tuple[str, str, str | None]) -> pa.Table:
@@ -135,3 +139,36 @@ def test_search_scores_are_compared_within_their_keyphrase() -> None:
     assert targets(rows) == expected
     verdicts = [{"item_id": f"{n}", "keyphrase": "boot", "passed": n > 1} for n in range(4)]
     assert targets([*rows[-1:], *verdicts]) == {("boot", n): float(n > 1) for n in range(4)}
+
+
+def single_scores(*passed: bool | None) -> pa.Table:
+    """Search relevance that scores one item of each keyphrase, with verdicts."""
+    rows = [
+        {"item_id": f"{number}", "keyphrase": f"shoe {number}", "score": float(number), "passed": verdict}
+        for number, verdict in enumerate(passed)
+    ]
+    return pa.Table.from_pylist(rows, schema=SEARCH_RELEVANCE)
+
+
+def test_scores_that_have_no_other_of_their_keyphrase_give_way_to_verdicts() -> None:
+    items = items_of(*((f"{number}", f"shoe {number}", None) for number in range(3)))
+
+    def searched(*passed: bool | None) -> Pairs | None:
+        return student_data(items, search_relevance=single_scores(*passed), held_out=0).search_relevance
+
+    assert present(searched(True, False, True)).scores.tolist() == [1.0, 0.0, 1.0]
+    # A pair without a verdict does not count, and where none has one there is nothing to learn.
+    assert present(searched(True, None, False)).scores.tolist() == [1.0, 0.0]
+    assert searched(None, None, None) is None
+
+
+@pytest.mark.parametrize("verdict", [True, None])
+def test_a_student_trains_where_search_scored_one_item_of_each_keyphrase(
+    verdict: bool | None, tiny_folder: Path, tmp_path: Path
+) -> None:
+    items = items_of(*((f"{number}", f"shoe {number}", None) for number in range(6)))
+    scores = scores_of(*((f"{item}", f"shoe {text}", None, item / 6) for item in range(6) for text in range(3)))
+    data = student_data(items, search_relevance=single_scores(*[verdict] * 6), assistant=scores, held_out=0.2)
+    trained = train_student(data, tmp_path / "student", replace(recipe_of(tiny_folder), epochs=0.1, dimensions=(32,)))
+    assert ("search_relevance" in trained.pairs) is (verdict is not None)
+    assert (trained.folder / "modules.json").is_file()
