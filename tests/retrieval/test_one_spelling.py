@@ -26,7 +26,16 @@ def test_search_settings_reach_a_query_by_one_function() -> None:
     assert search_params_of(settings) == SearchParams(ef=77, oversampling=3.5)
     # A search setting that is added to that function is served, gated and compared with in tuning; to no other.
     assert places(r"settings\.search_") == {"factory.py"}
-    users = {"factory.py", "__init__.py", "generation.py", "live.py", "answering.py", "gate.py", "tuner.py"}
+    users = {
+        "factory.py",
+        "__init__.py",
+        "generation.py",
+        "live.py",
+        "answering.py",
+        "gate.py",
+        "tuner.py",
+        "shadow.py",
+    }
     assert places(r"\bsearch_params_of\b") == users
 
 
