@@ -54,6 +54,8 @@ def backup(ctx: click.Context, dest: str, keep: int | None, verify: bool, only_l
             click.echo(f"deleted        {', '.join(report.dropped)}")
     for what, why in report.left_out.items():
         warn(f"left out: {what}: {why}")
+    if report.left_out and keep is not None:
+        warn("no earlier backup was deleted: one of them may be the only one that has what was left out")
     ctx.exit(_WARNING if report.left_out else 0)
 
 

@@ -24,10 +24,14 @@ def gate(ctx: click.Context, run_id: str, as_json: bool) -> None:
     found is shown, too. The exit status is 1 where the gate refused, or a row of theirs failed.
     """
     from keydistill.ingest.gate import GateReport, shadow_rows
-    from keydistill.runs import open_store, reindex_of
+    from keydistill.runs import ReindexRun, open_store
 
     settings = settings_of(ctx)
-    run = reindex_of(open_store(settings).load(run_id))
+    run = open_store(settings).load(run_id)
+    if not isinstance(run, ReindexRun):
+        raise RunStateError(
+            f"run {run.id} is a {run.kind}, and only a reindex goes through the gate; see `keydistill runs list`"
+        )
     if not run.gate:
         raise RunStateError(
             f"run {run.id} is {run.state} and was not before the gate yet; see `keydistill runs show {run.id}`"

@@ -33,6 +33,8 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
 
     settings = settings_of(ctx)
     if node is not None:
+        if not node:
+            raise click.UsageError("--node is empty; name a worker or the beat, as `keydistill status` shows them")
         _look_at(ctx, settings, node)
     live, lost = None, None
     store = open_store(settings)

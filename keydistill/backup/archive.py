@@ -30,6 +30,10 @@ class Archive:
         self.shown = self._objects.shown
         self.written = self.written_bytes = 0
 
+    def is_within(self, folder: Path) -> bool:
+        """Whether it lies in a folder of this machine."""
+        return self._objects.is_within(folder)
+
     def manifests(self) -> list[str]:
         """Ids of the backups, the oldest first."""
         return [name.removeprefix("backups/").removesuffix(".json") for name in self._objects.names("backups")]
@@ -68,12 +72,13 @@ class Archive:
             self._count(len(contents))
         return digest
 
-    def keep_folder(self, folder: Path) -> dict[str, str]:
-        """Store the files of a folder; returns their names and digests. Hidden ones are left out."""
+    def keep_folder(self, folder: Path, *, with_hidden: bool = False) -> dict[str, str]:
+        """Store the files of a folder; returns their names and digests. Of hidden files and folders only if asked."""
+        names = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
         return {
-            path.relative_to(folder).as_posix(): self.keep_file(path)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and not path.name.startswith(".")
+            name.as_posix(): self.keep_file(path)
+            for name, path in names.items()
+            if with_hidden or not any(part.startswith(".") for part in name.parts)
         }
 
     def contents(self, digest: str) -> bytes:

@@ -79,6 +79,7 @@ class Manifest:
         paused: Names of the paused schedules.
         settings: Settings in force, secrets masked.
         unreadable: Records of runs that could not be read: their files, by the id of the run.
+        verdicts: Files with what people accepted and rejected on the page of the service.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Manifest:
     paused: tuple[str, ...]
     settings: Mapping[str, Any]
     unreadable: Files = field(default_factory=dict)
+    verdicts: Files = field(default_factory=dict)
 
     def digests(self) -> Iterator[str]:
         """Digests of all files that the backup needs; one may come up several times."""
@@ -102,6 +104,7 @@ class Manifest:
         yield self.history
         yield from self.promotions.values()
         yield from self.unreadable.values()
+        yield from self.verdicts.values()
         for files in (*self.snapshots.values(), *(model.files for model in self.models)):
             yield from files.values()
         for collection in self.collections.values():
@@ -136,7 +139,7 @@ class Manifest:
     def _names_of_files(self) -> Iterator[str]:
         """Names that become parts of paths where the backup is restored."""
         yield self.id
-        yield from (*self.promotions, *self.snapshots, *self.unreadable, *self.collections)
+        yield from (*self.promotions, *self.snapshots, *self.unreadable, *self.verdicts, *self.collections)
         for model in self.models:
             kind, _, version = (model.place or f"student/{model.version}").partition("/")
             yield from (kind, version, PurePath(model.source).name)

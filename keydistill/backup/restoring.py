@@ -7,10 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 from keydistill.backup.archive import Archive
-from keydistill.backup.lease import LEASE, only_one
+from keydistill.backup.lease import LEASE, MARK, only_one
 from keydistill.backup.manifest import Manifest, SavedCollection, SavedModel
 from keydistill.backup.points import content_key, put_points
 from keydistill.backup.records import at_rest, saved_records
+from keydistill.backup.scope import verdicts_folder
 from keydistill.distillation.registry import Registry
 from keydistill.encoders import StudentFiles
 from keydistill.errors import (
@@ -33,8 +34,6 @@ from keydistill.runs import (
 )
 from keydistill.settings import Settings
 from keydistill.vectorstore import Engine, check_alias_owner
-
-_MARK = "restoring.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +126,9 @@ class Restoring:
                 self._restore_collection(name, self._manifest.collections[name], places)
             for run_id, files in self._manifest.snapshots.items():
                 self._fetch_folder(files, self._store.folder(run_id) / "snapshot")
+            for name, digest in self._manifest.verdicts.items():
+                if not (file := verdicts_folder(self._settings) / name).exists():
+                    self._archive.fetch(digest, file)
             self._restore_runs(runs, places)
             self._restore_history(history)
             for alias, (before, target) in plan.point.items():
@@ -135,13 +137,13 @@ class Restoring:
             replace_json(
                 self._settings.home / "restored" / f"{self._manifest.id}-settings.json", self._manifest.settings
             )
-            (self._settings.home / _MARK).unlink()
+            (self._settings.home / MARK).unlink()
         return plan
 
     @property
     def _is_begun(self) -> bool:
         try:
-            return bool(json.loads((self._settings.home / _MARK).read_bytes()) == self._manifest.id)
+            return bool(json.loads((self._settings.home / MARK).read_bytes()) == self._manifest.id)
         except (FileNotFoundError, ValueError):
             return False
 
@@ -154,7 +156,7 @@ class Restoring:
 
     def _begin(self) -> None:
         (self._settings.home / "tmp").mkdir(parents=True, exist_ok=True)
-        replace_json(self._settings.home / _MARK, self._manifest.id)
+        replace_json(self._settings.home / MARK, self._manifest.id)
 
     def _present(self, collections: list[str]) -> tuple[str, ...]:
         """What stands in the way of a restore into an empty installation. Of a server only what has our names."""

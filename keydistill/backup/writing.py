@@ -9,14 +9,15 @@ from pathlib import Path
 from uuid import uuid4
 
 from keydistill.backup.archive import Archive
-from keydistill.backup.lease import LEASE, only_one
+from keydistill.backup.lease import LEASE, MARK, only_one
 from keydistill.backup.manifest import Manifest, Part, SavedCollection, SavedModel
 from keydistill.backup.points import content_key, keep_points
-from keydistill.backup.scope import Scope
+from keydistill.backup.scope import Scope, verdicts_folder
 from keydistill.distillation.registry import MODEL_KINDS, Registry
 from keydistill.errors import (
     CollectionLostError,
     CollectionNotFoundError,
+    InputError,
     StorageError,
 )
 from keydistill.ingest.aliases import AliasHistory, accepted_syncs, content_lease, patiently
@@ -74,13 +75,16 @@ class Backup:
         """Back up everything that cannot be made again.
 
         Args:
-            keep: Number of backups that stay, with the new one; None: all.
+            keep: Number of backups that stay, with the new one; None: all. All stay where something was left out,
+                as an earlier one may be the only one that has it.
             verify: Read everything back.
 
         Raises:
             RunBusyError: Another backup or restore is under way, or a sync that does not end.
             StorageError: The place cannot be written, or what is there is damaged or of another installation.
+            InputError: The place lies in the home, or a restore into the home did not end.
         """
+        self._check_home()
         with only_one(self._store):
             self._check_place()
             manifest = self._manifest()
@@ -88,7 +92,7 @@ class Backup:
             problems = self._archive.damage(manifest) if verify else {}
             if problems:
                 raise StorageError(f"backup {manifest.id} is damaged: {next(iter(problems.values()))}")
-            dropped = [] if keep is None else self._archive.retain(keep)
+            dropped = [] if keep is None or self._left_out else self._archive.retain(keep)
         sizes = self._archive.sizes(manifest)
         return BackupReport(
             backup=manifest.id,
@@ -101,6 +105,19 @@ class Backup:
             dropped=dropped,
             verified=True if verify else None,
         )
+
+    def _check_home(self) -> None:
+        """Refuse what would be no backup, and could with `keep` be the end of those that are."""
+        home = self._settings.home
+        if (home / MARK).exists():
+            raise InputError(
+                f"a restore into {home} did not end, and what it has not brought back yet would not be in a backup; "
+                "give the same `keydistill restore` again first"
+            )
+        if self._archive.is_within(home):
+            raise InputError(
+                f"{self._archive.shown} lies in the home {home}, and would be lost with it; choose another place"
+            )
 
     def _check_place(self) -> None:
         """Refuse a place with backups of somebody else, whose retention would delete ours."""
@@ -132,6 +149,7 @@ class Backup:
             history=self._archive.keep_bytes(_lines([change.as_dict() for change in scope.history])),
             snapshots=self._snapshots(scope, collections),
             paused=self._paused(),
+            verdicts=self._verdicts(),
             settings=json.loads(json.dumps(self._settings.shown(), default=str)),
             unreadable={
                 record.parent.name: self._archive.keep_file(record)
@@ -234,13 +252,23 @@ class Backup:
                 continue
             inside = folder.resolve().is_relative_to(root.resolve())
             place = folder.resolve().relative_to(root.resolve()).as_posix() if inside else None
-            models.append(SavedModel(source, place, version, self._archive.keep_folder(folder)))
+            # The manifest of a version names every file; beside one that nobody published lie caches, or a .git.
+            files = self._archive.keep_folder(folder, with_hidden=inside)
+            models.append(SavedModel(source, place, version, files))
         return tuple(models)
 
     def _promotions(self) -> dict[str, str]:
         root = Registry.of(self._settings).root
         pointers = {kind: root / kind / "promoted.json" for kind in MODEL_KINDS}
-        return {kind: self._archive.keep_file(path) for kind, path in pointers.items() if path.is_file()}
+        # They may be replaced meanwhile: read once.
+        return {kind: self._archive.keep_bytes(path.read_bytes()) for kind, path in pointers.items() if path.is_file()}
+
+    def _verdicts(self) -> dict[str, str]:
+        """What people said on the page, which grows line by line: without a line that is being written."""
+        # An item is written before its verdict, so read after it.
+        paths = [verdicts_folder(self._settings) / name for name in ("judgments.jsonl", "items.jsonl")]
+        contents = {path.name: path.read_bytes() for path in paths if path.is_file()}
+        return {name: self._archive.keep_bytes(text[: text.rfind(b"\n") + 1]) for name, text in contents.items()}
 
     def _snapshots(self, scope: Scope, collections: dict[str, SavedCollection]) -> dict[str, dict[str, str]]:
         """Snapshots that the next sync compares with."""

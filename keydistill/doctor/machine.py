@@ -34,7 +34,11 @@ def home_permissions(patient: Patient) -> Iterator[Complaint]:
             partial(home.chmod, mode),
         )
     if not os.access(home, os.W_OK | os.X_OK):
-        yield Complaint("error", f"{home} cannot be written by this user", "run as its owner, or choose another --home")
+        yield Complaint(
+            "error",
+            f"{home} cannot be written by this user",
+            "run as its owner, mount its disk writable, or choose another --home",
+        )
 
 
 def disk(patient: Patient) -> Iterator[Complaint]:

@@ -69,7 +69,9 @@ def collections(patient: Patient) -> Iterator[Complaint]:
     if isinstance(engine, EmbeddedEngine):
         for name in engine.unnamed():
             yield Complaint(
-                "warning", f"the folder {name} of a collection is in no catalogue", "keydistill collections adopt"
+                "warning",
+                f"the folder {name} of a collection is in no catalogue",
+                "keydistill collections adopt; what it cannot adopt goes with the next build",
             )
         for name, lost in engine.lost().items():
             if name not in named:

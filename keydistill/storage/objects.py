@@ -1,5 +1,6 @@
 """Single files behind one path or URL: written once, whole or not at all, and listed and deleted by their names."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,19 @@ from keydistill.errors import StorageError
 from keydistill.files import sync
 from keydistill.masking import shown_address
 
+# Only the side that is written to fails so.
+_OF_THE_LOCAL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a driver failed, in words that hold no secret of its address."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # fsspec says which package to install, or which protocol it does not know; other texts may quote the address.
+    if isinstance(error, ImportError) or str(error).startswith("Protocol not known"):
+        return str(error)
+    return type(error).__name__
+
 
 class ObjectStorage:
     """Files below a folder or any URL that fsspec has a driver for; names are relative, with slashes."""
@@ -19,8 +33,10 @@ class ObjectStorage:
         """Storage at a path or URL, whose driver is found now.
 
         Raises:
-            StorageError: There is no driver for such URLs.
+            StorageError: The address is empty, or there is no driver for such URLs.
         """
+        if not url:
+            raise StorageError("the address is empty; name a folder or a URL")
         self.shown = shown_address(url) if "://" in url else url
         with self._errors("reached"):
             self._files, root = fsspec.core.url_to_fs(url)
@@ -29,6 +45,10 @@ class ObjectStorage:
         self._root = root.rstrip("/")
         protocols = self._files.protocol
         self._is_local = "file" in ((protocols,) if isinstance(protocols, str) else protocols)
+
+    def is_within(self, folder: Path) -> bool:
+        """Whether the files lie in a folder of this machine."""
+        return self._is_local and Path(self._root).resolve().is_relative_to(folder.resolve())
 
     def size(self, name: str) -> int | None:
         """The size of a file in bytes; None where it is not there."""
@@ -62,11 +82,18 @@ class ObjectStorage:
         """Copy a file to `local`.
 
         Raises:
-            StorageError: It is not there, or cannot be read.
+            StorageError: It is not there, or cannot be read, or `local` cannot be written.
         """
         with self._errors("read"):
-            local.parent.mkdir(parents=True, exist_ok=True)
-            self._files.get_file(self._path(name), str(local))
+            try:
+                local.parent.mkdir(parents=True, exist_ok=True)
+                self._files.get_file(self._path(name), str(local))
+            except OSError as error:
+                if error.errno not in _OF_THE_LOCAL_DISK:
+                    raise
+                raise StorageError(
+                    f"{local} cannot be written ({error.strerror}); make room there, then go on"
+                ) from None
 
     def write(self, name: str, contents: bytes) -> None:
         """Write or replace a file."""
@@ -110,7 +137,7 @@ class ObjectStorage:
         try:
             yield
         except (OSError, ValueError, ImportError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
             raise StorageError(
-                f"{self.shown} cannot be {what} ({reason}); check the address, its driver, permissions and free space"
+                f"{self.shown} cannot be {what} ({reason_of(error)}); check the address, its driver, permissions and "
+                "free space"
             ) from None

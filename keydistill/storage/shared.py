@@ -18,6 +18,7 @@ from keydistill.errors import StorageError
 from keydistill.files import file_lock, file_sha256, whole_folder
 from keydistill.masking import shown_address
 from keydistill.settings import Settings
+from keydistill.storage.objects import reason_of
 
 # Written last: a folder without it is not complete.
 _MANIFEST = "manifest-of-files.json"
@@ -140,10 +141,9 @@ class SharedStorage:
         try:
             yield
         except (OSError, ValueError, ImportError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
             raise StorageError(
-                f"the shared storage {self._name} cannot be {what} ({reason}); check the setting `shared`, its driver "
-                "and permissions"
+                f"the shared storage {self._name} cannot be {what} ({reason_of(error)}); check the setting `shared`, "
+                "its driver and permissions"
             ) from None
 
 

@@ -1,6 +1,7 @@
 """`keydistill backup` and `restore`: what is lost with a disk comes back, on either engine, and nothing is replaced."""
 
 import dataclasses
+import errno
 import json
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from keydistill.backup import Archive, Manifest, points
 from keydistill.backup.records import at_rest
+from keydistill.distillation.registry import Lineage, Registry
 from keydistill.errors import CollectionNotFoundError, StorageError
 from keydistill.execution import Reindexer
 from keydistill.runs import Kind, State, open_store
@@ -186,6 +188,73 @@ def test_a_restore_that_was_killed_goes_on(
             assert homes.command("restore", backed_up).status == 130
     assert homes.command("restore", backed_up).status == 0
     assert homes.answers() == answers
+
+
+def test_what_a_restore_has_not_brought_back_is_not_backed_up_over_it(
+    homes: Installations, backed_up: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    homes.use("second", "embedded")
+    with monkeypatch.context() as patch:
+        patch.setattr(EmbeddedEngine, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert homes.command("restore", backed_up).status == 130
+    refused = homes.command("backup", backed_up, "--keep", "1")
+    assert refused.status == 1
+    assert "did not end" in refused.err
+    assert homes.command("restore", backed_up).status == 0
+    assert homes.command("backup", backed_up, "--keep", "1").status == 0
+
+
+def test_a_lost_disk_with_the_registry_on_it(homes: Installations, tmp_path: Path, tiny_folder: Path) -> None:
+    home = homes.use("lost", "embedded")
+    trained = Path(shutil.copytree(tiny_folder, tmp_path / "trained"))
+    # A manifest of the registry names hidden files, too.
+    (trained / ".gitattributes").write_text("*.safetensors filter=lfs\n")
+    version = Registry(home / "models").publish("student", trained, lineage=Lineage(), metrics={})
+    Registry(home / "models").promote(version)
+    rows = ["keyphrase,search_volume,site", "red running shoes,900,US", "usb c cable,100,DE"]
+    file = tmp_path / "inventory.csv"
+    for row in ("garden hose,40,US", "drill bits,7,US"):
+        rows.append(row)
+        file.write_text("\n".join([*rows, ""]))
+        assert homes.command("reindex", file, "--student", "promoted").status == 0
+    answers, backups = homes.answers(), tmp_path / "backups"
+    (home / "judgments").mkdir()
+    # The last line is being written.
+    (home / "judgments" / "judgments.jsonl").write_text('{"a": 1}\n{"b"')
+    whole = json.loads(homes.command("backup", backups, "--json").out)["backup"]
+    shutil.rmtree(version.folder)
+    # The only backup with the student is not deleted for one without.
+    result = homes.command("backup", backups, "--keep", "1")
+    assert (result.status, "no earlier backup was deleted" in result.err) == (3, True)
+    shutil.rmtree(home)
+    shutil.rmtree(trained)
+    elsewhere = homes.use("elsewhere", "embedded")
+    assert homes.command("restore", backups, "--backup", whole).status == 0
+    assert homes.answers() == answers
+    assert homes.command("models", "verify").status == 0
+    assert (elsewhere / "judgments" / "judgments.jsonl").read_text() == '{"a": 1}\n'
+    assert homes.command("collections", "rollback").status == 0
+    assert homes.command("reindex", file, "--student", "promoted").status == 0
+
+
+def test_a_full_disk_of_the_home_is_not_said_of_the_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Archive(str(tmp_path / "archive"))
+    digest = archive.keep_bytes(b"contents")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.get_file", full)
+    with pytest.raises(StorageError, match=r"home/file cannot be written \(No space left on device\); make room there"):
+        archive.fetch(digest, tmp_path / "home" / "file")
+
+
+def test_places_that_keep_nothing_are_refused(homes: Installations, tmp_path: Path) -> None:
+    home = homes.use("first", "embedded")
+    for place, reason in (("", "the address is empty"), (home / "backups", "lost with it"), ("s3x://a", "not known")):
+        result = homes.command("backup", place)
+        assert result.status == 1
+        assert reason in result.err
 
 
 def test_a_backup_that_was_killed_is_none_and_the_next_goes_on(

@@ -49,6 +49,15 @@ def test_a_refusal_is_shown_and_overruled_with_a_reason(live: Command, refused: 
     assert (history[0]["action"], history[0]["why"], history[0]["run"]) == ("swap", "meant so", refused)
 
 
+def test_only_a_reindex_has_a_gate(live: Command, inventory: Path) -> None:
+    inventory.write_text(inventory.read_text() + "drill bits,,7,US\n")
+    assert live("sync", inventory).status == 0
+    (sync,) = [run for run in json.loads(live("runs", "list", "--json").out) if run["kind"] == "sync"]
+    result = live("gate", sync["id"])
+    assert result.status == 1
+    assert "is a sync, and only a reindex goes through the gate" in result.err
+
+
 def test_a_run_that_was_not_before_the_gate_says_so(keydistill: Command, tmp_path: Path) -> None:
     bad = tmp_path / "bad.csv"
     bad.write_text('keyphrase\n"\x01"\n', encoding="utf-8")

@@ -100,7 +100,7 @@ storage.fetch_folder("x", Path({str(tmp_path / "got")!r}))
 def test_errors_are_one_line_without_secrets(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught:
         SharedStorage("nothing://user:secret@host/bucket", tmp_path)
-    assert "nothing://host/bucket cannot be reached" in str(caught.value)
+    assert "nothing://host/bucket cannot be reached (Protocol not known: nothing)" in str(caught.value)
     assert "secret" not in str(caught.value)
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot be reached"):
