@@ -34,6 +34,7 @@ class Measurement:
     search_threshold: float | None
     drop_unknown: bool
     exclude: tuple[Path, ...]
+    clicks: tuple[Path, ...]
     limit_items: int | None
     cutoffs: tuple[int, ...]
     dimension: int | None
@@ -83,6 +84,9 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     "--drop-unknown", is_flag=True, help="Drop pairs that the search relevance does not know, instead of judging them."
 )
 @click.option("--exclude", multiple=True, type=_FILE, help="File of pairs that other sources recommend already.")
+@click.option(
+    "--clicks", multiple=True, type=_FILE, help="File of clicks: what can be left out while 95% of them are kept."
+)
 @click.option("--limit-items", type=click.IntRange(1), help="Number of items to measure on, chosen by the seed.")
 @click.option("--k", "cutoffs", type=Numbers(), default=_CUTOFFS, show_default=True, help="Lengths of the list.")
 @click.option("--dimension", type=int, help="Dimension of the students' vectors; unset: all that they have.")
@@ -159,7 +163,7 @@ def _evaluations(sources: list[str], settings: "Settings", measurement: Measurem
 
     from keydistill.distillation.evaluation import SearchFilter, evaluate, sample_items
     from keydistill.distillation.registry import resolve_assistant, resolve_model
-    from keydistill.distillation.signals import load_items, load_judgments, load_search_relevance
+    from keydistill.distillation.signals import load_clicks, load_items, load_judgments, load_search_relevance
     from keydistill.encoders import student_of
 
     # Resolved before anything is read, so that a wrong name is reported at once.
@@ -172,7 +176,7 @@ def _evaluations(sources: list[str], settings: "Settings", measurement: Measurem
     )
     inventory = read_inventory(measurement.inventory, settings)
     most = settings.max_keyphrase_chars
-    labels = search_filter = exclude = None
+    labels = search_filter = exclude = clicks = None
     if measurement.labels:
         load = partial(load_judgments, relevant_grade=measurement.relevant_grade, max_keyphrase_chars=most)
         labels = read_table("labels", measurement.labels, settings, load, warn)
@@ -181,6 +185,10 @@ def _evaluations(sources: list[str], settings: "Settings", measurement: Measurem
         relevance = read_table("search relevance", measurement.search_relevance, settings, load, warn)
         search_filter = SearchFilter(
             relevance, measurement.search_threshold, unknown_passes=not measurement.drop_unknown
+        )
+    if measurement.clicks:
+        clicks = read_table(
+            "clicks", measurement.clicks, settings, partial(load_clicks, max_keyphrase_chars=most), warn
         )
     if measurement.exclude:
         exclude = read_table("pairs to exclude", measurement.exclude, settings, load_pairs, warn)
@@ -199,6 +207,7 @@ def _evaluations(sources: list[str], settings: "Settings", measurement: Measurem
                 search_filter=search_filter,
                 exclude=exclude,
                 labels=labels,
+                clicks=clicks,
                 dimensions=measurement.dimensions,
                 match_category=measurement.match_category,
                 seed=measurement.seed,
@@ -236,6 +245,8 @@ def _print(evaluation: "Evaluation", other: "Evaluation | None", comparison: "Co
         of_items = f"{counts['labelled_items']:,} items and {counts['labelled_keyphrases']:,} keyphrases"
         drawn = evaluation.sampling.drawn
         click.echo(f"labels    {counts['labelled_pairs']:,} pairs of {of_items}; intervals are over {drawn}")
+    if counts.get("shown_pairs"):
+        click.echo(f"clicks    {counts['clicks']:,} of {counts['shown_pairs']:,} pairs that were shown")
     if counts.get("labels_of_other_items"):
         click.echo(f"labels    {counts['labels_of_other_items']:,} speak of other items and were left out")
     click.echo("")

@@ -65,6 +65,16 @@ ABOUT: Mapping[str, About] = {
         "compares pairs of different keyphrases too: knowing how often each is relevant is enough to do well",
         True,
     ),
+    "below_clicks": About(
+        "Below click threshold",
+        "of the pairs of the click log, those with a score below the one that keeps 95% of the clicks: what can be "
+        "left out at that price",
+        True,
+    ),
+    "listed_below_clicks": About(
+        "Listed below click threshold", "of the recommended keyphrases, those with a score below that one"
+    ),
+    "click_threshold": About("Click threshold", "cosine similarity that keeps 95% of the clicks", share=False),
     "search_pass": About(
         "Search pass rate", "of the new keyphrases that the search filter knows, the share that it lets through", True
     ),

@@ -1,13 +1,13 @@
 """The offline evaluation of arXiv 2508.03628: retrieve, remove what is known, filter like search, have it judged."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from keydistill.distillation.evaluation.bootstrap import RESAMPLES, Estimate
+from keydistill.distillation.evaluation.click_retention import ShownPairs, clicks_of, retention_measures
 from keydistill.distillation.evaluation.corpus import Corpus, MatchCategory
 from keydistill.distillation.evaluation.estimates import estimates_of
 from keydistill.distillation.evaluation.judges import RelevanceJudge
@@ -19,11 +19,10 @@ from keydistill.distillation.evaluation.result import (
     Estimates,
     Evaluation,
     Histogram,
-    Sample,
-    SampleLine,
     ScoredPairs,
 )
 from keydistill.distillation.evaluation.retrieval import Lists, embed, reranked, retrieve
+from keydistill.distillation.evaluation.samples import samples_of
 from keydistill.distillation.evaluation.sampling import Sampling
 from keydistill.distillation.evaluation.support import Supports, supports_of
 from keydistill.encoders import Student
@@ -32,7 +31,6 @@ from keydistill.progress import NO_PROGRESS, Progress
 
 CUTOFFS = (1, 5, 10, 50)
 _BINS = 40
-_SAMPLES = 8
 
 
 def evaluate(
@@ -45,6 +43,7 @@ def evaluate(
     search_filter: SearchFilter | None = None,
     exclude: pa.Table | None = None,
     labels: pa.Table | None = None,
+    clicks: pa.Table | None = None,
     dimensions: Sequence[int] | None = None,
     match_category: MatchCategory = "none",
     reranker: RelevanceJudge | None = None,
@@ -67,6 +66,8 @@ def evaluate(
         search_filter: What the search engine lets through; None lets everything through.
         exclude: Table of `item_id` and `keyphrase` of what other sources already recommend.
         labels: Table of `item_id`, `keyphrase`, `label` and optionally `grade`: for recall, precision, nDCG and AUC.
+        clicks: Click log, `item_id`, `keyphrase` and `clicks`, of all that was shown: for the threshold that keeps 95%
+            of the clicks, and what falls below it.
         dimensions: Matryoshka dimensions to measure besides the student's own.
         match_category: Whether a keyphrase must belong to the item's leaf category, or to its parent.
         reranker: Judge that orders the student's lists, and scores the labelled pairs in its place: an assistant shows
@@ -84,8 +85,8 @@ def evaluate(
     sizes = sorted({student.dimension, *_checked("dimensions", dimensions or [student.dimension])}, reverse=True)
     if sizes[0] > student.dimension:
         raise InputError(f"dimension {sizes[0]} was asked for; student {student.version} has {student.dimension}")
-    texts = None if labels is None else _keyphrases(labels)
-    corpus = Corpus(items, inventory, further_texts=texts, match_category=match_category)
+    clicks = None if clicks is None else clicks_of(items, clicks)
+    corpus = Corpus(items, inventory, further_texts=_keyphrases(labels, clicks), match_category=match_category)
 
     progress.start("embed", len(corpus.titles) + len(corpus.texts), "texts")
     embedded = embed(student, corpus, progress)
@@ -103,6 +104,7 @@ def evaluate(
     judging = ListJudging(corpus, judge, search_filter, exclude)
     judging.ask(list(lists_at.values()), progress)
     pairs = None if labels is None else CorpusLabels.of(labels, corpus)
+    shown = None if clicks is None else ShownPairs.of(clicks, corpus)
     sampling = _sampling(corpus, pairs, judge)
 
     progress.start("measure", len(sizes), "dimensions")
@@ -129,8 +131,13 @@ def evaluate(
                 scores = reranker.probabilities(corpus, pairs.items, pairs.texts)
             scored = ScoredPairs(pairs.items, pairs.keyphrase_of, scores, pairs.relevant)
             measures |= rank_measures(lists, pairs, corpus, cutoffs) | pair_measures(pairs, scores, corpus)
+        threshold = float("nan")
+        if shown is not None:
+            threshold, retention = retention_measures(shown, cut, lists, cutoffs)
+            measures |= retention
         figures[size] = {
             **estimates_of(measures, scored, sampling, seed, resamples),
+            **({} if np.isnan(threshold) else {"click_threshold": Estimate(threshold)}),
             **{f"coverage@{cutoff}": Estimate(coverage(lists, corpus, cutoff)) for cutoff in cutoffs},
         }
         progress.advance(1)
@@ -150,7 +157,7 @@ def evaluate(
             "reranker": reranker and reranker.info.name,
             "rerank_depth": None if reranker is None else rerank_depth,
         },
-        counts=_counts(corpus, lists, verdicts, pairs, filtered=search_filter is not None),
+        counts=_counts(corpus, lists, verdicts, pairs, shown, filtered=search_filter is not None),
         estimates=figures[student.dimension],
         supports=supports_of(lists, verdicts, pairs, corpus, cutoffs, np.ones(len(corpus.titles), dtype=bool)),
         categories=_categories(
@@ -163,7 +170,7 @@ def evaluate(
         ),
         dimensions={size: figures[size] for size in sizes},
         histogram=_histogram(lists, verdicts, scored),
-        samples=_samples(corpus, lists, verdicts, min(max(cutoffs), 10), seed),
+        samples=samples_of(corpus, lists, verdicts, min(max(cutoffs), 10), seed),
         item_ids=tuple(corpus.item_ids),
         keyphrases=() if pairs is None else tuple(corpus.texts[text] for text in pairs.keyphrases.tolist()),
         measures=measures,
@@ -177,14 +184,24 @@ def _checked(name: str, numbers: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(set(numbers)))
 
 
-def _keyphrases(labels: pa.Table) -> pa.ChunkedArray:
-    if "keyphrase" not in labels.column_names:
+def _keyphrases(labels: pa.Table | None, clicks: pa.Table | None) -> pa.ChunkedArray:
+    """The keyphrases of labels and clicks, which need not be in the inventory."""
+    if labels is not None and "keyphrase" not in labels.column_names:
         raise InputError(f"the labels have no column 'keyphrase'; found: {', '.join(labels.column_names)}")
-    return labels["keyphrase"]
+    tables = [table for table in (labels, clicks) if table is not None]
+    return pa.chunked_array(
+        [chunk.cast(pa.string()) for table in tables for chunk in table["keyphrase"].chunks], pa.string()
+    )
 
 
 def _counts(
-    corpus: Corpus, lists: Lists, verdicts: ListVerdicts, pairs: CorpusLabels | None, *, filtered: bool
+    corpus: Corpus,
+    lists: Lists,
+    verdicts: ListVerdicts,
+    pairs: CorpusLabels | None,
+    shown: ShownPairs | None,
+    *,
+    filtered: bool,
 ) -> dict[str, int]:
     present = lists.rows >= 0
     head = corpus.head()
@@ -202,6 +219,8 @@ def _counts(
         new = present & ~verdicts.known
         counts["rejected_by_search"] = int((new & verdicts.search_known & ~verdicts.search_passed).sum())
         counts["unknown_to_search"] = int((new & ~verdicts.search_known).sum())
+    if shown is not None:
+        counts["shown_pairs"], counts["clicks"] = len(shown.items), int(shown.clicks.sum())
     if pairs is not None:
         counts["labelled_pairs"] = len(pairs.items)
         counts["labelled_items"] = len(np.unique(pairs.items))
@@ -254,36 +273,3 @@ def _histogram(lists: Lists, verdicts: ListVerdicts, scored: ScoredPairs | None)
     edges = np.linspace(low, max(high, low + 0.05), _BINS + 1)
     counted = [np.histogram(part, edges)[0].tolist() for part in (scores[relevant], scores[~relevant])]
     return Histogram(of, tuple(edges.round(6).tolist()), *map(tuple, counted))
-
-
-def _samples(corpus: Corpus, lists: Lists, verdicts: ListVerdicts, length: int, seed: int) -> tuple[Sample, ...]:
-    random = np.random.default_rng(seed)
-    item_numbers = np.sort(random.choice(len(corpus.titles), size=min(_SAMPLES, len(corpus.titles)), replace=False))
-    return tuple(
-        Sample(
-            corpus.item_ids[item],
-            corpus.titles[item],
-            corpus.item_categories[item],
-            tuple(
-                SampleLine(
-                    keyphrase=corpus.texts[lists.texts[item, place]],
-                    score=round(float(lists.scores[item, place]), 4),
-                    verdict=_verdict(verdicts, (item, place)),
-                    search_volume=None if corpus.volumes is None else int(corpus.volumes[lists.rows[item, place]]),
-                )
-                for place in range(length)
-                if lists.rows[item, place] >= 0
-            ),
-        )
-        for item in item_numbers.tolist()
-    )
-
-
-def _verdict(verdicts: ListVerdicts, at: Any) -> str:
-    if verdicts.known[at]:
-        return "known"
-    if not verdicts.asked[at]:
-        return "rejected" if verdicts.search_known[at] else "unknown to search"
-    if not verdicts.judged[at]:
-        return "not judged"
-    return "relevant" if verdicts.relevant[at] else "irrelevant"

@@ -224,6 +224,7 @@ class RetrainSteps:
                 self.inputs.inventory,
                 judge=referee.judge,
                 labels=referee.labels,
+                clicks=self.inputs.clicks,
                 k=(1, 5, LIST_LENGTH),
                 seed=self.recipe.seed,
                 progress=progress,

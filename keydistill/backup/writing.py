@@ -18,6 +18,7 @@ from keydistill.errors import (
     CollectionLostError,
     CollectionNotFoundError,
     InputError,
+    ModelError,
     StorageError,
 )
 from keydistill.ingest.aliases import AliasHistory, accepted_syncs, content_lease, patiently
@@ -255,6 +256,11 @@ class Backup:
             # The manifest of a version names every file; beside one that nobody published lie caches, or a .git.
             files = self._archive.keep_folder(folder, with_hidden=inside)
             models.append(SavedModel(source, place, version, files))
+            if place is not None and place.partition("/")[0] in MODEL_KINDS:
+                try:
+                    Registry.of(self._settings).get(place).verify_for_use()
+                except ModelError as error:
+                    self._left_out[source] = str(error)
         return tuple(models)
 
     def _promotions(self) -> dict[str, str]:

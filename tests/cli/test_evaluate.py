@@ -48,6 +48,19 @@ def test_evaluate_prints_figures_and_who_judged(
     assert "coverage@10" in figures
 
 
+def test_evaluate_says_what_clicks_can_be_kept_with(
+    keydistill: Command, files: list[str | Path], tiny_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "clicks.csv").write_text(
+        "item_id,keyphrase,impressions,clicks\n1,red running shoes,9,3\n1,blue running shoes,9,0\n", encoding="utf-8"
+    )
+    result = keydistill("evaluate", tiny_folder, *files, "--clicks", "clicks.csv")
+    assert (result.status, result.err) == (0, "")
+    assert "clicks    3 of 2 pairs that were shown\n" in result.out
+    figures = [line.split()[0] for line in result.out.splitlines() if line]
+    assert {"click_threshold", "below_clicks", "listed_below_clicks@10"} <= set(figures)
+
+
 def test_evaluate_as_json_with_everything(
     keydistill: Command, files: list[str | Path], tiny_folder: Path, tmp_path: Path
 ) -> None:
