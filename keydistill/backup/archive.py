@@ -154,7 +154,7 @@ class Archive:
         for name in self._objects.names("collections"):
             if name not in keys:
                 self._objects.remove(name)
-        for name in self._objects.names("blobs"):
+        for name in self._objects.names("blobs", with_drafts=True):
             if name not in needed:
                 self._objects.remove(name)
         return dropped

@@ -58,8 +58,13 @@ class ObjectStorage:
             except FileNotFoundError:
                 return None
 
-    def names(self, folder: str) -> list[str]:
-        """Names of all whole files below a folder, sorted; none where there is no such folder."""
+    def names(self, folder: str, *, with_drafts: bool = False) -> list[str]:
+        """Names of all files below a folder, sorted; none where there is no such folder.
+
+        Args:
+            folder: Name of the folder.
+            with_drafts: Name those that are not whole, too; while nobody writes, they are of a process that was killed.
+        """
         with self._errors("read"):
             try:
                 self._files.invalidate_cache()
@@ -67,7 +72,7 @@ class ObjectStorage:
             except FileNotFoundError:
                 return []
         names = (path[len(self._root) + 1 :] for path in paths)
-        return sorted(name for name in names if not name.rpartition("/")[2].startswith("."))
+        return sorted(name for name in names if with_drafts or not name.rpartition("/")[2].startswith("."))
 
     def read(self, name: str) -> bytes:
         """The contents of a file.

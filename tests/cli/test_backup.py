@@ -142,11 +142,13 @@ def test_what_never_changes_is_not_written_again(homes: Installations, backed_up
 
 def test_only_needed_files_stay(homes: Installations, backed_up: Path) -> None:
     orphan = Archive(str(backed_up)).keep_bytes(b"of a backup that was killed")
+    draft = backed_up / "blobs" / orphan[:2] / f".{orphan}.4711"
+    draft.write_bytes(b"half of ")
     blobs = {path.name for path in (backed_up / "blobs").rglob("*") if path.is_file()}
     result = json.loads(homes.command("backup", backed_up, "--keep", "1", "--verify", "--json").out)
     assert len(result["dropped"]) == 1
     assert result["verified"]
-    assert blobs - {path.name for path in (backed_up / "blobs").rglob("*") if path.is_file()} == {orphan}
+    assert blobs - {path.name for path in (backed_up / "blobs").rglob("*") if path.is_file()} == {*(orphan, draft.name)}
 
 
 def test_an_installation_that_is_not_empty_is_refused_and_force_replaces_nothing(
