@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 from keydistill.backup.archive import Archive
 from keydistill.backup.lease import LEASE, MARK, only_one
@@ -138,7 +137,7 @@ class Backup:
         runs = self._store.all()
         known = {run.id for run in runs}
         return Manifest(
-            id=f"{moment:%Y%m%dT%H%M%S}-{uuid4().hex[:6]}",
+            id=f"{moment:%Y%m%dT%H%M%S}-{moment:%f}",
             created_at=now(),
             installation=installation,
             engine=self._settings.engine,

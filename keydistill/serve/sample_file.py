@@ -157,3 +157,5 @@ def _write(path: Path, items: Iterable[SampledItem]) -> None:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.writelines(f"{json.dumps(asdict(item), ensure_ascii=False)}\n" for item in items)
+    # Outputs get the user's usual mode there; texts of callers are nobody else's.
+    path.chmod(0o600)
