@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 import click
 
 from keydistill.cli.context import engine_of, settings_of
-from keydistill.cli.output import bytes_text, print_json, print_table, progress_bars, warn
+from keydistill.cli.output import NEEDS_SOMEBODY, bytes_text, print_json, print_table, progress_bars, warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from keydistill.backup import Manifest
-
-# As of `keydistill status`: something needs somebody.
-_WARNING = 3
 
 
 @click.command()
@@ -25,7 +22,7 @@ _WARNING = 3
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def backup(ctx: click.Context, dest: str, keep: int | None, verify: bool, only_list: bool, as_json: bool) -> None:
-    r"""Back up collections, aliases, models, runs and history to DEST, a folder or any URL that fsspec knows.
+    """Back up collections, aliases, models, runs and history to DEST, a folder or any URL that fsspec knows.
 
     Runs go on meanwhile. What an earlier backup in DEST holds is not written again. The exit status is 3 if something
     could not be backed up, which is then named.
@@ -56,7 +53,7 @@ def backup(ctx: click.Context, dest: str, keep: int | None, verify: bool, only_l
         warn(f"left out: {what}: {why}")
     if report.left_out and keep is not None:
         warn("no earlier backup was deleted: one of them may be the only one that has what was left out")
-    ctx.exit(_WARNING if report.left_out else 0)
+    ctx.exit(NEEDS_SOMEBODY if report.left_out else 0)
 
 
 def _list(shown: str, manifests: "Sequence[Manifest]", as_json: bool) -> None:

@@ -3,11 +3,8 @@
 import click
 
 from keydistill.cli.context import settings_of
-from keydistill.cli.output import print_json, print_table
+from keydistill.cli.output import CANNOT_WORK, NEEDS_SOMEBODY, print_json, print_table
 from keydistill.errors import one_line
-
-# As of `keydistill status`.
-_WARNING, _ERROR = 3, 4
 
 
 @click.command()
@@ -31,7 +28,7 @@ def doctor(ctx: click.Context, fix: bool, only_list: bool, as_json: bool) -> Non
         return
     diagnoses = diagnose(Patient(settings_of(ctx)), fix=fix)
     severities = {each.complaint.severity for each in diagnoses if not each.fixed}
-    exit_status = _ERROR if "error" in severities else _WARNING if severities else 0
+    exit_status = CANNOT_WORK if "error" in severities else NEEDS_SOMEBODY if severities else 0
     if as_json:
         print_json(
             [

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from keydistill.tables import Reject
 
+# Exit statuses of commands that look at an installation; 1 and 2 are those of errors.
+NEEDS_SOMEBODY, CANNOT_WORK = 3, 4
+
 
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""

@@ -19,7 +19,7 @@ from keydistill.errors import StorageError
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def restore(ctx: click.Context, source: str, backup_id: str | None, force: bool, dry_run: bool, as_json: bool) -> None:
-    r"""Bring back what `keydistill backup` put into SOURCE, into the home and engine of the settings.
+    """Bring back what `keydistill backup` put into SOURCE, into the home and engine of the settings.
 
     The engine may be another one than the backup was made from. Nothing that exists is replaced. A restore that was
     killed goes on where it was when the same command is given again.

@@ -5,15 +5,12 @@ from typing import TYPE_CHECKING
 import click
 
 from keydistill.cli.context import engine_of, settings_of
-from keydistill.cli.output import bytes_text, print_json
+from keydistill.cli.output import CANNOT_WORK, NEEDS_SOMEBODY, bytes_text, print_json
 from keydistill.errors import CollectionLostError, one_line
 from keydistill.masking import shown_address
 
 if TYPE_CHECKING:
     from keydistill.settings import Settings
-
-# Exit statuses; 1 and 2 are those of errors.
-_WARNING, _LOST = 3, 4
 
 
 @click.command()
@@ -49,7 +46,7 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
     unfinished = unfinished_runs(store.all())
     signs = signs_of(settings)
     problems = findings(settings, store, signs)
-    exit_status = _LOST if lost is not None else _WARNING if problems else 0
+    exit_status = CANNOT_WORK if lost is not None else NEEDS_SOMEBODY if problems else 0
     if as_json:
         print_json(
             {
@@ -105,4 +102,4 @@ def _look_at(ctx: click.Context, settings: "Settings", node: str) -> None:
     sign = next((sign for sign in signs_of(settings) if sign.name == node), None)
     problem = f"{node} has given no sign of life" if sign is None else finding_of_sign(sign)
     click.echo(f"{node}: {'alive' if problem is None else problem}")
-    ctx.exit(0 if problem is None else _WARNING)
+    ctx.exit(0 if problem is None else NEEDS_SOMEBODY)

@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keydistill.workers.celery_config import QUEUES
     from keydistill.workers.messages import sender
-    from keydistill.workers.schedules import next_times
+    from keydistill.workers.schedules import missed_times, next_times
 
-__all__ = ["QUEUES", "next_times", "sender"]
+__all__ = ["QUEUES", "missed_times", "next_times", "sender"]
 
-_MODULES = {"QUEUES": "celery_config", "next_times": "schedules", "sender": "messages"}
+_MODULES = {
+    "QUEUES": "celery_config",
+    "missed_times": "schedules",
+    "next_times": "schedules",
+    "sender": "messages",
+}
 
 
 def __getattr__(name: str) -> Any:

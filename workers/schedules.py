@@ -65,3 +65,16 @@ def next_times(settings: Settings, name: str, count: int, after: datetime | None
         moment = (moment.astimezone(UTC) + plan.remaining_estimate(moment)).astimezone(zone)
         times.append(moment.replace(microsecond=0))
     return times
+
+
+def missed_times(settings: Settings, name: str, last: str, until: datetime, most: int) -> int:
+    """The times at which a schedule should have fired since it last did, and until another time; `most` at the most.
+
+    Args:
+        settings: Settings with the schedule.
+        name: Name of the schedule.
+        last: Time at which it last fired, as its record has it.
+        until: Later times count not.
+        most: Number from which on more make no difference.
+    """
+    return sum(at <= until for at in next_times(settings, name, most, datetime.fromisoformat(last)))

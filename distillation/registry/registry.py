@@ -171,7 +171,7 @@ class Registry:
             ModelError: The file that keeps them is damaged, or a newer keydistill wrote it.
         """
         self._check_kind(kind)
-        path = self._pointer(kind)
+        path = self.pointer(kind)
         try:
             values = without_stamp(json.loads(path.read_text(encoding="utf-8")), FORMAT)
             return [Promotion(**entry) for entry in values["history"]]
@@ -210,7 +210,7 @@ class Registry:
             )
             entries = [asdict(entry) for entry in (*history, promotion)]
             pointer = {"version": version.name, "history": entries}
-            replace_json(self._pointer(version.kind), stamped(FORMAT, pointer))
+            replace_json(self.pointer(version.kind), stamped(FORMAT, pointer))
         return promotion
 
     def _promoted(self, kind: ModelKind) -> ModelVersion:
@@ -228,7 +228,8 @@ class Registry:
                 f"there are no models of the kind {kind!r}; expected one of {', '.join(MODEL_KINDS)}"
             )
 
-    def _pointer(self, kind: ModelKind) -> Path:
+    def pointer(self, kind: ModelKind) -> Path:
+        """The file that says which version of a kind is promoted, and which were before."""
         return self.root / kind / f"{PROMOTED}.json"
 
     def _names(self, kind: ModelKind) -> list[str]:

@@ -17,8 +17,13 @@ def alone(store: RunStore, alias: str, run_id: str) -> Iterator[Lease]:
     Raises:
         RunBusyError: The change under way does not end.
     """
-    with patiently(store, f"alias:{alias}", run_id) as lease:
+    with patiently(store, alias_lease(alias), run_id) as lease:
         yield lease
+
+
+def alias_lease(alias: str) -> str:
+    """Name of the lease under which an alias is changed."""
+    return f"alias:{alias}"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from keydistill.errors import LeaseLostError, RunBusyError, RunNotFoundError
 from keydistill.ingest.aliases.history import AliasHistory
 from keydistill.ingest.aliases.journal import accepted_syncs
-from keydistill.runs import ReindexRun, Run, RunStore, SyncRun
+from keydistill.runs import Run, RunStore, SyncRun, subject_of
 from keydistill.settings import Settings
 from keydistill.storage import shared_storage
 from keydistill.vectorstore import CollectionMetadata, Engine
@@ -111,12 +111,11 @@ class RunRetention:
 
 def _last_of_each_kind(runs: list[Run]) -> dict[str, str]:
     """The last successful and the last failed run of each kind and alias."""
-    lasts: dict[tuple[str, str | None, bool], Run] = {}
+    lasts: dict[tuple[tuple[str, str], bool], Run] = {}
     for run in runs:  # newest first
         if run.state != "cancelled" and run.is_at_rest:
-            alias = run.alias if isinstance(run, ReindexRun | SyncRun) else None
-            lasts.setdefault((run.kind, alias, run.state == "failed"), run)
+            lasts.setdefault((subject_of(run), run.state == "failed"), run)
     return {
         run.id: f"it is the last {run.kind} that " + ("failed" if failed else "succeeded")
-        for (_, _, failed), run in lasts.items()
+        for (_, failed), run in lasts.items()
     }

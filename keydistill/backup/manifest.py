@@ -65,7 +65,7 @@ class Manifest:
     """One backup.
 
     Attributes:
-        id: Time of the backup and chance, which sort by time.
+        id: Time of the backup, to the microsecond.
         created_at: Time of the backup, UTC.
         installation: Id of the installation that it is of.
         engine: Engine that held the collections.

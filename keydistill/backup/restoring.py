@@ -11,8 +11,7 @@ from keydistill.backup.lease import LEASE, MARK, only_one
 from keydistill.backup.manifest import Manifest, SavedCollection, SavedModel
 from keydistill.backup.points import content_key, put_points
 from keydistill.backup.records import at_rest, saved_records
-from keydistill.backup.scope import verdicts_folder
-from keydistill.distillation.registry import Registry
+from keydistill.distillation.registry import MODEL_KINDS, Registry
 from keydistill.encoders import StudentFiles
 from keydistill.errors import (
     CollectionLostError,
@@ -73,7 +72,7 @@ class Restoring:
         self._archive = archive
         self._manifest = manifest
         self._progress = progress
-        self._registry = Registry.of(settings).root
+        self._registry = Registry.of(settings)
 
     def plan(self) -> RestorePlan:
         """What `restore` would do."""
@@ -127,7 +126,7 @@ class Restoring:
             for run_id, files in self._manifest.snapshots.items():
                 self._fetch_folder(files, self._store.folder(run_id) / "snapshot")
             for name, digest in self._manifest.verdicts.items():
-                if not (file := verdicts_folder(self._settings) / name).exists():
+                if not (file := self._settings.judgments_folder / name).exists():
                     self._archive.fetch(digest, file)
             self._restore_runs(runs, places)
             self._restore_history(history)
@@ -203,7 +202,7 @@ class Restoring:
     def _restore_model(self, model: SavedModel) -> str:
         """The folder of a model here."""
         if model.place is not None:
-            folder = self._registry / model.place
+            folder = self._registry.root / model.place
         elif _is_version(model.source, model.version):
             return model.source
         else:
@@ -223,9 +222,9 @@ class Restoring:
                     file.chmod(mode)
 
     def _restore_promotions(self) -> None:
-        for kind, digest in self._manifest.promotions.items():
-            pointer = self._registry / kind / "promoted.json"
-            if not pointer.exists():
+        for kind in MODEL_KINDS:
+            pointer, digest = self._registry.pointer(kind), self._manifest.promotions.get(kind)
+            if digest is not None and not pointer.exists():
                 replace_json(pointer, json.loads(self._archive.contents(digest)))
 
     def _restore_runs(self, runs: list[Run], places: Mapping[str, str]) -> None:

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from keydistill.errors import CollectionLostError, CollectionNotFoundError
 from keydistill.ingest.aliases import AliasHistory
 from keydistill.runs import AliasChange, RunStore
-from keydistill.settings import Settings
 from keydistill.vectorstore import CollectionMetadata, Engine
 
 
@@ -39,11 +37,6 @@ class Scope:
         for alias in aliases:
             names.update(dict.fromkeys(AliasHistory(engine, store, alias).candidates()[:1]))
         return cls(aliases, tuple(names), history)
-
-
-def verdicts_folder(settings: Settings) -> Path:
-    """Where the service keeps what people accepted and rejected on its page."""
-    return settings.serve_judgments or settings.home / "judgments"
 
 
 def _is_ours(engine: Engine, name: str, installation: str) -> bool:

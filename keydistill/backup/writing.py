@@ -11,7 +11,7 @@ from keydistill.backup.archive import Archive
 from keydistill.backup.lease import LEASE, MARK, only_one
 from keydistill.backup.manifest import Manifest, Part, SavedCollection, SavedModel
 from keydistill.backup.points import content_key, keep_points
-from keydistill.backup.scope import Scope, verdicts_folder
+from keydistill.backup.scope import Scope
 from keydistill.distillation.registry import MODEL_KINDS, Registry
 from keydistill.errors import (
     CollectionLostError,
@@ -263,15 +263,15 @@ class Backup:
         return tuple(models)
 
     def _promotions(self) -> dict[str, str]:
-        root = Registry.of(self._settings).root
-        pointers = {kind: root / kind / "promoted.json" for kind in MODEL_KINDS}
+        registry = Registry.of(self._settings)
+        pointers = {kind: registry.pointer(kind) for kind in MODEL_KINDS}
         # They may be replaced meanwhile: read once.
         return {kind: self._archive.keep_bytes(path.read_bytes()) for kind, path in pointers.items() if path.is_file()}
 
     def _verdicts(self) -> dict[str, str]:
         """What people said on the page, which grows line by line: without a line that is being written."""
         # An item is written before its verdict, so read after it.
-        paths = [verdicts_folder(self._settings) / name for name in ("judgments.jsonl", "items.jsonl")]
+        paths = [self._settings.judgments_folder / name for name in ("judgments.jsonl", "items.jsonl")]
         contents = {path.name: path.read_bytes() for path in paths if path.is_file()}
         return {name: self._archive.keep_bytes(text[: text.rfind(b"\n") + 1]) for name, text in contents.items()}
 

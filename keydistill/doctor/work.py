@@ -7,6 +7,7 @@ from functools import partial
 from keydistill.doctor.complaint import Complaint
 from keydistill.doctor.patient import Patient
 from keydistill.execution import findings
+from keydistill.ingest.aliases import alias_lease, content_lease
 from keydistill.runs import ReindexRun
 
 _SKEW_SECONDS = 2.0
@@ -26,7 +27,9 @@ def leases(patient: Patient) -> Iterator[Complaint]:
     for run in store.all():
         if not run.is_at_rest:
             continue
-        names = [run.lease_name, *([f"content:{run.id}", f"alias:{run.alias}"] if isinstance(run, ReindexRun) else [])]
+        names = [run.lease_name]
+        if isinstance(run, ReindexRun):
+            names += [content_lease(run), alias_lease(run.alias)]
         for name in names:
             if store.holder(name) == run.id:
                 yield Complaint(
@@ -64,7 +67,7 @@ def schedules(patient: Patient) -> Iterator[Complaint]:
     settings = patient.settings
     if not settings.schedules or settings.redis_url is None:
         return
-    from keydistill.workers import next_times
+    from keydistill.workers import missed_times
 
     marks = patient.shared_store.schedules
     for name in settings.schedules:
@@ -75,7 +78,5 @@ def schedules(patient: Patient) -> Iterator[Complaint]:
         if last is None:
             yield Complaint("warning", f"schedule {name} has never started anything", cure)
             continue
-        fired = datetime.fromisoformat(last.at)
-        _, second = next_times(settings, name, 2, after=fired)
-        if second < datetime.now(UTC):
+        if missed_times(settings, name, last.at, datetime.now(UTC), 2) == 2:
             yield Complaint("warning", f"schedule {name} missed its time twice; it fired last at {last.at}", cure)

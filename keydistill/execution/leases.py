@@ -3,6 +3,9 @@
 from keydistill.runs import part_name
 from keydistill.settings import Settings
 
+# How long a lease is reserved for a new or resumed run, until a worker takes it up; the watchdog renews it after that.
+RESERVED_SECONDS = 300
+
 
 def reserve_seconds(settings: Settings) -> float:
     """The seconds for which a run keeps its lease while no worker works on it: some turns of the watchdog."""

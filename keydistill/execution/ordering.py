@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, closing
 from typing import Any, TypeVar
 
 from keydistill.errors import InputError, SettingsError
+from keydistill.execution.leases import RESERVED_SECONDS
 from keydistill.execution.orders import Order, PruneOrder, ReindexOrder, SyncOrder
 from keydistill.execution.pausing import check_may_begin
 from keydistill.execution.queues import Send, message_of
@@ -32,8 +33,6 @@ from keydistill.vectorstore import Engine
 _R = TypeVar("_R", bound=Run)
 # Kind of work to the order of it.
 ORDERS: Mapping[str, type[Order]] = {order.kind: order for order in (ReindexOrder, SyncOrder, RetrainOrder, PruneOrder)}
-# How long a lease is reserved for a new run, until a worker takes it up; the watchdog renews it after that.
-_RESERVED_SECONDS = 300
 
 
 def order_by_name(
@@ -143,7 +142,7 @@ def resume_by_workers(settings: Settings, run_id: str, send: Send) -> Run:
     run.reopened()
     check_may_begin(store, run)
     store.restore(run.id)
-    store.reserve(run.lease_name, run.id, _RESERVED_SECONDS)
+    store.reserve(run.lease_name, run.id, RESERVED_SECONDS)
     run = store.update(run.id, lambda now: now.reopened().changed(executor="celery"))
     message_of(run).send(send)
     return run
@@ -168,7 +167,7 @@ def check_executor(settings: Settings) -> None:
 
 def _begun(store: SharedRunStore, run: _R, send: Send) -> _R:
     check_may_begin(store, run)
-    store.reserve(run.lease_name, run.id, _RESERVED_SECONDS)
+    store.reserve(run.lease_name, run.id, RESERVED_SECONDS)
     store.add(run)
     message_of(run).send(send)
     return run

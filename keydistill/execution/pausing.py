@@ -10,14 +10,13 @@ from time import sleep
 from typing import TypeVar, cast
 
 from keydistill.errors import RedisUnavailableError, RunBusyError, RunStateError
+from keydistill.execution.leases import RESERVED_SECONDS
 from keydistill.execution.queues import Send, message_of
 from keydistill.runs import Lease, Pause, RetrainRun, Run, RunStore, open_shared_store, open_store
 from keydistill.settings import Settings
 
 _R = TypeVar("_R", bound=Run)
 _SECONDS_BETWEEN_LOOKS = 1.0
-# How long the lease is kept for a resumed run until a worker takes it up; the watchdog renews it after that.
-_RESERVED_SECONDS = 300
 
 
 def pause_run(settings: Settings, run_id: str, *, dry_run: bool = False) -> Run:
@@ -64,7 +63,7 @@ def resume_run(settings: Settings, run_id: str, send: Callable[[], Send], *, dry
     store.restore(run.id)
     if run.executor != "celery":
         return store.update(run.id, _resumed)
-    open_shared_store(settings).reserve(run.lease_name, run.id, _RESERVED_SECONDS)
+    open_shared_store(settings).reserve(run.lease_name, run.id, RESERVED_SECONDS)
     run = store.update(run.id, _resumed)
     message_of(run).send(send())
     return run

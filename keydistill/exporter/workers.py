@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from prometheus_client.core import GaugeMetricFamily
 
@@ -10,7 +10,7 @@ from keydistill.execution import signs_of
 from keydistill.exporter.families import counts, gauge, seconds_of
 from keydistill.runs import Run, SharedRunStore
 from keydistill.settings import Settings
-from keydistill.workers import QUEUES, next_times
+from keydistill.workers import QUEUES, missed_times
 
 # Times of a schedule that are counted since it last fired: more make no difference.
 _MOST_MISSED = 10
@@ -78,6 +78,8 @@ def worker_metrics(
 
 def _schedules(settings: Settings, store: SharedRunStore) -> Iterator[GaugeMetricFamily]:
     fired = {name: store.schedules.last(name) for name in settings.schedules}
+    # A minute ago, or a schedule that fires at this moment would have been missed.
+    until = datetime.now(UTC) - timedelta(minutes=1)
     yield gauge(
         "schedule_last_fired_timestamp_seconds",
         "Time at which a schedule last fired.",
@@ -89,7 +91,9 @@ def _schedules(settings: Settings, store: SharedRunStore) -> Iterator[GaugeMetri
         f"Times at which a schedule that is not paused should have fired since it last did, up to {_MOST_MISSED}.",
         ("schedule",),
         {
-            (name,): 0 if store.schedules.is_paused(name) else _missed(settings, name, last.at)
+            (name,): 0
+            if store.schedules.is_paused(name)
+            else missed_times(settings, name, last.at, until, _MOST_MISSED)
             for name, last in fired.items()
             if last is not None
         },
@@ -110,10 +114,3 @@ def _schedules(settings: Settings, store: SharedRunStore) -> Iterator[GaugeMetri
         ("schedule",),
         {(name,): store.schedules.is_paused(name) for name in settings.schedules},
     )
-
-
-def _missed(settings: Settings, name: str, last: str) -> int:
-    # A minute later, or a schedule that fires at this moment would have been missed.
-    present = time.time() - 60
-    times = next_times(settings, name, _MOST_MISSED, datetime.fromisoformat(last))
-    return sum(at.timestamp() <= present for at in times)

@@ -1,6 +1,7 @@
 """The store of runs that the settings ask for."""
 
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 from keydistill.errors import SettingsError
 from keydistill.runs.shared_store import SharedRunStore
@@ -60,6 +61,9 @@ def redis_clock(settings: Settings) -> float:
     Raises:
         RedisUnavailableError: Redis cannot be reached.
     """
-    from keydistill.runs.redis_time import redis_time
+    from keydistill.runs.redis_connection import call, connect
 
-    return redis_time(settings)
+    with closing(connect(redis_address(settings), repeats=0)) as redis:
+        answer: Any = call(redis, lambda redis: redis.time())
+    seconds, microseconds = answer
+    return float(seconds) + float(microseconds) / 1e6

@@ -291,10 +291,14 @@ def read_run(text: str | bytes) -> Run:
         NewerFormatError: A newer keydistill wrote it.
         ValueError: The text is no record of a run; the message is one line.
     """
-    values = json.loads(text)
+    return run_of_values(json.loads(text))
+
+
+def run_of_values(values: Any) -> Run:
+    """`read_run` of a record whose JSON is read already."""
     if isinstance(values, dict):
-        text = json.dumps(without_stamp(values, _FORMAT))
-    run: Run = read_json(cast(type[Run], _AnyRun), text)
+        values = without_stamp(values, _FORMAT)
+    run: Run = read_json(cast(type[Run], _AnyRun), json.dumps(values))
     if run.state not in MOVES[run.kind]:
         raise ValueError(f"state {run.state!r} of a {run.kind}; expected one of {', '.join(MOVES[run.kind])}")
     return run

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from keydistill.errors import RunError
 from keydistill.files import NewerFormatError, without_stamp
-from keydistill.runs.record import Run, read_run, stored_run
+from keydistill.runs.record import Run, run_of_values, stored_run
 from keydistill.runs.redis_lease import PREFIX, SAME_VERSION
 
 _MARK = "mark"
@@ -32,7 +32,7 @@ def run_of(text: str | bytes) -> Run:
         if not isinstance(values, dict):
             raise ValueError("it is no object")
         values.pop(_MARK, None)
-        return read_run(json.dumps(values))
+        return run_of_values(values)
     except NewerFormatError as error:
         raise RunError(f"run {values.get('id')!r} in Redis {error}") from None
     except ValueError as error:

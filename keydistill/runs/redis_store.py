@@ -5,7 +5,7 @@ keydistill:runs            ids of all runs, a set
 keydistill:lease:NAME      who holds a lease, JSON; it expires
 keydistill:token           the last token, of all leases
 keydistill:history         the audit log, a list; HOME/history.jsonl has what this machine wrote and stands in for it
-keydistill:done:WHAT        there for as long as something that is done now and then need not be done again
+keydistill:done:WHAT       there for as long as something that is done now and then need not be done again
 keydistill:installation    id of all who share this Redis
 keydistill:format          of all the above that have no number of their own, and the version that wrote it, JSON
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from keydistill.encoders import Vectors
-from keydistill.retrieval import ListOptions, Recommendation
+from keydistill.retrieval import Generation, ListOptions, Recommendation, Reranker
 from keydistill.serve import metrics
 from keydistill.serve.problems import Problem
 from keydistill.vectorstore import Filter
@@ -37,6 +37,24 @@ class Search:
     filters: Sequence[Filter]
     options: ListOptions | None
     excluded: Sequence[Sequence[str]]
+
+    def by(
+        self,
+        generation: Generation,
+        titles: Sequence[str],
+        categories: Sequence[str | None],
+        reranker: Reranker | None = None,
+    ) -> list[list[Recommendation]]:
+        """The lists of a generation that is asked beside the batches, for as many titles as there are filters."""
+        return generation.recommend(
+            titles,
+            self.limit,
+            self.filters,
+            categories=categories,
+            options=self.options,
+            excluded=self.excluded if any(self.excluded) else None,
+            reranker=reranker,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,16 +188,8 @@ class Shadow:
     def _ask(self, present: _Candidate, heard: Heard) -> None:
         if self._reranker is None and self._settings.assistant is not None:
             self._reranker = reranker_of(self._settings)
-        search, began = heard.search, time.monotonic()
-        recommended = present.generation.recommend(
-            heard.titles,
-            search.limit,
-            search.filters,
-            categories=heard.categories,
-            options=search.options,
-            excluded=search.excluded if any(search.excluded) else None,
-            reranker=self._reranker,
-        )
+        began = time.monotonic()
+        recommended = heard.search.by(present.generation, heard.titles, heard.categories, self._reranker)
         seconds = (time.monotonic() - began) / len(heard.titles)
         lists = [_pairs(own) for own in recommended]
         for place, (live, own) in enumerate(zip(heard.lists, lists, strict=True)):

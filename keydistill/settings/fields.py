@@ -274,6 +274,11 @@ class Settings(ServiceSettings, BaseSettings):
         """Folder of students that were exported for a runtime."""
         return self.home / "cache" / "runtimes"
 
+    @property
+    def judgments_folder(self) -> Path:
+        """Folder of what people accepted and rejected on the page of the service."""
+        return self.serve_judgments or self.home / "judgments"
+
     def shown(self) -> dict[str, Any]:
         """Every setting by its name, secrets masked; those of the service last."""
         names = sorted(type(self).model_fields, key=ServiceSettings.model_fields.__contains__)

@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import fsspec
@@ -16,7 +16,7 @@ from keydistill.masking import shown_address
 _OF_THE_LOCAL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def reason_of(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     """Why a driver failed, in words that hold no secret of its address."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -24,6 +24,19 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, ImportError) or str(error).startswith("Protocol not known"):
         return str(error)
     return type(error).__name__
+
+
+@contextmanager
+def driver_errors(problem: str, advice: str) -> Iterator[None]:
+    """Raise what a driver of fsspec raises as one error of ours.
+
+    Raises:
+        StorageError: It raised something; the message is `problem`, its reason, and `advice`.
+    """
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        raise StorageError(f"{problem} ({_reason_of(error)}); {advice}") from None
 
 
 class ObjectStorage:
@@ -137,12 +150,7 @@ class ObjectStorage:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
-    @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError, ImportError) as error:
-            raise StorageError(
-                f"{self.shown} cannot be {what} ({reason_of(error)}); check the address, its driver, permissions and "
-                "free space"
-            ) from None
+    def _errors(self, what: str) -> AbstractContextManager[None]:
+        return driver_errors(
+            f"{self.shown} cannot be {what}", "check the address, its driver, permissions and free space"
+        )

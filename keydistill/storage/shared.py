@@ -7,8 +7,7 @@ https://filesystem-spec.readthedocs.io/en/latest/api.html#other-known-implementa
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from keydistill.errors import StorageError
 from keydistill.files import file_lock, file_sha256, whole_folder
 from keydistill.masking import shown_address
 from keydistill.settings import Settings
-from keydistill.storage.objects import reason_of
+from keydistill.storage.objects import driver_errors
 
 # Written last: a folder without it is not complete.
 _MANIFEST = "manifest-of-files.json"
@@ -136,15 +135,11 @@ class SharedStorage:
     def _path(self, name: str, file: str) -> str:
         return f"{self._root.rstrip('/')}/{name}/{file}"
 
-    @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError, ImportError) as error:
-            raise StorageError(
-                f"the shared storage {self._name} cannot be {what} ({reason_of(error)}); check the setting `shared`, "
-                "its driver and permissions"
-            ) from None
+    def _errors(self, what: str) -> AbstractContextManager[None]:
+        return driver_errors(
+            f"the shared storage {self._name} cannot be {what}",
+            "check the setting `shared`, its driver and permissions",
+        )
 
 
 def shared_storage(settings: Settings) -> SharedStorage | None:

@@ -93,7 +93,7 @@ class LiveMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.built)
     @rule(place=_places, force=st.booleans(), kill=_in_short)
     def swap(self, place: int, force: bool, kill: Kill | None) -> None:
-        run = self._one(sorted(self.model.built), place)
+        run = self._one(list(self.model.built), place)
         record = self.bench.reindexes()[run]
         # A full disk may have failed it there, too.
         refused = record.failed_in == "gating" and record.gate.get("verdict") == "refused"
@@ -118,7 +118,7 @@ class LiveMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.built)
     @rule(place=_places, force=st.booleans(), kill=_in_short)
     def rollback_to(self, place: int, force: bool, kill: Kill | None) -> None:
-        run = self._one(sorted(self.model.built), place)
+        run = self._one(list(self.model.built), place)
         collection = self.bench.reindexes()[run].collection
         found = self._do(lambda: self.bench.changes().rollback(collection, force=force), kill)
         if run in self.model.kept and (force or run not in self.model.bad):
@@ -369,7 +369,9 @@ class LiveMachine(RuleBasedStateMachine):
         return self.bench.settings.alias
 
     def _open_runs(self) -> list[str]:
-        return sorted(run.id for run in self.bench.store.all() if not run.is_over)
+        # As they came: ids of one second are in no order, and the same steps must come to the same runs.
+        known = [*self.model.built, *self.sync_files]
+        return sorted((run.id for run in self.bench.store.all() if not run.is_over), key=known.index)
 
     def _one(self, of: list[str], place: int) -> str:
         return of[place % len(of)]

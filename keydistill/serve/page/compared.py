@@ -96,14 +96,7 @@ class ComparedGeneration:
     def _answer(self, collection: str, job: Job) -> ComparedAnswer:
         generation, search = self._loaded(collection), job.search
         assert search is not None
-        lists = generation.recommend(
-            job.titles,
-            search.limit,
-            search.filters,
-            categories=job.categories,
-            options=search.options,
-            excluded=search.excluded if any(search.excluded) else None,
-        )
+        lists = search.by(generation, job.titles, job.categories)
         return ComparedAnswer(generation.collection, generation.student_version, lists)
 
     def _loaded(self, collection: str) -> Generation:

@@ -79,7 +79,7 @@ class JudgmentFiles:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The folder that the settings name."""
-        return cls(settings.serve_judgments or settings.home / "judgments")
+        return cls(settings.judgments_folder)
 
     def add(self, judgment: Judgment) -> None:
         """Append a judgment and its item; once this returns, they are on the disk.
