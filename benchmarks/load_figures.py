@@ -30,7 +30,7 @@ def figures_of(
     times = [seconds for seconds in followed if seconds is not None]
     failed = [event["text"] for event in log.events("build failed")]
     p99 = [float(np.quantile(took, 0.99)) for took in (steady, during)]
-    memory = {what: max(event["resident_mb"] for event in log.events(what)) for what in ("reading", "read")}
+    early, late = memory(log)
     return {
         "queries": len(during) + len(steady) + counts["errors"],
         "errors": counts["errors"],
@@ -57,9 +57,19 @@ def figures_of(
         "share_of_time_during_swaps": share,
         "seconds_until_all_readers_followed_median": statistics.median(times),
         "seconds_until_all_readers_followed_max": max(times),
-        "resident_mb_of_a_reader_at_first": memory["reading"],
-        "resident_mb_of_a_reader_at_last": memory["read"],
+        "mb_of_a_reader_after_ten_changes": early,
+        "mb_of_a_reader_at_last": late,
+        "growth_of_a_reader_percent": 100 * (late / early - 1),
     }
+
+
+def memory(log: Log) -> tuple[float, float]:
+    """MB of a reader that keeps no answer: the median from its tenth to its twentieth change, and of its last ten."""
+    seen = [(event["changes"], event["anonymous_mb"]) for event in log.events("witnessed")]
+    most = seen[-1][0]
+    early = [mb for changes, mb in seen if min(10, most) <= changes <= 20]
+    late = [mb for changes, mb in seen if changes >= most - 10]
+    return statistics.median(early), statistics.median(late)
 
 
 def follow_seconds(kept: list[Kept], moved: list[Move], swaps: list[Move]) -> list[float | None]:

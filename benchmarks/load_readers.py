@@ -1,6 +1,5 @@
 """Readers of a load test: processes with a live retriever each, whose threads ask and keep what they were answered."""
 
-import os
 import pickle
 import random
 import threading
@@ -14,7 +13,7 @@ from typing import Any
 
 from benchmarks.load_log import Log
 from benchmarks.load_world import LIMIT, Answered
-from keydistill.errors import CollectionNotFoundError, StudentMismatchError
+from keydistill.errors import CollectionNotFoundError, KeydistillError, StudentMismatchError
 from keydistill.retrieval import Answer, LiveRetriever, QueryVector
 from keydistill.settings import load_settings
 from keydistill.vectorstore import SearchParams
@@ -82,7 +81,7 @@ def read(folder: Path, number: int, threads: int, options: dict[str, Any], asked
         workers = [threading.Thread(target=ask, args=(place,)) for place in range(threads)]
         for worker in workers:
             worker.start()
-        log.note("reading", process=number, resident_mb=_resident_mb())
+        log.note("reading", process=number)
         # Also when whoever started this was killed.
         while not log.is_over and parent_lives():
             time.sleep(0.1)
@@ -90,10 +89,38 @@ def read(folder: Path, number: int, threads: int, options: dict[str, Any], asked
         for worker in workers:
             worker.join()
         status = retriever.status()
-        log.note("read", process=number, resident_mb=_resident_mb(), changes=status.changes, failure=status.failure)
+        log.note("read", process=number, changes=status.changes, failure=status.failure)
     engine.close()
     with (folder / f"readers-{number}.pickle").open("wb") as file:
         pickle.dump(kept, file)
+
+
+def witness(folder: Path, threads: int, options: dict[str, Any], asked: list[str], pause: float) -> None:
+    """A reader that keeps no answer, so that what grows in it is the product's; notes its memory twice a second."""
+    log = Log(folder)
+    settings = load_settings(**options)
+    over = threading.Event()
+    engine = open_engine(settings)
+    with LiveRetriever.open(settings, engine) as retriever:
+
+        def ask(place: int) -> None:
+            chance = random.Random(place)
+            while not over.is_set():
+                # Errors are counted by the readers that keep what they are answered.
+                with suppress(KeydistillError):
+                    retriever.recommend([chance.choice(asked)], LIMIT)
+                over.wait(chance.uniform(0.5, 1.5) * pause)
+
+        workers = [threading.Thread(target=ask, args=(place,)) for place in range(threads)]
+        for worker in workers:
+            worker.start()
+        while not log.is_over and parent_lives():
+            log.note("witnessed", changes=retriever.status().changes, anonymous_mb=_anonymous_mb())
+            time.sleep(0.5)
+        over.set()
+        for worker in workers:
+            worker.join()
+    engine.close()
 
 
 def _check(retriever: LiveRetriever, kept: Kept, title: str, answer: Answer[Any]) -> None:
@@ -136,6 +163,7 @@ def parent_lives() -> bool:
     return parent is None or parent.is_alive()
 
 
-def _resident_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+def _anonymous_mb() -> float:
+    """Memory of the process's own: pages of files are the kernel's to keep or to drop."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1_000

@@ -7,7 +7,8 @@
 ours and the client's `query_points` with the same settings, in turn, and ours with a client that answers at once: our
 own share. *Short answers*: with rows deleted and written again all the time, the share of answers that lack hits and
 the time of a query, by how many more hits are asked for and cut off; and what asking again whenever an answer is short
-would cost, also for queries that have no more to find.
+would cost, also for queries that have no more to find. *Loading*: seconds to write, and then until the server is done
+with optimising, with the quantization and the segments' threshold as a build has them and otherwise, in turn.
 
 Without --url the REST front of the tests stands in, whose times say nothing about a server's.
 """
@@ -27,6 +28,7 @@ from benchmarks import engines, report
 from keydistill.settings import load_settings
 from keydistill.vectorstore import CollectionSpec, PointBatch, SearchParams, open_engine
 from keydistill.vectorstore.server import ServerEngine, points
+from keydistill.vectorstore.server import translation as translate
 from keydistill.vectorstore.server.translation import query_request
 
 _LIMIT, _EF, _BATCH = 10, 128, 2_000
@@ -55,6 +57,7 @@ def main() -> None:
             figures["writing"] = bench.writing(1 if arguments.quick else 3)
             figures["queries"] = bench.queries(queries)
             figures["short_answers"] = bench.short_answers(queries)
+            figures["loading"] = bench.loading(1 if arguments.quick else 3)
     print(f"{count:,} points of {arguments.dimension} dimensions over {figures['protocol']}\n")
     report.table(("writing", "points/s"), [(name, f"{rate:,.0f}") for name, rate in figures["writing"].items()])
     print()
@@ -67,6 +70,11 @@ def main() -> None:
             (more, of["answers"], of["short"], f"{of['p50_ms']:.3f}", f"{of['asked_again_p50_ms']:.3f}")
             for more, of in figures["short_answers"].items()
         ],
+    )
+    print()
+    report.table(
+        ("loading", "write s", "optimise s"),
+        [(way, f"{of['write_s']:.2f}", f"{of['optimise_s']:.2f}") for way, of in figures["loading"].items()],
     )
     report.write(arguments.json, figures, before)
 
@@ -117,14 +125,44 @@ class _Bench:
     def _upload(self) -> None:
         self._client.upload_collection(self._peers, self._vectors, self._payloads, self._ids, wait=True)
 
-    def _make_peers(self) -> None:
+    def loading(self, repeats: int) -> dict[str, dict[str, float]]:
+        """Seconds of each way to load, the medians of several times in turn."""
+        quantization = translate.quantization(self._spec)
+        threshold = self._client.get_collection(self._ours).config.optimizer_config.indexing_threshold
+        ways: dict[str, dict[str, Any]] = {
+            "as a build": {},
+            "quantized from the start": {"quantization_config": quantization},
+            "without optimising during the load": {
+                "optimizers_config": models.OptimizersConfigDiff(indexing_threshold=0)
+            },
+        }
+        times: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+        for _ in range(repeats):
+            for way, settings in ways.items():
+                self._client.delete_collection(self._peers)
+                self._make_peers(**settings)
+                began = time.perf_counter()
+                self._upload()
+                written = time.perf_counter()
+                self._client.update_collection(
+                    self._peers,
+                    hnsw_config=models.HnswConfigDiff(m=self._spec.hnsw_m),
+                    quantization_config=quantization,
+                    optimizers_config=models.OptimizersConfigDiff(indexing_threshold=threshold),
+                )
+                self._engine._connection.wait_until_optimized(self._peers, stall_seconds=600.0)
+                times[way].append((written - began, time.perf_counter() - written))
+        medians = {way: np.median(of, axis=0).tolist() for way, of in times.items()}
+        return {way: {"write_s": write, "optimise_s": optimise} for way, (write, optimise) in medians.items()}
+
+    def _make_peers(self, **settings: Any) -> None:
         """As ours: no graph during the load, the same indexes, so that both load alike."""
         info = self._client.get_collection(self._ours)
         self._client.create_collection(
             self._peers,
             vectors_config=info.config.params.vectors,
             hnsw_config=models.HnswConfigDiff(m=0),
-            quantization_config=info.config.quantization_config,
+            **settings,
         )
         for field, kind in _INDEXES.items():
             self._client.create_payload_index(self._peers, field, models.PayloadSchemaType(kind), wait=True)

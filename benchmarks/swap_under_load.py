@@ -21,7 +21,8 @@ Every answer is compared with what brute force over the vectors of the student f
 that the collection held; see `load_verdict.judge` for what counts as right. Exit status 1: errors, empty or mixed
 answers. An answer is *short* that has fewer hits than it should because a sync deleted points amid the query.
 *During swaps* is from the change of the alias until the last reader has followed; *steady* is all the rest, with the
-same load behind it: a rebuild and a sync are always under way.
+same load behind it: a rebuild and a sync are always under way. One more reader keeps no answer: its memory is the
+product's alone.
 
 With `--engine server` the REST front of the tests stands in for a Qdrant server; `--url` names one that runs. With
 `--restart-command`, such as `docker restart -t 0 qdrant`, that server is restarted by it every few swaps; queries wait
@@ -202,6 +203,7 @@ class _Run:
         self._builder_arguments = (folder, options, students, inventory)
         self._sync_arguments = (folder, options, inventories, inventory, load.sync_pause)
         threads = load.readers // _PROCESSES
+        self._witness_arguments = (folder, 2, options, asked, load.pause)
         self._reader_arguments = [(folder, place, threads, options, asked, load.pause) for place in range(_PROCESSES)]
 
     def carry_out(self, say: Any) -> tuple[int, int]:
@@ -212,6 +214,7 @@ class _Run:
             self._until(lambda: bool(self._log.events("moved")), [builder])
             others = [self._started(load_readers.read, arguments) for arguments in self._reader_arguments]
             self._until(lambda: len(self._log.events("reading")) == len(others), [builder, *others])
+            others.append(self._started(load_readers.witness, self._witness_arguments))
             others.append(self._started(load_writers.sync, self._sync_arguments))
             return self._swaps(builder, others, say)
         finally:

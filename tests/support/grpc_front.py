@@ -117,6 +117,8 @@ class _Collections(CollectionsServicer):
             change["hnsw_config"] = GrpcToRest.convert_hnsw_config_diff(request.hnsw_config)
         if request.HasField("optimizers_config"):
             change["optimizers_config"] = GrpcToRest.convert_optimizers_config_diff(request.optimizers_config)
+        if request.HasField("quantization_config"):
+            change["quantization_config"] = GrpcToRest.convert_quantization_config_diff(request.quantization_config)
         change |= _strict_mode(request)
         if request.metadata:
             change["metadata"] = GrpcToRest.convert_payload(request.metadata)

@@ -92,6 +92,8 @@ class Collection:
         with self._lock:
             for key, field in (("hnsw_config", "hnsw_config"), ("optimizers_config", "optimizer_config")):
                 self.config[field] |= body.get(key) or {}
+            if body.get("quantization_config"):
+                self.config["quantization_config"] = body["quantization_config"]
             for key, value in (body.get("metadata") or {}).items():
                 metadata = self.config["metadata"] or {}
                 if value is None:

@@ -140,11 +140,11 @@ class ServerEngine(PointOperations, AliasOperations):
                 self._client.create_collection,
                 name,
                 vectors_config=models.VectorParams(size=spec.dimension, distance=models.Distance.DOT),
-                # No graph during the load: it is built once, at the end. `indexing_threshold=0` would load faster
-                # but leave everything unoptimised in memory until then
+                # No graph and no quantization during the load: both are made once, at the end, where otherwise every
+                # small segment would be quantized, and again when it is merged. `indexing_threshold=0` would load
+                # faster but leave everything unoptimised in memory until then
                 # (https://qdrant.tech/documentation/tutorials-develop/bulk-upload/).
                 hnsw_config=models.HnswConfigDiff(m=0, ef_construct=spec.hnsw_ef_construct),
-                quantization_config=translate.quantization(spec),
                 metadata=stored,
             )
         except CollectionExistsError:
@@ -204,7 +204,9 @@ class ServerEngine(PointOperations, AliasOperations):
             name,
             # A node that does not know of it yet has nothing to optimise, and would say that it is done.
             lambda info: info.config.hnsw_config.m == spec.hnsw_m,
+            # In one request, so that the server optimises once.
             hnsw_config=models.HnswConfigDiff(m=spec.hnsw_m),
+            quantization_config=translate.quantization(spec),
         )
         self._connection.wait_until_optimized(name, self._stall_seconds)
         self._connection.update(name, translate.is_ready, metadata=translate.ready_metadata())

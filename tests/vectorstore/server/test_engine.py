@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import numpy as np
@@ -30,6 +30,7 @@ from keydistill.vectorstore.server import points as server
 from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.corpus import DIMENSION, SPEC, make_corpus, point_id, unit_vectors
 from tests.support.front_process import FrontProcess
+from tests.support.grpc_front import GrpcFront
 from tests.support.places import ROOT
 from tests.support.ports import free_port
 
@@ -312,6 +313,23 @@ class TestRequests:
 
 
 class TestFinish:
+    @pytest.mark.parametrize("protocol", ["rest", "grpc"])
+    def test_graph_and_quantization_are_made_at_once(
+        self, faulty: FrontProcess, name: str, protocol: Literal["rest", "grpc"]
+    ) -> None:
+        with (
+            GrpcFront(faulty.url) as grpc,
+            ServerEngine(faulty.url, protocol=protocol, grpc_port=grpc.port, **QUICK) as engine,
+        ):
+            engine.create(name, SPEC, {})
+            engine.upsert(name, some_points(50))
+            loading = engine._client.get_collection(name).config
+            assert (loading.hnsw_config.m, loading.quantization_config) == (0, None)
+            engine.finish(name)
+            finished = engine._client.get_collection(name).config
+        assert finished.hnsw_config.m == SPEC.hnsw_m
+        assert isinstance(finished.quantization_config, models.ScalarQuantization)
+
     def test_goes_on_after_the_server_was_killed(self, tmp_path: Path, name: str) -> None:
         with FrontProcess(tmp_path, "--optimize-delay", "1") as front, ServerEngine(front.url, **QUICK) as engine:
             engine.create(name, SPEC, {})
