@@ -3,7 +3,8 @@
     python -m benchmarks.server_calls [--url URL] [--points N] [--dimension N] [--quick] [--json FILE]
 
 *Writing*: points per second of our `upsert`, in batches as a build hands them over, and of the client's
-`upload_collection` into a collection with the same settings and payload indexes, in turn. *Queries*: one at a time,
+`upload_collection` into a collection with the same settings and payload indexes, in turn; and of both over gRPC to a
+server that takes everything at once: what this side costs. *Queries*: one at a time,
 ours and the client's `query_points` with the same settings, in turn, and ours with a client that answers at once: our
 own share. *Short answers*: with rows deleted and written again all the time, the share of answers that lack hits and
 the time of a query, by how many more hits are asked for and cut off; and what asking again whenever an answer is short
@@ -17,21 +18,27 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any
 from uuid import uuid4
 
+import grpc  # type: ignore[import-untyped]
 import numpy as np
 from qdrant_client import QdrantClient, models
+from qdrant_client import grpc as wire
 
 from benchmarks import engines, report
 from keydistill.settings import load_settings
 from keydistill.vectorstore import CollectionSpec, PointBatch, SearchParams, open_engine
-from keydistill.vectorstore.server import ServerEngine, points
+from keydistill.vectorstore.server import ServerEngine, grpc_points, points
 from keydistill.vectorstore.server import translation as translate
 from keydistill.vectorstore.server.translation import query_request
 
 _LIMIT, _EF, _BATCH = 10, 128, 2_000
+_UNCHECKED: dict[str, Any] = {"check_compatibility": False}
 _SPARES = (0, 1, 3, 5, 10)
 _INDEXES = {"keyphrase": "keyword", "category_ids": "integer", "site": "keyword", "search_volume": "integer"}
 
@@ -55,12 +62,14 @@ def main() -> None:
             bench = _Bench(engine, variables["KEYDISTILL_ALIAS"], count, arguments.dimension)
             figures: dict[str, Any] = {"protocol": bench.protocol}
             figures["writing"] = bench.writing(1 if arguments.quick else 3)
+            figures["writing_to_nobody"] = bench.writing_to_nobody(1 if arguments.quick else 5)
             figures["queries"] = bench.queries(queries)
             figures["short_answers"] = bench.short_answers(queries)
             figures["loading"] = bench.loading(1 if arguments.quick else 3)
     print(f"{count:,} points of {arguments.dimension} dimensions over {figures['protocol']}\n")
-    report.table(("writing", "points/s"), [(name, f"{rate:,.0f}") for name, rate in figures["writing"].items()])
-    print()
+    for writing, name in (("writing", "writing"), ("writing_to_nobody", "writing to nobody, gRPC")):
+        report.table((name, "points/s"), [(way, f"{rate:,.0f}") for way, rate in figures[writing].items()])
+        print()
     rows = [(name, *(f"{of[p]:.3f}" for p in ("p50_ms", "p99_ms"))) for name, of in figures["queries"].items()]
     report.table(("queries", "p50 ms", "p99 ms"), rows)
     print()
@@ -118,12 +127,37 @@ class _Bench:
         return {name: statistics.median(each) for name, each in rates.items()}
 
     def _write(self) -> None:
+        for part in self._parts():
+            self._engine.upsert(self._ours, part)
+
+    def _parts(self) -> Iterator[PointBatch]:
         for start in range(0, len(self._ids), _BATCH):
             part = slice(start, start + _BATCH)
-            self._engine.upsert(self._ours, PointBatch(self._ids[part], self._vectors[part], self._payloads[part]))
+            yield PointBatch(self._ids[part], self._vectors[part], self._payloads[part])
 
     def _upload(self) -> None:
         self._client.upload_collection(self._peers, self._vectors, self._payloads, self._ids, wait=True)
+
+    def writing_to_nobody(self, repeats: int) -> dict[str, float]:
+        """Points per second over gRPC, the medians of several times in turn; nothing is done with them."""
+        rates: dict[str, list[float]] = {"keydistill": [], "upload_collection": []}
+        ordering = models.WriteOrdering.MEDIUM
+        with _nobody() as port, closing(QdrantClient(port=0, grpc_port=port, prefer_grpc=True, **_UNCHECKED)) as client:
+
+            def write() -> None:
+                for part in self._parts():
+                    for request in grpc_points.requests(self._ours, part, ordering, 5_000_000, _BATCH):
+                        grpc_points.send(client, request, 60)
+
+            def upload() -> None:
+                client.upload_collection(self._ours, self._vectors, self._payloads, self._ids, wait=True)
+
+            for _ in range(repeats):
+                for name, way in (("keydistill", write), ("upload_collection", upload)):
+                    began = time.perf_counter()
+                    way()
+                    rates[name].append(len(self._ids) / (time.perf_counter() - began))
+        return {name: statistics.median(each) for name, each in rates.items()}
 
     def loading(self, repeats: int) -> dict[str, dict[str, float]]:
         """Seconds of each way to load, the medians of several times in turn."""
@@ -243,6 +277,32 @@ class _Bench:
                 batch = [self._ids[row] for row in rows]
                 engine.delete(self._ours, batch)
                 engine.upsert(self._ours, PointBatch(batch, self._vectors[rows], [self._payloads[row] for row in rows]))
+
+
+@contextmanager
+def _nobody() -> Iterator[int]:
+    """The gRPC port of a process that says of every write that it is done, and does not look at it."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_take_everything, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield ours.recv()
+    finally:
+        process.kill()
+        process.join()
+
+
+def _take_everything(pipe: Connection) -> None:
+    done = wire.UpdateResult(status=wire.UpdateStatus.Completed)
+    answer = wire.PointsOperationResponse(result=done).SerializeToString()
+    upsert = grpc.unary_unary_rpc_method_handler(lambda request, context: answer)
+    server = grpc.server(ThreadPoolExecutor(1), options=[("grpc.max_receive_message_length", -1)])
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("qdrant.Points", {"Upsert": upsert})])
+    pipe.send(server.add_insecure_port("127.0.0.1:0"))
+    server.start()
+    server.wait_for_termination()
 
 
 def _milliseconds(ask: Callable[[Any], object], vector: Any) -> float:

@@ -51,10 +51,8 @@ class PointOperations:
         most = limits.at_most(_POINTS_PER_REQUEST, "upsert_max_batchsize")
         doing = f"writing to {name!r}"
         if self._connection.speaks_grpc:
-            for some in translate.request_batches(points, _REQUEST_BYTES, most, grpc_points.BYTES_PER_NUMBER):
-                self._connection.write(
-                    doing, grpc_points.upsert, self._client, name, some, _ORDERING, self._timeout_seconds
-                )
+            for request in grpc_points.requests(name, points, _ORDERING, _REQUEST_BYTES, most):
+                self._connection.write(doing, grpc_points.send, self._client, request, self._timeout_seconds)
             return
         for some in translate.request_batches(points, _REQUEST_BYTES, most):
             batch = translate.batch(some)

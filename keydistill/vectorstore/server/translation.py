@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ _Thing = TypeVar("_Thing")
 # A point as JSON: a float32 written as a double takes up to 24 characters with its comma, an id 39.
 BYTES_PER_NUMBER = 24
 _BYTES_PER_ID = 39
+# Ids that need no reading to be written so.
+_WRITTEN_AS_THE_SERVER_DOES = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _STATE = "keydistill_state"
 _SPEC = "keydistill_spec"
@@ -202,18 +205,18 @@ def point_ids(ids: Sequence[str]) -> list[str]:
 
 
 def _point_id(id: str) -> str:
+    if _WRITTEN_AS_THE_SERVER_DOES.fullmatch(id):
+        return id
     try:
         return str(UUID(id))
     except ValueError:
         raise VectorStoreError(f"point ids must be UUID texts, found {id!r}") from None
 
 
-def request_batches(
-    points: PointBatch, limit_bytes: int, most_points: int, bytes_per_number: int = BYTES_PER_NUMBER
-) -> Iterator[PointBatch]:
+def request_batches(points: PointBatch, limit_bytes: int, most_points: int) -> Iterator[PointBatch]:
     """The points in requests of at most so many, and `limit_bytes`; a point that is larger alone goes alone."""
     ids = point_ids(points.ids)
-    vector_bytes = points.vectors.shape[1] * bytes_per_number + _BYTES_PER_ID
+    vector_bytes = points.vectors.shape[1] * BYTES_PER_NUMBER + _BYTES_PER_ID
     start, size = 0, 0
     for index, payload in enumerate(points.payloads):
         # Escaped, so that it is never shorter than what is sent; whatever is not JSON fails when it is sent.
