@@ -13,6 +13,7 @@ from typing import Protocol
 from keydistill.errors import RunBusyError, RunNotFoundError, RunStateError
 from keydistill.runs.history import AliasChange
 from keydistill.runs.record import Run
+from keydistill.runs.stamps import is_run_id
 
 Change = Callable[[Run], Run]
 
@@ -155,6 +156,8 @@ def busy(name: str, holder: str, run_id: str) -> RunBusyError:
         return RunBusyError(
             f"another process is working on run {run_id}; follow it with `keydistill runs watch {run_id}`"
         )
+    if not is_run_id(holder):
+        return RunBusyError(f"{holder} holds {name!r} at this moment; try again when it is done")
     doing = f"is building for alias {name.partition(':')[2]!r}" if name.startswith("build:") else f"holds {name!r}"
     return RunBusyError(
         f"run {holder} {doing}; wait for it (`keydistill runs watch {holder}`) or stop it "

@@ -112,7 +112,7 @@ def test_a_reservation_is_given_up_and_nothing_else_is(store: RedisRunStore) -> 
 
 def test_a_reservation_ends(store: RedisRunStore) -> None:
     store.reserve("retrain", "one", 0.3)
-    with pytest.raises(RunBusyError, match="run one holds 'retrain'"):
+    with pytest.raises(RunBusyError, match="one holds 'retrain'"):
         store.reserve("retrain", "two", 1)
     time.sleep(0.4)
     store.reserve("retrain", "two", 1)
@@ -308,7 +308,7 @@ def test_a_reservation_beside_a_process_of_the_same_run(store: RedisRunStore) ->
     with store.lease("retrain", "one") as lease:
         store.reserve("retrain", "one", 60)
         assert store.owner("retrain") == lease.owner
-        with pytest.raises(RunBusyError, match="run one holds 'retrain'"):
+        with pytest.raises(RunBusyError, match="one holds 'retrain'"):
             store.reserve("retrain", "two", 60)
     assert store.holder("retrain") is None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from keydistill.errors import RunBusyError, RunError, RunNotFoundError, RunStateError, SettingsError
-from keydistill.runs import RunStore, open_shared_store, open_store, reindex_of
+from keydistill.runs import RunStore, new_run_id, open_shared_store, open_store, reindex_of
 from keydistill.runs.record import Run
 from keydistill.settings import Settings, load_settings
 from tests.runs.records import reindex_run, retrain_run
@@ -119,19 +119,30 @@ def test_no_update_is_lost(store: RunStore, settings: Settings, kind: str) -> No
     assert reindex_of(store.load(run.id)).parts_done == tuple(range(30))
 
 
+def test_a_command_that_is_no_run_is_waited_for(store: RunStore, settings: Settings) -> None:
+    with (
+        store.lease("alias:keyphrases", "prune"),
+        pytest.raises(RunBusyError, match="prune holds 'alias:keyphrases' at this moment; try again when it is done"),
+        open_store(settings).lease("alias:keyphrases", new_run_id()),
+    ):
+        pass
+
+
 def test_a_lease_is_held_by_one(store: RunStore, settings: Settings) -> None:
-    another = open_store(settings)
-    with store.lease("build:keyphrases", "one") as lease:
+    another, one = open_store(settings), new_run_id()
+    with store.lease("build:keyphrases", one) as lease:
         lease.check()
-        assert another.holder("build:keyphrases") == "one"
+        assert another.holder("build:keyphrases") == one
         with (
-            pytest.raises(RunBusyError, match="run one is building for alias 'keyphrases'"),
+            pytest.raises(
+                RunBusyError, match=f"run {one} is building for alias 'keyphrases'; wait for it .`keydistill"
+            ),
             another.lease("build:keyphrases", "two"),
         ):
             pass
         with (
-            pytest.raises(RunBusyError, match="another process is working on run one"),
-            another.lease("build:keyphrases", "one"),
+            pytest.raises(RunBusyError, match=f"another process is working on run {one}"),
+            another.lease("build:keyphrases", one),
         ):
             pass
         with another.lease("build:another", "two"):
