@@ -52,6 +52,7 @@ def asked(front: FrontProcess, ending: str) -> list[dict[str, Any]]:
 
 
 class TestOnEveryEngine:
+    @pytest.mark.filterwarnings("ignore:Local mode performs exact")
     @pytest.mark.parametrize("quantization", QUANTIZATIONS)
     def test_every_quantization_finds_the_nearest(self, bench: Bench, quantization: Any) -> None:
         name = bench.name()
