@@ -3,8 +3,8 @@
     python -m benchmarks.quantization ESCI [--items N] [--dimension D ...] [--json FILE]
 
 ESCI is a folder with keyphrases.parquet and items.parquet. The keyphrases are embedded once and stored, by the
-engine of the product, with each quantization; each is asked for the ten nearest of every title, with several oversamplings, and
-compared with an exact search over the original vectors. The graph is the same for all of them.
+product's engine, with each quantization. Each collection is asked for the ten nearest of every title, with several
+oversamplings, and compared with an exact search over the original vectors.
 """
 
 import tempfile
