@@ -93,7 +93,7 @@ def _print(capacity: "Capacity", figures: "Figures", source: str) -> None:
     )
     click.echo()
     copies = f", {wanted.replicas} replicas" if wanted.replicas > 1 else ""
-    node = f"{_sizes(capacity.node_disk_bytes, capacity.node_memory_bytes)}, a fifth of it to spare"
+    node = f"{_sizes(capacity.node_disk_bytes, capacity.node_memory_bytes)}, headroom of 20% in it"
     _line("collection", _sizes(capacity.disk_bytes, capacity.memory_bytes))
     _line("steady", f"{_sizes(**capacity.steady)}: what is live, and what is kept for a rollback{copies}")
     _line("in a rebuild", f"{_sizes(**capacity.rebuild)}: these, and the next one{copies}")
