@@ -29,6 +29,7 @@ def main() -> None:
     parser = report.options(__doc__.partition("\n")[0])
     parser.add_argument("--keyphrases", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--dimension", type=int, nargs="+", default=[64, 384])
+    parser.add_argument("--ef-construct", type=int, default=128, help="less makes a graph as large in less time")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work there and leave what was measured in it")
     arguments = parser.parse_args()
     counts, dimensions = ([4_000], [32]) if arguments.quick else (arguments.keyphrases, arguments.dimension)
@@ -42,7 +43,9 @@ def main() -> None:
             if not student.exists():
                 plan_world.make_static_student(student, dimension)
             figures = _figures(folder, dimension, student, points=2_000 if arguments.quick else None)
-            rows += [compared(_built(folder, count, dimension, student), figures, dimension) for count in counts]
+            for count in counts:
+                built = _built(folder, count, dimension, student, arguments.ef_construct)
+                rows.append(compared(built, figures, dimension))
     _print(rows)
     report.write(arguments.json, {"rows": rows}, before)
 
@@ -56,16 +59,18 @@ def _figures(folder: Path, dimension: int, student: Path, points: int | None) ->
     return read_figures(file)
 
 
-def _built(folder: Path, count: int, dimension: int, student: Path) -> dict[str, Any]:
+def _built(folder: Path, count: int, dimension: int, student: Path, ef_construct: int) -> dict[str, Any]:
     file = folder / f"built-{count}-{dimension}.json"
     if not file.exists():
         market = folder / f"market-{count}"
         inventory = market / "inventory.parquet" if market.exists() else plan_world.simulate(market, count)
         home = folder / f"home-{count}-{dimension}"
-        file.write_text(json.dumps(plan_world.build(home, inventory, student, _QUANTIZATION)), encoding="utf-8")
+        file.write_text(
+            json.dumps(plan_world.build(home, inventory, student, _QUANTIZATION, ef_construct)), encoding="utf-8"
+        )
         shutil.rmtree(home)
-    built: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return built
+    measured: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return measured
 
 
 def compared(built: dict[str, Any], figures: Figures, dimension: int) -> dict[str, Any]:

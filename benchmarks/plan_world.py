@@ -42,7 +42,7 @@ def simulate(market: Path, keyphrases: int) -> Path:
     return market / "inventory.parquet"
 
 
-def build(home: Path, inventory: Path, student: Path, quantization: str) -> dict[str, Any]:
+def build(home: Path, inventory: Path, student: Path, quantization: str, ef_construct: int = 128) -> dict[str, Any]:
     """Reindex an inventory; sizes in bytes, peaks of the command's and its optimising child's memory among them."""
     collections = home / "collections"
     peak = 0
@@ -54,7 +54,15 @@ def build(home: Path, inventory: Path, student: Path, quantization: str) -> dict
     # The gate refuses what a student of chance finds. That is the end of the run; the collection stays.
     measured = watched(
         ["--home", str(home), "reindex", str(inventory), "--json"],
-        {"KEYDISTILL_STUDENT": str(student), "KEYDISTILL_RUNTIME": "numpy", "KEYDISTILL_QUANTIZATION": quantization},
+        {
+            "KEYDISTILL_STUDENT": str(student),
+            "KEYDISTILL_RUNTIME": "numpy",
+            "KEYDISTILL_QUANTIZATION": quantization,
+            "KEYDISTILL_HNSW_EF_CONSTRUCT": str(ef_construct),
+            # What comes after the build is not measured here.
+            "KEYDISTILL_VERIFY_ROWS": "1000",
+            "KEYDISTILL_GATE_SAMPLE": "50",
+        },
         look,
         may_fail=True,
     )

@@ -17,20 +17,20 @@ _GB = 1_000_000_000
 
 
 @click.command()
-@click.option("--keyphrases", type=click.IntRange(min=1), required=True, help="Number of keyphrases.")
+@click.option("--keyphrases", type=click.IntRange(1, 10**10), required=True, help="Number of keyphrases.")
 @click.option("--dimension", type=click.IntRange(min=1), help="Length of their vectors; else that of the figures.")
 @click.option("--engine", type=click.Choice(["embedded", "server"]), help="Engine that holds them.")
 @click.option("--quantization", help="Quantization of the vectors.")
 @click.option("--shards", type=click.IntRange(min=1), help="Number of shards; else as many as the nodes want.")
 @click.option("--replicas", type=click.IntRange(min=1), help="Number of copies of each shard.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Workers that embed.")
+@click.option("--workers", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Workers that embed.")
 @click.option(
     "--changed-per-day", type=click.IntRange(min=0), default=0, help="Keyphrases that are new or changed on a day."
 )
 @click.option("--payload-bytes", type=click.FloatRange(min=0), help="Bytes of payload per keyphrase on the disk.")
 @click.option("--node-memory", type=click.FloatRange(min=0.1), help="Memory of a node in GB; else this machine's.")
 @click.option("--node-disk", type=click.FloatRange(min=0.1), help="Disk of a node in GB; else any.")
-@click.option("--kills", type=click.IntRange(min=0), default=0, help="Workers that are killed in the rebuild.")
+@click.option("--kills", type=click.IntRange(0, 1_000), default=0, help="Workers that are killed in the rebuild.")
 @click.option("--figures", "figures_path", type=click.Path(path_type=Path), help="File that `keydistill bench` wrote.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

@@ -9,8 +9,9 @@ from keydistill.settings import Component, Quantization, Tier
 from keydistill.vectorstore import QUANTIZED_BITS
 
 BYTES_PER_NUMBER = 4
-# The log of an embedded collection keeps what came after the last flush but one.
-LOG_POINTS = 100_000
+# A build flushes an embedded collection so often; then its log is cut, by whole files of 32 MiB, to one or two of them.
+FLUSHED_POINTS = 50_000
+_LOG_FILES_BYTES = 1.5 * (32 << 20)
 # Memory of an id (https://qdrant.tech/documentation/guides/capacity-planning/).
 _ID_BYTES = 52.0
 # Beside its codes a quantized vector has a few bytes of its own, such as an offset.
@@ -91,10 +92,11 @@ def fixed_memory(figures: Figures) -> float:
 
 
 def log_bytes(figures: Figures, points: int, dimension: int) -> float:
-    """Bytes of the log that an embedded collection keeps."""
-    large = figures.trials[-1]
-    beside = max(0.0, large.disk.get("log", 0) / min(large.points, LOG_POINTS) - large.dimension * BYTES_PER_NUMBER)
-    return min(points, LOG_POINTS) * (dimension * BYTES_PER_NUMBER + beside)
+    """Bytes of the log that an embedded collection keeps: what came after the last flush, and the files before it."""
+    small = figures.trials[0]
+    beside = max(0.0, small.disk.get("log", 0) / small.points - small.dimension * BYTES_PER_NUMBER)
+    per_point = dimension * BYTES_PER_NUMBER + beside
+    return min(points * per_point, _LOG_FILES_BYTES + points % FLUSHED_POINTS * per_point)
 
 
 def optimiser_bytes(figures: Figures, points: int, dimension: int, quantization: Quantization) -> float:

@@ -1,7 +1,7 @@
 """A rebuild played through: workers take parts from a queue, one at a time, and some of them are killed."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -45,47 +45,55 @@ def simulate_rebuild(
         redelivery_seconds: Time from a kill until another worker gets the part.
         restart_seconds: Time from a kill until the worker is back.
     """
-    # Parts that can be taken at once, the first of them first, and those that can be taken later.
-    ready = list(enumerate(part_seconds))
-    ready.reverse()
+    # Parts that can be taken, the next one last; those of killed workers, by the time at which they can be taken.
+    ready = list(range(len(part_seconds)))[::-1]
     later: list[tuple[float, int]] = []
-    free = [(0.0, worker) for worker in range(workers)]
-    heapq.heapify(free)
-    # Per busy worker: end of the part, its beginning, its number.
-    busy: dict[int, tuple[float, float, int]] = {}
+    # Workers by the time at which they are free; those at work by the end of their part, with its beginning and number.
+    free = [0.0] * workers
+    busy: list[tuple[float, float, int]] = []
     upcoming = sorted(kills, reverse=True)
     now = finished = worked = lost = 0.0
     done = redone = 0
     while done < len(part_seconds):
         while later and later[0][0] <= now:
-            _, part = heapq.heappop(later)
-            ready.append((part, part_seconds[part]))
-        while ready and free and free[0][0] <= now:
-            _, worker = heapq.heappop(free)
-            part, seconds = ready.pop()
-            busy[worker] = now + seconds, now, part
-        events = [end for end, _, _ in busy.values()]
-        if later:
-            events.append(later[0][0])
-        if ready and free:
-            events.append(free[0][0])
-        if upcoming:
-            events.append(upcoming[-1])
-        now = max(now, min(events))
+            ready.append(heapq.heappop(later)[1])
+        while ready and free and free[0] <= now:
+            heapq.heappop(free)
+            part = ready.pop()
+            heapq.heappush(busy, (now + part_seconds[part], now, part))
+        now = max(now, min(_next_events(ready, later, free, busy, upcoming)))
         # A part that ends at the moment of a kill is done.
-        for worker in [worker for worker, (end, _, _) in busy.items() if end <= now]:
-            end, began, _ = busy.pop(worker)
-            worked += end - began
-            finished = end
+        while busy and busy[0][0] <= now:
+            finished, began, _ = heapq.heappop(busy)
+            worked += finished - began
             done += 1
-            heapq.heappush(free, (end, worker))
+            heapq.heappush(free, finished)
         if upcoming and upcoming[-1] <= now:
             upcoming.pop()
             if busy:
-                worker = min(busy, key=lambda worker: busy[worker][1])
-                _, began, part = busy.pop(worker)
-                lost += now - began
+                hit = min(busy, key=lambda work: work[1])
+                busy.remove(hit)
+                heapq.heapify(busy)
+                lost += now - hit[1]
                 redone += 1
-                heapq.heappush(later, (now + redelivery_seconds, part))
-                heapq.heappush(free, (now + restart_seconds, worker))
+                heapq.heappush(later, (now + redelivery_seconds, hit[2]))
+                heapq.heappush(free, now + restart_seconds)
     return Rebuild(finished, worked / (finished * workers) if finished else 1.0, redone, lost)
+
+
+def _next_events(
+    ready: Sequence[int],
+    later: Sequence[tuple[float, int]],
+    free: Sequence[float],
+    busy: Sequence[tuple[float, float, int]],
+    upcoming: Sequence[float],
+) -> Iterator[float]:
+    """The time of the next event of each kind."""
+    if busy:
+        yield busy[0][0]
+    if later:
+        yield later[0][0]
+    if ready and free:
+        yield free[0]
+    if upcoming:
+        yield upcoming[-1]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from keydistill.capacity.figures import Sync, Trial
 from keydistill.capacity.parts import children_of, disk_of, own_memory
@@ -28,7 +29,7 @@ _LOOK_SECONDS = 0.1
 
 
 def run_trial(settings: Settings, name: str, snapshot: Snapshot, points: int, dimension: int) -> tuple[Trial, int]:
-    """Build a collection of the first `points` rows of a snapshot, read it in another process, and measure both.
+    """Build a collection of `points` rows of a snapshot, read it in another process, and measure both.
 
     Returns:
         The trial, and the reader's memory before it opened anything.
@@ -83,18 +84,21 @@ def run_sync(settings: Settings, name: str, snapshot: Snapshot, trial: Trial) ->
 def batches(
     snapshot: Snapshot, points: int, dimension: int, batch_rows: int, *, shift: int = 0
 ) -> Iterator[PointBatch]:
-    """The first rows of a snapshot as points, whose vectors are those of their words; another `shift`, others."""
-    left = points
+    """An even choice of a snapshot's rows as points, whose vectors are those of their words; another `shift`, others.
+
+    Parts of a snapshot are sorted by length: its first rows alone would have less payload, and words in common.
+    """
+    chosen = np.linspace(0, snapshot.summary.rows - 1, points).astype(np.int64)
+    before = 0
     for _, table in snapshot.tables():
-        rows = table.slice(0, left)
-        left -= len(rows)
+        places = chosen[np.searchsorted(chosen, before) : np.searchsorted(chosen, before + len(table))] - before
+        before += len(table)
+        rows = table.take(pa.array(places))
         ids, texts, fields = rows.column("point_id").to_pylist(), rows.column("keyphrase").to_pylist(), payloads(rows)
         vectors = word_vectors(texts, dimension, shift)
         for start in range(0, len(ids), batch_rows):
             some = slice(start, start + batch_rows)
             yield PointBatch(ids[some], vectors[some], fields[some])
-        if not left:
-            return
 
 
 def word_vectors(texts: Sequence[str], dimension: int, shift: int = 0) -> Vectors:
@@ -104,7 +108,8 @@ def word_vectors(texts: Sequence[str], dimension: int, shift: int = 0) -> Vector
     independent random vectors takes longer to build than one of real texts.
     """
     table = np.random.default_rng(shift).standard_normal((_WORDS, dimension), dtype=np.float32)
-    vectors = np.stack([table[[zlib.crc32(word.encode()) % _WORDS for word in text.split()]].sum(0) for text in texts])
+    words = [[zlib.crc32(word.encode()) % _WORDS for word in text.split()] for text in texts]
+    vectors = np.array([table[some].sum(0) for some in words], dtype=np.float32).reshape(len(texts), dimension)
     normalised: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return normalised
 
