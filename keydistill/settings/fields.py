@@ -276,8 +276,9 @@ class Settings(ServiceSettings, StorageSettings, BaseSettings):
         return self.serve_judgments or self.home / "judgments"
 
     def shown(self) -> dict[str, Any]:
-        """Every setting by its name, secrets masked; those of the service last."""
-        names = sorted(type(self).model_fields, key=ServiceSettings.model_fields.__contains__)
+        """Every setting by its name, secrets masked; those of storage and of the service last."""
+        last = (*StorageSettings.model_fields, *ServiceSettings.model_fields)
+        names = sorted(type(self).model_fields, key=lambda name: last.index(name) if name in last else -1)
         return {name: masked(getattr(self, name), name) for name in names}
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
