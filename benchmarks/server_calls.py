@@ -34,7 +34,7 @@ from benchmarks import engines, report
 from keydistill.settings import load_settings
 from keydistill.vectorstore import CollectionSpec, PointBatch, SearchParams, open_engine
 from keydistill.vectorstore.server import ServerEngine, grpc_points, points
-from keydistill.vectorstore.server import translation as translate
+from keydistill.vectorstore.server.creation import quantization as quantization_of
 from keydistill.vectorstore.server.translation import query_request
 
 _LIMIT, _EF, _BATCH = 10, 128, 2_000
@@ -161,7 +161,7 @@ class _Bench:
 
     def loading(self, repeats: int) -> dict[str, dict[str, float]]:
         """Seconds of each way to load, the medians of several times in turn."""
-        quantization = translate.quantization(self._spec)
+        quantization = quantization_of(self._spec)
         threshold = self._client.get_collection(self._ours).config.optimizer_config.indexing_threshold
         ways: dict[str, dict[str, Any]] = {
             "as a build": {},

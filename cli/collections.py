@@ -39,6 +39,7 @@ def list_collections(ctx: click.Context, as_json: bool) -> None:
                     "disk_bytes": info.disk_bytes,
                     "disk_is_estimated": info.disk_is_estimated,
                     "payload_indexes": dict(info.payload_indexes),
+                    "storage": None if info.spec is None else {**info.spec.as_dict(), **info.made},
                     "metadata": dict(info.metadata),
                 }
                 for info in infos

@@ -99,6 +99,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "collections swap": (f'keydistill collections swap {_RUN} --why "checked by hand"',),
     "status": ("keydistill status", "keydistill status --node embed@worker-1"),
+    "bench": ("keydistill bench", "keydistill bench --inventory keyphrases.csv"),
+    "plan": (
+        "keydistill plan --keyphrases 1000000 --dimension 384",
+        "keydistill plan --keyphrases 100000000 --engine server --workers 16 --replicas 2 --node-memory 64",
+    ),
     "doctor": ("keydistill doctor", "keydistill doctor --fix"),
     "backup": (
         "keydistill backup /mnt/backups/keydistill --verify --keep 14",

@@ -37,6 +37,8 @@ COMMANDS = {
     "gate": ("gate", "Show what the gate found when it compared a new collection with the live one."),
     "collections": ("collections", "List collections; swap, roll back and prune them."),
     "status": ("status", "Say what is live and what is going on."),
+    "bench": ("bench", "Measure what plans of machines are made of."),
+    "plan": ("plan", "Say what machines an inventory of some size wants."),
     "doctor": ("doctor", "Check everything, and say what to run."),
     "backup": ("backup", "Back up collections, aliases, models, runs and history."),
     "restore": ("restore", "Bring a backup back, into an empty installation."),

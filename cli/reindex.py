@@ -127,6 +127,8 @@ def _print_plan(plan: "Plan") -> None:
         "measured on a sample just now"
     )
     click.echo(f"size           about {bytes_text(plan.bytes)}")
+    if plan.storage_changes:
+        click.echo(f"stored anew    {'; '.join(plan.storage_changes)}")
     click.echo("dry run: nothing was changed")
 
 
@@ -137,6 +139,8 @@ def _print_run(run: "ReindexRun") -> None:
     click.echo(f"keyphrases     {run.rows:,} in {run.parts:,} parts")
     click.echo(f"collection     {run.collection}, {bytes_text(run.report.get('disk_bytes'))}")
     click.echo(f"student        {run.student_version}")
+    if "storage_changes" in run.report:
+        click.echo(f"stored anew    {'; '.join(run.report['storage_changes'])}")
     if "runtime" in run.report:
         click.echo(f"runtime        {run.report['runtime']}")
     click.echo("time           " + ", ".join(f"{step} {duration_text(took)}" for step, took in run.timings.items()))

@@ -47,6 +47,9 @@ def restore(ctx: click.Context, source: str, backup_id: str | None, force: bool,
         click.echo(f"here already   {what}")
     for name, points in plan.make.items():
         click.echo(f"{'to make' if dry_run else 'made':<15}{name}, {points:,} points")
+    for name, reasons in plan.stored_anew.items():
+        for reason in reasons:
+            click.echo(f"stored anew    {name}: {reason}")
     for name, why in plan.keep.items():
         click.echo(f"kept           {name}: {why}")
     for alias, (before, target) in plan.point.items():

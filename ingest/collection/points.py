@@ -5,9 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from keydistill.errors import CollectionLostError, CollectionNotFoundError, SettingsError
 from keydistill.ingest.snapshot import Snapshot
 from keydistill.settings import Settings
-from keydistill.vectorstore import INDEXED_FIELDS, CollectionSpec, Payload, payload_indexes
+from keydistill.vectorstore import INDEXED_FIELDS, CollectionSpec, Engine, Payload, payload_indexes
 
 # Columns of a snapshot's part that a payload keeps where they have a value, beside the free fields.
 POINT_COLUMNS = ("keyphrase", "language", "text_hash", *(field.name for field in INDEXED_FIELDS))
@@ -23,17 +24,39 @@ def collection_spec(dimension: int, settings: Settings) -> CollectionSpec:
         quantization=settings.quantization,
         hnsw_m=settings.hnsw_m,
         hnsw_ef_construct=settings.hnsw_ef_construct,
+        tenant=settings.tenant,
+        placement=settings.placement,
+        shards=settings.shards,
+        replicas=settings.replicas,
+        write_consistency=settings.write_consistency,
+        strict_mode=settings.strict_mode,
     )
+
+
+def check_spec(spec: CollectionSpec, engine: Engine) -> None:
+    """Raise unless an engine can make such a collection.
+
+    Raises:
+        SettingsError: It cannot; the message names the setting.
+    """
+    for name, reason in engine.cannot_do(spec).items():
+        raise SettingsError(f"setting {name!r}: {reason}")
+
+
+def changes_of_storage(spec: CollectionSpec, engine: Engine, former: str | None) -> list[str]:
+    """What a rebuild stores in another way than its predecessor, as "shards 1 -> 3"; nothing where that one is gone."""
+    if former is None:
+        return []
+    try:
+        info = engine.info(former)
+    except (CollectionNotFoundError, CollectionLostError):
+        return []
+    return [] if info.spec is None else spec.changes_from(info.spec, info.made)
 
 
 def index_settings(spec: CollectionSpec) -> dict[str, Any]:
     """The settings that decide the index, besides the points, for the collection's metadata."""
-    return {
-        "payload_indexes": dict(spec.payload_indexes),
-        "quantization": spec.quantization,
-        "hnsw_m": spec.hnsw_m,
-        "hnsw_ef_construct": spec.hnsw_ef_construct,
-    }
+    return {name: value for name, value in spec.as_dict().items() if name != "dimension"}
 
 
 def payloads(rows: pa.Table) -> list[Payload]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from keydistill.encoders import Student, student_of
 from keydistill.errors import TooManyRejectsError
-from keydistill.ingest.collection import collection_spec
+from keydistill.ingest.collection import changes_of_storage, check_spec, collection_spec
 from keydistill.ingest.inventory import InventoryReport, check_inventory
 from keydistill.settings import Settings
 from keydistill.tables import Conventions
@@ -35,6 +35,7 @@ class Plan:
     keyphrases_per_second: float
     seconds: float
     bytes: int
+    storage_changes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -49,7 +50,9 @@ def plan(
     Raises:
         InputError: An inventory file cannot be read.
         TooManyRejectsError: A run would fail because of too many rejected rows.
+        SettingsError: The engine cannot store a collection as the settings ask for.
     """
+    check_spec(collection_spec(settings.dimension or 1, settings), engine)
     report = check_inventory(files, settings, categories=categories, conventions=Conventions.of(settings))
     if not report.passes:
         raise TooManyRejectsError(
@@ -59,6 +62,8 @@ def plan(
     rows = report.rows
     student = student_of(settings, texts=rows)
     rate = _embedding_rate(student, report.sample)
+    spec = collection_spec(student.dimension, settings)
+    previous_target = engine.aliases().get(settings.alias)
     return Plan(
         inventory=report,
         keyphrases=rows,
@@ -66,11 +71,12 @@ def plan(
         student_version=student.version,
         dimension=student.dimension,
         alias=settings.alias,
-        previous_target=engine.aliases().get(settings.alias),
+        previous_target=previous_target,
         swap_to="a new collection" if swap else "unchanged (--no-swap)",
         keyphrases_per_second=rate,
         seconds=rows * (1 / rate + 1 / _UPSERTS_PER_SECOND + 1 / _OPTIMISED_PER_SECOND),
-        bytes=estimated_bytes(rows, collection_spec(student.dimension, settings)),
+        bytes=estimated_bytes(rows, spec),
+        storage_changes=tuple(changes_of_storage(spec, engine, previous_target)),
     )
 
 

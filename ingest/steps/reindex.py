@@ -28,7 +28,9 @@ from keydistill.ingest.collection import (
     SAMPLE_ROWS,
     RowVectors,
     Throttle,
+    changes_of_storage,
     check_space,
+    check_spec,
     collection_spec,
     in_turn,
     index_settings,
@@ -65,6 +67,12 @@ _DECIDING = (
     "quantization",
     "hnsw_m",
     "hnsw_ef_construct",
+    "tenant",
+    "placement",
+    "shards",
+    "replicas",
+    "write_consistency",
+    "strict_mode",
     "reuse_vectors",
     "verify_rows",
     "take_over",
@@ -122,8 +130,10 @@ class ReindexSteps:
 
         Raises:
             StudentError: The student cannot be found.
+            SettingsError: The engine cannot store a collection as the settings ask for.
         """
         settings = self._settings
+        check_spec(collection_spec(settings.dimension or 1, settings), self._ordered_from)
         student = StudentFiles.find(settings.student, dimension=settings.dimension)
         run_id = new_run_id()
         created_at = now()
@@ -296,7 +306,9 @@ class ReindexSteps:
             created_at=now(),
             installation=self._store.installation(),
         )
-        size = {"rows": snapshot.summary.rows, "parts": len(snapshot.parts)}
+        changes = changes_of_storage(spec, self._engine, run.previous_target)
+        report = {"storage_changes": changes} if changes else {}
+        size = {"rows": snapshot.summary.rows, "parts": len(snapshot.parts), "report": report}
         lease.check()
         try:
             twin = self._twin(run, metadata)
@@ -306,8 +318,8 @@ class ReindexSteps:
                 original = CollectionMetadata.parse(self._engine.info(run.previous_target))
                 # Of what a sync changed only the number of points was compared: there every row is looked up.
                 is_verified = original.run is not None and original.run == original.snapshot_run
-                report = {"copy_of": run.previous_target} if is_verified else {}
-                return "building", {**size, "parts_done": every_part, "report": report}
+                copied = {"copy_of": run.previous_target} if is_verified else {}
+                return "building", {**size, "parts_done": every_part, "report": {**report, **copied}}
             self._engine.create(run.collection, spec, metadata.as_dict())
         except CollectionExistsError:
             # This run made it before it was killed; a collection of anybody else has another name and another run.

@@ -48,12 +48,12 @@ def keep_points(engine: Engine, name: str, archive: Archive, folder: Path, progr
 def put_points(
     engine: Engine, name: str, saved: SavedCollection, archive: Archive, folder: Path, batch: int, progress: Progress
 ) -> None:
-    """Make a ready collection of stored points.
+    """Make a ready collection of stored points, in another way than the saved one where the engine has to.
 
     Raises:
         StorageError: A part is missing or damaged, or they are not as many points as the manifest says.
     """
-    spec = CollectionSpec(**saved.spec)
+    spec, _ = fitting_spec(engine, saved)
     engine.create(name, spec, saved.metadata)
     engine.check_room(name, saved.points, 0)
     for part in saved.parts:
@@ -72,6 +72,16 @@ def put_points(
             "another --backup"
         )
     engine.finish(name)
+
+
+def fitting_spec(engine: Engine, saved: SavedCollection) -> tuple[CollectionSpec, list[str]]:
+    """The spec of a saved collection without what the engine cannot do, and the reasons for what was left out.
+
+    A backup may be restored on another engine, or on a smaller cluster, than it was made on.
+    """
+    spec = CollectionSpec.parse(saved.spec)
+    cannot = engine.cannot_do(spec)
+    return spec.without(cannot), list(cannot.values())
 
 
 def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:

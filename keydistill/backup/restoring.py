@@ -9,7 +9,7 @@ from pathlib import Path
 from keydistill.backup.archive import Archive
 from keydistill.backup.lease import LEASE, MARK, only_one
 from keydistill.backup.manifest import Manifest, SavedCollection, SavedModel
-from keydistill.backup.points import content_key, put_points
+from keydistill.backup.points import content_key, fitting_spec, put_points
 from keydistill.backup.records import at_rest, saved_records
 from keydistill.distillation.registry import MODEL_KINDS, Registry
 from keydistill.encoders import StudentFiles
@@ -45,6 +45,7 @@ class RestorePlan:
         make: Points of the collections to make.
         keep: Collections that are here already, each with how they relate to those of the backup.
         point: Aliases to set, each with what it names now and will name.
+        stored_anew: Collections that are made without a setting of theirs, each with why this engine cannot do it.
     """
 
     backup: str
@@ -52,6 +53,7 @@ class RestorePlan:
     make: Mapping[str, int]
     keep: Mapping[str, str]
     point: Mapping[str, tuple[str | None, str]]
+    stored_anew: Mapping[str, list[str]]
 
 
 class Restoring:
@@ -91,7 +93,15 @@ class Restoring:
             for alias, target in self._manifest.aliases.items()
             if aliases.get(alias) != target
         }
-        return RestorePlan(self._manifest.id, self._present(collections), make, keep, point)
+        stored_anew = {name: fitting_spec(self._engine, self._manifest.collections[name])[1] for name in make}
+        return RestorePlan(
+            self._manifest.id,
+            self._present(collections),
+            make,
+            keep,
+            point,
+            {name: reasons for name, reasons in stored_anew.items() if reasons},
+        )
 
     def restore(self, *, force: bool = False) -> RestorePlan:
         """Bring everything back: models, collections, snapshots, runs, log, aliases, pauses.

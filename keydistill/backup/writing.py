@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from keydistill.ingest.aliases import AliasHistory, accepted_syncs, content_leas
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import RunStore, now, open_shared_store, stored_run
 from keydistill.settings import Settings
-from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine
+from keydistill.vectorstore import CollectionInfo, CollectionMetadata, CollectionSpec, Engine
 
 _ATTEMPTS = 4
 
@@ -220,16 +220,9 @@ class Backup:
         return parts
 
     def _saved(self, info: CollectionInfo, key: str, parts: tuple[Part, ...]) -> SavedCollection:
-        index = CollectionMetadata.parse(info).index or {}
-        spec = {
-            "quantization": self._settings.quantization,
-            "hnsw_m": self._settings.hnsw_m,
-            "hnsw_ef_construct": self._settings.hnsw_ef_construct,
-            **index,
-            "dimension": info.dimension,
-            "payload_indexes": dict(info.payload_indexes),
-        }
-        return SavedCollection(key, spec, dict(info.metadata), sum(part.rows for part in parts), parts)
+        spec = info.spec or CollectionSpec(info.dimension)
+        stored = replace(spec, payload_indexes=dict(info.payload_indexes)).as_dict()
+        return SavedCollection(key, stored, dict(info.metadata), sum(part.rows for part in parts), parts)
 
     def _models(self, collections: dict[str, SavedCollection]) -> tuple[SavedModel, ...]:
         root = Registry.of(self._settings).root

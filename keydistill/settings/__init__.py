@@ -9,5 +9,20 @@ from keydistill.settings.loading import load_settings, schedule_of
 from keydistill.settings.names import NAME
 from keydistill.settings.redis_url import RedisAddress, redis_address
 from keydistill.settings.schedules import Schedule
+from keydistill.settings.storage import QUANTIZATIONS, Component, Limit, Quantization, StorageSettings, Tier
 
-__all__ = ["NAME", "RedisAddress", "Schedule", "Settings", "load_settings", "redis_address", "schedule_of"]
+__all__ = [
+    "NAME",
+    "QUANTIZATIONS",
+    "Component",
+    "Limit",
+    "Quantization",
+    "RedisAddress",
+    "Schedule",
+    "Settings",
+    "StorageSettings",
+    "Tier",
+    "load_settings",
+    "redis_address",
+    "schedule_of",
+]

@@ -18,9 +18,10 @@ from keydistill.settings.config_file import config_file
 from keydistill.settings.names import NAME
 from keydistill.settings.schedules import Schedule
 from keydistill.settings.service import ServiceSettings
+from keydistill.settings.storage import StorageSettings
 
 
-class Settings(ServiceSettings, BaseSettings):
+class Settings(ServiceSettings, StorageSettings, BaseSettings):
     """Every setting, its default and its meaning; `load_settings` makes one."""
 
     # An empty variable, as compose files pass on what is not set, counts as not set.
@@ -218,11 +219,6 @@ class Settings(ServiceSettings, BaseSettings):
         default=0, ge=0, description="most rows that each process of a build or sync embeds and writes; 0: no limit"
     )
     upsert_batch: int = Field(default=1_000, ge=1, le=10_000, description="points per write")
-    quantization: Literal["int8", "none"] = Field(default="int8", description="how vectors are kept in memory")
-    hnsw_m: int = Field(default=16, ge=4, le=128, description="edges per node of the HNSW graph")
-    hnsw_ef_construct: int = Field(
-        default=128, ge=8, le=2048, description="candidates per insertion into the HNSW graph"
-    )
     search_ef: int = Field(
         default=128, ge=1, le=10_000, description="candidates per query, where `keydistill tune` found no better"
     )
@@ -280,8 +276,9 @@ class Settings(ServiceSettings, BaseSettings):
         return self.serve_judgments or self.home / "judgments"
 
     def shown(self) -> dict[str, Any]:
-        """Every setting by its name, secrets masked; those of the service last."""
-        names = sorted(type(self).model_fields, key=ServiceSettings.model_fields.__contains__)
+        """Every setting by its name, secrets masked; those of storage and of the service last."""
+        last = (*StorageSettings.model_fields, *ServiceSettings.model_fields)
+        names = sorted(type(self).model_fields, key=lambda name: last.index(name) if name in last else -1)
         return {name: masked(getattr(self, name), name) for name in names}
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:

@@ -2,9 +2,7 @@
 
 from keydistill.vectorstore.engine import (
     CollectionInfo,
-    CollectionSpec,
     Engine,
-    FieldType,
     Hit,
     Lost,
     Payload,
@@ -12,7 +10,6 @@ from keydistill.vectorstore.engine import (
     Record,
     SearchParams,
     Vectors,
-    estimated_bytes,
 )
 from keydistill.vectorstore.factory import open_engine, search_params_of
 from keydistill.vectorstore.filters import AnyOf, Condition, Equals, Filter, Range
@@ -27,10 +24,12 @@ from keydistill.vectorstore.payload import (
     keyphrase_filter,
     payload_indexes,
 )
+from keydistill.vectorstore.spec import QUANTIZED_BITS, CollectionSpec, FieldType, estimated_bytes
 
 __all__ = [
     "CATEGORY_IDS",
     "INDEXED_FIELDS",
+    "QUANTIZED_BITS",
     "SEARCH_VOLUME",
     "SITE",
     "AnyOf",

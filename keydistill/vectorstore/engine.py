@@ -12,40 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keydistill.vectorstore.filters import Filter
+from keydistill.vectorstore.spec import CollectionSpec, FieldType
 
 Vectors = NDArray[np.float32]
 Payload = dict[str, Any]
-FieldType = Literal["keyword", "integer", "float", "bool"]
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionSpec:
-    """How a collection is stored and indexed.
-
-    Attributes:
-        dimension: Length of its vectors, which are L2-normalised; the distance is the dot product.
-        payload_indexes: Types of the indexed fields. The indexes are made before the first point, or HNSW gets no edges
-            for filters (https://qdrant.tech/documentation/concepts/indexing/#filterable-index).
-        quantization: "int8" keeps scalar-quantized vectors in memory beside the originals, which rescore the result.
-        hnsw_m: Edges per node.
-        hnsw_ef_construct: Candidates considered per insertion.
-    """
-
-    dimension: int
-    payload_indexes: Mapping[str, FieldType] = field(default_factory=dict)
-    quantization: Literal["int8", "none"] = "int8"
-    hnsw_m: int = 16
-    hnsw_ef_construct: int = 128
-
-
-# Per point: payload, its indexes, ids and graph, as measured (benchmarks/million.py).
-_BYTES_BESIDE_VECTORS = 610
-
-
-def estimated_bytes(points: int, spec: CollectionSpec) -> int:
-    """The estimated size of a ready collection on disk."""
-    per_value = 5 if spec.quantization == "int8" else 4
-    return points * (spec.dimension * per_value + _BYTES_BESIDE_VECTORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +88,8 @@ class CollectionInfo:
         metadata: Metadata that `create` and `set_metadata` were given; empty for a foreign one.
         disk_bytes: Size on disk.
         disk_is_estimated: Whether that is `estimated_bytes`, because the engine does not say.
+        spec: What it was made with; None for a foreign one.
+        made: Numbers of shards and replicas that the server made, by the names of the spec's fields.
     """
 
     name: str
@@ -128,6 +100,8 @@ class CollectionInfo:
     metadata: Mapping[str, Any]
     disk_bytes: int | None = None
     disk_is_estimated: bool = False
+    spec: CollectionSpec | None = None
+    made: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +139,16 @@ class Engine(Protocol):
             waiting: Called with what is waited for, where it takes longer, and with "" when the work goes on.
         """
 
+    def cannot_do(self, spec: CollectionSpec) -> dict[str, str]:
+        """The fields of a spec that this engine cannot fulfil, each with the reason, for a person."""
+
     def create(self, name: str, spec: CollectionSpec, metadata: Mapping[str, Any]) -> None:
         """Make an empty collection in bulk-load settings, its payload indexes first.
 
         Raises:
             CollectionExistsError: A collection or alias has that name.
-            VectorStoreError: The server has a limit that no build can obey; nothing was made.
+            VectorStoreError: The server has a limit that no build can obey, or does not know a part of the spec;
+                nothing was made.
         """
 
     def check_room(self, name: str, points: int, payload_bytes: int) -> None:

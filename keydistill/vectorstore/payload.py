@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from keydistill.vectorstore.engine import FieldType
 from keydistill.vectorstore.filters import Condition, Equals, Filter, Range, Scalar
+from keydistill.vectorstore.spec import FieldType
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,15 @@ class _Collections(CollectionsServicer):
                 GrpcToRest.convert_quantization_config(request.quantization_config) if quantized else None
             ),
             metadata=GrpcToRest.convert_payload(request.metadata),
+            shard_number=request.shard_number if request.HasField("shard_number") else None,
+            replication_factor=request.replication_factor if request.HasField("replication_factor") else None,
+            write_consistency_factor=(
+                request.write_consistency_factor if request.HasField("write_consistency_factor") else None
+            ),
+            payload=GrpcToRest.convert_payload_storage_params(request.payload) if request.HasField("payload") else None,
+            id_tracker=(
+                GrpcToRest.convert_id_tracker_params(request.id_tracker) if request.HasField("id_tracker") else None
+            ),
             **_strict_mode(request),
         )
         return wire.CollectionOperationResponse(result=done)
@@ -143,7 +152,9 @@ class _Points(PointsServicer):
             wire.FieldType.FieldTypeFloat: PayloadSchemaType.FLOAT,
             wire.FieldType.FieldTypeBool: PayloadSchemaType.BOOL,
         }
-        schema = kinds[request.field_type]
+        schema: Any = kinds[request.field_type]
+        if request.HasField("field_index_params"):
+            schema = GrpcToRest.convert_payload_schema_params(request.field_index_params)
         return _updated(self._client.create_payload_index(request.collection_name, request.field_name, schema))
 
     @_answer

@@ -121,9 +121,11 @@ class Front:
                 await self._ledger.wait(fault, fault.delay_after)
             if fault is not None and fault.status is not None:
                 response = _failed(fault)
-        self._ledger.requests.append(
-            {"method": request.method, "path": path, "bytes": len(body), "status": response.status_code}
-        )
+        noted = {"method": request.method, "path": path, "bytes": len(body), "status": response.status_code}
+        if request.method == "PUT" and "/points" not in path:
+            # How a collection is to be made, and its indexes.
+            noted["body"] = json.loads(body)
+        self._ledger.requests.append(noted)
         return response
 
     def _work(self, request: Request, path: str, body: bytes) -> Response:

@@ -37,6 +37,8 @@ from tests.support.wire import (
 )
 
 Json = Any
+# Of what is kept of a collection, what is no part of its configuration.
+_INTERNAL = ("due", "index_params")
 
 
 class Collection:
@@ -65,13 +67,14 @@ class Collection:
     def info(self) -> Json:
         with self._lock:
             shard = self._shard.info()
+            params = self.config.get("index_params") or {}
             schema = {
-                field: {"data_type": kind, "points": index.points}
+                field: {"data_type": kind, "points": index.points, "params": params.get(field)}
                 for field, index in shard.payload_schema.items()
                 for kind, known in SCHEMAS.items()
                 if index.data_type == known
             }
-            shown = {key: value for key, value in self.config.items() if key != "due" and value is not None}
+            shown = {key: value for key, value in self.config.items() if key not in _INTERNAL and value is not None}
             return {
                 "status": self._status,
                 "optimizer_status": {"error": self._error} if self._error else "ok",
@@ -112,11 +115,17 @@ class Collection:
         return True
 
     def create_index(self, body: Json) -> Json:
-        kind = body["field_schema"]
+        asked = body["field_schema"]
+        params = asked if isinstance(asked, dict) else None
+        kind = params["type"] if params else asked
         if kind not in SCHEMAS:
             raise Refusal(400, f"this front makes indexes of {sorted(SCHEMAS)} only")
         strict.check_index(self.limits, len({*self._indexed(), body["field_name"]}))
-        return self._update(edge.UpdateOperation.create_field_index(body["field_name"], SCHEMAS[kind]))
+        answer = self._update(edge.UpdateOperation.create_field_index(body["field_name"], SCHEMAS[kind]))
+        with self._lock:
+            self.config.setdefault("index_params", {})[body["field_name"]] = params
+            self._save()
+        return answer
 
     @property
     def limits(self) -> dict[str, Any]:

@@ -38,17 +38,26 @@ def shard_config(config: Json) -> edge.EdgeConfig:
     if "size" not in vectors:
         # Other programs' collections, with named vectors or sparse ones: they are there to be seen, not to be used.
         vectors = {"size": 1, "distance": "Dot"}
-    scalar = (config["quantization_config"] or {}).get("scalar")
-    int8 = edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, always_ram=True) if scalar else None
     return edge.EdgeConfig(
         vectors=edge.EdgeVectorParams(size=vectors["size"], distance=getattr(edge.Distance, vectors["distance"])),
-        quantization_config=int8,
+        quantization_config=_quantization(config["quantization_config"] or {}),
         # A graph for a few hundred points too, which the server would not make: tests are about graphs.
         hnsw_config=edge.HnswIndexConfig(
             m=hnsw["m"], ef_construct=hnsw["ef_construct"], full_scan_threshold=10, max_indexing_threads=1
         ),
         optimizers=edge.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=10),
     )
+
+
+def _quantization(config: Json) -> Any:
+    if "scalar" in config:
+        return edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, always_ram=True)
+    if "binary" in config:
+        return edge.BinaryQuantizationConfig(always_ram=True)
+    if "turbo" in config:
+        bits = {"bits4": edge.TurboQuantBitSize.Bits4, "bits2": edge.TurboQuantBitSize.Bits2}
+        return edge.TurboQuantQuantizationConfig(always_ram=True, bits=bits[config["turbo"]["bits"]])
+    return None
 
 
 def id_of(id: Json) -> int | UUID:
@@ -164,8 +173,10 @@ def collection_config(body: Json, limits: Json) -> dict[str, Any]:
         "params": {
             "vectors": deepcopy(body.get("vectors") or {}),
             "sparse_vectors": body.get("sparse_vectors"),
-            "shard_number": 1,
-            "replication_factor": 1,
+            "shard_number": body.get("shard_number") or 1,
+            "replication_factor": body.get("replication_factor") or 1,
+            "write_consistency_factor": body.get("write_consistency_factor") or 1,
+            **{name: body[name] for name in ("payload", "id_tracker") if body.get(name)},
         },
         "hnsw_config": hnsw | (body.get("hnsw_config") or {}),
         "optimizer_config": optimizer | (body.get("optimizers_config") or {}),

@@ -6,7 +6,7 @@ catalogue, which is what counts as long as it is there.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from keydistill.files import NewerFormatError, replace_json, stamped, without_stamp
@@ -32,7 +32,7 @@ class Card:
 
 def write_card(folder: Path, card: Card) -> None:
     """Replace the card of the collection in `folder`, which is there."""
-    replace_json(_file(folder), stamped(_FORMAT, {**asdict(card.entry), "named_at": dict(card.named_at)}))
+    replace_json(_file(folder), stamped(_FORMAT, {**card.entry.as_dict(), "named_at": dict(card.named_at)}))
 
 
 def read_card(folder: Path) -> Card | None:

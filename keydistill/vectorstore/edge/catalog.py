@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from keydistill.errors import (
 )
 from keydistill.files import NewerFormatError, file_lock, replace_json, stamped, without_stamp
 from keydistill.vectorstore.alias_checks import check_alias_name, check_alias_target
-from keydistill.vectorstore.engine import CollectionSpec
+from keydistill.vectorstore.spec import CollectionSpec
 
 # Inode, time of change in ns, size: another file, or one that was written to, has another.
 _Signature = tuple[int, int, int]
@@ -41,6 +41,10 @@ class CollectionEntry:
     state: Literal["building", "ready"]
     spec: CollectionSpec
     metadata: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for the catalogue and for cards."""
+        return {"state": self.state, "spec": self.spec.as_dict(), "metadata": self.metadata}
 
 
 @dataclass(slots=True)
@@ -201,7 +205,7 @@ class Catalog:
             stamped(
                 _FORMAT,
                 {
-                    "collections": {name: asdict(entry) for name, entry in contents.collections.items()},
+                    "collections": {name: entry.as_dict() for name, entry in contents.collections.items()},
                     "aliases": contents.aliases,
                 },
             ),
@@ -228,9 +232,9 @@ def _parse(stored: dict[str, Any]) -> CatalogContents:
 
 
 def parse_entry(values: dict[str, Any]) -> CollectionEntry:
-    """The inverse of `dataclasses.asdict`.
+    """The inverse of `CollectionEntry.as_dict`.
 
     Raises:
         KeyError, TypeError: It is no entry.
     """
-    return CollectionEntry(values["state"], CollectionSpec(**values["spec"]), values["metadata"])
+    return CollectionEntry(values["state"], CollectionSpec.parse(values["spec"]), values["metadata"])

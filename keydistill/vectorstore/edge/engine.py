@@ -35,18 +35,9 @@ from keydistill.vectorstore.edge.optimize import optimize_in_child
 from keydistill.vectorstore.edge.shards import Shards, translated
 from keydistill.vectorstore.edge.trash import Trash
 from keydistill.vectorstore.edge.view import LOG
-from keydistill.vectorstore.engine import (
-    CollectionInfo,
-    CollectionSpec,
-    Hit,
-    Lost,
-    Payload,
-    PointBatch,
-    Record,
-    SearchParams,
-    Vectors,
-)
+from keydistill.vectorstore.engine import CollectionInfo, Hit, Lost, Payload, PointBatch, Record, SearchParams, Vectors
 from keydistill.vectorstore.filters import Filter
+from keydistill.vectorstore.spec import CollectionSpec
 
 _SCROLL_PAGE = 1_000
 
@@ -84,6 +75,14 @@ class EmbeddedEngine:
         """See `Engine.went_live`."""
         return None
 
+    def cannot_do(self, spec: CollectionSpec) -> dict[str, str]:
+        """See `Engine.cannot_do`; here a collection is one shard on one machine."""
+        return {
+            name: f"the embedded engine keeps a collection in one shard on one machine and has no {name}; it needs a "
+            "Qdrant server (KEYDISTILL_ENGINE=server)"
+            for name in spec.of_a_server
+        }
+
     def check_room(self, name: str, points: int, payload_bytes: int) -> None:
         """See `Engine.check_room`; here the disk alone is the limit."""
 
@@ -98,7 +97,7 @@ class EmbeddedEngine:
             with translated(f"creating {name!r}"):
                 shard = edge.EdgeShard.create(str(folder), translate.shard_config(spec))
                 for field, kind in spec.payload_indexes.items():
-                    shard.update(translate.field_index(field, kind))
+                    shard.update(translate.field_index(field, kind, spec))
             self._shards.adopt(name, shard)
             self._enter(contents, name, CollectionEntry("building", spec, dict(metadata)))
 
@@ -265,6 +264,7 @@ class EmbeddedEngine:
             payload_indexes=indexes,
             metadata=entry.metadata,
             disk_bytes=_disk_bytes(self._shards.folder(name)),
+            spec=entry.spec,
         )
 
     def collections(self) -> list[str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import cast
 from uuid import UUID
 
@@ -11,8 +12,10 @@ import numpy as np
 import qdrant_edge as edge
 
 from keydistill.errors import VectorStoreError
-from keydistill.vectorstore.engine import CollectionSpec, FieldType, Hit, PointBatch, Record, SearchParams, Vectors
+from keydistill.settings import Component, Quantization, Tier
+from keydistill.vectorstore.engine import Hit, PointBatch, Record, SearchParams, Vectors
 from keydistill.vectorstore.filters import AnyOf, Condition, Equals, Filter
+from keydistill.vectorstore.spec import CollectionSpec, FieldType
 
 _SCHEMAS: dict[FieldType, edge.PayloadSchemaType] = {
     "keyword": edge.PayloadSchemaType.Keyword,
@@ -21,31 +24,68 @@ _SCHEMAS: dict[FieldType, edge.PayloadSchemaType] = {
     "bool": edge.PayloadSchemaType.Bool,
 }
 
+_INDEXES: dict[FieldType, Callable[..., edge.PayloadSchemaParams]] = {
+    "keyword": edge.KeywordIndexParams,
+    "integer": edge.IntegerIndexParams,
+    "float": edge.FloatIndexParams,
+    "bool": edge.BoolIndexParams,
+}
+_MEMORY: dict[Tier, edge.Memory] = {
+    "cold": edge.Memory.Cold,
+    "cached": edge.Memory.Cached,
+    "pinned": edge.Memory.Pinned,
+}
+
 
 def shard_config(spec: CollectionSpec) -> edge.EdgeConfig:
     """The shard that a spec asks for."""
-    int8 = edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, memory=edge.Memory.Pinned)
-    quantized = spec.quantization == "int8"
+    memory = _tiers(spec)
+    # Beside quantized vectors the originals serve only to rescore, and need not be read in on opening.
+    originals = edge.Memory.Cached if spec.quantization == "none" else edge.Memory.Cold
     return edge.EdgeConfig(
         # Dot and not Cosine: vectors are normalised already, and Cosine would do it a second time.
         vectors=edge.EdgeVectorParams(
             size=spec.dimension,
             distance=edge.Distance.Dot,
-            quantization_config=int8 if quantized else None,
-            # Beside quantized vectors the originals serve only to rescore, and need not be read in on opening.
-            memory=edge.Memory.Cold if quantized else edge.Memory.Cached,
+            quantization_config=_quantization(spec.quantization, memory.get("quantized", edge.Memory.Pinned)),
+            memory=memory.get("vectors", originals),
         ),
         hnsw_config=edge.HnswIndexConfig(
-            m=spec.hnsw_m, ef_construct=spec.hnsw_ef_construct, full_scan_threshold=10_000
+            m=spec.hnsw_m,
+            ef_construct=spec.hnsw_ef_construct,
+            full_scan_threshold=10_000,
+            memory=memory.get("graph"),
         ),
         # One segment: a query then walks one graph.
         optimizers=edge.EdgeOptimizersConfig(default_segment_number=1),
+        payload_memory=memory.get("payload"),
+        id_tracker_memory=memory.get("ids"),
     )
 
 
-def field_index(field: str, kind: FieldType) -> edge.UpdateOperation:
-    """The operation that makes a payload index."""
-    return edge.UpdateOperation.create_field_index(field, _SCHEMAS[kind])
+def _tiers(spec: CollectionSpec) -> dict[Component, edge.Memory]:
+    return {component: _MEMORY[tier] for component, tier in spec.placement.items()}
+
+
+def _quantization(name: Quantization, memory: edge.Memory) -> edge.QuantizationConfigType | None:
+    if name == "none":
+        return None
+    if name == "int8":
+        return edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, memory=memory)
+    if name == "binary":
+        return edge.BinaryQuantizationConfig(memory=memory)
+    bits = {"turbo4": edge.TurboQuantBitSize.Bits4, "turbo2": edge.TurboQuantBitSize.Bits2}[name]
+    return edge.TurboQuantQuantizationConfig(bits=bits, memory=memory)
+
+
+def field_index(field: str, kind: FieldType, spec: CollectionSpec) -> edge.UpdateOperation:
+    """The operation that makes a payload index of a spec."""
+    memory = _tiers(spec).get("indexes")
+    if field == spec.tenant:
+        return edge.UpdateOperation.create_field_index(field, edge.KeywordIndexParams(is_tenant=True, memory=memory))
+    if memory is None:
+        return edge.UpdateOperation.create_field_index(field, _SCHEMAS[kind])
+    return edge.UpdateOperation.create_field_index(field, _INDEXES[kind](memory=memory))
 
 
 def field_types(info: edge.ShardInfo) -> dict[str, FieldType]:

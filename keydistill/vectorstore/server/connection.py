@@ -10,13 +10,13 @@ from typing import Any, ParamSpec, Self, TypeVar
 from qdrant_client import QdrantClient, models
 
 from keydistill.errors import CollectionNotFoundError, VectorStoreError
-from keydistill.vectorstore.engine import CollectionSpec
 from keydistill.vectorstore.server.calls import Caller, Patience, UnconfirmedWriteError
 from keydistill.vectorstore.server.consensus import Consensus, told
 from keydistill.vectorstore.server.grpc_port import GrpcPort, is_over_grpc
 from keydistill.vectorstore.server.limits import KnownLimits
 from keydistill.vectorstore.server.translation import field_schema
 from keydistill.vectorstore.server.wait import Progress, wait_until_optimized
+from keydistill.vectorstore.spec import CollectionSpec
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -43,7 +43,7 @@ class Connection:
         self.client = client
         self.address = address
         self.patience = patience
-        self.consensus = Consensus(self._count_nodes)
+        self.consensus = Consensus(self.count_nodes)
         self.limits = KnownLimits(self.describe)
         self._caller = Caller(address, backoff_seconds=backoff_seconds)
         self._limited_to = limited_to(key)
@@ -60,7 +60,7 @@ class Connection:
         """The same connection for calls that wait for longer."""
         other = copy(self)
         other.patience = patience
-        other.consensus = Consensus(other._count_nodes)
+        other.consensus = Consensus(other.count_nodes)
         other.limits = KnownLimits(other.describe)
         return other
 
@@ -160,7 +160,7 @@ class Connection:
                 self.client.create_payload_index,
                 name,
                 field_name=field,
-                field_schema=field_schema(kind),
+                field_schema=field_schema(field, kind, spec),
                 wait=True,
             )
         self.consensus.settle(
@@ -219,7 +219,8 @@ class Connection:
         except NotImplementedError:  # the client's local mode
             return None
 
-    def _count_nodes(self) -> int | None:
+    def count_nodes(self) -> int | None:
+        """The number of nodes; None where the server does not tell."""
         # One try: where the key may not ask, or only gRPC gets through, nobody waits for it.
         once = Patience(self.patience.seconds, tries=1)
         return told(lambda: self.call_within(once, "asking for the cluster's nodes", self.client.cluster_status))

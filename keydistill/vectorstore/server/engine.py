@@ -19,20 +19,17 @@ from keydistill.errors import (
     VectorStoreError,
 )
 from keydistill.masking import shown_address
-from keydistill.vectorstore.engine import (
-    CollectionInfo,
-    CollectionSpec,
-    Lost,
-    estimated_bytes,
-)
+from keydistill.vectorstore.engine import CollectionInfo, Lost
 from keydistill.vectorstore.server import translation as translate
 from keydistill.vectorstore.server.aliases import AliasOperations, foreign_collection
 from keydistill.vectorstore.server.calls import Patience
 from keydistill.vectorstore.server.connection import Connection
+from keydistill.vectorstore.server.creation import creation, made, not_taken, quantization
 from keydistill.vectorstore.server.limits import Limits
 from keydistill.vectorstore.server.opening import Protocol, connect
 from keydistill.vectorstore.server.points import PointOperations
 from keydistill.vectorstore.server.tls import TlsFiles
+from keydistill.vectorstore.spec import CollectionSpec, estimated_bytes
 
 _ORDINARY_SECONDS = 60
 
@@ -127,6 +124,20 @@ class ServerEngine(PointOperations, AliasOperations):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def cannot_do(self, spec: CollectionSpec) -> dict[str, str]:
+        """See `Engine.cannot_do`."""
+        limits = models.StrictModeConfigOutput.model_validate(dict(spec.strict_mode))
+        asked = Limits("new", limits, frozenset(spec.payload_indexes))
+        in_the_way = asked.in_the_way(spec)
+        cannot = {"strict_mode": asked.refuse_own(in_the_way)} if in_the_way else {}
+        nodes = self._connection.count_nodes() if (spec.replicas or 1) > 1 else None
+        if nodes is not None and spec.replicas is not None and spec.replicas > nodes:
+            lack = f"Qdrant at {self._connection.address} has {nodes} node{'s' if nodes > 1 else ''}; ask for fewer"
+            cannot["replicas"] = f"{spec.replicas} replicas need as many nodes, and {lack}, or add nodes"
+            if (spec.write_consistency or 1) > nodes:
+                cannot["write_consistency"] = f"{spec.write_consistency} replicas must have a write, and {lack}"
+        return cannot
+
     def create(self, name: str, spec: CollectionSpec, metadata: Mapping[str, Any]) -> None:
         """See `Engine.create`."""
         token = uuid4().hex
@@ -139,12 +150,7 @@ class ServerEngine(PointOperations, AliasOperations):
                 f"creating {name!r}",
                 self._client.create_collection,
                 name,
-                vectors_config=models.VectorParams(size=spec.dimension, distance=models.Distance.DOT),
-                # No graph and no quantization during the load: both are made once, at the end, where otherwise every
-                # small segment would be quantized, and again when it is merged. `indexing_threshold=0` would load
-                # faster but leave everything unoptimised in memory until then
-                # (https://qdrant.tech/documentation/tutorials-develop/bulk-upload/).
-                hnsw_config=models.HnswConfigDiff(m=0, ef_construct=spec.hnsw_ef_construct),
+                **creation(spec),
                 metadata=stored,
             )
         except CollectionExistsError:
@@ -152,6 +158,13 @@ class ServerEngine(PointOperations, AliasOperations):
             if translate.token(connection.describe(name)) != token:
                 raise _exists(name) from None
         connection.consensus.settle(f"creating {name!r}", lambda: translate.token(connection.look(name)) == token)
+        lacking = not_taken(spec, connection.describe(name).config)
+        if lacking:
+            self._connection.call(f"deleting {name!r}", self._client.delete_collection, name)
+            raise VectorStoreError(
+                f"Qdrant at {connection.address} did not take {', '.join(lacking)} for {name!r}; upgrade the server, "
+                "or leave these settings out"
+            )
         self._meet_limits(name, spec)
         connection.make_indexes(name, spec)
 
@@ -206,7 +219,7 @@ class ServerEngine(PointOperations, AliasOperations):
             lambda info: info.config.hnsw_config.m == spec.hnsw_m,
             # In one request, so that the server optimises once.
             hnsw_config=models.HnswConfigDiff(m=spec.hnsw_m),
-            quantization_config=translate.quantization(spec),
+            quantization_config=quantization(spec),
         )
         self._connection.wait_until_optimized(name, self._stall_seconds)
         self._connection.update(name, translate.is_ready, metadata=translate.ready_metadata())
@@ -240,6 +253,8 @@ class ServerEngine(PointOperations, AliasOperations):
             metadata=translate.caller_metadata(info),
             disk_bytes=estimated_bytes(points, spec),
             disk_is_estimated=True,
+            spec=spec,
+            made=made(info.config),
         )
 
     def collections(self) -> list[str]:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from qdrant_client import models
 
 from keydistill.errors import VectorStoreError
-from keydistill.vectorstore.engine import CollectionSpec, SearchParams
+from keydistill.vectorstore.engine import SearchParams
 from keydistill.vectorstore.filters import AnyOf, Filter
+from keydistill.vectorstore.spec import CollectionSpec
 
 # How long what a collection's configuration says is taken for true: its owner may change its limits.
 _FRESH_SECONDS = 60.0
@@ -129,6 +130,12 @@ class Limits:
         named = ", ".join(f"{limit}={getattr(self.strict, limit)}".lower() for limit in in_the_way)
         needed = ", ".join(f"{limit}={value}".lower() for limit, value in in_the_way.items())
         return self._refusal(named, f"a build, which needs {needed}", f"have them changed, {_LIFT}")
+
+    def refuse_own(self, in_the_way: dict[str, bool | int]) -> str:
+        """What is wrong with limits of the setting `strict_mode` that are in the way of a build."""
+        named = ", ".join(f"{limit} is {getattr(self.strict, limit)}".lower() for limit in in_the_way)
+        needed = ", ".join(f"{limit}={value}".lower() for limit, value in in_the_way.items())
+        return f"{named}, and a build needs {needed}; change it, or leave it out"
 
     def _refusal(self, limit: str, what: str, advice: str) -> VectorStoreError:
         return VectorStoreError(f"collection {self.name!r}: strict mode ({limit}) does not allow {what}; {advice}")

@@ -3,8 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -12,8 +11,10 @@ import numpy as np
 from qdrant_client import models
 
 from keydistill.errors import VectorStoreError
-from keydistill.vectorstore.engine import CollectionSpec, FieldType, Hit, PointBatch, Record, SearchParams, Vectors
+from keydistill.vectorstore.engine import Hit, PointBatch, Record, SearchParams, Vectors
 from keydistill.vectorstore.filters import AnyOf, Condition, Equals, Filter
+from keydistill.vectorstore.server.creation import tier
+from keydistill.vectorstore.spec import CollectionSpec, FieldType
 
 _Thing = TypeVar("_Thing")
 
@@ -35,28 +36,28 @@ _SCHEMAS: dict[FieldType, models.PayloadSchemaType] = {
     "float": models.PayloadSchemaType.FLOAT,
     "bool": models.PayloadSchemaType.BOOL,
 }
+_INDEXES: dict[FieldType, Callable[[models.Memory], models.PayloadSchemaParams]] = {
+    "keyword": lambda memory: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, memory=memory),
+    "integer": lambda memory: models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, memory=memory),
+    "float": lambda memory: models.FloatIndexParams(type=models.FloatIndexType.FLOAT, memory=memory),
+    "bool": lambda memory: models.BoolIndexParams(type=models.BoolIndexType.BOOL, memory=memory),
+}
 
 
-def field_schema(kind: FieldType) -> models.PayloadSchemaType:
-    """The payload index that a field type asks for."""
-    return _SCHEMAS[kind]
+def field_schema(
+    field: str, kind: FieldType, spec: CollectionSpec
+) -> models.PayloadSchemaType | models.PayloadSchemaParams:
+    """The payload index that a spec asks for."""
+    memory = tier(spec, "indexes")
+    if field == spec.tenant:
+        return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True, memory=memory)
+    return _SCHEMAS[kind] if memory is None else _INDEXES[kind](memory)
 
 
 def field_types(info: models.CollectionInfo) -> dict[str, FieldType]:
     """The payload indexes that a collection has."""
     kinds = {schema: kind for kind, schema in _SCHEMAS.items()}
     return {field: kinds[index.data_type] for field, index in info.payload_schema.items() if index.data_type in kinds}
-
-
-def quantization(spec: CollectionSpec) -> models.ScalarQuantization | None:
-    """The quantization that a spec asks for."""
-    if spec.quantization == "none":
-        return None
-    # `always_ram` and not the newer `memory`, which servers before 1.19 do not know
-    # (https://qdrant.tech/documentation/operate-and-maintain/bulk-data-import/).
-    return models.ScalarQuantization(
-        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
-    )
 
 
 def building_metadata(spec: CollectionSpec, token: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def building_metadata(spec: CollectionSpec, token: str, metadata: Mapping[str, A
         VectorStoreError: A key of the caller's begins like ours.
     """
     check_metadata_keys(metadata)
-    return {**metadata, _STATE: "building", _SPEC: asdict(spec), _TOKEN: token}
+    return {**metadata, _STATE: "building", _SPEC: spec.as_dict(), _TOKEN: token}
 
 
 def check_metadata_keys(metadata: Mapping[str, Any]) -> None:
@@ -98,7 +99,7 @@ def token(info: models.CollectionInfo) -> str | None:
 def stored_spec(info: models.CollectionInfo) -> CollectionSpec | None:
     """The spec that the collection was created with; None if another program made it."""
     spec = _metadata(info).get(_SPEC)
-    return CollectionSpec(**spec) if isinstance(spec, dict) else None
+    return CollectionSpec.parse(spec) if isinstance(spec, dict) else None
 
 
 def is_foreign(info: models.CollectionInfo) -> bool:
