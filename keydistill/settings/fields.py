@@ -18,9 +18,10 @@ from keydistill.settings.config_file import config_file
 from keydistill.settings.names import NAME
 from keydistill.settings.schedules import Schedule
 from keydistill.settings.service import ServiceSettings
+from keydistill.settings.telemetry import TelemetrySettings
 
 
-class Settings(ServiceSettings, BaseSettings):
+class Settings(ServiceSettings, TelemetrySettings, BaseSettings):
     """Every setting, its default and its meaning; `load_settings` makes one."""
 
     # An empty variable, as compose files pass on what is not set, counts as not set.
