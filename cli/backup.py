@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keydistill.cli.context import engine_of, settings_of
+from keydistill.cli.context import engine_of, reading_settings_of
 from keydistill.cli.output import NEEDS_SOMEBODY, bytes_text, print_json, print_table, progress_bars, warn
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def backup(ctx: click.Context, dest: str, keep: int | None, verify: bool, only_l
     from keydistill.backup import Archive, Backup
     from keydistill.runs import open_store
 
-    settings = settings_of(ctx)
+    settings = reading_settings_of(ctx)
     archive = Archive(dest)
     if only_list:
         _list(archive.shown, [archive.manifest(backup_id) for backup_id in archive.manifests()], as_json)

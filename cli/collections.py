@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keydistill.cli.context import engine_of, settings_of, sources_of
+from keydistill.cli.context import engine_of, reading_settings_of, settings_of, sources_of
 from keydistill.cli.output import bytes_text, print_json, print_table
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def collections() -> None:
 @click.pass_context
 def list_collections(ctx: click.Context, as_json: bool) -> None:
     """List all collections, with the alias that names each."""
-    with engine_of(settings_of(ctx)) as engine:
+    with engine_of(reading_settings_of(ctx)) as engine:
         named_by = {target: alias for alias, target in engine.aliases().items()}
         lost = engine.lost()
         infos = [engine.info(name) for name in engine.collections() if name not in lost]
@@ -212,7 +212,7 @@ def collections_history(ctx: click.Context, as_json: bool) -> None:
     """Show what the aliases named when, and who changed them, newest first."""
     from keydistill.runs import open_store
 
-    changes = list(reversed(open_store(settings_of(ctx)).history()))
+    changes = list(reversed(open_store(reading_settings_of(ctx)).history()))
     if as_json:
         print_json([change.as_dict() for change in changes])
     elif not changes:

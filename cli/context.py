@@ -15,10 +15,29 @@ def settings_of(ctx: click.Context, **options: Any) -> "Settings":
     """The settings in force, overridden by this command's options; options that are None change nothing."""
     from keydistill.files import protect_home
     from keydistill.settings import load_settings
+    from keydistill.telemetry import begin_traces, remember_secrets
 
     settings = load_settings(**{**(ctx.find_root().obj or {}), **options})
+    remember_secrets(settings)
+    # The service begins its own, in each of its processes.
+    if ctx.command.name != "serve":
+        begin_traces(settings, "cli")
     protect_home(settings.home, settings.home_group)
     return settings
+
+
+def reading_settings_of(ctx: click.Context, **options: Any) -> "Settings":
+    """Settings of a command that only reads, for which a home that is not there is not made: its name was mistyped.
+
+    Raises:
+        SettingsError: There is no home, and it would hold what is to be read.
+    """
+    from keydistill.runs import check_home
+    from keydistill.settings import load_settings
+
+    # Before `settings_of`, which makes a home that belongs to a group.
+    check_home(load_settings(**{**(ctx.find_root().obj or {}), **options}))
+    return settings_of(ctx, **options)
 
 
 def engine_of(settings: "Settings") -> AbstractContextManager["Engine"]:

@@ -1,10 +1,9 @@
 """`keydistill exporter`: metrics of runs, aliases, workers and schedules."""
 
-import logging
-
 import click
 
 from keydistill.cli.context import settings_of
+from keydistill.telemetry import configure_logs
 
 
 @click.command()
@@ -23,6 +22,5 @@ def exporter(ctx: click.Context, host: str, port: int, once: bool) -> None:
     if once:
         click.echo(exposition(settings), nl=False)
         return
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure_logs(logger="keydistill.exporter")
     run_exporter(settings, host, port)

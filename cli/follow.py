@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from keydistill.cli.output import TerminalProgress, print_json, progress_bars, warn
+from keydistill.cli.output import SilentProgress, print_json, progress_bars, warn
+from keydistill.telemetry import log_context
 
 if TYPE_CHECKING:
     from keydistill.runs import Run, RunStore
@@ -43,7 +44,7 @@ def follow(store: "RunStore", run: "_R", *, quiet: bool = False) -> "_R":
     Raises:
         RunNotFoundError: The run's record is gone.
     """
-    with progress_bars(quiet=quiet) as bars:
+    with log_context(run_id=run.id), progress_bars(quiet=quiet) as bars:
         shown: tuple[Any, ...] = ()
         shown_count = 0
         while True:
@@ -52,7 +53,7 @@ def follow(store: "RunStore", run: "_R", *, quiet: bool = False) -> "_R":
             if (step, total) != shown:
                 shown, shown_count = (step, total), 0
                 bars.start(step, total, unit)
-                if not quiet and not isinstance(bars, TerminalProgress):
+                if not quiet and isinstance(bars, SilentProgress):
                     click.echo(f"{now.updated_at}  {now.id}  {step}", err=True)
             bars.advance(count - shown_count)
             shown_count = count

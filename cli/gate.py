@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keydistill.cli.context import settings_of
+from keydistill.cli.context import reading_settings_of
 from keydistill.cli.output import duration_text, print_json, print_table
 from keydistill.errors import RunStateError
 
@@ -26,7 +26,7 @@ def gate(ctx: click.Context, run_id: str, as_json: bool) -> None:
     from keydistill.ingest.gate import GateReport, shadow_rows
     from keydistill.runs import ReindexRun, open_store
 
-    settings = settings_of(ctx)
+    settings = reading_settings_of(ctx)
     run = open_store(settings).load(run_id)
     if not isinstance(run, ReindexRun):
         raise RunStateError(

@@ -10,7 +10,15 @@ import click
 
 from keydistill.cli.context import settings_of
 from keydistill.cli.judge_choice import judge_options
-from keydistill.cli.output import SilentProgress, TerminalProgress, check_output, print_json, print_table, progress_bars
+from keydistill.cli.output import (
+    LoggedProgress,
+    SilentProgress,
+    TerminalProgress,
+    check_output,
+    print_json,
+    print_table,
+    progress_bars,
+)
 from keydistill.cli.table_options import writing_options
 from keydistill.errors import JudgeError
 
@@ -144,7 +152,7 @@ def _plan(
     items: Path | None,
     choice: Mapping[str, Any],
     cache: Path | None,
-    bars: "TerminalProgress | SilentProgress",
+    bars: "TerminalProgress | SilentProgress | LoggedProgress",
 ) -> "tuple[JudgingPlan, str]":
     from keydistill.distillation.pairs import plan_judging
     from keydistill.execution import judge_of

@@ -12,6 +12,7 @@ from keydistill.cli.examples import EXAMPLES, epilog_of, with_examples
 from keydistill.cli.extras import extra_of
 from keydistill.cli.output import PrintableText, warn
 from keydistill.errors import KeydistillError
+from keydistill.telemetry import end_traces, in_json, log_format
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -133,6 +134,15 @@ def cli(ctx: click.Context, home: Path | None, alias: str | None, debug: bool) -
 
 def main() -> None:
     """Run the command; a failure is one line on stderr and a non-zero exit status."""
+    if log_format() == "json":
+        in_json("keydistill.cli")
+    try:
+        _run()
+    finally:
+        end_traces()
+
+
+def _run() -> None:
     debug = "--debug" in sys.argv[1:]
     try:
         # Commands return nothing; a number is the status that one gave to `Context.exit`.

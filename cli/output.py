@@ -1,7 +1,9 @@
 """How commands print: JSON for programs, tables and progress bars for people."""
 
 import json
+import logging
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from keydistill.errors import one_line
+from keydistill.telemetry import log, log_format
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 # Exit statuses of commands that look at an installation; 1 and 2 are those of errors.
 NEEDS_SOMEBODY, CANNOT_WORK = 3, 4
+
+_log = logging.getLogger(__name__)
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 def print_json(value: Any) -> None:
@@ -150,9 +156,47 @@ class SilentProgress:
         """Say nothing."""
 
 
+class LoggedProgress:
+    """Progress as lines of a log: one for each step, one every few seconds in between, and one at its end."""
+
+    def __init__(self) -> None:
+        self._step: tuple[str, int | None, str] | None = None
+        self._done = 0
+        self._began = self._logged = 0.0
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        """End the step before, and log that this one begins."""
+        self.close()
+        self._step, self._done = (step, total, unit), 0
+        self._began = self._logged = time.monotonic()
+        self._log("step begun")
+
+    def advance(self, count: int) -> None:
+        """Log how far the step is, now and then."""
+        self._done += count
+        if time.monotonic() - self._logged >= _SECONDS_BETWEEN_LINES:
+            self._logged = time.monotonic()
+            self._log("step goes on")
+
+    def close(self) -> None:
+        """Log that the step is done."""
+        if self._step is not None:
+            self._log("step done")
+        self._step = None
+
+    def _log(self, message: str) -> None:
+        if self._step is not None:
+            step, total, unit = self._step
+            seconds = round(time.monotonic() - self._began, 3)
+            log(_log, message, step=step, done=self._done, total=total, unit=unit or None, seconds=seconds)
+
+
 @contextmanager
-def progress_bars(*, quiet: bool = False) -> Iterator[TerminalProgress | SilentProgress]:
-    """Show progress on stderr where that is a terminal, and none otherwise."""
+def progress_bars(*, quiet: bool = False) -> Iterator[TerminalProgress | SilentProgress | LoggedProgress]:
+    """Show progress on stderr where that is a terminal, log it where logs are JSON, and none otherwise."""
+    if log_format() == "json":
+        yield LoggedProgress()
+        return
     if quiet or not sys.stderr.isatty():
         yield SilentProgress()
         return

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keydistill.cli.context import engine_of, settings_of
+from keydistill.cli.context import engine_of, reading_settings_of, settings_of
 from keydistill.cli.follow import follow
 from keydistill.cli.output import bytes_text, duration_text, print_json, print_table
 from keydistill.errors import one_line
@@ -28,7 +28,7 @@ def list_runs(ctx: click.Context, as_json: bool) -> None:
     """List all runs, newest first."""
     from keydistill.runs import open_store
 
-    store = open_store(settings_of(ctx))
+    store = open_store(reading_settings_of(ctx))
     listed = store.all()
     if as_json:
         print_json([run.as_dict() for run in listed])
@@ -63,7 +63,7 @@ def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
     from keydistill.execution import waiting_reason
     from keydistill.runs import open_store
 
-    settings = settings_of(ctx)
+    settings = reading_settings_of(ctx)
     store = open_store(settings)
     run = store.load(run_id)
     lost = _is_lost(store, run)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keydistill.cli.context import engine_of, settings_of
+from keydistill.cli.context import engine_of, reading_settings_of
 from keydistill.cli.output import CANNOT_WORK, NEEDS_SOMEBODY, bytes_text, print_json
 from keydistill.errors import CollectionLostError, one_line
 from keydistill.masking import shown_address
@@ -28,7 +28,7 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
     from keydistill.runs import open_store, unfinished_runs
     from keydistill.vectorstore import CollectionMetadata
 
-    settings = settings_of(ctx)
+    settings = reading_settings_of(ctx)
     if node is not None:
         if not node:
             raise click.UsageError("--node is empty; name a worker or the beat, as `keydistill status` shows them")

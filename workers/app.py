@@ -8,9 +8,10 @@ from celery import Celery, signals
 from keydistill.errors import KeydistillError, RedisRefusedError, RedisUnavailableError, SettingsError, one_line
 from keydistill.files import protect_home
 from keydistill.settings import Settings, load_settings
+from keydistill.telemetry import begin_traces, end_traces, remember_secrets
 from keydistill.workers.celery_config import celery_config
 from keydistill.workers.failures import one_line_at_the_end
-from keydistill.workers.log_lines import lines_by_default, one_line_each
+from keydistill.workers.log_lines import begin_logs, without_banner
 from keydistill.workers.presence import WorkerPresence
 from keydistill.workers.schedules import beat_config
 
@@ -20,6 +21,7 @@ def _settings() -> Settings:
     if settings.redis_url is None:
         raise SettingsError("redis_url is not set; workers need it: KEYDISTILL_REDIS_URL=redis://HOST:6379/0")
     protect_home(settings.home, settings.home_group)
+    remember_secrets(settings)
     return settings
 
 
@@ -28,6 +30,7 @@ def _app() -> Celery:
     celery = Celery("keydistill", include=["keydistill.workers.tasks"])
     celery.conf.update({**celery_config(settings), **beat_config(settings)})
     celery.steps["consumer"].add(WorkerPresence)
+    without_banner(celery)
     if not {"worker", "beat"} & set(sys.argv):
         # A command such as `celery call` shall say within seconds that Redis is away.
         celery.conf.result_backend_transport_options = {
@@ -38,6 +41,7 @@ def _app() -> Celery:
 
 
 _of_celery = "celery" in sys.argv[0]
+begin_logs()
 try:
     app = _app()
 except KeydistillError as error:
@@ -54,9 +58,9 @@ for noisy in ("httpx", "sentence_transformers"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-signals.after_setup_logger.connect(one_line_each)
-signals.after_setup_task_logger.connect(one_line_each)
-lines_by_default()
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator,unused-ignore]
+def _end_traces(**_: object) -> None:
+    end_traces()
 
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator,unused-ignore]
@@ -64,7 +68,10 @@ def _check(instance: object, **_: object) -> None:
     from keydistill.workers.start_checks import check_start
 
     try:
-        check_start(_settings(), set(app.amqp.queues.consume_from))
+        settings = _settings()
+        # Here it says that the extra is missing; each process of the pool begins its own.
+        begin_traces(settings, "worker")
+        check_start(settings, set(app.amqp.queues.consume_from))
     except KeydistillError as error:
         sys.exit(f"error: {one_line(str(error))}")
 
@@ -74,6 +81,7 @@ def _check_beat(**_: object) -> None:
     from keydistill.workers.start_checks import check_beat
 
     try:
+        begin_traces(_settings(), "beat")
         check_beat(_settings())
     except RedisUnavailableError as error:
         if isinstance(error, RedisRefusedError):

@@ -16,6 +16,7 @@ from redbeat.schedulers import RedBeatScheduler, acquire_distributed_beat_lock
 from redis.exceptions import LockError, RedisError
 
 from keydistill.settings import load_settings, redis_address
+from keydistill.telemetry import end_traces, span
 from keydistill.workers.presence import BeatPresence
 
 _log = logging.getLogger(__name__)
@@ -68,12 +69,20 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
             return seconds
         return _PAUSE_SECONDS
 
+    def apply_async(self, entry: Any, *arguments: Any, **options: Any) -> Any:
+        """Send a task that is due; the trace of what a schedule starts begins here."""
+        if entry.task != "keydistill.fire":
+            return super().apply_async(entry, *arguments, **options)
+        with span(f"schedule {entry.name}", kind="producer"):
+            return super().apply_async(entry, *arguments, **options)
+
     def close(self) -> None:
         """Let go of the lock; where Redis is away, it runs out by itself."""
         if self.lock is not None:
             self._presence.take_back()
         with suppress(RedisError):
             super().close()
+        end_traces()
 
     def update_from_dict(self, entries: Any) -> None:
         """Store entries; those with a time of day that never ran are due first at their next time from now on."""

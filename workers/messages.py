@@ -1,14 +1,29 @@
 """Messages to workers from other processes: the command line, a service, a test."""
 
+import time
 from functools import cache
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
 from keydistill.errors import RedisUnavailableError
 from keydistill.execution import Send
+from keydistill.runs import SENT_AT
 from keydistill.settings import Settings
+from keydistill.telemetry import carried
 from keydistill.workers.celery_config import celery_config
+
+TRACEPARENT = "traceparent"
+
+
+@signals.before_task_publish.connect  # type: ignore[untyped-decorator,unused-ignore]
+def _stamp(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    """Write into every message of this process when it was sent, and in which span."""
+    if headers is not None:
+        headers[SENT_AT] = time.time()
+        if (trace := carried()) is not None:
+            headers[TRACEPARENT] = trace
 
 
 def sender(settings: Settings) -> Send:

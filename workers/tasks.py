@@ -2,17 +2,18 @@
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 
-from celery import Task
+from celery import Task, current_task
 
 from keydistill import execution
 from keydistill.errors import KeydistillError, RedisUnavailableError
 from keydistill.execution import MOST_RETRIES, TRANSIENT, pause_seconds, worker_process
 from keydistill.settings import Settings
+from keydistill.telemetry import span
 from keydistill.workers.app import app
-from keydistill.workers.messages import sender_of
+from keydistill.workers.messages import TRACEPARENT, sender_of
 
 _log = logging.getLogger(__name__)
 _O = TypeVar("_O", bound=execution.Order)
@@ -25,6 +26,13 @@ def _checked(settings: Settings, order: _O) -> _O:
     """An order that came by message, which anyone can send who reaches Redis."""
     order.check_message(settings)
     return order
+
+
+def _asked() -> AbstractContextManager[object]:
+    """The span of work that a message orders, as a child of the one that it was sent in."""
+    request = current_task.request
+    worker_process()  # which begins the traces of this process
+    return span(current_task.name, parent=getattr(request, TRACEPARENT, None), kind="consumer", task_id=request.id)
 
 
 def _queue(task: Task) -> str:
@@ -42,21 +50,24 @@ def _again(task: Task, run_id: str, error: Exception) -> Exception:
 def reindex(**order: Any) -> dict[str, str]:
     """Order a reindex, as `keydistill reindex --executor celery` does; returns the run's id."""
     settings = worker_process().settings
-    return {"run": execution.order_reindex(settings, _checked(settings, execution.ReindexOrder.of(order)), send).id}
+    with _asked():
+        return {"run": execution.order_reindex(settings, _checked(settings, execution.ReindexOrder.of(order)), send).id}
 
 
 @app.task(name="keydistill.retrain")
 def retrain(**order: Any) -> dict[str, str]:
     """Order a retrain, as `keydistill retrain --executor celery` does; returns the run's id."""
     settings = worker_process().settings
-    return {"run": execution.order_retrain(settings, _checked(settings, execution.RetrainOrder.of(order)), send).id}
+    with _asked():
+        return {"run": execution.order_retrain(settings, _checked(settings, execution.RetrainOrder.of(order)), send).id}
 
 
 @app.task(name="keydistill.sync")
 def sync(**order: Any) -> dict[str, str]:
     """Order a sync, as `keydistill sync --executor celery` does; returns the run's id."""
     settings = worker_process().settings
-    return {"run": execution.order_sync(settings, _checked(settings, execution.SyncOrder.of(order)), send).id}
+    with _asked():
+        return {"run": execution.order_sync(settings, _checked(settings, execution.SyncOrder.of(order)), send).id}
 
 
 @app.task(name="keydistill.prune")
@@ -109,6 +120,7 @@ def fire(name: str) -> None:
         return None if run is None else run.id
 
     try:
-        execution.fire_schedule(process.settings, process.store, name, start)
+        with _asked():
+            execution.fire_schedule(process.settings, process.store, name, start)
     except KeydistillError as error:
         _log.error("schedule %s: %s", name, error)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from keydistill.distillation.registry import ModelVersion
     from keydistill.encoders.judge import Judge
     from keydistill.progress import Progress
+from keydistill.telemetry import span
 
 STAGES = ("mine", "judge", "assistant", "score", "student", "judge_lists", "evaluate")
 
@@ -135,7 +136,8 @@ class Retrain:
             if name not in only and not self._stages.is_done(name, depends):
                 return None
             guard()
-            stage = self._stages.run(name, depends, partial(steps[name], progress=progress))
+            with span(f"stage {name}"):
+                stage = self._stages.run(name, depends, partial(steps[name], progress=progress))
             if on_stage is not None:
                 on_stage(stage)
             stage_results.append(stage)

@@ -120,7 +120,11 @@ class RetrainSteps:
             "yes": summary.yes,
             "unlabelled": summary.unlabelled,
             "unjudged": summary.unjudged,
+            "asked": summary.asked,
+            "malformed": summary.malformed,
             "tokens": summary.usage.total,
+            "tokens_in": summary.usage.input_tokens,
+            "tokens_out": summary.usage.output_tokens,
         }
 
     def _judgments(self) -> pa.Table:

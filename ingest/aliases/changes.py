@@ -24,6 +24,7 @@ from keydistill.ingest.snapshot import RunSources
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import Action, AliasChange, Lease, ReindexRun, RunStore, SyncRun, reindex_of
 from keydistill.settings import Settings
+from keydistill.telemetry import span
 from keydistill.vectorstore import CollectionInfo, CollectionMetadata, Engine, check_alias_owner
 
 
@@ -83,7 +84,8 @@ class AliasChanges:
                 # A sync may have put a changed copy in the place of what the run saw.
                 expected = self._successor(run.previous_target, present)
                 self.check_may_swap(run)
-                self._engine.swap_alias(run.alias, run.collection, expected, guard)
+                with span("move alias", alias=run.alias, generation=run.collection, before=present):
+                    self._engine.swap_alias(run.alias, run.collection, expected, guard)
                 self._records.record_swap(run, lease, "swap", present, None, run.started_by)
             return True
 
@@ -273,7 +275,8 @@ class AliasChanges:
                 before = self._engine.aliases().get(run.alias)
                 if before != run.collection:
                     self.check_may_swap(run)
-                    self._engine.swap_alias(run.alias, run.collection, before, lease.check)
+                    with span("move alias", alias=run.alias, generation=run.collection, before=before):
+                        self._engine.swap_alias(run.alias, run.collection, before, lease.check)
                     self._records.record_swap(run, lease, action, before, why)
                 return self._records.put_live(run, lease)
 

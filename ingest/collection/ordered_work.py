@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import ParamSpec
 
 Arguments = ParamSpec("Arguments")
@@ -27,7 +28,8 @@ def in_turn(work: Callable[Arguments, None]) -> Iterator[Callable[Arguments, Non
     def put(*arguments: Arguments.args, **named: Arguments.kwargs) -> None:
         if under_way:
             under_way.pop().result()
-        under_way.append(thread.submit(work, *arguments, **named))
+        context = copy_context()
+        under_way.append(thread.submit(lambda: context.run(work, *arguments, **named)))
 
     with ThreadPoolExecutor(1, thread_name_prefix="in-turn") as thread:
         yield put

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from pathlib import Path
 from threading import Thread
 
@@ -98,7 +99,7 @@ class RunSources:
             with suppress(KeydistillError):
                 self.student_of(run, rows)
 
-        beside = Thread(target=load, name="student")
+        beside = Thread(target=copy_context().run, args=(load,), name="student")
         beside.start()
         try:
             yield

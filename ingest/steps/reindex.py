@@ -54,6 +54,7 @@ from keydistill.runs import (
     reindex_of,
 )
 from keydistill.settings import Settings
+from keydistill.telemetry import carried, span
 from keydistill.vectorstore import CollectionMetadata, Engine, PointBatch
 
 # Settings that decide what a run builds: those of the process that ordered it count, wherever it is carried out.
@@ -80,6 +81,9 @@ _DECIDING = (
 
 # Rows whose vectors are computed before the engine gets them: fewer would make too small batches of equal length.
 _WINDOW_ROWS = 4_096
+
+# Steps whose states do not say what is done.
+_SPANS: Mapping[State, str] = {"planned": "begin", "building": "optimise", "ready": "swap"}
 
 Changes = Mapping[str, Any]
 
@@ -145,6 +149,7 @@ class ReindexSteps:
             updated_at=created_at,
             executor=executor,
             started_by=started_by or present_user(),
+            trace=carried(),
             files=tuple(str(file.absolute()) for file in files),
             categories=None if categories is None else str(categories.absolute()),
             student=student.source,
@@ -178,7 +183,8 @@ class ReindexSteps:
             KeydistillError: The step failed; the record is as it was.
         """
         began = time.monotonic()
-        state, changes = self.steps[run.state](run, lease)
+        with span(_SPANS.get(run.state, run.state)):
+            state, changes = self.steps[run.state](run, lease)
         seconds = time.monotonic() - began
         if state == "live":
             # The alias names the collection. A later change of the alias may have put that on record already.
@@ -308,7 +314,13 @@ class ReindexSteps:
         )
         changes = changes_of_storage(spec, self._engine, run.previous_target)
         report = {"storage_changes": changes} if changes else {}
-        size = {"rows": snapshot.summary.rows, "parts": len(snapshot.parts), "report": report}
+        summary = snapshot.summary
+        size = {
+            "rows": summary.rows,
+            "rejected": summary.rows_rejected,
+            "parts": len(snapshot.parts),
+            "report": report,
+        }
         lease.check()
         try:
             twin = self._twin(run, metadata)

@@ -38,6 +38,7 @@ from keydistill.runs import (
     present_user,
 )
 from keydistill.settings import Settings
+from keydistill.telemetry import carried, span
 from keydistill.vectorstore import CollectionMetadata, Engine
 
 # Settings that decide a snapshot: those of the process that ordered the sync count, wherever it is carried out.
@@ -106,6 +107,7 @@ class SyncSteps:
             updated_at=created_at,
             executor=executor,
             started_by=started_by or present_user(),
+            trace=carried(),
             files=tuple(str(file.absolute()) for file in files),
             categories=None if categories is None else str(categories.absolute()),
             settings={name: getattr(settings, name) for name in _DECIDING},
@@ -150,7 +152,8 @@ class SyncSteps:
             KeydistillError: The step failed; the record is as it was.
         """
         began = time.monotonic()
-        state, changes = self.steps[run.state](run)
+        with span("begin" if run.state == "planned" else run.state):
+            state, changes = self.steps[run.state](run)
         seconds = time.monotonic() - began
 
         def moved(present: SyncRun, **more: Any) -> SyncRun:
@@ -179,12 +182,12 @@ class SyncSteps:
         with compare([base], new, self._settings.home / "tmp", self._settings.memory_mb) as changes:
             counts = changes.counts
         if not behind and not counts.any:
-            return "done", {"rows": new.summary.rows}
+            return "done", {"rows": new.summary.rows, "rejected": new.summary.rows_rejected}
         refusal = _refusal(run, counts, base)
         if refusal is not None:
             raise refusal
         self._sources.publish_snapshot(run.id)
-        return "applying", {"rows": new.summary.rows}
+        return "applying", {"rows": new.summary.rows, "rejected": new.summary.rows_rejected}
 
     def _apply(self, run: SyncRun) -> tuple[State, dict[str, Any]]:
         """Bring what is live, and what is kept for a rollback, to the last accepted sync."""

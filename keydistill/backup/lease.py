@@ -7,8 +7,6 @@ from keydistill.errors import RunBusyError
 from keydistill.runs import RunStore
 
 LEASE = "backup"
-# In the home while a restore into it has not ended: the id of its backup.
-MARK = "restoring.json"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from keydistill.backup.archive import Archive
-from keydistill.backup.lease import LEASE, MARK, only_one
+from keydistill.backup.lease import LEASE, only_one
 from keydistill.backup.manifest import Manifest, SavedCollection, SavedModel
 from keydistill.backup.points import content_key, fitting_spec, put_points
 from keydistill.backup.records import at_rest, saved_records
@@ -24,6 +24,7 @@ from keydistill.files import private_mode, replace_json, whole_folder
 from keydistill.ingest.aliases import AliasHistory, alone
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import (
+    RESTORE_MARK,
     AliasChange,
     ReindexRun,
     Run,
@@ -146,13 +147,13 @@ class Restoring:
             replace_json(
                 self._settings.home / "restored" / f"{self._manifest.id}-settings.json", self._manifest.settings
             )
-            (self._settings.home / MARK).unlink()
+            (self._settings.home / RESTORE_MARK).unlink()
         return plan
 
     @property
     def _is_begun(self) -> bool:
         try:
-            return bool(json.loads((self._settings.home / MARK).read_bytes()) == self._manifest.id)
+            return bool(json.loads((self._settings.home / RESTORE_MARK).read_bytes()) == self._manifest.id)
         except (FileNotFoundError, ValueError):
             return False
 
@@ -165,7 +166,7 @@ class Restoring:
 
     def _begin(self) -> None:
         (self._settings.home / "tmp").mkdir(parents=True, exist_ok=True)
-        replace_json(self._settings.home / MARK, self._manifest.id)
+        replace_json(self._settings.home / RESTORE_MARK, self._manifest.id)
 
     def _present(self, collections: list[str]) -> tuple[str, ...]:
         """What stands in the way of a restore into an empty installation. Of a server only what has our names."""

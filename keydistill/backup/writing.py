@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from keydistill.backup.archive import Archive
-from keydistill.backup.lease import LEASE, MARK, only_one
+from keydistill.backup.lease import LEASE, only_one
 from keydistill.backup.manifest import Manifest, Part, SavedCollection, SavedModel
 from keydistill.backup.points import content_key, keep_points
 from keydistill.backup.scope import Scope
@@ -22,7 +22,7 @@ from keydistill.errors import (
 )
 from keydistill.ingest.aliases import AliasHistory, accepted_syncs, content_lease, patiently
 from keydistill.progress import NO_PROGRESS, Progress
-from keydistill.runs import RunStore, now, open_shared_store, stored_run
+from keydistill.runs import RESTORE_MARK, RunStore, now, open_shared_store, stored_run
 from keydistill.settings import Settings
 from keydistill.vectorstore import CollectionInfo, CollectionMetadata, CollectionSpec, Engine
 
@@ -109,7 +109,7 @@ class Backup:
     def _check_home(self) -> None:
         """Refuse what would be no backup, and could with `keep` be the end of those that are."""
         home = self._settings.home
-        if (home / MARK).exists():
+        if (home / RESTORE_MARK).exists():
             raise InputError(
                 f"a restore into {home} did not end, and what it has not brought back yet would not be in a backup; "
                 "give the same `keydistill restore` again first"

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -12,11 +13,49 @@ from keydistill.doctor.complaint import Complaint
 from keydistill.doctor.patient import Patient
 from keydistill.errors import CollectionLostError, VectorStoreError
 from keydistill.files import lock_handle
+from keydistill.masking import masked
+from keydistill.runs import RESTORE_MARK, check_home
 
 _GB = 1_000_000_000
 _OLD_SECONDS = 86_400
 # Folders of work that is thrown away at its end: below the home, and what the names of the entries begin with.
+_KEY_FILES = ("qdrant_client_key", "redis_client_key", "serve_tls_key")
 _WORK = (("tmp", ""), ("trash", ""), ("collections", ".copying"))
+
+
+def home_is_there(patient: Patient) -> Iterator[Complaint]:
+    """The home is there; a check that only reads must not make one."""
+    check_home(patient.settings)
+    return
+    yield
+
+
+def private_files(patient: Patient) -> Iterator[Complaint]:
+    """Files with secrets are their owner's alone."""
+    settings = patient.settings
+    keys = [getattr(settings, name) for name in _KEY_FILES]
+    files = [path.expanduser() for path in keys if path is not None]
+    config = patient.config_file()
+    if config is not None and secrets_in(config):
+        files.append(config)
+    for file in files:
+        if file.is_file() and (wide := file.stat().st_mode & 0o077):
+            mode = file.stat().st_mode & 0o7777 & ~wide
+            yield Complaint(
+                "warning",
+                f"{file} holds a secret and has the mode {file.stat().st_mode & 0o777:o}: others read it",
+                f"chmod {mode:o} {file}",
+                partial(file.chmod, mode),
+            )
+
+
+def secrets_in(config: Path) -> list[str]:
+    """Settings in a file that are secrets."""
+    try:
+        values = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [name for name, value in values.items() if masked(value, name) != value]
 
 
 def home_permissions(patient: Patient) -> Iterator[Complaint]:
@@ -62,6 +101,10 @@ def memory(patient: Patient) -> Iterator[Complaint]:
     """A build must have its memory."""
     free = patient.free_memory()
     needed = 1_000_000 * patient.settings.memory_mb + _GB // 2
+    with suppress(CollectionLostError, VectorStoreError):
+        if patient.settings.engine == "embedded" and patient.live is not None:
+            # The engine of the collection that is built is in this machine's memory, too.
+            needed += patient.live.disk_bytes or 0
     if free is not None and free < needed:
         yield Complaint(
             "warning",
@@ -84,7 +127,7 @@ def leftovers(patient: Patient) -> Iterator[Complaint]:
         for partial_folder in run.glob(".*.partial"):
             if not _is_held(partial_folder):
                 yield _leftover("unfinished snapshot", partial_folder)
-    if (home / "restoring.json").exists():
+    if (home / RESTORE_MARK).exists():
         yield Complaint(
             "error", f"a restore into {home} did not end", "give the same `keydistill restore` again; it goes on"
         )

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from keydistill.runs import RunStore, SharedRunStore, Sign, open_shared_store, open_store, redis_clock
-from keydistill.settings import Settings
+from keydistill.runs import RunStore, SharedRunStore, Sign, open_shared_store, open_store, redis_clock, redis_version
+from keydistill.settings import Settings, present_config_file
 from keydistill.vectorstore import CollectionInfo, Engine, open_engine
 
 
@@ -77,6 +77,14 @@ class Patient:
         before = time.time()
         theirs = redis_clock(self.settings)
         return theirs - (before + time.time()) / 2
+
+    def config_file(self) -> Path | None:
+        """The file of the settings, if there is one."""
+        return present_config_file()
+
+    def redis_version(self) -> str:
+        """Version of Redis."""
+        return redis_version(self.settings)
 
     def close(self) -> None:
         """Let go of what was opened."""

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 from keydistill.distillation.registry import MODEL_KINDS, Registry
 from keydistill.doctor.complaint import Complaint
 from keydistill.doctor.patient import Patient
 from keydistill.encoders import StudentFiles
 from keydistill.errors import CollectionLostError, CollectionNotFoundError, ModelError, RunError, StudentError
-from keydistill.files import NewerFormatError
+from keydistill.files import NewerFormatError, file_lock, whole_file
 from keydistill.ingest.aliases import AliasHistory
 from keydistill.runs import read_run
 from keydistill.vectorstore import CollectionMetadata
@@ -84,6 +86,12 @@ def collections(patient: Patient) -> Iterator[Complaint]:
     for name in set(engine.collections()) - named - set(engine.lost()):
         info = engine.info(name)
         run = history.owner_of(name)
+        if info.state == "ready" and run is None and CollectionMetadata.parse(info).run is not None:
+            yield Complaint(
+                "warning",
+                f"collection {name} is an orphan: no alias names it, and no run on record built it",
+                f"keydistill collections prune --collection {name}, or keydistill collections adopt",
+            )
         if info.state == "building" and (run is None or run.is_over):
             why = "no run builds it" if run is None else f"run {run.id} is {run.state}"
             yield Complaint(
@@ -103,6 +111,7 @@ def records(patient: Patient) -> Iterator[Complaint]:
         except (OSError, ValueError) as error:
             cure = f"bring it back from a backup, or move it away: mv {record} {record}.damaged"
             yield Complaint("error", f"{record} cannot be read ({error})", cure)
+    yield from _torn_lines(patient)
     try:
         patient.store.history()
     except RunError as error:
@@ -114,6 +123,70 @@ def records(patient: Patient) -> Iterator[Complaint]:
         pass
     except ValueError as error:
         yield Complaint("warning", f"{paused} cannot be read ({error})", f"rm {paused}; a pause writes it anew")
+
+
+def _torn_lines(patient: Patient) -> Iterator[Complaint]:
+    """Lines of the files that only grow: whoever wrote the last one may have been killed."""
+    settings = patient.settings
+    logs = [settings.home / "history.jsonl", *sorted(settings.judgments_folder.glob("*.jsonl"))]
+    for log in logs:
+        try:
+            lines = log.read_bytes().splitlines()
+        except FileNotFoundError:
+            continue
+        torn = [number for number, line in enumerate(lines, 1) if line.strip() and not _is_json(line)]
+        if torn:
+            place = "its last line" if torn == [len(lines)] else f"line {torn[0]:,}"
+            yield Complaint(
+                "warning",
+                f"{log}: {place} was cut off and is left out",
+                f"keydistill doctor --fix moves it to {log.name}.torn",
+                partial(_put_aside, log),
+            )
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _put_aside(log: Path) -> None:
+    """Move the lines that nobody can read to a file beside the log; nothing is thrown away."""
+    with file_lock(log.parent / "locks" / "history.lock"):
+        lines = log.read_bytes().splitlines(keepends=True)
+        with log.with_name(f"{log.name}.torn").open("ab") as aside:
+            aside.writelines(line.rstrip(b"\n") + b"\n" for line in lines if line.strip() and not _is_json(line))
+        with whole_file(log) as draft:
+            draft.write_bytes(b"".join(line.rstrip(b"\n") + b"\n" for line in lines if _is_json(line)))
+
+
+def snapshots(patient: Patient) -> Iterator[Complaint]:
+    """Snapshots belong to runs, and what is live has its own."""
+    settings, store = patient.settings, patient.store
+    known = {run.id for run in store.all()}
+    for folder in sorted((settings.home / "runs").glob("*/snapshot")):
+        record = folder.parent / "run.json"
+        if folder.parent.name not in known and not record.exists():
+            yield Complaint(
+                "warning", f"{folder} is a snapshot of no run on record", f"rm -r {folder.parent}, if nobody misses it"
+            )
+    target = patient.engine.aliases().get(settings.alias)
+    if target is None or settings.shared is not None:
+        return
+    try:
+        info = patient.engine.info(target)
+    except (CollectionLostError, CollectionNotFoundError):
+        return  # which another check says
+    owner = CollectionMetadata.parse(info).snapshot_run if info.state != "foreign" else None
+    if owner is not None and not (store.folder(owner) / "snapshot").is_dir():
+        yield Complaint(
+            "warning",
+            f"{target} is live, and its snapshot (run {owner}) is gone: a sync has nothing to compare with",
+            "keydistill restore from a backup, or a new reindex",
+        )
 
 
 def models(patient: Patient) -> Iterator[Complaint]:

@@ -1,5 +1,6 @@
 """Checks of the work: runs, leases, Redis, workers, schedules."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -51,6 +52,15 @@ def redis_answers(patient: Patient) -> Iterator[Complaint]:
             f"the clock of Redis is {skew:+,.1f} s off this machine's: times of runs and signs of life mislead",
             "let both machines keep their time by NTP",
         )
+    for sign in patient.signs:
+        # Of one that is behind nothing can be told: its sign may be as old.
+        ahead = sign.at - (time.time() + skew)
+        if ahead > _SKEW_SECONDS:
+            yield Complaint(
+                "warning",
+                f"the clock of {sign.name} is {ahead:,.1f} s ahead of Redis': it will count as alive when it is dead",
+                "let its machine keep its time by NTP",
+            )
     store = patient.shared_store
     store.check_format()
     policy = store.eviction_policy()

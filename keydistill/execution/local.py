@@ -6,8 +6,10 @@ from typing import ClassVar, Generic, TypeVar
 from keydistill.errors import LeaseLostError, RunError, RunStateError
 from keydistill.execution.failures import record_failure, with_next_step
 from keydistill.execution.pausing import check_may_begin, wait_while_paused
+from keydistill.execution.telemetry import at_work_on
 from keydistill.progress import NO_PROGRESS, Progress, WaitingProgress
 from keydistill.runs import Lease, Run, RunStore
+from keydistill.telemetry import carried, span
 
 _R = TypeVar("_R", bound=Run)
 
@@ -55,7 +57,7 @@ class LocalWork(Generic[_R]):
         run = self._of_kind(self._store.load(run_id))
         check_may_begin(self._store, run)
         self._store.restore(run.id)
-        with self._store.lease(run.lease_name, run.id) as lease:
+        with span(f"resume {run.kind}", parent=run.trace), self._store.lease(run.lease_name, run.id) as lease:
             return self._carry_out(self._reopened(run, lease), lease)
 
     def _begin(self, run: _R) -> _R:
@@ -71,13 +73,14 @@ class LocalWork(Generic[_R]):
 
     def _reopened(self, run: _R, lease: Lease) -> _R:
         """The run, moved back to the state in which there is work to do."""
-        return self._of_kind(self._store.update(run.id, lambda now: now.reopened(), lease))
+        return self._of_kind(self._store.update(run.id, lambda now: now.reopened().traced(carried()), lease))
 
     def _carry_out(self, run: _R, lease: Lease) -> _R:
         """Work until the run is over, and record a failure."""
         self.run = run
         try:
-            run = self._work(run, lease)
+            with at_work_on(run, run.kind):
+                run = self._work(run, lease)
         except self.NOT_OURS:
             raise
         except Exception as error:

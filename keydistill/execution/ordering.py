@@ -28,6 +28,7 @@ from keydistill.runs import (
 )
 from keydistill.settings import Settings
 from keydistill.storage import share_student, shared_storage
+from keydistill.telemetry import carried, span
 from keydistill.vectorstore import Engine
 
 _R = TypeVar("_R", bound=Run)
@@ -73,14 +74,15 @@ def order_reindex(settings: Settings, order: ReindexOrder, send: Send, *, starte
     settings = _with_options(settings, order, ("student", "dimension", "max_reject_share", "alias"))
     settings = settings.model_copy(update={"student": resolve_student(settings)})
     store = open_shared_store(settings)
-    with _engine(settings) as engine:
-        run = ReindexSteps(settings, engine, store).new_run(
-            order.files, categories=order.categories, swap=order.swap, executor="celery", started_by=started_by
-        )
-    shared = shared_storage(settings)
-    if shared is not None:
-        share_student(shared, run.student, run.student_version)
-    return _begun(store, run, send)
+    with span("order reindex", kind="producer"):
+        with _engine(settings) as engine:
+            run = ReindexSteps(settings, engine, store).new_run(
+                order.files, categories=order.categories, swap=order.swap, executor="celery", started_by=started_by
+            )
+        shared = shared_storage(settings)
+        if shared is not None:
+            share_student(shared, run.student, run.student_version)
+        return _begun(store, run, send)
 
 
 def order_sync(settings: Settings, order: SyncOrder, send: Send, *, started_by: str | None = None) -> SyncRun:
@@ -96,11 +98,12 @@ def order_sync(settings: Settings, order: SyncOrder, send: Send, *, started_by: 
     _check_files(order)
     settings = _with_options(settings, order, ("max_reject_share", "max_removed_share", "alias"))
     store = open_shared_store(settings)
-    with _engine(settings) as engine:
-        run = SyncSteps(settings, engine, store).new_run(
-            order.files, categories=order.categories, executor="celery", started_by=started_by
-        )
-    return _begun(store, run, send)
+    with span("order sync", kind="producer"):
+        with _engine(settings) as engine:
+            run = SyncSteps(settings, engine, store).new_run(
+                order.files, categories=order.categories, executor="celery", started_by=started_by
+            )
+        return _begun(store, run, send)
 
 
 def prune(settings: Settings, order: PruneOrder, *, started_by: str | None = None) -> PrunePlan:
@@ -126,7 +129,8 @@ def order_retrain(settings: Settings, order: RetrainOrder, send: Send, *, starte
         RunBusyError: Another retrain is under way.
     """
     store = open_shared_store(settings)
-    return _begun(store, new_retrain(settings, order, executor="celery", started_by=started_by), send)
+    with span("order retrain", kind="producer"):
+        return _begun(store, new_retrain(settings, order, executor="celery", started_by=started_by), send)
 
 
 def resume_by_workers(settings: Settings, run_id: str, send: Send) -> Run:
@@ -141,10 +145,11 @@ def resume_by_workers(settings: Settings, run_id: str, send: Send) -> Run:
     run = store.load(run_id)
     run.reopened()
     check_may_begin(store, run)
-    store.restore(run.id)
-    store.reserve(run.lease_name, run.id, RESERVED_SECONDS)
-    run = store.update(run.id, lambda now: now.reopened().changed(executor="celery"))
-    message_of(run).send(send)
+    with span(f"resume {run.kind}", parent=run.trace, kind="producer", run_id=run.id):
+        store.restore(run.id)
+        store.reserve(run.lease_name, run.id, RESERVED_SECONDS)
+        run = store.update(run.id, lambda now: now.reopened().traced(carried()).changed(executor="celery"))
+        message_of(run).send(send)
     return run
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 from keydistill.errors import RedisUnavailableError, RunBusyError, RunStateError
 from keydistill.execution.leases import RESERVED_SECONDS
 from keydistill.execution.queues import Send, message_of
-from keydistill.runs import Lease, Pause, RetrainRun, Run, RunStore, open_shared_store, open_store
+from keydistill.runs import Lease, Pause, RetrainRun, Run, RunStore, check_restored, open_shared_store, open_store
 from keydistill.settings import Settings
 
 _R = TypeVar("_R", bound=Run)
@@ -70,12 +70,14 @@ def resume_run(settings: Settings, run_id: str, send: Callable[[], Send], *, dry
 
 
 def check_may_begin(store: RunStore, run: Run) -> None:
-    """Raise where a run is paused, or would take the place of one that is.
+    """Raise where a run is paused, or would take the place of one that is, or a restore did not end.
 
     Raises:
-        RunStateError: The run is paused itself.
+        RunStateError: The run is paused itself, or its home is half restored.
         RunBusyError: Another one of the same lease is.
     """
+    # The store's folder of a run is HOME/runs/ID.
+    check_restored(store.folder(run.id).parents[1])
     if run.is_paused:
         raise RunStateError(f"run {run.id} is {run.paused}; `keydistill runs resume {run.id}` lets it go on")
     for other in store.all():

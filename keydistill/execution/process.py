@@ -13,6 +13,7 @@ from keydistill.ingest.snapshot import RunSources
 from keydistill.ingest.steps import ReindexSteps, SyncSteps
 from keydistill.runs import RecordedProgress, ReindexRun, SharedRunStore, SyncRun, open_shared_store, open_signs
 from keydistill.settings import Settings, load_settings
+from keydistill.telemetry import begin_traces
 from keydistill.vectorstore import Engine
 
 if TYPE_CHECKING:
@@ -82,4 +83,5 @@ def worker_process() -> WorkerProcess:
     global _present
     if _present is None or _present.pid != os.getpid():
         _present = WorkerProcess(load_settings())
+        begin_traces(_present.settings, "worker")
     return _present

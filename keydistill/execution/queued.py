@@ -14,6 +14,7 @@ from keydistill.execution.failures import record_failure
 from keydistill.execution.leases import part_lease, reserve_seconds
 from keydistill.execution.process import WorkerProcess
 from keydistill.execution.queues import Message, Send, message_of, part_message, queue_of
+from keydistill.execution.telemetry import at_work_on
 from keydistill.execution.transient import TRANSIENT
 from keydistill.runs import (
     Lease,
@@ -53,7 +54,7 @@ def advance(process: WorkerProcess, run_id: str, queue: str, send: Send) -> str:
     except (RunBusyError, RunNotFoundError) as reason:
         return str(reason)
     try:
-        with _failures_recorded(store, run.id, lease):
+        with at_work_on(run, f"advance {run.kind}"), _failures_recorded(store, run.id, lease):
             run, messages = _advance(process, run, queue, lease)
     except (LeaseLostError, RunStateError) as reason:
         lease.release()
@@ -123,7 +124,7 @@ def embed_part(process: WorkerProcess, run_id: str, number: int, send: Send) -> 
     except (RunBusyError, RunNotFoundError) as reason:
         return str(reason)
     try:
-        with _failures_recorded(store, run.id):
+        with at_work_on(run, "embed part", number), _failures_recorded(store, run.id):
             run = _attempted(process, run, part_name(number), lambda now: now.with_part_begun(number), lease)
             with _uncounted_if_transient(store, run.id, part_name(number)):
                 run = process.embedding.embed_parts(run, [number], lease)

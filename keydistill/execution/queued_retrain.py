@@ -4,6 +4,7 @@ They run in a child so that memory goes back to the system after each, a crash o
 along, and the worker still answers when it is asked for its state.
 """
 
+import json
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from keydistill.execution.leases import reserve_seconds
 from keydistill.execution.process import WorkerProcess
 from keydistill.execution.queues import Send, message_of, next_stage
 from keydistill.runs import Run, SharedRunStore
+from keydistill.telemetry import log, log_format
 
 _log = logging.getLogger(__name__)
 _LOGGED_LINES = 40
@@ -75,9 +77,24 @@ def _in_child(run_id: str, queue: str) -> tuple[int, str]:
         child.wait()
         raise
     lines = output.strip().splitlines() or [f"exit status {child.returncode}"]
-    if output.strip():
+    if log_format() == "json":
+        lines = [_logged_again(line) for line in lines]
+    elif output.strip():
         _log.warning("the last lines of %s: %s", run_id, "\n".join(lines[-_LOGGED_LINES:]))
     return child.returncode, lines[-1]
+
+
+def _logged_again(line: str) -> str:
+    """Log a line of the child's log in ours, as it is; returns its message."""
+    try:
+        fields = dict(json.loads(line))
+        level = logging.getLevelNamesMapping()[fields["level"].upper()]
+    except (ValueError, KeyError, AttributeError, TypeError):
+        # What crashed did not write it by our rules.
+        fields, level = {"message": line}, logging.WARNING
+    message = str(fields.pop("message", ""))
+    log(_log, message, level, **fields)
+    return message
 
 
 def _fail(store: SharedRunStore, run: Run, reason: str) -> str:

@@ -9,6 +9,7 @@ from keydistill.ingest.steps import ReindexSteps
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import Lease, ReindexRun, open_store, reindex_of
 from keydistill.settings import Settings
+from keydistill.telemetry import span
 from keydistill.vectorstore import Engine
 
 
@@ -27,7 +28,8 @@ class Reindexer(LocalWork[ReindexRun]):
 
     def start(self, files: Sequence[Path], *, categories: Path | None = None, swap: bool = True) -> ReindexRun:
         """Make a reindex and carry it out; returns and raises as `resume` does."""
-        return self._begin(self._steps.new_run(files, categories=categories, swap=swap))
+        with span("order reindex"):
+            return self._begin(self._steps.new_run(files, categories=categories, swap=swap))
 
     def _step(self, run: ReindexRun, lease: Lease) -> ReindexRun:
         if run.state == "building":
@@ -42,4 +44,7 @@ class Reindexer(LocalWork[ReindexRun]):
         def recorded(present: ReindexRun) -> None:
             self.run = present
 
-        return self._steps.embed_parts(run, missing, lease, recorded, before_part=lambda: self._unpaused(run, lease))
+        with span("embed parts", parts=len(missing)):
+            return self._steps.embed_parts(
+                run, missing, lease, recorded, before_part=lambda: self._unpaused(run, lease)
+            )

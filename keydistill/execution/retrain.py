@@ -25,6 +25,7 @@ from keydistill.runs import (
     retrain_of,
 )
 from keydistill.settings import Settings
+from keydistill.telemetry import carried, span
 
 Warn = Callable[[str], object]
 
@@ -55,6 +56,7 @@ def new_retrain(
         updated_at=created_at,
         executor=executor,
         started_by=started_by or present_user(),
+        trace=carried(),
         order=order.model_dump(mode="json"),
         present_student=resolve_student(settings),
         present_assistant=resolve_assistant(settings),
@@ -82,7 +84,8 @@ class Retrainer(LocalWork[RetrainRun]):
 
     def start(self, order: RetrainOrder) -> RetrainRun:
         """Make a retrain and carry it out; returns and raises as `resume` does."""
-        return self._begin(new_retrain(self._settings, order))
+        with span("order retrain"):
+            return self._begin(new_retrain(self._settings, order))
 
     def do_stages(self, run: RetrainRun, lease: Lease, only: Collection[str]) -> RetrainRun:
         """Do the stages in `only`, as far as they follow each other; returns and raises as `resume` does."""
@@ -96,7 +99,9 @@ class Retrainer(LocalWork[RetrainRun]):
     def _reopened(self, run: RetrainRun, lease: Lease) -> RetrainRun:
         with self._alone_in(self._folder(run)):
             # It is this process's run from now on: workers must not take it up when this process is interrupted.
-            reopened = self._store.update(run.id, lambda now: now.reopened().changed(executor="local"), lease)
+            reopened = self._store.update(
+                run.id, lambda now: now.reopened().traced(carried()).changed(executor="local"), lease
+            )
         return retrain_of(reopened)
 
     def _work(self, run: RetrainRun, lease: Lease) -> RetrainRun:

@@ -17,6 +17,7 @@ from keydistill.files import protect_home
 from keydistill.progress import NoProgress
 from keydistill.runs import open_shared_store, retrain_of
 from keydistill.settings import load_settings
+from keydistill.telemetry import begin_traces, end_traces, in_json, log_format, remember_secrets
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--queue", required=True, choices=("train", "judge"))
     options = parser.parse_args()
+    if log_format() == "json":
+        in_json("keydistill.retrain")
     try:
         _do_stages(options.run, options.queue)
     except KeydistillError as error:
@@ -39,11 +42,15 @@ def main() -> None:
         # The traceback is for the worker's log, which quotes the last line as the reason.
         _log.exception("run %s", options.run)
         sys.exit(f"error: {type(error).__name__}: {' '.join(str(error).split())}")
+    finally:
+        end_traces()
 
 
 def _do_stages(run_id: str, queue: str) -> None:
     settings = load_settings()
     protect_home(settings.home, settings.home_group)
+    remember_secrets(settings)
+    begin_traces(settings, "retrain")
     store = open_shared_store(settings)
     run = retrain_of(store.load(run_id))
     lease = store.acquire(run.lease_name, run.id)

@@ -9,6 +9,7 @@ from keydistill.ingest.steps import SyncPlan, SyncSteps
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.runs import Lease, SyncRun, open_store, sync_of
 from keydistill.settings import Settings
+from keydistill.telemetry import span
 from keydistill.vectorstore import Engine
 
 
@@ -35,7 +36,8 @@ class Syncer(LocalWork[SyncRun]):
         Raises:
             CollectionNotFoundError: Nothing is live.
         """
-        return self._begin(self._steps.new_run(files, categories=categories))
+        with span("order sync"):
+            return self._begin(self._steps.new_run(files, categories=categories))
 
     def _step(self, run: SyncRun, lease: Lease) -> SyncRun:
         return self._steps.advance(run, lease)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 
 from prometheus_client.core import GaugeMetricFamily
 
@@ -28,6 +29,14 @@ def model_metrics(settings: Settings) -> Iterator[GaugeMetricFamily]:
         "Versions in the registry.",
         ("kind",),
         {(kind,): sum(version.kind == kind for version in versions) for kind in MODEL_KINDS},
+    )
+    sizes = dict.fromkeys(MODEL_KINDS, 0.0)
+    for version in versions:
+        # One that is removed at this moment has no size any more.
+        with suppress(FileNotFoundError):
+            sizes[version.kind] += sum(file.stat().st_size for file in version.folder.rglob("*") if file.is_file())
+    yield gauge(
+        "models_size_bytes", "Size of the registry.", ("kind",), {(kind,): size for kind, size in sizes.items()}
     )
     promoted = {kind: registry.promoted_name(kind) for kind in MODEL_KINDS}
     yield gauge(

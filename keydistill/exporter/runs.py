@@ -1,6 +1,6 @@
 """Metrics of runs: when each kind last succeeded and failed, how long its steps took, and what is unfinished."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client.core import GaugeMetricFamily
 
@@ -44,6 +44,22 @@ def run_metrics(runs: Sequence[Run]) -> Iterator[GaugeMetricFamily]:
         _KEY,
         {key: run.rows for key, run in succeeded.items() if isinstance(run, ReindexRun | SyncRun)},
     )
+    builds = {key: run for key, run in succeeded.items() if isinstance(run, ReindexRun)}
+    yield gauge(
+        "run_rejected_rows",
+        "Rows of the inventory that the latest successful run could not use.",
+        _KEY,
+        {key: run.rejected for key, run in succeeded.items() if isinstance(run, ReindexRun | SyncRun)},
+    )
+    yield gauge(
+        "run_parts", "Parts of the latest successful build.", _KEY, {key: run.parts for key, run in builds.items()}
+    )
+    yield gauge(
+        "run_rows_per_second",
+        "Keyphrases embedded and written per second by each process of the latest successful build.",
+        _KEY,
+        {key: run.rows / took for key, run in builds.items() if (took := run.timings.get("embedding", 0.0)) > 0},
+    )
     yield from _unfinished(unfinished_runs(runs))
     yield from _gates(runs)
     yield from _judgments([run for run in succeeded.values() if isinstance(run, RetrainRun)])
@@ -79,7 +95,24 @@ def _unfinished(runs: Sequence[Run]) -> Iterator[GaugeMetricFamily]:
 
 
 def _gates(runs: Sequence[Run]) -> Iterator[GaugeMetricFamily]:
+    yield gauge(
+        "gate_runs",
+        "Records of builds that the gate looked at, by its verdict.",
+        ("alias", "verdict"),
+        _verdicts(run for run in runs if isinstance(run, ReindexRun)),
+    )
     gated = _latest(run for run in runs if isinstance(run, ReindexRun) and run.gate)
+    yield gauge(
+        "gate_checks",
+        "Rows of the latest report of the gate, by their verdicts.",
+        ("alias", "verdict"),
+        counts(
+            (alias, str(row["verdict"]))
+            for (_, alias), run in gated.items()
+            if isinstance(run, ReindexRun)
+            for row in run.gate["rows"]
+        ),
+    )
     yield gauge(
         "gate_refused",
         "Whether the gate refused the latest collection that it looked at.",
@@ -92,16 +125,32 @@ def _gates(runs: Sequence[Run]) -> Iterator[GaugeMetricFamily]:
     )
 
 
+def _verdicts(runs: Iterable[ReindexRun]) -> dict[tuple[str, ...], float]:
+    return counts((run.alias, "forced" if run.forced else run.gate["verdict"]) for run in runs if "verdict" in run.gate)
+
+
 def _judgments(retrains: Sequence[RetrainRun]) -> Iterator[GaugeMetricFamily]:
     results = retrains[0].results.get("judge", {}) if retrains else {}
     for name, help_text in (
         ("labelled", "Pairs that the judge labelled in the latest successful retrain."),
         ("unlabelled", "Pairs whose answer from the judge could not be read, in the latest successful retrain."),
-        ("tokens", "Tokens that the judge used in the latest successful retrain."),
+        ("asked", "Pairs that the judge was asked about in the latest successful retrain: others were known."),
+        ("malformed", "Answers of the judge that were neither yes nor no, in the latest successful retrain."),
+        ("unjudged", "Pairs that the budget of the latest successful retrain did not reach."),
     ):
         if name in results:
-            metric = "judge_tokens" if name == "tokens" else f"judge_{name}_pairs"
+            metric = "judge_malformed_answers" if name == "malformed" else f"judge_{name}_pairs"
             yield gauge(metric, help_text, (), {(): results[name]})
+    if "tokens" in results:
+        yield gauge(
+            "judge_tokens", "Tokens that the judge used in the latest successful retrain.", (), {(): results["tokens"]}
+        )
+    yield gauge(
+        "judge_tokens_by_direction",
+        "Tokens that the judge read and wrote in the latest successful retrain; prices differ.",
+        ("direction",),
+        {(name,): results[f"tokens_{name}"] for name in ("in", "out") if f"tokens_{name}" in results},
+    )
 
 
 def _latest(runs: Iterator[Run]) -> dict[tuple[str, str], Run]:

@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from keydistill.execution import signs_of
 from keydistill.exporter.families import counts, gauge, seconds_of
-from keydistill.runs import Run, SharedRunStore
+from keydistill.runs import OldestMessage, Run, SharedRunStore
 from keydistill.settings import Settings
 from keydistill.workers import QUEUES, missed_times
 
@@ -17,18 +17,20 @@ _MOST_MISSED = 10
 
 
 class Waiting:
-    """How long the oldest message of each queue has been seen: messages themselves do not say when they were sent."""
+    """How long the oldest message of each queue waits, also of one that does not say when it was sent."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, float]] = {}
 
-    def seconds(self, queue: str, oldest: str | None) -> float:
-        """Time since `oldest` was first found at a queue's end; 0 where the queue is empty."""
+    def seconds(self, queue: str, oldest: OldestMessage | None) -> float:
+        """Time since `oldest` was sent, or first found at a queue's end; 0 where the queue is empty."""
         if oldest is None:
             self._seen.pop(queue, None)
             return 0.0
-        if self._seen.get(queue, ("", 0.0))[0] != oldest:
-            self._seen[queue] = oldest, time.monotonic()
+        if oldest.sent_at is not None:
+            return max(0.0, time.time() - oldest.sent_at)
+        if self._seen.get(queue, ("", 0.0))[0] != oldest.digest:
+            self._seen[queue] = oldest.digest, time.monotonic()
         return time.monotonic() - self._seen[queue][1]
 
 
@@ -61,7 +63,7 @@ def worker_metrics(
     )
     yield gauge(
         "queue_oldest_wait_seconds",
-        "Time for which this exporter has seen the oldest message wait.",
+        "Time since the oldest message was sent, or since this exporter saw it where it does not say.",
         ("queue",),
         {(queue,): waiting.seconds(queue, store.oldest_message(queue)) for queue in QUEUES},
     )

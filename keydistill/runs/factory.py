@@ -55,6 +55,19 @@ def open_signs(settings: Settings) -> "Signs":
     return Signs(connect(redis_address(settings), repeats=0))
 
 
+def redis_version(settings: Settings) -> str:
+    """The version of Redis that the server is compatible with; needs `redis_url` and the client of Redis.
+
+    Raises:
+        RedisUnavailableError: Redis cannot be reached.
+    """
+    from keydistill.runs.redis_connection import call, connect
+
+    with closing(connect(redis_address(settings), repeats=0)) as redis:
+        answer: Any = call(redis, lambda redis: redis.info("server"))
+    return str(answer["redis_version"])
+
+
 def redis_clock(settings: Settings) -> float:
     """Seconds since 1970 by the clock of Redis; needs `redis_url` and the client of Redis.
 

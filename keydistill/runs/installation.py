@@ -4,8 +4,45 @@ import json
 from pathlib import Path
 from uuid import uuid4
 
-from keydistill.errors import RunError
+from keydistill.errors import RunError, RunStateError, SettingsError
 from keydistill.files import file_lock, replace_json
+from keydistill.settings import Settings
+
+# In the home while a restore into it has not ended: the id of its backup.
+RESTORE_MARK = "restoring.json"
+
+
+def check_home(settings: Settings) -> None:
+    """Check that the home is there, for whoever only reads what is in it.
+
+    Raises:
+        SettingsError: It is not: its name was mistyped, or nothing was begun yet.
+    """
+    is_elsewhere = settings.engine == "server" and settings.redis_url is not None
+    if not is_elsewhere and not settings.home.is_dir():
+        raise SettingsError(
+            f"there is nothing at {settings.home}: correct --home or KEYDISTILL_HOME, or begin there with "
+            "`keydistill reindex INVENTORY`"
+        )
+
+
+def check_restored(home: Path) -> None:
+    """Check that no restore into a home was left half done: what a run built there could not be told from the rest.
+
+    Raises:
+        RunStateError: One was.
+    """
+    mark = home / RESTORE_MARK
+    try:
+        backup = json.loads(mark.read_bytes())
+    except FileNotFoundError:
+        return
+    except ValueError:
+        backup = "unknown"
+    raise RunStateError(
+        f"a restore of backup {backup} into {home} did not end; give the same `keydistill restore SOURCE` again, which "
+        "goes on where it was, then start the run"
+    )
 
 
 def installation_of(home: Path) -> str:

@@ -42,6 +42,7 @@ class Run:
         progress: Progress of the present step.
         attempts: Number of times that a worker took up each state or part; finished ones are taken out.
         paused: Mark that keeps everybody from going on with the run, if there is one.
+        trace: Span that the run was ordered in (`keydistill.telemetry.carried`), with whose trace all work goes on.
     """
 
     # An unknown field is another version's: it would be lost with the next change of the record, so it is refused.
@@ -60,6 +61,7 @@ class Run:
     progress: StepProgress | None = None
     attempts: Mapping[str, int] = field(default_factory=dict)
     paused: Pause | None = None
+    trace: str | None = None
 
     @property
     def lease_name(self) -> str:
@@ -121,6 +123,10 @@ class Run:
         """This run with other values and a new `updated_at`."""
         return replace(self, updated_at=now(), **changes)
 
+    def traced(self, trace: str | None) -> Self:
+        """This run in a trace, unless it is in one already."""
+        return self if trace is None or self.trace is not None else self.changed(trace=trace)
+
     def timed(self, step: str, seconds: float) -> Self:
         """This run with seconds added to a step's time."""
         return self.changed(timings={**self.timings, step: round(self.timings.get(step, 0.0) + seconds, 3)})
@@ -155,6 +161,7 @@ class ReindexRun(Run):
         previous_target: Collection that the alias named when the run began; the swap happens only if it still does.
         swap: Whether to swap once the collection is verified.
         rows, parts: Size of the snapshot; 0 until there is one.
+        rejected: Rows of the files that the snapshot could not take.
         parts_done: Numbers of the parts whose every point is in the collection.
         parts_redone: Number of times that a part was begun which a worker had begun before.
         report: Report of the verification.
@@ -178,6 +185,7 @@ class ReindexRun(Run):
     previous_target: str | None
     swap: bool
     rows: int = 0
+    rejected: int = 0
     parts: int = 0
     parts_done: tuple[int, ...] = ()
     parts_redone: int = 0
@@ -226,6 +234,7 @@ class SyncRun(Run):
         max_removed_share: Share of the live rows above which removals fail the run before anything is changed.
         journal: Number of the run among the accepted syncs of the alias, from 1 on; 0 until its snapshot was accepted.
         rows: Size of the snapshot.
+        rejected: Rows of the files that the snapshot could not take.
         changes: Collections, each with the changes that were made in it.
     """
 
@@ -237,6 +246,7 @@ class SyncRun(Run):
     max_removed_share: float
     journal: int = 0
     rows: int = 0
+    rejected: int = 0
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -52,7 +52,7 @@ from keydistill.runs.redis_lease import (
 )
 from keydistill.runs.redis_records import check_mark, run_key, run_of, text_of
 from keydistill.runs.redis_schedules import RedisScheduleMarks
-from keydistill.runs.shared_store import QUEUE_PREFIX, ScheduleMarks
+from keydistill.runs.shared_store import QUEUE_PREFIX, SENT_AT, OldestMessage, ScheduleMarks
 from keydistill.runs.store import Change, Lease, busy, check_at_rest, whole_id
 from keydistill.settings import RedisAddress
 
@@ -266,11 +266,17 @@ class RedisRunStore:
         """See `SharedRunStore.messages_waiting`."""
         return int(self.call(lambda redis: redis.llen(f"{QUEUE_PREFIX}{queue}")))
 
-    def oldest_message(self, queue: str) -> str | None:
+    def oldest_message(self, queue: str) -> OldestMessage | None:
         """See `SharedRunStore.oldest_message`."""
         # Kombu puts messages in at the left and takes them out at the right.
         message: Any = self.call(lambda redis: redis.lindex(f"{QUEUE_PREFIX}{queue}", -1))
-        return None if message is None else hashlib.sha256(message.encode()).hexdigest()
+        if message is None:
+            return None
+        sent_at = None
+        # Anybody who reaches Redis can put anything into a queue.
+        with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            sent_at = float(json.loads(message)["headers"][SENT_AT])
+        return OldestMessage(hashlib.sha256(message.encode()).hexdigest(), sent_at)
 
     def is_first_in(self, seconds: int, what: str) -> bool:
         """See `SharedRunStore.is_first_in`."""

@@ -12,6 +12,16 @@ from keydistill.runs.stored_json import read_json
 
 # Prefix of the queues that messages to workers wait in, beside the records.
 QUEUE_PREFIX = "keydistill:celery:"
+# Header of a message: when it was sent, in seconds since 1970.
+SENT_AT = "keydistill_sent_at"
+
+
+@dataclass(frozen=True, slots=True)
+class OldestMessage:
+    """A message that waits: its digest, and when it was sent, in seconds since 1970, if it says so."""
+
+    digest: str
+    sent_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +100,8 @@ class SharedRunStore(RunStore, Protocol):
     def messages_waiting(self, queue: str) -> int:
         """Number of messages in a queue of the workers that none has taken."""
 
-    def oldest_message(self, queue: str) -> str | None:
-        """Digest of the message that is taken next from a queue of the workers; None where it is empty."""
+    def oldest_message(self, queue: str) -> OldestMessage | None:
+        """The message that is taken next from a queue of the workers; None where it is empty."""
 
     def is_first_in(self, seconds: int, what: str) -> bool:
         """Whether nobody has asked this of `what` for so long, so that it is for the caller to do."""

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Self
 
 # How often a sign is given; and after how long without one nobody counts on who gave it.
@@ -18,17 +19,19 @@ class Sign:
         queues: Queues that the worker takes messages from; none for a beat.
         at: Time of the sign, in seconds since 1970.
         stopped: Processes of the pool that are stopped, and so end nothing that they have begun.
+        version: Version of keydistill that the process runs; None of one that does not say it yet.
     """
 
     name: str
     queues: list[str]
     at: float
     stopped: list[int]
+    version: str | None = None
 
     @classmethod
     def of(cls, name: str, queues: list[str] | None = None, stopped: list[int] | None = None) -> Self:
         """A sign that is given now."""
-        return cls(name=name, queues=queues or [], at=time.time(), stopped=stopped or [])
+        return cls(name=name, queues=queues or [], at=time.time(), stopped=stopped or [], version=version("keydistill"))
 
     @property
     def age_seconds(self) -> float:

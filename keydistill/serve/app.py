@@ -44,6 +44,7 @@ from keydistill.serve.schemas import (
 from keydistill.serve.sessions import Sessions
 from keydistill.serve.shadow import Shadow
 from keydistill.settings import Settings
+from keydistill.telemetry import past_span
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Service:
                 raise Problem("invalid", detail, places=[("/filters", detail)]) from error
             raise
         self.shadow.offer(job, exchange.outcome)
+        _trace(job, exchange.outcome)
         return exchange.outcome
 
 
@@ -260,6 +262,14 @@ def _json(content: dict[str, Any], outcome: Outcome | None = None) -> Response:
         times = milliseconds(outcome)
         headers = {"Server-Timing": ", ".join(f"{name.removesuffix('_ms')};dur={ms}" for name, ms in times.items())}
     return Response(to_json(content, inf_nan_mode="null"), headers=headers, media_type="application/json")
+
+
+def _trace(job: Job, outcome: Outcome) -> None:
+    """Spans of what a request went through; its batch was answered by another thread, together with others."""
+    past_span("waiting", job.queued, outcome.waited)
+    past_span("embedding", job.taken, outcome.embedded)
+    if job.search is not None:
+        past_span("search", job.taken + outcome.embedded, outcome.searched)
 
 
 def _generation(outcome: Outcome) -> dict[str, str]:

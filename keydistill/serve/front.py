@@ -14,9 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from keydistill.serve import metrics
 from keydistill.serve.batches import Outcome
 from keydistill.serve.keys import Keys
-from keydistill.serve.logs import FIELDS
 from keydistill.serve.problems import Problem
 from keydistill.serve.sessions import Sessions, comes_from_own_page
+from keydistill.telemetry import log, log_context, span
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +96,29 @@ class Front:
         self._in_flight += 1
         if scope["path"] in self._paths:
             exchange.path = scope["path"]
+        # Machines that ask every few seconds would fill a collector.
+        if exchange.path in _QUIET:
+            await self._answer(scope, headers, exchange, receive, send)
+            return
+        method = _shown(scope["method"])
+        with (
+            log_context(request_id=exchange.request_id),
+            span(f"{method} {exchange.path}", parent=headers.get("traceparent"), kind="server") as attributes,
+        ):
+            try:
+                await self._answer(scope, headers, exchange, receive, send)
+            finally:
+                attributes |= {
+                    "http.request.method": method,
+                    "http.route": exchange.path,
+                    "http.response.status_code": exchange.status,
+                    "keydistill.request_id": exchange.request_id,
+                    "keydistill.items": exchange.items,
+                }
+                if exchange.outcome is not None:
+                    attributes["keydistill.generation"] = exchange.outcome.collection
 
+    async def _answer(self, scope: Scope, headers: Headers, exchange: Exchange, receive: Receive, send: Send) -> None:
         async def send_and_note(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
@@ -145,7 +167,7 @@ class Front:
 
     def _note(self, method: str, exchange: Exchange) -> None:
         seconds = time.monotonic() - exchange.began
-        shown_method = method if method in _METHODS else "other"
+        shown_method = _shown(method)
         metrics.REQUEST_SECONDS.labels(shown_method, exchange.path, str(exchange.status)).observe(seconds)
         if exchange.body_bytes:
             metrics.REQUEST_BYTES.labels(exchange.path).observe(exchange.body_bytes)
@@ -154,7 +176,6 @@ class Front:
         if exchange.path in _QUIET:
             return
         fields: dict[str, Any] = {
-            "request_id": exchange.request_id,
             "method": shown_method,
             "path": exchange.path,
             "status": exchange.status,
@@ -167,12 +188,16 @@ class Front:
         if exchange.items:
             fields["items"] = exchange.items
         if exchange.outcome is not None:
-            fields["collection"] = exchange.outcome.collection
+            fields["generation"] = exchange.outcome.collection
             fields["student_version"] = exchange.outcome.student_version
             fields |= milliseconds(exchange.outcome)
         if exchange.titles is not None:
             fields["titles"] = exchange.titles
-        _log.info("request", extra={FIELDS: fields})
+        log(_log, "request", **fields)
+
+
+def _shown(method: str) -> str:
+    return method if method in _METHODS else "other"
 
 
 def refuse(exchange: Exchange, problem: Problem) -> ASGIApp:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from keydistill.errors import SettingsError, one_line
 from keydistill.serve.keys import KeyFile, Keys
-from keydistill.serve.logs import FIELDS, configure_logs
 from keydistill.settings import Settings
+from keydistill.telemetry import begin_traces, configure_logs, log, remember_secrets
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -47,7 +47,7 @@ class AppFactory:
         """The application; logs and signals of this process are set."""
         from keydistill.serve.app import create_app
 
-        configure_logs()
+        _begin_telemetry(self.settings)
         sys.setswitchinterval(_SWITCH_SECONDS)
         if parent_process() is not None:
             threading.Thread(target=_end_with_parent, name="keydistill-parent", daemon=True).start()
@@ -76,12 +76,12 @@ def run_service(settings: Settings, *, allow_without_keys: bool = False) -> None
         )
     _check_certificate(settings)
     settings = _with_threads(settings)
-    configure_logs()
+    _begin_telemetry(settings)
     with _listening(settings) as listener, _shared_metrics(settings.serve_processes):
         scheme = "http" if settings.serve_tls_cert is None else "https"
         host, port = listener.getsockname()[:2]
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-        _log.info("listening", extra={FIELDS: {"url": url, "processes": settings.serve_processes}})
+        log(_log, "listening", url=url, processes=settings.serve_processes)
         config = uvicorn.Config(
             AppFactory(settings, keys_required=keys.required or not (loopback or allow_without_keys)),
             factory=True,
@@ -99,6 +99,12 @@ def run_service(settings: Settings, *, allow_without_keys: bool = False) -> None
             uvicorn.Server(config).run(sockets=[listener])
         else:
             Multiprocess(config, sockets=[listener]).run()
+
+
+def _begin_telemetry(settings: Settings) -> None:
+    configure_logs("json", "keydistill.serve")
+    remember_secrets(settings)
+    begin_traces(settings, "serve")
 
 
 def is_loopback(host: str) -> bool:

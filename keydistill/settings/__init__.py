@@ -4,6 +4,7 @@ The TOML file is the one that `KEYDISTILL_CONFIG` names, otherwise `keydistill.t
 `keydistill settings` prints what is in force, secrets masked.
 """
 
+from keydistill.settings.config_file import present_config_file, value_in_file
 from keydistill.settings.fields import Settings
 from keydistill.settings.loading import load_settings, schedule_of
 from keydistill.settings.names import NAME
@@ -23,6 +24,8 @@ __all__ = [
     "StorageSettings",
     "Tier",
     "load_settings",
+    "present_config_file",
     "redis_address",
     "schedule_of",
+    "value_in_file",
 ]

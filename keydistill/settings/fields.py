@@ -19,9 +19,10 @@ from keydistill.settings.names import NAME
 from keydistill.settings.schedules import Schedule
 from keydistill.settings.service import ServiceSettings
 from keydistill.settings.storage import StorageSettings
+from keydistill.settings.telemetry import TelemetrySettings
 
 
-class Settings(ServiceSettings, StorageSettings, BaseSettings):
+class Settings(ServiceSettings, StorageSettings, TelemetrySettings, BaseSettings):
     """Every setting, its default and its meaning; `load_settings` makes one."""
 
     # An empty variable, as compose files pass on what is not set, counts as not set.

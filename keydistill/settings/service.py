@@ -70,6 +70,9 @@ class ServiceSettings(BaseModel):
         description="time after which a generation that the page compared with the live one is let go of",
     )
     serve_log_texts: bool = Field(default=False, description="log the titles of items; they may be private")
+    serve_trace_share: float = Field(
+        default=1.0, ge=0, le=1, description="share of the requests without `traceparent` that are traced"
+    )
 
     sample_items: int = Field(
         default=0,

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from importlib.metadata import version as metadata_version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from keydistill.distillation.registry import Lineage, Registry
 from keydistill.doctor import CHECKS, Diagnosis, Patient, diagnose
 from keydistill.encoders import StudentFiles
-from keydistill.runs import Fired, open_shared_store, open_store
+from keydistill.runs import Fired, Sign, open_shared_store, open_signs, open_store
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore import CollectionSpec, PointBatch, open_engine
 from tests.runs.records import NEW_RUNS
@@ -40,9 +41,9 @@ def sound(tmp_path: Path, tiny_folder: Path) -> Settings:
     return settings
 
 
-def build(settings: Settings, alias: str | None, **metadata: Any) -> str:
+def build(settings: Settings, alias: str | None, *, replaces: bool = False, **metadata: Any) -> str:
     student = StudentFiles.find(settings.student)
-    name = f"{alias}-built"
+    name = f"{alias}-{'rebuilt' if replaces else 'built'}"
     with closing(open_engine(settings)) as engine:
         spec = CollectionSpec(student.dimension, quantization="none")
         described = {
@@ -56,7 +57,7 @@ def build(settings: Settings, alias: str | None, **metadata: Any) -> str:
         engine.upsert(name, PointBatch([point_id("a")], vectors, [{"keyphrase": "a"}]))
         if alias is not None:
             engine.finish(name)
-            engine.swap_alias(alias, name, None)
+            engine.swap_alias(alias, name, f"{alias}-built" if replaces else None)
     return name
 
 
@@ -107,6 +108,10 @@ def test_every_planted_fault_is_found_in_time(
     plant("aliases", f"alias gone names {gone}, which is lost")
     build(settings, "strange", student_version="another")
     plant("aliases", "the student of alias strange is another")
+    build(settings, "orphan", run="20260101-000000-abcdef")
+    # The alias named it, and names another collection now.
+    build(settings, "orphan", replaces=True)
+    plant("collections", "collection orphan-built is an orphan")
     (home / "collections" / "orphan").mkdir()
     plant("collections", "orphan of a collection is in no catalogue")
     view = home / "views" / "a-0123"
@@ -145,6 +150,34 @@ def test_every_planted_fault_is_found_in_time(
     plant("schedules", "schedule nightly has never started anything")
     store.schedules.note("late", Fired("2026-01-01T03:00:00+00:00", None, None))
     plant("schedules", "schedule late missed its time twice")
+    key = tmp_path / "client.key"
+    key.write_text("secret")
+    key.chmod(0o644)
+    settings = settings.model_copy(update={"qdrant_client_certificate": None, "qdrant_client_key": key})
+    expected[0] = "settings", "qdrant_client_key is set, and qdrant_client_certificate is not"
+    settings = settings.model_copy(update={"gate_items": tmp_path / "missing.csv"})
+    plant("secrets", f"{key} holds a secret and has the mode 644")
+    config = tmp_path / "keydistill.toml"
+    config.write_text('qdrant_api_key = "hush"')
+    config.chmod(0o644)
+    monkeypatch.setattr(Patient, "config_file", lambda *_: config)
+    plant("secrets", f"{config} holds a secret")
+    (home / "runs" / "forgotten" / "snapshot").mkdir(parents=True)
+    plant("snapshots", "forgotten/snapshot is a snapshot of no run")
+    with (home / "history.jsonl").open("a") as log:
+        log.write('{"at": "2026-0')
+    plant("records", "history.jsonl: its last line was cut off")
+    signs = open_signs(settings)
+    signs.give(Sign(name="embed@ahead", queues=["judge"], at=time.time() + 60, stopped=[], version="0.0.1"))
+    signs.close()
+    plant("redis", "the clock of embed@ahead is")
+    plant("servers", "embed@ahead runs keydistill 0.0.1, here is")
+    monkeypatch.setattr(Patient, "redis_version", lambda *_: "5.0.7")
+    plant("servers", "Redis is of version 5.0.7; expected 7.2 or newer")
+    monkeypatch.setattr(
+        "keydistill.doctor.versions.version", lambda name: "0.0.1" if name == "numpy" else metadata_version(name)
+    )
+    plant("packages", "numpy 0.0.1 is installed, keydistill is tested with")
 
     began = time.monotonic()
     diagnoses = diagnose(Patient(settings))
@@ -161,8 +194,18 @@ def test_every_planted_fault_is_found_in_time(
     assert home.stat().st_mode & 0o777 == 0o700
     assert store.holder(stale.lease_name) is None
     assert not work.exists()
+    assert key.stat().st_mode & 0o777 == config.stat().st_mode & 0o777 == 0o600
+    assert (home / "history.jsonl.torn").read_text() == '{"at": "2026-0\n'
     assert (home / "collections" / "orphan").exists()
     assert (home / "runs" / "torn" / "run.json").exists()
+
+
+def test_a_home_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None:
+    home = tmp_path / "mistyped"
+    (diagnosis,) = diagnose(Patient(load_settings(home=home)))
+    assert diagnosis.check == "home"
+    assert f"there is nothing at {home}" in diagnosis.complaint.text
+    assert not home.exists()
 
 
 def no_catalogue(settings: Settings) -> Settings:

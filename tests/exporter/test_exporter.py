@@ -17,7 +17,17 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from keydistill.exporter import exposition
-from keydistill.runs import QUEUE_PREFIX, AliasChange, Fired, Pause, Sign, open_shared_store, open_signs, open_store
+from keydistill.runs import (
+    QUEUE_PREFIX,
+    SENT_AT,
+    AliasChange,
+    Fired,
+    Pause,
+    Sign,
+    open_shared_store,
+    open_signs,
+    open_store,
+)
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore import CollectionSpec, open_engine
 from tests.runs.records import reindex_run, retrain_run, sync_run
@@ -68,14 +78,22 @@ def test_runs(settings: Settings) -> None:
     store.add(dataclasses.replace(reindex_run(), state="retired", created_at=old, rows=5, gate={"rows": []}))
     store.add(
         dataclasses.replace(
-            reindex_run(), state="live", created_at=new, rows=7, timings={"embed": 2.5, "gate": 1}, gate=verdicts
+            reindex_run(),
+            state="live",
+            created_at=new,
+            rows=7,
+            rejected=3,
+            parts=2,
+            timings={"embedding": 3.5, "gate": 1},
+            gate={"verdict": "refused", **verdicts},
         )
     )
     building = store.add(
         dataclasses.replace(reindex_run("other"), state="building", updated_at=new, parts=4, parts_done=(0, 2))
     )
     store.add(dataclasses.replace(sync_run(), updated_at=old).failed("it broke"))
-    judged = {"judge": {"labelled": 90, "unlabelled": 3, "tokens": 1_000}}
+    judge = {"labelled": 90, "unlabelled": 3, "unjudged": 4, "asked": 80, "malformed": 2}
+    judged = {"judge": {**judge, "tokens": 1_000, "tokens_in": 900, "tokens_out": 100}}
     store.add(dataclasses.replace(retrain_run(), state="done", created_at=old, results=judged))
     read = samples(settings)
     assert read["runs"][("keyphrases", "reindex", "live")] == read["runs"][("keyphrases", "reindex", "retired")] == 1
@@ -86,10 +104,15 @@ def test_runs(settings: Settings) -> None:
     }
     assert read["run_last_failure_timestamp_seconds"][("keyphrases", "sync")] > day
     assert read["run_step_duration_seconds"] == {
-        ("keyphrases", "reindex", "embed"): 2.5,
+        ("keyphrases", "reindex", "embedding"): 3.5,
         ("keyphrases", "reindex", "gate"): 1,
     }
     assert read["run_rows"] == {("keyphrases", "reindex"): 7}
+    assert read["run_rejected_rows"] == {("keyphrases", "reindex"): 3}
+    assert read["run_parts"] == {("keyphrases", "reindex"): 2}
+    assert read["run_rows_per_second"] == {("keyphrases", "reindex"): 2}
+    assert read["gate_runs"] == {("keyphrases", "refused"): 1}
+    assert read["gate_checks"] == {("keyphrases", "pass"): 1, ("keyphrases", "fail"): 1}
     assert read["gate_refused"] == {("keyphrases",): 1}
     unfinished = read["unfinished_run_changed_timestamp_seconds"]
     assert unfinished[("other", "reindex", building.id, "building")] == day + 86_400
@@ -98,6 +121,10 @@ def test_runs(settings: Settings) -> None:
     assert read["judge_labelled_pairs"] == {(): 90}
     assert read["judge_unlabelled_pairs"] == {(): 3}
     assert read["judge_tokens"] == {(): 1_000}
+    assert read["judge_tokens_by_direction"] == {("in",): 900, ("out",): 100}
+    assert read["judge_malformed_answers"] == {(): 2}
+    assert read["judge_asked_pairs"] == {(): 80}
+    assert read["judge_unjudged_pairs"] == {(): 4}
     # The sync that failed, and the build that nobody works on.
     assert read["findings"] == {("warning",): 2, ("error",): 0}
 
@@ -145,7 +172,7 @@ def test_workers_queues_leases_and_schedules(shared: Settings, server: RedisServ
     signs.give(Sign(name="beat@a", queues=[], at=now, stopped=[]))
     signs.close()
     with redis.Redis.from_url(server.url) as client:
-        client.lpush(f"{QUEUE_PREFIX}embed", "first", "second")
+        client.lpush(f"{QUEUE_PREFIX}embed", json.dumps({"headers": {SENT_AT: now - 100}}), "second")
     run = store.add(reindex_run())
     lease = store.acquire(run.lease_name, run.id)
     for name in shared.schedules:
@@ -158,6 +185,7 @@ def test_workers_queues_leases_and_schedules(shared: Settings, server: RedisServ
     assert read["workers"] == {("control",): 0, ("embed",): 1, ("judge",): 0, ("train",): 0}
     assert read["beats"] == {(): 1}
     assert read["queue_messages"][("embed",)] == 2
+    assert 100 <= read["queue_oldest_wait_seconds"][("embed",)] < 200
     assert read["lease_info"] == {(run.lease_name, run.id): 1}
     assert read["schedule_missed"] == {("hourly",): 10, ("yearly",): 0}
     assert read["schedule_failed"] == {("hourly",): 1, ("yearly",): 1}

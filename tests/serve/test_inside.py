@@ -11,7 +11,7 @@ import pytest
 from keydistill.errors import CollectionNotFoundError, EngineUnavailableError, VectorStoreError
 from keydistill.retrieval import Generation, LiveRetriever, generation, lists
 from keydistill.serve import readiness
-from keydistill.serve.logs import JsonLines
+from keydistill.telemetry import JsonLines
 from tests.serve.conftest import TITLES, OpenBench, swap
 from tests.support.stub_students import StubStudent
 

@@ -215,7 +215,7 @@ def test_the_log_has_the_generation_and_no_title(http: httpx.Client, service: Se
         assert service.process.poll() is None
     (line,) = [line for line in service.requests() if line["request_id"] == "logged"]
     assert (line["status"], line["path"], line["items"]) == (200, "/v1/recommend", 1)
-    assert (line["collection"], line["student_version"]) == (home.names["a"], home.students["a"].version)
+    assert (line["generation"], line["student_version"]) == (home.names["a"], home.students["a"].version)
     assert line["wait_ms"] >= 0
     assert line["embed_ms"] > 0
     assert line["search_ms"] > 0

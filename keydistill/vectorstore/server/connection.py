@@ -225,8 +225,13 @@ class Connection:
         once = Patience(self.patience.seconds, tries=1)
         return told(lambda: self.call_within(once, "asking for the cluster's nodes", self.client.cluster_status))
 
+    def stated_version(self, patience: Patience | None = None) -> str:
+        """The server's version, as it states it."""
+        info = self._caller("asking for the server's version", self.client.info, patience or self.patience)
+        return str(info.version)
+
     def _supported_version(self, patience: Patience) -> tuple[int, int]:
-        stated = self._caller("asking for the server's version", self.client.info, patience).version
+        stated = self.stated_version(patience)
         numbers = re.match(r"v?(\d+)\.(\d+)", stated)
         if numbers is None:
             raise VectorStoreError(f"Qdrant at {self.address} calls itself version {stated!r}; expected X.Y.Z")

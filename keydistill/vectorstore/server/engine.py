@@ -115,6 +115,11 @@ class ServerEngine(PointOperations, AliasOperations):
         other._is_deciding = True
         return other
 
+    @property
+    def server_version(self) -> str:
+        """Version of the server, as it states it."""
+        return self._connection.stated_version()
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.address!r})"
 
