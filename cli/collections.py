@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keydistill.cli import completed_values
 from keydistill.cli.context import engine_of, reading_settings_of, settings_of, sources_of
 from keydistill.cli.output import bytes_text, print_json, print_table
 
@@ -80,7 +81,7 @@ _why = click.option("--why", metavar="TEXT", help="Reason for the change, kept i
 
 
 @collections.command("swap")
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=completed_values.run_ids)
 @_why
 @click.option("--force", is_flag=True, help="Swap although the gate refused; needs --why, which is kept.")
 @_take_over
@@ -93,7 +94,12 @@ def swap_collection(ctx: click.Context, run_id: str, why: str | None, force: boo
 
 
 @collections.command("rollback")
-@click.option("--to", metavar="COLLECTION", help="Collection to go back to.  [default: the one before]")
+@click.option(
+    "--to",
+    metavar="COLLECTION",
+    shell_complete=completed_values.collections,
+    help="Collection to go back to.  [default: the one before]",
+)
 @_why
 @_take_over
 @click.option("--force", is_flag=True, help="Go back to a collection that was itself rolled back from; needs --to.")
@@ -108,7 +114,7 @@ def rollback_collection(
 
 
 @collections.command("hold")
-@click.argument("alias")
+@click.argument("alias", shell_complete=completed_values.aliases)
 @click.option("--why", metavar="TEXT", required=True, help="Reason for the hold, kept in the history.")
 @click.pass_context
 def hold_alias(ctx: click.Context, alias: str, why: str) -> None:
@@ -119,7 +125,7 @@ def hold_alias(ctx: click.Context, alias: str, why: str) -> None:
 
 
 @collections.command("release")
-@click.argument("alias")
+@click.argument("alias", shell_complete=completed_values.aliases)
 @_why
 @click.pass_context
 def release_alias(ctx: click.Context, alias: str, why: str | None) -> None:
@@ -135,6 +141,7 @@ def release_alias(ctx: click.Context, alias: str, why: str | None) -> None:
     "--collection",
     "named",
     metavar="NAME",
+    shell_complete=completed_values.collections,
     multiple=True,
     help="Collection to drop although no run or no history says where it comes from; may be given more than once.",
 )

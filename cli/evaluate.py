@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keydistill.cli.completed_values import model_versions
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import check_output, print_json, print_table, progress_bars, warn
 from keydistill.cli.table_options import reading_options
@@ -59,7 +60,7 @@ class Numbers(click.ParamType[tuple[int, ...]]):
 
 
 @click.command()
-@click.argument("student")
+@click.argument("student", shell_complete=model_versions)
 @click.option("--against", metavar="STUDENT", help="Another student, measured on the same items and compared.")
 @click.option("--items", multiple=True, required=True, type=_FILE, help="File of items (item_id, title).")
 @click.option("--inventory", multiple=True, required=True, type=_FILE, help="File of keyphrases.")

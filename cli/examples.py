@@ -129,6 +129,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "models verify": ("keydistill models verify", "keydistill models verify student/20261201"),
     "exporter": ("keydistill exporter --host 0.0.0.0 --port 9465", "keydistill exporter --once"),
     "settings": ("keydistill settings", "keydistill settings --json"),
+    "completion": ("keydistill completion bash", "keydistill completion fish"),
 }
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keydistill.cli.completed_values import run_ids
 from keydistill.cli.context import reading_settings_of
 from keydistill.cli.output import duration_text, print_json, print_table
 from keydistill.errors import RunStateError
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=run_ids)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def gate(ctx: click.Context, run_id: str, as_json: bool) -> None:

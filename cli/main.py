@@ -47,6 +47,7 @@ COMMANDS = {
     "models": ("models", "List, compare and promote versions of students and assistants."),
     "exporter": ("exporter", "Let Prometheus read how runs, aliases and workers are."),
     "settings": ("settings", "Print the settings in force, secrets masked."),
+    "completion": ("completion", "Print what a shell needs to complete commands by Tab."),
 }
 
 

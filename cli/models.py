@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keydistill.cli.completed_values import model_versions
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import bytes_text, print_json, print_table
 from keydistill.errors import ModelError, one_line
@@ -50,7 +51,7 @@ def list_models(ctx: click.Context, kind: Any, as_json: bool) -> None:
 
 
 @models.command("show")
-@click.argument("version")
+@click.argument("version", shell_complete=model_versions)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def show_model(ctx: click.Context, version: str, as_json: bool) -> None:
@@ -96,8 +97,8 @@ def show_model(ctx: click.Context, version: str, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", shell_complete=model_versions)
+@click.argument("b", shell_complete=model_versions)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def compare(ctx: click.Context, a: str, b: str, as_json: bool) -> None:
@@ -135,7 +136,7 @@ def compare(ctx: click.Context, a: str, b: str, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("version")
+@click.argument("version", shell_complete=model_versions)
 @click.option("--reason", default="", help="Reason for the promotion, kept in the history.")
 @click.option("--dry-run", is_flag=True, help="Verify the version, show what would change, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -162,7 +163,7 @@ def promote(ctx: click.Context, version: str, reason: str, dry_run: bool, as_jso
 
 
 @models.command()
-@click.argument("versions", nargs=-1, metavar="[VERSION]...")
+@click.argument("versions", nargs=-1, metavar="[VERSION]...", shell_complete=model_versions)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(ctx: click.Context, versions: tuple[str, ...], as_json: bool) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keydistill.cli.completed_values import run_ids
 from keydistill.cli.context import engine_of, settings_of, sources_of
 from keydistill.cli.extras import need
 from keydistill.cli.follow import executor_options, follow_order
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show the plan, and change nothing.")
 @click.option("--no-swap", is_flag=True, help="Build, verify and gate, but leave the alias where it is.")
 @click.option("--take-over", is_flag=True, default=None, help="Swap although another installation owns the alias.")
-@click.option("--resume", metavar="RUN", help="Interrupted or failed run to take up instead of starting one.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=run_ids,
+    help="Interrupted or failed run to take up instead of starting one.",
+)
 @executor_options
 @reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from keydistill.cli.completed_values import run_ids
 from keydistill.cli.context import settings_of
 from keydistill.cli.follow import executor_options, follow_order
 from keydistill.cli.judge_choice import judge_options
@@ -68,7 +69,12 @@ if TYPE_CHECKING:
     metavar="REASON",
     help="Why the new student is to be promoted even if it is clearly worse than the present one.",
 )
-@click.option("--resume", metavar="RUN", help="Take up an interrupted or failed retrain instead of starting one.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=run_ids,
+    help="Take up an interrupted or failed retrain instead of starting one.",
+)
 @executor_options
 @click.option("--dry-run", is_flag=True, help="Print what would be done; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keydistill.cli.completed_values import run_ids
 from keydistill.cli.context import engine_of, reading_settings_of, settings_of
 from keydistill.cli.follow import follow
 from keydistill.cli.output import bytes_text, duration_text, print_json, print_table
@@ -55,7 +56,7 @@ def list_runs(ctx: click.Context, as_json: bool) -> None:
 
 
 @runs.command("show")
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=run_ids)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
@@ -95,7 +96,7 @@ def show_run(ctx: click.Context, run_id: str, as_json: bool) -> None:
 
 
 @runs.command("watch")
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=run_ids)
 @click.pass_context
 def watch_run(ctx: click.Context, run_id: str) -> None:
     """Follow RUN until it is over; Ctrl-C stops only the watching. Exit status 1 where it failed or was cancelled."""
@@ -108,7 +109,7 @@ def watch_run(ctx: click.Context, run_id: str) -> None:
 
 
 @runs.command("pause")
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=run_ids)
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 @click.pass_context
 def pause_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
@@ -126,7 +127,7 @@ def pause_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
 
 
 @runs.command("resume")
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=run_ids)
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 @click.pass_context
 def resume_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
@@ -151,7 +152,7 @@ def resume_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
 
 
 @runs.command("cancel")
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=run_ids)
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 @click.pass_context
 def cancel_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from keydistill.cli.completed_values import schedules
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import print_json, print_table, warn
 
@@ -80,7 +81,7 @@ def next_fires(ctx: click.Context, count: int, as_json: bool) -> None:
 
 
 @schedule.command("pause")
-@click.argument("name")
+@click.argument("name", shell_complete=schedules)
 @click.pass_context
 def pause_schedule(ctx: click.Context, name: str) -> None:
     """Keep the schedule NAME from starting runs until it is resumed. A run under way is not touched."""
@@ -93,7 +94,7 @@ def pause_schedule(ctx: click.Context, name: str) -> None:
 
 
 @schedule.command("resume")
-@click.argument("name")
+@click.argument("name", shell_complete=schedules)
 @click.pass_context
 def resume_schedule(ctx: click.Context, name: str) -> None:
     """Let the schedule NAME start runs again, from its next time on."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keydistill.cli.completed_values import run_ids
 from keydistill.cli.context import engine_of, settings_of, sources_of
 from keydistill.cli.extras import need
 from keydistill.cli.follow import executor_options, follow_order
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 @click.option("--max-reject-share", type=float, help="Share of rejected rows above which the sync fails.")
 @click.option("--max-removed-share", type=float, help="Share of removed keyphrases above which the sync fails.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-@click.option("--resume", metavar="RUN", help="Interrupted or failed sync to take up instead of starting one.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=run_ids,
+    help="Interrupted or failed sync to take up instead of starting one.",
+)
 @executor_options
 @reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keydistill.cli.completed_values import collections
 from keydistill.cli.context import engine_of, settings_of, sources_of
 from keydistill.cli.output import duration_text, print_json, print_table, progress_bars
 from keydistill.errors import SettingsError
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--collection", metavar="NAME", help="Collection to tune.  [default: what is live]")
+@click.option(
+    "--collection", metavar="NAME", shell_complete=collections, help="Collection to tune.  [default: what is live]"
+)
 @click.option(
     "--items",
     type=click.Path(path_type=Path, dir_okay=False),
