@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,14 @@ from urllib.request import urlopen
 import pyarrow.parquet as pq
 
 from benchmarks.command import keydistill
-from keydistill.settings import load_settings
-from keydistill.vectorstore import CollectionSpec, PointBatch, payload_indexes
+from keydistill.settings import Settings, load_settings
+from keydistill.vectorstore import CollectionSpec, Engine, PointBatch, payload_indexes
 from keydistill.vectorstore.factory import open_engine
 from tests.support.front_process import FrontProcess
 from tests.support.ports import free_port
 
+# The fastest of this machine, unless the environment names another.
+RUNTIME = os.environ.get("KEYDISTILL_RUNTIME", "auto")
 _ITEMS = 2_000
 _PATIENCE_SECONDS = 120.0
 _GRAPH_SECONDS = 600
@@ -68,7 +70,7 @@ def build(folder: Path, keyphrases: int) -> World:
             run = json.loads(
                 keydistill(
                     *("--home", home, "reindex", market / "inventory.parquet", "--student", students[name], "--json"),
-                    KEYDISTILL_RUNTIME="auto",
+                    KEYDISTILL_RUNTIME=RUNTIME,
                     # They were never trained: they would not pass.
                     **{f"KEYDISTILL_GATE_{gate}": "0" for gate in ("MIN_RELEVANT", "MIN_RECALL", "MIN_COVERAGE")},
                     **{f"KEYDISTILL_GATE_{gate}": "1" for gate in ("TOLERANCE", "MAX_SHORT", "MAX_DRIFT")},
@@ -121,16 +123,18 @@ class Running:
 
 
 @contextmanager
-def service_at(world: World, *options: object) -> Iterator[Running]:
-    """`keydistill serve` on a free port, ready; its log goes to a file."""
+def service_at(world: World, *options: object, settings: Settings | None = None) -> Iterator[Running]:
+    """`keydistill serve` on a free port, ready, on the engine of the settings; its log goes to a file."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "keydistill.cli.main", "--home", world.home, "serve", "--port", port, *options]
     environment = {
         **os.environ,
-        "KEYDISTILL_RUNTIME": os.environ.get("KEYDISTILL_RUNTIME", "auto"),
+        "KEYDISTILL_RUNTIME": RUNTIME,
         "HF_HUB_OFFLINE": "1",
     }
+    if settings is not None and settings.engine == "server":
+        environment |= {"KEYDISTILL_ENGINE": "server", "KEYDISTILL_QDRANT_URL": str(settings.qdrant_url)}
     began = time.monotonic()
     with (world.folder / "serve.log").open("wb") as log:
         process = subprocess.Popen([str(part) for part in command], env=environment, stderr=log)
@@ -155,13 +159,10 @@ def resident_mb(running: Running) -> float:
 @contextmanager
 def peer_at(world: World) -> Iterator[str]:
     """The peer on a free port, with the vectors of the live collection behind the REST front; its address."""
-    front_folder = world.folder / "front"
-    shutil.rmtree(front_folder, ignore_errors=True)
-    front_folder.mkdir()
-    with FrontProcess(front_folder) as front:
-        _copy_to(world, front.url)
+    collection = world.collections["three"]
+    with front_with(world, [collection]) as front:
         port = free_port()
-        command = [sys.executable, "-m", "benchmarks.serve_peer", world.students["three"], front.url, "peer", port]
+        command = [sys.executable, "-m", "benchmarks.serve_peer", world.students["three"], front.url, collection, port]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
         process = subprocess.Popen([str(part) for part in command], env=environment)
         try:
@@ -172,28 +173,41 @@ def peer_at(world: World) -> Iterator[str]:
             process.wait()
 
 
-def _copy_to(world: World, url: str) -> None:
-    """Give the front the points of the live collection."""
-    source = open_engine(load_settings(home=world.home))
-    # The front answers nothing while it builds the graph.
-    target = open_engine(
-        load_settings(home=world.home, engine="server", qdrant_url=url, qdrant_timeout_seconds=_GRAPH_SECONDS)
-    )
-    try:
-        info = source.info(world.collections["three"])
-        target.create("peer", CollectionSpec(info.dimension, payload_indexes({})), {})
-        records: list[Any] = []
-        for record in source.scroll(info.name, with_vectors=True):
-            records.append(record)
-            if len(records) == 1_000:
-                target.upsert("peer", _batch(records))
-                records = []
-        if records:
-            target.upsert("peer", _batch(records))
-        target.finish("peer")
-    finally:
-        source.close()
-        target.close()
+@contextmanager
+def front_with(world: World, collections: Iterable[str]) -> Iterator[FrontProcess]:
+    """The REST front with copies of collections, the last of which is live."""
+    folder = world.folder / "front"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    with FrontProcess(folder) as front:
+        source = open_engine(load_settings(home=world.home))
+        # The front answers nothing while it builds the graph.
+        settings = load_settings(
+            home=world.home, engine="server", qdrant_url=front.url, qdrant_timeout_seconds=_GRAPH_SECONDS
+        )
+        target = open_engine(settings)
+        try:
+            for name in collections:
+                _copy(source, target, name)
+            target.swap_alias(settings.alias, name, target.aliases().get(settings.alias))
+        finally:
+            source.close()
+            target.close()
+        yield front
+
+
+def _copy(source: Engine, target: Engine, name: str) -> None:
+    info = source.info(name)
+    target.create(name, CollectionSpec(info.dimension, payload_indexes({})), info.metadata)
+    records: list[Any] = []
+    for record in source.scroll(name, with_vectors=True):
+        records.append(record)
+        if len(records) == 1_000:
+            target.upsert(name, _batch(records))
+            records = []
+    if records:
+        target.upsert(name, _batch(records))
+    target.finish(name)
 
 
 def _batch(records: list[Any]) -> PointBatch:

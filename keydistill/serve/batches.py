@@ -117,8 +117,8 @@ class Batches:
 
         Args:
             answer: What answers a batch, request by request.
-            most_items: Items, waiting or being answered, from which on requests are refused: whoever is accepted waits
-                for all of them, wherever they stand.
+            most_items: Items, waiting, being answered or to be handed out, from which on requests are refused: whoever
+                is accepted waits for all of them, wherever they stand.
             batch_items: Items from which on a batch waits for no more; a single request may have more.
             wait_seconds: Longest time that a request waits for others. With 0 a thread that is free takes what is
                 there, and what comes while all are busy makes the next batch.
@@ -199,14 +199,28 @@ class Batches:
                 job.taken = began
                 metrics.WAIT_SECONDS.observe(began - job.queued)
             outcomes = self._answer(jobs)
-            with self._changed:
-                self._answering -= min(items, self._batch_items)
             seconds = (time.monotonic() - began) / items
             self._seconds_per_item += _NEW_SHARE * (seconds - self._seconds_per_item)
             try:
-                self._loop.call_soon_threadsafe(_settle, jobs, outcomes)
+                self._loop.call_soon_threadsafe(self._settle, jobs, outcomes)
             except RuntimeError:
                 return  # the loop is closed: nobody waits any more
+
+    def _settle(self, jobs: Sequence[Job], outcomes: Sequence[Outcome | Exception]) -> None:
+        """Hand out the outcomes, in the loop: until it comes to them they are waited for, and count."""
+        with self._changed:
+            self._answering -= self._weight(jobs)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if job.result is None or job.result.done():
+                continue
+            if isinstance(outcome, Exception):
+                job.result.set_exception(outcome)
+            else:
+                job.result.set_result(outcome)
+
+    def _weight(self, jobs: Sequence[Job]) -> int:
+        """Items that a batch counts as: one large request is no reason to refuse all others while it is answered."""
+        return min(sum(len(job.titles) for job in jobs), self._batch_items)
 
     def _next(self) -> list[Job]:
         """The next batch, of requests that somebody still waits for; empty when there will be none."""
@@ -222,8 +236,7 @@ class Batches:
                         self._changed.wait(left)
                         continue
                 if jobs := self._taken():
-                    # One large request is no reason to refuse all others while it is answered.
-                    self._answering += min(sum(len(job.titles) for job in jobs), self._batch_items)
+                    self._answering += self._weight(jobs)
                     return jobs
 
     def _taken(self) -> list[Job]:
@@ -241,16 +254,6 @@ class Batches:
     def _count(self, items: int) -> None:
         self._items += items
         metrics.QUEUE_ITEMS.set(self._items)
-
-
-def _settle(jobs: Sequence[Job], outcomes: Sequence[Outcome | Exception]) -> None:
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        if job.result is None or job.result.done():
-            continue
-        if isinstance(outcome, Exception):
-            job.result.set_exception(outcome)
-        else:
-            job.result.set_result(outcome)
 
 
 def _give_up(job: Job) -> None:

@@ -12,7 +12,7 @@ from keydistill.retrieval import Item, ListOptions, item_filter
 from keydistill.serve.batches import Job, Search
 from keydistill.serve.front import EXCHANGE, Exchange
 from keydistill.serve.problems import Problem, invalid_body
-from keydistill.serve.schemas import EmbedRequest, Filters, ListChoice, PayloadCondition, RecommendRequest, ServiceItem
+from keydistill.serve.schemas import NO_CHOICE, EmbedRequest, Filters, PayloadCondition, RecommendRequest, ServiceItem
 from keydistill.settings import Settings
 from keydistill.tables import RejectedValueError, label_cell, leaf_category, normalize_keyphrase, text_cell
 from keydistill.vectorstore import CATEGORY_IDS, AnyOf, Condition, Equals, Filter, Range
@@ -95,7 +95,7 @@ def job_of(body: EmbedRequest | RecommendRequest, settings: Settings, deadline: 
         raise Problem("invalid", f"{places[0][0]}: {places[0][1]}", places=places)
     search = None
     if isinstance(body, RecommendRequest):
-        options = None if body.options == ListChoice() else ListOptions(**body.options.model_dump())
+        options = None if body.options == NO_CHOICE else ListOptions(**body.options.model_dump())
         search = Search(body.limit, _filters(items, body.filters), options, [item.exclude for item in body.items])
     return Job([item.title for item in items], [item.category for item in items], search, deadline)
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _BACKLOG = 2_048
+# Handles of the listening socket in each process. For each of them uvloop takes one connection in a turn of its loop
+# (libuv does not ask twice: https://github.com/libuv/libuv/pull/3696). Under load a turn takes tens of milliseconds,
+# and with a single handle the last of a hundred new connections waited for seconds before it was read.
+_HANDLES = 32
 # Longer than clients and proxies keep a connection that they do not use: it must not close while they send.
 _KEEP_ALIVE_SECONDS = 75
 # The lanes and the event loop take turns with the interpreter's lock; Python's default would make each wait for 5 ms.
@@ -77,9 +81,9 @@ def run_service(settings: Settings, *, allow_without_keys: bool = False) -> None
     _check_certificate(settings)
     settings = _with_threads(settings)
     _begin_telemetry(settings)
-    with _listening(settings) as listener, _shared_metrics(settings.serve_processes):
+    with listening(settings) as listeners, _shared_metrics(settings.serve_processes):
         scheme = "http" if settings.serve_tls_cert is None else "https"
-        host, port = listener.getsockname()[:2]
+        host, port = listeners[0].getsockname()[:2]
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         log(_log, "listening", url=url, processes=settings.serve_processes)
         config = uvicorn.Config(
@@ -96,9 +100,9 @@ def run_service(settings: Settings, *, allow_without_keys: bool = False) -> None
             ssl_keyfile=settings.serve_tls_key,
         )
         if settings.serve_processes == 1:
-            uvicorn.Server(config).run(sockets=[listener])
+            uvicorn.Server(config).run(sockets=listeners)
         else:
-            Multiprocess(config, sockets=[listener]).run()
+            Multiprocess(config, sockets=listeners).run()
 
 
 def _begin_telemetry(settings: Settings) -> None:
@@ -147,7 +151,12 @@ def _check_certificate(settings: Settings) -> None:
 
 
 @contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
+def listening(settings: Settings) -> Iterator[list[socket.socket]]:
+    """Handles of one socket that listens where the settings say.
+
+    Raises:
+        SettingsError: The address or the port cannot be had.
+    """
     host, port = settings.serve_host, settings.serve_port
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -156,8 +165,9 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         raise SettingsError(
             f"the service cannot listen on {host}, port {port}: {error.strerror}; choose others with --host and --port"
         ) from None
-    with listener:
-        yield listener
+    with ExitStack() as handles:
+        handles.enter_context(listener)
+        yield [listener, *(handles.enter_context(listener.dup()) for _ in range(_HANDLES - 1))]
 
 
 @contextmanager

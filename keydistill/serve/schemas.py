@@ -78,6 +78,10 @@ class ListChoice(StrictBody):
     explain: StrictBool = Field(default=False, description="say of each keyphrase why it is there")
 
 
+NO_FILTERS = Filters()
+NO_CHOICE = ListChoice()
+
+
 class ServiceItem(StrictBody):
     """A listing."""
 
@@ -125,8 +129,13 @@ class RecommendRequest(StrictBody):
 
     items: Annotated[list[ServiceItem], Field(min_length=1)]
     limit: Annotated[_Int64, Field(ge=1)] = Field(default=10, description="most keyphrases per item")
-    filters: Filters = Field(default=Filters(), description="what the keyphrases of all items must pass")
-    options: ListChoice = Field(default=ListChoice(), description="what the lists are made of the nearest ones by")
+    # Factories: pydantic copies a default, field by field, for each request.
+    filters: Filters = Field(
+        default_factory=lambda: NO_FILTERS, description="what the keyphrases of all items must pass"
+    )
+    options: ListChoice = Field(
+        default_factory=lambda: NO_CHOICE, description="what the lists are made of the nearest ones by"
+    )
 
 
 class GenerationName(BaseModel):

@@ -39,7 +39,7 @@ class ServiceSettings(BaseModel):
     serve_conditions: int = Field(default=16, ge=0, le=1_000, description="most conditions in `where` of one filter")
     serve_condition_values: int = Field(default=256, ge=1, description="most values in `any_of` of one condition")
     serve_queue_items: int = Field(
-        default=96,
+        default=80,
         ge=1,
         description="items, waiting or being answered, from which on requests are refused with status 429",
     )

@@ -110,6 +110,24 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     asyncio.run(run())
 
 
+def test_what_is_answered_counts_until_the_loop_comes_to_it() -> None:
+    async def run() -> None:
+        answers = Answers()
+        answers.go.set()
+        batches = opened(answers, most_items=1)
+        task = asyncio.create_task(batches.outcome(job("only")))
+        await asyncio.sleep(0)
+        # The threads are done with it while the loop stands still.
+        batches.close(60)
+        assert not batches.alive
+        with pytest.raises(Problem, match="1 items wait or are being answered already"):
+            batches.refuse_if_full()
+        await task
+        batches.refuse_if_full()
+
+    asyncio.run(run())
+
+
 def test_one_large_request_leaves_room_for_others_while_it_is_answered() -> None:
     async def run() -> None:
         answers = Answers()

@@ -39,6 +39,9 @@ from keydistill.vectorstore.engine import CollectionInfo, Hit, Lost, Payload, Po
 from keydistill.vectorstore.filters import Filter
 from keydistill.vectorstore.spec import CollectionSpec
 
+# The binding keeps the interpreter's lock while it searches, half a millisecond a query: a service that searched for 32
+# items in one call stood still for so long. Fewer at once cost more: 7% at four, 20% at one.
+_QUERIES_AT_ONCE = 4
 _SCROLL_PAGE = 1_000
 
 
@@ -209,9 +212,12 @@ class EmbeddedEngine:
             translate.query_request(vector, limit, filter, params)
             for vector, filter in zip(vectors, filters, strict=True)
         ]
+        lists: list[list[Hit]] = []
         with self._shards.reading(f"querying {name!r}", name) as shard:
-            lists = shard.query_batch(edge.QueryBatchRequest(requests))
-        return [[translate.hit(point) for point in points] for points in lists]
+            for start in range(0, len(requests), _QUERIES_AT_ONCE):
+                answers = shard.query_batch(edge.QueryBatchRequest(requests[start : start + _QUERIES_AT_ONCE]))
+                lists += [[translate.hit(point) for point in points] for points in answers]
+        return lists
 
     def count(self, name: str, filter: Filter | None = None) -> int:
         """See `Engine.count`."""

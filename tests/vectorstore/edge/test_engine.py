@@ -17,6 +17,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import qdrant_edge as edge
 from numpy.typing import DTypeLike
 from qdrant_edge import EdgeShard
 
@@ -54,6 +55,23 @@ def ready(engine: EmbeddedEngine, name: str, count: int = 50) -> None:
     engine.create(name, CollectionSpec(DIMENSION), {})
     engine.upsert(name, points(0, count))
     engine.finish(name)
+
+
+def test_many_queries_are_answered_a_few_at_once(engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready(engine, "a")
+    queries = points(7, 11).vectors
+    expected = [engine.query("a", vector, 3) for vector in queries]
+    sizes: list[int] = []
+
+    def noted(queries: list[edge.QueryRequest]) -> edge.QueryBatchRequest:
+        sizes.append(len(queries))
+        return batch_of(queries)
+
+    batch_of = edge.QueryBatchRequest
+    monkeypatch.setattr(edge, "QueryBatchRequest", noted)
+    assert engine.query_batch("a", queries, 3) == expected
+    # Between two calls of the binding other threads get the interpreter's lock.
+    assert (sum(sizes), max(sizes)) == (11, 4)
 
 
 def test_a_ready_collection_refuses_writes(engine: EmbeddedEngine) -> None:
