@@ -23,6 +23,7 @@ from keydistill.distillation.assistant import (
 from keydistill.distillation.evaluation import evaluate, sample_items, write_report
 from keydistill.distillation.pairs import STRATA, JudgmentCache, MiningRecipe, judge_pairs, mine, score_pairs
 from keydistill.distillation.retrain.division import Division
+from keydistill.distillation.retrain.judged import mining_of, scored_pairs, taught_directly
 from keydistill.distillation.retrain.recipe import RetrainInputs, RetrainRecipe
 from keydistill.distillation.retrain.referee import Referee
 from keydistill.distillation.retrain.verdict import comparison_of
@@ -80,7 +81,7 @@ class RetrainSteps:
             Student.load(self.student, threads=self.threads),
             self._learned.items,
             self._learned.inventory,
-            self.recipe.mining,
+            mining_of(self.recipe.mining, self._learned),
             clicks=self._clicks,
             search_relevance=self._learned.search_relevance,
             assistant=assistant,
@@ -89,7 +90,14 @@ class RetrainSteps:
         pq.write_table(mined.pairs, out / "pairs.parquet", compression="zstd")
         pairs_to_judge = _spread(mined.pairs, self.recipe.judged_pairs, self.recipe.seed)
         pq.write_table(pairs_to_judge, out / "to_judge.parquet", compression="zstd")
-        return {"pairs": mined.pairs.num_rows, "strata": dict(mined.strata), "to_judge": pairs_to_judge.num_rows}
+        pairs_to_score = scored_pairs(mined.pairs, self._learned)
+        pq.write_table(pairs_to_score, out / "to_score.parquet", compression="zstd")
+        return {
+            "pairs": mined.pairs.num_rows,
+            "strata": dict(mined.strata),
+            "to_judge": pairs_to_judge.num_rows,
+            "to_score": pairs_to_score.num_rows,
+        }
 
     def judge_mined(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Put the chosen pairs to the judge."""
@@ -153,10 +161,10 @@ class RetrainSteps:
         return trained.as_dict()
 
     def score(self, out: Path, progress: Progress) -> dict[str, Any]:
-        """Score all mined pairs with the new assistant."""
+        """Score the mined pairs with the new assistant."""
         metrics = assistant_metrics(self.folder_of("assistant", "model"))
         check_better_than_chance(metrics, self.recipe.trust_assistant)
-        pairs = self.folder_of("mine", "pairs.parquet")
+        pairs = self.folder_of("mine", "to_score.parquet")
         progress.start("score", pq.read_metadata(pairs).num_rows, "pairs")
         assistant = self._new_assistant()
         summary = score_pairs(assistant, [pairs], out / "scores.parquet", progress=progress)
@@ -176,14 +184,15 @@ class RetrainSteps:
 
     def train_student(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Train a student on the signals and the scores."""
-        metrics = assistant_metrics(self.folder_of("assistant", "model"))
+        verdicts = Verdicts.of(assistant_metrics(self.folder_of("assistant", "model")))
         data = student_data(
             self._learned.items,
             clicks=self._clicks,
             search_relevance=self._learned.search_relevance,
+            judgments=taught_directly(self._judgments(), verdicts),
             assistant=pq.read_table(self.folder_of("score", "scores.parquet")),
             near_misses=self._near_misses(),
-            verdicts=Verdicts.of(metrics),
+            verdicts=verdicts,
             seed=self.recipe.seed,
         )
         trained = train_student(
