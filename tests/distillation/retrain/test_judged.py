@@ -9,8 +9,15 @@ import pytest
 from keydistill.distillation.assistant import Verdicts
 from keydistill.distillation.pairs import MINED_SCHEMA, STRATA, MiningRecipe
 from keydistill.distillation.retrain import RetrainInputs
-from keydistill.distillation.retrain.judged import judged_in_lists, mining_of, scored_pairs, taught_directly
-from keydistill.distillation.signals import CLICKS, ITEMS, JUDGMENTS
+from keydistill.distillation.retrain.judged import (
+    judged_in_lists,
+    mining_of,
+    scored_pairs,
+    taught_directly,
+    together,
+    warm_up_of,
+)
+from keydistill.distillation.signals import CLICKS, ITEMS, JUDGMENTS, SEARCH_RELEVANCE
 from tests.support.present import present
 
 
@@ -83,3 +90,39 @@ def test_the_judge_teaches_through_an_assistant_that_can_be_trusted() -> None:
     assert present(taught_directly(both, Verdicts())).equals(of_people)
     assert present(taught_directly(both, Verdicts(approved=False))).equals(both)
     assert taught_directly(of_judge, Verdicts()) is None
+
+
+def test_an_assistant_of_judged_lists_begins_with_search_or_words() -> None:
+    mined = pa.Table.from_pylist(
+        [
+            {"item_id": "1", "keyphrase": "red shoe", "title": "Red shoes", "stratum": "near_miss"},
+            {"item_id": "1", "keyphrase": "blue lamp", "title": "Red shoes", "stratum": "near_miss"},
+        ],
+        schema=MINED_SCHEMA,
+    )
+    assert warm_up_of(mined, inputs_of(None), 0) is None
+    inputs = inputs_of(judged(10, 4))
+    words = present(warm_up_of(mined, inputs, 0)).to_pylist()
+    assert [(row["keyphrase"], row["probability"], row["label"]) for row in words] == [
+        ("red shoe", 1.0, True),
+        ("blue lamp", 0.0, False),
+    ]
+    rows = [{"item_id": "2", "keyphrase": str(number), "passed": number % 2 == 0} for number in range(5_000)]
+    rows[0]["passed"] = None
+    searched = pa.Table.from_pylist(rows, schema=SEARCH_RELEVANCE)
+    some = present(warm_up_of(mined, replace(inputs, search_relevance=searched), 0))
+    assert len(some) == 4_000
+    assert "0" not in some["keyphrase"].to_pylist()
+    assert all((int(row["keyphrase"]) % 2 == 0) == row["label"] for row in some.to_pylist())
+    # A search engine that says scores alone says neither yes nor no.
+    scored = searched.set_column(4, SEARCH_RELEVANCE.field("passed"), pa.nulls(5_000, pa.bool_()))
+    assert present(warm_up_of(mined, replace(inputs, search_relevance=scored), 0)).to_pylist() == words
+
+
+def test_people_overrule_the_judge() -> None:
+    of_people, of_judge = judged(2, 2), judged(3, 2, prompt="v1")
+    both = together(of_people, of_judge)
+    assert both.slice(0, 4).equals(of_people)
+    assert both.slice(4)["keyphrase"].to_pylist() == ["keyphrase 2"] * 2
+    assert together(of_judge, of_judge).num_rows == 12
+    assert together(None, of_judge).equals(of_judge)
