@@ -70,7 +70,7 @@ bench: install
 	$(BIN)/python -m benchmarks.sync --json sync.json
 	$(BIN)/python -m benchmarks.serve --json serve.json
 	$(if $(ESCI),$(BIN)/python -m benchmarks.esci --data $(ESCI) --json esci.json \
-	  && $(BIN)/python -m benchmarks.ablation --esci $(ESCI) --json ablation-esci.json,@echo "ESCI=FOLDER of the judged queries runs the benchmarks on it too")
+	  && $(BIN)/python -m benchmarks.esci_students --data $(ESCI) --json esci-students.json,@echo "ESCI=FOLDER of the judged queries runs the benchmarks on it too")
 
 # URL=http://host:6333 of a running Qdrant server, RESTART=the command that restarts it (or none)
 bench-server: install

@@ -1,14 +1,10 @@
 """What each part of the recipe is worth: students of ever more signals, and of each distillation loss.
 
-On simulated marketplaces, where the truth is known, or with `--esci FOLDER` on real judged queries, trained on split
-"train" and the extra pairs and measured on "test". Real data has no clicks and no search filter: there the pairs judged
-exact stand for clicks, and the share of a query's words that the title has stands for the search engine's score.
+On simulated marketplaces, where the truth is known; `benchmarks.esci_students` has students of real judged queries.
 
     python -m benchmarks.ablation --seeds 3
-    python -m benchmarks.ablation --esci FOLDER --seeds 1
 """
 
-import argparse
 import shutil
 import tempfile
 import time
@@ -18,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from benchmarks import report
-from benchmarks.ablation_data import Task, esci_task, simulated_task
+from benchmarks.ablation_data import Task, simulated_task
 from keydistill.distillation.evaluation import (
     AssistantJudge,
     Difference,
@@ -54,6 +50,8 @@ ROWS = (
     Row("+ assistant, MarginMSE", _ASSISTANT, "margin_mse"),
     Row("+ assistant, CoSENT", _ASSISTANT, "cosent"),
     Row("+ assistant, KL", _ASSISTANT, "kl"),
+    Row("+ assistant, ListNet", _ASSISTANT, "listnet"),
+    Row("+ assistant, margin rank", _ASSISTANT, "margin_rank"),
 )
 # What a training does of itself, of two students that the table has anyway.
 _SHARE_OF_CLICKS = StudentRecipe().clicks_share
@@ -73,12 +71,6 @@ class Found:
 def main() -> None:
     """Train, measure, print."""
     parser = report.options(__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("--esci", type=Path, metavar="FOLDER", help="judged queries instead of simulations")
-    parser.add_argument(
-        "--validation",
-        action="store_true",
-        help="of judged queries, measure on held-out training ones, not on the test's",
-    )
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each student")
     parser.add_argument("--items", type=int, default=700, help="of each simulation")
     parser.add_argument("--keyphrases", type=int, default=5_000, help="of each simulation")
@@ -94,11 +86,8 @@ def main() -> None:
     found: dict[str, Found] = {}
     with tempfile.TemporaryDirectory(prefix="keydistill-") as scratch:
         for seed in range(1 if options.quick else options.seeds):
-            folder = Path(options.keep or scratch, f"{_kind(options)}-{seed}")
-            if options.esci:
-                task = esci_task(options.esci, folder, seed, quick=options.quick, validation=options.validation)
-            else:
-                task = simulated_task(folder, seed, *size, quick=options.quick)
+            folder = Path(options.keep or scratch, f"simulation-{seed}")
+            task = simulated_task(folder, seed, *size, quick=options.quick)
             if not options.rows or _UNTRAINED in options.rows:
                 _note(found, _UNTRAINED, _measured(task, Student.load(task.recipe.base)), 0.0)
                 _print(task, found)
@@ -132,26 +121,16 @@ def main() -> None:
     )
 
 
-def _kind(options: argparse.Namespace) -> str:
-    if not options.esci:
-        return "simulation"
-    return "validation" if options.validation else "esci"
-
-
 def _trained(task: Task, row: Row, out: Path) -> Student:
     # What the assistant calls right or wrong decides about negatives: only a student that has the assistant knows.
-    data = task.data if "assistant" in row.tasks else replace(task.data, relevant=None, rejected=None, approved=None)
-    tasks = {*row.tasks}
-    if task.graded and "assistant" in row.tasks:
-        # Grades say more than the assistant's scores of the same pairs; what search says it learned in its warm-up.
-        tasks = tasks - {"search_relevance"} | {"judgments"}
+    data = task.data if "assistant" in row.tasks else replace(task.judged, relevant=None)
     recipe = replace(
         task.recipe,
         distillation_loss=row.loss,
         clicks_share=0,
         # A row is what was learned, and is averaged with others as that.
         int8=False,
-        weights={name: weight for name, weight in task.recipe.weights.items() if name in tasks},
+        weights={name: weight for name, weight in task.recipe.weights.items() if name in row.tasks},
     )
     shutil.rmtree(out, ignore_errors=True)
     return Student.load(str(train_student(data, out, recipe).folder))

@@ -11,7 +11,7 @@ from keydistill.cli.context import settings_of
 from keydistill.cli.follow import executor_options, follow_order
 from keydistill.cli.judge_choice import judge_options
 from keydistill.cli.output import duration_text, print_json, print_table, progress_bars, warn
-from keydistill.cli.training_options import SIZES_HELP, loss_option, shape_option, trust_option
+from keydistill.cli.training_options import SIZES_HELP, judgments_loss_option, loss_option, shape_option, trust_option
 from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -46,10 +46,12 @@ if TYPE_CHECKING:
 @click.option("--layers", type=click.IntRange(1), help="Number of the base's layers that the student keeps.")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Most passes of the student over its pairs.")
 @loss_option
+@judgments_loss_option
 @click.option(
     "--clicks-share",
     type=click.FloatRange(0, 1, max_open=True),
-    help="Share in the weights of a second student, which learns from clicks alone; 0 trains none.",
+    help="Share in the weights of a second student, which learns from clicks alone (without any, from what was judged "
+    "relevant); 0 trains none.",
 )
 @click.option(
     "--int8/--no-int8",
@@ -196,7 +198,8 @@ def _about(stage: str, result: dict[str, Any]) -> str:
         case "student":
             score, share = result["held_out_ndcg@10"], result.get("clicks_share")
             held_out = "" if score is None else f"held-out nDCG@10 {score:.3f}, "
-            averaged = f", {share:.0%} of its weights from clicks alone" if share else ""
+            alone = "clicks" if "clicks" in result.get("pairs", {"clicks": 0}) else "what was judged"
+            averaged = f", {share:.0%} of its weights from {alone} alone" if share else ""
             return f"{held_out}{result['steps']:,} steps{averaged}"
         case _:
             figures = result["comparison"]

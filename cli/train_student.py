@@ -12,7 +12,7 @@ import click
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import check_output, print_json, print_table, progress_bars, warn
 from keydistill.cli.table_options import reading_options
-from keydistill.cli.training_options import loss_option, shape_option, trust_option
+from keydistill.cli.training_options import judgments_loss_option, loss_option, shape_option, trust_option
 from keydistill.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _SIGNALS = ("clicks", "search_relevance", "judgments", "scores")
     "--judgments",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="File of judged pairs, to be learned without an assistant.",
+    help="File of judged pairs, to be learned directly: the order of their grades, and those judged yes as positives.",
 )
 @click.option(
     "--scores", multiple=True, type=click.Path(path_type=Path), help="File of scores that `keydistill score` wrote."
@@ -54,13 +54,25 @@ _SIGNALS = ("clicks", "search_relevance", "judgments", "scores")
 @click.option("--layers", type=click.IntRange(1), help="Number of the base's layers to keep, evenly spread.")
 @click.option("--item-text", help="Template of the text that stands for an item: {title}, {leaf}, {path}.")
 @loss_option
+@judgments_loss_option
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, min_open=True),
+    help="Divisor of the logits of both sides in the losses kl and listnet.  [default: 1]",
+)
+@click.option(
+    "--popularity-correction/--no-popularity-correction",
+    default=None,
+    help="Whether in-batch negatives are corrected for how often they are in the positives (logQ).  [default: no]",
+)
 @click.option(
     "--weight", "weights", multiple=True, metavar="TASK=NUMBER", help="Weight of a task's loss; 0 leaves the task out."
 )
 @click.option(
     "--clicks-share",
     type=click.FloatRange(0, 1, max_open=True),
-    help="Share in the weights of a second student, which learns from clicks alone; 0 trains none.",
+    help="Share in the weights of a second student, which learns from clicks alone (without any, from what was judged "
+    "relevant); 0 trains none.",
 )
 @click.option("--int8/--no-int8", default=None, help="Whether weights are rounded for int8 at the end.  [default: yes]")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Most passes over the pairs.")
@@ -145,7 +157,8 @@ def student(
     if trained.held_out_ndcg is not None:
         click.echo(f"held-out nDCG@10  {trained.held_out_ndcg:.4f}")
     if trained.clicks_share:
-        click.echo(f"clicks alone      {trained.clicks_share:.0%} of the weights")
+        alone = "clicks alone" if "clicks" in trained.pairs else "judged alone"
+        click.echo(f"{alone:<17} {trained.clicks_share:.0%} of the weights")
     if trained.int8:
         click.echo("int8              weights are rounded for it")
     click.echo(f"\n{'Published' if version else 'Wrote'} {where}")

@@ -26,6 +26,11 @@ loss_option = click.option(
     + _described((loss.name, loss.description) for loss in DISTILLATION_LOSSES)
     + f".  [default: {DISTILLATION_LOSSES[0].name}]",
 )
+judgments_loss_option = click.option(
+    "--judgments-loss",
+    type=click.Choice(LOSS_NAMES),
+    help="Loss for judgments and grades that are learned directly, as for the assistant's scores.  [default: cosent]",
+)
 SIZES_HELP = f"Size of the assistant: {', '.join(SIZE_NAMES)}.  [default: {ASSISTANT_SIZES[0].name}]"
 trust_option = click.option(
     "--trust-assistant",

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ class TrainedAssistant:
     Attributes:
         folder: Folder of the assistant.
         pairs: Number of training pairs.
+        warm_up: Number of pairs of the warm-up before it.
         metrics: Quality on the held-out pairs.
         calibration: Calibration fitted on all held-out pairs.
         history: Log of the training: step, epoch, loss, learning rate, average precision on the held-out pairs.
@@ -45,6 +46,7 @@ class TrainedAssistant:
 
     folder: Path
     pairs: int
+    warm_up: int
     metrics: AssistantMetrics
     calibration: Calibration
     history: list[dict[str, float]]
@@ -54,6 +56,7 @@ class TrainedAssistant:
         return {
             **self.metrics.as_dict(),
             "training_pairs": self.pairs,
+            "warm_up_pairs": self.warm_up,
             "temperature": self.calibration.temperature,
             "bias": self.calibration.bias,
         }
@@ -124,7 +127,7 @@ def train_assistant(
         trained = _finish(model, parts, recipe, work / "assistant", history)
         os.rename(trained.folder, out)
         sync(out.parent)
-    return TrainedAssistant(out, trained.pairs, trained.metrics, trained.calibration, trained.history)
+    return replace(trained, folder=out)
 
 
 def assistant_metrics(folder: Path) -> dict[str, Any]:
@@ -178,7 +181,8 @@ def _finish(
     logits = assistant.logits(held_out.titles, held_out.keyphrases, held_out.categories)
     metrics = held_out_metrics(logits, held_out.labels, seed=recipe.seed)
     calibration = fit_calibration(logits, held_out.labels)
-    trained = TrainedAssistant(folder, len(parts.training), metrics, calibration, history)
+    warm_up = 0 if parts.warm_up is None else len(parts.warm_up)
+    trained = TrainedAssistant(folder, len(parts.training), warm_up, metrics, calibration, history)
     # Remove what an attempt left that failed here.
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(str(folder), create_model_card=False)

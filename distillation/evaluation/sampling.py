@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from keydistill.distillation.evaluation.bootstrap import BLOCK, Floats, weights
@@ -21,6 +23,20 @@ Drawn = Literal["items", "keyphrases", "items and keyphrases"]
 LIST_LENGTH = 1.5
 # Beside keyphrases, items are drawn by a stream of their own.
 _ITEM_STREAM = 1
+
+
+def labels_are_lists(keyphrases: pa.ChunkedArray, items: pa.ChunkedArray) -> bool:
+    """Whether labels are lists of items for a keyphrase, and not lists of keyphrases for an item.
+
+    >>> labels_are_lists(pa.chunked_array([["a", "a", "b"]]), pa.chunked_array([["1", "2", "3"]]))
+    True
+    """
+    of_keyphrase, of_item = (len(names) / max(1, len(pc.unique(names))) for names in (keyphrases, items))
+    return of_keyphrase >= LIST_LENGTH > of_item
+
+
+def _mean_length(names: Ints) -> float:
+    return len(names) / len(np.unique(names))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,11 +80,8 @@ class Sampling:
                 and items are drawn.
         """
         drawn: Drawn = "items"
-        if not complete and len(pair_items):
-            of_keyphrase = len(pair_items) / len(np.unique(pair_keyphrases))
-            of_item = len(pair_items) / len(np.unique(pair_items))
-            if of_keyphrase >= LIST_LENGTH:
-                drawn = "items and keyphrases" if of_item >= LIST_LENGTH else "keyphrases"
+        if not complete and len(pair_items) and _mean_length(pair_keyphrases) >= LIST_LENGTH:
+            drawn = "items and keyphrases" if _mean_length(pair_items) >= LIST_LENGTH else "keyphrases"
         return cls(drawn, items, keyphrases, pair_items, pair_keyphrases)
 
     def within(self, inside: NDArray[np.bool_]) -> "Sampling":

@@ -80,7 +80,28 @@ def pair_cosines(model: nn.Module, sentence_features: Sequence[Features]) -> tup
         Cosines, shape (b,), and a number for the item of each pair, shape (b,): equal items, equal numbers, from 0
         without a gap.
     """
+    cosines, item_of, _ = _numbered_pairs(model, sentence_features)
+    return cosines, item_of
+
+
+def pair_lists(model: nn.Module, sentence_features: Sequence[Features]) -> tuple[Tensor, list[Tensor]]:
+    """Cosine of each pair, as in `pair_cosines`, and the lists that the pairs of a batch make.
+
+    Returns:
+        Cosines, shape (b,); and whether two pairs belong to the list of one item, and whether to that of one
+        keyphrase, shape (b, b) each. A pair belongs to its own lists.
+    """
+    cosines, *of = _numbered_pairs(model, sentence_features)
+    return cosines, [numbers[:, None] == numbers[None, :] for numbers in of]
+
+
+def _numbered_pairs(model: nn.Module, sentence_features: Sequence[Features]) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosine, and numbers of item and keyphrase, of each pair; shape (b,) each."""
     item_features, keyphrase_features = sentence_features
     items, item_of = embed_once(model, item_features)
     keyphrases, keyphrase_of = embed_once(model, keyphrase_features)
-    return (items[item_of] * keyphrases[keyphrase_of]).sum(dim=-1), item_of
+    cosines = (items[item_of] * keyphrases[keyphrase_of]).sum(dim=-1)
+    if "offsets" in keyphrase_features:
+        # A table has a vector for each row; equal texts have equal ones.
+        _, keyphrase_of = torch.unique(keyphrases.detach(), dim=0, return_inverse=True)
+    return cosines, item_of, keyphrase_of

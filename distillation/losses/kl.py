@@ -47,7 +47,8 @@ class KLLoss(nn.Module):
         Args:
             model: The student.
             scale: Factor that makes cosines logits.
-            temperature: Divisor of the assistant's logits.
+            temperature: Divisor of the logits of both. The loss is multiplied by its square, so that the gradient keeps
+                its size.
         """
         super().__init__()
         self.model = model
@@ -57,5 +58,6 @@ class KLLoss(nn.Module):
     def forward(self, sentence_features: Iterable[Features], labels: Tensor) -> Tensor:
         """The loss of a batch, a scalar."""
         cosines, item_of = pair_cosines(self.model, list(sentence_features))
-        logits = torch.logit(labels.float(), eps=1e-3) / self.temperature
-        return listwise_divergence(self.scale * cosines, logits, item_of)
+        student = self.scale * cosines / self.temperature
+        assistant = torch.logit(labels.float(), eps=1e-3) / self.temperature
+        return self.temperature**2 * listwise_divergence(student, assistant, item_of)

@@ -8,6 +8,7 @@ from keydistill.distillation.pairs.labels import read_labels
 from keydistill.distillation.pairs.mining import MINED_SCHEMA, STRATA, Mined, MiningRecipe, mine
 from keydistill.distillation.pairs.score_files import load_scores, trust_of
 from keydistill.distillation.pairs.scoring import SCORE_SCHEMA, ScoringPlan, ScoringSummary, plan_scoring, score_pairs
+from keydistill.distillation.pairs.word_overlap import word_overlap
 
 __all__ = [
     "MINED_SCHEMA",
@@ -32,4 +33,5 @@ __all__ = [
     "read_labels",
     "score_pairs",
     "trust_of",
+    "word_overlap",
 ]

@@ -14,6 +14,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keydistill.distillation.retrain.judged import by_people
 from keydistill.distillation.retrain.recipe import RetrainInputs
 
 _TABLES = ("clicks", "search_relevance", "judgments")
@@ -57,8 +58,16 @@ class Division:
             # All keyphrases of a tiny inventory; others are in the signals alone.
             learned = replace(learned, inventory=inputs.inventory)
         evaluated = inputs.items.filter(is_held_out) if len(items) else inputs.items
-        by_people = _by_people(inputs.judgments, evaluated)
-        return cls(learned, evaluated, by_people, len(items), pc.sum(in_inventory).as_py() or 0)
+        given = by_people(inputs.judgments)
+        if given is not None:
+            given = given.filter(pc.is_in(given["item_id"], value_set=_ids(evaluated)))
+        return cls(
+            learned,
+            evaluated,
+            given if given is not None and len(given) else None,
+            len(items),
+            pc.sum(in_inventory).as_py() or 0,
+        )
 
 
 def held_out_names(columns: Sequence[pa.ChunkedArray], share: float) -> pa.Array:
@@ -93,15 +102,6 @@ def _without(table: pa.Table, items: pa.Array, keyphrases: pa.Array) -> pa.Table
     )
     kept = table.filter(pc.invert(is_held_out))
     return kept if len(kept) else None
-
-
-def _by_people(judgments: pa.Table | None, items: pa.Table) -> pa.Table | None:
-    if judgments is None:
-        return None
-    by_people = judgments.filter(
-        pc.and_(judgments["prompt_version"].is_null(), pc.is_in(judgments["item_id"], value_set=_ids(items)))
-    )
-    return by_people if len(by_people) else None
 
 
 def _ids(items: pa.Table) -> pa.Array:

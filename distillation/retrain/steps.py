@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,12 +20,14 @@ from keydistill.distillation.assistant import (
     train_assistant,
 )
 from keydistill.distillation.evaluation import evaluate, sample_items, write_report
-from keydistill.distillation.pairs import STRATA, JudgmentCache, MiningRecipe, judge_pairs, mine, score_pairs
+from keydistill.distillation.pairs import JudgmentCache, MiningRecipe, judge_pairs, mine, score_pairs
 from keydistill.distillation.retrain.division import Division
+from keydistill.distillation.retrain.judged import mining_of, scored_pairs, taught_directly, together, warm_up_of
 from keydistill.distillation.retrain.recipe import RetrainInputs, RetrainRecipe
 from keydistill.distillation.retrain.referee import Referee
+from keydistill.distillation.retrain.spread import spread_over_strata
 from keydistill.distillation.retrain.verdict import comparison_of
-from keydistill.distillation.signals import JUDGMENTS, correct_clicks, load_judgments
+from keydistill.distillation.signals import correct_clicks, load_judgments
 from keydistill.distillation.student import student_data, train_student
 from keydistill.encoders import Assistant, Student
 from keydistill.errors import TrainingError
@@ -80,16 +81,23 @@ class RetrainSteps:
             Student.load(self.student, threads=self.threads),
             self._learned.items,
             self._learned.inventory,
-            self.recipe.mining,
+            mining_of(self.recipe.mining, self._learned),
             clicks=self._clicks,
             search_relevance=self._learned.search_relevance,
             assistant=assistant,
             progress=progress,
         )
         pq.write_table(mined.pairs, out / "pairs.parquet", compression="zstd")
-        pairs_to_judge = _spread(mined.pairs, self.recipe.judged_pairs, self.recipe.seed)
+        pairs_to_judge = spread_over_strata(mined.pairs, self.recipe.judged_pairs, self.recipe.seed)
         pq.write_table(pairs_to_judge, out / "to_judge.parquet", compression="zstd")
-        return {"pairs": mined.pairs.num_rows, "strata": dict(mined.strata), "to_judge": pairs_to_judge.num_rows}
+        pairs_to_score = scored_pairs(mined.pairs, self._learned)
+        pq.write_table(pairs_to_score, out / "to_score.parquet", compression="zstd")
+        return {
+            "pairs": mined.pairs.num_rows,
+            "strata": dict(mined.strata),
+            "to_judge": pairs_to_judge.num_rows,
+            "to_score": pairs_to_score.num_rows,
+        }
 
     def judge_mined(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Put the chosen pairs to the judge."""
@@ -129,15 +137,13 @@ class RetrainSteps:
 
     def _judgments(self) -> pa.Table:
         """The judgments of this run, and those that were there before."""
-        earlier = self._learned.judgments
-        tables = [*([] if earlier is None else [earlier]), self._judged("judge")]
-        judged = sum(map(len, tables))
-        if judged < _LEAST_JUDGED:
+        judgments = together(self._learned.judgments, self._judged("judge"))
+        if len(judgments) < _LEAST_JUDGED:
             raise TrainingError(
-                f"there are {judged} judged pairs; expected at least {_LEAST_JUDGED} to train an "
+                f"there are {len(judgments)} judged pairs; expected at least {_LEAST_JUDGED} to train an "
                 "assistant with: raise the budget, or give judgments"
             )
-        return pa.concat_tables(tables).select(JUDGMENTS.names)
+        return judgments
 
     def _judged(self, stage: str) -> pa.Table:
         """The judgments of a stage that asked the judge."""
@@ -147,20 +153,23 @@ class RetrainSteps:
     def train_assistant(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Train an assistant on all judgments."""
         pairs, _ = judged_pairs(self._judgments(), self._learned.items)
+        mined = pq.read_table(self.folder_of("mine", "pairs.parquet"))
+        before = warm_up_of(mined, self._learned, self.recipe.seed)
         trained = train_assistant(
             pairs,
             _cleared(out / "model"),
             self.recipe.assistant,
+            warm_up=None if before is None else judged_pairs(before, self._learned.items)[0],
             threads=self.threads,
             progress=NamedProgress("assistant", progress),
         )
         return trained.as_dict()
 
     def score(self, out: Path, progress: Progress) -> dict[str, Any]:
-        """Score all mined pairs with the new assistant."""
+        """Score the mined pairs with the new assistant."""
         metrics = assistant_metrics(self.folder_of("assistant", "model"))
         check_better_than_chance(metrics, self.recipe.trust_assistant)
-        pairs = self.folder_of("mine", "pairs.parquet")
+        pairs = self.folder_of("mine", "to_score.parquet")
         progress.start("score", pq.read_metadata(pairs).num_rows, "pairs")
         assistant = self._new_assistant()
         summary = score_pairs(assistant, [pairs], out / "scores.parquet", progress=progress)
@@ -180,14 +189,15 @@ class RetrainSteps:
 
     def train_student(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Train a student on the signals and the scores."""
-        metrics = assistant_metrics(self.folder_of("assistant", "model"))
+        verdicts = Verdicts.of(assistant_metrics(self.folder_of("assistant", "model")))
         data = student_data(
             self._learned.items,
             clicks=self._clicks,
             search_relevance=self._learned.search_relevance,
+            judgments=taught_directly(self._judgments(), verdicts),
             assistant=pq.read_table(self.folder_of("score", "scores.parquet")),
             near_misses=self._near_misses(),
-            verdicts=Verdicts.of(metrics),
+            verdicts=verdicts,
             seed=self.recipe.seed,
         )
         trained = train_student(
@@ -280,15 +290,3 @@ def _cleared(model: Path) -> Path:
     """The folder in which a stage trains its model, emptied of a model whose stage was cut off."""
     shutil.rmtree(model, ignore_errors=True)
     return model
-
-
-def _spread(pairs: pa.Table, limit: int, seed: int) -> pa.Table:
-    """At most `limit` pairs, spread evenly over the strata, in random order: a budget may stop anywhere."""
-    stratum = pc.index_in(pairs["stratum"], value_set=pa.array(STRATA)).to_numpy()
-    order = np.random.default_rng(seed).permutation(len(pairs))
-    # The n-th pair of each stratum comes before the n+1-th of any.
-    by_stratum = order[np.argsort(stratum[order], kind="stable")]
-    counts = np.bincount(stratum, minlength=len(STRATA))
-    turn = np.concatenate([np.arange(count) for count in counts])
-    places = by_stratum[np.argsort(turn, kind="stable")][:limit]
-    return pairs.take(pa.array(places))

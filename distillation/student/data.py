@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Task = Literal["clicks", "search_relevance", "judgments", "assistant", "approved"]
+Task = Literal["clicks", "judged_yes", "search_relevance", "judgments", "assistant", "approved"]
 # Tasks whose pairs are right, and nothing more is known of them.
-POSITIVE_TASKS: tuple[Task, ...] = ("clicks", "approved")
+POSITIVE_TASKS: tuple[Task, ...] = ("clicks", "judged_yes", "approved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class StudentData:
         categories: Category of each item, a path or None.
         texts: Text of each keyphrase.
         clicks: Positives: clicked pairs, corrected for position (`keydistill.distillation.signals`).
+        judged_yes: Positives: pairs that were judged relevant.
         search_relevance: Pairs with the search engine's score.
         judgments: Pairs with the judge's probability or a grade, learned directly.
         assistant: Pairs with the assistant's score.
@@ -67,6 +68,7 @@ class StudentData:
     categories: Sequence[str | None]
     texts: Sequence[str]
     clicks: Pairs | None = None
+    judged_yes: Pairs | None = None
     search_relevance: Pairs | None = None
     judgments: Pairs | None = None
     assistant: Pairs | None = None
@@ -79,6 +81,7 @@ class StudentData:
         """The pairs of each task."""
         return {
             "clicks": self.clicks,
+            "judged_yes": self.judged_yes,
             "search_relevance": self.search_relevance,
             "judgments": self.judgments,
             "assistant": self.assistant,
@@ -97,8 +100,19 @@ class StudentData:
         return digest.hexdigest()
 
     def clicks_alone(self) -> "StudentData":
-        """The data with clicks as the only task and the same held-out pairs, so that students of both compare."""
-        return StudentData(self.titles, self.categories, self.texts, clicks=self.clicks, held_out=self.held_out)
+        """The data with clicks as the only task, or where there are none what was judged relevant.
+
+        The held-out pairs are the same, so that students of both compare.
+        """
+        clicks = self.clicks if self.clicks is not None and len(self.clicks) else None
+        return StudentData(
+            self.titles,
+            self.categories,
+            self.texts,
+            clicks=clicks,
+            judged_yes=self.judged_yes if clicks is None else None,
+            held_out=self.held_out,
+        )
 
     def hard_negatives(self, positives: Pairs, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Rejected keyphrases for the item of each positive pair, shape (positives, count or 0).
@@ -120,8 +134,8 @@ class StudentData:
         return rejected.keyphrases[np.where((ends > starts)[:, None], own_rows, other_rows)]
 
     def known(self) -> NDArray[np.int64]:
-        """Pairs that are no negatives: clicked, approved and relevant ones; shape (n, 2)."""
-        parts = [pairs for pairs in (self.clicks, self.approved, self.relevant) if pairs is not None]
+        """Pairs that are no negatives: clicked, judged, approved and relevant ones; shape (n, 2)."""
+        parts = [pairs for pairs in (self.clicks, self.judged_yes, self.approved, self.relevant) if pairs is not None]
         if not parts:
             return np.empty((0, 2), dtype=np.int64)
         return np.concatenate([np.stack([pairs.items, pairs.keyphrases], axis=1) for pairs in parts])

@@ -16,6 +16,7 @@ from keydistill.distillation.student.recipe import StudentRecipe
 from keydistill.distillation.student.rotation import rotate
 from keydistill.distillation.student.token_table import token_table
 from keydistill.distillation.student.towers import embedded, table_of, with_table
+from keydistill.distillation.student.weights import learned_tasks, task_weights
 from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE, ItemText, Prompts, find_model
 from keydistill.errors import TrainingError
 from keydistill.progress import NO_PROGRESS, Progress
@@ -81,7 +82,7 @@ def fit_student(
     trainer = Trainer(
         model,
         {name: _dataset(data, texts, recipe, name, pairs) for name, pairs in tasks.items()},
-        {name: _loss(model, data, recipe, name) for name in tasks},
+        {name: _loss(model, data, recipe, name, weight) for name, weight in task_weights(data, recipe).items()},
         recipe,
         checkpoints=checkpoints,
         held_out=held_out_scores(data, recipe),
@@ -106,15 +107,6 @@ def student_prompts(recipe: StudentRecipe) -> Prompts:
 def sample_texts(data: StudentData, recipe: StudentRecipe) -> list[str]:
     """A sample of some thousand texts that a student reads, items and keyphrases."""
     return [text for texts in _Texts.of(data, recipe).sample(_SAMPLE, recipe.seed) for text in texts]
-
-
-def learned_tasks(data: StudentData, recipe: StudentRecipe) -> dict[Task, Pairs]:
-    """The tasks that have pairs and a weight above 0, with their pairs."""
-    return {
-        name: pairs
-        for name, pairs in data.tasks().items()
-        if pairs is not None and len(pairs) and recipe.weights.get(name, 0) > 0
-    }
 
 
 def _check_finite(model: nn.Module) -> None:
@@ -149,12 +141,16 @@ class _Texts:
 def _dataset(data: StudentData, texts: _Texts, recipe: StudentRecipe, name: Task, pairs: Pairs) -> Dataset:
     from datasets import Dataset
 
+    negatives = np.empty((len(pairs), 0), dtype=np.int64)
+    if name in POSITIVE_TASKS and data.rejected is not None and len(data.rejected):
+        # One draw of all pairs after the other: each epoch takes the next one.
+        pairs = pairs.chosen(np.tile(np.arange(len(pairs)), recipe.negative_draws))
+        negatives = data.hard_negatives(pairs, recipe.hard_negatives, np.random.default_rng(recipe.seed))
     columns: dict[str, Any] = {
         "item": texts.items[pairs.items].tolist(),
         "keyphrase": texts.keyphrases[pairs.keyphrases].tolist(),
     }
     if name in POSITIVE_TASKS:
-        negatives = data.hard_negatives(pairs, recipe.hard_negatives, np.random.default_rng(recipe.seed))
         for place, column in enumerate(negatives.T):
             columns[f"negative_{place}"] = texts.keyphrases[column].tolist()
         columns["label"] = np.column_stack([pairs.items, pairs.keyphrases, negatives])
@@ -163,21 +159,33 @@ def _dataset(data: StudentData, texts: _Texts, recipe: StudentRecipe, name: Task
     return Dataset.from_dict(columns)
 
 
-def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, name: Task) -> nn.Module:
+def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, name: Task, weight: float) -> nn.Module:
     from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 
-    from keydistill.distillation.losses import InBatchLoss, KnownPairs, WeightedLoss, distillation_loss
+    from keydistill.distillation.losses import (
+        InBatchLoss,
+        KnownPairs,
+        WeightedLoss,
+        distillation_loss,
+        log_popularity,
+    )
 
     if name in POSITIVE_TASKS:
-        loss: nn.Module = InBatchLoss(model, KnownPairs(data.known(), len(data.texts)), recipe.scale)
+        popularity = None
+        if recipe.popularity_correction:
+            pairs = learned_tasks(data, recipe)[name]
+            popularity = (
+                log_popularity(pairs.items, len(data.titles)),
+                log_popularity(pairs.keyphrases, len(data.texts)),
+            )
+        loss: nn.Module = InBatchLoss(model, KnownPairs(data.known(), len(data.texts)), recipe.scale, popularity)
     else:
-        # Judge and search engine say an order; how far apart pairs are is for the assistant to say.
-        loss_name = recipe.distillation_loss if name == "assistant" else "cosent"
-        loss = distillation_loss(loss_name).new(model, recipe.scale)
+        # The search engine says an order; how far apart pairs are is for the assistant to say.
+        loss_names = {"assistant": recipe.distillation_loss, "judgments": recipe.judgments_loss}
+        loss = distillation_loss(loss_names.get(name, "cosent")).new(model, recipe.scale, recipe.temperature)
     full = model.get_embedding_dimension() or 0
     dimensions = sorted({full, *(size for size in recipe.dimensions if size < full)}, reverse=True)
-    share = recipe.weights[name] / len(dimensions)
-    return WeightedLoss(MatryoshkaLoss(model, loss, dimensions), share)
+    return WeightedLoss(MatryoshkaLoss(model, loss, dimensions), weight / len(dimensions))
 
 
 def held_out_scores(data: StudentData, recipe: StudentRecipe) -> HeldOut | None:

@@ -29,10 +29,14 @@ class StudentRecipe:
         item_text: Template of the text that stands for an item (`keydistill.encoders.ItemText`).
         dimensions: Matryoshka dimensions that are trained, the greatest first; those above the base's are left out.
         distillation_loss: Name of the loss for the assistant's scores (`keydistill.distillation.losses`).
-        weights: Weight of each task's loss.
-        clicks_share: Share that a second student, which learned from clicks alone, has in the weights, where there is
-            more to learn from; 0 trains no second one. Between the two lie students that are often better than
-            either (`keydistill.distillation.student.averaging`).
+        judgments_loss: Name of the loss for judgments and grades that are learned directly.
+        temperature: Divisor of the logits of both sides in losses that compare distributions.
+        popularity_correction: Whether in-batch negatives are corrected for how often they are in the positives (logQ).
+        weights: Weight of each task's loss; None leaves it to the data (`keydistill.distillation.student.weights`), and
+            a task that is not named is left out.
+        clicks_share: Share that a second student, which learned from clicks alone (without any, from what was judged
+            relevant), has in the weights, where there is more to learn from; 0 trains no second one. Between the two
+            lie students that are often better than either (`keydistill.distillation.student.averaging`).
         epochs: Passes over all pairs; None leaves it to the shape.
         batch_size: Pairs per step.
         learning_rate: Peak learning rate, reached after a tenth of the steps; then it falls to 0 linearly. None is
@@ -41,7 +45,7 @@ class StudentRecipe:
             whose batches have its token, and there are no layers above it to wait for.
         scale: Inverse temperature of in-batch negatives and rankings.
         hard_negatives: Keyphrases per positive pair, besides those of the batch, that the assistant rejects for its
-            item.
+            item; they are drawn again for each epoch.
         rotated: Whether vectors are turned onto their principal axes before training
             (`keydistill.distillation.student.rotation`): it changes no cosine, and the first dimensions hold most of
             what the vectors say.
@@ -64,12 +68,16 @@ class StudentRecipe:
     item_text: str = "{leaf}: {title}"
     dimensions: tuple[int, ...] = (384, 256, 128, 64)
     distillation_loss: LossName = "pearson"
-    weights: Mapping[Task, float] = field(
+    judgments_loss: LossName = "cosent"
+    temperature: float = 1.0
+    popularity_correction: bool = False
+    weights: Mapping[Task, float | None] = field(
         default_factory=lambda: {
             "clicks": 1.0,
+            "judged_yes": 1.0,
             "search_relevance": 0.1,
             "judgments": 1.0,
-            "assistant": 0.3,
+            "assistant": None,
             "approved": 1.0,
         }
     )
@@ -98,6 +106,7 @@ class StudentRecipe:
         """
         ItemText(self.item_text)
         distillation_loss(self.distillation_loss)
+        distillation_loss(self.judgments_loss, "judgments_loss")
         shape = student_shape(self.shape)
         for name, fits, expected in (
             ("layers", self.layers is None or self.layers >= 1, "a number from 1 up, or None for all"),
@@ -109,7 +118,10 @@ class StudentRecipe:
             ("dimensions", all(size >= 1 for size in self.dimensions), "numbers from 1 up"),
             (
                 "weights",
-                all(task in get_args(Task) and 0 <= weight < math.inf for task, weight in self.weights.items()),
+                all(
+                    task in get_args(Task) and (weight is None or 0 <= weight < math.inf)
+                    for task, weight in self.weights.items()
+                ),
                 f"numbers from 0 up for {', '.join(get_args(Task))}",
             ),
             ("clicks_share", 0 <= self.clicks_share < 1, "a number from 0 up, below 1"),
@@ -117,6 +129,7 @@ class StudentRecipe:
             ("batch_size", self.batch_size >= 1, "a number from 1 up"),
             ("learning_rate", self.learning_rate is None or 0 < self.learning_rate < math.inf, "a number above 0"),
             ("table_learning_rate", 0 < self.table_learning_rate < math.inf, "a number above 0"),
+            ("temperature", 0 < self.temperature < math.inf, "a number above 0"),
             ("scale", 0 < self.scale < math.inf, "a number above 0"),
             ("hard_negatives", self.hard_negatives >= 0, "a number from 0 up"),
             ("dropout", 0 <= self.dropout < 1, "a number from 0 up, below 1"),
@@ -141,6 +154,11 @@ class StudentRecipe:
     def total_epochs(self) -> float:
         """Passes over all pairs: as many as were chosen, or as the shape needs."""
         return student_shape(self.shape).epochs if self.epochs is None else self.epochs
+
+    @property
+    def negative_draws(self) -> int:
+        """Draws of hard negatives: one for each epoch, a begun one included."""
+        return math.ceil(self.total_epochs) if self.hard_negatives else 1
 
     @property
     def peak_learning_rate(self) -> float:

@@ -40,7 +40,7 @@ def student_data(
         search_relevance: Table by `keydistill.distillation.signals.SEARCH_RELEVANCE`; scores are compared within
             their keyphrase, as percentiles; where most pairs have none, whether the pair passed is learned instead.
         judgments: Table by `keydistill.distillation.signals.JUDGMENTS`, learned directly: the probability, otherwise
-            the grade or the label.
+            the grade or the label. Those with the label yes are positives besides.
         assistant: Table by `keydistill.distillation.pairs.SCORE_SCHEMA`: pairs with the assistant's scores.
         near_misses: Table of `item_id`, `keyphrase` and `site`: pairs that are near, and that nobody calls relevant.
             They are hard negatives, except those that a trusted assistant has scored: for these its score decides.
@@ -55,6 +55,7 @@ def student_data(
         "clicks": clicks,
         "search_relevance": search_relevance,
         "judgments": judgments,
+        "judged_yes": None if judgments is None else _judged_yes(judgments),
         "assistant": assistant,
         "near_misses": near_misses,
     }
@@ -82,6 +83,7 @@ def student_data(
         categories=items["category_path"].to_pylist(),
         texts=texts.to_pylist(),
         clicks=numbered("clicks", None),
+        judged_yes=numbered("judged_yes", None),
         search_relevance=None if searched is None else _few_per_item(searched, searched_per_item, seed),
         judgments=numbered("judgments", _judged(tables.get("judgments"))),
         assistant=numbered("assistant", tables["assistant"]["score"] if "assistant" in tables else None),
@@ -166,12 +168,23 @@ def _judged(table: pa.Table | None) -> pa.ChunkedArray | None:
     return pc.coalesce(table["probability"].cast(pa.float32()), graded, table["label"].cast(pa.float32()))
 
 
+def _judged_yes(judgments: pa.Table) -> pa.Table:
+    """The pairs that every judgment of theirs calls relevant, each once."""
+    keys = ["site", "item_id", "keyphrase"]
+    agreed = judgments.group_by(keys, use_threads=False).aggregate([("label", "min")])
+    return agreed.filter(agreed["label_min"]).select(keys)
+
+
 def _with_verdicts(data: StudentData, near_misses: Pairs | None, verdicts: Verdicts) -> StudentData:
     """The data with what verdicts add: positives, hard negatives, and pairs that are no negatives."""
     scored = data.assistant
     with_verdict = [data.judgments]
     if scored is not None and verdicts.approved:
-        data = replace(data, approved=scored.chosen(scored.scores >= APPROVED).positives())
+        approved = scored.chosen(scored.scores >= APPROVED).positives()
+        if data.judged_yes is not None:
+            # What was judged relevant is a positive already.
+            approved = approved.chosen(~_among(approved, data.judged_yes, len(data.texts)))
+        data = replace(data, approved=approved)
         with_verdict.append(scored)
     if scored is not None and verdicts.rejected:
         data = replace(data, rejected=scored.chosen(scored.scores <= REJECTED).positives())
@@ -189,6 +202,11 @@ def _with_verdicts(data: StudentData, near_misses: Pairs | None, verdicts: Verdi
     )
     parts = [near_misses.chosen(missed)] if data.rejected is None else [data.rejected, near_misses.chosen(missed)]
     return replace(data, rejected=_together(parts))
+
+
+def _among(pairs: Pairs, others: Pairs, texts: int) -> NDArray[np.bool_]:
+    """Whether each pair is one of the others."""
+    return np.isin(pairs.items * texts + pairs.keyphrases, others.items * texts + others.keyphrases)
 
 
 def _together(parts: list[Pairs]) -> Pairs:

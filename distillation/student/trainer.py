@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ from keydistill.progress import NO_PROGRESS, Progress
 if TYPE_CHECKING:
     from keydistill.distillation.student.recipe import StudentRecipe
 
-# Most keyphrases of one item that stand together in a batch of scored pairs.
+# Most keyphrases of one item, or items of one keyphrase, that stand together in a batch of scored pairs.
 _PER_ITEM = 8
 _SCORE = "held_out_ndcg"
 # Name of the figure that decides which checkpoint is kept.
@@ -57,7 +58,10 @@ class Trainer:
         name: str = "training",
         progress: Progress = NO_PROGRESS,
     ) -> None:
-        batches = sum(math.ceil(len(dataset) / recipe.batch_size) for dataset in datasets.values())
+        draws = recipe.negative_draws
+        batches = sum(
+            math.ceil(len(dataset) / draws_of(dataset, draws) / recipe.batch_size) for dataset in datasets.values()
+        )
         steps = max(1, round(batches * recipe.total_epochs))
         every = max(1, steps // recipe.evaluations)
         named: dict[str, nn.Module] = {name: _Named(loss, name) for name, loss in losses.items()}
@@ -76,7 +80,7 @@ class Trainer:
                 per_device_train_batch_size=recipe.batch_size,
                 learning_rate=recipe.peak_learning_rate,
                 weight_decay=0.01,
-                batch_sampler=_batch_sampler,
+                batch_sampler=partial(_batch_sampler, draws=draws),
                 **({} if table_of(model) is None else _for_two_sides(datasets, recipe.table_learning_rate)),
             ),
             train_dataset=dict(datasets),
@@ -151,21 +155,38 @@ class _HeldOut(SentenceEvaluator):
         }
 
 
-class _GroupedBatchSampler(DefaultBatchSampler):
-    """A sampler of `grouped_batches` of a dataset, in another order each epoch."""
+def draws_of(dataset: Dataset, draws: int) -> int:
+    """The number of draws of hard negatives that a dataset has, each of them all its pairs once."""
+    return draws if any(name.startswith("negative_") for name in dataset.column_names) else 1
 
-    def __init__(self, dataset: Dataset, batch_size: int, drop_last: bool, seed: int, per_group: int, **_: Any) -> None:
-        super().__init__(range(len(dataset)), batch_size=batch_size, drop_last=drop_last, seed=seed)
-        numbers: dict[str, int] = {}
-        self._groups = [numbers.setdefault(item, len(numbers)) for item in dataset["item"]]
+
+class _GroupedBatchSampler(DefaultBatchSampler):
+    """A sampler of `grouped_batches` of a dataset, in another order and of another draw of negatives each epoch."""
+
+    def __init__(
+        self, dataset: Dataset, batch_size: int, drop_last: bool, seed: int, per_group: int, draws: int, **_: Any
+    ) -> None:
+        self._draws = draws_of(dataset, draws)
+        self._rows = len(dataset) // self._draws
+        super().__init__(range(self._rows), batch_size=batch_size, drop_last=drop_last, seed=seed)
+        self._groups = _lists(dataset[: self._rows])
         self._per_group = per_group
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
+        first = self._rows * (self.epoch % self._draws)
         for batch in grouped_batches(self._groups, self.batch_size, self._per_group, rng):
-            yield batch.tolist()
+            yield (first + batch).tolist()
 
 
-def _batch_sampler(dataset: Dataset, **options: Any) -> DefaultBatchSampler:
+def _lists(rows: Mapping[str, Sequence[str]]) -> list[int]:
+    """A number for the list of each pair: that of its item, or of its keyphrase where these have longer lists."""
+    column = "keyphrase" if len(set(rows["keyphrase"])) < len(set(rows["item"])) and "score" in rows else "item"
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(text, len(numbers)) for text in rows[column]]
+
+
+def _batch_sampler(dataset: Dataset, *, draws: int, **options: Any) -> DefaultBatchSampler:
     # Positives in any order: another keyphrase of an item is masked in a batch, and teaches nothing there.
-    return _GroupedBatchSampler(dataset, per_group=_PER_ITEM if "score" in dataset.column_names else 1, **options)
+    per_group = _PER_ITEM if "score" in dataset.column_names else 1
+    return _GroupedBatchSampler(dataset, per_group=per_group, draws=draws, **options)

@@ -22,12 +22,12 @@ from keydistill.distillation.student.data import Pairs, StudentData, Task
 from keydistill.distillation.student.fit import (
     fit_student,
     held_out_scores,
-    learned_tasks,
     sample_texts,
     starting_model,
 )
 from keydistill.distillation.student.metrics import clearly_worse
 from keydistill.distillation.student.recipe import StudentRecipe
+from keydistill.distillation.student.weights import learned_tasks
 from keydistill.encoders import SAFETENSORS, write_model_file
 from keydistill.errors import TrainingError
 from keydistill.files import replace_json, sync, sync_folder, work_folder
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 # Names of a student's trainings in `progress`.
-_ALL, _CLICKS = "all tasks", "clicks alone"
+_ALL, _CLICKS, _JUDGED = "all tasks", "clicks alone", "judged alone"
 # Fewest steps of a training on clicks. Fewer leave a student that has learned nothing, whose weights would only thin
 # out the other's.
 _LEAST_STEPS = 10
@@ -56,7 +56,8 @@ class TrainedStudent:
         steps: Number of optimiser steps that were made.
         pairs: Number of pairs per task.
         held_out_ndcg: nDCG@10 of the student on the held-out pairs; None without held-out pairs.
-        clicks_share: Share in the weights of a second student that learned from clicks alone; 0 where there is none.
+        clicks_share: Share in the weights of a second student, which learned from clicks alone or from what was judged
+            relevant; 0 where there is none.
         int8: Whether its weights are on the grid of int8.
         history: Log of the training: step, loss per task, held-out score. The steps of the second student count on.
     """
@@ -103,8 +104,9 @@ def train_student(
 ) -> TrainedStudent:
     """Train a student and write it to a folder, which appears only when it is complete.
 
-    Where it learns from clicks and from something else, a second student learns from the clicks alone, from the same
-    start and without hard negatives or masks of judge and assistant, and the weights are averaged
+    Where it learns from clicks and from something else, a second student learns from the clicks alone (without any,
+    from what was judged relevant), from the same start and without hard negatives or masks of judge and assistant, and
+    the weights are averaged
     (`StudentRecipe.clicks_share`). The first student is kept as it is where the average ranks the held-out pairs
     clearly worse (by two standard errors), where the second one diverges, and where there are too few clicks for it.
 
@@ -147,8 +149,10 @@ def train_student(
         draft = work / "draft"
         # Remove what an attempt left that failed here; what is trained stays until the work folder goes.
         shutil.rmtree(draft, ignore_errors=True)
-        if recipe.clicks_share > 0 and len(tasks) > 1 and _steps(tasks.get("clicks"), recipe) >= _LEAST_STEPS:
-            clicks_alone = trainings.trained_or_none(_CLICKS, data.clicks_alone())
+        alone = data.clicks_alone()
+        second: Task = "judged_yes" if alone.clicks is None else "clicks"
+        if recipe.clicks_share > 0 and len(tasks) > 1 and _steps(tasks.get(second), recipe) >= _LEAST_STEPS:
+            clicks_alone = trainings.trained_or_none(_CLICKS if second == "clicks" else _JUDGED, alone)
         if clicks_alone is not None:
             log = [*log, *({**entry, "step": entry["step"] + steps} for entry in clicks_alone.log)]
             steps += clicks_alone.steps

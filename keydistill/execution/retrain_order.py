@@ -44,6 +44,7 @@ class RetrainOrder(Order):
     layers: int | None = Field(default=None, ge=1)
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     distillation_loss: LossName | None = None
+    judgments_loss: LossName | None = None
     clicks_share: float | None = Field(default=None, ge=0, lt=1)
     int8: bool | None = None
     held_out: float | None = Field(default=None, ge=0, le=0.5, allow_inf_nan=False)
@@ -145,6 +146,7 @@ class RetrainOrder(Order):
                     layers="layers",
                     epochs="epochs",
                     distillation_loss="distillation_loss",
+                    judgments_loss="judgments_loss",
                     clicks_share="clicks_share",
                     int8="int8",
                     seed="seed",

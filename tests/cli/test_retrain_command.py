@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from keydistill.distillation.retrain import STAGES
@@ -118,3 +120,33 @@ def test_a_reindex_is_not_resumed_as_a_retrain(keydistill: Command, live: Comman
     (run,) = json.loads(keydistill("runs", "list", "--json").out)
     result = keydistill("retrain", "--resume", run["id"])
     assert f"run {run['id']} is a reindex; go on with it by `keydistill reindex --resume {run['id']}`" in result.err
+
+
+def test_judged_queries_are_imported_and_learned_without_clicks(keydistill: Command, tmp_path: Path) -> None:
+    colours, things = ("red", "blue", "green", "black", "white"), ("shoe", "lamp", "desk", "cable", "sock")
+    pairs = [
+        {
+            "query": f"{colour} {thing}",
+            "item_id": f"{colour}-{thing}-{number}",
+            "title": f"{colour if number < 2 else 'old'} {thing} {number}",
+            "category_path": "Things",
+            "label": "ESI"[min(number, 2)],
+        }
+        for colour in colours
+        for thing in things
+        for number in range(4)
+    ]
+    source, signals = tmp_path / "pairs.parquet", tmp_path / "signals"
+    pq.write_table(pa.Table.from_pylist(pairs), source)
+    assert keydistill("signals", "import", "esci", source, "--out", signals).status == 0
+    done = keydistill("retrain", signals, "--labels", signals / "judgments.parquet", "--json")
+    assert done.status == 0, done.err
+    run = json.loads(done.out)
+    results = run["results"]
+    assert results["mine"]["strata"]["listed"] > 0
+    assert 0 < results["mine"]["to_score"] < results["mine"]["pairs"]
+    learned = results["student"]["pairs"]
+    assert {"judged_yes", "judgments", "assistant"} <= set(learned)
+    assert 0 < learned["judged_yes"] < learned["judgments"] <= len(pairs)
+    warm_up = json.loads((load_settings().home / "retrains" / run["id"] / "assistant/model/metrics.json").read_text())
+    assert warm_up["warm_up_pairs"] > 0

@@ -11,12 +11,21 @@ from sentence_transformers.sentence_transformer.losses import CoSENTLoss as Refe
 from torch import Tensor, nn
 from torch.nn import functional
 
-from keydistill.distillation.losses import DISTILLATION_LOSSES, InBatchLoss, KnownPairs, WeightedLoss, distillation_loss
+from keydistill.distillation.losses import (
+    DISTILLATION_LOSSES,
+    InBatchLoss,
+    KnownPairs,
+    WeightedLoss,
+    distillation_loss,
+    log_popularity,
+)
 from keydistill.distillation.losses.cosent import ranking_loss
 from keydistill.distillation.losses.embedding import embed_once, pair_cosines
 from keydistill.distillation.losses.in_batch import contrastive_loss
 from keydistill.distillation.losses.kl import listwise_divergence
+from keydistill.distillation.losses.listnet import top_one_error
 from keydistill.distillation.losses.margin_mse import margin_error
+from keydistill.distillation.losses.margin_rank import weighted_rank_error
 from keydistill.distillation.losses.pearson import pearson_distance
 
 Floats = NDArray[np.float64]
@@ -145,9 +154,9 @@ def cosent_of(cosines: Floats, labels: Floats) -> float:
     return float(np.log(1 + np.sum(wrong)))
 
 
-def kl_of(cosines: Floats, labels: Floats) -> float:
+def kl_of(cosines: Floats, labels: Floats, temperature: float = 1.0) -> float:
     def shares(logits: Floats) -> Floats:
-        powers = np.exp(logits)
+        powers = np.exp(logits / temperature)
         return np.asarray(powers / powers.sum())
 
     divergences = []
@@ -155,7 +164,43 @@ def kl_of(cosines: Floats, labels: Floats) -> float:
         mine = item == ITEMS
         assistant, student = shares(np.log(labels[mine] / (1 - labels[mine]))), shares(SCALE * cosines[mine])
         divergences.append(np.sum(assistant * np.log(assistant / student)))
-    return float(np.mean(divergences))
+    return float(temperature**2 * np.mean(divergences))
+
+
+# Of the pairs' keyphrases, the first and the fourth are the same.
+KEYPHRASES = np.array([0, 1, 2, 0, 3, 4])
+
+
+def lists_of(numbers: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
+    """The pairs of each list that has more than one."""
+    return [mine for number in np.unique(numbers) if (mine := number == numbers).sum() > 1]
+
+
+def listnet_of(cosines: Floats, labels: Floats, temperature: float = 1.0) -> float:
+    def shares(logits: Floats) -> Floats:
+        powers = np.exp(logits / temperature)
+        return np.asarray(powers / powers.sum())
+
+    logits = np.log(labels / (1 - labels))
+    sides = [
+        np.mean([np.sum((p := shares(logits[mine])) * np.log(p / shares(SCALE * cosines[mine]))) for mine in lists])
+        for lists in (lists_of(ITEMS), lists_of(KEYPHRASES))
+    ]
+    return float(temperature**2 * np.mean(sides))
+
+
+def margin_rank_of(cosines: Floats, labels: Floats) -> float:
+    sides = []
+    for lists in (lists_of(ITEMS), lists_of(KEYPHRASES)):
+        pairs = [
+            (labels[high] - labels[low], np.log(1 + np.exp(SCALE * (cosines[low] - cosines[high]))))
+            for mine in lists
+            for high in np.flatnonzero(mine)
+            for low in np.flatnonzero(mine)
+            if labels[high] > labels[low]
+        ]
+        sides.append(sum(weight * error for weight, error in pairs) / sum(weight for weight, _ in pairs))
+    return float(np.mean(sides))
 
 
 FORMULAS: dict[str, Callable[[Floats, Floats], float]] = {
@@ -163,6 +208,8 @@ FORMULAS: dict[str, Callable[[Floats, Floats], float]] = {
     "margin_mse": margin_mse_of,
     "cosent": cosent_of,
     "kl": kl_of,
+    "listnet": listnet_of,
+    "margin_rank": margin_rank_of,
 }
 
 
@@ -176,6 +223,30 @@ def test_a_loss_is_its_formula(name: str) -> None:
     assert gradient(model, loss).abs().sum() > 0
 
 
+@pytest.mark.parametrize(("name", "formula"), [("kl", kl_of), ("listnet", listnet_of)])
+def test_a_temperature_stands_on_both_sides_and_its_square_keeps_the_gradient(
+    name: str, formula: Callable[[Floats, Floats, float], float]
+) -> None:
+    model = MeanOfTokens()
+    items, keyphrases = (plain(model, column).double().detach().numpy() for column in columns())
+    loss = distillation_loss(name).new(model, SCALE, 3.0)(columns(), torch.from_numpy(LABELS))
+    assert loss.item() == pytest.approx(formula((items * keyphrases).sum(axis=1), LABELS, 3.0), rel=1e-4)
+
+
+def test_losses_of_lists_know_equal_keyphrases_of_a_table() -> None:
+    model = MeanOfTokens()
+    titles, keyphrases = columns()
+    bags = {
+        "input_ids": torch.tensor([10, 11, 12, 13, 10, 14, 15, 16, 17]),
+        "offsets": torch.tensor([0, 1, 3, 4, 5, 8]),
+    }
+    for name in ("listnet", "margin_rank"):
+        loss = distillation_loss(name).new(model, SCALE)
+        labels = torch.from_numpy(LABELS)
+        assert loss([titles, bags], labels).item() == pytest.approx(loss([titles, keyphrases], labels).item(), rel=1e-5)
+
+
+SAME_ITEM = torch.from_numpy(ITEMS[:, None] == ITEMS[None, :])
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "pearson": lambda cosines: pearson_distance(cosines, torch.from_numpy(LABELS)),
     "margin_mse": lambda cosines: margin_error(cosines, torch.from_numpy(LABELS), torch.from_numpy(ITEMS)),
@@ -183,6 +254,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "kl": lambda cosines: listwise_divergence(
         SCALE * cosines, torch.from_numpy(LABELS).logit(), torch.from_numpy(ITEMS)
     ),
+    "listnet": lambda cosines: top_one_error(SCALE * cosines, torch.from_numpy(LABELS).logit(), SAME_ITEM),
+    "margin_rank": lambda cosines: weighted_rank_error(SCALE * cosines, torch.from_numpy(LABELS), SAME_ITEM),
     "in batch": lambda cosines: contrastive_loss(
         cosines.reshape(2, 3), torch.tensor([2, 0]), torch.tensor([[False, True, False], [False, False, False]])
     ),
@@ -215,6 +288,8 @@ def test_labels_without_an_order_or_a_margin_teach_nothing() -> None:
     margins = margin_error(cosines, same, torch.tensor([0, 1, 2]))
     assert (ranking.item(), margins.item()) == (0, 0)
     assert torch.autograd.grad(ranking + margins, cosines)[0].tolist() == [0, 0, 0]
+    alone = torch.eye(3, dtype=torch.bool)
+    assert (top_one_error(cosines, same, alone).item(), weighted_rank_error(cosines, same, alone).item()) == (0, 0)
     assert pearson_distance(cosines.detach(), same).item() == pytest.approx(1)
 
 
@@ -231,7 +306,8 @@ def test_known_pairs_are_those_that_were_given() -> None:
     assert not KnownPairs(np.empty((0, 2), dtype=np.int64), 9)(torch.arange(8), torch.arange(9)).any()
 
 
-def test_the_in_batch_loss_is_its_formula_without_false_negatives() -> None:
+@pytest.mark.parametrize("corrected", [False, True])
+def test_the_in_batch_loss_is_its_formula_without_false_negatives(corrected: bool) -> None:
     model = MeanOfTokens()
     titles, keyphrases, negatives = [[1, 2], [3], [1, 2], [4]], [[10], [11], [12], [10]], [[13], [14], [11], [15]]
     item_of, keyphrase_of, negative_of = [0, 1, 0, 2], [0, 1, 2, 0], [3, 4, 1, 5]
@@ -240,6 +316,12 @@ def test_the_in_batch_loss_is_its_formula_without_false_negatives() -> None:
     features = [padded(texts) for texts in (titles, keyphrases, negatives)]
     items, right, wrong = (plain(model, column).double().detach().numpy() for column in features)
     candidates, candidate_of = np.concatenate([right, wrong]), [*keyphrase_of, *negative_of]
+
+    # Of three items the first is in twice as many positives as the others; of six keyphrases the first, likewise.
+    of_item, of_keyphrase = np.array([0, 1, 0, 2]), np.array([0, 1, 2, 0])
+    popularity = (log_popularity(of_item, 3), log_popularity(of_keyphrase, 6))
+    taken = np.log(np.array([2, 1, 2, 1]) / (4 / 3)) if corrected else np.zeros(4)
+    taken_keyphrases = np.log(np.array([2, 1, 1, 2]) / (4 / 3)) if corrected else np.zeros(4)
 
     def cross_entropy(scores: Floats, own: int, compared: list[int]) -> float:
         return float(np.log(np.exp(scores[compared]).sum()) - scores[own])
@@ -251,16 +333,20 @@ def test_the_in_batch_loss_is_its_formula_without_false_negatives() -> None:
             for place, number in enumerate(candidate_of)
             if place == row or (number != keyphrase_of[row] and (item_of[row], number) not in known_pairs)
         ]
-        to_keyphrases.append(cross_entropy(SCALE * candidates @ items[row], row, compared))
+        to_keyphrases.append(
+            cross_entropy(SCALE * candidates @ items[row] - np.append(taken_keyphrases, np.zeros(4)), row, compared)
+        )
         compared = [
             place
             for place, number in enumerate(item_of)
             if place == row or (number != item_of[row] and (number, keyphrase_of[row]) not in known_pairs)
         ]
-        to_items.append(cross_entropy(SCALE * items @ right[row], row, compared))
+        to_items.append(cross_entropy(SCALE * items @ right[row] - taken, row, compared))
     expected = (np.mean(to_keyphrases) + np.mean(to_items)) / 2
 
-    loss = InBatchLoss(model, KnownPairs(np.array([*known_pairs]), keyphrases=6), SCALE)
+    loss = InBatchLoss(
+        model, KnownPairs(np.array([*known_pairs]), keyphrases=6), SCALE, popularity if corrected else None
+    )
     value = loss(features, torch.tensor([item_of, keyphrase_of, negative_of]).T)
     assert value.item() == pytest.approx(expected, rel=1e-4)
 

@@ -25,28 +25,39 @@ from tests.support.places import ROOT
 
 
 def test_names_lead_to_classes() -> None:
-    assert [loss.name for loss in DISTILLATION_LOSSES] == ["pearson", "margin_mse", "cosent", "kl"]
+    assert [loss.name for loss in DISTILLATION_LOSSES] == [
+        "pearson",
+        "margin_mse",
+        "cosent",
+        "kl",
+        "listnet",
+        "margin_rank",
+    ]
     for loss in DISTILLATION_LOSSES:
         assert distillation_loss(loss.name) is loss
         assert issubclass(loss.load(), nn.Module)
         assert loss.load().__name__ == loss.class_name
-        assert (getattr(loss.new(nn.Identity(), 7.0), "scale", None) == 7.0) == loss.scaled
-    with pytest.raises(TrainingError, match="distillation_loss is mse; expected pearson or margin_mse or cosent or kl"):
+        made = loss.new(nn.Identity(), 7.0, 2.0)
+        assert (getattr(made, "scale", None) == 7.0) == loss.scaled
+        assert (getattr(made, "temperature", None) == 2.0) == loss.tempered
+    with pytest.raises(
+        TrainingError, match="distillation_loss is mse; expected pearson or margin_mse or cosent or kl or"
+    ):
         distillation_loss("mse")
 
 
 @pytest.mark.parametrize(
-    ("option", "names"), [("distillation_loss", LOSS_NAMES), ("shape", SHAPE_NAMES)], ids=["loss", "shape"]
+    ("option", "names"),
+    [("distillation_loss", LOSS_NAMES), ("judgments_loss", LOSS_NAMES), ("shape", SHAPE_NAMES)],
 )
 def test_commands_and_orders_offer_what_the_table_has(option: str, names: tuple[str, ...]) -> None:
     for command in (student, retrain):
         parameter: Any = next(param for param in command.params if param.name == option)
         assert tuple(parameter.type.choices) == names
-        assert all(f"{name} (" in parameter.help for name in names)
+        assert f"[default: {getattr(StudentRecipe(), option)}]" in parameter.help
+        assert option == "judgments_loss" or all(f"{name} (" in parameter.help for name in names)
     literal, _ = get_args(RetrainOrder.model_fields[option].annotation)
     assert get_args(literal) == names
-    # The help says that the first one is the default.
-    assert getattr(StudentRecipe(), option) == names[0]
 
 
 def test_shapes_and_sizes_are_found_by_name() -> None:

@@ -24,7 +24,7 @@ from keydistill.errors import StudentError, TrainingError
         ({"layers": 0}, "layers is 0; expected a number from 1 up, or None for all"),
         ({"dimensions": (128, 0)}, r"dimensions is \(128, 0\); expected numbers from 1 up"),
         ({"distillation_loss": "mse"}, "distillation_loss is mse; expected pearson or margin_mse or cosent or kl"),
-        ({"weights": {"clicks": -1.0}}, "weights is {'clicks': -1.0}; expected numbers from 0 up for clicks, search_"),
+        ({"weights": {"clicks": -1.0}}, "weights is {'clicks': -1.0}; expected numbers from 0 up for clicks, judged_"),
         ({"weights": {"views": 1.0}}, "weights is {'views': 1.0}; expected"),
         ({"precision": "fp16"}, "precision is fp16; expected auto, fp32 or bf16"),
     ],

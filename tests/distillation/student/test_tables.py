@@ -172,3 +172,22 @@ def test_a_student_trains_where_search_scored_one_item_of_each_keyphrase(
     trained = train_student(data, tmp_path / "student", replace(recipe_of(tiny_folder), epochs=0.1, dimensions=(32,)))
     assert ("search_relevance" in trained.pairs) is (verdict is not None)
     assert (trained.folder / "modules.json").is_file()
+
+
+def test_what_was_judged_relevant_is_a_positive_once_unless_judges_disagree() -> None:
+    items = items_of(("1", "shoe", None))
+    rows = [("boot", True, "a"), ("boot", True, "b"), ("sock", True, "a"), ("sock", False, "b"), ("lamp", False, "a")]
+    judgments = pa.Table.from_pylist(
+        [{"item_id": "1", "keyphrase": text, "label": label, "judge": judge} for text, label, judge in rows],
+        schema=JUDGMENTS,
+    )
+    scores = scores_of(("1", "boot", None, 0.9), ("1", "shoe", None, 0.9))
+    data = student_data(items, judgments=judgments, assistant=scores, held_out=0)
+    assert [data.texts[text] for text in present(data.judged_yes).keyphrases] == ["boot"]
+    # It is no second positive, and no negative.
+    assert [data.texts[text] for text in present(data.approved).keyphrases] == ["shoe"]
+    assert {data.texts[text] for _, text in data.known()} == {"boot", "shoe", "sock"}
+    assert len(present(data.judgments)) == 5
+    alone = data.clicks_alone()
+    assert (alone.clicks, alone.approved, alone.judgments) == (None, None, None)
+    assert len(present(alone.judged_yes)) == 1

@@ -1,0 +1,99 @@
+"""What follows for a retrain from the judgments that people gave: which pairs are mined, scored and learned directly.
+
+The rules and their reasons stand in docs/retrain.md ("What follows from the data").
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keydistill.distillation.assistant import Verdicts
+from keydistill.distillation.evaluation import MIN_JUDGED_PAIRS, labels_are_lists
+from keydistill.distillation.pairs import MiningRecipe, word_overlap
+from keydistill.distillation.retrain.recipe import RetrainInputs
+from keydistill.distillation.signals import JUDGMENTS
+
+# Most keyphrases that get a list of items.
+_MOST_LISTS = 500
+# Pairs that an assistant learns before it learns what people judged.
+_WARM_UP_PAIRS = 4_000
+# Strata of a retrain whose assistant compares items: near misses are hard negatives, and are not scored.
+_UNSCORED = ("student_top", "near_miss")
+
+
+def by_people(judgments: pa.Table | None) -> pa.Table | None:
+    """The judgments that name no prompt: people gave them; None without any."""
+    if judgments is None:
+        return None
+    given = judgments.filter(judgments["prompt_version"].is_null())
+    return given if len(given) else None
+
+
+def together(earlier: pa.Table | None, of_judge: pa.Table) -> pa.Table:
+    """Earlier judgments and those of the judge, without what it says of pairs that people judged."""
+    given = by_people(earlier)
+    if given is not None:
+        pairs, settled = (
+            pc.binary_join_element_wise(table["item_id"], table["keyphrase"], "\n") for table in (of_judge, given)
+        )
+        of_judge = of_judge.filter(pc.invert(pc.is_in(pairs, value_set=settled.combine_chunks())))
+    return pa.concat_tables([*([] if earlier is None else [earlier]), of_judge]).select(JUDGMENTS.names)
+
+
+def judged_in_lists(inputs: RetrainInputs) -> bool:
+    """Whether people judged lists of items for keyphrases, and there is no click log that compares keyphrases."""
+    given = by_people(inputs.judgments)
+    if given is None or inputs.clicks is not None or len(given) < MIN_JUDGED_PAIRS:
+        return False
+    return labels_are_lists(given["keyphrase"], given["item_id"])
+
+
+def mining_of(recipe: MiningRecipe, inputs: RetrainInputs) -> MiningRecipe:
+    """The recipe of the mining, with lists of items for as many keyphrases as were judged where lists were judged."""
+    given = by_people(inputs.judgments)
+    if given is None or not judged_in_lists(inputs):
+        return recipe
+    lists = min(_MOST_LISTS, len(pc.unique(given["keyphrase"])))
+    # The nearest four keyphrases of a title are too often right to be hard negatives; the next ones teach most.
+    return replace(recipe, student_top=4, near_miss=4, random=0, depth=60, lists=recipe.lists or lists)
+
+
+def scored_pairs(mined: pa.Table, inputs: RetrainInputs) -> pa.Table:
+    """The mined pairs that the assistant is to score: all, or where lists were judged what is like these."""
+    if not judged_in_lists(inputs):
+        return mined
+    return mined.filter(pc.invert(pc.is_in(mined["stratum"], value_set=pa.array(_UNSCORED))))
+
+
+def warm_up_of(mined: pa.Table, inputs: RetrainInputs, seed: int) -> pa.Table | None:
+    """Pairs that an assistant of few judged keyphrases learns before it learns these; None where none are needed.
+
+    They are the search engine's opinions where there are any, and otherwise the word overlap of mined pairs.
+
+    Returns:
+        Table of `item_id`, `keyphrase`, `site`, `label` and `probability`.
+    """
+    if not judged_in_lists(inputs):
+        return None
+    searched = inputs.search_relevance
+    if searched is not None and searched["passed"].null_count < len(searched):
+        known = searched.filter(searched["passed"].is_valid())
+        probabilities = known["passed"].cast(pa.float32())
+    else:
+        known, probabilities = mined, pa.chunked_array([pa.array(word_overlap(mined))])
+    some = np.random.default_rng(seed).permutation(len(known))[:_WARM_UP_PAIRS]
+    pairs = known.select(["item_id", "keyphrase", "site"]).append_column("probability", probabilities)
+    return pairs.append_column("label", pc.greater_equal(pairs["probability"], 0.5)).take(pa.array(np.sort(some)))
+
+
+def taught_directly(judgments: pa.Table, verdicts: Verdicts) -> pa.Table | None:
+    """The judgments that the student learns itself, besides what the assistant makes of them; None without any.
+
+    What people say counts for itself. What the judge says of single pairs the assistant says of all pairs, and without
+    most of its errors, if its approvals can be trusted; otherwise the student learns that directly, too.
+    """
+    return by_people(judgments) if verdicts.approved else judgments
