@@ -242,7 +242,8 @@ def test_collections_and_status_say_what_is_live(live: Command) -> None:
     assert collection["name"] in live("status").out
 
 
-def test_before_the_first_reindex_everything_says_what_to_do(keydistill: Command) -> None:
+def test_before_the_first_reindex_everything_says_what_to_do(keydistill: Command, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
     for command in ("runs list", "collections list", "status"):
         result = keydistill(*command.split())
         assert result.status == 0
