@@ -281,8 +281,9 @@ class Settings(ServiceSettings, TelemetrySettings, BaseSettings):
         return self.serve_judgments or self.home / "judgments"
 
     def shown(self) -> dict[str, Any]:
-        """Every setting by its name, secrets masked; those of the service last."""
-        names = sorted(type(self).model_fields, key=ServiceSettings.model_fields.__contains__)
+        """Every setting by its name, secrets masked; those of logs, traces and the service last."""
+        own = {*type(self).model_fields} - {*ServiceSettings.model_fields, *TelemetrySettings.model_fields}
+        names = sorted(type(self).model_fields, key=lambda name: name not in own)
         return {name: masked(getattr(self, name), name) for name in names}
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:

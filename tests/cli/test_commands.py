@@ -271,7 +271,8 @@ def test_before_the_first_reindex_everything_says_what_to_do(keydistill: Command
         ("inventory check nowhere.csv", 1, "nowhere.csv does not exist"),
     ],
 )
-def test_mistakes_are_one_line(keydistill: Command, arguments: str, status: int, message: str) -> None:
+def test_mistakes_are_one_line(keydistill: Command, tmp_path: Path, arguments: str, status: int, message: str) -> None:
+    (tmp_path / "home").mkdir()
     result = keydistill(*arguments.split())
     assert result.status == status
     assert message in result.err
