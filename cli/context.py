@@ -11,8 +11,14 @@ if TYPE_CHECKING:
     from keydistill.vectorstore import Engine
 
 
-def settings_of(ctx: click.Context, **options: Any) -> "Settings":
-    """The settings in force, overridden by this command's options; options that are None change nothing."""
+def settings_of(ctx: click.Context, *, makes_home: bool = True, **options: Any) -> "Settings":
+    """The settings in force, overridden by this command's options; options that are None change nothing.
+
+    Args:
+        ctx: Context of the command.
+        makes_home: Whether a home that is not there, and is to belong to a group, is made.
+        options: Settings by their names.
+    """
     from keydistill.files import protect_home
     from keydistill.settings import load_settings
     from keydistill.telemetry import begin_traces, remember_secrets
@@ -22,7 +28,7 @@ def settings_of(ctx: click.Context, **options: Any) -> "Settings":
     # The service begins its own, in each of its processes.
     if ctx.command.name != "serve":
         begin_traces(settings, "cli")
-    protect_home(settings.home, settings.home_group)
+    protect_home(settings.home, settings.home_group if makes_home or settings.home.exists() else None)
     return settings
 
 
@@ -33,11 +39,10 @@ def reading_settings_of(ctx: click.Context, **options: Any) -> "Settings":
         SettingsError: There is no home, and it would hold what is to be read.
     """
     from keydistill.runs import check_home
-    from keydistill.settings import load_settings
 
-    # Before `settings_of`, which makes a home that belongs to a group.
-    check_home(load_settings(**{**(ctx.find_root().obj or {}), **options}))
-    return settings_of(ctx, **options)
+    settings = settings_of(ctx, makes_home=False, **options)
+    check_home(settings)
+    return settings
 
 
 def engine_of(settings: "Settings") -> AbstractContextManager["Engine"]:

@@ -26,7 +26,7 @@ def doctor(ctx: click.Context, fix: bool, only_list: bool, as_json: bool) -> Non
         else:
             print_table(("check", "makes sure that"), [(check.name, check.summary) for check in CHECKS])
         return
-    diagnoses = diagnose(Patient(settings_of(ctx)), fix=fix)
+    diagnoses = diagnose(Patient(settings_of(ctx, makes_home=False)), fix=fix)
     severities = {each.complaint.severity for each in diagnoses if not each.fixed}
     exit_status = CANNOT_WORK if "error" in severities else NEEDS_SOMEBODY if severities else 0
     if as_json:

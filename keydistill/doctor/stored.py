@@ -128,7 +128,8 @@ def records(patient: Patient) -> Iterator[Complaint]:
 def _torn_lines(patient: Patient) -> Iterator[Complaint]:
     """Lines of the files that only grow: whoever wrote the last one may have been killed."""
     settings = patient.settings
-    logs = [settings.home / "history.jsonl", *sorted(settings.judgments_folder.glob("*.jsonl"))]
+    history = settings.home / "history.jsonl"
+    logs = [history, *sorted(settings.judgments_folder.glob("*.jsonl"))]
     for log in logs:
         try:
             lines = log.read_bytes().splitlines()
@@ -140,8 +141,11 @@ def _torn_lines(patient: Patient) -> Iterator[Complaint]:
             yield Complaint(
                 "warning",
                 f"{log}: {place} was cut off and is left out",
-                f"keydistill doctor --fix moves it to {log.name}.torn",
-                partial(_put_aside, log),
+                f"keydistill doctor --fix moves it to {log.name}.torn"
+                if log == history
+                else "nothing else of it is lost; take the line out while no service runs",
+                # Of judgments a service may be adding one just now.
+                partial(_put_aside, log) if log == history else None,
             )
 
 
@@ -154,7 +158,7 @@ def _is_json(line: bytes) -> bool:
 
 
 def _put_aside(log: Path) -> None:
-    """Move the lines that nobody can read to a file beside the log; nothing is thrown away."""
+    """Move the lines that nobody can read to a file beside the history; nothing is thrown away."""
     with file_lock(log.parent / "locks" / "history.lock"):
         lines = log.read_bytes().splitlines(keepends=True)
         with log.with_name(f"{log.name}.torn").open("ab") as aside:

@@ -18,7 +18,7 @@ from keydistill.execution.leases import reserve_seconds
 from keydistill.execution.process import WorkerProcess
 from keydistill.execution.queues import Send, message_of, next_stage
 from keydistill.runs import Run, SharedRunStore
-from keydistill.telemetry import log, log_format
+from keydistill.telemetry import FIELDS, log_format
 
 _log = logging.getLogger(__name__)
 _LOGGED_LINES = 40
@@ -93,7 +93,7 @@ def _logged_again(line: str) -> str:
         # What crashed did not write it by our rules.
         fields, level = {"message": line}, logging.WARNING
     message = str(fields.pop("message", ""))
-    log(_log, message, level, **fields)
+    _log.log(level, "%s", message, extra={FIELDS: fields})
     return message
 
 

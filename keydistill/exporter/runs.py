@@ -8,6 +8,15 @@ from keydistill.exporter.families import counts, gauge, seconds_of
 from keydistill.runs import ReindexRun, RetrainRun, Run, SyncRun, has_succeeded, subject_of, unfinished_runs
 
 _KEY = ("kind", "alias")
+# What a retrain notes of its judge, the metric of it, and what that is.
+_OF_THE_JUDGE = (
+    ("asked", "judge_asked_pairs", "Pairs that the judge was asked about, as others were known,"),
+    ("labelled", "judge_labelled_pairs", "Pairs that the judge labelled"),
+    ("unlabelled", "judge_unlabelled_pairs", "Pairs whose answer from the judge could not be read"),
+    ("unjudged", "judge_unjudged_pairs", "Pairs that the judge's budget did not reach"),
+    ("malformed", "judge_malformed_answers", "Answers of the judge that were neither yes nor no"),
+    ("tokens", "judge_tokens", "Tokens that the judge used"),
+)
 
 
 def run_metrics(runs: Sequence[Run]) -> Iterator[GaugeMetricFamily]:
@@ -131,19 +140,9 @@ def _verdicts(runs: Iterable[ReindexRun]) -> dict[tuple[str, ...], float]:
 
 def _judgments(retrains: Sequence[RetrainRun]) -> Iterator[GaugeMetricFamily]:
     results = retrains[0].results.get("judge", {}) if retrains else {}
-    for name, help_text in (
-        ("labelled", "Pairs that the judge labelled in the latest successful retrain."),
-        ("unlabelled", "Pairs whose answer from the judge could not be read, in the latest successful retrain."),
-        ("asked", "Pairs that the judge was asked about in the latest successful retrain: others were known."),
-        ("malformed", "Answers of the judge that were neither yes nor no, in the latest successful retrain."),
-        ("unjudged", "Pairs that the budget of the latest successful retrain did not reach."),
-    ):
-        if name in results:
-            metric = "judge_malformed_answers" if name == "malformed" else f"judge_{name}_pairs"
-            yield gauge(metric, help_text, (), {(): results[name]})
-    if "tokens" in results:
+    for name, metric, help_text in _OF_THE_JUDGE:
         yield gauge(
-            "judge_tokens", "Tokens that the judge used in the latest successful retrain.", (), {(): results["tokens"]}
+            metric, f"{help_text} in the latest successful retrain.", (), {(): results[name]} if name in results else {}
         )
     yield gauge(
         "judge_tokens_by_direction",

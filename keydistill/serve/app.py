@@ -44,7 +44,7 @@ from keydistill.serve.schemas import (
 from keydistill.serve.sessions import Sessions
 from keydistill.serve.shadow import Shadow
 from keydistill.settings import Settings
-from keydistill.telemetry import past_span
+from keydistill.telemetry import end_traces, past_span
 
 _log = logging.getLogger(__name__)
 
@@ -130,6 +130,8 @@ def create_app(
         await asyncio.to_thread(service.shadow.close)
         await asyncio.to_thread(service.sample.close)
         await asyncio.to_thread(live.close, settings.serve_drain_seconds)
+        # After this uvicorn lets the signal that ends the service end the process.
+        await asyncio.to_thread(end_traces)
 
     app = FastAPI(
         title="keydistill",

@@ -277,8 +277,9 @@ class Settings(ServiceSettings, StorageSettings, TelemetrySettings, BaseSettings
         return self.serve_judgments or self.home / "judgments"
 
     def shown(self) -> dict[str, Any]:
-        """Every setting by its name, secrets masked; those of storage and of the service last."""
-        last = (*StorageSettings.model_fields, *ServiceSettings.model_fields)
+        """Every setting by its name, secrets masked; those of storage, logs, traces and the service last."""
+        parts = (StorageSettings, TelemetrySettings, ServiceSettings)
+        last = [name for part in parts for name in part.model_fields]
         names = sorted(type(self).model_fields, key=lambda name: last.index(name) if name in last else -1)
         return {name: masked(getattr(self, name), name) for name in names}
 

@@ -4,12 +4,11 @@ from keydistill.telemetry.context import begin_log_context, log_context
 from keydistill.telemetry.format import LogFormat, log_format
 from keydistill.telemetry.lines import FIELDS, JsonLines, TextLines, log
 from keydistill.telemetry.masks import masked_text, remember_secrets
-from keydistill.telemetry.setup import JSON_LEVELS, configure_logs, in_json
+from keydistill.telemetry.setup import configure_logs, in_json
 from keydistill.telemetry.tracing import begin_traces, carried, end_traces, past_span, span
 
 __all__ = [
     "FIELDS",
-    "JSON_LEVELS",
     "JsonLines",
     "LogFormat",
     "TextLines",

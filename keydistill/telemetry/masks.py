@@ -12,7 +12,7 @@ from keydistill.masking import MASK, masked
 
 # From the first :// to the last @ of a word: a password may hold any character.
 _USER = re.compile(r"(?<=://)[^\s'\"<>]*@")
-_BEARER = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
+_BEARER = re.compile(r"\b(bearer|authorization\W{1,3}basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 # A shorter one would be found in words that have nothing to do with it.
 _SHORTEST = 4
 _known: set[str] = set()

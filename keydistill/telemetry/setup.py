@@ -13,7 +13,7 @@ from keydistill.telemetry.lines import JsonLines, TextLines
 # Loggers that say something for every request of a client.
 _NOISY = ("httpx", "sentence_transformers")
 _PREFIX = re.compile(r"(error|warning|note|usage): +", re.IGNORECASE)
-JSON_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING}
+_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING}
 
 
 def configure_logs(default: LogFormat = "text", logger: str = "keydistill") -> None:
@@ -88,5 +88,5 @@ class _JsonStream:
             return
         prefix = _PREFIX.match(line)
         word = prefix[1].lower() if prefix else ""
-        level = JSON_LEVELS.get(word, logging.INFO)
-        self._logger.log(level, "%s", line[prefix.end() :] if prefix and word in JSON_LEVELS else line)
+        level = _LEVELS.get(word, logging.INFO)
+        self._logger.log(level, "%s", line[prefix.end() :] if prefix and word in _LEVELS else line)

@@ -258,6 +258,7 @@ def test_a_full_disk_of_the_home_is_not_said_of_the_backup(tmp_path: Path, monke
 
 def test_places_that_keep_nothing_are_refused(homes: Installations, tmp_path: Path) -> None:
     home = homes.use("first", "embedded")
+    home.mkdir()
     for place, reason in (("", "the address is empty"), (home / "backups", "lost with it"), ("s3x://a", "not known")):
         result = homes.command("backup", place)
         assert result.status == 1

@@ -242,7 +242,8 @@ def test_collections_and_status_say_what_is_live(live: Command) -> None:
     assert collection["name"] in live("status").out
 
 
-def test_before_the_first_reindex_everything_says_what_to_do(keydistill: Command) -> None:
+def test_before_the_first_reindex_everything_says_what_to_do(keydistill: Command, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
     for command in ("runs list", "collections list", "status"):
         result = keydistill(*command.split())
         assert result.status == 0
@@ -270,7 +271,8 @@ def test_before_the_first_reindex_everything_says_what_to_do(keydistill: Command
         ("inventory check nowhere.csv", 1, "nowhere.csv does not exist"),
     ],
 )
-def test_mistakes_are_one_line(keydistill: Command, arguments: str, status: int, message: str) -> None:
+def test_mistakes_are_one_line(keydistill: Command, tmp_path: Path, arguments: str, status: int, message: str) -> None:
+    (tmp_path / "home").mkdir()
     result = keydistill(*arguments.split())
     assert result.status == status
     assert message in result.err

@@ -26,6 +26,7 @@ PLANTED: dict[str, Any] = {
     "judge_endpoints": [f"http://eve:{SECRET}@127.0.0.1:1/v1"],
     "judge_request": {"extra_headers": {"x-api-key": SECRET}, "nested": [{"token": SECRET}], "max_tokens": 3},
     "redis_url": f"redis://:{SECRET}@127.0.0.1:1/0",
+    "otlp_endpoint": f"http://tess:{SECRET}@127.0.0.1:1",
     "shared": f"nothing://AKID:{SECRET}@bucket/prefix",
     "schedules": {
         "nightly": {"cron": "0 3 * * 0", "task": "retrain", "kwargs": {"endpoint": f"http://a:{SECRET}@h/v1"}}

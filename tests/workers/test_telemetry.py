@@ -114,6 +114,8 @@ def test_a_failure_is_one_line_with_its_run_and_trace_and_a_resumed_run_goes_on_
     cluster: Cluster, collector: Collector, tmp_path: Path
 ) -> None:
     cluster.worker("control")
+    # For the next test: a schedule fires once a minute.
+    cluster.beat()
     inventory = write_inventory(tmp_path / "inventory.csv", 2 * PART_ROWS)
     (cluster.folder / "home" / "disk-full").touch()
     try:
@@ -138,7 +140,6 @@ def test_a_failure_is_one_line_with_its_run_and_trace_and_a_resumed_run_goes_on_
     trace_id = failed.trace.split("-")[1]
     names = {"order reindex", "resume reindex", "swap"}
     collector.wait(lambda spans: names <= {span.name for span in of_trace(spans, trace_id)})
-    cluster.terminate_members()
 
 
 def test_what_a_schedule_starts_has_the_trace_of_the_beat(cluster: Cluster, collector: Collector) -> None:
