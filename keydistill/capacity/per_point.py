@@ -85,10 +85,17 @@ def _on_disk(name: str, trial: Trial) -> float:
 
 
 def fixed_memory(figures: Figures) -> float:
-    """Memory of a reader that does not grow with its points: the process, and what the engine keeps."""
+    """Memory of a reader that does not grow with its points: the process, what the engine keeps, and whole pages."""
     large = figures.trials[-1]
-    per_point = slope(figures, lambda trial: trial.reader.get("own", 0))
-    return max(float(figures.reader_base_bytes), large.reader.get("own", 0) - per_point * large.points)
+    fixed = 0.0
+    for name in ("own", "graph", "indexes", "ids"):
+        per_point = slope(figures, partial(_resident, name))
+        fixed += max(0.0, large.reader.get(name, 0) - per_point * large.points)
+    return max(float(figures.reader_base_bytes), fixed)
+
+
+def _resident(name: str, trial: Trial) -> float:
+    return trial.reader.get(name, 0)
 
 
 def log_bytes(figures: Figures, points: int, dimension: int) -> float:

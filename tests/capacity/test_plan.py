@@ -93,7 +93,7 @@ class TestSizes:
             "indexes": 200,
             "ids": 52,
         }
-        assert capacity.memory_bytes == pytest.approx(60 * MB + 1e6 * (104 + 60 + 200 + 52))
+        assert capacity.memory_bytes == pytest.approx((60 + 16) * MB + 1e6 * (104 + 60 + 200 + 52))
         assert capacity.builder_bytes == pytest.approx(20 * MB + 1e6 * 150)
 
     def test_another_dimension_and_quantization(self) -> None:
