@@ -79,7 +79,8 @@ def plan(
 def _print(capacity: "Capacity", figures: "Figures", source: str) -> None:
     wanted, machine, total = capacity.wanted, figures.machine, capacity.wanted.keyphrases
     _line("figures", source)
-    _line("", f"of {machine['cpu']}, {machine['cores']} cores, {figures.measured_at[:10]}")
+    busy = f", load {machine['load_before']} before" if machine.get("load_before", 0) >= 1 else ""
+    _line("", f"of {machine['cpu']}, {machine['cores']} cores, {figures.measured_at[:10]}{busy}")
     _line("plan", f"{total:,} keyphrases of {wanted.dimension} dimensions, {wanted.quantization}, {wanted.engine}")
     click.echo()
     print_table(

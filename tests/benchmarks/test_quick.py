@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.places import ROOT
 
-# `esci` needs data that is not ours to give on; `swap_under_load` has tests of its own.
+# `esci` and `quantization` need data that is not ours to give on; `swap_under_load` has tests of its own.
 BENCHMARKS = [
     "ablation",
     "build",
