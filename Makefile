@@ -68,8 +68,10 @@ bench: install
 	$(BIN)/python -m benchmarks.swap_under_load --engine embedded --json swap-embedded.json
 	$(BIN)/python -m benchmarks.swap_under_load --engine server --json swap-server.json
 	$(BIN)/python -m benchmarks.sync --json sync.json
+	$(BIN)/python -m benchmarks.plan --json plan.json
 	$(BIN)/python -m benchmarks.serve --json serve.json
 	$(if $(ESCI),$(BIN)/python -m benchmarks.esci --data $(ESCI) --json esci.json \
+	  && $(BIN)/python -m benchmarks.quantization $(ESCI) --json quantization.json \
 	  && $(BIN)/python -m benchmarks.esci_students --data $(ESCI) --json esci-students.json,@echo "ESCI=FOLDER of the judged queries runs the benchmarks on it too")
 
 # URL=http://host:6333 of a running Qdrant server, RESTART=the command that restarts it (or none)

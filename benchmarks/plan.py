@@ -29,7 +29,7 @@ def main() -> None:
     parser = report.options(__doc__.partition("\n")[0])
     parser.add_argument("--keyphrases", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--dimension", type=int, nargs="+", default=[64, 384])
-    parser.add_argument("--ef-construct", type=int, default=128, help="less makes a graph as large in less time")
+    parser.add_argument("--ef-construct", type=int, default=128, help="less makes a smaller graph in less time")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work there and leave what was measured in it")
     arguments = parser.parse_args()
     counts, dimensions = ([4_000], [32]) if arguments.quick else (arguments.keyphrases, arguments.dimension)
@@ -42,7 +42,7 @@ def main() -> None:
             student = folder / f"student-{dimension}"
             if not student.exists():
                 plan_world.make_static_student(student, dimension)
-            figures = _figures(folder, dimension, student, points=2_000 if arguments.quick else None)
+            figures = _figures(folder, dimension, student, arguments.ef_construct, 2_000 if arguments.quick else None)
             for count in counts:
                 built = _built(folder, count, dimension, student, arguments.ef_construct)
                 rows.append(compared(built, figures, dimension))
@@ -50,11 +50,15 @@ def main() -> None:
     report.write(arguments.json, {"rows": rows}, before)
 
 
-def _figures(folder: Path, dimension: int, student: Path, points: int | None) -> Figures:
+def _figures(folder: Path, dimension: int, student: Path, ef_construct: int, points: int | None) -> Figures:
     file = folder / f"figures-{dimension}.json"
     if not file.exists():
         sizes = [] if points is None else ["--points", str(points)]
-        environment = {"KEYDISTILL_STUDENT": str(student), "KEYDISTILL_RUNTIME": "numpy"}
+        environment = {
+            "KEYDISTILL_STUDENT": str(student),
+            "KEYDISTILL_RUNTIME": "numpy",
+            "KEYDISTILL_HNSW_EF_CONSTRUCT": str(ef_construct),
+        }
         plan_world.watched(["--home", str(folder / "home"), "bench", "--out", str(file), "--json", *sizes], environment)
     return read_figures(file)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keydistill.capacity.parts import disk_of
+from keydistill.capacity.parts import disk_of, optimisers_of
 from tests.support.tiny_models import make_tiny_student
 
 _QUERIES = 3_000
@@ -115,7 +115,7 @@ def watched(
         watcher.start()
         while process.poll() is None:
             _note(peaks, "command", process.pid)
-            for child in _children(process.pid):
+            for child in optimisers_of(process.pid):
                 _note(peaks, "optimiser", child)
             time.sleep(0.2)
         ended.set()
@@ -124,13 +124,6 @@ def watched(
             raise SystemExit(f"{' '.join(arguments)} failed")
         output.seek(0)
         return {"seconds": time.perf_counter() - began, "peaks": peaks, "output": output.read().decode()}
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
 
 
 def _note(peaks: dict[str, int], name: str, pid: int) -> None:

@@ -1,6 +1,6 @@
 """Recall and size of each quantization, on real keyphrases asked for by real titles.
 
-    python -m benchmarks.quantization ESCI [--items N] [--dimension D ...] [--json FILE]
+    python -m benchmarks.quantization ESCI [--keyphrases N] [--items N] [--dimension D ...] [--json FILE]
 
 ESCI is a folder with keyphrases.parquet and items.parquet. The keyphrases are embedded once and stored, by the
 product's engine, with each quantization. Each collection is asked for the ten nearest of every title, with several
@@ -30,11 +30,12 @@ def main() -> None:
     """Embed, store, ask."""
     parser = report.options(__doc__.partition("\n")[0])
     parser.add_argument("esci", type=Path, metavar="ESCI")
+    parser.add_argument("--keyphrases", type=int, help="the first so many; else all")
     parser.add_argument("--items", type=int, default=1_000)
     parser.add_argument("--dimension", type=int, nargs="+", default=[384, 192])
     arguments = parser.parse_args()
     before = report.machine()
-    texts = pq.read_table(arguments.esci / "keyphrases.parquet")["keyphrase"].to_pylist()
+    texts = pq.read_table(arguments.esci / "keyphrases.parquet")["keyphrase"].to_pylist()[: arguments.keyphrases]
     titles = pq.read_table(arguments.esci / "items.parquet")["title"].to_pylist()[: arguments.items]
     if arguments.quick:
         texts, titles, arguments.dimension = texts[:1_000], titles[:50], [64]

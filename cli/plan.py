@@ -28,7 +28,7 @@ _GB = 1_000_000_000
     "--changed-per-day", type=click.IntRange(min=0), default=0, help="Keyphrases that are new or changed on a day."
 )
 @click.option("--payload-bytes", type=click.FloatRange(min=0), help="Bytes of payload per keyphrase on the disk.")
-@click.option("--node-memory", type=click.FloatRange(min=0.1), help="Memory of a node in GB; else this machine's.")
+@click.option("--node-memory", type=click.FloatRange(min=0.1), help="Memory of a node in GB; else the measured one's.")
 @click.option("--node-disk", type=click.FloatRange(min=0.1), help="Disk of a node in GB; else any.")
 @click.option("--kills", type=click.IntRange(0, 1_000), default=0, help="Workers that are killed in the rebuild.")
 @click.option("--figures", "figures_path", type=click.Path(path_type=Path), help="File that `keydistill bench` wrote.")
@@ -79,7 +79,8 @@ def plan(
 def _print(capacity: "Capacity", figures: "Figures", source: str) -> None:
     wanted, machine, total = capacity.wanted, figures.machine, capacity.wanted.keyphrases
     _line("figures", source)
-    _line("", f"of {machine['cpu']}, {machine['cores']} cores, {figures.measured_at[:10]}")
+    busy = f", load {machine['load_before']} before" if machine.get("load_before", 0) >= 1 else ""
+    _line("", f"of {machine['cpu']}, {machine['cores']} cores, {figures.measured_at[:10]}{busy}")
     _line("plan", f"{total:,} keyphrases of {wanted.dimension} dimensions, {wanted.quantization}, {wanted.engine}")
     click.echo()
     print_table(

@@ -16,6 +16,7 @@ import pyarrow as pa
 from keydistill.capacity.figures import Embedding, Figures
 from keydistill.capacity.trial import run_sync, run_trial
 from keydistill.encoders import Student, StudentFiles, student_of
+from keydistill.errors import InputError
 from keydistill.ingest.snapshot import Snapshot, SnapshotSettings, build_snapshot
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.settings import Settings
@@ -26,6 +27,16 @@ _PACKAGES = ("keydistill", "qdrant-edge-py", "qdrant-client", "numpy", "pyarrow"
 _INDEXED_BYTES = 12_000_000
 _SMALL, _FACTOR = 20_000, 3
 _TENTHS = 10
+_LEAST_ROWS = 100
+# Of what a server alone can do, and of where parts are kept, plans think by themselves.
+_ALONE: dict[str, Any] = {
+    "engine": "embedded",
+    "placement": {},
+    "shards": None,
+    "replicas": None,
+    "write_consistency": None,
+    "strict_mode": {},
+}
 # A build of this size is what "auto" chooses the runtime for.
 _PLANNED_TEXTS = 1_000_000
 
@@ -59,9 +70,14 @@ def measure(
         snapshot = build_snapshot(source, folder / "snapshot", SnapshotSettings.of(settings), files.count_tokens)
         rows = snapshot.summary.rows
         snapshot_rate = rows / (time.perf_counter() - began)
+        if rows < _LEAST_ROWS:
+            raise InputError(
+                f"the inventory has {rows:,} keyphrases, and two trials need {_LEAST_ROWS:,}; give more, or leave "
+                "--inventory out"
+            )
         progress.start("embed", None, "")
         embedding = _embedding(settings, snapshot)
-        trial_settings = settings.model_copy(update={"home": folder / "home", "engine": "embedded"})
+        trial_settings = settings.model_copy(update={"home": folder / "home", **_ALONE})
         trials, base = [], 0
         larger = min(larger, rows)
         for number, size in enumerate((max(1, larger // _FACTOR), larger)):

@@ -14,6 +14,7 @@ _PARTS = (
     ("id_tracker", "ids"),
     ("/wal/", "log"),
 )
+_OPTIMISER = b"optimize_shard"
 _MAPPING = re.compile(r"[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \S+\s*(.*)")
 
 
@@ -60,12 +61,16 @@ def own_memory(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:")), 0)
 
 
-def children_of(pid: int) -> list[int]:
-    """Processes that a process started and that run."""
+def optimisers_of(pid: int) -> list[int]:
+    """Processes that a process started to optimise a collection, and that run.
+
+    Between fork and exec a child has all of its parent's memory: what it was started for tells it from others.
+    """
     found: list[int] = []
     for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
-            found += [int(child) for child in tasks.read_text(encoding="utf-8").split()]
-        except FileNotFoundError:
+            children = [int(child) for child in tasks.read_text(encoding="utf-8").split()]
+            found += [child for child in children if _OPTIMISER in Path(f"/proc/{child}/cmdline").read_bytes()]
+        except (FileNotFoundError, ProcessLookupError):
             continue
     return found

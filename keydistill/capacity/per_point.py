@@ -14,8 +14,8 @@ FLUSHED_POINTS = 50_000
 _LOG_FILES_BYTES = 1.5 * (32 << 20)
 # Memory of an id (https://qdrant.tech/documentation/guides/capacity-planning/).
 _ID_BYTES = 52.0
-# Beside its codes a quantized vector has a few bytes of its own, such as an offset.
-_MOST_OFFSETS = 16.0
+# Beside its codes a quantized vector has some bytes of its own, such as an offset (benchmarks/quantization.py).
+_BESIDE_CODES: Mapping[Quantization, float] = {"int8": 4, "turbo4": 12, "turbo2": 13, "binary": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,10 @@ class Part:
 
 
 def quantized_bytes(dimension: int, quantization: Quantization) -> float:
-    """Bytes per point of the quantized vectors, without their few bytes of offsets."""
-    return dimension * QUANTIZED_BITS[quantization] / 8
+    """Bytes per point of the quantized vectors."""
+    if quantization == "none":
+        return 0.0
+    return dimension * QUANTIZED_BITS[quantization] / 8 + _BESIDE_CODES[quantization]
 
 
 # As the engines place what is not placed; beside quantized vectors the originals are cold.
@@ -62,11 +64,10 @@ def parts(
     """The parts of a collection; of the payload what was measured, or `payload_bytes` on the disk per point."""
     quantized_then = quantized_bytes(figures.trials[-1].dimension, figures.quantization)
     grown: dict[Component, float] = {name: slope(figures, partial(_on_disk, name)) for name in _TIERS}
-    offsets = min(max(0.0, grown["quantized"] - quantized_then), _MOST_OFFSETS)
     disk: dict[Component, float] = {
         **grown,
         "vectors": dimension * BYTES_PER_NUMBER,
-        "quantized": 0.0 if quantization == "none" else quantized_bytes(dimension, quantization) + offsets,
+        "quantized": quantized_bytes(dimension, quantization),
         "graph": grown["graph"] * hnsw_m / figures.hnsw_m,
         "payload": grown["payload"] if payload_bytes is None else payload_bytes,
     }
@@ -85,10 +86,17 @@ def _on_disk(name: str, trial: Trial) -> float:
 
 
 def fixed_memory(figures: Figures) -> float:
-    """Memory of a reader that does not grow with its points: the process, and what the engine keeps."""
+    """Memory of a reader that does not grow with its points: the process, what the engine keeps, and whole pages."""
     large = figures.trials[-1]
-    per_point = slope(figures, lambda trial: trial.reader.get("own", 0))
-    return max(float(figures.reader_base_bytes), large.reader.get("own", 0) - per_point * large.points)
+    fixed = 0.0
+    for name in ("own", "graph", "indexes", "ids"):
+        per_point = slope(figures, partial(_resident, name))
+        fixed += max(0.0, large.reader.get(name, 0) - per_point * large.points)
+    return max(float(figures.reader_base_bytes), fixed)
+
+
+def _resident(name: str, trial: Trial) -> float:
+    return trial.reader.get(name, 0)
 
 
 def log_bytes(figures: Figures, points: int, dimension: int) -> float:

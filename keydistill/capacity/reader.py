@@ -24,6 +24,7 @@ _LIMIT = 10
 
 def read(root: Path, name: str, queries: int, *, ef: int = 128, oversampling: float = 2.0) -> dict[str, Any]:
     """Open a collection, query it, and say what is resident then and how long a query took."""
+    root = root.absolute()
     engine = open_engine(Settings(home=root, engine="embedded"))
     base = resident_of(root)["own"]
     dice = np.random.default_rng(0)

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from keydistill.capacity.figures import Sync, Trial
-from keydistill.capacity.parts import children_of, disk_of, own_memory
+from keydistill.capacity.parts import disk_of, optimisers_of, own_memory
 from keydistill.errors import VectorStoreError
 from keydistill.ingest.collection import collection_spec, payloads
 from keydistill.ingest.snapshot import Snapshot
@@ -123,7 +123,7 @@ def _watched(folder: Path) -> Iterator[dict[str, int]]:
     def look() -> None:
         while not ended.wait(_LOOK_SECONDS):
             peaks["disk"] = max(peaks["disk"], disk_of(folder).total())
-            for child in children_of(os.getpid()):
+            for child in optimisers_of(os.getpid()):
                 peaks["optimiser"] = max(peaks["optimiser"], own_memory(child))
 
     watcher = threading.Thread(target=look, daemon=True)

@@ -9,8 +9,20 @@ import pytest
 
 from tests.support.places import ROOT
 
-# `esci` needs data that is not ours to give on; `swap_under_load` has tests of its own.
-BENCHMARKS = ["ablation", "build", "embedding", "lists", "million", "serve", "server_calls", "soak", "sync", "workers"]
+# `esci` and `quantization` need data that is not ours to give on; `swap_under_load` has tests of its own.
+BENCHMARKS = [
+    "ablation",
+    "build",
+    "embedding",
+    "lists",
+    "million",
+    "plan",
+    "serve",
+    "server_calls",
+    "soak",
+    "sync",
+    "workers",
+]
 
 
 @pytest.mark.slow

@@ -61,3 +61,11 @@ def test_plans_that_cannot_be_made(keydistill: Command, arguments: list[str], pr
     assert result.status in (1, 2)
     assert problem in result.err
     assert len(result.err.splitlines()) == 1
+
+
+def test_an_inventory_that_is_too_small(keydistill: Command, tmp_path: Path) -> None:
+    (tmp_path / "few.csv").write_text("keyphrase\nred shoes\nblue shoes\n")
+    result = keydistill("bench", "--inventory", tmp_path / "few.csv")
+    assert result.status != 0
+    assert "the inventory has 2 keyphrases, and two trials need 100" in result.err
+    assert list((tmp_path / "home" / "tmp").iterdir()) == []

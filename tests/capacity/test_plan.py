@@ -43,8 +43,8 @@ def trial(points: int, dimension: int = 100) -> Trial:
             "other": 1_000,
         },
         peak_disk_bytes=2 * points * (4 * dimension + dimension + 4 + 440 + 4 * dimension + 300),
-        optimiser_bytes=20 * MB + points * (dimension + 50),
-        reader={"own": 60 * MB + points * (dimension + 252), "graph": points * 60, "indexes": 16 * MB, "ids": 0},
+        optimiser_bytes=20 * MB + points * (dimension + 4 + 46),
+        reader={"own": 60 * MB + points * (dimension + 256), "graph": points * 60, "indexes": 16 * MB, "ids": 0},
         query_p50_ms=0.5,
         query_p99_ms=2.0,
     )
@@ -84,7 +84,7 @@ class TestSizes:
         assert planned(keyphrases=10_000).disk_bytes == pytest.approx(10_000 * (944 + 700))
         assert planned(keyphrases=60_000).disk_bytes == pytest.approx(60_000 * 944 + 60_000 * 700)
         assert planned(keyphrases=1_010_000).disk_bytes == pytest.approx(1_010_000 * 944 + 1.5 * 2**25 + 7e6)
-        # 52 of the 252 own bytes beside the quantized vectors are an id, the others are indexes.
+        # 52 of the 256 own bytes beside the quantized vectors are an id, the others are indexes.
         assert {part.name: round(part.memory) for part in capacity.parts} == {
             "vectors": 0,
             "quantized": 104,
@@ -93,13 +93,13 @@ class TestSizes:
             "indexes": 200,
             "ids": 52,
         }
-        assert capacity.memory_bytes == pytest.approx(60 * MB + 1e6 * (104 + 60 + 200 + 52))
+        assert capacity.memory_bytes == pytest.approx((60 + 16) * MB + 1e6 * (104 + 60 + 200 + 52))
         assert capacity.builder_bytes == pytest.approx(20 * MB + 1e6 * 150)
 
     def test_another_dimension_and_quantization(self) -> None:
         sizes = {part.name: part for part in planned(dimension=384, quantization="turbo4", hnsw_m=32).parts}
         assert sizes["vectors"].disk == 1_536
-        assert sizes["quantized"].disk == pytest.approx(384 / 2 + 4)
+        assert sizes["quantized"].disk == pytest.approx(384 / 2 + 12)
         assert sizes["graph"].disk == pytest.approx(120)
         assert sizes["payload"].disk == pytest.approx(150)
 

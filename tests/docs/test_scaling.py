@@ -5,15 +5,12 @@ import shlex
 
 import pytest
 
+from benchmarks.scaling_page import EXAMPLE, PAGE
 from tests.cli.conftest import Command, keydistill
-from tests.support.places import ROOT
 
 __all__ = ["keydistill"]
 
-PAGE = ROOT / "docs" / "scaling.md"
-# A command and what it prints; in the first block of the page another command comes first.
-_EXAMPLE = re.compile(r"^```console\n\$ (keydistill plan [^\n]+)\n(.+?)^```$", re.MULTILINE | re.DOTALL)
-EXAMPLES = dict(_EXAMPLE.findall(PAGE.read_text(encoding="utf-8")))
+EXAMPLES = dict(EXAMPLE.findall(PAGE.read_text(encoding="utf-8")))
 
 
 def test_there_are_examples_of_three_sizes() -> None:
