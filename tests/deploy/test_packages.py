@@ -70,7 +70,7 @@ def locked(name: str) -> dict[str, str]:
         r"^([a-z0-9._-]+)==(\S+)[^\n]*((?:\\\n    --hash=sha256:[0-9a-f]{64}[^\n]*?)+)$", LOCKS[name], re.MULTILINE
     )
     named = re.findall(r"^([a-z0-9._-]+)==", LOCKS[name], re.MULTILINE)
-    assert [entry[0] for entry in entries] == named, "a package without a hash"
+    assert [package for package, *_ in entries] == named, "a package without a hash"
     return {canonicalize_name(package): version for package, version, _ in entries}
 
 
