@@ -45,13 +45,19 @@ def config(request: pytest.FixtureRequest) -> Config:
     return implementation
 
 
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, str]:
+    """Both files with their variables replaced."""
+    done = {file: podman_compose(tmp_path_factory.mktemp("podman"), SECRETS, file) for file in (BASE, TLS)}
+    assert all(one.returncode == 0 for one in done.values()), [one.stderr for one in done.values()]
+    return {file: one.stdout for file, one in done.items()}
+
+
 @pytest.mark.parametrize("file", [BASE, TLS], ids=["base", "tls"])
-def test_the_file_follows_the_compose_specification(tmp_path: Path, file: Path) -> None:
-    done = podman_compose(tmp_path, SECRETS, file)
-    assert done.returncode == 0, done.stderr
-    read = PyCompose.from_yaml(done.stdout)
-    read.validate()
-    assert set(read.service_names()) == set(SERVICES if file == BASE else TLS_SERVICES)
+def test_the_file_follows_the_compose_specification(read: dict[Path, str], file: Path) -> None:
+    checked = PyCompose.from_yaml(read[file])
+    checked.validate()
+    assert set(checked.service_names()) == set(SERVICES if file == BASE else TLS_SERVICES)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +69,8 @@ def test_the_file_follows_the_compose_specification(tmp_path: Path, file: Path) 
         ("condition: service_healthy", "condition: well"),
     ],
 )
-def test_the_check_of_the_specification_finds_mistakes(tmp_path: Path, right: str, wrong: str) -> None:
-    text = podman_compose(tmp_path, SECRETS, BASE).stdout
+def test_the_check_of_the_specification_finds_mistakes(read: dict[Path, str], right: str, wrong: str) -> None:
+    text = read[BASE]
     assert right in text
     with pytest.raises(ValueError, match=r"\w"):
         PyCompose.from_yaml(text.replace(right, wrong)).validate()
@@ -110,10 +116,10 @@ def test_what_a_profile_alone_needs_is_asked_for_when_it_starts(
         assert done.returncode == (0 if given else 2)
 
 
-def test_every_service_has_limits_of_memory_and_cpu(tmp_path: Path) -> None:
-    read = services(podman_compose(tmp_path, SECRETS, BASE).stdout)
-    assert set(read) == set(SERVICES)
-    for service in read.values():
+def test_every_service_has_limits_of_memory_and_cpu(read: dict[Path, str]) -> None:
+    limited = services(read[BASE])
+    assert set(limited) == set(SERVICES)
+    for service in limited.values():
         assert re.fullmatch(r"\d+(m|g)", str(service["mem_limit"]))
         assert 0 < float(service["cpus"]) <= 4
 

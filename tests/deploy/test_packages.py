@@ -1,5 +1,6 @@
 """Packages: constraints that name all of them, locks that have each file's hash, the tools that look at them."""
 
+import re
 import sys
 import tomllib
 from importlib.metadata import requires
@@ -58,3 +59,68 @@ def test_constraints_pin_everything_that_is_installed_with_it() -> None:
 def test_the_server_is_of_the_version_of_its_client() -> None:
     client = next(one for one in own_requirements() if one.name == "qdrant-client")
     assert client.specifier.contains(SERVICES["qdrant"]["image"].partition(":v")[2].removesuffix("-unprivileged"))
+
+
+LOCKS = {path.stem: path.read_text() for path in (ROOT / "deploy/locks").glob("*.txt")}
+
+
+def locked(name: str) -> dict[str, str]:
+    """Packages of a lock with their versions; each has at least one hash."""
+    entries = re.findall(
+        r"^([a-z0-9._-]+)==(\S+)[^\n]*((?:\\\n    --hash=sha256:[0-9a-f]{64}[^\n]*?)+)$", LOCKS[name], re.MULTILINE
+    )
+    named = re.findall(r"^([a-z0-9._-]+)==", LOCKS[name], re.MULTILINE)
+    assert [package for package, *_ in entries] == named, "a package without a hash"
+    return {canonicalize_name(package): version for package, version, _ in entries}
+
+
+def closure(extras: set[str]) -> set[str]:
+    """Names of what an installation with these extras gets here, without torch's own."""
+    project = PROJECT["project"]
+    waiting = [Requirement(text) for text in project["dependencies"]]
+    waiting += [Requirement(text) for extra in extras for text in project["optional-dependencies"][extra]]
+    names: set[str] = set()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if name in names or name == "torch":
+            continue
+        names.add(name)
+        for text in requires(name) or []:
+            needed = Requirement(text)
+            extra_names = requirement.extras or {""}
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extra_names):
+                waiting.append(needed)
+    return names
+
+
+@pytest.mark.parametrize("name", sorted(LOCKS))
+def test_a_lock_has_the_versions_of_the_constraints(name: str) -> None:
+    pinned = constraints()
+    packages = locked(name)
+    assert packages
+    for package, version in packages.items():
+        assert pinned.get(package, version) == version, f"{package}: run `make lock`"
+
+
+@pytest.mark.parametrize(
+    ("name", "extras"),
+    [
+        ("service", {"serve"}),
+        ("worker", {"build", "train", "judge", "serve", "workers", "weights", "openvino", "flower"}),
+    ],
+)
+def test_a_lock_has_everything_that_its_image_imports(name: str, extras: set[str]) -> None:
+    packages = set(locked(name))
+    assert closure(extras) <= packages, "run `make lock`"
+    # On a CPU these come from elsewhere, and the service has no use for them.
+    assert not {package for package in packages if re.match("torch$|triton|nvidia|cuda", package)}
+    assert "torch" in locked("torch-cuda")
+
+
+def test_images_install_nothing_without_a_hash_but_the_cpu_wheel_of_torch() -> None:
+    installs = re.findall(r"pip (?:--python \S+ )?install ((?:[^\n&|]|\\\n)+)", (ROOT / "Dockerfile").read_text())
+    assert len(installs) >= 8
+    for arguments in installs:
+        assert "--no-deps" in arguments
+        assert "--require-hashes" in arguments or "/wheels/" in arguments or "torch-cpu.txt" in arguments

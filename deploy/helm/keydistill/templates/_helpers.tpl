@@ -215,7 +215,10 @@ spec:
         {{- end }}
 {{- end -}}
 
-{{/* What docker-compose.yml asks of a worker. */}}
+{{/*
+What docker-compose.yml asks of a worker. Not being ready stops a rollout and is seen; as a reason to kill it would make all of
+them begin their parts anew where Redis is away for minutes, which they wait out by themselves.
+*/}}
 {{- define "keydistill.workerProbe" -}}
 exec:
   command:
