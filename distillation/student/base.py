@@ -64,8 +64,8 @@ def cut_layers(model: SentenceTransformer, layers: int) -> None:
     encoder = getattr(transformer, "encoder", None)
     if not hasattr(encoder, "layer"):
         raise TrainingError(
-            f"cannot keep {layers} layers of a {type(transformer).__name__}; expected BERT, RoBERTa or MPNet; leave out "
-            "the number of layers, and shape three"
+            f"cannot keep {layers} layers of a {type(transformer).__name__}; expected BERT, RoBERTa or MPNet; keep all "
+            "layers, in a shape other than three"
         )
     full = len(transformer.encoder.layer)
     if not 1 <= layers <= full:

@@ -24,15 +24,16 @@ from transformers import (
 
 from keydistill.distillation.student import train_student
 from keydistill.encoders import Prompts, Student, find_model
+from keydistill.encoders.runtime import WantedRuntime
 from keydistill.errors import TrainingError
 from tests.support.student_data import little_data, recipe_of
 
 TEXTS = ["red running shoes", "usb c cable 6 ft"]
 # Of all-MiniLM-L6-v2, arctic-embed-xs, bge-small and e5-small; vocabulary and tokenizer are the first one's.
 SMALL: dict[str, Any] = {"hidden_size": 384, "num_attention_heads": 12, "num_hidden_layers": 2}
-FEED_FORWARD = {"intermediate_size": 1_536}
-VOCABULARY = {"vocab_size": 30_522}
-OFFSET_POSITIONS = {"max_position_embeddings": 514}
+FEED_FORWARD: dict[str, Any] = {"intermediate_size": 1_536}
+VOCABULARY: dict[str, Any] = {"vocab_size": 30_522}
+OFFSET_POSITIONS: dict[str, Any] = {"max_position_embeddings": 514}
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,10 @@ def test_a_base_is_trained_and_its_student_embeds_as_sentence_transformers_does(
     # Each prompt is kept, and stands before a text once.
     expected_prompts = Prompts(base.prompts.get("query", ""), base.prompts.get("document", ""))
     reference = SentenceTransformer(str(trained.folder), device="cpu")
-    for runtime in ("torch", "numpy"):
+    runtimes: list[WantedRuntime] = ["torch", "numpy"]
+    for runtime in runtimes:
         # Where numpy does not know the architecture, torch takes its place.
-        student = Student.load(str(trained.folder), runtime=runtime, device="cpu")  # type: ignore[arg-type]
+        student = Student.load(str(trained.folder), runtime=runtime, device="cpu")
         assert student.prompts == expected_prompts
         for vectors, expected in (
             (student.embed_keyphrases(TEXTS), reference.encode_query(TEXTS, normalize_embeddings=True)),
