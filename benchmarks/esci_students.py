@@ -118,7 +118,8 @@ def students(train: Path, folder: Path, seed: int, options: argparse.Namespace) 
     registry = Registry.of(load_settings(home=home))
     if not registry.versions("student"):
         _command("--home", home, "retrain", train, "--labels", judgments, *short, *options.retrain)
-    retrained = registry.versions("student")[-1].folder
+    # With `--seeds` among the options, the students of each seed are there, too.
+    retrained = next(each.folder for each in registry.versions("student") if "evaluation" in each.metrics)
     return [
         *([(_UNTRAINED, Student.load(_BASE))] if seed == 0 else []),
         (_PLAIN, Student.load(str(plain))),

@@ -11,7 +11,14 @@ from keydistill.cli.context import settings_of
 from keydistill.cli.follow import executor_options, follow_order
 from keydistill.cli.judge_choice import judge_options
 from keydistill.cli.output import duration_text, print_json, print_table, progress_bars, warn
-from keydistill.cli.training_options import SIZES_HELP, judgments_loss_option, loss_option, shape_option, trust_option
+from keydistill.cli.training_options import (
+    SIZES_HELP,
+    judgments_loss_option,
+    loss_option,
+    seeds_option,
+    shape_option,
+    trust_option,
+)
 from keydistill.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -65,6 +72,7 @@ if TYPE_CHECKING:
 )
 @trust_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@seeds_option
 @click.option("--promote", is_flag=True, help="Make the new student and assistant the ones that are used from now on.")
 @click.option(
     "--promote-worse",

@@ -141,7 +141,7 @@ def assistant(
     if as_json:
         print_json({**place, **trained.as_dict(), "recipe": asdict(recipe)})
         return
-    _print_metrics(trained)
+    _print_metrics(trained, recipe.split_by)
     click.echo(f"\nPublished {version.full_name}" if version else f"\nWrote {folder}")
 
 
@@ -216,10 +216,14 @@ def _print_plan(plan: "AssistantTrainingPlan", recipe: "AssistantRecipe") -> Non
     click.echo("dry run: nothing was changed")
 
 
-def _print_metrics(trained: "TrainedAssistant") -> None:
+def _print_metrics(trained: "TrainedAssistant", split_by: str) -> None:
     metrics = trained.metrics
     rows = [
-        ("pairs", f"{metrics.held_out_pairs:,}", f"held out; {trained.pairs:,} were learned"),
+        (
+            "pairs",
+            f"{metrics.held_out_pairs:,}",
+            f"of {metrics.held_out_groups:,} {split_by}s held out; {trained.pairs:,} were learned",
+        ),
         ("positive", f"{metrics.positive_share:.3f}", "share of the held-out pairs"),
         ("AUC", f"{metrics.auc:.3f}", f"{metrics.auc_low:.3f} to {metrics.auc_high:.3f}"),
         ("average precision", f"{metrics.average_precision:.3f}", ""),

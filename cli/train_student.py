@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import click
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import check_output, print_json, print_table, progress_bars, warn
 from keydistill.cli.table_options import reading_options
-from keydistill.cli.training_options import judgments_loss_option, loss_option, shape_option, trust_option
+from keydistill.cli.training_options import judgments_loss_option, loss_option, seeds_option, shape_option, trust_option
 from keydistill.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ _SIGNALS = ("clicks", "search_relevance", "judgments", "scores")
     "--held-out", type=click.FloatRange(0, 0.5), default=0.05, show_default=True, help="Share of items to hold out."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@seeds_option
 @trust_option
 @click.option("--dry-run", is_flag=True, help="Print how many pairs there are per task; train nothing.")
 @reading_options
@@ -159,6 +160,8 @@ def student(
     if trained.clicks_share:
         alone = "clicks alone" if "clicks" in trained.pairs else "judged alone"
         click.echo(f"{alone:<17} {trained.clicks_share:.0%} of the weights")
+    if trained.members:
+        click.echo(f"seeds             the mean of {len(trained.members)}, each of which is kept")
     if trained.int8:
         click.echo("int8              weights are rounded for it")
     click.echo(f"\n{'Published' if version else 'Wrote'} {where}")
@@ -246,11 +249,18 @@ def _publish(
     from keydistill.distillation.registry import Lineage, Registry
 
     reason = {"trust_assistant": trust_assistant} if trust_assistant else {}
-    version = Registry.of(settings).publish(
+    registry, lineage = Registry.of(settings), Lineage.collect(inputs, asdict(recipe) | reason, seed=recipe.seed)
+    members = {}
+    for seed, member in enumerate(trained.members, start=recipe.seed):
+        own = Lineage.collect(inputs, asdict(replace(recipe, seed=seed, seeds=1)) | reason, seed=seed)
+        members[str(seed)] = registry.publish("student", member, lineage=own, metrics={"seed": seed}).full_name
+    version = registry.publish(
         "student",
         trained.folder,
-        lineage=Lineage.collect(inputs, asdict(recipe) | reason, seed=recipe.seed),
-        metrics=trained.as_dict(),
+        lineage=lineage,
+        metrics={**trained.as_dict(), **({"seeds": members} if members else {})},
     )
     shutil.rmtree(trained.folder)
+    for folder in {member.parent for member in trained.members}:
+        shutil.rmtree(folder)
     return version

@@ -31,6 +31,12 @@ judgments_loss_option = click.option(
     type=click.Choice(LOSS_NAMES),
     help="Loss for judgments and grades that are learned directly, as for the assistant's scores.  [default: cosent]",
 )
+seeds_option = click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    help="Number of trainings of the student, by this seed and those after it, whose weights are averaged.  "
+    "[default: 1]",
+)
 SIZES_HELP = f"Size of the assistant: {', '.join(SIZE_NAMES)}.  [default: {ASSISTANT_SIZES[0].name}]"
 trust_option = click.option(
     "--trust-assistant",

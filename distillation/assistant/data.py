@@ -69,6 +69,10 @@ class LabelledPairs:
             self.targets[places],
         )
 
+    def groups(self, by: GroupBy) -> Sequence[str]:
+        """The keyphrase of each pair, or its item."""
+        return self.keyphrases if by == "keyphrase" else self.item_ids
+
     def digest(self) -> str:
         """SHA-256 (hex) over all pairs and their targets."""
         texts = [list(self.item_ids), list(self.titles), list(self.categories), list(self.keyphrases)]
@@ -140,7 +144,7 @@ def split(
     Raises:
         TrainingError: One of the parts would be empty, or have only positive or only negative pairs.
     """
-    groups = pairs.keyphrases if by == "keyphrase" else pairs.item_ids
+    groups = pairs.groups(by)
     # Sorted, so that the order of the pairs does not decide which groups are held out.
     names, group_of, sizes = np.unique(np.array(groups, dtype=object), return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names))
@@ -164,5 +168,5 @@ def split(
 
 
 def _without(pairs: LabelledPairs, by: GroupBy, held_out_groups: frozenset[str]) -> LabelledPairs:
-    groups = pairs.keyphrases if by == "keyphrase" else pairs.item_ids
+    groups = pairs.groups(by)
     return pairs.take(np.flatnonzero([group not in held_out_groups for group in groups]))

@@ -1,5 +1,6 @@
 """Metrics of how well logits tell relevant pairs from the others."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ from keydistill.distillation.assistant.calibration import brier_score, calibrati
 from keydistill.distillation.assistant.verdicts import auc_interval, verdicts_right
 from keydistill.encoders import Calibration
 from keydistill.errors import TrainingError
+
+_RESAMPLES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class AssistantMetrics:
             calibration on one half, measured on the other.
         rejected_right: Share of its rejections that is right, measured likewise.
         held_out_pairs: Number of held-out pairs.
+        held_out_groups: Number of keyphrases (or of items, where these were held out) that they belong to.
         positive_share: Share of them that is positive.
     """
 
@@ -50,6 +54,7 @@ class AssistantMetrics:
     approved_right: float
     rejected_right: float
     held_out_pairs: int
+    held_out_groups: int
     positive_share: float
 
     def as_dict(self) -> dict[str, float]:
@@ -72,7 +77,9 @@ def average_precision(logits: NDArray[np.floating], labels: NDArray[np.bool_]) -
     return float(average_precision_score(labels, logits))
 
 
-def held_out_metrics(logits: NDArray[np.floating], labels: NDArray[np.bool_], *, seed: int) -> AssistantMetrics:
+def held_out_metrics(
+    logits: NDArray[np.floating], labels: NDArray[np.bool_], *, seed: int, groups: Sequence[str] | None = None
+) -> AssistantMetrics:
     """All metrics of held-out pairs.
 
     What is fitted (threshold, calibration) is fitted on one half of the pairs and measured on the other.
@@ -80,7 +87,8 @@ def held_out_metrics(logits: NDArray[np.floating], labels: NDArray[np.bool_], *,
     Args:
         logits: Shape (n,).
         labels: Shape (n,).
-        seed: Seed of the halves; both hold the same share of positive pairs.
+        seed: Seed of the halves; both hold the same share of positive pairs. And of the resamples.
+        groups: The keyphrase (or item) of each pair, n of them; None takes each pair for itself.
 
     Raises:
         TrainingError: There are fewer than two positive or two negative pairs, or a logit is not finite.
@@ -104,6 +112,10 @@ def held_out_metrics(logits: NDArray[np.floating], labels: NDArray[np.bool_], *,
     approved_right, rejected_right = verdicts_right(calibrated, labels[measured])
     auc = float(roc_auc_score(labels, logits))
     auc_low, auc_high = auc_interval(auc, positive, len(labels) - positive)
+    _, group_of = np.unique(np.arange(len(labels)) if groups is None else np.array(groups, str), return_inverse=True)
+    if group_of.max() + 1 < len(labels):
+        low, high = clustered_interval(logits, labels, group_of, seed=seed)
+        auc_low, auc_high = min(auc_low, low), max(auc_high, high)
     return AssistantMetrics(
         auc=auc,
         auc_low=auc_low,
@@ -120,8 +132,38 @@ def held_out_metrics(logits: NDArray[np.floating], labels: NDArray[np.bool_], *,
         approved_right=approved_right,
         rejected_right=rejected_right,
         held_out_pairs=len(labels),
+        held_out_groups=int(group_of.max()) + 1,
         positive_share=positive / len(labels),
     )
+
+
+def clustered_interval(
+    logits: NDArray[np.floating], labels: NDArray[np.bool_], groups: NDArray[np.intp], *, seed: int
+) -> tuple[float, float]:
+    """The interval of 95% of the AUC where pairs of one keyphrase come or stay together: a percentile bootstrap.
+
+    Args:
+        logits: Shape (n,).
+        labels: Shape (n,).
+        groups: Number of the group of each pair, from 0 without a gap; shape (n,).
+        seed: Seed of the resamples.
+
+    Returns:
+        Its ends; 0 and 1 where hardly a resample has pairs of both kinds, as with one group.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    count = int(groups.max()) + 1
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), _RESAMPLES)
+    areas = []
+    for draw in draws:
+        drawn = draw[groups]
+        if drawn[labels].any() and drawn[~labels].any():
+            areas.append(float(roc_auc_score(labels, logits, sample_weight=drawn)))
+    if count < 2 or len(areas) < _RESAMPLES / 2:
+        return 0.0, 1.0
+    low, high = np.percentile(areas, (2.5, 97.5))
+    return float(low), float(high)
 
 
 def best_threshold(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) -> float:

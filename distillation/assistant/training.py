@@ -179,7 +179,7 @@ def _finish(
     held_out = parts.held_out
     assistant = Assistant("", "in training", model, item_text=ItemText(recipe.item_text))
     logits = assistant.logits(held_out.titles, held_out.keyphrases, held_out.categories)
-    metrics = held_out_metrics(logits, held_out.labels, seed=recipe.seed)
+    metrics = held_out_metrics(logits, held_out.labels, seed=recipe.seed, groups=held_out.groups(recipe.split_by))
     calibration = fit_calibration(logits, held_out.labels)
     warm_up = 0 if parts.warm_up is None else len(parts.warm_up)
     trained = TrainedAssistant(folder, len(parts.training), warm_up, metrics, calibration, history)

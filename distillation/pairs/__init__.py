@@ -6,9 +6,9 @@ from keydistill.distillation.pairs.judging import JudgingPlan, JudgingSummary, j
 from keydistill.distillation.pairs.judgment_cache import JudgmentCache
 from keydistill.distillation.pairs.labels import read_labels
 from keydistill.distillation.pairs.mining import MINED_SCHEMA, STRATA, Mined, MiningRecipe, mine
+from keydistill.distillation.pairs.overlap import word_overlap
 from keydistill.distillation.pairs.score_files import load_scores, trust_of
 from keydistill.distillation.pairs.scoring import SCORE_SCHEMA, ScoringPlan, ScoringSummary, plan_scoring, score_pairs
-from keydistill.distillation.pairs.word_overlap import word_overlap
 
 __all__ = [
     "MINED_SCHEMA",

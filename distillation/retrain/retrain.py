@@ -151,11 +151,25 @@ class Retrain:
             lineage=self._lineage,
             metrics=results["assistant"],
         )
+        members = {
+            str(self._steps.recipe.student.seed + number): self._registry.publish(
+                "student",
+                self._steps.folder_of("student", "model.seeds") / str(number),
+                lineage=self._lineage,
+                metrics={"seed": self._steps.recipe.student.seed + number, "assistant": assistant.full_name},
+            ).full_name
+            for number in range(results["student"].get("averaged_seeds", 0))
+        }
         student = self._registry.publish(
             "student",
             self._steps.folder_of("student", "model"),
             lineage=self._lineage,
-            metrics={**results["student"], "assistant": assistant.full_name, "evaluation": results["evaluate"]},
+            metrics={
+                **results["student"],
+                **({"seeds": members} if members else {}),
+                "assistant": assistant.full_name,
+                "evaluation": results["evaluate"],
+            },
         )
         return RetrainResult(student, assistant, tuple(stage_results), self._steps.folder_of("evaluate", "report"))
 

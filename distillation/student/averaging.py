@@ -5,6 +5,7 @@ end (arXiv 2203.05482, "Model soups"; arXiv 2109.01903).
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from keydistill.errors import TrainingError
@@ -25,24 +26,47 @@ def average_students(first: Path, other: Path, share: float, out: Path) -> Path:
     Raises:
         TrainingError: The share is out of its range, or the students are not of one shape.
     """
+    if not 0 <= share <= 1:
+        raise TrainingError(f"share is {share}; expected a number from 0 to 1")
+    return _averaged([first, other], [1 - share, share], out)
+
+
+def mean_of_students(students: Sequence[Path], out: Path) -> Path:
+    """Write the student whose weights are the mean of those of several; the files are as in `average_students`.
+
+    Raises:
+        TrainingError: The students are not of one shape.
+    """
+    return _averaged(students, [1 / len(students)] * len(students), out)
+
+
+def _averaged(students: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     # It imports torch, which processes that only plan do without.
     from safetensors.torch import load_file, save_file
 
-    if not 0 <= share <= 1:
-        raise TrainingError(f"share is {share}; expected a number from 0 to 1")
-    files = sorted(file.relative_to(first) for file in first.rglob("*.safetensors"))
-    if files != sorted(file.relative_to(other) for file in other.rglob("*.safetensors")):
-        raise TrainingError(f"{first} and {other} have other files of weights; expected students of one shape")
+    first, *others = students
+    files = _weights(first)
+    for other in others:
+        if files != _weights(other):
+            raise TrainingError(f"{first} and {other} have other files of weights; expected students of one shape")
     shutil.copytree(first, out)
     for file in files:
-        weights, other_weights = load_file(first / file), load_file(other / file)
-        if {name: value.shape for name, value in weights.items()} != {
-            name: value.shape for name, value in other_weights.items()
-        }:
-            shutil.rmtree(out)
-            raise TrainingError(f"{file} of {first} and of {other} differ in shape; expected students of one shape")
+        weights = [load_file(student / file) for student in students]
+        shapes = [{name: value.shape for name, value in each.items()} for each in weights]
+        for other, shape in zip(others, shapes[1:], strict=True):
+            if shape != shapes[0]:
+                shutil.rmtree(out)
+                raise TrainingError(f"{file} of {first} and of {other} differ in shape; expected students of one shape")
         mean = {
-            name: ((1 - share) * value + share * other_weights[name]).to(value.dtype) for name, value in weights.items()
+            name: sum(
+                (share * each[name] for share, each in zip(shares, weights, strict=True)),
+                start=value.new_zeros(()),
+            ).to(value.dtype)
+            for name, value in weights[0].items()
         }
         save_file(mean, out / file, metadata={"format": "pt"})
     return out
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(file.relative_to(folder) for file in folder.rglob("*.safetensors"))

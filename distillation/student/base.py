@@ -56,11 +56,17 @@ def cut_layers(model: SentenceTransformer, layers: int) -> None:
     more than the second, fourth and last.
 
     Raises:
-        TrainingError: It has fewer.
+        TrainingError: It has fewer, or another architecture.
     """
     from torch import nn
 
     transformer = transformer_of(model)
+    encoder = getattr(transformer, "encoder", None)
+    if not hasattr(encoder, "layer"):
+        raise TrainingError(
+            f"cannot keep {layers} layers of a {type(transformer).__name__}; expected BERT, RoBERTa or MPNet; keep all "
+            "layers, in a shape other than three"
+        )
     full = len(transformer.encoder.layer)
     if not 1 <= layers <= full:
         raise TrainingError(f"cannot keep {layers} layers of a base that has {full}; expected 1 to {full}")

@@ -57,6 +57,7 @@ class StudentRecipe:
             (`keydistill.distillation.student.rounding`). A student with a table is left as it is: a table is looked
             up, not computed.
         seed: Seed of everything random.
+        seeds: Number of trainings of all tasks, with this seed and those that follow it, whose weights are averaged.
         patience: Evaluations without a better held-out score after which training stops.
         evaluations: Number of times that the held-out score is taken, over the whole training.
         precision: "auto" is bf16 where the machine is faster in it, else fp32.
@@ -93,6 +94,7 @@ class StudentRecipe:
     frozen_embeddings: bool = True
     int8: bool = True
     seed: int = 0
+    seeds: int = 1
     patience: int = 3
     evaluations: int = 4
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -132,6 +134,7 @@ class StudentRecipe:
             ("temperature", 0 < self.temperature < math.inf, "a number above 0"),
             ("scale", 0 < self.scale < math.inf, "a number above 0"),
             ("hard_negatives", self.hard_negatives >= 0, "a number from 0 up"),
+            ("seeds", self.seeds >= 1, "a number from 1 up"),
             ("dropout", 0 <= self.dropout < 1, "a number from 0 up, below 1"),
             ("patience", self.patience >= 1, "a number from 1 up"),
             ("evaluations", self.evaluations >= 1, "a number from 1 up"),
@@ -154,6 +157,11 @@ class StudentRecipe:
     def total_epochs(self) -> float:
         """Passes over all pairs: as many as were chosen, or as the shape needs."""
         return student_shape(self.shape).epochs if self.epochs is None else self.epochs
+
+    @property
+    def further_seeds(self) -> range:
+        """The seeds of the trainings after the first one."""
+        return range(self.seed + 1, self.seed + self.seeds)
 
     @property
     def negative_draws(self) -> int:

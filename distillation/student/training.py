@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,25 +18,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keydistill.distillation.student.averaging import average_students
+from keydistill.distillation.student.averaging import average_students, mean_of_students
 from keydistill.distillation.student.data import Pairs, StudentData, Task
 from keydistill.distillation.student.fit import (
-    fit_student,
     held_out_scores,
     sample_texts,
-    starting_model,
 )
 from keydistill.distillation.student.metrics import clearly_worse
 from keydistill.distillation.student.recipe import StudentRecipe
+from keydistill.distillation.student.trainings import Trainings
 from keydistill.distillation.student.weights import learned_tasks
-from keydistill.encoders import SAFETENSORS, write_model_file
+from keydistill.encoders import SAFETENSORS
 from keydistill.errors import TrainingError
-from keydistill.files import replace_json, sync, sync_folder, work_folder
+from keydistill.files import sync, sync_folder, work_folder
 from keydistill.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
     from keydistill.distillation.student.trainer import HeldOut
 
 
@@ -59,7 +57,8 @@ class TrainedStudent:
         clicks_share: Share in the weights of a second student, which learned from clicks alone or from what was judged
             relevant; 0 where there is none.
         int8: Whether its weights are on the grid of int8.
-        history: Log of the training: step, loss per task, held-out score. The steps of the second student count on.
+        history: Log of the training: step, loss per task, held-out score. The steps of further students count on.
+        members: Folders of the students of each seed whose weights were averaged; empty with one seed.
     """
 
     folder: Path
@@ -69,15 +68,17 @@ class TrainedStudent:
     clicks_share: float
     int8: bool
     history: list[dict[str, float]]
+    members: tuple[Path, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """All but the folder and the history, fit for JSON: what a registry keeps."""
+        """All but the folders and the history, fit for JSON: what a registry keeps."""
         return {
             "steps": self.steps,
             "pairs": self.pairs,
             "held_out_ndcg@10": self.held_out_ndcg,
             "clicks_share": self.clicks_share,
             "int8": self.int8,
+            **({"averaged_seeds": len(self.members)} if self.members else {}),
         }
 
 
@@ -109,6 +110,9 @@ def train_student(
     the weights are averaged
     (`StudentRecipe.clicks_share`). The first student is kept as it is where the average ranks the held-out pairs
     clearly worse (by two standard errors), where the second one diverges, and where there are too few clicks for it.
+
+    With several seeds (`StudentRecipe.seeds`) as many students learn all tasks from the same start, and the mean of
+    their weights takes the place of the first. Each is kept in a folder beside `out`, `NAME.seeds`.
 
     At the end its linear weights are rounded, so that it can be computed in int8 (`StudentRecipe.int8`), unless that
     ranks the held-out pairs clearly worse.
@@ -142,10 +146,21 @@ def train_student(
         torch.set_num_threads(threads)
     key = {"digest": student_training_digest(data, recipe)}
     with quiet_libraries(), work_folder(out, "training", key) as work:
-        trainings = _Trainings(recipe, work, progress)
+        trainings = Trainings(recipe, work, progress)
         first, clicks_alone = trainings.trained(_ALL, data), None
+        others = [trainings.trained(f"{_ALL} seed {seed}", data, seed) for seed in recipe.further_seeds]
         held_out = held_out_scores(data, recipe)
         score, share, steps, log = _scores(first.folder, held_out), 0.0, first.steps, first.log
+        members = [each.folder for each in (first, *others)]
+        full = first.folder
+        if others:
+            full = work / "mean"
+            shutil.rmtree(full, ignore_errors=True)
+            mean_of_students(members, full)
+            score = _scores(full, held_out)
+            for other in others:
+                log = [*log, *({**entry, "step": entry["step"] + steps} for entry in other.log)]
+                steps += other.steps
         draft = work / "draft"
         # Remove what an attempt left that failed here; what is trained stays until the work folder goes.
         shutil.rmtree(draft, ignore_errors=True)
@@ -156,17 +171,18 @@ def train_student(
         if clicks_alone is not None:
             log = [*log, *({**entry, "step": entry["step"] + steps} for entry in clicks_alone.log)]
             steps += clicks_alone.steps
-            average_students(first.folder, clicks_alone.folder, recipe.clicks_share, draft)
+            average_students(full, clicks_alone.folder, recipe.clicks_share, draft)
             averaged_score = _scores(draft, held_out)
             if clearly_worse(averaged_score, score):
                 shutil.rmtree(draft)
             else:
                 score, share = averaged_score, recipe.clicks_share
         if not share:
-            shutil.copytree(first.folder, draft)
+            shutil.copytree(full, draft)
         int8 = False
         if recipe.int8 and not recipe.keyphrase_table:
             int8, score = _rounded(draft, sample_texts(data, recipe), held_out, score)
+        kept_members = _kept_members(members, out) if others else ()
         sync_folder(draft)
         draft.rename(out)
         sync(out.parent)
@@ -178,6 +194,7 @@ def train_student(
         clicks_share=share,
         int8=int8,
         history=log,
+        members=kept_members,
     )
 
 
@@ -194,73 +211,14 @@ def plan_student_training(data: StudentData) -> StudentTrainingPlan:
     )
 
 
-def save_student(model: SentenceTransformer, folder: Path, item_text: str) -> None:
-    """Write a student with the template of its items."""
-    model.save_pretrained(str(folder), create_model_card=False)
-    write_model_file(folder, item_text=item_text)
-
-
-@dataclass(frozen=True, slots=True)
-class _FinishedTraining:
-    """A finished training: folder of the model, number of steps that were made, and the log."""
-
-    folder: Path
-    steps: int
-    log: list[dict[str, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Trainings:
-    """The trainings from one start; a finished one stays in the work folder as a model, with a record beside it."""
-
-    recipe: StudentRecipe
-    work: Path
-    progress: Progress
-
-    def trained(self, name: str, data: StudentData) -> _FinishedTraining:
-        """Train, resume, or take the model that was trained before."""
-        short = name.replace(" ", "-")
-        folder, record, checkpoints = (self.work / place for place in (short, f"{short}.json", f"checkpoints/{short}"))
-        if not record.is_file():
-            model, outcome = fit_student(
-                data,
-                self.recipe,
-                self._start(data),
-                checkpoints,
-                name=name,
-                progress=self.progress,
-            )
-            # Remove what an attempt left that failed here.
-            shutil.rmtree(folder, ignore_errors=True)
-            save_student(model, folder, self.recipe.item_text)
-            sync_folder(folder)
-            replace_json(record, {"steps": outcome.steps, "log": outcome.log})
-            # With the optimiser's moments they are several times the model.
-            shutil.rmtree(checkpoints)
-        return _FinishedTraining(folder, **json.loads(record.read_text(encoding="utf-8")))
-
-    def trained_or_none(self, name: str, data: StudentData) -> _FinishedTraining | None:
-        """Train as `trained` does; None where the training diverges, for what was trained before keeps its worth."""
-        try:
-            return self.trained(name, data)
-        except TrainingError as error:
-            _log.warning("the student is not averaged with one of %s: %s", name, error)
-            return None
-
-    def _start(self, data: StudentData) -> Path:
-        """The folder of the starting model, written once.
-
-        Another machine that resumes might turn the axes otherwise, and then nothing could be averaged.
-
-        It depends on the texts alone, not on the pairs.
-        """
-        start, draft = self.work / "start", self.work / "start.draft"
-        if not start.exists():
-            shutil.rmtree(draft, ignore_errors=True)
-            save_student(starting_model(data, self.recipe), draft, self.recipe.item_text)
-            sync_folder(draft)
-            draft.rename(start)
-        return start
+def _kept_members(members: Sequence[Path], out: Path) -> tuple[Path, ...]:
+    """Copies of the students of each seed, in a folder beside the student that is their mean."""
+    kept = out.with_name(f"{out.name}.seeds")
+    shutil.rmtree(kept, ignore_errors=True)
+    for number, member in enumerate(members):
+        shutil.copytree(member, kept / str(number))
+    sync_folder(kept)
+    return tuple(kept / str(number) for number in range(len(members)))
 
 
 def _steps(clicks: Pairs | None, recipe: StudentRecipe) -> float:

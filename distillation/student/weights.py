@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keydistill.distillation.student.data import POSITIVE_TASKS, Pairs, StudentData, Task
+from keydistill.distillation.student.data import Pairs, StudentData, Task
 
 if TYPE_CHECKING:
     from keydistill.distillation.student.recipe import StudentRecipe
@@ -33,7 +33,7 @@ def _weight(name: Task, data: StudentData, recipe: StudentRecipe) -> float:
 
 
 def balanced(data: StudentData) -> float:
-    """The weight with which the assistant's scores count as much as the positives, all pairs together.
+    """The weight with which the assistant's scores count as much as what was clicked or judged, all pairs together.
 
     A batch belongs to one task, so that a task with many pairs has many steps: with a weight of 1, scores of everything
     that was mined would drown what people clicked and judged. It is 1 at the most, and `LEAST` at the least.
@@ -45,6 +45,5 @@ def balanced(data: StudentData) -> float:
     [1.0, 0.5, 0.3]
     """
     scored = 0 if data.assistant is None else len(data.assistant)
-    tasks = data.tasks()
-    positives = sum(len(pairs) for name in POSITIVE_TASKS if (pairs := tasks[name]) is not None)
+    positives = sum(len(pairs) for pairs in (data.clicks, data.judged_yes) if pairs is not None)
     return 1.0 if not positives else max(LEAST, min(1.0, positives / max(1, scored)))

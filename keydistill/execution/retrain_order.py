@@ -50,6 +50,7 @@ class RetrainOrder(Order):
     held_out: float | None = Field(default=None, ge=0, le=0.5, allow_inf_nan=False)
     trust_assistant: str | None = None
     seed: int = 0
+    seeds: int | None = Field(default=None, ge=1)
     promote: bool = False
     promote_worse: str | None = None
 
@@ -149,6 +150,7 @@ class RetrainOrder(Order):
                     judgments_loss="judgments_loss",
                     clicks_share="clicks_share",
                     int8="int8",
+                    seeds="seeds",
                     seed="seed",
                 ),
             ),

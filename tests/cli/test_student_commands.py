@@ -57,7 +57,7 @@ def test_an_interrupted_training_goes_on(
 
     with monkeypatch.context() as patched:
         # The package exports a function of the module's name.
-        patched.setattr(sys.modules["keydistill.distillation.student.training"], "replace_json", interrupt)
+        patched.setattr(sys.modules["keydistill.distillation.student.trainings"], "replace_json", interrupt)
         result = keydistill("train", "student", *options)
     assert result.status == 130
     assert result.err == "interrupted; the same command goes on from the last checkpoint, if there is one\n"
@@ -113,7 +113,7 @@ def test_keyphrases_may_be_as_long_as_the_setting_says(
     ("given", "message"),
     [
         ("clicks=much", "expected TASK=NUMBER"),
-        ("taps=1", "tasks are clicks, search_relevance, judgments, assistant, approved"),
+        ("taps=1", "tasks are clicks, judged_yes, search_relevance, judgments, assistant, approved"),
         ("clicks=-1", "numbers are not negative"),
         ("clicks=nan", "numbers are not negative"),
     ],

@@ -79,3 +79,19 @@ def test_an_assistant_that_tells_pairs_apart_is_above_chance() -> None:
     assert metrics.auc_low < metrics.auc < metrics.auc_high
     assert chance_level(metrics.as_dict()) is None
     assert chance_level({}) is None
+
+
+def test_pairs_of_few_keyphrases_say_less_than_as_many_of_their_own() -> None:
+    rng = np.random.default_rng(3)
+    # The assistant knows how good a keyphrase is, for better or worse, and nothing of its items.
+    keyphrases = np.repeat(np.arange(8), 40)
+    labels = rng.random(320) < rng.random(8)[keyphrases]
+    logits = rng.normal(size=8)[keyphrases] + 0.1 * rng.normal(size=320)
+    alone = held_out_metrics(logits, labels, seed=0)
+    together = held_out_metrics(logits, labels, seed=0, groups=[str(number) for number in keyphrases])
+    assert (alone.held_out_groups, together.held_out_groups) == (320, 8)
+    assert together.auc == alone.auc
+    assert together.auc_high - together.auc_low > 2 * (alone.auc_high - alone.auc_low)
+    assert chance_level(together.as_dict()) is not None
+    one = held_out_metrics(logits, labels, seed=0, groups=["a"] * 320)
+    assert (one.auc_low, one.auc_high) == (0, 1)

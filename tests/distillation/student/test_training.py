@@ -159,7 +159,7 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(
 
     with monkeypatch.context() as patched:
         # The package exports a function of the module's name.
-        patched.setattr(sys.modules["keydistill.distillation.student.training"], "replace_json", full)
+        patched.setattr(sys.modules["keydistill.distillation.student.trainings"], "replace_json", full)
         with pytest.raises(OSError, match="No space left"):
             train_student(data, tmp_path / "failed", recipe)
     progress = HeardProgress()

@@ -176,14 +176,14 @@ def test_a_second_training_that_diverges_does_not_cost_the_first(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    fit = sys.modules["keydistill.distillation.student.training"].fit_student
+    fit = sys.modules["keydistill.distillation.student.trainings"].fit_student
 
     def diverges(training_data: StudentData, *rest: object, **options: object) -> object:
         if training_data.assistant is None:
             raise TrainingError("the training diverged")
         return fit(training_data, *rest, **options)
 
-    patch_training(monkeypatch, "fit_student", diverges)
+    monkeypatch.setattr(sys.modules["keydistill.distillation.student.trainings"], "fit_student", diverges)
     student = train_student(data, tmp_path / "student", averaged)
     assert student.clicks_share == 0
     assert "the student is not averaged with one of clicks alone: the training diverged" in caplog.text
