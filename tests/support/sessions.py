@@ -33,7 +33,11 @@ _END = "<<the command ended with {}>>"
 _KINDS = [
     (re.compile(pattern), kind)
     for pattern, kind in (
+        (r"\d{8}T\d{6}-\d+", "BACKUP"),
         (r"\d{8}-\d{6}-[0-9a-f]{6}", "RUN"),
+        # Which of several that are asked at once fails first, and how many checks there are.
+        (r"item '[^']*' with '[^']*'", "PAIR"),
+        (r"\b\d+ checks", "CHECKS"),
         (r"\d{4}-\d\d-\d\dT[\d:.]+(\+00:00|Z)", "TIME"),
         (r"\b\d{8}-[0-9a-f]{12}\b", "VERSION"),
         (r"\bkd_[\w-]{20,}", "KEY"),
