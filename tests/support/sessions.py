@@ -27,6 +27,8 @@ from tests.support.places import ROOT
 
 # The folder in which a page says that its commands are given.
 SHOWN_FOLDER = "/srv/shop"
+# The Qdrant server of a page.
+SHOWN_SERVER = "http://qdrant.example:6333"
 _BLOCK = re.compile(r"<!-- (session|file): (\S+) -->\n```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _END = "<<the command ended with {}>>"
 # What differs each time, and what stands for it. The first that fits counts.
