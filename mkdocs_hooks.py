@@ -11,6 +11,8 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parent
 # Pages of the repository's top, and their places in the site.
 TOP = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "CHANGELOG.md": "CHANGELOG.md"}
+# Pages that have a place in the navigation before they are written.
+TO_COME = ("deploy.md", "scaling.md")
 _OUTSIDE = re.compile(r"\]\(\.\./([^)#\s]+)")
 
 
@@ -52,7 +54,3 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def _table_row(line: str) -> str:
     # GitHub takes the backslash away before it reads the code; Python-Markdown reads no pipe in code as a border.
     return re.sub(r"`[^`]+`", lambda code: code[0].replace("\\|", "|"), line)
-
-
-# Pages that others write at this moment.
-TO_COME = ("deploy.md", "scaling.md")

@@ -142,6 +142,8 @@ def _print_run(run: "ReindexRun") -> None:
     click.echo(f"run            {run.id}: {run.state}")
     if run.error:
         click.echo(f"error          {run.error}")
+    if run.state == "failed":
+        click.echo(f"mend it, then  keydistill reindex --resume {run.id}")
     click.echo(f"keyphrases     {run.rows:,} in {run.parts:,} parts")
     click.echo(f"collection     {run.collection}, {bytes_text(run.report.get('disk_bytes'))}")
     click.echo(f"student        {run.student_version}")

@@ -185,6 +185,8 @@ def _print_run(run: "RetrainRun") -> None:
     click.echo(f"run        {run.id}: {run.state}")
     if run.error:
         click.echo(f"error      {run.error}")
+    if run.state == "failed":
+        click.echo(f"mend it, then keydistill retrain --resume {run.id}")
     if run.state == "done":
         click.echo(f"assistant  {run.assistant}\nstudent    {run.student}")
         click.echo(f"report     {run.report}/index.html")

@@ -86,7 +86,11 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
     reasons = {finding.run: finding.text for finding in problems}
     for run in unfinished:
         state = f"{run.state}, {run.paused}" if run.is_paused else run.state
-        click.echo(f"unfinished     {run.id}: {run.kind}, {state} {one_line(reasons.get(run.id, ''))}".rstrip())
+        reason = one_line(reasons.get(run.id, ""))
+        if run.state == "failed":
+            go_on = f"`keydistill {run.kind} --resume {run.id}`"
+            reason = f"because: {reason}; mend it, then {go_on}, or `keydistill runs cancel {run.id}`"
+        click.echo(f"unfinished     {run.id}: {run.kind}, {state} {reason}".rstrip())
     for sign in signs:
         kind = f"worker of {', '.join(sign.queues)}" if sign.queues else "beat"
         click.echo(f"node           {sign.name}, {kind}, last sign of life {sign.age_seconds:,.0f} s ago")

@@ -116,6 +116,8 @@ def _print_run(run: "SyncRun") -> None:
     click.echo(f"run            {run.id}: {run.state}")
     if run.error:
         click.echo(f"error          {run.error}")
+    if run.state == "failed":
+        click.echo(f"mend it, then  keydistill sync --resume {run.id}")
     if run.state == "done":
         click.echo(f"keyphrases     {run.rows:,}")
     if run.state == "done" and not run.changes:

@@ -266,7 +266,7 @@ def _check_health(run: _Run, pair: Pair, judgment: Judgment, *, proven: bool) ->
         run.failed_in_a_row = run.unusable_in_a_row = 0
         return
     where = f"item {pair.item_id!r} with {pair.keyphrase!r}: {problem.detail}"
-    advice = f"{run.answered:,} judgments of this run are kept, the same command goes on from there"
+    advice = f"{run.answered:,} judgments of this run are kept, and are not asked for again"
     if problem.kind == "malformed_answer":
         run.failed_in_a_row = 0
         run.unusable_in_a_row += 1

@@ -22,6 +22,7 @@ from keydistill.encoders.judge.refusals import (
     secrets_of,
 )
 from keydistill.errors import JudgeError
+from keydistill.masking import shown_address
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -206,7 +207,9 @@ class ChatJudge:
         except (TimeoutError, APITimeoutError):
             raise _TemporaryError(f"no answer within {limit:g} s") from None
         except APIConnectionError as error:
-            raise _TemporaryError(f"no connection, or it broke: {self._line(error.__cause__ or error)}") from None
+            place = shown_address(self._settings.url)
+            reason = self._line(error.__cause__ or error)
+            raise _TemporaryError(f"no connection to {place}, or it broke: {reason}") from None
         except APIStatusError as error:
             said, code = said_in(error.response.text)
             raise self._failure(

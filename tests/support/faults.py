@@ -18,6 +18,7 @@ class Fault:
         delay: Seconds to wait first.
         delay_after: Seconds to wait before the answer, when the work is done.
         retry_after: Seconds for the header of that name.
+        message: Text of the error.
     """
 
     status: int | None = 503
@@ -28,6 +29,7 @@ class Fault:
     delay: float = 0.0
     delay_after: float = 0.0
     retry_after: int | None = None
+    message: str = "Service unavailable: a fault that the test ordered"
     seen: int = 0
     done: int = 0
 

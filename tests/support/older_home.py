@@ -2,11 +2,12 @@
 
     python -m tests.support.older_home COMMIT
 
-checks the commit out beside this one, has its own code build a home, and packs it as `tests/data/home-of-COMMIT.tar.xz`.
-Its student has eight dimensions and weights of one size and pseudo-random signs, which pack well; its vocabulary is that
-of the base, and is put back when the archive is unpacked.
+checks the commit out elsewhere, has its own code build a home, and packs that as `tests/data/home-of-COMMIT.tar.xz`.
+Its student has eight dimensions and weights of one size and pseudo-random signs, which pack well; its vocabulary is
+that of the base, and is put back when the archive is unpacked.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ INVENTORY = "inventory.csv"
 STUDENT = "student"
 _BASE = "sentence-transformers/all-MiniLM-L6-v2"
 _VOCABULARY = ("tokenizer.json", "vocab.txt")
+_RECORDS = ("*.json*", "runs/*/run.json", "runs/*/snapshot/manifest.json", "collections/*/keydistill/*.json")
 _ROWS = 24
 
 
@@ -45,7 +47,13 @@ def unpack(folder: Path) -> Path:
         archive.extractall(folder, filter="data")
     for name in _VOCABULARY:
         shutil.copy(find_model(_BASE) / name, folder / STUDENT / name)
-    return folder / "home"
+    home = folder / "home"
+    # Records name the student and the inventory by the folder in which the home was made.
+    record = json.loads(next(home.glob("runs/*/run.json")).read_text(encoding="utf-8"))
+    made_in = str(Path(record["files"][0]).parent)
+    for path in (file for pattern in _RECORDS for file in home.glob(pattern)):
+        path.write_text(path.read_text(encoding="utf-8").replace(made_in, str(folder)), encoding="utf-8")
+    return home
 
 
 def _make(commit: str) -> None:

@@ -194,7 +194,7 @@ class Front:
 
 def _failed(fault: Fault) -> Response:
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-    error = {"status": {"error": "Service unavailable: a fault that the test ordered"}, "time": 0.0}
+    error = {"status": {"error": fault.message}, "time": 0.0}
     return JSONResponse(error, status_code=fault.status or 503, headers=headers)
 
 

@@ -27,13 +27,19 @@ from tests.support.places import ROOT
 
 # The folder in which a page says that its commands are given.
 SHOWN_FOLDER = "/srv/shop"
+# The Qdrant server of a page.
+SHOWN_SERVER = "http://qdrant.example:6333"
 _BLOCK = re.compile(r"<!-- (session|file): (\S+) -->\n```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _END = "<<the command ended with {}>>"
 # What differs each time, and what stands for it. The first that fits counts.
 _KINDS = [
     (re.compile(pattern), kind)
     for pattern, kind in (
+        (r"\d{8}T\d{6}-\d+", "BACKUP"),
         (r"\d{8}-\d{6}-[0-9a-f]{6}", "RUN"),
+        # Which of several that are asked at once fails first, and how many checks there are.
+        (r"item '[^']*' with '[^']*'", "PAIR"),
+        (r"\b\d+ checks", "CHECKS"),
         (r"\d{4}-\d\d-\d\dT[\d:.]+(\+00:00|Z)", "TIME"),
         (r"\b\d{8}-[0-9a-f]{12}\b", "VERSION"),
         (r"\bkd_[\w-]{20,}", "KEY"),
@@ -84,9 +90,16 @@ def _commands(block: str) -> Iterator[Step]:
 
 
 class Shell:
-    """A bash in a folder that finds `keydistill` as an installation has it; leaving the block ends it."""
+    """A bash in a folder that finds `keydistill` as an installation has it; leaving the block ends it.
 
-    def __init__(self, folder: Path, variables: Mapping[str, str] = {}) -> None:
+    Args:
+        folder: Folder in which commands are given, and where the home is.
+        variables: Variables of the environment.
+        stand_ins: Texts of the page, such as a port, to what stands for them here.
+    """
+
+    def __init__(self, folder: Path, variables: Mapping[str, str] = {}, stand_ins: Mapping[str, str] = {}) -> None:
+        self._stand_ins = {**stand_ins, SHOWN_FOLDER: str(folder)}
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         program = folder.parent / "bin" / "keydistill"
@@ -118,13 +131,17 @@ class Shell:
         stdin, stdout = self._bash.stdin, self._bash.stdout
         assert stdin is not None
         assert stdout is not None
+        for shown, here in self._stand_ins.items():
+            command = command.replace(shown, here)
         stdin.write(f"{command}\necho; echo '{_END.format('$?')}' | sed s/'\\$?'/$?/\n")
         stdin.flush()
         lines: list[str] = []
         for line in stdout:
             if line.startswith(_END.partition("{")[0]):
                 break
-            lines.append(line.rstrip("\n").replace(str(self.folder), SHOWN_FOLDER))
+            for shown, here in self._stand_ins.items():
+                line = line.replace(here, shown)
+            lines.append(line.rstrip("\n"))
         # The empty line before the mark; a command may end without a line end.
         if lines and not lines[-1]:
             lines.pop()

@@ -190,7 +190,9 @@ def _refused(status: int, reason: str, wait_seconds: float = 0.0) -> _Failure:
         return _Failure(CollectionExistsError, reason)
     if status == 400 and "plain HTTP request was sent to HTTPS port" in reason:
         return _Failure(EngineUnavailableError, "its port speaks TLS", "begin KEYDISTILL_QDRANT_URL with https://")
-    return _Failure(VectorStoreError, reason)
+    # https://github.com/qdrant/qdrant/pull/9646: Qdrant's text where its disk is full.
+    advice = "make room on the server's disk; it answers queries meanwhile" if "No space left" in reason else ""
+    return _Failure(VectorStoreError, reason, advice)
 
 
 def _refused_by_grpc(code: grpc.StatusCode, reason: str) -> _Failure:
