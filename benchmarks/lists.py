@@ -1,14 +1,15 @@
 """The options of lists: what each does to the answers, and what it costs.
 
-    python -m benchmarks.lists [--demo FOLDER] [--quick] [--json FILE]
+    python -m benchmarks.lists [--demo FOLDER] [--only OPTION ...] [--quick] [--json FILE]
 
 A simulated marketplace, whose truth is known, is asked for the lists of its items. With --demo the folder is one that
 `keydistill demo` left: its distilled student is live, and its assistant reranks. Without it, a marketplace is made and
 built by the base student, and there is no assistant.
 
-Of every option: precision@10 by the truth, the share of a list that is no variant of a keyphrase before it, the mean
-similarity of two keyphrases of a list, the mean of log10(1 + search volume), and the time of one item, embedding
-included, as a ratio to that without options, all of them asked in turn.
+Of every option: precision@10, recall@10 and nDCG@10 by the truth, the share of a list that is no variant of a keyphrase
+before it, the mean similarity of two keyphrases of a list, the mean of log10(1 + search volume), and the time of one
+item, embedding included, as a ratio to that without options, all of them asked in turn. With `exclude 3` the first
+three of the list without options are excluded, as if they were bid on: the truth counts them no more.
 """
 
 import statistics
@@ -50,12 +51,15 @@ _OPTIONS: dict[str, ListOptions | None] = {
     "volume_weight 0.1": ListOptions(volume_weight=0.1),
     "diversity 0.1": ListOptions(diversity=0.1),
     "diversity 0.3": ListOptions(diversity=0.3),
+    "the same, candidates 200": ListOptions(diversity=0.3, candidates=200),
+    "exclude 3": ListOptions(),
     "fallback 10 (leaf)": ListOptions(fallback=10),
     "leaf only": None,
     "rerank 20": ListOptions(rerank=20),
     "rerank 50": ListOptions(rerank=50),
     "explain": ListOptions(explain=True),
 }
+_EXCLUDED = {"exclude 3": 3}
 _OF_LEAF = ("fallback 10 (leaf)", "leaf only")
 
 
@@ -63,12 +67,16 @@ def main() -> None:
     """Build or open, ask, judge."""
     parser = report.options(__doc__.partition("\n")[0])
     parser.add_argument("--demo", type=Path, metavar="FOLDER", help="the folder that `keydistill demo` left")
+    parser.add_argument("--only", nargs="+", metavar="OPTION", choices=_OPTIONS, help="these options, beside none")
     arguments = parser.parse_args()
     before = report.machine()
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.demo or _built(Path(scratch), 2_000 if arguments.quick else 20_000)
         count = 50 if arguments.quick else _ITEMS
-        figures = _measured(folder / "home", folder / "marketplace", count, has_assistant=arguments.demo is not None)
+        options = {name: _OPTIONS[name] for name in ("none", *arguments.only)} if arguments.only else _OPTIONS
+        figures = _measured(
+            folder / "home", folder / "marketplace", count, options, has_assistant=arguments.demo is not None
+        )
     _print(figures)
     report.write(arguments.json, figures, before)
 
@@ -80,7 +88,9 @@ def _built(folder: Path, keyphrases: int) -> Path:
     return folder
 
 
-def _measured(home: Path, market: Path, count: int, *, has_assistant: bool) -> dict[str, Any]:
+def _measured(
+    home: Path, market: Path, count: int, options: Mapping[str, ListOptions | None], *, has_assistant: bool
+) -> dict[str, Any]:
     settings = load_settings(home=home, runtime="auto", assistant="promoted" if has_assistant else None)
     rows = pq.read_table(market / "items.parquet", columns=["item_id", "title", "category_path", "site"]).to_pylist()
     items = [Item(row["item_id"], row["title"], row["category_path"], row["site"]) for row in rows[:count]]
@@ -91,10 +101,11 @@ def _measured(home: Path, market: Path, count: int, *, has_assistant: bool) -> d
         reranker = reranker_of(settings) if has_assistant else None
         options = {
             name: choice
-            for name, choice in _OPTIONS.items()
+            for name, choice in options.items()
             if choice is None or not choice.rerank or reranker is not None
         }
         times = _times(generation, items[:_TIMED], options, reranker)
+        nearest = _asked(generation, items, "none", None, reranker)
         baseline = statistics.median(times["none"])
         return {
             "collection": generation.collection,
@@ -102,7 +113,12 @@ def _measured(home: Path, market: Path, count: int, *, has_assistant: bool) -> d
             "points": engine.count(generation.collection),
             "options": {
                 name: {
-                    **_quality(generation, items, _asked(generation, items, name, choice, reranker), truth),
+                    **_quality(
+                        generation,
+                        items,
+                        _asked(generation, items, name, choice, reranker, excluded := _excluded(name, nearest)),
+                        [truth.get(item.item_id, set()) - own for item, own in zip(items, excluded, strict=True)],
+                    ),
                     "milliseconds": report.spread(times[name]),
                     "times none": statistics.median(times[name]) / baseline,
                 }
@@ -113,8 +129,17 @@ def _measured(home: Path, market: Path, count: int, *, has_assistant: bool) -> d
         engine.close()
 
 
+def _excluded(name: str, nearest: Sequence[Sequence[Recommendation]]) -> list[set[str]]:
+    return [{one.keyphrase for one in own[: _EXCLUDED.get(name, 0)]} for own in nearest]
+
+
 def _asked(
-    generation: Generation, items: Sequence[Item], name: str, options: ListOptions | None, reranker: Reranker | None
+    generation: Generation,
+    items: Sequence[Item],
+    name: str,
+    options: ListOptions | None,
+    reranker: Reranker | None,
+    excluded: Sequence[set[str]] = (),
 ) -> list[list[Recommendation]]:
     match: MatchCategory = "leaf" if name in _OF_LEAF else "none"
     return generation.recommend(
@@ -123,6 +148,7 @@ def _asked(
         [item_filter(item, match_category=match) for item in items],
         categories=[item.category for item in items],
         options=options,
+        excluded=excluded if any(excluded) else None,
         reranker=reranker,
     )
 
@@ -133,16 +159,19 @@ def _times(
     options: Mapping[str, ListOptions | None],
     reranker: Reranker | None,
 ) -> dict[str, list[float]]:
-    """Median milliseconds of one item, of each repeat; the options in turn, so that a busy machine slows all alike."""
+    """Median milliseconds of one item, of each repeat; an item's options in turn, so that a busy machine slows all."""
     times: dict[str, list[float]] = {name: [] for name in options}
+    nearest = _asked(generation, items, "none", None, reranker)
+    excluded = {name: _excluded(name, nearest) for name in options}
     for _ in range(_REPEATS):
-        for name, choice in options.items():
-            took = []
-            for item in items:
+        took: dict[str, list[float]] = {name: [] for name in options}
+        for place, item in enumerate(items):
+            for name, choice in options.items():
                 began = time.perf_counter()
-                _asked(generation, [item], name, choice, reranker)
-                took.append(1_000 * (time.perf_counter() - began))
-            times[name].append(statistics.median(took))
+                _asked(generation, [item], name, choice, reranker, [excluded[name][place]])
+                took[name].append(1_000 * (time.perf_counter() - began))
+        for name, milliseconds in took.items():
+            times[name].append(statistics.median(milliseconds))
     return times
 
 
@@ -150,7 +179,7 @@ def _quality(
     generation: Generation,
     items: Sequence[Item],
     lists: Sequence[Sequence[Recommendation]],
-    truth: Mapping[str, Any],
+    relevant: Sequence[set[str]],
 ) -> dict[str, float]:
     texts = sorted({one.keyphrase for recommendations in lists for one in recommendations})
     place_of = {text: place for place, text in enumerate(texts)}
@@ -165,25 +194,47 @@ def _quality(
             alike.append(float(similarities[np.triu_indices(len(rows), 1)].mean()))
         volumes += [np.log10(1 + (one.payload.get("search_volume") or 0)) for one in recommendations]
     found = {item.item_id: [one.keyphrase for one in own] for item, own in zip(items, lists, strict=True)}
-    scores = score({item.item_id: truth.get(item.item_id, frozenset()) for item in items}, found, _LIMIT)
+    scores = score(dict(zip(found, relevant, strict=True)), found, _LIMIT)
+    gains = [_ndcg(found[item.item_id], own) for item, own in zip(items, relevant, strict=True) if own]
     return {
         "length": statistics.mean(map(len, lists)),
         "precision@10": scores.precision,
+        "recall@10": scores.recall,
+        "nDCG@10": statistics.mean(gains),
         "distinct": statistics.mean(distinct),
         "similarity": statistics.mean(alike),
         "log10 volume": float(np.mean(volumes)),
     }
 
 
+def _ndcg(keyphrases: Sequence[str], relevant: set[str]) -> float:
+    discounts = 1 / np.log2(np.arange(2, _LIMIT + 2))
+    gain = sum(discounts[rank] for rank, keyphrase in enumerate(keyphrases[:_LIMIT]) if keyphrase in relevant)
+    return float(gain / discounts[: len(relevant)].sum())
+
+
 def _print(figures: Mapping[str, Any]) -> None:
     print(f"{figures['items']} items, {figures['points']:,} keyphrases, {figures['collection']}")
     report.table(
-        ("option", "length", "precision@10", "distinct", "similarity", "log10 volume", "ms", "times none"),
+        (
+            "option",
+            "length",
+            "precision@10",
+            "recall@10",
+            "nDCG@10",
+            "distinct",
+            "similarity",
+            "log10 volume",
+            "ms",
+            "times none",
+        ),
         [
             (
                 name,
                 f"{row['length']:.1f}",
                 f"{row['precision@10']:.3f}",
+                f"{row['recall@10']:.3f}",
+                f"{row['nDCG@10']:.3f}",
                 f"{row['distinct']:.3f}",
                 f"{row['similarity']:.3f}",
                 f"{row['log10 volume']:.2f}",

@@ -142,28 +142,28 @@ def _floor(generation: Generation, world: World) -> dict[str, float]:
 
 
 def _memory(world: World, arguments: argparse.Namespace) -> dict[str, float]:
-    """Memory after some thousand requests, and after all of them, by 64 clients; the last tenth is an overload."""
-    first = min(_WARM_REQUESTS, arguments.requests // 2)
-    sent, after = 0.0, {}
+    """Memory after some thousand requests of an overload, and after all: 64 clients, and the same overload at the end.
+
+    An overload opens connections by the hundred, and what those took is kept for the next ones.
+    """
+    early = min(_WARM_REQUESTS, arguments.requests // 2)
     with service_at(world, "--processes", arguments.processes) as service:
-        rate = load(world.bodies, service.url, seconds=2, clients=64)["requests_per_second"]
-        sent += 2 * rate
-        for until, kind in ((first, 64), (0.9 * arguments.requests, 64), (arguments.requests, None)):
+        first = load(world.bodies, service.url, seconds=2, clients=64)
+        sent, rate = sum(first["statuses"].values()), first["requests_per_second"]
+        overload = {"rate": 4 * rate}
+        after = []
+        for until, how in (
+            (early, overload),
+            (arguments.requests - early, {"clients": 64}),
+            (arguments.requests, overload),
+        ):
             while sent < until:
-                seconds = max(1.0, min(60.0, (until - sent) / rate))
-                how = {"clients": 64} if kind else {"rate": 2 * rate}
-                answered = load(world.bodies, service.url, seconds=seconds, **how)["statuses"]
-                sent += sum(answered.values())
-            after[until] = resident_mb(service)
-    figures = {
-        "early_requests": first,
-        "early_mb": after[first],
-        "late_requests": round(sent),
-        "late_mb": after[arguments.requests],
-    }
-    print(f"\nmemory after {first:,} requests {figures['early_mb']:.0f} MB", end=", ")
-    print(f"after {sent:,.0f} {figures['late_mb']:.0f} MB")
-    return figures
+                seconds = max(1.0, min(60.0, (until - sent) / how.get("rate", rate)))
+                sent += sum(load(world.bodies, service.url, seconds=seconds, **how)["statuses"].values())
+            after.append((sent, resident_mb(service)))
+    (early, early_mb), _, (late, late_mb) = after
+    print(f"\nmemory after {early:,} requests {early_mb:.0f} MB, after {late:,} {late_mb:.0f} MB")
+    return {"early_requests": early, "early_mb": early_mb, "late_requests": late, "late_mb": late_mb}
 
 
 def _peer(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
