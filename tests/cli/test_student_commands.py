@@ -198,3 +198,16 @@ def test_scores_of_an_assistant_at_chance_level_are_refused(
         plan(auc_low=0.48)
     )
     assert plan("--trust-assistant", "a trial", auc_low=0.48) == {"assistant": 160}
+
+
+def test_each_of_several_seeds_is_a_version_of_its_own(keydistill: Command, options: list[object]) -> None:
+    result = keydistill("train", "student", *options, "--seeds", 2, "--json")
+    assert result.status == 0, result.err
+    mean = json.loads(result.out)
+    assert mean["averaged_seeds"] == 2
+    versions = json.loads(keydistill("models", "list", "--json").out)
+    assert len(versions) == 3
+    names = {version["version"] for version in versions}
+    shown = json.loads(keydistill("models", "show", mean["version"], "--json").out)
+    assert set(shown["metrics"]["seeds"]) == {"0", "1"}
+    assert {*shown["metrics"]["seeds"].values(), mean["version"]} == names
