@@ -56,7 +56,9 @@ class Gate:
         items = gate_items(self._settings, self._sources.snapshot(run.id))
         side = Side(run.collection, self._sources.student_of(run, len(items.queries)))
         live, against = self._live(run, side)
-        sides = [side] if live is None else [side, live]
+        # A duplicate answers as its original does, to the bit: asking one of them is enough.
+        is_duplicate = live is not None and self._is_duplicate(run, live)
+        sides = [side] if live is None or is_duplicate else [side, live]
         params = search_params_of(self._settings)
         self._progress.start("gate: ask", steps(len(sides), len(items.queries)), "queries")
         measured = measure(self._engine, sides, items, params, self._progress)
@@ -66,8 +68,8 @@ class Gate:
             side=side,
             candidate=measured[0],
             live_side=live,
-            live=None if live is None else measured[1],
-            judged=self._judged(items, measured),
+            live=None if live is None else measured[-1],
+            judged=self._judged(items, measured if live is None else [measured[0], measured[-1]]),
             dimensions=self._dimensions(run, side, items, measured[0]),
         )
         return GateReport(
@@ -75,7 +77,7 @@ class Gate:
             student=side.student.version,
             live=self._engine.aliases().get(run.alias),
             live_student=None if live is None else live.student.version,
-            against=against,
+            against=f"{against}, and asked for both: this is a copy of it" if is_duplicate else against,
             items=items.about,
             queries=len(items.queries),
             referee=evidence.judged.referee if isinstance(evidence.judged, Judged) else None,
@@ -95,6 +97,11 @@ class Gate:
         except KeydistillError as error:
             return None, f"{name} is live but cannot be asked ({error}): thresholds of a first build"
         return Side(name, student), f"compared with {name}, which is live"
+
+    def _is_duplicate(self, run: ReindexRun, live: Side) -> bool:
+        """Whether a run's collection is the live one under another name; not where a sync changed it meanwhile."""
+        metadata = CollectionMetadata.parse(self._engine.info(run.collection))
+        return run.report.get("copy_of") == live.collection and metadata.snapshot_run == run.id
 
     def _live_student(self, info: CollectionInfo, present: Student) -> Student:
         metadata = CollectionMetadata.parse(info)

@@ -322,21 +322,19 @@ class ReindexSteps:
             "report": report,
         }
         lease.check()
+        twin = self._twin(run, metadata)
         try:
-            twin = self._twin(run, metadata)
-            if twin is not None and run.previous_target is not None:
-                self._engine.copy(run.previous_target, run.collection, twin.as_dict())
-                every_part = tuple(range(len(snapshot.parts)))
-                original = CollectionMetadata.parse(self._engine.info(run.previous_target))
-                # Of what a sync changed only the number of points was compared: there every row is looked up.
-                is_verified = original.run is not None and original.run == original.snapshot_run
-                copied = {"copy_of": run.previous_target} if is_verified else {}
-                return "building", {**size, "parts_done": every_part, "report": {**report, **copied}}
-            self._engine.create(run.collection, spec, metadata.as_dict())
+            if twin is None or run.previous_target is None:
+                self._engine.create(run.collection, spec, metadata.as_dict())
+            else:
+                self._engine.duplicate(run.previous_target, run.collection, twin.as_dict())
         except CollectionExistsError:
             # This run made it before it was killed; a collection of anybody else has another name and another run.
             if CollectionMetadata.parse(self._engine.info(run.collection)).run != run.id:
                 raise
+        if not self._engine.changes_in_place and self._engine.info(run.collection).state == "ready":
+            every_part = tuple(range(len(snapshot.parts)))
+            return "building", {**size, "parts_done": every_part, "report": {**report, **self._origin(run, twin)}}
         self._engine.check_room(run.collection, snapshot.summary.rows, payload_bytes(snapshot))
         return "building", size
 
@@ -370,6 +368,15 @@ class ReindexSteps:
             return None
         # The points and the index are the same, so that the tuned settings hold for the copy.
         return metadata.model_copy(update={"search": live.search})
+
+    def _origin(self, run: ReindexRun, twin: CollectionMetadata | None) -> dict[str, Any]:
+        """What verification is told of a duplicate: the collection that its rows are known to be those of."""
+        if twin is None or run.previous_target is None:
+            return {}
+        original = CollectionMetadata.parse(self._engine.info(run.previous_target))
+        # Of what a sync changed only the number of points was compared: there every row is looked up.
+        is_verified = original.run is not None and original.run == original.snapshot_run
+        return {"copy_of": run.previous_target} if is_verified else {}
 
     def _taken_over(self, run: ReindexRun) -> CollectionMetadata | None:
         """Metadata of the live collection, if the run may take over what the same student has built in it."""

@@ -176,6 +176,14 @@ class Engine(Protocol):
             VectorStoreError: The engine changes collections in place (see `changes_in_place`) and copies none.
         """
 
+    def duplicate(self, source: str, target: str, metadata: Mapping[str, Any]) -> None:
+        """Make a ready collection `target` with the points, spec and indexes of the ready collection `source`.
+
+        It stands on its own: either may be deleted without the other. Neither ever changes, so that they may share what
+        they keep on the disk, and this costs next to nothing. Arguments, errors and what a process that dies in here
+        leaves are those of `copy`.
+        """
+
     def set_metadata(self, name: str, changes: Mapping[str, Any]) -> None:
         """Set these keys of a collection's metadata, all or none, and leave the others alone.
 

@@ -17,7 +17,7 @@ from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from keydistill.vectorstore.server.connection import Connection
 from keydistill.vectorstore.server.engine import ServerEngine
 
-_ENGINE = ("create", "copy", "set_metadata", "upsert", "delete", "finish", "swap_alias", "drop")
+_ENGINE = ("create", "copy", "duplicate", "set_metadata", "upsert", "delete", "finish", "swap_alias", "drop")
 # A death at a call that only reads is one at the next that writes.
 _CALLS = (
     (EmbeddedEngine, _ENGINE),

@@ -376,9 +376,10 @@ class TestCopy:
         if not bench.engine.changes_in_place:
             pytest.skip("copies")
         target = bench.name()
-        with pytest.raises(VectorStoreError, match="changes collections in place") as caught:
-            bench.engine.copy(ready, target, {})
-        assert is_one_line(caught.value)
+        for take_over in (bench.engine.copy, bench.engine.duplicate):
+            with pytest.raises(VectorStoreError, match="changes collections in place") as caught:
+                take_over(ready, target, {})
+            assert is_one_line(caught.value)
         assert target not in bench.engine.collections()
 
     def test_has_all_but_the_metadata(self, bench: Bench, engine: Engine, stored: str, corpus: Corpus) -> None:
@@ -423,6 +424,26 @@ class TestCopy:
         assert engine.query_batch(stored, queries, 10) == answers
         with pytest.raises(CollectionStateError):
             engine.upsert(stored, new)
+
+    def test_a_duplicate_is_ready_and_stands_on_its_own(self, bench: Bench, engine: Engine, ready: str) -> None:
+        first, second = bench.name(), bench.name()
+        before = list(engine.scroll(ready, with_vectors=True))
+        engine.duplicate(ready, first, {"turn": 1})
+        engine.duplicate(first, second, {"turn": 2})
+        for name, turn in ((first, 1), (second, 2)):
+            info = engine.info(name)
+            assert (info.name, info.state, info.points, info.metadata) == (name, "ready", 4, {"turn": turn})
+            with pytest.raises(CollectionStateError):
+                engine.upsert(name, points(6))
+        engine.finish(first)
+        engine.drop(ready)
+        engine.drop(first)
+        assert all(map(same, before, engine.scroll(second, with_vectors=True)))
+        third = bench.name()
+        engine.copy(second, third, {})
+        engine.delete(third, [point_id(0)])
+        engine.finish(third)
+        assert (engine.count(third), engine.count(second)) == (3, 4)
 
     def test_copy_of_a_copy_outlives_both(self, bench: Bench, engine: Engine, ready: str) -> None:
         first, second = bench.name(), bench.name()

@@ -6,7 +6,8 @@
     root/views/...             what readers of this machine have open
 
 While a collection builds, one process writes to it, through a write-ahead log. Once it is ready its folder never
-changes again; readers open views of it (`edge_view`), and changes go into a copy (`edge_copy`).
+changes again; readers open views of it (`edge_view`), and changes go into a copy (`edge_copy`). Only folders that never
+change share files (`duplicate`).
 """
 
 import errno
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import qdrant_edge as edge
@@ -106,12 +107,22 @@ class EmbeddedEngine:
 
     def copy(self, source: str, target: str, metadata: Mapping[str, Any]) -> None:
         """See `Engine.copy`. The catalogue is not locked while files are copied; copies wait for each other."""
+        self._take_over(source, target, metadata, "building")
+
+    def duplicate(self, source: str, target: str, metadata: Mapping[str, Any]) -> None:
+        """See `Engine.duplicate`; the files are hard links where the file system has them."""
+        self._take_over(source, target, metadata, "ready")
+
+    def _take_over(
+        self, source: str, target: str, metadata: Mapping[str, Any], state: Literal["building", "ready"]
+    ) -> None:
         source, entry = self._catalog.read().resolve(source)
         if entry.state != "ready":
             raise CollectionStateError(f"collection {source!r} is still building; finish it before it is copied")
         self._catalog.read().require_free(target)
         try:
-            with copied_folder(self._shards.folder(source)) as (copy, is_whole), self._catalog.change() as contents:
+            folder_copy = copied_folder(self._shards.folder(source), linked=state == "ready")
+            with folder_copy as (copy, is_whole), self._catalog.change() as contents:
                 contents.require_free(target)
                 contents.entry(source)
                 if not is_whole():
@@ -130,8 +141,9 @@ class EmbeddedEngine:
                 # Open here still, if another process deleted a collection of that name.
                 self._shards.close_writer(target)
                 self._shards.release(target)
-                self._shards.writes_here(target)
-                self._enter(contents, target, CollectionEntry("building", entry.spec, dict(metadata)))
+                if state == "building":
+                    self._shards.writes_here(target)
+                self._enter(contents, target, CollectionEntry(state, entry.spec, dict(metadata)))
         except OSError as error:
             self._catalog.read().resolve(source)  # deleted while it was copied?
             raise VectorStoreError(

@@ -200,6 +200,10 @@ class ServerEngine(PointOperations, AliasOperations):
             f"copying {source!r} to {target!r}: a server changes collections in place; write to {source!r} itself"
         )
 
+    def duplicate(self, source: str, target: str, metadata: Mapping[str, Any]) -> None:
+        """Refused, as `copy` is."""
+        self.copy(source, target, metadata)
+
     def set_metadata(self, name: str, changes: Mapping[str, Any]) -> None:
         """See `Engine.set_metadata`."""
         translate.check_metadata_keys(changes)

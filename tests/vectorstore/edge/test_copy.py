@@ -93,6 +93,31 @@ def test_no_byte_of_the_source_changes(engine: EmbeddedEngine, collections: Path
     assert content(collections / "a") == before
 
 
+def test_a_duplicate_takes_no_room_and_nothing_is_written_to_it(engine: EmbeddedEngine, collections: Path) -> None:
+    before = data(collections / "a")
+    engine.duplicate("a", "b", {})
+    for file in (collections / "b").rglob("*"):
+        original = collections / "a" / file.relative_to(collections / "b")
+        assert file.is_dir() or CARD_FOLDER in file.parts or file.samefile(original)
+    engine.copy("b", "c", {})
+    engine.upsert("c", points(25, 50, seed=1))
+    engine.finish("c")
+    assert (engine.count("a"), engine.count("b"), engine.count("c")) == (50, 50, 75)
+    assert data(collections / "a") == data(collections / "b") == before
+
+
+def test_a_duplicate_where_there_are_no_hard_links(
+    engine: EmbeddedEngine, collections: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    engine.duplicate("a", "b", {})
+    assert data(collections / "b") == data(collections / "a")
+    assert engine.count("b") == 50
+
+
 def test_holes_stay_holes(engine: EmbeddedEngine, collections: Path) -> None:
     engine.copy("a", "b", {})
     assert blocks(collections / "b") <= 1.1 * blocks(collections / "a")
@@ -131,7 +156,7 @@ DIE = (
     "import os, sys; from pathlib import Path\n"
     "from keydistill.vectorstore.edge import copy as edge_copy, engine as edge\n"
     "{patch}\n"
-    "with edge.EmbeddedEngine(Path(sys.argv[1])) as engine: engine.copy('a', 'b', {{}})"
+    "with edge.EmbeddedEngine(Path(sys.argv[1])) as engine: engine.{how}('a', 'b', {{}})"
 )
 MOMENTS = {
     "among the files": "edge_copy.os.fsync = lambda _: os.kill(os.getpid(), 9)",
@@ -141,17 +166,17 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", list(MOMENTS))
-@pytest.mark.parametrize("again", ["copy", "create"])
+@pytest.mark.parametrize(("how", "again"), [("copy", "copy"), ("copy", "create"), ("duplicate", "duplicate")])
 def test_a_process_that_dies_leaves_no_collection(
-    engine: EmbeddedEngine, root: Path, collections: Path, moment: str, again: str
+    engine: EmbeddedEngine, root: Path, collections: Path, moment: str, how: str, again: str
 ) -> None:
-    code = DIE.format(patch=MOMENTS[moment])
+    code = DIE.format(patch=MOMENTS[moment], how=how)
     died = subprocess.run([sys.executable, "-c", code, str(root)], check=False, cwd=ROOT)
     assert died.returncode == -signal.SIGKILL
     assert engine.collections() == ["a"]
     assert not nothing_left(engine, collections)
-    if again == "copy":
-        engine.copy("a", "b", {})
+    if again != "create":
+        getattr(engine, again)("a", "b", {})
         assert engine.count("b") == 50
     else:
         engine.create("b", CollectionSpec(DIMENSION), {})

@@ -1,6 +1,7 @@
 """What is special about the embedded engine; what all engines share stands in test_engine_contract.py."""
 
 import errno
+import json
 import multiprocessing
 import os
 import subprocess
@@ -24,7 +25,8 @@ from qdrant_edge import EdgeShard
 from keydistill.errors import AliasChangedError, CollectionNotFoundError, CollectionStateError, VectorStoreError
 from keydistill.files import replace_json
 from keydistill.vectorstore import CollectionSpec, PointBatch, SearchParams
-from keydistill.vectorstore.edge import catalog
+from keydistill.vectorstore.edge import catalog, optimize_shard
+from keydistill.vectorstore.edge import engine as edge_engine
 from keydistill.vectorstore.edge import shards as edge_shards
 from keydistill.vectorstore.edge import view as edge_view
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
@@ -344,6 +346,35 @@ def test_a_folder_of_a_drop_that_was_killed_goes_with_the_next_collection(
     assert not (root / "collections" / "one").exists()
     assert engine.collections() == ["three", "two"]
     assert engine.count("two") == 50
+
+
+def test_the_threshold_of_scans_falls_with_the_size_and_a_graph_keeps_its_own(
+    engine: EmbeddedEngine, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points_of = {0: 6_500, 100_000: 6_500, 1_000_000: 650, 10_000_000: 100}
+    assert {size: optimize_shard.full_scan_points(size) for size in points_of} == points_of
+
+    def threshold(name: str) -> int:
+        [file] = (root / "collections" / name).rglob("hnsw_config.json")
+        return int(json.loads(file.read_text(encoding="utf-8"))["full_scan_threshold"])
+
+    monkeypatch.setattr(edge_engine, "optimize_in_child", lambda folder: optimize_shard.optimize(str(folder)))
+    monkeypatch.setattr(optimize_shard, "_PRODUCT", 2_600 * 1_300)
+    # Long vectors: the engine makes a graph of 10 MB of them.
+    vectors = np.random.default_rng(0).normal(size=(2_600, 1_024)).astype(np.float32)
+    ids = [str(uuid.UUID(int=number)) for number in range(len(vectors))]
+    rows = PointBatch(ids, vectors, [{"volume": number} for number in range(len(vectors))])
+    engine.create("a", CollectionSpec(1_024, {"volume": "integer"}, hnsw_m=4, hnsw_ef_construct=8), {})
+    engine.upsert("a", rows)
+    engine.finish("a")
+    assert threshold("a") == 1_300
+    monkeypatch.setattr(optimize_shard, "_PRODUCT", 2_600 * 300)
+    engine.copy("a", "b", {})
+    engine.delete("b", ids[:10])
+    engine.finish("b")
+    assert (threshold("b"), engine.count("b")) == (1_300, 2_590)
+    settings = json.loads((root / "collections" / "b" / "edge_config.json").read_text(encoding="utf-8"))
+    assert settings["vectors"][""]["quantization_config"]["scalar"]["type"] == "int8"
 
 
 def test_an_optimiser_that_dies_leaves_the_collection_building(
