@@ -2,11 +2,12 @@
 
     python -m tests.support.older_home COMMIT
 
-checks the commit out elsewhere, has its own code build a home, and packs that as `tests/data/home-of-COMMIT.tar.xz`.
+takes the commit's code, has its own code build a home, and packs that as `tests/data/home-of-COMMIT.tar.xz`.
 Its student has eight dimensions and weights of one size and pseudo-random signs, which pack well; its vocabulary is
 that of the base, and is put back when the archive is unpacked.
 """
 
+import io
 import json
 import os
 import shutil
@@ -60,16 +61,15 @@ def _make(commit: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         code, place = Path(scratch) / "code", Path(scratch) / "place"
         place.mkdir()
-        subprocess.run(["git", "worktree", "add", "--detach", str(code), commit], cwd=ROOT, check=True)
-        try:
-            _build(code, place)
-        finally:
-            subprocess.run(["git", "worktree", "remove", "--force", str(code)], cwd=ROOT, check=True)
+        packed = subprocess.run(["git", "archive", commit], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            archive.extractall(code, filter="data")
+        _build(code, place)
+        for name in _VOCABULARY:
+            (place / STUDENT / name).unlink()
         with tarfile.open(DATA / f"home-of-{commit}.tar.xz", "w:xz") as archive:
             for name in ("home", INVENTORY, STUDENT):
-                archive.add(
-                    place / name, name, filter=lambda file: None if Path(file.name).name in _VOCABULARY else file
-                )
+                archive.add(place / name, name)
 
 
 def _build(code: Path, place: Path) -> None:
@@ -90,8 +90,11 @@ def _build(code: Path, place: Path) -> None:
         "KEYDISTILL_RUNTIME": "torch",
     }
 
+    # Before rooms were parts of one package they were packages themselves.
+    module = "keydistill.cli.main" if (code / "keydistill").exists() else "cli.main"
+
     def keydistill(*arguments: str) -> None:
-        command = [sys.executable, "-m", "keydistill.cli.main", *arguments]
+        command = [sys.executable, "-m", module, *arguments]
         subprocess.run(command, cwd=place, env=environment, check=True)
 
     # Two generations, so that there is one to roll back to, and a sync.
