@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -11,24 +10,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parent
 # Pages of the repository's top, and their places in the site.
 TOP = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "CHANGELOG.md": "CHANGELOG.md"}
-# Pages that have a place in the navigation before they are written.
-TO_COME = ("deploy.md", "scaling.md")
 _OUTSIDE = re.compile(r"\]\(\.\./([^)#\s]+)")
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Leave out pages of the navigation that are still to be written."""
-    config.nav = _present(config.nav)
-    return config
-
-
-def _present(nav: Any) -> Any:
-    if isinstance(nav, list):
-        return [kept for entry in nav if (kept := _present(entry)) is not None]
-    ((title, target),) = nav.items()
-    if isinstance(target, list):
-        return {title: _present(target)}
-    return nav if target not in TO_COME or (ROOT / "docs" / target).exists() else None
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -31,11 +31,13 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Reading files": ("max_reject", "max_removed", "decimal_", "missing_", "escape_", "max_keyphrase", "memory_"),
     "Collections and runs": ("grace_", "run_retention", "build_", "verify_", "reuse_", "upsert_", "part_rows"),
     "Index and search": ("payload_indexes", "quantization", "hnsw_", "search_"),
+    "Storage of collections": ("shards", "replicas", "write_", "placement", "tenant", "strict_mode"),
     "Gate": ("gate_",),
     "Judge": ("judge_",),
     "Redis and workers": ("redis_", "executor", "shared", "order_", "lease_", "part_", "watchdog_"),
     "Schedules": ("schedule",),
     "Service": ("serve_", "sample_", "shadow_"),
+    "Logs and traces": ("log_format", "otlp_"),
 }
 _REST = "Others"
 
