@@ -30,7 +30,7 @@ from keydistill.distillation.student.trainings import Trainings
 from keydistill.distillation.student.weights import learned_tasks
 from keydistill.encoders import SAFETENSORS
 from keydistill.errors import TrainingError
-from keydistill.files import sync, sync_folder, work_folder
+from keydistill.files import replace_json, sync, sync_folder, work_folder
 from keydistill.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 # Names of a student's trainings in `progress`.
 _ALL, _CLICKS, _JUDGED = "all tasks", "clicks alone", "judged alone"
+# Beside the students of each seed: the key of the training that made them.
+_MEMBERS_KEY = "training.json"
 # Fewest steps of a training on clicks. Fewer leave a student that has learned nothing, whose weights would only thin
 # out the other's.
 _LEAST_STEPS = 10
@@ -127,7 +129,8 @@ def train_student(
         progress: Started for each training with the number of steps that remain, and advanced by 1 after each step.
 
     Raises:
-        TrainingError: There is nothing to learn from, the training diverges, or `out` exists.
+        TrainingError: There is nothing to learn from, the training diverges, or `out`, or with several seeds the folder
+            of their students, exists.
         StudentError: The base cannot be found or loaded.
         StorageError: Another process is training into the same folder.
     """
@@ -145,6 +148,8 @@ def train_student(
     if threads is not None:
         torch.set_num_threads(threads)
     key = {"digest": student_training_digest(data, recipe)}
+    if recipe.further_seeds:
+        _check_members(out, key)
     with quiet_libraries(), work_folder(out, "training", key) as work:
         trainings = Trainings(recipe, work, progress)
         first, clicks_alone = trainings.trained(_ALL, data), None
@@ -182,7 +187,7 @@ def train_student(
         int8 = False
         if recipe.int8 and not recipe.keyphrase_table:
             int8, score = _rounded(draft, sample_texts(data, recipe), held_out, score)
-        kept_members = _kept_members(members, out) if others else ()
+        kept_members = _kept_members(members, out, work, key) if others else ()
         sync_folder(draft)
         draft.rename(out)
         sync(out.parent)
@@ -211,14 +216,30 @@ def plan_student_training(data: StudentData) -> StudentTrainingPlan:
     )
 
 
-def _kept_members(members: Sequence[Path], out: Path) -> tuple[Path, ...]:
+def _check_members(out: Path, key: dict[str, str]) -> None:
+    """Raise if the folder for the students of each seed is there and another training made it."""
+    kept = _members_folder(out)
+    mark = kept / _MEMBERS_KEY
+    if kept.exists() and (not mark.is_file() or json.loads(mark.read_text(encoding="utf-8")) != key):
+        raise TrainingError(f"{kept} exists already, where the students of each seed are kept; name another folder")
+
+
+def _kept_members(members: Sequence[Path], out: Path, work: Path, key: dict[str, str]) -> tuple[Path, ...]:
     """Copies of the students of each seed, in a folder beside the student that is their mean."""
-    kept = out.with_name(f"{out.name}.seeds")
-    shutil.rmtree(kept, ignore_errors=True)
+    kept, draft = _members_folder(out), work / "members"
+    shutil.rmtree(draft, ignore_errors=True)
     for number, member in enumerate(members):
-        shutil.copytree(member, kept / str(number))
-    sync_folder(kept)
+        shutil.copytree(member, draft / str(number))
+    replace_json(draft / _MEMBERS_KEY, key)
+    sync_folder(draft)
+    if kept.exists():  # of this training, which was killed between the two
+        shutil.rmtree(kept)
+    draft.rename(kept)
     return tuple(kept / str(number) for number in range(len(members)))
+
+
+def _members_folder(out: Path) -> Path:
+    return out.with_name(f"{out.name}.seeds")
 
 
 def _steps(clicks: Pairs | None, recipe: StudentRecipe) -> float:

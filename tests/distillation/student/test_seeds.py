@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from keydistill.distillation.student import TrainedStudent, train_student
 from keydistill.encoders import Student
+from keydistill.errors import TrainingError
 from tests.support.heard_progress import HeardProgress
 from tests.support.student_data import little_data, ndcg_of, recipe_of, weights
 
@@ -62,3 +63,12 @@ def test_an_interrupted_average_does_not_train_a_seed_again(
     resumed = train_student(little_data(), tmp_path / "student", recipe, progress=progress)
     assert progress.totals == []
     assert len(resumed.members) == 2
+
+
+def test_what_stands_where_the_students_of_each_seed_would_be_kept_stays(tiny_folder: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "student.seeds" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("do not lose")
+    with pytest.raises(TrainingError, match=r"student\.seeds exists already"):
+        train_student(little_data(), tmp_path / "student", replace(recipe_of(tiny_folder), seeds=2))
+    assert mine.read_text() == "do not lose"
