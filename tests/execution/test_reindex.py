@@ -363,7 +363,7 @@ def test_a_snapshot_that_was_tampered_with_is_refused(
 
 
 def hold_lock(home: Path, holding: Event, release: Event) -> None:
-    with FileRunStore(home).lease("build:keyphrases", "the-other-run"):
+    with FileRunStore(home).lease("build:keyphrases", "20261129-000000-0a1b2c"):
         holding.set()
         release.wait()
 
@@ -376,7 +376,7 @@ def test_of_two_builds_for_one_alias_the_second_is_told_of_the_first(
     other = context.Process(target=hold_lock, args=(settings.home, holding, release))
     other.start()
     assert holding.wait(30)
-    with pytest.raises(RunBusyError, match="run the-other-run is building for alias 'keyphrases'"):
+    with pytest.raises(RunBusyError, match="run 20261129-000000-0a1b2c is building for alias 'keyphrases'"):
         reindexer.start([inventory])
     release.set()
     other.join()

@@ -312,8 +312,8 @@ def test_the_store_refuses_a_second_builder(
     settings: Settings, engine: Engine, inventory: Path, store: RedisRunStore
 ) -> None:
     with (
-        store.lease("build:keyphrases", "another"),
-        pytest.raises(RunBusyError, match="run another is building for alias 'keyphrases'"),
+        store.lease("build:keyphrases", "20261129-000000-0a1b2c"),
+        pytest.raises(RunBusyError, match="run 20261129-000000-0a1b2c is building for alias 'keyphrases'"),
     ):
         Reindexer(settings, engine).start([inventory])
     assert store.all() == []

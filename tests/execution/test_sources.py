@@ -15,7 +15,7 @@ from keydistill.runs import open_store
 from keydistill.runs.file_store import FileRunStore
 from keydistill.settings import load_settings
 from keydistill.storage import SharedStorage
-from keydistill.vectorstore import Engine
+from keydistill.vectorstore import CollectionSpec, Engine
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from tests.support.inventories import write_inventory
 
@@ -41,6 +41,9 @@ def test_a_machine_without_the_student_gets_it(tiny_folder: Path, tmp_path: Path
 
         def patient(self, *_: object) -> Self:
             return self
+
+        def cannot_do(self, spec: CollectionSpec) -> dict[str, str]:
+            return {}
 
     run = ReindexSteps(settings, cast(Engine, NoEngine()), FileRunStore(settings.home)).new_run([inventory])
     assert student_folder(run, settings, shared) == str(tiny_folder)

@@ -363,8 +363,8 @@ def test_a_run_that_waits_for_its_swap_gets_what_was_accepted_meanwhile(
 def test_one_sync_at_a_time(settings: Settings, engine: Engine, tmp_path: Path) -> None:
     Reindexer(settings, engine).start([write(tmp_path / "a.jsonl", range(30))])
     with (
-        open_store(settings).lease(f"sync:{settings.alias}", "the-other-run"),
-        pytest.raises(RunBusyError, match=r"run the-other-run .*keydistill runs watch the-other-run"),
+        open_store(settings).lease(f"sync:{settings.alias}", "20261129-000000-0a1b2c"),
+        pytest.raises(RunBusyError, match=r"run 20261129-000000-0a1b2c .*keydistill runs watch 20261129-000000-0a1b2c"),
     ):
         Syncer(settings, engine).start([write(tmp_path / "b.jsonl", range(31))])
     reindex = open_store(settings).all()[0]

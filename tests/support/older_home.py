@@ -54,6 +54,8 @@ def unpack(folder: Path) -> Path:
     made_in = str(Path(record["files"][0]).parent)
     for path in (file for pattern in _RECORDS for file in home.glob(pattern)):
         path.write_text(path.read_text(encoding="utf-8").replace(made_in, str(folder)), encoding="utf-8")
+    # As that version left it, whatever the umask of this process is by now.
+    home.chmod(0o755)
     return home
 
 
