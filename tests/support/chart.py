@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-import helm_python
 import yaml  # type: ignore[import-untyped,unused-ignore]
 
+from tests.support.helm import helm_of
 from tests.support.places import ROOT
 
 CHART = ROOT / "deploy/helm/keydistill"
@@ -29,10 +29,9 @@ def render(values: Mapping[str, Any], release: str = RELEASE) -> list[Manifest]:
     """What `helm install` would create.
 
     Raises:
-        helm_python.HelmValuesError: The schema refuses the values.
+        HelmRefusalError: The schema refuses the values.
     """
-    with helm_python.Chart.load(CHART) as chart:
-        files = chart.render(dict(values), name=release, namespace="prod")
+    files = helm_of(CHART).ask(what="render", values=dict(values), release=release)
     texts = [text for name, text in files.items() if name.endswith(".yaml")]
     return [manifest for text in texts for manifest in yaml.safe_load_all(text) if manifest]
 

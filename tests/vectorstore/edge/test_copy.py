@@ -137,7 +137,8 @@ def change_forever(root: Path, acknowledged: Any) -> None:
 def test_no_acknowledged_change_is_lost_when_the_writer_is_killed(engine: EmbeddedEngine, root: Path) -> None:
     engine.copy("a", "b", {})
     context = multiprocessing.get_context("spawn")
-    acknowledged = context.Value("q", 0)
+    # Without a lock, which a writer that is killed would hold for ever.
+    acknowledged = context.Value("q", 0, lock=False)
     writer = context.Process(target=change_forever, args=(root, acknowledged))
     writer.start()
     while acknowledged.value < 300:

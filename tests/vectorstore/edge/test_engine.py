@@ -12,9 +12,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from multiprocessing.queues import Queue
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -201,7 +201,7 @@ def view_folders(root: Path) -> list[Path]:
     return [view for view in (root / "views").iterdir() if view.is_dir()]
 
 
-def write_forever(root: Path, acknowledged: "Synchronized[int]") -> None:
+def write_forever(root: Path, acknowledged: Any) -> None:
     engine = EmbeddedEngine(root)
     for batch in range(10_000):
         engine.upsert("a", points(batch * 20, 20))
@@ -212,7 +212,8 @@ def test_no_acknowledged_point_is_lost_when_the_writer_is_killed(root: Path) -> 
     with EmbeddedEngine(root) as engine:
         engine.create("a", CollectionSpec(DIMENSION), {})
     context = multiprocessing.get_context("spawn")
-    acknowledged = context.Value("q", 0)
+    # Without a lock, which a writer that is killed would hold for ever.
+    acknowledged = context.Value("q", 0, lock=False)
     writer = context.Process(target=write_forever, args=(root, acknowledged))
     writer.start()
     while acknowledged.value < 500:
