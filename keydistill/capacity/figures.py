@@ -27,7 +27,8 @@ class Trial:
         optimise_seconds: Time of building its index.
         disk: Size of each part on the disk: vectors, quantized, graph, payload, indexes, ids, log, other.
         peak_disk_bytes: Most that it took on the disk while it was built.
-        optimiser_bytes: Most memory of the process that built the index, without pages of files.
+        optimiser_bytes: Most memory of the process that built the index, without pages of files; 0 where a small trial
+            was over before it could be seen.
         reader: Resident memory of a process that reads it: "own", and pages of each part that were read in.
         query_p50_ms: Median time of a query under a category filter.
         query_p99_ms: Time that 99 of 100 such queries took at the most.

@@ -25,7 +25,7 @@ from keydistill.vectorstore import PointBatch, Vectors, open_engine
 
 _QUERIES = 1_000
 _WORDS = 8_192
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.02
 
 
 def run_trial(settings: Settings, name: str, snapshot: Snapshot, points: int, dimension: int) -> tuple[Trial, int]:
