@@ -1,5 +1,6 @@
 """Readers of a load test: processes with a live retriever each, whose threads ask and keep what they were answered."""
 
+import os
 import pickle
 import random
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 
 from benchmarks.load_log import Log
 from benchmarks.load_world import LIMIT, Answered
+from benchmarks.watched import own_mb
 from keydistill.errors import CollectionNotFoundError, KeydistillError, StudentMismatchError
 from keydistill.retrieval import Answer, LiveRetriever, QueryVector
 from keydistill.settings import load_settings
@@ -115,7 +117,7 @@ def witness(folder: Path, threads: int, options: dict[str, Any], asked: list[str
         for worker in workers:
             worker.start()
         while not log.is_over and parent_lives():
-            log.note("witnessed", changes=retriever.status().changes, anonymous_mb=_anonymous_mb())
+            log.note("witnessed", changes=retriever.status().changes, anonymous_mb=own_mb(os.getpid()))
             time.sleep(0.5)
         over.set()
         for worker in workers:
@@ -161,9 +163,3 @@ def parent_lives() -> bool:
     """Whether the process that started this one is there still."""
     parent = parent_process()
     return parent is None or parent.is_alive()
-
-
-def _anonymous_mb() -> float:
-    """Memory of the process's own: pages of files are the kernel's to keep or to drop."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1_000

@@ -11,8 +11,6 @@ built on a running Qdrant server, whose memory is not measured and whose size on
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,6 +24,7 @@ from sentence_transformers import SentenceTransformer
 
 from benchmarks import engines, report
 from benchmarks.embedding import rate_of
+from benchmarks.watched import watched
 from keydistill.encoders import Student, find_model
 from keydistill.retrieval import Retriever, item_filter, read_items
 from keydistill.settings import Settings, load_settings
@@ -79,62 +78,24 @@ def build(folder: Path, count: int) -> dict[str, Any]:
     """Simulate and reindex by the product's own commands; memory is sampled five times a second."""
     home = ["--home", str(folder / "home")]
     market = folder / "marketplace"
-    simulated = _command(["simulate", str(market), "--items", "2000", "--keyphrases", str(count), "--seed", "0"])
-    reindexed = _command([*home, "reindex", str(market / "inventory.parquet"), "--json"])
-    run = json.loads(reindexed.pop("output"))
+    simulated = watched(["simulate", str(market), "--items", "2000", "--keyphrases", str(count), "--seed", "0"], {})
+    reindexed = watched([*home, "reindex", str(market / "inventory.parquet"), "--json"], {})
+    run = json.loads(reindexed["output"])
     return {
         "simulate_seconds": simulated["seconds"],
-        "simulate_peak_mb": simulated["peak_mb"],
+        "simulate_peak_mb": _mb(simulated["peaks"]),
         "rows": run["rows"],
         "parts": run["parts"],
         "seconds": run["timings"],
         "reindex_seconds": reindexed["seconds"],
-        "reindex_peak_mb": reindexed["peak_mb"],
+        "reindex_peak_mb": _mb(reindexed["peaks"]),
         "disk_bytes": run["report"]["disk_bytes"],
     }
 
 
-def _command(arguments: Sequence[str]) -> dict[str, Any]:
-    began = time.perf_counter()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen([sys.executable, "-m", "keydistill.cli.main", *arguments], stdout=output)
-        peaks: dict[str, int] = {}
-        while process.poll() is None:
-            _note_memory(peaks, "command", process.pid)
-            for child in _children(process.pid):
-                _note_memory(peaks, "optimiser", child)
-            time.sleep(0.2)
-        if process.returncode != 0:
-            raise SystemExit(f"keydistill {' '.join(arguments)} failed")
-        output.seek(0)
-        return {
-            "seconds": time.perf_counter() - began,
-            "peak_mb": {what: kilobytes / 1000 for what, kilobytes in peaks.items()},
-            "output": output.read().decode(),
-        }
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
-
-
-def _note_memory(peaks: dict[str, int], name: str, pid: int) -> None:
-    """Raise the peaks of a process: all that is resident, and the part that is not pages of files.
-
-    Pages of files are what the kernel takes back first when memory is short; both figures are in kB.
-    """
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return
-    status = dict(line.split(":", 1) for line in lines if ":" in line)
-    for field, what in (("VmRSS", "resident"), ("RssAnon", "anonymous")):
-        if field in status:
-            key = f"{name} {what}"
-            peaks[key] = max(peaks.get(key, 0), int(status[field].split()[0]))
+def _mb(peaks: dict[str, int]) -> dict[str, float]:
+    # Of 1,000 kB, as the kernel counts them.
+    return {what: size / 1_024_000 for what, size in peaks.items()}
 
 
 def embedding(student: Student, folder: Path, count: int) -> dict[str, Any]:

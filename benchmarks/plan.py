@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import plan_world, report
+from benchmarks.watched import watched
 from keydistill.capacity import Figures, Wanted, plan_capacity, read_figures
 
 _QUANTIZATION = "int8"
@@ -59,7 +60,7 @@ def _figures(folder: Path, dimension: int, student: Path, ef_construct: int, poi
             "KEYDISTILL_RUNTIME": "numpy",
             "KEYDISTILL_HNSW_EF_CONSTRUCT": str(ef_construct),
         }
-        plan_world.watched(["--home", str(folder / "home"), "bench", "--out", str(file), "--json", *sizes], environment)
+        watched(["--home", str(folder / "home"), "bench", "--out", str(file), "--json", *sizes], environment)
     return read_figures(file)
 
 

@@ -5,17 +5,11 @@ inventory costs next to nothing to embed, and words in common make vectors alike
 """
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keydistill.capacity.parts import disk_of, optimisers_of
+from benchmarks.watched import watched
+from keydistill.capacity.parts import disk_of
 from tests.support.tiny_models import make_tiny_student
 
 _QUERIES = 3_000
@@ -87,52 +81,3 @@ def read(home: Path, collection: str) -> dict[str, Any]:
     arguments = ["-m", "keydistill.capacity.reader", str(home), collection, str(_QUERIES)]
     answer: dict[str, Any] = json.loads(watched(arguments, {}, module=True)["output"])
     return answer
-
-
-def watched(
-    arguments: list[str],
-    environment: dict[str, str],
-    look: Callable[[], None] = lambda: None,
-    *,
-    module: bool = False,
-    may_fail: bool = False,
-) -> dict[str, Any]:
-    """What a command prints, its seconds, and the peaks of its memory and of its children's, in bytes."""
-    program = arguments if module else ["-m", "keydistill.cli.main", *arguments]
-    began = time.perf_counter()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            [sys.executable, *program], stdout=output, env={**os.environ, "HF_HUB_OFFLINE": "1", **environment}
-        )
-        peaks: dict[str, int] = {}
-        ended = threading.Event()
-
-        def watch_disk() -> None:
-            while not ended.wait(1.0):
-                look()
-
-        watcher = threading.Thread(target=watch_disk)
-        watcher.start()
-        while process.poll() is None:
-            _note(peaks, "command", process.pid)
-            for child in optimisers_of(process.pid):
-                _note(peaks, "optimiser", child)
-            time.sleep(0.2)
-        ended.set()
-        watcher.join()
-        if process.returncode != 0 and not may_fail:
-            raise SystemExit(f"{' '.join(arguments)} failed")
-        output.seek(0)
-        return {"seconds": time.perf_counter() - began, "peaks": peaks, "output": output.read().decode()}
-
-
-def _note(peaks: dict[str, int], name: str, pid: int) -> None:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return
-    status = dict(line.split(":", 1) for line in lines if ":" in line)
-    for field, what in (("VmRSS", "resident"), ("RssAnon", "anonymous")):
-        if field in status:
-            key = f"{name} {what}"
-            peaks[key] = max(peaks.get(key, 0), int(status[field].split()[0]) * 1024)

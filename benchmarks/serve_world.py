@@ -18,6 +18,7 @@ from urllib.request import urlopen
 import pyarrow.parquet as pq
 
 from benchmarks.command import keydistill
+from benchmarks.watched import own_mb
 from keydistill.settings import Settings, load_settings
 from keydistill.vectorstore import CollectionSpec, Engine, PointBatch, payload_indexes
 from keydistill.vectorstore.factory import open_engine
@@ -149,11 +150,7 @@ def service_at(world: World, *options: object, settings: Settings | None = None)
 
 def resident_mb(running: Running) -> float:
     """Memory of the processes that answer, in MB; without pages of files, of which queries read in more and more."""
-    kilobytes = 0
-    for pid in running.pids():
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        kilobytes += next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
-    return kilobytes / 1_000
+    return sum(map(own_mb, running.pids()))
 
 
 @contextmanager
