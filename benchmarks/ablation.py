@@ -57,6 +57,8 @@ ROWS = (
 _SHARE_OF_CLICKS = StudentRecipe().clicks_share
 AVERAGED = f"the same, and {_SHARE_OF_CLICKS:.0%} of the weights of clicks"
 _RERANKED = 50
+# The measure that a smaller dimension is compared by.
+_KEPT = "recall@10"
 _UNTRAINED, _UPPER = "untrained", "the assistant"
 
 
@@ -165,24 +167,25 @@ def _print(task: Task, found: Mapping[str, Found]) -> None:
         lines.append(
             [
                 name,
-                *(_figure(figures.get(measure, Estimate(None))) for measure in task.measures),
-                _kept(found[name].evaluations, task.kept),
+                *(figure(figures.get(measure, Estimate(None))) for measure in task.measures),
+                kept(found[name].evaluations, _KEPT),
                 f"{seconds:.0f}" if seconds else "",
             ]
         )
     print()
-    report.table(["student", *task.measures, f"{task.kept} kept at 128", "seconds"], lines)
+    report.table(["student", *task.measures, f"{_KEPT} kept at 128", "seconds"], lines)
     seeds = max(len(each.evaluations) for each in found.values())
     print(f"mean of {seeds} {'seed' if seeds == 1 else 'seeds'} [95% interval over items]", flush=True)
 
 
-def _figure(estimate: Estimate) -> str:
+def figure(estimate: Estimate) -> str:
+    """An estimate as text, with its interval."""
     if estimate.value is None:
         return "-"
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
-def _kept(evaluations: Sequence[Evaluation], measure: str) -> str:
+def kept(evaluations: Sequence[Evaluation], measure: str) -> str:
     """What 128 dimensions have of a figure, in percent."""
     if any(128 not in each.dimensions for each in evaluations):
         return ""

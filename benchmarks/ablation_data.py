@@ -1,7 +1,6 @@
 """The data of the ablation: signals, mined pairs, the assistant and its scores, ready for every student."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +51,6 @@ class Task:
         assistant_seconds: What its training and the scoring took.
         measures: Columns of the table; the first one decides.
         cutoffs: Of the lists.
-        kept: The measure that a smaller dimension is compared by.
     """
 
     data: StudentData
@@ -66,7 +64,6 @@ class Task:
     assistant_seconds: float
     measures: tuple[str, ...]
     cutoffs: tuple[int, ...]
-    kept: str = "recall@10"
 
 
 def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quick: bool) -> Task:
@@ -99,7 +96,7 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
     with RejectLog() as rejects:
         judgments = load_judgments([folder / "judgments.parquet"], rejects)
     assistant_recipe = AssistantRecipe(seed=seed, epochs=0.2 if quick else 2)
-    assistant, scores, seconds = _assistant(judgments, learned, [mined], folder, assistant_recipe)
+    assistant, scores, seconds = _assistant(judgments, learned, mined, folder, assistant_recipe)
     truth = pq.read_table(market / "truth.parquet", columns=["item_id", "keyphrase"])
     labels = pa.table(
         {
@@ -126,7 +123,7 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
 def _assistant(
     judgments: pa.Table,
     items: pa.Table,
-    to_score: Sequence[Path],
+    to_score: Path,
     folder: Path,
     recipe: AssistantRecipe,
 ) -> tuple[Assistant, pa.Table, float]:
@@ -138,7 +135,7 @@ def _assistant(
         train_assistant(pairs, out, recipe)
     assistant = Assistant.load(str(out), bf16=uses_bf16("auto"))
     if not scores.exists():
-        score_pairs(assistant, to_score, scores)
+        score_pairs(assistant, [to_score], scores)
     with RejectLog() as rejects:
         return assistant, load_scores([scores], rejects), time.monotonic() - began
 

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks import report
+from benchmarks.ablation import figure, kept
 from keydistill.distillation.evaluation import (
     Difference,
     Estimate,
@@ -148,24 +149,11 @@ def _print(evaluations: dict[str, list[Evaluation]]) -> None:
     rows = []
     for name, each in evaluations.items():
         figures = mean_estimates(each)
-        rows.append([name, *(_figure(figures.get(measure)) for measure in _MEASURES), _kept(each)])
+        shown = [figure(figures.get(measure, Estimate(None))) for measure in _MEASURES]
+        rows.append([name, *shown, kept(each, "recall@10")])
     print()
     report.table(["student", *_MEASURES, "recall@10 kept at 128"], rows)
     sys.stdout.flush()
-
-
-def _figure(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.value is None:
-        return "-"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
-def _kept(evaluations: Sequence[Evaluation]) -> str:
-    full, cut = (
-        sum(estimates["recall@10"].value or 0.0 for estimates in several)
-        for several in ([each.estimates for each in evaluations], [each.dimensions[128] for each in evaluations])
-    )
-    return f"{cut / full:.1%}"
 
 
 if __name__ == "__main__":

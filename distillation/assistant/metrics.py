@@ -112,8 +112,10 @@ def held_out_metrics(
     approved_right, rejected_right = verdicts_right(calibrated, labels[measured])
     auc = float(roc_auc_score(labels, logits))
     auc_low, auc_high = auc_interval(auc, positive, len(labels) - positive)
-    _, group_of = np.unique(np.arange(len(labels)) if groups is None else np.array(groups, str), return_inverse=True)
-    if group_of.max() + 1 < len(labels):
+    names, group_of = np.unique(
+        np.arange(len(labels)) if groups is None else np.array(groups, str), return_inverse=True
+    )
+    if len(names) < len(labels):
         low, high = clustered_interval(logits, labels, group_of, seed=seed)
         auc_low, auc_high = min(auc_low, low), max(auc_high, high)
     return AssistantMetrics(
@@ -132,7 +134,7 @@ def held_out_metrics(
         approved_right=approved_right,
         rejected_right=rejected_right,
         held_out_pairs=len(labels),
-        held_out_groups=int(group_of.max()) + 1,
+        held_out_groups=len(names),
         positive_share=positive / len(labels),
     )
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from keydistill.distillation.losses.divergence import row_divergences
 from keydistill.distillation.losses.embedding import Features, pair_cosines
 
 
@@ -25,12 +25,7 @@ def listwise_divergence(student: Tensor, assistant: Tensor, item_of: Tensor) -> 
     True
     """
     rows = torch.arange(int(item_of.max()) + 1, device=item_of.device)
-    # One row per item; what belongs to others gets no weight.
-    other = item_of[None, :] != rows[:, None]
-    log_student = functional.log_softmax(student.expand(len(rows), -1).masked_fill(other, -1e9), dim=1)
-    log_assistant = functional.log_softmax(assistant.expand(len(rows), -1).masked_fill(other, -1e9), dim=1)
-    divergence = log_assistant.exp() * (log_assistant - log_student)
-    return divergence.masked_fill(other, 0).sum(dim=1).mean()
+    return row_divergences(student, assistant, item_of[None, :] == rows[:, None]).mean()
 
 
 class KLLoss(nn.Module):

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from keydistill.distillation.losses.divergence import row_divergences
 from keydistill.distillation.losses.embedding import Features, pair_lists
 
 
@@ -25,10 +25,7 @@ def top_one_error(student: Tensor, label: Tensor, same: Tensor) -> Tensor:
     >>> round(error.item(), 2)  # log 2, as the labels are nearly sure
     0.69
     """
-    log_student, log_label = (
-        functional.log_softmax(logits[None, :].masked_fill(~same, -1e9), dim=1) for logits in (student, label)
-    )
-    errors = (log_label.exp() * (log_label - log_student)).masked_fill(~same, 0).sum(dim=1)
+    errors = row_divergences(student, label, same)
     # Every pair has a row; those of one list are equal, and count as one.
     lengths = same.sum(dim=1)
     weights = torch.where(lengths > 1, 1 / lengths, 0.0)

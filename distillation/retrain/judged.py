@@ -33,14 +33,17 @@ def by_people(judgments: pa.Table | None) -> pa.Table | None:
     return given if len(given) else None
 
 
+def without_pairs(table: pa.Table, others: pa.Table) -> pa.Table:
+    """The rows whose item and keyphrase do not stand together in `others`."""
+    pairs, gone = (pc.binary_join_element_wise(rows["item_id"], rows["keyphrase"], "\n") for rows in (table, others))
+    return table.filter(pc.invert(pc.is_in(pairs, value_set=gone.combine_chunks())))
+
+
 def together(earlier: pa.Table | None, of_judge: pa.Table) -> pa.Table:
     """Earlier judgments and those of the judge, without what it says of pairs that people judged."""
     given = by_people(earlier)
     if given is not None:
-        pairs, settled = (
-            pc.binary_join_element_wise(table["item_id"], table["keyphrase"], "\n") for table in (of_judge, given)
-        )
-        of_judge = of_judge.filter(pc.invert(pc.is_in(pairs, value_set=settled.combine_chunks())))
+        of_judge = without_pairs(of_judge, given)
     return pa.concat_tables([*([] if earlier is None else [earlier]), of_judge]).select(JUDGMENTS.names)
 
 

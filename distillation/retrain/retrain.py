@@ -16,12 +16,13 @@ from keydistill.distillation.registry import Lineage, Registry
 from keydistill.distillation.retrain.recipe import RetrainInputs, RetrainRecipe
 from keydistill.distillation.retrain.stages import StageResult, Stages, digest_of
 from keydistill.distillation.retrain.steps import RetrainSteps
+from keydistill.distillation.student import members_folder
+from keydistill.telemetry import span
 
 if TYPE_CHECKING:
     from keydistill.distillation.registry import ModelVersion
     from keydistill.encoders.judge import Judge
     from keydistill.progress import Progress
-from keydistill.telemetry import span
 
 STAGES = ("mine", "judge", "assistant", "score", "student", "judge_lists", "evaluate")
 
@@ -151,14 +152,16 @@ class Retrain:
             lineage=self._lineage,
             metrics=results["assistant"],
         )
+        kept = members_folder(self._steps.folder_of("student", "model"))
+        first, count = self._steps.recipe.student.seed, results["student"].get("averaged_seeds", 0)
         members = {
-            str(self._steps.recipe.student.seed + number): self._registry.publish(
+            str(seed): self._registry.publish(
                 "student",
-                self._steps.folder_of("student", "model.seeds") / str(number),
+                kept / str(number),
                 lineage=self._lineage,
-                metrics={"seed": self._steps.recipe.student.seed + number, "assistant": assistant.full_name},
+                metrics={"seed": seed, "assistant": assistant.full_name},
             ).full_name
-            for number in range(results["student"].get("averaged_seeds", 0))
+            for number, seed in enumerate(range(first, first + count))
         }
         student = self._registry.publish(
             "student",

@@ -22,7 +22,14 @@ from keydistill.distillation.assistant import (
 from keydistill.distillation.evaluation import evaluate, sample_items, write_report
 from keydistill.distillation.pairs import JudgmentCache, MiningRecipe, judge_pairs, mine, score_pairs
 from keydistill.distillation.retrain.division import Division
-from keydistill.distillation.retrain.judged import mining_of, scored_pairs, taught_directly, together, warm_up_of
+from keydistill.distillation.retrain.judged import (
+    mining_of,
+    scored_pairs,
+    taught_directly,
+    together,
+    warm_up_of,
+    without_pairs,
+)
 from keydistill.distillation.retrain.recipe import RetrainInputs, RetrainRecipe
 from keydistill.distillation.retrain.referee import Referee
 from keydistill.distillation.retrain.spread import spread_over_strata
@@ -175,28 +182,23 @@ class RetrainSteps:
         summary = score_pairs(assistant, [pairs], out / "scores.parquet", progress=progress)
         return {"pairs": summary.pairs, "mean_score": summary.mean_score}
 
-    def _near_misses(self) -> pa.Table:
+    def _near_misses(self, judgments: pa.Table) -> pa.Table:
         """The near misses that were mined and that the judge did not call right."""
         mined = pq.read_table(self.folder_of("mine", "pairs.parquet"))
         near = mined.filter(pc.equal(mined["stratum"], "near_miss"))
-        judged = self._judgments()
-        right = judged.filter(judged["label"])
-        pair_of = {
-            "near": pc.binary_join_element_wise(near["item_id"], near["keyphrase"], "\n"),
-            "right": pc.binary_join_element_wise(right["item_id"], right["keyphrase"], "\n"),
-        }
-        return near.filter(pc.invert(pc.is_in(pair_of["near"], value_set=pair_of["right"].combine_chunks())))
+        return without_pairs(near, judgments.filter(judgments["label"]))
 
     def train_student(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Train a student on the signals and the scores."""
         verdicts = Verdicts.of(assistant_metrics(self.folder_of("assistant", "model")))
+        judgments = self._judgments()
         data = student_data(
             self._learned.items,
             clicks=self._clicks,
             search_relevance=self._learned.search_relevance,
-            judgments=taught_directly(self._judgments(), verdicts),
+            judgments=taught_directly(judgments, verdicts),
             assistant=pq.read_table(self.folder_of("score", "scores.parquet")),
-            near_misses=self._near_misses(),
+            near_misses=self._near_misses(judgments),
             verdicts=verdicts,
             seed=self.recipe.seed,
         )

@@ -7,6 +7,7 @@ from keydistill.distillation.student.tables import student_data
 from keydistill.distillation.student.training import (
     StudentTrainingPlan,
     TrainedStudent,
+    members_folder,
     plan_student_training,
     student_training_digest,
     train_student,
@@ -19,6 +20,7 @@ __all__ = [
     "StudentTrainingPlan",
     "TrainedStudent",
     "average_students",
+    "members_folder",
     "plan_student_training",
     "student_data",
     "student_training_digest",

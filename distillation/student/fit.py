@@ -78,11 +78,11 @@ def fit_student(
 
     texts = _Texts.of(data, recipe)
     model = base_model(replace(recipe, base=str(start)))
-    tasks = learned_tasks(data, recipe)
+    tasks, weights = learned_tasks(data, recipe), task_weights(data, recipe)
     trainer = Trainer(
         model,
         {name: _dataset(data, texts, recipe, name, pairs) for name, pairs in tasks.items()},
-        {name: _loss(model, data, recipe, name, weight) for name, weight in task_weights(data, recipe).items()},
+        {name: _loss(model, data, recipe, name, pairs, weights[name]) for name, pairs in tasks.items()},
         recipe,
         checkpoints=checkpoints,
         held_out=held_out_scores(data, recipe),
@@ -159,7 +159,9 @@ def _dataset(data: StudentData, texts: _Texts, recipe: StudentRecipe, name: Task
     return Dataset.from_dict(columns)
 
 
-def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, name: Task, weight: float) -> nn.Module:
+def _loss(
+    model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, name: Task, pairs: Pairs, weight: float
+) -> nn.Module:
     from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 
     from keydistill.distillation.losses import (
@@ -173,7 +175,6 @@ def _loss(model: SentenceTransformer, data: StudentData, recipe: StudentRecipe, 
     if name in POSITIVE_TASKS:
         popularity = None
         if recipe.popularity_correction:
-            pairs = learned_tasks(data, recipe)[name]
             popularity = (
                 log_popularity(pairs.items, len(data.titles)),
                 log_popularity(pairs.keyphrases, len(data.texts)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -169,7 +169,7 @@ class _GroupedBatchSampler(DefaultBatchSampler):
         self._draws = draws_of(dataset, draws)
         self._rows = len(dataset) // self._draws
         super().__init__(range(self._rows), batch_size=batch_size, drop_last=drop_last, seed=seed)
-        self._groups = _lists(dataset[: self._rows])
+        self._groups = _lists(dataset, self._rows)
         self._per_group = per_group
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -179,11 +179,14 @@ class _GroupedBatchSampler(DefaultBatchSampler):
             yield (first + batch).tolist()
 
 
-def _lists(rows: Mapping[str, Sequence[str]]) -> list[int]:
-    """A number for the list of each pair: that of its item, or of its keyphrase where these have longer lists."""
-    column = "keyphrase" if len(set(rows["keyphrase"])) < len(set(rows["item"])) and "score" in rows else "item"
+def _lists(dataset: Dataset, rows: int) -> list[int]:
+    """A number for the list of each pair: that of its item, or of its keyphrase where scored ones have longer lists."""
+    texts = dataset["item"][:rows]
+    if "score" in dataset.column_names:
+        keyphrases = dataset["keyphrase"][:rows]
+        texts = keyphrases if len(set(keyphrases)) < len(set(texts)) else texts
     numbers: dict[str, int] = {}
-    return [numbers.setdefault(text, len(numbers)) for text in rows[column]]
+    return [numbers.setdefault(text, len(numbers)) for text in texts]
 
 
 def _batch_sampler(dataset: Dataset, *, draws: int, **options: Any) -> DefaultBatchSampler:

@@ -26,7 +26,7 @@ from keydistill.distillation.student.fit import (
 )
 from keydistill.distillation.student.metrics import clearly_worse
 from keydistill.distillation.student.recipe import StudentRecipe
-from keydistill.distillation.student.trainings import Trainings
+from keydistill.distillation.student.trainings import FinishedTraining, Trainings
 from keydistill.distillation.student.weights import learned_tasks
 from keydistill.encoders import SAFETENSORS
 from keydistill.errors import TrainingError
@@ -155,17 +155,16 @@ def train_student(
         first, clicks_alone = trainings.trained(_ALL, data), None
         others = [trainings.trained(f"{_ALL} seed {seed}", data, seed) for seed in recipe.further_seeds]
         held_out = held_out_scores(data, recipe)
-        score, share, steps, log = _scores(first.folder, held_out), 0.0, first.steps, first.log
+        share, steps, log = 0.0, first.steps, first.log
         members = [each.folder for each in (first, *others)]
         full = first.folder
         if others:
             full = work / "mean"
             shutil.rmtree(full, ignore_errors=True)
             mean_of_students(members, full)
-            score = _scores(full, held_out)
             for other in others:
-                log = [*log, *({**entry, "step": entry["step"] + steps} for entry in other.log)]
-                steps += other.steps
+                log, steps = _then(log, steps, other)
+        score = _scores(full, held_out)
         draft = work / "draft"
         # Remove what an attempt left that failed here; what is trained stays until the work folder goes.
         shutil.rmtree(draft, ignore_errors=True)
@@ -174,8 +173,7 @@ def train_student(
         if recipe.clicks_share > 0 and len(tasks) > 1 and _steps(tasks.get(second), recipe) >= _LEAST_STEPS:
             clicks_alone = trainings.trained_or_none(_CLICKS if second == "clicks" else _JUDGED, alone)
         if clicks_alone is not None:
-            log = [*log, *({**entry, "step": entry["step"] + steps} for entry in clicks_alone.log)]
-            steps += clicks_alone.steps
+            log, steps = _then(log, steps, clicks_alone)
             average_students(full, clicks_alone.folder, recipe.clicks_share, draft)
             averaged_score = _scores(draft, held_out)
             if clearly_worse(averaged_score, score):
@@ -216,9 +214,14 @@ def plan_student_training(data: StudentData) -> StudentTrainingPlan:
     )
 
 
+def _then(log: list[dict[str, float]], steps: int, later: FinishedTraining) -> tuple[list[dict[str, float]], int]:
+    """The log and the number of steps with those of a later training, whose steps count on."""
+    return [*log, *({**entry, "step": entry["step"] + steps} for entry in later.log)], steps + later.steps
+
+
 def _check_members(out: Path, key: dict[str, str]) -> None:
     """Raise if the folder for the students of each seed is there and another training made it."""
-    kept = _members_folder(out)
+    kept = members_folder(out)
     mark = kept / _MEMBERS_KEY
     if kept.exists() and (not mark.is_file() or json.loads(mark.read_text(encoding="utf-8")) != key):
         raise TrainingError(f"{kept} exists already, where the students of each seed are kept; name another folder")
@@ -226,7 +229,7 @@ def _check_members(out: Path, key: dict[str, str]) -> None:
 
 def _kept_members(members: Sequence[Path], out: Path, work: Path, key: dict[str, str]) -> tuple[Path, ...]:
     """Copies of the students of each seed, in a folder beside the student that is their mean."""
-    kept, draft = _members_folder(out), work / "members"
+    kept, draft = members_folder(out), work / "members"
     shutil.rmtree(draft, ignore_errors=True)
     for number, member in enumerate(members):
         shutil.copytree(member, draft / str(number))
@@ -238,7 +241,8 @@ def _kept_members(members: Sequence[Path], out: Path, work: Path, key: dict[str,
     return tuple(kept / str(number) for number in range(len(members)))
 
 
-def _members_folder(out: Path) -> Path:
+def members_folder(out: Path) -> Path:
+    """The folder of the students of each seed whose mean is in `out`."""
     return out.with_name(f"{out.name}.seeds")
 
 

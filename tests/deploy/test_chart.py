@@ -13,6 +13,7 @@ from keydistill.cli.main import cli
 from keydistill.settings import load_settings
 from keydistill.workers.celery_config import QUEUES
 from tests.support.chart import CHART, Manifest, environment, named, pods, render, values_of, with_value
+from tests.support.compose_files import SERVICES as COMPOSE
 from tests.support.helm import HelmRefusalError, helm_of
 from tests.support.places import ROOT
 
@@ -21,7 +22,6 @@ RENDERED = {kind: render(values_of(kind)) for kind in KINDS}
 PODS = {kind: pods(manifests) for kind, manifests in RENDERED.items()}
 EVERY_POD = [pytest.param(pod, id=f"{kind}-{name}") for kind in KINDS for name, pod in PODS[kind].items()]
 WORKERS = {*QUEUES, "beat"}
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 LEAST = values_of("least")
 
 

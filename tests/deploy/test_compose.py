@@ -4,7 +4,6 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped,unused-ignore]
@@ -15,7 +14,9 @@ from tests.support.compose_files import (
     BASE,
     PROFILES,
     SECRETS,
+    SERVICES,
     TLS,
+    TLS_SERVICES,
     docker_compose,
     has_docker_compose,
     podman_compose,
@@ -24,8 +25,6 @@ from tests.support.compose_files import (
 from tests.support.places import ROOT
 
 Config = Callable[..., subprocess.CompletedProcess[str]]
-SERVICES: dict[str, Any] = yaml.safe_load(BASE.read_text())["services"]
-TLS_SERVICES: dict[str, Any] = yaml.safe_load(TLS.read_text())["services"]
 OURS = {name for name, service in SERVICES.items() if service["image"].startswith("keydistill")}
 ALWAYS = {"qdrant", "redis"}
 

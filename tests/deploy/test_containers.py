@@ -2,16 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped,unused-ignore]
 
 from keydistill.settings import load_settings
-from tests.support.compose_files import with_defaults
+from tests.support.compose_files import SERVICES, TLS_SERVICES, with_defaults
 from tests.support.places import ROOT
 
-SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 ENVIRONMENT = (ROOT / ".env.example").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -108,7 +106,7 @@ def test_what_prometheus_scrapes_is_there() -> None:
 
 
 def test_tls_reaches_everybody_who_talks_to_redis_or_qdrant() -> None:
-    overrides = yaml.safe_load((ROOT / "docker-compose.tls.yml").read_text())["services"]
+    overrides = TLS_SERVICES
     assert set(overrides) <= set(SERVICES)
     mounted = "./certificates:/certificates:ro"
     for name, service in SERVICES.items():

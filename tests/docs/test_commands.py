@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import click
 import pytest
 
-from keydistill.execution import STAGE_QUEUES, STATE_QUEUES
+from keydistill.workers.celery_config import QUEUES
 from tests.cli.test_help import parsed
 from tests.docs.test_sessions import SERVER, SESSIONS
 from tests.support.places import ROOT
@@ -21,7 +21,6 @@ from tests.support.places import ROOT
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 _BLOCK = re.compile(r"((?:<!-- [^\n]+ -->\n)?)```(console|bash)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _MARK = re.compile(r"<!-- (session|example): (.+?) -->")
-QUEUES = {queue for states in STATE_QUEUES.values() for queue in states.values()} | set(STAGE_QUEUES.values())
 # What is not executed, and why.
 NEEDS = {
     "celery": "Redis",

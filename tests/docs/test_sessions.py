@@ -29,6 +29,17 @@ needs_bash = pytest.mark.skipif(
 )
 
 
+def differences(page: str, session: str, shell: Shell, happens: dict[str, Callable[[], None]]) -> list[str]:
+    """What comes in place of what a page shows; what `happens` at a step is done and taken out."""
+    found = []
+    for step, printed in played(ROOT / "docs" / page, session, shell):
+        happens.pop(step.text, lambda: None)()
+        other = difference(step.shown, printed)
+        if other is not None:
+            found.append(f"$ {step.text}\n{other}")
+    return found
+
+
 @pytest.mark.timeout(900)
 @needs_bash
 @pytest.mark.parametrize(
@@ -36,21 +47,14 @@ needs_bash = pytest.mark.skipif(
     [pytest.param(*names, marks=[pytest.mark.slow] if slow else []) for names, slow in SESSIONS.items()],
 )
 def test_what_a_page_shows_is_what_comes(page: str, session: str, tmp_path: Path) -> None:
-    differences = []
     with Shell(tmp_path / "shop", stand_ins={"8977": str(free_port())}) as shell:
-        for step, printed in played(ROOT / "docs" / page, session, shell):
-            found = difference(step.shown, printed)
-            if found is not None:
-                differences.append(f"$ {step.text}\n{found}")
-    assert differences == []
+        assert differences(page, session, shell, {}) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @needs_bash
 def test_a_server_without_room_is_what_the_page_shows(tmp_path: Path, tiny_folder: Path) -> None:
-    page, session = SERVER
-    differences = []
     with Cluster(tmp_path / "cluster", tiny_folder, runtime="torch") as cluster:
         for queue in ("control", "embed"):
             cluster.worker(queue)
@@ -64,11 +68,5 @@ def test_a_server_without_room_is_what_the_page_shows(tmp_path: Path, tiny_folde
         variables = {name: value for name, value in cluster.environment.items() if name.startswith("KEYDISTILL_")}
         stand_ins = {SHOWN_SERVER: cluster.front.url}
         with Shell(tmp_path / "shop", variables, stand_ins) as shell:
-            for step, printed in played(ROOT / "docs" / page, session, shell):
-                if step.text in happens:
-                    happens.pop(step.text)()
-                found = difference(step.shown, printed)
-                if found is not None:
-                    differences.append(f"$ {step.text}\n{found}")
-    assert differences == []
+            assert differences(*SERVER, shell, happens) == []
     assert happens == {}

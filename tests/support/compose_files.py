@@ -15,6 +15,8 @@ from tests.support.places import ROOT
 
 BASE = ROOT / "docker-compose.yml"
 TLS = ROOT / "docker-compose.tls.yml"
+SERVICES: dict[str, Any] = yaml.safe_load(BASE.read_text())["services"]
+TLS_SERVICES: dict[str, Any] = yaml.safe_load(TLS.read_text())["services"]
 PROFILES = ("workers", "serve", "monitoring", "flower", "celery-exporter")
 SECRETS = {
     "KEYDISTILL_QDRANT_API_KEY": "writes",

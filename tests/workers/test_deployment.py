@@ -16,16 +16,14 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
-import yaml  # type: ignore[import-untyped,unused-ignore]
 
 from keydistill.settings import load_settings
 from keydistill.workers.celery_config import QUEUES, celery_config
 from tests.support.cluster import Cluster
-from tests.support.compose_files import with_defaults
+from tests.support.compose_files import SERVICES, with_defaults
 from tests.support.places import ROOT
 from tests.support.ports import free_port
 
-SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 # Of every worker's command, what is the same and not told in docs/workers.md.
 LOGGED = " --loglevel INFO ${WORKER_EVENTS:-}"
 WORKERS = [*QUEUES, "beat"]
