@@ -122,10 +122,11 @@ sbom: .tools/installed
 	.tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --spec-version 1.6 \
 	  --output-reproducible --of JSON -o sbom.json $(ENVIRONMENT)
 
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 images:
 	for target in service worker worker-gpu; do \
-	  docker build --target $$target --build-arg REVISION=$$(git rev-parse HEAD) $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) \
-	    --tag keydistill-$$target:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) . || exit 1; \
+	  docker build --target $$target --build-arg REVISION=$$(git rev-parse HEAD) --build-arg VERSION=$(VERSION) $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) \
+	    --tag keydistill-$$target:$(VERSION) . || exit 1; \
 	done
 
 # An override file that names the images of others by the digest that their tags have now.
