@@ -1,7 +1,9 @@
 """The parts of an embedded collection's folder, and what of them is in memory."""
 
+import os
 import re
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 # The first that a path contains says its part.
@@ -30,11 +32,12 @@ def part_of(path: str) -> str:
 def disk_of(folder: Path) -> Counter[str]:
     """Bytes that each part takes on the disk; files may come and go meanwhile, and have holes."""
     sizes: Counter[str] = Counter()
-    for file in folder.rglob("*"):
-        try:
-            sizes[part_of(str(file))] += file.stat().st_blocks * 512 if file.is_file() else 0
-        except FileNotFoundError:
-            continue
+    # `Path.rglob` would raise at a folder that goes while it looks.
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            with suppress(FileNotFoundError):
+                sizes[part_of(path)] += os.lstat(path).st_blocks * 512
     return sizes
 
 
