@@ -40,9 +40,9 @@ class Pairs:
         """The same pairs without scores."""
         return Pairs(self.items, self.keyphrases)
 
-    def of_items(self, is_kept: NDArray[np.bool_]) -> "Pairs":
-        """The pairs whose item is kept; `is_kept` has a value per item."""
-        return self.chosen(is_kept[self.items])
+    def listed_by_keyphrase(self) -> bool:
+        """Whether the pairs are lists of items for a keyphrase, and not lists of keyphrases for an item."""
+        return len(np.unique(self.keyphrases)) < len(np.unique(self.items))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class StudentData:
         judgments: Pairs with the judge's probability or a grade, learned directly.
         assistant: Pairs with the assistant's score.
         approved: Positives that need no click: pairs that the assistant is sure of.
-        held_out: Pairs of other items with the assistant's or judge's score: they decide when training stops.
+        held_out: Pairs of other items (or of other keyphrases, where these have lists of items) with the assistant's or
+            judge's score: they decide when training stops.
         relevant: Further pairs that are no negatives: the assistant or the judge calls them relevant.
         rejected: Pairs that are near and wrong all the same, as the assistant says: hard negatives of the positives.
     """

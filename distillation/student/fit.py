@@ -190,10 +190,13 @@ def _loss(
 
 
 def held_out_scores(data: StudentData, recipe: StudentRecipe) -> HeldOut | None:
-    """A function that gives a model's nDCG@10 of each held-out item; None where there is nothing to score by."""
+    """A function that gives a model's nDCG@10 of each held-out list; None where there is nothing to score by."""
     pairs = data.held_out
-    if pairs is None or not len(ndcg_per_group(pairs.items, pairs.scores, pairs.scores)):
-        # No pairs, or no item with a right and a further one: every ranking of these is as good.
+    if pairs is None:
+        return None
+    _, list_of = np.unique(pairs.keyphrases if pairs.listed_by_keyphrase() else pairs.items, return_inverse=True)
+    if not len(ndcg_per_group(list_of, pairs.scores, pairs.scores)):
+        # Every ranking of these is as good.
         return None
     texts = _Texts.of(data, recipe)
     items, item_of = np.unique(pairs.items, return_inverse=True)
@@ -201,9 +204,9 @@ def held_out_scores(data: StudentData, recipe: StudentRecipe) -> HeldOut | None:
     columns = (texts.items[items].tolist(), ITEM_ROUTE), (texts.keyphrases[keyphrases].tolist(), KEYPHRASE_ROUTE)
 
     def ndcg(model: SentenceTransformer) -> NDArray[np.float64]:
-        """nDCG@10 of the model's ranking of each held-out item's keyphrases, shape (items,)."""
+        """nDCG@10 of the model's ranking of each held-out list, shape (lists,)."""
         vectors = [embedded(model, column, route) for column, route in columns]
         cosines = (vectors[0][item_of] * vectors[1][keyphrase_of]).sum(axis=1)
-        return ndcg_per_group(item_of, cosines, pairs.scores, k=10)
+        return ndcg_per_group(list_of, cosines, pairs.scores, k=10)
 
     return ndcg

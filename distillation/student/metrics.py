@@ -14,13 +14,14 @@ def ndcg_per_group(
     """nDCG@k of groups (Järvelin and Kekäläinen, TOIS 2002; gains as given, discount log2(rank + 1)).
 
     Args:
-        groups: The group of each pair, say its item; shape (n,).
+        groups: The group of each pair, say its item, from 0 on without a gap; shape (n,).
         scores: Scores that rank the pairs within a group, shape (n,).
         gains: Gain of each pair, not negative, shape (n,).
         k: Cut-off.
 
     Returns:
-        One figure for each group that has a gain and more than one pair, in the order of their numbers.
+        One figure for each group that has different gains, in the order of their numbers: of equal ones every ranking
+        is as good.
 
     >>> groups, scores, gains = np.array([0, 0, 1, 1]), np.array([2, 1, 2, 1]), np.array([1, 0, 0, 1])
     >>> ndcg_per_group(groups, scores, gains).round(4).tolist()  # 1 and 1 / log2(3)
@@ -28,8 +29,21 @@ def ndcg_per_group(
     """
     ideal = _dcg(groups, gains, gains, k)
     reached = _dcg(groups, scores, gains, k)
-    counted = (ideal > 0) & (np.bincount(groups) > 1)
+    counted = groups_that_differ(groups, gains)
     return reached[counted] / ideal[counted]
+
+
+def groups_that_differ(groups: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether a group has different values, shape (groups,); arguments as in `ndcg_per_group`.
+
+    >>> groups_that_differ(np.array([0, 0, 1, 2, 2]), np.array([1, 1, 0, 0, 1])).tolist()
+    [False, False, True]
+    """
+    highest = np.full(groups.max(initial=-1) + 1, -np.inf)
+    lowest = -highest
+    np.maximum.at(highest, groups, values)
+    np.minimum.at(lowest, groups, values)
+    return highest > lowest
 
 
 def favouring_later(scores: NDArray[np.float64], progress: float) -> float:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from keydistill.distillation.assistant import APPROVED, REJECTED, Verdicts
 from keydistill.distillation.pairs import first_per_group, places_within
 from keydistill.distillation.student.data import Pairs, StudentData
+from keydistill.distillation.student.metrics import groups_that_differ
 
 # The probability from which on a pair is called relevant.
 RELEVANT = 0.5
@@ -45,8 +46,9 @@ def student_data(
         near_misses: Table of `item_id`, `keyphrase` and `site`: pairs that are near, and that nobody calls relevant.
             They are hard negatives, except those that a trusted assistant has scored: for these its score decides.
         verdicts: Verdicts of the assistant that are trusted; None trusts all of them.
-        held_out: Share of items to hold out: their scores by the assistant (without any: their judgments) decide when
-            training stops, and nothing of theirs is learned.
+        held_out: Share of items to hold out, or of keyphrases where there are lists of items for these: their scores by
+            the assistant decide when training stops, or their judgments where its approvals are not trusted and where
+            there are no scores. Nothing of theirs is learned.
         searched_per_item: Number of pairs per item of the search engine's opinion, chosen at random: it has an opinion
             on so many that they would drown everything else.
         seed: Seed of the choice of items and pairs.
@@ -88,8 +90,10 @@ def student_data(
         judgments=numbered("judgments", _judged(tables.get("judgments"))),
         assistant=numbered("assistant", tables["assistant"]["score"] if "assistant" in tables else None),
     )
-    data = _with_verdicts(data, numbered("near_misses", None), verdicts or Verdicts())
-    return _with_held_out(data, held_out, seed)
+    verdicts = verdicts or Verdicts()
+    data = _with_verdicts(data, numbered("near_misses", None), verdicts)
+    by_assistant = data.assistant is not None and (verdicts.approved or data.judgments is None)
+    return _with_held_out(data, data.assistant if by_assistant else data.judgments, held_out, seed)
 
 
 def _few_per_item(pairs: Pairs, count: int, seed: int) -> Pairs:
@@ -213,17 +217,22 @@ def _together(parts: list[Pairs]) -> Pairs:
     return Pairs(np.concatenate([part.items for part in parts]), np.concatenate([part.keyphrases for part in parts]))
 
 
-def _with_held_out(data: StudentData, share: float, seed: int) -> StudentData:
-    measured = data.assistant if data.assistant is not None else data.judgments
+def _with_held_out(data: StudentData, measured: Pairs | None, share: float, seed: int) -> StudentData:
+    """The data without some of the lists of pairs that can be measured by: those of an item, or of a keyphrase."""
     if measured is None or not len(measured) or share <= 0:
         return data
-    with_pairs = np.unique(measured.items)
-    held_out_items = np.random.default_rng(seed).permutation(with_pairs)[: max(1, round(share * len(with_pairs)))]
-    is_held_out = np.zeros(len(data.titles), dtype=bool)
-    is_held_out[held_out_items] = True
+    side = "keyphrases" if measured.listed_by_keyphrase() else "items"
+    names, list_of = np.unique(getattr(measured, side), return_inverse=True)
+    measurable = names[groups_that_differ(list_of, measured.scores)]
+    if not len(measurable):
+        return data
+    some = np.random.default_rng(seed).permutation(measurable)[: max(1, round(share * len(measurable)))]
+
+    def divided(pairs: Pairs) -> tuple[Pairs, Pairs]:
+        is_held_out = np.isin(getattr(pairs, side), some)
+        return pairs.chosen(~is_held_out), pairs.chosen(is_held_out)
+
     learned = {
-        name: pairs.of_items(~is_held_out)
-        for name in (*data.tasks(), "rejected")
-        if (pairs := getattr(data, name)) is not None
+        name: divided(pairs)[0] for name in (*data.tasks(), "rejected") if (pairs := getattr(data, name)) is not None
     }
-    return replace(data, **learned, held_out=measured.of_items(is_held_out))
+    return replace(data, **learned, held_out=divided(measured)[1])

@@ -24,9 +24,9 @@ def made_data() -> StudentData:
         categories=["Clothing > Shoes"] * 12,
         texts=TEXTS,
         clicks=Pairs(own[:10], own[:10]),
-        search_relevance=everything.of_items(~held),
-        assistant=everything.of_items(~held),
-        held_out=everything.of_items(held),
+        search_relevance=everything.chosen(~held[everything.items]),
+        assistant=everything.chosen(~held[everything.items]),
+        held_out=everything.chosen(held[everything.items]),
     )
 
 

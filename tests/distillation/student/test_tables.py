@@ -92,21 +92,41 @@ def test_near_misses_are_hard_negatives_unless_a_trusted_assistant_was_asked() -
     assert rejected(trusted=True) == ["sandal", "shoe laces"]
 
 
-def test_nothing_of_a_held_out_item_is_learned() -> None:
-    items = items_of(*((f"{number}", f"shoe {number}", None) for number in range(20)))
+@pytest.mark.parametrize(("items", "keyphrases", "side"), [(20, 30, "items"), (30, 20, "keyphrases")])
+def test_nothing_of_a_held_out_list_is_learned(items: int, keyphrases: int, side: str) -> None:
+    listed = items_of(*((f"{number}", f"shoe {number}", None) for number in range(items)))
     scores = scores_of(
-        *((f"{number}", f"shoe {other}", None, other / 10) for number in range(20) for other in range(10))
+        *(
+            (f"{number}", f"shoe {other}", None, (number * other % 11) / 10)
+            for number in range(items)
+            for other in range(keyphrases)
+        )
     )
     search = pa.Table.from_pylist(
-        [{"item_id": f"{number}", "keyphrase": "shoe", "score": 0.5} for number in range(20)], schema=SEARCH_RELEVANCE
+        [{"item_id": f"{number}", "keyphrase": f"shoe {number % 20}", "passed": True} for number in range(items)],
+        schema=SEARCH_RELEVANCE,
     )
-    data = student_data(items, assistant=scores, search_relevance=search, held_out=0.2)
-    held_out_items = np.unique(present(data.held_out).items)
-    assert len(held_out_items) == 4
-    assert len(present(data.held_out)) == 40
+    data = student_data(listed, assistant=scores, search_relevance=search, held_out=0.2)
+    held_out = np.unique(getattr(present(data.held_out), side))
+    # Of 20 lists those of number 0 and 11 have one score alone, and measure nothing.
+    assert len(held_out) == 4
+    assert not np.isin([0, 11], held_out).any()
+    assert len(present(data.held_out)) == 4 * 30
     for pairs in map(present, (data.assistant, data.approved, data.rejected, data.search_relevance)):
         assert len(pairs)
-        assert not np.isin(pairs.items, held_out_items).any()
+        assert not np.isin(getattr(pairs, side), held_out).any()
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_judgments_measure_where_the_assistant_is_not_trusted(trusted: bool) -> None:
+    items = items_of(*((f"{number}", f"shoe {number}", None) for number in range(9)))
+    judgments = pa.Table.from_pylist(
+        [{"item_id": f"{number}", "keyphrase": "shoe", "label": number < 4, "judge": "a"} for number in range(9)],
+        schema=JUDGMENTS,
+    )
+    scores = scores_of(*((f"{number}", "boot", None, number / 9) for number in range(9)))
+    data = student_data(items, judgments=judgments, assistant=scores, verdicts=Verdicts(approved=trusted))
+    assert {data.texts[text] for text in present(data.held_out).keyphrases} == {"boot" if trusted else "shoe"}
 
 
 def test_tables_without_rows_give_no_pairs() -> None:
