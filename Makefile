@@ -105,7 +105,7 @@ COMPILE = .tools/bin/uv pip compile --quiet --generate-hashes --universal --pyth
 # What images install, each file with its hash; versions are those of constraints.txt. torch and what CUDA needs are apart:
 # on a CPU they come from elsewhere.
 lock: .tools/installed
-	$(COMPILE) pyproject.toml --extra serve -o $(LOCKS)/service.txt
+	$(COMPILE) pyproject.toml --extra serve --extra otel -o $(LOCKS)/service.txt
 	echo '$(TORCH)' | $(COMPILE) - -o $(LOCKS)/torch-cuda.txt
 	$(COMPILE) pyproject.toml --extra all --extra flower -o $(LOCKS)/worker.txt \
 	  $$(sed -nE 's/^(torch|triton|(cuda|nvidia)-[a-z0-9-]+)==.*/--no-emit-package \1/p' $(LOCKS)/torch-cuda.txt)

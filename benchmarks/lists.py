@@ -1,8 +1,8 @@
 """The options of lists: what each does to the answers, and what it costs.
 
-    python -m benchmarks.lists [--demo FOLDER] [--only OPTION ...] [--quick] [--json FILE]
+    python -m benchmarks.lists [--demo HOME] [--only OPTION ...] [--quick] [--json FILE]
 
-A simulated marketplace, whose truth is known, is asked for the lists of its items. With --demo the folder is one that
+A simulated marketplace, whose truth is known, is asked for the lists of its items. With --demo the home is one that
 `keydistill demo` left: its distilled student is live, and its assistant reranks. Without it, a marketplace is made and
 built by the base student, and there is no assistant.
 
@@ -66,26 +66,24 @@ _OF_LEAF = ("fallback 10 (leaf)", "leaf only")
 def main() -> None:
     """Build or open, ask, judge."""
     parser = report.options(__doc__.partition("\n")[0])
-    parser.add_argument("--demo", type=Path, metavar="FOLDER", help="the folder that `keydistill demo` left")
+    parser.add_argument("--demo", type=Path, metavar="HOME", help="the home that `keydistill demo` left")
     parser.add_argument("--only", nargs="+", metavar="OPTION", choices=_OPTIONS, help="these options, beside none")
     arguments = parser.parse_args()
     before = report.machine()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = arguments.demo or _built(Path(scratch), 2_000 if arguments.quick else 20_000)
+        home = arguments.demo or _built(Path(scratch), 2_000 if arguments.quick else 20_000)
         count = 50 if arguments.quick else _ITEMS
         options = {name: _OPTIONS[name] for name in ("none", *arguments.only)} if arguments.only else _OPTIONS
-        figures = _measured(
-            folder / "home", folder / "marketplace", count, options, has_assistant=arguments.demo is not None
-        )
+        figures = _measured(home, home / "marketplace", count, options, has_assistant=arguments.demo is not None)
     _print(figures)
     report.write(arguments.json, figures, before)
 
 
-def _built(folder: Path, keyphrases: int) -> Path:
-    market = folder / "marketplace"
+def _built(home: Path, keyphrases: int) -> Path:
+    market = home / "marketplace"
     keydistill("simulate", market, "--items", 2_000, "--keyphrases", keyphrases, "--seed", 0)
-    keydistill("--home", folder / "home", "reindex", market / "inventory.parquet", KEYDISTILL_RUNTIME="auto")
-    return folder
+    keydistill("--home", home, "reindex", market / "inventory.parquet", KEYDISTILL_RUNTIME="auto")
+    return home
 
 
 def _measured(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keydistill.cli import completed_values
-from keydistill.cli.context import engine_of, reading_settings_of, settings_of, sources_of
+from keydistill.cli.context import engine_of, reading_settings_of, sources_of
 from keydistill.cli.output import bytes_text, print_json, print_table
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def prune_collections(
     from keydistill.ingest.aliases import Pruning, RunRetention
     from keydistill.runs import open_store
 
-    settings = settings_of(ctx)
+    settings = reading_settings_of(ctx)
     with engine_of(settings) as engine:
         store = open_store(settings)
         pruning = Pruning(settings, engine, store)
@@ -188,7 +188,7 @@ def adopt_collections(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
     from keydistill.ingest.aliases import Adoption
     from keydistill.runs import open_store
 
-    settings = settings_of(ctx)
+    settings = reading_settings_of(ctx)
     with engine_of(settings) as engine:
         adoption = Adoption(settings, engine, open_store(settings))
         plan = adoption.plan() if dry_run else adoption.adopt()
@@ -247,6 +247,6 @@ def _changes(ctx: click.Context, take_over: bool | None = None, alias: str | Non
     from keydistill.ingest.aliases import AliasChanges
     from keydistill.runs import open_store
 
-    settings = settings_of(ctx, take_over=take_over, alias=alias)
+    settings = reading_settings_of(ctx, take_over=take_over, alias=alias)
     with engine_of(settings) as engine:
         yield AliasChanges(settings, engine, open_store(settings), sources=sources_of(settings))

@@ -7,6 +7,7 @@ import click
 
 if TYPE_CHECKING:
     from keydistill.ingest.snapshot import RunSources
+    from keydistill.runs import HomeContent
     from keydistill.settings import Settings
     from keydistill.vectorstore import Engine
 
@@ -32,8 +33,13 @@ def settings_of(ctx: click.Context, *, makes_home: bool = True, **options: Any) 
     return settings
 
 
-def reading_settings_of(ctx: click.Context, **options: Any) -> "Settings":
-    """Settings of a command that only reads, for which a home that is not there is not made: its name was mistyped.
+def reading_settings_of(ctx: click.Context, content: "HomeContent" = "records", **options: Any) -> "Settings":
+    """Settings of a command for which a home that is not there is not made: its name was mistyped.
+
+    Args:
+        ctx: Context of the command.
+        content: What the command reads, or changes where it is there.
+        options: Settings by their names.
 
     Raises:
         SettingsError: There is no home, and it would hold what is to be read.
@@ -41,7 +47,7 @@ def reading_settings_of(ctx: click.Context, **options: Any) -> "Settings":
     from keydistill.runs import check_home
 
     settings = settings_of(ctx, makes_home=False, **options)
-    check_home(settings)
+    check_home(settings, content)
     return settings
 
 

@@ -12,6 +12,7 @@ from keydistill.cli.output import print_table
 
 _LIMIT = 10
 _SHOWN_ITEMS = 2
+_DEFAULT_HOME = Path("demo-data")
 # Pairs per item that the judge labels for the distillation.
 _JUDGED = 8
 
@@ -19,14 +20,6 @@ Lists = Mapping[str, Sequence[str]]
 
 
 @click.command()
-@click.option(
-    "--dir",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("demo-data"),
-    show_default=True,
-    help="Folder that receives the marketplace, its runs, models and collections.",
-)
 @click.option("--items", type=click.IntRange(50), default=300, show_default=True, help="Number of items to simulate.")
 @click.option(
     "--keyphrases",
@@ -42,30 +35,58 @@ Lists = Mapping[str, Sequence[str]]
     show_default=True,
     help="Seed of the simulation and of all training.",
 )
+@click.option("--dir", "former", hidden=True, help="Former folder of the demo, in place of which there is --home.")
 @click.pass_context
-def demo(ctx: click.Context, folder: Path, items: int, keyphrases: int, seed: int) -> None:
+def demo(ctx: click.Context, items: int, keyphrases: int, seed: int, former: str | None) -> None:
     """See the whole product work once, on a simulated marketplace.
 
     The first minute shows what the untrained student recommends. Then one student is trained on clicks alone, another
     is distilled from a (simulated) judge, a collection of each goes live in turn, and what all three recommend is
     compared with the truth. Every command that runs is printed first.
+
+    All of it is kept in the home: `demo-data` where neither --home nor a setting names one.
     """
+    if former is not None:
+        raise click.UsageError(
+            f"there is no --dir any more: everything is kept in the home, as in `keydistill --home {former} demo`"
+        )
     from keydistill.cli.simulate import simulate
 
-    market, home = folder / "marketplace", folder / "home"
-    ctx.find_root().obj["home"] = home
+    home = _home(ctx)
+    market = home / "marketplace"
     click.echo(f"$ keydistill simulate {market} --items {items} --keyphrases {keyphrases} --seed {seed} --force")
     ctx.invoke(simulate, out=market, items=items, keyphrases=keyphrases, seed=seed, force=True)
     # What can be shown at once comes first: the trainings take minutes.
-    recommended = {"untrained": _recommended(ctx, market, folder, None)}
+    recommended = {"untrained": _recommended(ctx, market, home, None)}
     _print_lists(market, recommended)
     click.echo("\nThat was the untrained student. Now two more are trained, which takes minutes.")
     clicks_student = _train_on_clicks(ctx, market, home, seed)
     _distil(ctx, market, home, items * _JUDGED, seed)
-    recommended["clicks alone"] = _recommended(ctx, market, folder, clicks_student)
-    recommended["distilled"] = _recommended(ctx, market, folder, "promoted")
+    recommended["clicks alone"] = _recommended(ctx, market, home, clicks_student)
+    recommended["distilled"] = _recommended(ctx, market, home, "promoted")
     _print_lists(market, {name: recommended[name] for name in ("untrained", "distilled")})
     _print_scores(market, recommended)
+
+
+def _home(ctx: click.Context) -> Path:
+    """The home of the demo, which is also that of the commands it runs.
+
+    Raises:
+        SettingsError: It holds something else than a demo.
+    """
+    from keydistill.errors import SettingsError
+    from keydistill.settings import load_settings
+
+    options = ctx.find_root().obj
+    settings = load_settings(**options)
+    home = settings.home if "home" in settings.model_fields_set else _DEFAULT_HOME
+    if home.is_dir() and any(home.iterdir()) and not (home / "marketplace").is_dir():
+        raise SettingsError(
+            f"{home} holds something else than a demo, which would put its own collection live there; "
+            f"expected an empty or new home, as in `keydistill --home {_DEFAULT_HOME} demo`"
+        )
+    options["home"] = home
+    return home
 
 
 def _train_on_clicks(ctx: click.Context, market: Path, home: Path, seed: int) -> str:
@@ -88,14 +109,14 @@ def _distil(ctx: click.Context, market: Path, home: Path, judged_pairs: int, see
     ctx.invoke(retrain, signals=market, promote=True, **options)
 
 
-def _recommended(ctx: click.Context, market: Path, folder: Path, student: str | None) -> Lists:
+def _recommended(ctx: click.Context, market: Path, home: Path, student: str | None) -> Lists:
     """Build a collection with this student, and return what it recommends: item id to keyphrases, best first."""
     import pyarrow.parquet as pq
 
     from keydistill.cli.recommend import recommend
     from keydistill.cli.reindex import reindex
 
-    home, out = folder / "home", folder / "recommendations.parquet"
+    out = home / "recommendations.parquet"
     inventory, items = market / "inventory.parquet", market / "items.parquet"
     choice = "" if student is None else f" --student {student}"
     click.echo(f"\n$ keydistill --home {home} reindex {inventory}{choice}")

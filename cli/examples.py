@@ -9,7 +9,7 @@ _RUN = "20261125-134043-a9d55d"
 # Command, as it is typed after `keydistill`, to its examples. A test gives each of them to the parser.
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "": ("keydistill demo", "keydistill --alias shoes reindex keyphrases.csv"),
-    "demo": ("keydistill demo", "keydistill demo --dir demo-data --items 500"),
+    "demo": ("keydistill demo", "keydistill --home demo-data demo --items 500"),
     "simulate": ("keydistill simulate market --items 20000 --keyphrases 100000 --seed 7",),
     "signals": (
         "keydistill signals check market",

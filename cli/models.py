@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keydistill.cli.completed_values import model_versions
-from keydistill.cli.context import settings_of
+from keydistill.cli.context import reading_settings_of
 from keydistill.cli.output import bytes_text, print_json, print_table
 from keydistill.errors import ModelError, one_line
 
@@ -194,7 +194,7 @@ def verify(ctx: click.Context, versions: tuple[str, ...], as_json: bool) -> None
 def _registry(ctx: click.Context) -> "Registry":
     from keydistill.distillation.registry import Registry
 
-    return Registry.of(settings_of(ctx))
+    return Registry.of(reading_settings_of(ctx, "models"))
 
 
 def _promoted(registry: "Registry") -> set[str]:

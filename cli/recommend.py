@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keydistill.cli.context import engine_of, settings_of
+from keydistill.cli.context import engine_of, reading_settings_of
 from keydistill.cli.list_options import chosen, list_options
 from keydistill.cli.output import check_output, print_json, progress_bars
 from keydistill.cli.table_options import writing_options
@@ -67,7 +67,7 @@ def recommend(
     from keydistill.tables import Conventions, total_rows
 
     request = BatchRequest(limit, match_category, min_volume, chosen(limit, bool(exclude), **options))
-    settings = settings_of(ctx, assistant=assistant)
+    settings = reading_settings_of(ctx, "collections", assistant=assistant)
     with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
         progress.start("recommend", total_rows(list(items)), "items")
         try:

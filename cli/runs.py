@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keydistill.cli.completed_values import run_ids
-from keydistill.cli.context import engine_of, reading_settings_of, settings_of
+from keydistill.cli.context import engine_of, reading_settings_of
 from keydistill.cli.follow import follow
 from keydistill.cli.output import bytes_text, duration_text, print_json, print_table
 from keydistill.errors import one_line
@@ -102,7 +102,7 @@ def watch_run(ctx: click.Context, run_id: str) -> None:
     """Follow RUN until it is over; Ctrl-C stops only the watching. Exit status 1 where it failed or was cancelled."""
     from keydistill.runs import open_store
 
-    store = open_store(settings_of(ctx))
+    store = open_store(reading_settings_of(ctx))
     run = follow(store, store.load(run_id))
     click.echo(f"run {run.id} is {run.state}" + (f": {run.error}" if run.error else ""))
     ctx.exit(1 if run.state in ("failed", "cancelled") else 0)
@@ -116,7 +116,7 @@ def pause_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
     """Pause RUN, a reindex or sync: who works on it stops at the next part or step, and it keeps its place."""
     from keydistill.execution import pause_run
 
-    run = pause_run(settings_of(ctx), run_id, dry_run=dry_run)
+    run = pause_run(reading_settings_of(ctx), run_id, dry_run=dry_run)
     if dry_run:
         click.echo(f"run {run.id} is {run.state} and would be paused; dry run: nothing was changed")
         return
@@ -135,7 +135,7 @@ def resume_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
     from keydistill.execution import resume_run
     from keydistill.runs import open_store
 
-    settings = settings_of(ctx)
+    settings = reading_settings_of(ctx)
 
     def workers() -> "Send":
         from keydistill.workers import sender
@@ -159,7 +159,7 @@ def cancel_run(ctx: click.Context, run_id: str, dry_run: bool) -> None:
     """Cancel RUN: the processes that work on it stop at the next part or step. What is live stays as it is."""
     from keydistill.runs import open_store
 
-    store = open_store(settings_of(ctx))
+    store = open_store(reading_settings_of(ctx))
     run = store.load(run_id)
     if dry_run:
         run.moved("cancelled")
@@ -179,7 +179,7 @@ def prune_runs(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
     from keydistill.ingest.aliases import RunRetention
     from keydistill.runs import open_store
 
-    settings = settings_of(ctx)
+    settings = reading_settings_of(ctx)
     with engine_of(settings) as engine:
         retention = RunRetention(settings, engine, open_store(settings))
         plan = retention.plan() if dry_run else retention.prune()

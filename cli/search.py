@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keydistill.cli.context import engine_of, settings_of
+from keydistill.cli.context import engine_of, reading_settings_of
 from keydistill.cli.list_options import chosen, list_options
 from keydistill.cli.output import print_json, print_table
 
@@ -41,7 +41,7 @@ def search(
     from keydistill.vectorstore import keyphrase_filter
 
     choice = chosen(limit, bool(exclude), **options)
-    settings = settings_of(ctx, assistant=assistant)
+    settings = reading_settings_of(ctx, "collections", assistant=assistant)
     with engine_of(settings) as engine:
         leaf = _category(category)
         filter = keyphrase_filter(

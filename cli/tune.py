@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keydistill.cli.completed_values import collections
-from keydistill.cli.context import engine_of, settings_of, sources_of
+from keydistill.cli.context import engine_of, reading_settings_of, sources_of
 from keydistill.cli.output import duration_text, print_json, print_table, progress_bars
 from keydistill.errors import SettingsError
 
@@ -54,7 +54,7 @@ def tune(
 
     if forget and dry_run:
         raise SettingsError("--forget measures nothing that --dry-run could show; give one of them")
-    settings = settings_of(ctx)
+    settings = reading_settings_of(ctx, "collections")
     with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
         tuner = Tuner(settings, engine, open_store(settings), sources=sources_of(settings), progress=progress)
         if forget:

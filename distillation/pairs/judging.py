@@ -13,6 +13,7 @@ from keydistill.errors import InputError, JudgeError, JudgeUnavailableError
 from keydistill.files import check_no_input_is_replaced
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import USUAL, Conventions, RejectLog
+from keydistill.telemetry import span
 
 # Pairs that are looked up before they are asked about. While answers are on their way nothing else may take long.
 _SLICE = 4_096
@@ -239,7 +240,7 @@ def _ask(
             estimates[key] = estimate.total
             yield pair
 
-    with closing(judge.judge_many(admitted())) as judgments:
+    with span("judge pairs", pairs=len(chunk)), closing(judge.judge_many(admitted())) as judgments:
         for pair, judgment in judgments:
             key = judge.key(pair)
             run.reserved -= estimates.pop(key)

@@ -137,8 +137,10 @@ class Retrain:
             if name not in only and not self._stages.is_done(name, depends):
                 return None
             guard()
-            with span(f"stage {name}"):
+            with span(f"stage {name}") as late:
                 stage = self._stages.run(name, depends, partial(steps[name], progress=progress))
+                # Its output was there.
+                late["keydistill.skipped"] = stage.skipped
             if on_stage is not None:
                 on_stage(stage)
             stage_results.append(stage)

@@ -23,6 +23,7 @@ from keydistill.encoders.judge.refusals import (
 )
 from keydistill.errors import JudgeError
 from keydistill.masking import shown_address
+from keydistill.telemetry import span
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -197,13 +198,14 @@ class ChatJudge:
         limit = self._settings.timeout_seconds
         try:
             # The client's own limit is one between two bytes, which an endpoint that trickles never reaches.
-            async with asyncio.timeout(limit):
-                response = await client.chat.completions.with_raw_response.create(
-                    model=self._settings.model,
-                    messages=messages,  # type: ignore[arg-type]  # plain dictionaries of the same fields
-                    extra_body={name: value for name, value in self._request.items() if value is not None},
-                )
-                return response.text
+            with span("ask judge", kind="client", model=self.name):
+                async with asyncio.timeout(limit):
+                    response = await client.chat.completions.with_raw_response.create(
+                        model=self._settings.model,
+                        messages=messages,  # type: ignore[arg-type]  # plain dictionaries of the same fields
+                        extra_body={name: value for name, value in self._request.items() if value is not None},
+                    )
+                    return response.text
         except (TimeoutError, APITimeoutError):
             raise _TemporaryError(f"no answer within {limit:g} s") from None
         except APIConnectionError as error:

@@ -3,7 +3,7 @@
 from keydistill.runs.advice import redis_advice
 from keydistill.runs.factory import open_shared_store, open_signs, open_store, redis_clock, redis_version
 from keydistill.runs.history import Action, AliasChange
-from keydistill.runs.installation import RESTORE_MARK, check_home, check_restored, remember_installation
+from keydistill.runs.installation import RESTORE_MARK, HomeContent, check_home, check_restored, remember_installation
 from keydistill.runs.kinds import reindex_of, retrain_of, sync_of
 from keydistill.runs.moves import MOVES, Kind, State, open_states, working_states
 from keydistill.runs.outcomes import has_succeeded, subject_of, unfinished_runs
@@ -37,6 +37,7 @@ __all__ = [
     "Change",
     "Executor",
     "Fired",
+    "HomeContent",
     "Kind",
     "Lease",
     "OldestMessage",

@@ -8,9 +8,11 @@ def redis_advice(error: BaseException) -> str:
 
     >>> redis_advice(OSError("Connection refused"))
     'see that it runs, then go on'
+    >>> redis_advice(PermissionError("invalid username-password pair or user is disabled."))
+    'see that redis_url has its password, with a % in it as %25 and an @ as %40'
     """
     text = str(error).lower()
-    if re.search("wrongpass|noauth|noperm|invalid password|authentication", text):
+    if re.search("wrongpass|username-password|noauth|noperm|invalid password|authentication", text):
         return "see that redis_url has its password, with a % in it as %25 and an @ as %40"
     if "certificate" in text and "required" in text:
         return "it asks for a certificate: set redis_client_certificate and redis_client_key"

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal, TypeAlias
 from uuid import uuid4
 
 from keydistill.errors import RunError, RunStateError, SettingsError
@@ -11,15 +12,26 @@ from keydistill.settings import Settings
 # In the home while a restore into it has not ended: the id of its backup.
 RESTORE_MARK = "restoring.json"
 
+HomeContent: TypeAlias = Literal["records", "collections", "models"]
 
-def check_home(settings: Settings) -> None:
-    """Check that the home is there, for whoever only reads what is in it.
+
+def check_home(settings: Settings, content: HomeContent = "records") -> None:
+    """Check that the home is there, for whoever only reads what is in it, or changes what is there.
+
+    Args:
+        settings: Settings of the command.
+        content: What is read; where it is kept elsewhere, nothing is checked.
 
     Raises:
         SettingsError: It is not: its name was mistyped, or nothing was begun yet.
     """
-    is_elsewhere = settings.engine == "server" and settings.redis_url is not None
-    if not is_elsewhere and not settings.home.is_dir():
+    on_servers = settings.engine == "server" and settings.redis_url is not None
+    is_elsewhere = {
+        "records": on_servers,
+        "collections": settings.engine == "server",
+        "models": on_servers or settings.registry is not None,
+    }
+    if not is_elsewhere[content] and not settings.home.is_dir():
         raise SettingsError(
             f"there is nothing at {settings.home}: correct --home or KEYDISTILL_HOME, or begin there with "
             "`keydistill reindex INVENTORY`"

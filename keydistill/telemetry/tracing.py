@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from keydistill.telemetry.otel import Tracer
 
 Attribute = str | int | float | bool
-SpanKind = Literal["internal", "server", "producer", "consumer"]
+SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
 
 _tracer: "Tracer | None" = None
 _pid = 0

@@ -17,6 +17,7 @@ BENCHMARKS = [
     "lists",
     "million",
     "plan",
+    "restore",
     "serve",
     "server_calls",
     "soak",

@@ -1,6 +1,8 @@
 """The demo as `make demo` runs it: some seven minutes, since it trains three models; and what it shows at once."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +27,7 @@ def test_the_demo_shows_that_distilling_helps(keydistill: Command, monkeypatch: 
 
 
 def test_the_untrained_students_lists_are_shown_before_any_training(
-    keydistill: Command, monkeypatch: pytest.MonkeyPatch
+    keydistill: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_training(*_: object) -> str:
         raise TrainingError("the demo got as far as training")
@@ -36,5 +38,26 @@ def test_the_untrained_students_lists_are_shown_before_any_training(
     assert "the demo got as far as training" in shown.err
     commands = re.findall(r"^\$ keydistill (?:--home \S+ )?(\w+)", shown.out, re.MULTILINE)
     assert commands == ["simulate", "reindex", "recommend"]
+    assert (tmp_path / "home" / "marketplace" / "truth.parquet").exists()
+    assert json.loads(keydistill("status", "--json").out)["points"] == 500
     tables = re.findall(r"^untrained\n((?:(?:right|WRONG)  \S.*\n)+)", shown.out, re.MULTILINE)
     assert [len(table.splitlines()) for table in tables] == [10, 10]
+
+
+def test_a_demo_takes_over_no_home_of_somebody_else(keydistill: Command, tmp_path: Path) -> None:
+    home = tmp_path / "shop"
+    (home / "runs").mkdir(parents=True)
+    shown = keydistill("--home", home, "demo")
+    assert shown.status == 2
+    assert shown.err == (
+        f"error: {home} holds something else than a demo, which would put its own collection live there; "
+        "expected an empty or new home, as in `keydistill --home demo-data demo`\n"
+    )
+    assert [path.name for path in home.iterdir()] == ["runs"]
+
+
+def test_the_former_folder_is_answered_with_the_home(keydistill: Command) -> None:
+    shown = keydistill("demo", "--dir", "elsewhere")
+    assert shown.status == 2
+    assert "there is no --dir any more" in shown.err
+    assert "`keydistill --home elsewhere demo`" in shown.err

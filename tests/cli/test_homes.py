@@ -14,7 +14,17 @@ READING = [
     "runs list",
     "runs show 2020",
     "collections list",
+    "runs watch 2020",
+    "runs prune",
+    "runs cancel 2020",
     "collections history",
+    "collections rollback",
+    "collections prune --dry-run",
+    "models list",
+    "models show promoted",
+    "search shoes",
+    "recommend ITEMS --out OUT",
+    "tune",
     "gate 2020",
     "backup BACKUP",
 ]
@@ -23,7 +33,9 @@ READING = [
 @pytest.mark.parametrize("reading", READING)
 def test_a_command_that_reads_makes_no_home(keydistill: Command, tmp_path: Path, reading: str) -> None:
     mistyped = tmp_path / "hoem"
-    result = keydistill("--home", mistyped, *reading.replace("BACKUP", str(tmp_path / "backup")).split())
+    paths = {name: tmp_path / name.lower() for name in ("BACKUP", "ITEMS", "OUT")}
+    paths["ITEMS"].write_text("item_id,title\n1,shoes\n")
+    result = keydistill("--home", mistyped, *(paths.get(word, word) for word in reading.split()))
     assert result.status != 0
     assert f"there is nothing at {mistyped}" in result.out + result.err
     assert not mistyped.exists()

@@ -28,7 +28,8 @@ def versions(registry: Registry, tiny_folder: Path) -> list[ModelVersion]:
     ]
 
 
-def test_an_empty_registry_says_how_to_fill_it(keydistill: Command) -> None:
+def test_an_empty_registry_says_how_to_fill_it(keydistill: Command, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
     result = keydistill("models", "list")
     assert result.status == 0
     assert "training publishes them" in result.out
@@ -149,7 +150,8 @@ def test_a_promotion_of_the_future_is_named_and_left_alone(
     assert keydistill("models", "show", "student/promoted").status == 0
 
 
-def test_what_is_not_there_is_one_line(keydistill: Command) -> None:
+def test_what_is_not_there_is_one_line(keydistill: Command, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
     result = keydistill("models", "show", "student/nothing")
     assert (result.status, result.out) == (1, "")
     assert "there is none; `keydistill models list`" in result.err

@@ -11,6 +11,7 @@ import yaml  # type: ignore[import-untyped,unused-ignore]
 
 from keydistill.cli.main import cli
 from keydistill.settings import load_settings
+from keydistill.settings.storage import StorageSettings
 from keydistill.workers.celery_config import QUEUES
 from tests.support.chart import CHART, Manifest, environment, named, pods, render, values_of, with_value
 from tests.support.compose_files import SERVICES as COMPOSE
@@ -87,7 +88,7 @@ def test_no_container_has_more_than_it_needs(pod: Manifest) -> None:
 @pytest.mark.parametrize("pod", EVERY_POD)
 def test_secrets_are_references(pod: Manifest) -> None:
     for name, value in environment(pod).items():
-        if re.search(r"API_KEY|PASSWORD|AUTH|SERVE_KEYS", name):
+        if re.search(r"API_KEY|PASSWORD|AUTH|SERVE_KEYS|HEADERS", name):
             assert isinstance(value, tuple), f"{name} stands in the chart"
 
 
@@ -100,8 +101,31 @@ def test_variables_are_settings_of_the_product(kind: str, name: str) -> None:
     # And each value is one that the setting takes, but for the secrets and what names files of the container.
     plain = {key.removeprefix("KEYDISTILL_").lower(): value for key, value in texts.items() if isinstance(value, str)}
     values = {key: value for key, value in plain.items() if not value.startswith(("/certificates/", "/serve-tls/"))}
-    values = {key: json.loads(value) if value.startswith("[") else value for key, value in values.items()}
+    values = {key: json.loads(value) if value.startswith(("[", "{")) else value for key, value in values.items()}
     load_settings(**values)
+
+
+def test_how_collections_are_stored_is_said_to_all_by_its_own_values() -> None:
+    storage = values_of("full")["storage"]
+    names = {re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", name): name for name in storage}
+    assert set(names) == set(StorageSettings.model_fields)
+    for pod in ("serve", *sorted(WORKERS)):
+        variables = environment(PODS["full"][pod])
+        texts = {name: variables[f"KEYDISTILL_{name.upper()}"] for name in names}
+        read = {name: json.loads(text) if text.startswith("{") else text for name, text in texts.items()}
+        assert StorageSettings(**read).model_dump() == {name: storage[theirs] for name, theirs in names.items()}
+    given = set(environment(PODS["least"]["embed"]))
+    assert not {f"KEYDISTILL_{name.upper()}" for name in names} & given
+
+
+@pytest.mark.parametrize("name", ["serve", "exporter", *sorted(WORKERS)])
+def test_logs_and_traces_are_set_for_all_of_ours_at_once(name: str) -> None:
+    variables = environment(PODS["full"][name])
+    assert variables["KEYDISTILL_LOG_FORMAT"] == "json"
+    assert variables["KEYDISTILL_OTLP_ENDPOINT"] == "http://collector.observability:4318"
+    assert variables["OTEL_EXPORTER_OTLP_HEADERS"] == ("collector-headers", "headers")
+    unset = environment(PODS["least"][name])
+    assert not [key for key in unset if "LOG_FORMAT" in key or "OTLP" in key]
 
 
 @pytest.mark.parametrize("name", ["serve", "exporter"])
@@ -127,7 +151,9 @@ def test_workers_do_what_they_do_in_compose(name: str) -> None:
     probe = container["readinessProbe"]["exec"]["command"]
     assert probe[-1] == in_compose["healthcheck"]["test"][-1].replace("$$", "$")
     variables = environment(PODS["least"][name])
-    of_compose = {key for key in in_compose["environment"] if not key.startswith(("KEYDISTILL_JUDGE", "HF_HUB"))}
+    # What is empty there unless somebody sets it is not there at all here.
+    of_compose = {key for key, value in in_compose["environment"].items() if not str(value).endswith(":-}")}
+    of_compose -= {"HF_HUB_OFFLINE"}
     assert of_compose <= set(variables)
     assert variables["NODE"] == name
     assert "--task-events" not in container["command"]
@@ -256,6 +282,13 @@ def test_policies_let_in_whoever_has_business_there() -> None:
         ("settings.KEYDISTILL_JUDGE_API_KEY", "text", "KEYDISTILL_JUDGE_API_KEY"),
         ("settings.KEYDISTILL_REDIS_URL", "redis://:text@host", "KEYDISTILL_REDIS_URL"),
         ("settings.PATH", "/tmp", "PATH"),
+        ("settings.KEYDISTILL_SHARDS", 6, "KEYDISTILL_SHARDS"),
+        ("settings.KEYDISTILL_LOG_FORMAT", "json", "KEYDISTILL_LOG_FORMAT"),
+        ("storage.shards", 0, "/storage/shards"),
+        ("storage.shard", 6, "shard"),
+        ("storage.placement", {"graph": "warm"}, "/storage/placement"),
+        ("telemetry.logFormat", "xml", "/telemetry/logFormat"),
+        ("telemetry.otlpEndpoint", "collector:4318", "/telemetry/otlpEndpoint"),
         ("monitoring.serviceMonitors", True, "scrapers"),
     ],
 )

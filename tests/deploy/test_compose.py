@@ -9,6 +9,7 @@ import pytest
 import yaml  # type: ignore[import-untyped,unused-ignore]
 from compose_spec import PyCompose
 
+from keydistill.settings.storage import StorageSettings
 from keydistill.workers.celery_config import QUEUES
 from tests.support.compose_files import (
     BASE,
@@ -157,6 +158,33 @@ def test_qdrant_and_redis_start_alone_and_everything_else_by_its_profile() -> No
     # One beat.
     assert sum(" beat " in f" {service.get('command', '')} " for service in SERVICES.values()) == 1
     assert by_profile["serve"] == {"serve"}
+
+
+def test_logs_traces_and_storage_are_passed_on_and_count_as_unset_where_they_are_not_given(tmp_path: Path) -> None:
+    given = {
+        "KEYDISTILL_LOG_FORMAT": "json",
+        "KEYDISTILL_OTLP_ENDPOINT": "http://collector:4318",
+        "KEYDISTILL_SHARDS": "6",
+        "KEYDISTILL_REPLICAS": "2",
+        "KEYDISTILL_WRITE_CONSISTENCY": "2",
+        "KEYDISTILL_PLACEMENT": '{"graph": "pinned"}',
+        "KEYDISTILL_TENANT": "site",
+        "KEYDISTILL_STRICT_MODE": '{"max_query_limit": 1000}',
+        "KEYDISTILL_QUANTIZATION": "turbo4",
+        "KEYDISTILL_HNSW_M": "24",
+        "KEYDISTILL_HNSW_EF_CONSTRUCT": "200",
+    }
+    of_logs = set(list(given)[:2])
+    assert {f"KEYDISTILL_{name.upper()}" for name in StorageSettings.model_fields} == set(given) - of_logs
+    for values in (given, {}):
+        done = podman_compose(tmp_path, {**SECRETS, **values}, BASE)
+        read = services(done.stdout)
+        for name in OURS:
+            # What it does not build it is not told.
+            passed_on = of_logs if name == "serve" else set(given)
+            environment = {key: str(value or "") for key, value in read[name]["environment"].items()}
+            assert {key: environment[key] for key in passed_on} == {key: values.get(key, "") for key in passed_on}
+            assert not environment["OTEL_EXPORTER_OTLP_HEADERS"]
 
 
 def test_data_is_kept_in_volumes() -> None:

@@ -98,8 +98,8 @@ def test_a_lock_has_the_versions_of_the_constraints(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "extras"),
     [
-        ("service", {"serve"}),
-        ("worker", {"build", "train", "judge", "serve", "workers", "weights", "openvino", "flower"}),
+        ("service", {"serve", "otel"}),
+        ("worker", {"build", "train", "judge", "serve", "workers", "weights", "openvino", "otel", "flower"}),
     ],
 )
 def test_a_lock_has_everything_that_its_image_imports(name: str, extras: set[str]) -> None:

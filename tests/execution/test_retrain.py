@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from keydistill import telemetry
 from keydistill.distillation.registry import Lineage, Registry
 from keydistill.distillation.retrain import STAGES, Retrain, RetrainResult, StageResult
 from keydistill.errors import (
@@ -29,11 +30,15 @@ from keydistill.runs import RetrainRun, RunStore, open_store, retrain_of
 from keydistill.runs.recorded_progress import RecordedProgress
 from keydistill.runs.redis_store import RedisRunStore
 from keydistill.settings import Settings, load_settings
+from tests.support.chat_server import ChatServer
+from tests.support.collector import Collector
 from tests.support.places import ROOT
 from tests.support.present import present
 from tests.support.redis_server import RedisServer
 from tests.support.retrains import small_market, small_models
 from tests.support.warm_processes import WarmProcess, warm_command
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 class Told:
@@ -62,6 +67,12 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as running:
+        yield running
 
 
 @pytest.fixture
@@ -98,12 +109,16 @@ def fail(error: BaseException) -> Callable[[], None]:
     return raise_it
 
 
-def test_a_run_goes_through_its_states(settings: Settings, order: RetrainOrder) -> None:
+def test_a_run_goes_through_its_states_in_one_trace(settings: Settings, market: Path, collector: Collector) -> None:
     store = open_store(settings)
     seen: list[RetrainRun] = []
-    ended = retrainer(settings, Told("student", lambda: seen.append(only_run(store)))).start(
-        order.model_copy(update={"promote": True})
-    )
+    with ChatServer() as endpoint:
+        order = RetrainOrder.of({"signals": market, "endpoint": endpoint.url, "model": "m", "promote": True})
+        telemetry.begin_traces(load_settings(otlp_endpoint=collector.url), "test")
+        try:
+            ended = retrainer(settings, Told("student", lambda: seen.append(only_run(store)))).start(order)
+        finally:
+            telemetry.end_traces()
     (training,) = seen
     assert (training.state, training.stages_done) == ("training", STAGES[:4])
     assert store.holder("retrain") is None
@@ -117,6 +132,26 @@ def test_a_run_goes_through_its_states(settings: Settings, order: RetrainOrder) 
         assert f"{kind}/{registry.promoted_name(kind)}" == getattr(ended, kind)
     with pytest.raises(RunStateError, match="is done: there is nothing to resume"):
         retrainer(settings).resume(ended.id)
+
+    assert ended.trace is not None
+    spans = collector.spans
+    assert {span.trace_id for span in spans} == {ended.trace.split("-")[1]}
+    names = {span.span_id: span.name for span in spans}
+    below = {(names.get(span.parent_id), span.name) for span in spans}
+    assert below == {
+        (None, "order retrain"),
+        ("order retrain", "retrain"),
+        *(("retrain", f"stage {stage}") for stage in STAGES),
+        ("stage judge", "judge pairs"),
+        ("stage judge_lists", "judge pairs"),
+        ("judge pairs", "ask judge"),
+    }
+    asked = [span for span in spans if span.name == "ask judge"]
+    assert len(asked) == len(endpoint.asked)
+    assert {tuple(span.attributes.items()) for span in asked} == {(("keydistill.model", "m"),)}
+    # No texts.
+    shown = json.dumps([span.attributes for span in spans])
+    assert not any(text in shown for pair in endpoint.asked for text in pair)
 
 
 @pytest.mark.parametrize("clearly_worse", [True, False])
@@ -381,11 +416,11 @@ class TestChild:
     def run(self, redis_settings: Settings, market: Path) -> RetrainRun:
         small = {"judged_pairs": 150, "assistant_size": "bert-mini", "assistant_epochs": 0.2, "mined_items": 20}
         order = RetrainOrder.of({"signals": market, "simulation": market, **small})
-        run = open_store(redis_settings).add(new_retrain(redis_settings, order, executor="celery"))
+        run = open_store(redis_settings).add(new_retrain(redis_settings, order, executor="celery").traced(TRACE))
         assert isinstance(run, RetrainRun)
         return run
 
-    def child(self, settings: Settings, run_id: str, queue: str) -> WarmProcess:
+    def child(self, settings: Settings, run_id: str, queue: str, collector: str = "") -> WarmProcess:
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -393,6 +428,7 @@ class TestChild:
             "KEYDISTILL_STUDENT": settings.student,
             "KEYDISTILL_LEASE_SECONDS": "2",
             "KEYDISTILL_THREADS": "1",
+            "KEYDISTILL_OTLP_ENDPOINT": collector,
         }
         if settings.redis_url is not None:
             environment["KEYDISTILL_REDIS_URL"] = settings.redis_url.get_secret_value()
@@ -409,7 +445,9 @@ class TestChild:
             assert time.monotonic() < deadline, store.load(run_id)
             time.sleep(0.02)
 
-    def test_each_queue_does_its_own_stages_also_after_a_kill(self, redis_settings: Settings, run: RetrainRun) -> None:
+    def test_each_queue_does_its_own_stages_also_after_a_kill(
+        self, redis_settings: Settings, run: RetrainRun, collector: Collector
+    ) -> None:
         store = open_store(redis_settings)
         assert isinstance(store, RedisRunStore)
         killed = self.child(redis_settings, run.id, "train")
@@ -423,12 +461,21 @@ class TestChild:
             assert time.monotonic() < deadline
             time.sleep(0.1)
 
-        assert self.ended(self.child(redis_settings, run.id, "train")) == (0, "")
+        assert self.ended(self.child(redis_settings, run.id, "train", collector.url)) == (0, "")
         assert retrain_of(store.load(run.id)).stages_done == ("mine",)
         # Nobody works, and no other run may begin.
         assert (store.holder("retrain"), store.owner("retrain")) == (run.id, None)
-        assert self.ended(self.child(redis_settings, run.id, "judge")) == (0, "")
+        assert self.ended(self.child(redis_settings, run.id, "judge", collector.url)) == (0, "")
         assert retrain_of(store.load(run.id)).stages_done == ("mine", "judge")
+        # Each process sent its own stage, in the trace of the order.
+        spans = collector.spans
+        stages = [span for span in spans if span.name.startswith("stage ")]
+        judged, mined, skipped = sorted(stages, key=lambda span: (span.name, span.attributes["keydistill.skipped"]))
+        assert (mined.name, skipped.name, judged.name) == ("stage mine", "stage mine", "stage judge")
+        assert mined.pid != skipped.pid == judged.pid
+        assert {(span.service, span.trace_id) for span in spans} == {("keydistill-retrain", TRACE.split("-")[1])}
+        children = [span for span in spans if span.parent_id == TRACE.split("-")[2]]
+        assert [span.attributes["keydistill.run_id"] for span in children] == [run.id] * 2
         assert self.ended(self.child(redis_settings, run.id, "judge")) == (0, "")
         assert retrain_of(store.load(run.id)).stages_done == ("mine", "judge")
 

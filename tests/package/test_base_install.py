@@ -164,6 +164,7 @@ def test_search_asks_there_what_was_built_with_everything_installed(
 
 @pytest.mark.parametrize("command", ["collections list", "models list", "runs list", "settings", "status"])
 def test_commands_that_read_work_there(base: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "home").mkdir()
     done = run([str(base / "keydistill"), *command.split()], tmp_path, KEYDISTILL_HOME=str(tmp_path / "home"))
     assert done.returncode == 0, done.stderr
 

@@ -2,12 +2,11 @@
 
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import promql_parser as promql
 import pytest
 import yaml  # type: ignore[import-untyped,unused-ignore]
 
@@ -47,18 +46,25 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("where", "expression"), list(expressions()))
 def test_what_is_asked_for_is_exported(exported: set[str], where: str, expression: str) -> None:
-    for name in re.findall(r"\bkeydistill_\w+", expression):
+    names: set[str] = set()
+
+    def note(node: promql.Expr) -> None:
+        if isinstance(node, promql.VectorSelector):
+            assert node.name is not None
+            names.add(node.name)
+
+    promql.walk(promql.parse(expression), note)
+    # What Prometheus knows of itself.
+    for name in names - {"up", "ALERTS"}:
         base = re.sub(r"_(bucket|count|sum)$", "", name)
         assert {name, base} & exported, f"{where}: nobody exports {name}"
 
 
-def test_every_alert_has_its_entry_in_the_runbook_and_its_own_test() -> None:
-    tried = (PROMETHEUS / "alerts_test.yml").read_text()
+def test_every_alert_has_its_entry_in_the_runbook() -> None:
     for rule in RULES:
         name = rule["alert"]
         assert rule["annotations"]["runbook"] == f"docs/runbook.md#{name.lower()}"
         assert rule["labels"]["severity"] in ("critical", "warning")
-        assert f'"{name}"' in tried
     headings = re.findall(r"^### (\w+)\n\n\*Means:\* .+  \n\*Cause:\* .+  \n\*Run:\* .+$", RUNBOOK, re.MULTILINE)
     assert sorted(headings) == sorted(rule["alert"] for rule in RULES)
 
@@ -76,15 +82,6 @@ def test_the_runbook_names_commands_that_exist() -> None:
     named = re.findall(r"`keydistill ([a-z]+)", RUNBOOK)
     assert named
     assert set(named) <= set(COMMANDS) | {"errors"}
-
-
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
-@pytest.mark.parametrize(
-    "command", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")], ids=lambda command: command[0]
-)
-def test_promtool_takes_the_rules_and_lets_each_fire(command: tuple[str, ...]) -> None:
-    ended = subprocess.run(["promtool", *command], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_dashboards_can_be_provisioned() -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +73,14 @@ class Member:
 class Cluster:
     """All of it; leaving the block stops every process that it started."""
 
-    def __init__(self, folder: Path, student: Path, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, student: Path, *, password: str | None = None, front: Sequence[str] = (), **settings: Any
+    ) -> None:
+        """Start Redis and the front; settings are those of all processes, `front` has options of the front."""
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.redis = RedisServer(folder / "redis")
-        self.front = FrontProcess(folder / "front")
+        self.redis = RedisServer(folder / "redis", password=password)
+        self.front = FrontProcess(folder / "front", *front)
         self._members: dict[str, Member] = {}
         self._values = {
             "home": folder / "home",
@@ -108,7 +111,7 @@ class Cluster:
         store = open_store(self.settings)
         assert isinstance(store, RedisRunStore)
         self.store = store
-        self.engine = ServerEngine(self.front.url)
+        self.engine = ServerEngine(self.front.url, api_key=self.settings.qdrant_api_key)
 
     def worker(self, queue: str, number: int = 1) -> Member:
         """A running worker of a queue; a dead one is started again."""
@@ -183,6 +186,13 @@ class Cluster:
                 member.process.send_signal(signal.SIGTERM)
         for member in self._members.values():
             member.stop()
+
+    def restart_members(self, **environment: str) -> None:
+        """End workers and beat, and start them with other variables."""
+        self.terminate_members()
+        self.environment.update(environment)
+        for member in self._members.values():
+            member.start()
 
     def stop_all_but_first(self) -> None:
         """Stop all but the first worker of each queue and the first beat."""

@@ -22,6 +22,12 @@ class FrontProcess:
         self._process: subprocess.Popen[str] | None = None
         self.start()
 
+    def restart(self, *options: str) -> None:
+        """Start it again with other options, on the same port and folder."""
+        self.stop()
+        self._options = options
+        self.start()
+
     def start(self) -> None:
         """Start it, after a stop on the same port and folder."""
         self._process = subprocess.Popen(

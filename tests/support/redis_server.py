@@ -49,6 +49,12 @@ class RedisServer:
             assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.02)
 
+    def restart(self, password: str) -> None:
+        """Start it again with another password."""
+        self.stop()
+        self._password = password
+        self.start()
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()

@@ -42,6 +42,8 @@ Json = Any
 _VERSION = "1.20.0"
 _METHODS = ["GET", "PUT", "POST", "PATCH", "DELETE"]
 # Open without a key on a real server too: https://qdrant.tech/documentation/operations/security/
+# What POST asks for without changing anything.
+_READING = re.compile(r"/points(/query|/query/batch|/scroll|/count)?$")
 _OPEN_PATHS = {"/", "/healthz", "/livez", "/readyz"}
 _LARGEST_REQUEST = 32 * 1024 * 1024
 
@@ -91,11 +93,19 @@ class Front:
     """The application: key, faults, record, and Qdrant's envelope around every answer."""
 
     def __init__(
-        self, shelf: Shelf, *, api_key: str | None = None, version: str = _VERSION, nodes: int = 1, lag: float = 0.0
+        self,
+        shelf: Shelf,
+        *,
+        api_key: str | None = None,
+        read_only_key: str | None = None,
+        version: str = _VERSION,
+        nodes: int = 1,
+        lag: float = 0.0,
     ) -> None:
         self._shelf = shelf
         self._balancer = Balancer(shelf, nodes, lag) if nodes > 1 else None
         self._api_key = api_key
+        self._read_only_key = read_only_key
         self._version = version
         self._ledger = Ledger()
         self.app = Starlette(routes=[Route("/{path:path}", self._answer, methods=_METHODS)])
@@ -107,9 +117,13 @@ class Front:
         if path.startswith("/_front/"):
             return self._order(request.method, path, body)
         key = request.headers.get("api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
-        if self._api_key is not None and path not in _OPEN_PATHS and key != self._api_key:
+        if self._api_key is not None and path not in _OPEN_PATHS and key not in (self._api_key, self._read_only_key):
             reason = "Invalid API key or JWT" if key else "Must provide an API key or an Authorization bearer token"
             return PlainTextResponse(reason, status_code=401)
+        if key == self._read_only_key is not None and request.method != "GET" and not _READING.search(path):
+            # https://github.com/qdrant/qdrant/blob/master/lib/storage/src/rbac/mod.rs
+            error = {"status": {"error": "Forbidden: Global manage access is required"}, "time": 0.0}
+            return JSONResponse(error, status_code=403)
         fault = self._ledger.due(f"{request.method} {path}")
         if fault is not None:
             await self._ledger.wait(fault, fault.delay)
@@ -204,6 +218,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where collections are kept")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--api-key", help="ask for this key")
+    parser.add_argument("--read-only-key", help="or for this one, which changes nothing")
     parser.add_argument("--version", default=_VERSION, help="version to claim")
     parser.add_argument("--optimize-delay", type=float, default=0.05, help="seconds of yellow before the work")
     parser.add_argument("--nodes", type=int, default=1, help="nodes behind the balancer that it stands for")
@@ -215,7 +230,14 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     limits = None if options.strict is None else {"enabled": True, **options.strict}
     shelf = Shelf(options.folder, optimize_delay=options.optimize_delay, limits=limits)
-    front = Front(shelf, api_key=options.api_key, version=options.version, nodes=options.nodes, lag=options.lag)
+    front = Front(
+        shelf,
+        api_key=options.api_key,
+        read_only_key=options.read_only_key,
+        version=options.version,
+        nodes=options.nodes,
+        lag=options.lag,
+    )
     front._ledger.faults.extend(Fault(**fields) for fields in options.fault)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

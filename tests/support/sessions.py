@@ -27,8 +27,17 @@ from tests.support.places import ROOT
 
 # The folder in which a page says that its commands are given.
 SHOWN_FOLDER = "/srv/shop"
-# The Qdrant server of a page.
+# The servers of a page.
 SHOWN_SERVER = "http://qdrant.example:6333"
+SHOWN_REDIS = "redis.example:6379"
+# What `redis-cli -u URL` does with the commands that it is given, by a client in Python.
+_REDIS_CLI = """#!{python}
+import os, sys
+import redis
+client = redis.Redis.from_url(sys.argv[2], password=os.environ.get("REDISCLI_AUTH"), decode_responses=True)
+for line in sys.stdin:
+    print({{True: "OK"}}.get(answer := client.execute_command(*line.split()), answer))
+"""
 _BLOCK = re.compile(r"<!-- (session|file): (\S+) -->\n```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _END = "<<the command ended with {}>>"
 # What differs each time, and what stands for it. The first that fits counts.
@@ -102,13 +111,17 @@ class Shell:
         self._stand_ins = {**stand_ins, SHOWN_FOLDER: str(folder)}
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        program = folder.parent / "bin" / "keydistill"
-        program.parent.mkdir(exist_ok=True)
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m keydistill.cli.main "$@"\n')
-        program.chmod(0o755)
+        programs = folder.parent / "bin"
+        programs.mkdir(exist_ok=True)
+        for name, text in {
+            "keydistill": f'#!/bin/sh\nexec {sys.executable} -m keydistill.cli.main "$@"\n',
+            "redis-cli": _REDIS_CLI.format(python=sys.executable),
+        }.items():
+            (programs / name).write_text(text)
+            (programs / name).chmod(0o755)
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("KEYDISTILL_", "PYTEST_"))},
-            "PATH": f"{program.parent}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "HF_HUB_OFFLINE": "1",
             "COLUMNS": "120",

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from keydistill.errors import InputError, RunBusyError, SettingsError, TrainingE
 from keydistill.execution import RetrainOrder
 from keydistill.runs import RetrainRun, retrain_of
 from tests.support.cluster import Cluster
+from tests.support.collector import Collector
 from tests.support.retrains import small_market
 from tests.workers import orders
 
@@ -21,6 +23,18 @@ from tests.workers import orders
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_market(tmp_path_factory.mktemp("market") / "market")
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as running:
+        yield running
+
+
+@pytest.fixture
+def traced(tmp_path: Path, tiny_folder: Path, collector: Collector) -> Iterator[Cluster]:
+    with Cluster(tmp_path / "cluster", tiny_folder, otlp_endpoint=collector.url) as running:
+        yield running
 
 
 def order(market: Path, **values: Any) -> RetrainOrder:
@@ -41,8 +55,9 @@ def child_of(cluster: Cluster, run: RetrainRun) -> int:
 
 
 @pytest.mark.slow
-def test_a_retrain_that_is_killed_again_and_again(cluster: Cluster, market: Path) -> None:
+def test_a_retrain_that_is_killed_again_and_again(traced: Cluster, collector: Collector, market: Path) -> None:
     """The child, the train worker and the judge worker are killed, a second order is refused; it ends all the same."""
+    cluster = traced
     train, _, _ = cluster.worker("train"), cluster.worker("control"), cluster.beat()
     judge = cluster.worker("judge")
     run = orders.order_retrain(cluster.settings, order(market, promote=True))
@@ -70,6 +85,16 @@ def test_a_retrain_that_is_killed_again_and_again(cluster: Cluster, market: Path
     cluster.wait_free("retrain")
     shown = cluster.keydistill("runs", "show", run.id)
     assert f"student      {ended.student}" in shown.stdout
+    # One trace across messages and processes; of one that was killed the last second is lost.
+    assert ended.trace is not None
+    begun = ended.trace.split("-")[1]
+    kept = {f"stage {stage}" for stage in STAGES} - {"stage assistant", "stage score"}
+    collector.wait(lambda spans: kept <= {span.name for span in spans if span.trace_id == begun})
+    spans = [span for span in collector.spans if span.name.startswith("stage ")]
+    assert {(span.service, span.trace_id) for span in spans} == {("keydistill-retrain", begun)}
+    assert len({span.pid for span in spans}) >= 4
+    workers = {span.name for span in collector.spans if span.service == "keydistill-worker" and span.trace_id == begun}
+    assert workers
 
 
 @pytest.mark.parametrize(

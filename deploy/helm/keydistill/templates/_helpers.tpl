@@ -84,6 +84,22 @@ securityContext:
 - name: {{ $name }}
   value: {{ $value | quote }}
 {{- end }}
+{{- range $name, $value := $values.storage }}
+- name: KEYDISTILL_{{ $name | snakecase | upper }}
+  value: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}
+{{- end }}
+{{- with $values.telemetry.logFormat }}
+- name: KEYDISTILL_LOG_FORMAT
+  value: {{ . }}
+{{- end }}
+{{- with $values.telemetry.otlpEndpoint }}
+- name: KEYDISTILL_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
+{{- with $values.secrets.traces }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom: { secretKeyRef: { name: {{ . }}, key: headers } }
+{{- end }}
 - name: KEYDISTILL_ENGINE
   value: server
 - name: KEYDISTILL_QDRANT_URL
