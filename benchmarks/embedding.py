@@ -37,13 +37,14 @@ Embed = Callable[[Sequence[str]], Any]
 
 _BATCH_SIZES = {"cpu": (32, 64, 128, 256), "cuda": (128, 256, 512, 1_024, 2_048)}
 RUNTIMES: dict[str, tuple[RuntimeName, ...]] = {
-    "cpu": ("torch", "openvino-fp32", "openvino-bf16", "openvino-int8", "native-int8"),
+    "cpu": ("torch", "numpy", "openvino-fp32", "openvino-bf16", "openvino-int8", "native-int8"),
     "cuda": ("torch", "torch-fp16"),
 }
 _ENCODE = "SentenceTransformer.encode"
 _PRECISION: dict[str, str] = {
     _ENCODE: "fp32",
     "torch": "fp32",
+    "numpy": "fp32",
     "torch-fp16": "fp16",
     "openvino-fp32": "fp32",
     "openvino-bf16": "bf16",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, Structure, c_float, c_int, c_long, c_void_p
+import os
+from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_long, c_void_p
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +22,9 @@ from keydistill.files import file_sha256
 _MODULE = "keydistill.encoders.runtime.native._int8_bert"
 # Version of the interface, which int8_bert.c states too: a library that was compiled from another source would read
 # wild pointers.
-_INTERFACE = 1
+_INTERFACE = 2
+# Names the instructions to compute with, in place of the fastest ones that the CPU has: to measure or test the others.
+_WANTED = "KEYDISTILL_INT8_INSTRUCTIONS"
 # The linear layers within a layer of a BERT.
 _PRODUCTS = ("qkv", "mixed", "inner", "outer")
 
@@ -56,12 +60,32 @@ class _Bert(Structure):
 
 
 def int8_kernels_version() -> str:
-    """The version of the kernels that are used here: their interface, and a hash of what was compiled.
+    """The version of the kernels that are used here: interface, hash of what was compiled, and instructions.
 
     Raises:
         RuntimeUnavailableError: They were not compiled, cannot be loaded, or the CPU lacks what they need.
     """
-    return _library()[1]
+    kernels = _kernels(os.environ.get(_WANTED, ""))
+    return f"{_INTERFACE}.{kernels.digest[:8]}-{kernels.instructions}"
+
+
+def usable_instructions() -> dict[str, int]:
+    """The instructions that there are kernels for and that this CPU has, the fastest first, and the kernels' numbers.
+
+    Raises:
+        RuntimeUnavailableError: There are none, or the kernels were not compiled, or cannot be loaded.
+    """
+    library, _ = _library()
+    names: list[str] = []
+    while name := library.int8_bert_instructions(len(names)):
+        names.append(name.decode())
+    usable = {name: number for number, name in enumerate(names) if library.int8_bert_supported(number)}
+    if not usable:
+        raise RuntimeUnavailableError(
+            f"the CPU ({cpu_name()}) has none of the instructions that the int8 kernels are written for "
+            f"({', '.join(names) or 'none of this architecture'})"
+        )
+    return usable
 
 
 class Int8Bert:
@@ -78,7 +102,8 @@ class Int8Bert:
         Raises:
             RuntimeUnavailableError: The kernels cannot be used here; see `int8_kernels_version`.
         """
-        self._library, _ = _library()
+        kernels = _kernels(os.environ.get(_WANTED, ""))
+        self._library, self._number = kernels.library, kernels.number
         self._packed = packed
         element, layers = packed[0], packed["layers"][0]
         self.vocabulary, width = element["words"].shape
@@ -112,20 +137,51 @@ class Int8Bert:
                 f"{self.vocabulary} words; its tokenizer and its weights do not belong together, copy it again"
             )
         vectors = np.empty((texts, self._bert.width), dtype=np.float32)
-        if texts and self._library.int8_bert_pooled(self._bert, _address(tokens), texts, length, _address(vectors)):
+        places = _address(tokens), texts, length, _address(vectors)
+        if texts and self._library.int8_bert_pooled(self._number, self._bert, *places):
             raise MemoryError("no memory for a batch of texts")
         for dense in self._denses:
             outputs = np.empty((texts, dense.outputs), dtype=np.float32)
-            self._library.int8_bert_dense(dense, _address(vectors), texts, _address(outputs))
+            self._library.int8_bert_dense(self._number, dense, _address(vectors), texts, _address(outputs))
             vectors = outputs
         if self._normalizes:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
         return vectors
 
 
+@dataclass(frozen=True, slots=True)
+class _Kernels:
+    """The kernels for some instructions.
+
+    Attributes:
+        library: The compiled library.
+        digest: Hash of its file.
+        number: Number by which its functions know these kernels.
+        instructions: Name of the instructions.
+    """
+
+    library: Any
+    digest: str
+    number: int
+    instructions: str
+
+
+@cache
+def _kernels(wanted: str) -> _Kernels:
+    """The kernels for the instructions that are wanted, or for the fastest ones that the CPU has."""
+    usable, (library, digest) = usable_instructions(), _library()
+    if wanted and wanted not in usable:
+        raise RuntimeUnavailableError(
+            f"{_WANTED} is {wanted!r}; expected instructions that the int8 kernels are compiled for and this CPU has: "
+            f"{', '.join(usable)}"
+        )
+    instructions = wanted or next(iter(usable))
+    return _Kernels(library, digest, usable[instructions], instructions)
+
+
 @cache
 def _library() -> tuple[Any, str]:
-    """The compiled library, and its version."""
+    """The compiled library, and its hash."""
     spec = find_spec(_MODULE)
     if spec is None or spec.origin is None:
         raise RuntimeUnavailableError(
@@ -144,13 +200,15 @@ def _library() -> tuple[Any, str]:
         raise RuntimeUnavailableError(
             f"the int8 kernels in {spec.origin} were compiled for another version of keydistill; install it again"
         )
-    if not library.int8_bert_supported():
-        raise RuntimeUnavailableError(f"the CPU ({cpu_name()}) has no AVX-512 VNNI, which the int8 kernels need")
+    library.int8_bert_instructions.restype = c_char_p
+    library.int8_bert_instructions.argtypes = (c_int,)
+    library.int8_bert_supported.restype = c_int
+    library.int8_bert_supported.argtypes = (c_int,)
     library.int8_bert_pooled.restype = c_int
-    library.int8_bert_pooled.argtypes = (POINTER(_Bert), c_void_p, c_long, c_long, c_void_p)
+    library.int8_bert_pooled.argtypes = (c_int, POINTER(_Bert), c_void_p, c_long, c_long, c_void_p)
     library.int8_bert_dense.restype = None
-    library.int8_bert_dense.argtypes = (POINTER(_Dense), c_void_p, c_long, c_void_p)
-    return library, f"{_INTERFACE}.{digest[:8]}"
+    library.int8_bert_dense.argtypes = (c_int, POINTER(_Dense), c_void_p, c_long, c_void_p)
+    return library, digest
 
 
 def _layer(layer: Any) -> _Layer:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from keydistill.encoders.int8_grid import ScaledInput
 from keydistill.encoders.runtime.bert import BertWeights, Dense, Floats, UnusualError
 
-# Outputs that are computed at once (PANEL of int8_bert.c), and inputs of the second product of a feed-forward that are
+# Outputs whose weights lie together (PANEL of int8_bert.h), and inputs of the second product of a feed-forward that are
 # rounded with one step.
 PANEL = 64
 # Inputs of the other products with one step: with 64 vectors are off by a fifth less, in a twentieth more time.

@@ -1,4 +1,4 @@
-"""A student in int8 by kernels of our own, on CPUs with AVX-512 VNNI."""
+"""A student in int8 by kernels of our own, on CPUs that `int8_bert.c` is compiled for."""
 
 from __future__ import annotations
 

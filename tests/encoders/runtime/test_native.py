@@ -6,7 +6,7 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,8 +34,11 @@ from tests.support.embeddings import (
     distances,
     many_texts,
 )
-from tests.support.int8 import why_no_kernels
+from tests.support.int8 import USABLE, why_no_kernels
 from tests.support.tiny_models import make_tiny_student
+
+# Most cosine distance between vectors of one student that different instructions compute.
+INSTRUCTIONS_TOLERANCE = 1e-4
 
 needs_kernels = pytest.mark.skipif(bool(why_no_kernels()), reason=why_no_kernels() or "-")
 
@@ -92,32 +95,45 @@ def long_texts() -> list[str]:
     [(128, 4, 2, "normalize"), (128, 2, 1, "nothing"), (256, 4, 1, "dense"), (384, 12, 1, "two dense")],
 )
 def test_vectors_are_those_of_torch_whatever_the_sizes(
-    tmp_path: Path, width: int, heads: int, layers: int, behind: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, heads: int, layers: int, behind: str
 ) -> None:
     folder = make_student(tmp_path / "student", width=width, heads=heads, layers=layers, behind=behind)
     files = StudentFiles.find(str(folder))
     texts = [*long_texts(), *many_texts(400)]
-    expected = Student.load(str(folder), device="cpu")._read(texts)
-    runtime = load_int8(files, cache=tmp_path / "runtimes", threads=2)
-    batches_of_kernels = runtime.run(token_batches(texts, files.tokens(), runtime.batch_tokens))
-    vectors_of_torch, vectors_of_kernels = (
-        {place: row for places, rows in batches for place, row in zip(places.tolist(), rows, strict=True)}
-        for batches in (expected, batches_of_kernels)
-    )
-    assert sorted(vectors_of_kernels) == list(range(len(texts)))
-    a, b = (np.stack([each[place] for place in range(len(texts))]) for each in (vectors_of_torch, vectors_of_kernels))
-    assert b.dtype == np.float32
-    assert a.shape == b.shape
+    batches = list(token_batches(texts, files.tokens(), Int8Runtime.batch_tokens))
+
+    def vectors_of(computed: Iterable[tuple[Any, Any]]) -> Any:
+        vector_at = dict(zip(*_by_place(computed), strict=True))
+        assert sorted(vector_at) == list(range(len(texts)))
+        return np.stack([vector_at[place] for place in range(len(texts))])
+
+    expected = vectors_of(Student.load(str(folder), device="cpu")._read(texts))
+    load_int8(files, cache=tmp_path / "runtimes")
+    (weights,) = (tmp_path / "runtimes").glob("*/weights.npy")
     # As they come, not normalised: lengths agree, too.
-    lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
-    np.testing.assert_allclose(lengths[1], lengths[0], rtol=0.02)
-    found_distances = distances(a / lengths[0][:, None], b / lengths[1][:, None])
-    assert 1e-7 < found_distances.mean() < 2e-4
-    assert found_distances.max() < INT8_TOLERANCE
+    lengths = np.linalg.norm(expected, axis=1, keepdims=True)
+    first = None
+    for instructions in USABLE:
+        monkeypatch.setenv("KEYDISTILL_INT8_INSTRUCTIONS", instructions)
+        vectors = vectors_of(Int8Runtime(weights, threads=2).run(batches))
+        assert vectors.dtype == np.float32
+        assert vectors.shape == expected.shape
+        own_lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        np.testing.assert_allclose(own_lengths, lengths, rtol=0.02)
+        found_distances = distances(expected / lengths, vectors / own_lengths)
+        assert 1e-7 < found_distances.mean() < 2e-4
+        assert found_distances.max() < INT8_TOLERANCE
+        first = vectors / own_lengths if first is None else first
+        # Sums of products are the same; what is fp32 is summed up in another order, and a few levels round otherwise.
+        assert distances(first, vectors / own_lengths).max() < INSTRUCTIONS_TOLERANCE
 
 
 @needs_kernels
-def test_a_text_has_one_vector_whatever_stands_beside_it(folder: Path, cache: Path) -> None:
+@pytest.mark.parametrize("instructions", USABLE)
+def test_a_text_has_one_vector_whatever_stands_beside_it(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, instructions: str
+) -> None:
+    monkeypatch.setenv("KEYDISTILL_INT8_INSTRUCTIONS", instructions)
     student = Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache)
     assert student.runtime == "native-int8"
     assert_one_vector_per_text(student)
@@ -155,7 +171,7 @@ def test_few_texts_of_many_lengths_start_no_threads(
     assert started == [2]
 
 
-def _by_place(batches: Iterator[tuple[Any, Any]]) -> tuple[list[int], list[Any]]:
+def _by_place(batches: Iterable[tuple[Any, Any]]) -> tuple[list[int], list[Any]]:
     pairs = [pair for places, rows in batches for pair in zip(places.tolist(), rows, strict=True)]
     return [place for place, _ in pairs], [row for _, row in pairs]
 
@@ -269,13 +285,18 @@ def test_a_damaged_or_unusual_student_is_told_or_left_to_others(
         assert loaded.runtime == "torch"
 
 
+def forget_the_kernels() -> None:
+    int8_kernels._library.cache_clear()
+    int8_kernels._kernels.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("lacks", "expected"),
     [
         ("a compiler", "install gcc and then keydistill again"),
         ("a whole library", "the int8 kernels cannot be loaded ("),
         ("the library of this version", "were compiled for another version of keydistill; install it again"),
-        ("instructions", "has no AVX-512 VNNI"),
+        ("instructions", "has none of the instructions that the int8 kernels are written for (best, good)"),
     ],
 )
 def test_where_the_kernels_cannot_run_another_runtime_computes(
@@ -299,18 +320,22 @@ def test_where_the_kernels_cannot_run_another_runtime_computes(
             ctypes,
             "CDLL",
             lambda path: SimpleNamespace(
-                int8_bert_interface=lambda: int8_kernels._INTERFACE, int8_bert_supported=lambda: 0
+                int8_bert_interface=lambda: int8_kernels._INTERFACE,
+                int8_bert_instructions=lambda number: [b"best", b"good", None][number],
+                int8_bert_supported=lambda number: 0,
+                int8_bert_pooled=lambda: None,
+                int8_bert_dense=lambda: None,
             ),
         )
     else:
         monkeypatch.setattr(int8_kernels, "_INTERFACE", 0)
-    int8_kernels._library.cache_clear()
+    forget_the_kernels()
     try:
         with caplog.at_level(logging.INFO, logger="keydistill.encoders"):
             student = Student.load(str(folder), device="cpu", runtime="native-int8", cache=cache)
             automatic = Student.load(str(folder), device="cpu", runtime="auto", cache=cache)
     finally:
         monkeypatch.undo()
-        int8_kernels._library.cache_clear()
+        forget_the_kernels()
     assert "native-int8" not in (student.runtime, automatic.runtime)
     assert [record.levelname for record in caplog.records if expected in record.message] == ["WARNING", "INFO"]
