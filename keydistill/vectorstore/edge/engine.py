@@ -12,7 +12,7 @@ change share files (`duplicate`).
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,20 +33,15 @@ from keydistill.vectorstore.edge.cards import Card, read_card, write_card
 from keydistill.vectorstore.edge.catalog import Catalog, CatalogContents, CollectionEntry
 from keydistill.vectorstore.edge.copy import copied_folder, remove_abandoned_copy
 from keydistill.vectorstore.edge.optimize import optimize_in_child
+from keydistill.vectorstore.edge.reader import EmbeddedReader
 from keydistill.vectorstore.edge.shards import Shards, translated
 from keydistill.vectorstore.edge.trash import Trash
 from keydistill.vectorstore.edge.view import LOG
-from keydistill.vectorstore.engine import CollectionInfo, Hit, Lost, Payload, PointBatch, Record, SearchParams, Vectors
-from keydistill.vectorstore.filters import Filter
+from keydistill.vectorstore.engine import CollectionInfo, Lost, Payload, PointBatch
 from keydistill.vectorstore.spec import CollectionSpec
 
-# The binding keeps the interpreter's lock while it searches, half a millisecond a query: a service that searched for 32
-# items in one call stood still for so long. Fewer at once cost more: 7% at four, 20% at one.
-_QUERIES_AT_ONCE = 4
-_SCROLL_PAGE = 1_000
 
-
-class EmbeddedEngine:
+class EmbeddedEngine(EmbeddedReader):
     """`Engine` on a folder. Threads may share one; after a fork a process opens its own files again."""
 
     changes_in_place: ClassVar[bool] = False
@@ -60,7 +55,7 @@ class EmbeddedEngine:
         """
         self._root = root
         self._catalog = Catalog(root)
-        self._shards = Shards(root, self._catalog, Trash(root, grace_seconds))
+        super().__init__(Shards(root, self._catalog, Trash(root, grace_seconds)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._root)!r})"
@@ -195,72 +190,6 @@ class EmbeddedEngine:
         with self._catalog.change() as contents:
             # The entry of now: its metadata may have been changed meanwhile.
             self._enter(contents, name, replace(contents.entry(name), state="ready"))
-
-    def query(
-        self,
-        name: str,
-        vector: Vectors,
-        limit: int,
-        filter: Filter | None = None,
-        params: SearchParams | None = None,
-    ) -> list[Hit]:
-        """See `Engine.query`."""
-        return self.query_batch(name, vector[None, :], limit, [filter], params)[0]
-
-    def query_batch(
-        self,
-        name: str,
-        vectors: Vectors,
-        limit: int,
-        filters: Sequence[Filter | None] | None = None,
-        params: SearchParams | None = None,
-    ) -> list[list[Hit]]:
-        """See `Engine.query_batch`."""
-        if not np.isfinite(vectors).all():
-            raise VectorStoreError(f"query vectors for {name!r} hold values that are not finite; embed them again")
-        params = params or SearchParams()
-        filters = filters if filters is not None else [None] * len(vectors)
-        requests = [
-            translate.query_request(vector, limit, filter, params)
-            for vector, filter in zip(vectors, filters, strict=True)
-        ]
-        lists: list[list[Hit]] = []
-        with self._shards.reading(f"querying {name!r}", name) as shard:
-            for start in range(0, len(requests), _QUERIES_AT_ONCE):
-                answers = shard.query_batch(edge.QueryBatchRequest(requests[start : start + _QUERIES_AT_ONCE]))
-                lists += [[translate.hit(point) for point in points] for points in answers]
-        return lists
-
-    def count(self, name: str, filter: Filter | None = None) -> int:
-        """See `Engine.count`."""
-        request = edge.CountRequest(exact=True, filter=translate.edge_filter(filter))
-        with self._shards.reading(f"counting {name!r}", name) as shard:
-            return shard.count(request)
-
-    def scroll(self, name: str, filter: Filter | None = None, *, with_vectors: bool = False) -> Iterator[Record]:
-        """See `Engine.scroll`."""
-        offset: edge.PointId | None = None
-        while True:
-            request = edge.ScrollRequest(
-                offset=offset,
-                limit=_SCROLL_PAGE,
-                filter=translate.edge_filter(filter),
-                with_payload=True,
-                with_vector=with_vectors,
-            )
-            with self._shards.reading(f"scrolling {name!r}", name) as shard:
-                page, offset = shard.scroll(request)
-            yield from map(translate.record, page)
-            if offset is None:
-                return
-
-    def retrieve(self, name: str, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
-        """See `Engine.retrieve`."""
-        asked = translate.point_ids(list(ids))
-        with self._shards.reading(f"reading points of {name!r}", name) as shard:
-            points = shard.retrieve(asked, with_payload=True, with_vector=with_vectors)
-        points_by_id = {str(point.id): point for point in points}
-        return [translate.record(points_by_id[id]) for id in ids if id in points_by_id]
 
     def info(self, name: str) -> CollectionInfo:
         """See `Engine.info`."""
