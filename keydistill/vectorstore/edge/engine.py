@@ -12,13 +12,12 @@ change share files (`duplicate`).
 
 import errno
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 import qdrant_edge as edge
 
 from keydistill.errors import (
@@ -33,15 +32,15 @@ from keydistill.vectorstore.edge.cards import Card, read_card, write_card
 from keydistill.vectorstore.edge.catalog import Catalog, CatalogContents, CollectionEntry
 from keydistill.vectorstore.edge.copy import copied_folder, remove_abandoned_copy
 from keydistill.vectorstore.edge.optimize import optimize_in_child
-from keydistill.vectorstore.edge.reader import EmbeddedReader
 from keydistill.vectorstore.edge.shards import Shards, translated
 from keydistill.vectorstore.edge.trash import Trash
 from keydistill.vectorstore.edge.view import LOG
-from keydistill.vectorstore.engine import CollectionInfo, Lost, Payload, PointBatch
+from keydistill.vectorstore.edge.writer import EmbeddedWriter
+from keydistill.vectorstore.engine import CollectionInfo, Lost
 from keydistill.vectorstore.spec import CollectionSpec
 
 
-class EmbeddedEngine(EmbeddedReader):
+class EmbeddedEngine(EmbeddedWriter):
     """`Engine` on a folder. Threads may share one; after a fork a process opens its own files again."""
 
     changes_in_place: ClassVar[bool] = False
@@ -54,8 +53,8 @@ class EmbeddedEngine(EmbeddedReader):
             grace_seconds: How long folders that the catalogue does not name are kept in the trash.
         """
         self._root = root
-        self._catalog = Catalog(root)
-        super().__init__(Shards(root, self._catalog, Trash(root, grace_seconds)))
+        catalog = Catalog(root)
+        super().__init__(catalog, Shards(root, catalog, Trash(root, grace_seconds)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._root)!r})"
@@ -152,33 +151,6 @@ class EmbeddedEngine(EmbeddedReader):
             removed = {key for key, value in changes.items() if value is None}
             metadata = {key: value for key, value in {**entry.metadata, **changes}.items() if key not in removed}
             self._enter(contents, name, replace(entry, metadata=metadata))
-
-    def upsert(self, name: str, points: PointBatch) -> None:
-        """See `Engine.upsert`."""
-        if not len(points):
-            return
-        dimension = self._catalog.read().resolve(name)[1].spec.dimension
-        if points.vectors.ndim != 2 or points.vectors.shape[1] != dimension:
-            raise VectorStoreError(
-                f"vectors of shape {points.vectors.shape} do not fit {name!r}; expected (n, {dimension})"
-            )
-        if not np.isfinite(points.vectors).all():
-            raise VectorStoreError(f"vectors for {name!r} hold values that are not finite; nothing was written")
-        rows = translate.points(points)
-        with translated(f"writing to {name!r}"):
-            self._shards.writer(name).update(edge.UpdateOperation.upsert_points(rows))
-            self._shards.wrote(name, len(points))
-
-    def delete(self, name: str, ids: Sequence[str]) -> None:
-        """See `Engine.delete`."""
-        with translated(f"deleting from {name!r}"):
-            self._shards.writer(name).update(edge.UpdateOperation.delete_points(translate.point_ids(list(ids))))
-
-    def set_payload(self, name: str, ids: Sequence[str], payload: Payload) -> None:
-        """See `Engine.set_payload`."""
-        with translated(f"writing payload to {name!r}"):
-            operation = edge.UpdateOperation.set_payload_by_filter(translate.having_ids(list(ids)), payload)
-            self._shards.writer(name).update(operation)
 
     def finish(self, name: str) -> None:
         """See `Engine.finish`; afterwards the collection's folder never changes again."""
