@@ -4,7 +4,7 @@ An engine answers filters from payload indexes, which can lack points that the c
 finds every point, and a filter silently loses some.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from keydistill.ingest.collection.points import POINT_COLUMNS
-from keydistill.ingest.filters import SHAPES
+from keydistill.ingest.filters import SHAPES, holds
 from keydistill.ingest.snapshot import SnapshotProfile
 from keydistill.vectorstore import (
     CATEGORY_IDS,
@@ -76,32 +76,39 @@ def filters_to_count(
     return [NamedFilter(shape, filter) for filter, shape in shape_of.items()]
 
 
-def passing(rows: pa.Table, payloads: Sequence[Payload], filters: Sequence[NamedFilter]) -> NDArray[np.int64]:
+def passing(
+    rows: pa.Table, payloads: Callable[[], Sequence[Payload]], filters: Sequence[NamedFilter]
+) -> NDArray[np.int64]:
     """The number of a part's rows that pass each filter, shape (filters,).
 
     Args:
         rows: Rows of the part, by `PART_SCHEMA`.
-        payloads: The payload of each row.
+        payloads: Function that makes the payload of each row; called where some filter needs a free field.
         filters: Filters that `filters_to_count` chose.
     """
-    masks: dict[Condition, NDArray[np.bool_]] = {}
+    conditions = dict.fromkeys(condition for named in filters for condition in named.filter.must)
+    free = [condition for condition in conditions if not _is_column(rows, condition)]
+    fields = payloads() if free else ()
+    masks = {condition: _mask(rows, condition) for condition in conditions if condition not in free}
+    for condition in free:
+        stored = (each.get(condition.field) for each in fields)
+        masks[condition] = np.fromiter((holds(value, condition) for value in stored), bool, len(rows))
     counts = np.empty(len(filters), dtype=np.int64)
     for place, named in enumerate(filters):
         passes = np.ones(len(rows), dtype=bool)
         for condition in named.filter.must:
-            if condition not in masks:
-                masks[condition] = _mask(rows, payloads, condition)
             passes &= masks[condition]
         counts[place] = passes.sum()
     return counts
 
 
-def _mask(rows: pa.Table, payloads: Sequence[Payload], condition: Condition) -> NDArray[np.bool_]:
-    is_column = condition.field in POINT_COLUMNS and condition.field in rows.column_names
-    column = rows[condition.field].combine_chunks() if is_column else None
+def _is_column(rows: pa.Table, condition: Condition) -> bool:
+    return condition.field in POINT_COLUMNS and condition.field in rows.column_names
+
+
+def _mask(rows: pa.Table, condition: Condition) -> NDArray[np.bool_]:
+    column = rows[condition.field].combine_chunks()
     if isinstance(condition, Equals):
-        if column is None:
-            return np.fromiter((_has(each.get(condition.field), condition.value) for each in payloads), bool, len(rows))
         if not pa.types.is_list(column.type):
             return _bools(pc.equal(column, condition.value))
         hits = _bools(pc.equal(pc.list_flatten(column), condition.value))
@@ -109,21 +116,8 @@ def _mask(rows: pa.Table, payloads: Sequence[Payload], condition: Condition) -> 
         mask[pc.list_parent_indices(column).to_numpy()[hits]] = True
         return mask
     if isinstance(condition, Range) and condition.gte is not None:
-        if column is None:
-            values = (each.get(condition.field) for each in payloads)
-            return np.fromiter((_is_at_least(value, condition.gte) for value in values), bool, len(rows))
         return _bools(pc.greater_equal(column, condition.gte))
     raise ValueError(f"no count is known for the condition {condition}")
-
-
-def _is_at_least(stored: object, least: float) -> bool:
-    return isinstance(stored, int | float) and not isinstance(stored, bool) and stored >= least
-
-
-def _has(stored: object, value: object) -> bool:
-    """Whether the engine would match a stored value: a list by one of its elements, and no bool by a number."""
-    values = stored if isinstance(stored, list) else [stored]
-    return any(each == value and isinstance(each, bool) == isinstance(value, bool) for each in values)
 
 
 def _bools(column: pa.ChunkedArray | pa.Array) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ row in 10,000 with 100,000 rows in 5 of 100,000 builds. Embedding again is done 
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,10 +71,9 @@ def verify(run: ReindexRun, snapshot: Snapshot, engine: Engine, student: Student
         chosen = _rows_to_look_up(run, snapshot.summary.rows)
         before = 0
         for part, rows in snapshot.tables():
-            fields = payloads(rows)
             places = chosen[np.searchsorted(chosen, before) : np.searchsorted(chosen, before + len(rows))] - before
-            _check_rows(run, engine, rows.take(places), [fields[place] for place in places.tolist()], part.number)
-            expected += passing(rows, fields, named)
+            _check_rows(run, engine, rows.take(places), part.number)
+            expected += passing(rows, partial(payloads, rows), named)
             before += len(rows)
             looked_up += len(places)
     for each, count in zip(named, expected.tolist(), strict=True):
@@ -151,7 +151,8 @@ def _check_indexes(run: ReindexRun, info: CollectionInfo, indexes: Mapping[str, 
         _expect(run, f"payload index {field} of type", info.payload_indexes[field], kind)
 
 
-def _check_rows(run: ReindexRun, engine: Engine, rows: pa.Table, fields: list[Payload], part: int) -> None:
+def _check_rows(run: ReindexRun, engine: Engine, rows: pa.Table, part: int) -> None:
+    fields = payloads(rows)
     ids: list[str] = rows.column("point_id").to_pylist()
     for start in range(0, len(ids), _WINDOW):
         window = slice(start, start + _WINDOW)

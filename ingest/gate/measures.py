@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keydistill.encoders import Student, Vectors
-from keydistill.ingest.filters import SHAPES, FilterShape, K, Query, recalls, spread
+from keydistill.ingest.filters import SHAPES, ExactSearch, FilterShape, K, Query, recalls, spread
 from keydistill.ingest.gate.items import GateItems
 from keydistill.progress import Progress
 from keydistill.vectorstore import Engine, Filter, Hit, SearchParams, keyphrase_filter
@@ -92,8 +92,9 @@ def measure(
         lists, short = _lists(engine, side, vector, items, params)
         progress.advance(len(items.queries))
         recall = {}
+        exact = ExactSearch(engine, side.collection, vector)
         for shape in SHAPES:
-            measured = _recall(engine, side, vector, items, shape, params)
+            measured = _recall(engine, side, vector, items, shape, params, exact)
             if measured is not None:
                 recall[shape.name] = measured
             progress.advance(min(_RECALL_QUERIES, len(items.queries)))
@@ -145,7 +146,13 @@ def _without_own(query: Query, hits: Sequence[Hit], from_file: bool) -> tuple[Hi
 
 
 def _recall(
-    engine: Engine, side: Side, vectors: Vectors, items: GateItems, shape: FilterShape, params: SearchParams
+    engine: Engine,
+    side: Side,
+    vectors: Vectors,
+    items: GateItems,
+    shape: FilterShape,
+    params: SearchParams,
+    exact: ExactSearch,
 ) -> float | None:
     """Mean recall@K against exact search under a filter shape; None where no query has what the shape filters by."""
     filtered = [
@@ -157,9 +164,8 @@ def _recall(
     if not filtered:
         return None
     places, filters = [place for place, _ in filtered], [filter for _, filter in filtered]
-    exact = engine.query_batch(side.collection, vectors[places], K, filters, SearchParams(exact=True))
     approximate = engine.query_batch(side.collection, vectors[places], K, filters, params)
-    recall = recalls(exact, approximate)
+    recall = recalls(exact.lists(places, filters), approximate)
     # Where nothing passes a filter, nothing can be missed.
     return float(recall.mean()) if len(recall) else 1.0
 

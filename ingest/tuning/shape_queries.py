@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keydistill.encoders import Vectors
-from keydistill.ingest.filters import K, recalls, spread
+from keydistill.ingest.filters import K, by_filter, recalls, spread
 from keydistill.ingest.tuning.queries import FilteredQuery
 from keydistill.vectorstore import Engine, Hit, SearchParams
 
@@ -67,11 +67,13 @@ class ShapeQueries:
         return int(np.median([self._engine.count(self._collection, filter) for filter in filters]))
 
     def _answers(self, params: SearchParams) -> tuple[list[list[Hit]], float]:
-        answers: list[list[Hit]] = []
         began = time.perf_counter()
-        for start in range(0, len(self._queries), _BATCH):
-            batch = self._queries[start : start + _BATCH]
-            vectors = self._vectors[[query.row for query in batch]]
-            filters = [query.filter for query in batch]
-            answers += self._engine.query_batch(self._collection, vectors, K, filters, params)
+        filters = [query.filter for query in self._queries]
+
+        def ask(places: list[int]) -> list[list[Hit]]:
+            vectors = self._vectors[[self._queries[place].row for place in places]]
+            asked = [filters[place] for place in places]
+            return self._engine.query_batch(self._collection, vectors, K, asked, params)
+
+        answers = by_filter(filters, ask, _BATCH)
         return answers, time.perf_counter() - began

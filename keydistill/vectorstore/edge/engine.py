@@ -12,13 +12,12 @@ change share files (`duplicate`).
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 import qdrant_edge as edge
 
 from keydistill.errors import (
@@ -36,17 +35,12 @@ from keydistill.vectorstore.edge.optimize import optimize_in_child
 from keydistill.vectorstore.edge.shards import Shards, translated
 from keydistill.vectorstore.edge.trash import Trash
 from keydistill.vectorstore.edge.view import LOG
-from keydistill.vectorstore.engine import CollectionInfo, Hit, Lost, Payload, PointBatch, Record, SearchParams, Vectors
-from keydistill.vectorstore.filters import Filter
+from keydistill.vectorstore.edge.writer import EmbeddedWriter
+from keydistill.vectorstore.engine import CollectionInfo, Lost
 from keydistill.vectorstore.spec import CollectionSpec
 
-# The binding keeps the interpreter's lock while it searches, half a millisecond a query: a service that searched for 32
-# items in one call stood still for so long. Fewer at once cost more: 7% at four, 20% at one.
-_QUERIES_AT_ONCE = 4
-_SCROLL_PAGE = 1_000
 
-
-class EmbeddedEngine:
+class EmbeddedEngine(EmbeddedWriter):
     """`Engine` on a folder. Threads may share one; after a fork a process opens its own files again."""
 
     changes_in_place: ClassVar[bool] = False
@@ -59,8 +53,8 @@ class EmbeddedEngine:
             grace_seconds: How long folders that the catalogue does not name are kept in the trash.
         """
         self._root = root
-        self._catalog = Catalog(root)
-        self._shards = Shards(root, self._catalog, Trash(root, grace_seconds))
+        catalog = Catalog(root)
+        super().__init__(catalog, Shards(root, catalog, Trash(root, grace_seconds)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._root)!r})"
@@ -158,33 +152,6 @@ class EmbeddedEngine:
             metadata = {key: value for key, value in {**entry.metadata, **changes}.items() if key not in removed}
             self._enter(contents, name, replace(entry, metadata=metadata))
 
-    def upsert(self, name: str, points: PointBatch) -> None:
-        """See `Engine.upsert`."""
-        if not len(points):
-            return
-        dimension = self._catalog.read().resolve(name)[1].spec.dimension
-        if points.vectors.ndim != 2 or points.vectors.shape[1] != dimension:
-            raise VectorStoreError(
-                f"vectors of shape {points.vectors.shape} do not fit {name!r}; expected (n, {dimension})"
-            )
-        if not np.isfinite(points.vectors).all():
-            raise VectorStoreError(f"vectors for {name!r} hold values that are not finite; nothing was written")
-        rows = translate.points(points)
-        with translated(f"writing to {name!r}"):
-            self._shards.writer(name).update(edge.UpdateOperation.upsert_points(rows))
-            self._shards.wrote(name, len(points))
-
-    def delete(self, name: str, ids: Sequence[str]) -> None:
-        """See `Engine.delete`."""
-        with translated(f"deleting from {name!r}"):
-            self._shards.writer(name).update(edge.UpdateOperation.delete_points(translate.point_ids(list(ids))))
-
-    def set_payload(self, name: str, ids: Sequence[str], payload: Payload) -> None:
-        """See `Engine.set_payload`."""
-        with translated(f"writing payload to {name!r}"):
-            operation = edge.UpdateOperation.set_payload_by_filter(translate.having_ids(list(ids)), payload)
-            self._shards.writer(name).update(operation)
-
     def finish(self, name: str) -> None:
         """See `Engine.finish`; afterwards the collection's folder never changes again."""
         name, entry = self._catalog.read().resolve(name)
@@ -195,72 +162,6 @@ class EmbeddedEngine:
         with self._catalog.change() as contents:
             # The entry of now: its metadata may have been changed meanwhile.
             self._enter(contents, name, replace(contents.entry(name), state="ready"))
-
-    def query(
-        self,
-        name: str,
-        vector: Vectors,
-        limit: int,
-        filter: Filter | None = None,
-        params: SearchParams | None = None,
-    ) -> list[Hit]:
-        """See `Engine.query`."""
-        return self.query_batch(name, vector[None, :], limit, [filter], params)[0]
-
-    def query_batch(
-        self,
-        name: str,
-        vectors: Vectors,
-        limit: int,
-        filters: Sequence[Filter | None] | None = None,
-        params: SearchParams | None = None,
-    ) -> list[list[Hit]]:
-        """See `Engine.query_batch`."""
-        if not np.isfinite(vectors).all():
-            raise VectorStoreError(f"query vectors for {name!r} hold values that are not finite; embed them again")
-        params = params or SearchParams()
-        filters = filters if filters is not None else [None] * len(vectors)
-        requests = [
-            translate.query_request(vector, limit, filter, params)
-            for vector, filter in zip(vectors, filters, strict=True)
-        ]
-        lists: list[list[Hit]] = []
-        with self._shards.reading(f"querying {name!r}", name) as shard:
-            for start in range(0, len(requests), _QUERIES_AT_ONCE):
-                answers = shard.query_batch(edge.QueryBatchRequest(requests[start : start + _QUERIES_AT_ONCE]))
-                lists += [[translate.hit(point) for point in points] for points in answers]
-        return lists
-
-    def count(self, name: str, filter: Filter | None = None) -> int:
-        """See `Engine.count`."""
-        request = edge.CountRequest(exact=True, filter=translate.edge_filter(filter))
-        with self._shards.reading(f"counting {name!r}", name) as shard:
-            return shard.count(request)
-
-    def scroll(self, name: str, filter: Filter | None = None, *, with_vectors: bool = False) -> Iterator[Record]:
-        """See `Engine.scroll`."""
-        offset: edge.PointId | None = None
-        while True:
-            request = edge.ScrollRequest(
-                offset=offset,
-                limit=_SCROLL_PAGE,
-                filter=translate.edge_filter(filter),
-                with_payload=True,
-                with_vector=with_vectors,
-            )
-            with self._shards.reading(f"scrolling {name!r}", name) as shard:
-                page, offset = shard.scroll(request)
-            yield from map(translate.record, page)
-            if offset is None:
-                return
-
-    def retrieve(self, name: str, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
-        """See `Engine.retrieve`."""
-        asked = translate.point_ids(list(ids))
-        with self._shards.reading(f"reading points of {name!r}", name) as shard:
-            points = shard.retrieve(asked, with_payload=True, with_vector=with_vectors)
-        points_by_id = {str(point.id): point for point in points}
-        return [translate.record(points_by_id[id]) for id in ids if id in points_by_id]
 
     def info(self, name: str) -> CollectionInfo:
         """See `Engine.info`."""
