@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, min_open=True),
     help="Most passes of the assistant over the judged pairs.",
 )
-@click.option("--assistant-folds", type=click.IntRange(1), help=FOLDS_HELP)
+@click.option("--assistant-folds", type=click.IntRange(0), help=FOLDS_HELP)
 @click.option(
     "--negative-margin",
     type=click.FloatRange(0, min_open=True),

@@ -67,7 +67,7 @@ class _Inputs:
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Share of pairs to hold out and measure on.",
 )
-@click.option("--folds", type=click.IntRange(1), help=FOLDS_HELP)
+@click.option("--folds", type=click.IntRange(0), help=FOLDS_HELP)
 @click.option(
     "--split-by",
     type=click.Choice(["keyphrase", "item"]),

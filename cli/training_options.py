@@ -40,7 +40,7 @@ seeds_option = click.option(
 SIZES_HELP = f"Size of the assistant: {', '.join(SIZE_NAMES)}.  [default: {ASSISTANT_SIZES[0].name}]"
 FOLDS_HELP = (
     "Number of models of the assistant, each kept from another part of the keyphrases and measured on it; 1 is one "
-    "split.  [default: 3 where few keyphrases were judged, otherwise 1]"
+    "split, 0 takes 3 where few keyphrases were judged, otherwise 1.  [default: 1]"
 )
 trust_option = click.option(
     "--trust-assistant",

@@ -51,13 +51,13 @@ class Member:
 def splits_of(pairs: LabelledPairs, recipe: AssistantRecipe, warm_up: LabelledPairs | None) -> list[Split]:
     """The one split of a training, or its folds.
 
-    Without a number in the recipe there are several folds where the keyphrases that one split holds out are few.
+    With 0 folds in the recipe there are several where the keyphrases that one split holds out are few.
 
     Raises:
         TrainingError: A part would be empty, or have only positive or only negative pairs.
     """
     count = recipe.folds
-    if count is None:
+    if not count:
         count = _FOLDS if recipe.held_out * effective_groups(pairs, recipe.split_by) < _ENOUGH_GROUPS else 1
     if count == 1:
         return [split(pairs, recipe.held_out, by=recipe.split_by, seed=recipe.seed, warm_up=warm_up)]

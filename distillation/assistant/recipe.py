@@ -35,7 +35,7 @@ class AssistantRecipe:
         label_smoothing: Share by which targets are drawn towards 0.5.
         held_out: Share of pairs to hold out, where there is one split: they are measured on and not learned.
         folds: Number of folds of a cross-fitting: so many models are trained, each on all folds but one, which it is
-            measured on, and the assistant is the mean of their weights. 1 is one split without cross-fitting; None
+            measured on, and the assistant is the mean of their weights. 1 is one split without cross-fitting; 0
             leaves it to the number of keyphrases (`keydistill.distillation.assistant.members`).
         split_by: What a held-out pair shares with no training pair.
         seed: Seed of everything random.
@@ -58,7 +58,7 @@ class AssistantRecipe:
     frozen_embeddings: bool = True
     label_smoothing: float = 0.0
     held_out: float = 0.1
-    folds: int | None = None
+    folds: int = 1
     split_by: GroupBy = "keyphrase"
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -82,7 +82,7 @@ class AssistantRecipe:
             ("max_length", self.max_length >= 8, "from 8 up"),
             ("learning_rate", self.learning_rate is None or self.learning_rate > 0, "above 0"),
             ("label_smoothing", 0 <= self.label_smoothing <= 1, "from 0 to 1"),
-            ("folds", self.folds is None or self.folds >= 1, "from 1 up"),
+            ("folds", self.folds >= 0, "from 0 up"),
             ("held_out", 0 < self.held_out < 1, "between 0 and 1"),
         ):
             if not fits:

@@ -40,7 +40,7 @@ class RetrainOrder(Order):
     mined_items: int | None = Field(default=None, ge=1)
     assistant_size: str | None = None
     assistant_epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    assistant_folds: int | None = Field(default=None, ge=1)
+    assistant_folds: int | None = Field(default=None, ge=0)
     negative_margin: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     shape: ShapeName | None = None
     layers: int | None = Field(default=None, ge=1)

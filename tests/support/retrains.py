@@ -29,7 +29,7 @@ def small_models(monkeypatch: pytest.MonkeyPatch, base: Path) -> None:
             mining=replace(asked.mining, student_top=6, near_miss=4, random=2),
             judged_pairs=300,
             trust_assistant="one layer of chance learns nothing in one epoch",
-            assistant=replace(asked.assistant, layers=1, held_out=0.3, folds=1, **tiny),
+            assistant=replace(asked.assistant, layers=1, held_out=0.3, **tiny),
             student=replace(asked.student, dimensions=(32,), **tiny),
         )
 

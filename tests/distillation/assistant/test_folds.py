@@ -53,7 +53,7 @@ def test_a_fold_of_one_kind_of_pairs_is_refused() -> None:
 
 
 def test_few_keyphrases_are_cross_fitted_and_many_are_split_once() -> None:
-    recipe = AssistantRecipe()
+    recipe = AssistantRecipe(folds=0)
     few, many = lists_of([40] * 57 + [1] * 300), lists_of([2] * 600)
     assert effective_groups(many, "keyphrase") == pytest.approx(600)
     assert effective_groups(few, "keyphrase") < 100

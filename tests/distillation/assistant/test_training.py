@@ -61,7 +61,6 @@ def recipe_of(base: str, **choices: Any) -> AssistantRecipe:
         layers=1,
         batch_size=16,
         held_out=0.25,
-        folds=1,
         dropout=0.1,
         frozen_embeddings=False,
         precision="fp32",

@@ -90,9 +90,7 @@ def recipe(tiny_folder: Path) -> RetrainRecipe:
     )
     return replace(
         base,
-        assistant=replace(
-            base.assistant, base=str(tiny_folder), layers=1, epochs=1, held_out=0.3, folds=1, precision="fp32"
-        ),
+        assistant=replace(base.assistant, base=str(tiny_folder), layers=1, epochs=1, held_out=0.3, precision="fp32"),
         # In batches so small that the clicks make enough steps for a student of their own.
         student=replace(
             base.student, base=str(tiny_folder), dimensions=(32,), epochs=1.5, batch_size=3, precision="fp32"
