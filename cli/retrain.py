@@ -12,6 +12,7 @@ from keydistill.cli.follow import executor_options, follow_order
 from keydistill.cli.judge_choice import judge_options
 from keydistill.cli.output import duration_text, print_json, print_table, progress_bars, warn
 from keydistill.cli.training_options import (
+    FOLDS_HELP,
     SIZES_HELP,
     judgments_loss_option,
     loss_option,
@@ -48,6 +49,14 @@ if TYPE_CHECKING:
     "--assistant-epochs",
     type=click.FloatRange(0, min_open=True),
     help="Most passes of the assistant over the judged pairs.",
+)
+@click.option("--assistant-folds", type=click.IntRange(0), help=FOLDS_HELP)
+@click.option(
+    "--negative-margin",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SHARE",
+    help="Largest share of the present student's score of an item's known positives that a hard negative of it may "
+    "have; nearer ones are likely right.  [default: no limit]",
 )
 @shape_option
 @click.option("--layers", type=click.IntRange(1), help="Number of the base's layers that the student keeps.")

@@ -10,7 +10,7 @@ import click
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import check_output, duration_text, print_json, print_table, progress_bars, warn
 from keydistill.cli.table_options import reading_options
-from keydistill.cli.training_options import SIZES_HELP
+from keydistill.cli.training_options import FOLDS_HELP, SIZES_HELP
 from keydistill.errors import TooManyRejectsError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class _Inputs:
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Share of pairs to hold out and measure on.",
 )
+@click.option("--folds", type=click.IntRange(0), help=FOLDS_HELP)
 @click.option(
     "--split-by",
     type=click.Choice(["keyphrase", "item"]),
@@ -206,6 +207,8 @@ def _publish(
 def _print_plan(plan: "AssistantTrainingPlan", recipe: "AssistantRecipe") -> None:
     click.echo(f"training       {plan.training:,} pairs, {plan.positive_share:.0%} of them positive")
     click.echo(f"held out       {plan.held_out:,} pairs; none shares its {recipe.split_by} with the others")
+    if plan.folds > 1:
+        click.echo(f"folds          {plan.folds} models like that, so that each pair is held out once")
     if plan.warm_up:
         click.echo(f"warm-up        {plan.warm_up:,} pairs before")
     click.echo(f"size           {recipe.size}, {plan.parameters / 1e6:.1f} million parameters")
@@ -218,14 +221,29 @@ def _print_plan(plan: "AssistantTrainingPlan", recipe: "AssistantRecipe") -> Non
 
 def _print_metrics(trained: "TrainedAssistant", split_by: str) -> None:
     metrics = trained.metrics
+    learned = f"each by one of {metrics.folds} models" if metrics.folds > 1 else f"{trained.pairs:,} were learned"
+    within = f"of {metrics.held_out_lists:,} {split_by}s with pairs of both kinds"
     rows = [
-        (
-            "pairs",
-            f"{metrics.held_out_pairs:,}",
-            f"of {metrics.held_out_groups:,} {split_by}s held out; {trained.pairs:,} were learned",
-        ),
+        ("pairs", f"{metrics.held_out_pairs:,}", f"of {metrics.held_out_groups:,} {split_by}s held out; {learned}"),
         ("positive", f"{metrics.positive_share:.3f}", "share of the held-out pairs"),
         ("AUC", f"{metrics.auc:.3f}", f"{metrics.auc_low:.3f} to {metrics.auc_high:.3f}"),
+        (
+            f"AUC per {split_by}",
+            "-" if metrics.auc_within is None else f"{metrics.auc_within:.3f}",
+            within
+            if metrics.auc_within is None
+            else f"{metrics.auc_within_low:.3f} to {metrics.auc_within_high:.3f}, {within}",
+        ),
+        (
+            "approvals right",
+            f"{metrics.approved_right:.3f}",
+            f"{metrics.approved_right_low:.3f} to {metrics.approved_right_high:.3f}",
+        ),
+        (
+            "rejections right",
+            f"{metrics.rejected_right:.3f}",
+            f"{metrics.rejected_right_low:.3f} to {metrics.rejected_right_high:.3f}",
+        ),
         ("average precision", f"{metrics.average_precision:.3f}", ""),
         (
             "F1",

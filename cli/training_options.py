@@ -38,6 +38,10 @@ seeds_option = click.option(
     "[default: 1]",
 )
 SIZES_HELP = f"Size of the assistant: {', '.join(SIZE_NAMES)}.  [default: {ASSISTANT_SIZES[0].name}]"
+FOLDS_HELP = (
+    "Number of models of the assistant, each kept from another part of the keyphrases and measured on it; 1 is one "
+    "split, 0 takes 3 where few keyphrases were judged, otherwise 1.  [default: 1]"
+)
 trust_option = click.option(
     "--trust-assistant",
     metavar="REASON",

@@ -69,6 +69,17 @@ class LabelledPairs:
             self.targets[places],
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[LabelledPairs]) -> LabelledPairs:
+        """The pairs of several, one after the other."""
+        return cls(
+            [item_id for part in parts for item_id in part.item_ids],
+            [title for part in parts for title in part.titles],
+            [category for part in parts for category in part.categories],
+            [keyphrase for part in parts for keyphrase in part.keyphrases],
+            np.concatenate([part.targets for part in parts]),
+        )
+
     def groups(self, by: GroupBy) -> Sequence[str]:
         """The keyphrase of each pair, or its item."""
         return self.keyphrases if by == "keyphrase" else self.item_ids
@@ -144,24 +155,81 @@ def split(
     Raises:
         TrainingError: One of the parts would be empty, or have only positive or only negative pairs.
     """
-    groups = pairs.groups(by)
-    # Sorted, so that the order of the pairs does not decide which groups are held out.
-    names, group_of, sizes = np.unique(np.array(groups, dtype=object), return_inverse=True, return_counts=True)
+    names, group_of, sizes = _grouped(pairs, by)
     order = np.random.default_rng(seed).permutation(len(names))
     enough = int(np.searchsorted(np.cumsum(sizes[order]), share * len(pairs))) + 1
     is_held_out = np.zeros(len(names), dtype=bool)
     is_held_out[order[:enough]] = True
-    held_out_pairs = is_held_out[group_of]
-    parts = Split(
-        training=pairs.take(np.flatnonzero(~held_out_pairs)),
-        held_out=pairs.take(np.flatnonzero(held_out_pairs)),
-        warm_up=None if warm_up is None else _without(warm_up, by, frozenset(names[is_held_out])),
+    return _checked(_divided(pairs, is_held_out[group_of], by, warm_up), by, len(names))
+
+
+def folds(
+    pairs: LabelledPairs,
+    count: int,
+    *,
+    by: GroupBy = "keyphrase",
+    seed: int = 0,
+    warm_up: LabelledPairs | None = None,
+) -> list[Split]:
+    """As many splits as there are folds: each pair is held out in one of them, together with its group.
+
+    The largest groups are dealt first, each to the fold with the fewest pairs so far, so that folds are of about the
+    same size and a few long lists do not meet in one.
+
+    Args:
+        pairs: All pairs.
+        count: Number of folds, from 2 up.
+        by: Property that a group has in common.
+        seed: Seed of the order of groups of the same size.
+        warm_up: Pairs for a stage before the training; each fold leaves out those of its held-out groups.
+
+    Raises:
+        TrainingError: One of the parts would be empty, or have only positive or only negative pairs.
+    """
+    names, group_of, sizes = _grouped(pairs, by)
+    order = np.random.default_rng(seed).permutation(len(names))
+    fold_of, filled = np.zeros(len(names), dtype=np.intp), np.zeros(count, dtype=np.intp)
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        fold_of[group] = np.argmin(filled)
+        filled[fold_of[group]] += sizes[group]
+    return [_checked(_divided(pairs, fold_of[group_of] == fold, by, warm_up), by, len(names)) for fold in range(count)]
+
+
+def effective_groups(pairs: LabelledPairs, by: GroupBy) -> float:
+    """The number of equally large groups that would say as much (Kish 1965): n pairs squared by the sum of squares.
+
+    >>> targets = np.zeros(6, dtype=np.float32)
+    >>> keyphrases = ["shoes"] * 5 + ["lamp"]
+    >>> round(effective_groups(LabelledPairs(["1"] * 6, ["t"] * 6, [None] * 6, keyphrases, targets), "keyphrase"), 2)
+    1.38
+    """
+    _, _, sizes = _grouped(pairs, by)
+    return float(len(pairs) ** 2 / max(1, np.square(sizes.astype(np.float64)).sum()))
+
+
+def _grouped(pairs: LabelledPairs, by: GroupBy) -> tuple[NDArray[np.object_], NDArray[np.intp], NDArray[np.intp]]:
+    """Names of the groups, group of each pair, and sizes; sorted, so that the order of the pairs decides nothing."""
+    names, group_of, sizes = np.unique(
+        np.array(pairs.groups(by), dtype=object), return_inverse=True, return_counts=True
     )
+    return names, group_of, sizes
+
+
+def _divided(pairs: LabelledPairs, is_held_out: NDArray[np.bool_], by: GroupBy, warm_up: LabelledPairs | None) -> Split:
+    held_out = pairs.take(np.flatnonzero(is_held_out))
+    return Split(
+        training=pairs.take(np.flatnonzero(~is_held_out)),
+        held_out=held_out,
+        warm_up=None if warm_up is None else _without(warm_up, by, frozenset(held_out.groups(by))),
+    )
+
+
+def _checked(parts: Split, by: GroupBy, groups: int) -> Split:
     for name, part in (("training", parts.training), ("held-out", parts.held_out)):
         positive = int(part.labels.sum())
         if min(positive, len(part) - positive) < 2:
             raise TrainingError(
-                f"{positive:,} of the {len(part):,} {name} pairs are positive ({len(names):,} different {by}s in all); "
+                f"{positive:,} of the {len(part):,} {name} pairs are positive ({groups:,} different {by}s in all); "
                 "expected at least two positive and two negative ones; give more pairs, or hold out another share"
             )
     return parts

@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keydistill.distillation.assistant.calibration import brier_score, calibration_error, fit_calibration
+from keydistill.distillation.assistant.intervals import Interval, auc_within, clustered_interval, verdict_intervals
 from keydistill.distillation.assistant.verdicts import auc_interval, verdicts_right
 from keydistill.encoders import Calibration
 from keydistill.errors import TrainingError
-
-_RESAMPLES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +21,39 @@ class AssistantMetrics:
         auc: Area under the ROC curve.
         auc_low: Lower end of its interval of 95%; 0.5 or less is no better than chance.
         auc_high: Upper end of this interval.
+        auc_within: Mean AUC within the held-out keyphrases (or items, where these were held out) that have pairs of
+            both kinds; None where hardly any has.
+        auc_within_low: Lower end of its interval of 95%.
+        auc_within_high: Upper end of this interval.
         average_precision: Area under the precision-recall curve, as a step function.
-        f1: F1 at `threshold`, on the half of the pairs that did not choose it.
-        precision: Precision at `threshold`, on that half.
-        recall: Recall at `threshold`, on that half.
-        threshold: Calibrated probability with the best F1 on the other half.
+        f1: F1 at `threshold`, on pairs that did not choose it: the other half or, with several folds, another fold.
+        precision: Precision at `threshold`, on those pairs.
+        recall: Recall at `threshold`, on those pairs.
+        threshold: Calibrated probability with the best F1 on the half (or in the mean over folds) that chooses it.
         brier: Mean squared error of the uncalibrated probabilities.
-        brier_calibrated: Mean squared error after calibration on one half, measured on the other.
+        brier_calibrated: Mean squared error after calibration, on pairs that it was not fitted to.
         ece: Expected calibration error of the uncalibrated probabilities.
-        ece_calibrated: Expected calibration error after calibration on one half, measured on the other.
-        approved_right: Share of its approvals that is right (`keydistill.distillation.assistant.verdicts`); after
-            calibration on one half, measured on the other.
+        ece_calibrated: Expected calibration error after calibration, on pairs that it was not fitted to.
+        approved_right: Share of its approvals that is right (`keydistill.distillation.assistant.verdicts`), after
+            calibration, on pairs that it was not fitted to.
+        approved_right_low: Lower end of its interval of 95%.
+        approved_right_high: Upper end of this interval.
         rejected_right: Share of its rejections that is right, measured likewise.
+        rejected_right_low: Lower end of its interval of 95%.
+        rejected_right_high: Upper end of this interval.
         held_out_pairs: Number of held-out pairs.
         held_out_groups: Number of keyphrases (or of items, where these were held out) that they belong to.
-        positive_share: Share of them that is positive.
+        held_out_lists: Number of these that have pairs of both kinds.
+        positive_share: Share of the held-out pairs that is positive.
+        folds: Number of models that scored the held-out pairs, each only those that it had not seen.
     """
 
     auc: float
     auc_low: float
     auc_high: float
+    auc_within: float | None
+    auc_within_low: float | None
+    auc_within_high: float | None
     average_precision: float
     f1: float
     precision: float
@@ -52,12 +64,18 @@ class AssistantMetrics:
     ece: float
     ece_calibrated: float
     approved_right: float
+    approved_right_low: float
+    approved_right_high: float
     rejected_right: float
+    rejected_right_low: float
+    rejected_right_high: float
     held_out_pairs: int
     held_out_groups: int
+    held_out_lists: int
     positive_share: float
+    folds: int = 1
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, float | None]:
         """The attributes by name, fit for JSON."""
         return asdict(self)
 
@@ -78,17 +96,24 @@ def average_precision(logits: NDArray[np.floating], labels: NDArray[np.bool_]) -
 
 
 def held_out_metrics(
-    logits: NDArray[np.floating], labels: NDArray[np.bool_], *, seed: int, groups: Sequence[str] | None = None
+    logits: NDArray[np.floating],
+    labels: NDArray[np.bool_],
+    *,
+    seed: int,
+    groups: Sequence[str] | None = None,
+    folds: NDArray[np.intp] | None = None,
 ) -> AssistantMetrics:
     """All metrics of held-out pairs.
 
-    What is fitted (threshold, calibration) is fitted on one half of the pairs and measured on the other.
+    What is fitted (threshold, calibration) is measured on pairs that it was not fitted to: it is fitted on one half of
+    the pairs and measured on the other or, where the pairs come from several folds, fitted on all other folds for each.
 
     Args:
         logits: Shape (n,).
         labels: Shape (n,).
         seed: Seed of the halves; both hold the same share of positive pairs. And of the resamples.
         groups: The keyphrase (or item) of each pair, n of them; None takes each pair for itself.
+        folds: Fold of each pair, whose model scored it, from 0 without a gap, shape (n,); None is one model.
 
     Raises:
         TrainingError: There are fewer than two positive or two negative pairs, or a logit is not finite.
@@ -102,70 +127,62 @@ def held_out_metrics(
             f"{positive:,} of the {len(labels):,} held-out pairs are positive; expected at least two positive and two "
             "negative ones; give more pairs, or hold out a larger share"
         )
-    fitted, measured = _halves(labels, seed)
-    calibration = fit_calibration(logits[fitted], labels[fitted])
-    threshold = best_threshold(calibration.probabilities(logits[fitted]), labels[fitted])
-    plain, calibrated = Calibration().probabilities(logits[measured]), calibration.probabilities(logits[measured])
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        labels[measured], calibrated >= threshold, average="binary", zero_division=0
+    count = 1 if folds is None else int(folds.max()) + 1
+    parts = (
+        [_halves(labels, seed)]
+        if folds is None
+        else [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in range(count)]
     )
-    approved_right, rejected_right = verdicts_right(calibrated, labels[measured])
+    measured = np.concatenate([there for _, there in parts])
+    calibrated = np.empty(len(labels), dtype=np.float32)
+    is_yes, thresholds = np.empty(len(labels), dtype=bool), []
+    for fitted, there in parts:
+        calibration = fit_calibration(logits[fitted], labels[fitted])
+        thresholds.append(best_threshold(calibration.probabilities(logits[fitted]), labels[fitted]))
+        calibrated[there] = calibration.probabilities(logits[there])
+        is_yes[there] = calibrated[there] >= thresholds[-1]
+    plain = Calibration().probabilities(logits)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        labels[measured], is_yes[measured], average="binary", zero_division=0
+    )
     auc = float(roc_auc_score(labels, logits))
-    auc_low, auc_high = auc_interval(auc, positive, len(labels) - positive)
+    interval = Interval(*auc_interval(auc, positive, len(labels) - positive))
     names, group_of = np.unique(
         np.arange(len(labels)) if groups is None else np.array(groups, str), return_inverse=True
     )
     if len(names) < len(labels):
-        low, high = clustered_interval(logits, labels, group_of, seed=seed)
-        auc_low, auc_high = min(auc_low, low), max(auc_high, high)
+        interval = interval.widened(clustered_interval(logits, labels, group_of, seed=seed))
+    within = auc_within(logits, labels, group_of, seed=seed)
+    approved_right, rejected_right = verdicts_right(calibrated[measured], labels[measured])
+    approved, rejected = verdict_intervals(calibrated[measured], labels[measured], group_of[measured], seed=seed)
     return AssistantMetrics(
         auc=auc,
-        auc_low=auc_low,
-        auc_high=auc_high,
+        auc_low=interval.low,
+        auc_high=interval.high,
+        auc_within=within.value,
+        auc_within_low=within.low,
+        auc_within_high=within.high,
         average_precision=average_precision(logits, labels),
         f1=float(f1),
         precision=float(precision),
         recall=float(recall),
-        threshold=threshold,
-        brier=brier_score(plain, labels[measured]),
-        brier_calibrated=brier_score(calibrated, labels[measured]),
-        ece=calibration_error(plain, labels[measured]),
-        ece_calibrated=calibration_error(calibrated, labels[measured]),
+        threshold=float(np.mean(thresholds)),
+        brier=brier_score(plain[measured], labels[measured]),
+        brier_calibrated=brier_score(calibrated[measured], labels[measured]),
+        ece=calibration_error(plain[measured], labels[measured]),
+        ece_calibrated=calibration_error(calibrated[measured], labels[measured]),
         approved_right=approved_right,
+        approved_right_low=approved.low,
+        approved_right_high=approved.high,
         rejected_right=rejected_right,
+        rejected_right_low=rejected.low,
+        rejected_right_high=rejected.high,
         held_out_pairs=len(labels),
         held_out_groups=len(names),
+        held_out_lists=within.groups,
         positive_share=positive / len(labels),
+        folds=count,
     )
-
-
-def clustered_interval(
-    logits: NDArray[np.floating], labels: NDArray[np.bool_], groups: NDArray[np.intp], *, seed: int
-) -> tuple[float, float]:
-    """The interval of 95% of the AUC where pairs of one keyphrase come or stay together: a percentile bootstrap.
-
-    Args:
-        logits: Shape (n,).
-        labels: Shape (n,).
-        groups: Number of the group of each pair, from 0 without a gap; shape (n,).
-        seed: Seed of the resamples.
-
-    Returns:
-        Its ends; 0 and 1 where hardly a resample has pairs of both kinds, as with one group.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    count = int(groups.max()) + 1
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), _RESAMPLES)
-    areas = []
-    for draw in draws:
-        drawn = draw[groups]
-        if drawn[labels].any() and drawn[~labels].any():
-            areas.append(float(roc_auc_score(labels, logits, sample_weight=drawn)))
-    if count < 2 or len(areas) < _RESAMPLES / 2:
-        return 0.0, 1.0
-    low, high = np.percentile(areas, (2.5, 97.5))
-    return float(low), float(high)
 
 
 def best_threshold(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) -> float:

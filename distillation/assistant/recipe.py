@@ -33,7 +33,10 @@ class AssistantRecipe:
         dropout: Dropout of all layers. Soft labels need none, and drawing the masks takes a seventh of a step on CPU.
         frozen_embeddings: Whether pretrained word embeddings stay as they are: most words occur in no training.
         label_smoothing: Share by which targets are drawn towards 0.5.
-        held_out: Share of pairs to hold out: they are measured on and not learned.
+        held_out: Share of pairs to hold out, where there is one split: they are measured on and not learned.
+        folds: Number of folds of a cross-fitting: so many models are trained, each on all folds but one, which it is
+            measured on, and the assistant is the mean of their weights. 1 is one split without cross-fitting; 0
+            leaves it to the number of keyphrases (`keydistill.distillation.assistant.members`).
         split_by: What a held-out pair shares with no training pair.
         seed: Seed of everything random.
         precision: "auto" is bf16 where the machine is faster in it, else fp32.
@@ -55,6 +58,7 @@ class AssistantRecipe:
     frozen_embeddings: bool = True
     label_smoothing: float = 0.0
     held_out: float = 0.1
+    folds: int = 1
     split_by: GroupBy = "keyphrase"
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -78,6 +82,7 @@ class AssistantRecipe:
             ("max_length", self.max_length >= 8, "from 8 up"),
             ("learning_rate", self.learning_rate is None or self.learning_rate > 0, "above 0"),
             ("label_smoothing", 0 <= self.label_smoothing <= 1, "from 0 to 1"),
+            ("folds", self.folds >= 0, "from 0 up"),
             ("held_out", 0 < self.held_out < 1, "between 0 and 1"),
         ):
             if not fits:

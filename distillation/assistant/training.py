@@ -9,24 +9,22 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keydistill.distillation.assistant.base import base_model
 from keydistill.distillation.assistant.calibration import fit_calibration
-from keydistill.distillation.assistant.data import LabelledPairs, Split, split
-from keydistill.distillation.assistant.fit import fit_assistant
+from keydistill.distillation.assistant.data import LabelledPairs
+from keydistill.distillation.assistant.members import Member, splits_of, together, train_members
 from keydistill.distillation.assistant.metrics import AssistantMetrics, held_out_metrics
 from keydistill.distillation.assistant.recipe import AssistantRecipe
-from keydistill.encoders import Assistant, Calibration, ItemText, write_model_file
+from keydistill.distillation.training import average_weights
+from keydistill.encoders import Calibration, ItemText, write_model_file
 from keydistill.errors import TrainingError
 from keydistill.files import sync, sync_folder, work_folder
 from keydistill.progress import NO_PROGRESS, Progress
-
-if TYPE_CHECKING:
-    from sentence_transformers import CrossEncoder
-
 
 METRICS_FILE = "metrics.json"
 
@@ -67,8 +65,9 @@ class AssistantTrainingPlan:
     """The plan of a training.
 
     Attributes:
-        training: Number of pairs that it would learn from.
-        held_out: Number of pairs that it would be measured on.
+        training: Number of pairs that it (or the first of several models) would learn from.
+        held_out: Number of pairs that it (or the first of several models) would be measured on.
+        folds: Number of models that would be trained, each kept from another part of the pairs.
         warm_up: Number of pairs of the warm-up before it.
         positive_share: Share of the training pairs that is positive.
         parameters: Number of the model's parameters.
@@ -77,6 +76,7 @@ class AssistantTrainingPlan:
 
     training: int
     held_out: int
+    folds: int
     warm_up: int
     positive_share: float
     parameters: int
@@ -112,7 +112,7 @@ def train_assistant(
     recipe = recipe or AssistantRecipe()
     if out.exists():
         raise TrainingError(f"{out} exists already; name another folder, or remove it")
-    parts = split(pairs, recipe.held_out, by=recipe.split_by, seed=recipe.seed, warm_up=warm_up)
+    splits = splits_of(pairs, recipe, warm_up)
     import torch
 
     from keydistill.distillation.training.run import quiet_libraries
@@ -122,9 +122,10 @@ def train_assistant(
 
     key = {"digest": assistant_training_digest(pairs, recipe, warm_up)}
     with quiet_libraries(), work_folder(out, "training", key) as work:
-        model = base_model(recipe)
-        history = fit_assistant(model, parts, recipe, work, progress=progress)
-        trained = _finish(model, parts, recipe, work / "assistant", history)
+        members = train_members(splits, recipe, work, progress)
+        learned = len(splits[0].training) if len(splits) == 1 else len(pairs)
+        warmed = max(0 if part.warm_up is None else len(part.warm_up) for part in splits)
+        trained = _finish(members, recipe, work / "assistant", learned, warmed)
         os.rename(trained.folder, out)
         sync(out.parent)
     return replace(trained, folder=out)
@@ -150,7 +151,8 @@ def plan_assistant_training(
 ) -> AssistantTrainingPlan:
     """The plan of what `train_assistant` would do with the same arguments, with its errors; changes nothing."""
     recipe = recipe or AssistantRecipe()
-    parts = split(pairs, recipe.held_out, by=recipe.split_by, seed=recipe.seed, warm_up=warm_up)
+    splits = splits_of(pairs, recipe, warm_up)
+    parts = splits[0]
     from keydistill.distillation.assistant.trainer import seconds_per_step
     from keydistill.distillation.training.run import quiet_libraries, uses_bf16
 
@@ -164,28 +166,37 @@ def plan_assistant_training(
     return AssistantTrainingPlan(
         training=len(parts.training),
         held_out=len(parts.held_out),
+        folds=len(splits),
         warm_up=warm_up_pairs,
         positive_share=float(parts.training.labels.mean()),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         # A held-out pair is read once an epoch, without the way back: a third of the work.
-        seconds=step / recipe.batch_size * (learned + len(parts.held_out) * recipe.epochs / 3),
+        seconds=len(splits) * step / recipe.batch_size * (learned + len(parts.held_out) * recipe.epochs / 3),
     )
 
 
 def _finish(
-    model: CrossEncoder, parts: Split, recipe: AssistantRecipe, folder: Path, history: list[dict[str, float]]
+    members: Sequence[Member], recipe: AssistantRecipe, folder: Path, learned: int, warmed: int
 ) -> TrainedAssistant:
     """Measure, calibrate, and write everything to a folder, down to the disk."""
-    held_out = parts.held_out
-    assistant = Assistant("", "in training", model, item_text=ItemText(recipe.item_text))
-    logits = assistant.logits(held_out.titles, held_out.keyphrases, held_out.categories)
-    metrics = held_out_metrics(logits, held_out.labels, seed=recipe.seed, groups=held_out.groups(recipe.split_by))
+    held_out, logits, fold_of = together(members)
+    metrics = held_out_metrics(
+        logits,
+        held_out.labels,
+        seed=recipe.seed,
+        groups=held_out.groups(recipe.split_by),
+        folds=fold_of if len(members) > 1 else None,
+    )
     calibration = fit_calibration(logits, held_out.labels)
-    warm_up = 0 if parts.warm_up is None else len(parts.warm_up)
-    trained = TrainedAssistant(folder, len(parts.training), warm_up, metrics, calibration, history)
+    history = [
+        {**entry, **({"fold": number} if len(members) > 1 else {})}
+        for number, member in enumerate(members, 1)
+        for entry in member.history
+    ]
+    trained = TrainedAssistant(folder, learned, warmed, metrics, calibration, history)
     # Remove what an attempt left that failed here.
     shutil.rmtree(folder, ignore_errors=True)
-    model.save_pretrained(str(folder), create_model_card=False)
+    average_weights([member.folder for member in members], [1 / len(members)] * len(members), folder)
     write_model_file(folder, item_text=recipe.item_text, temperature=calibration.temperature, bias=calibration.bias)
     (folder / METRICS_FILE).write_text(
         json.dumps({**trained.as_dict(), "recipe": asdict(recipe), "history": history}, indent=1), encoding="utf-8"

@@ -125,10 +125,34 @@ def verdicts_right(probabilities: NDArray[np.floating], labels: NDArray[np.bool_
     >>> verdicts_right(scores, np.array([True, True, False, False]))  # 1 / (1 + 1/2) and, of one, (1 + 1) / (1 + 2)
     (0.6666666666666666, 0.6666666666666666)
     """
-    approved, rejected = probabilities >= APPROVED, probabilities <= REJECTED
-    hits, misses = float(approved[labels].mean()), float(approved[~labels].mean())
+    approved, rejected = approved_by(probabilities), rejected_by(probabilities)
+    counts = [int((kind & chosen).sum()) for kind in (labels, ~labels) for chosen in (approved, rejected)]
+    return shares_right(int(labels.sum()), counts[0], counts[1], int((~labels).sum()), counts[2], counts[3])
+
+
+def shares_right(
+    relevant: float,
+    relevant_approved: float,
+    relevant_rejected: float,
+    irrelevant: float,
+    irrelevant_approved: float,
+    irrelevant_rejected: float,
+) -> tuple[float, float]:
+    """The shares of `verdicts_right` by counts of pairs; some are relevant, and some are not."""
+    hits, misses = relevant_approved / relevant, irrelevant_approved / irrelevant
+    rejected = relevant_rejected + irrelevant_rejected
     return (
         hits / (hits + misses) if hits + misses else 0.0,
         # Laplace's rule of succession: three right ones of three say little.
-        (int((~labels[rejected]).sum()) + 1) / (int(rejected.sum()) + 2) if rejected.any() else 0.0,
+        (irrelevant_rejected + 1) / (rejected + 2) if rejected else 0.0,
     )
+
+
+def approved_by(probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether the assistant approves of each pair."""
+    return probabilities >= APPROVED
+
+
+def rejected_by(probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether the assistant rejects each pair."""
+    return probabilities <= REJECTED

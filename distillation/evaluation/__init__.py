@@ -1,9 +1,11 @@
 """Evaluation of a student: the paper's offline protocol, confidence intervals, a comparison with another, a report."""
 
+from keydistill.distillation.evaluation.auc import grouped_auc
 from keydistill.distillation.evaluation.bootstrap import Difference, Estimate, paired_difference, ratios
 from keydistill.distillation.evaluation.corpus import HEAD_SHARE, Corpus, MatchCategory, sample_items
 from keydistill.distillation.evaluation.estimates import Comparison, compare, compare_means, mean_estimates
 from keydistill.distillation.evaluation.judges import AssistantJudge, JudgeInfo, LabelJudge, RelevanceJudge
+from keydistill.distillation.evaluation.label_measures import MIN_GROUPS
 from keydistill.distillation.evaluation.list_judging import SearchFilter
 from keydistill.distillation.evaluation.measures import ABOUT, About, Measure
 from keydistill.distillation.evaluation.protocol import CUTOFFS, evaluate
@@ -16,6 +18,7 @@ __all__ = [
     "ABOUT",
     "CUTOFFS",
     "HEAD_SHARE",
+    "MIN_GROUPS",
     "MIN_JUDGED_PAIRS",
     "SMALL_JUDGED_SHARE",
     "About",
@@ -36,6 +39,7 @@ __all__ = [
     "compare",
     "compare_means",
     "evaluate",
+    "grouped_auc",
     "labels_are_lists",
     "leading_measures",
     "mean_estimates",

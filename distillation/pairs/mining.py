@@ -40,6 +40,9 @@ class MiningRecipe:
             and lists together say which keyphrases are easily satisfied.
         listed: Number of nearest items in each list.
         depth: Last rank of a near miss.
+        margin: Largest share of the score of an item's least known positive that the student may give a near miss; a
+            nearer one is likely right, and only nobody said so (NV-Retriever, arXiv 2407.15831, "TopK-PercPos").
+            None takes them all.
         seed: Seed of all samples.
     """
 
@@ -52,6 +55,7 @@ class MiningRecipe:
     lists: int = 0
     listed: int = 8
     depth: int = 200
+    margin: float | None = None
     seed: int = 0
 
 
@@ -70,6 +74,7 @@ def mine(
     recipe: MiningRecipe | None = None,
     *,
     clicks: pa.Table | None = None,
+    judged_yes: pa.Table | None = None,
     search_relevance: pa.Table | None = None,
     assistant: Assistant | None = None,
     progress: Progress = NO_PROGRESS,
@@ -82,6 +87,7 @@ def mine(
         inventory: Table of `keyphrase`, normalised, and optionally `category_ids` (with all ancestors) and `site`.
         recipe: Number of pairs of each stratum; None is the default recipe.
         clicks: Table by `keydistill.distillation.signals.CORRECTED_CLICKS`.
+        judged_yes: Table of pairs that were judged relevant: with the clicked ones, the positives of the margin.
         search_relevance: Table by `keydistill.distillation.signals.SEARCH_RELEVANCE`.
         assistant: The assistant in use; without it no pairs of the stratum "disagreement" are mined.
         progress: Advanced by the number of texts embedded and pairs scored.
@@ -99,8 +105,12 @@ def mine(
     vectors = student.embed_keyphrases(corpus.texts, progress)[corpus.text_of]
 
     top, _ = nearest(item_vectors, vectors, recipe.student_top, anywhere.allowed if anywhere.is_filtered else None)
-    ranked, _ = nearest(item_vectors, vectors, recipe.depth, corpus.allowed if corpus.is_filtered else None)
+    ranked, scores = nearest(item_vectors, vectors, recipe.depth, corpus.allowed if corpus.is_filtered else None)
     positive = None if clicks is None else clicks.filter(clicks["positive"])
+    if recipe.margin is not None:
+        known = np.concatenate([_known(corpus, positive), _known(corpus, judged_yes)])
+        least = _least_positive(corpus, known, item_vectors, vectors)
+        ranked = np.where(scores > recipe.margin * least[:, None], -1, ranked)
     keys_of_stratum = {
         "student_top": _keys(corpus, top),
         "near_miss": _keys(corpus, _near_misses(ranked, top, recipe.near_miss, rng)),
@@ -119,6 +129,20 @@ def _keys(corpus: Corpus, rows: NDArray[np.int64]) -> Keys:
     numbers = np.repeat(np.arange(len(rows))[:, None], rows.shape[1], axis=1)
     present = rows >= 0
     return corpus.keys(numbers[present], corpus.text_of[rows[present]])
+
+
+def _least_positive(
+    corpus: Corpus, known: Keys, item_vectors: NDArray[np.float32], vectors: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The least score of each item's known positives; infinite where it has none."""
+    of_item, of_text = known // len(corpus.texts), known % len(corpus.texts)
+    row_of = np.full(len(corpus.texts), -1, dtype=np.int64)
+    row_of[corpus.text_of[::-1]] = np.arange(len(corpus))[::-1]
+    inside = row_of[of_text] >= 0
+    of_item, of_text = of_item[inside], of_text[inside]
+    least = np.full(len(corpus.item_ids), np.inf, dtype=np.float32)
+    np.minimum.at(least, of_item, np.einsum("pd,pd->p", item_vectors[of_item], vectors[row_of[of_text]]))
+    return least
 
 
 def _near_misses(

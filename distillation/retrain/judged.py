@@ -33,6 +33,11 @@ def by_people(judgments: pa.Table | None) -> pa.Table | None:
     return given if len(given) else None
 
 
+def judged_yes_of(judgments: pa.Table | None) -> pa.Table | None:
+    """The judgments that call their pair relevant; None without any."""
+    return None if judgments is None else judgments.filter(judgments["label"])
+
+
 def without_pairs(table: pa.Table, others: pa.Table) -> pa.Table:
     """The rows whose item and keyphrase do not stand together in `others`."""
     pairs, gone = (pc.binary_join_element_wise(rows["item_id"], rows["keyphrase"], "\n") for rows in (table, others))

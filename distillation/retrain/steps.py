@@ -23,6 +23,7 @@ from keydistill.distillation.evaluation import evaluate, sample_items, write_rep
 from keydistill.distillation.pairs import JudgmentCache, MiningRecipe, judge_pairs, mine, score_pairs
 from keydistill.distillation.retrain.division import Division
 from keydistill.distillation.retrain.judged import (
+    judged_yes_of,
     mining_of,
     scored_pairs,
     taught_directly,
@@ -90,6 +91,7 @@ class RetrainSteps:
             self._learned.inventory,
             mining_of(self.recipe.mining, self._learned),
             clicks=self._clicks,
+            judged_yes=judged_yes_of(self._learned.judgments),
             search_relevance=self._learned.search_relevance,
             assistant=assistant,
             progress=progress,

@@ -40,6 +40,8 @@ class RetrainOrder(Order):
     mined_items: int | None = Field(default=None, ge=1)
     assistant_size: str | None = None
     assistant_epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    assistant_folds: int | None = Field(default=None, ge=0)
+    negative_margin: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     shape: ShapeName | None = None
     layers: int | None = Field(default=None, ge=1)
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -138,8 +140,11 @@ class RetrainOrder(Order):
 
         return replace(
             base,
-            mining=replace(base.mining, **chosen(items="mined_items", seed="seed")),
-            assistant=replace(base.assistant, **chosen(size="assistant_size", epochs="assistant_epochs", seed="seed")),
+            mining=replace(base.mining, **chosen(items="mined_items", margin="negative_margin", seed="seed")),
+            assistant=replace(
+                base.assistant,
+                **chosen(size="assistant_size", epochs="assistant_epochs", folds="assistant_folds", seed="seed"),
+            ),
             student=replace(
                 base.student,
                 **chosen(

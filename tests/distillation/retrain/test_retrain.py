@@ -109,6 +109,31 @@ def test_mined_pairs_come_once_and_from_every_stratum(inputs: RetrainInputs, tin
     assert set(mined.strata) == set(STRATA) - {"listed"}
 
 
+def test_a_near_miss_keeps_its_distance_from_the_positives_of_its_item(
+    inputs: RetrainInputs, tiny_student: Student
+) -> None:
+    keyphrases, titles = inputs.inventory["keyphrase"].to_pylist(), inputs.items["title"].to_pylist()
+    vectors = tiny_student.embed_items(titles, inputs.items["category_path"].to_pylist())
+    cosines = vectors @ tiny_student.embed_keyphrases(keyphrases).T
+    # Of the first item the median keyphrase is right; nothing is known of the others.
+    place = int(np.argsort(cosines[0])[len(keyphrases) // 2])
+    judged_yes = pa.table({"item_id": inputs.items["item_id"].slice(0, 1), "keyphrase": [keyphrases[place]]})
+    inventory = pa.table({"keyphrase": keyphrases})
+    recipe = MiningRecipe(student_top=0, near_miss=8, clicked=0, random=0, depth=len(keyphrases))
+
+    def near_misses(margin: float | None) -> dict[str, list[str]]:
+        mined = mine(tiny_student, inputs.items, inventory, replace(recipe, margin=margin), judged_yes=judged_yes).pairs
+        names, texts = mined["title"].to_pylist(), mined["keyphrase"].to_pylist()
+        return {title: [text for name, text in zip(names, texts, strict=True) if name == title] for title in titles}
+
+    free, kept = near_misses(None), near_misses(0.95)
+    of_first = [float(cosines[0, keyphrases.index(text)]) for text in kept[titles[0]]]
+    assert len(of_first) == 8
+    assert max(of_first) <= 0.95 * cosines[0, place] + 1e-5
+    assert max(float(cosines[0, keyphrases.index(text)]) for text in free[titles[0]]) > 0.95 * cosines[0, place]
+    assert {title: kept[title] for title in titles[1:]} == {title: free[title] for title in titles[1:]}
+
+
 def test_a_list_holds_the_nearest_items_of_a_recommended_keyphrase(
     inputs: RetrainInputs, tiny_student: Student
 ) -> None:
