@@ -138,7 +138,7 @@ def evaluated(name: str, options: Sequence[str], fold: Fold, seed: int) -> Evalu
         given = ("--items", fold.train / "items.parquet", "--judgments", judgments, "--weight", "judgments=0")
         _command("train", "student", *given, *options, "--out", source)
     else:
-        _command("--home", folder, "retrain", fold.train, "--labels", judgments, *options)
+        _command("--home", folder, "retrain", fold.train, *options)
         # With `--seeds` among the options, the students of each seed are there, too.
         versions = Registry.of(load_settings(home=folder)).versions("student")
         source = str(next(each.folder for each in versions if "evaluation" in each.metrics))

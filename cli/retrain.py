@@ -102,11 +102,11 @@ def retrain(
     """Train an assistant and a student on the folder SIGNALS and put them into the registry.
 
     SIGNALS holds items.parquet and clicks, search_relevance or judgments.parquet, as `keydistill signals import` and
-    `keydistill simulate` write them. Stages: mine pairs, judge them, train the assistant, score, train the student,
-    evaluate it against the present one. Finished work is kept: with --resume, a retrain goes on where it stopped, with
-    the options that it was started with.
+    `keydistill simulate` write them. Where no judge is named, these judgments are the judge. Stages: mine
+    pairs, judge them, train the assistant, score, train the student, evaluate it against the present one. Finished work
+    is kept: with --resume, a retrain goes on where it stopped, with the options that it was started with.
     """
-    from keydistill.execution import Retrainer, RetrainOrder
+    from keydistill.execution import OWN_JUDGMENTS, Retrainer, RetrainOrder
     from keydistill.runs import retrain_of
 
     settings = settings_of(ctx, executor=executor)
@@ -123,6 +123,8 @@ def retrain(
         ordered = (
             resume_by_workers(settings, resume or "", send) if order is None else order_retrain(settings, order, send)
         )
+        if retrain_of(ordered).order.get("own_judgments"):
+            warn(OWN_JUDGMENTS)
         ended = retrain_of(follow_order(ctx, settings, ordered, wait=wait, as_json=as_json))
         print_json(ended.as_dict()) if as_json else _print_run(ended)
         ctx.exit(0 if ended.state == "done" and not ended.error else 1)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from keydistill.distillation.retrain import RetrainInputs, RetrainRecipe
     from keydistill.distillation.signals import SignalFiles
 
+OWN_JUDGMENTS = "no judge is named: the judgments that are there are the judge, and no further pair is judged"
+
 
 class RetrainOrder(Order):
     """The options of `keydistill retrain`; None leaves a choice to the recipe. Keys of judges stay in the settings."""
@@ -53,6 +55,8 @@ class RetrainOrder(Order):
     seeds: int | None = Field(default=None, ge=1)
     promote: bool = False
     promote_worse: str | None = None
+    # Whether the judgments that are there are the judge: chosen where none is named, and kept in the record.
+    own_judgments: bool = False
 
     def absolute(self) -> Self:
         """The same order with absolute paths, which can be carried out from any folder."""
@@ -64,10 +68,14 @@ class RetrainOrder(Order):
     def with_judge_of(self, settings: Settings) -> Self:
         """The same order with the judge of the settings where it names none, so that all machines use the same one.
 
-        A stage is done again where another judge is asked for, and the machines' settings may differ.
+        A stage is done again where another judge is asked for, and the machines' settings may differ. Where nobody
+        names a judge, judgments that are there are the judge.
         """
-        if self.labels or self.simulation:
+        if self.labels or self.simulation or self.own_judgments:
             return self
+        is_named = any((self.local, self.endpoint, self.model, self.prompt, settings.judge_url))
+        if not is_named and self.files().judgments:
+            return self.model_copy(update={"own_judgments": True})
         chosen: dict[str, Any] = {"prompt": self.prompt or settings.judge_prompt}
         if not self.local:
             chosen |= {"endpoint": self.endpoint or settings.judge_url, "model": self.model or settings.judge_model}
@@ -105,7 +113,8 @@ class RetrainOrder(Order):
         for path in (self.judgments, *self.inventory, self.labels, self.local, self.simulation, self.prompt):
             if path is not None and not path.exists():
                 raise InputError(f"{path} is not there; name a file or folder that the workers of queue train can read")
-        check_judge(settings, self.model_dump())
+        if not self.own_judgments:
+            check_judge(settings, self.model_dump())
 
     def files(self) -> "SignalFiles":
         """The files of the signals, with those of the judgments that people gave.
