@@ -247,7 +247,8 @@ def _print(evaluation: "Evaluation", other: "Evaluation | None", comparison: "Co
         drawn = evaluation.sampling.drawn
         click.echo(f"labels    {counts['labelled_pairs']:,} pairs of {of_items}; intervals are over {drawn}")
     if counts.get("shown_pairs"):
-        click.echo(f"clicks    {counts['clicks']:,} of {counts['shown_pairs']:,} pairs that were shown")
+        sales = f", {counts['sales']:,} sales" if "sales" in counts else ""
+        click.echo(f"clicks    {counts['clicks']:,} of {counts['shown_pairs']:,} pairs that were shown{sales}")
     if counts.get("labels_of_other_items"):
         click.echo(f"labels    {counts['labels_of_other_items']:,} speak of other items and were left out")
     click.echo("")

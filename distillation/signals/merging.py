@@ -15,8 +15,8 @@ _ROW = "__row"
 def merged(name: str, batches: Iterable[pa.Table]) -> pa.Table:
     """One table out of batches, by the key of this table (`KEYS`), in the order in which keys first appeared.
 
-    Clicks are summed. In all other tables the last row of a key counts: a judgment that is made again, a score of a
-    newer search engine and an item that is listed again replace the earlier ones.
+    Impressions, clicks and sales are summed. In all other tables the last row of a key counts: a judgment that is made
+    again, a score of a newer search engine and an item that is listed again replace the earlier ones.
 
     Args:
         name: Name of the table, as in `SCHEMAS`.
@@ -39,9 +39,9 @@ def _merged(name: str, table: pa.Table) -> pa.Table:
     key = list(KEYS[name])
     numbered = table.append_column(_ROW, pa.array(np.arange(table.num_rows)))
     if name == "clicks":
-        sums = [("impressions", "sum"), ("clicks", "sum")]
+        sums = [("impressions", "sum"), ("clicks", "sum"), ("sales", "sum")]
         grouped = numbered.group_by(key).aggregate([*sums, (_ROW, "min")]).sort_by(f"{_ROW}_min")
-        grouped = grouped.rename_columns({"impressions_sum": "impressions", "clicks_sum": "clicks"})
+        grouped = grouped.rename_columns({f"{name}_sum": name for name, _ in sums})
         return grouped.select(table.schema.names).cast(table.schema)
     rows = numbered.group_by(key).aggregate([(_ROW, "min"), (_ROW, "max")]).sort_by(f"{_ROW}_min")
     return table if rows.num_rows == table.num_rows else table.take(rows[f"{_ROW}_max"])

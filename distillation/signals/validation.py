@@ -97,6 +97,7 @@ def click_columns(batch: RawBatch, problems: RowProblems, max_keyphrase_chars: i
         "position": problems.parsed("position", raw["position"], _position),
         "impressions": problems.parsed("impressions", raw["impressions"], partial(_count, minimum=1)),
         "clicks": problems.parsed("clicks", raw["clicks"], partial(_count, minimum=0)),
+        "sales": problems.parsed("sales", raw["sales"], partial(number_cell, low=0)),
     }
     for place, (shown, clicked) in enumerate(zip(columns["impressions"], columns["clicks"], strict=True)):
         if shown is not None and clicked is not None and clicked > shown:
