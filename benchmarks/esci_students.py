@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import pyarrow.compute as pc
@@ -176,7 +176,7 @@ class _EmbeddedOnce:
     def __init__(self, student: Student) -> None:
         self._student = student
         self._vectors: dict[str, Vectors] = {}
-        self.version, self.dimension = student.version, student.dimension
+        self.version, self.dimension, self.item_text = student.version, student.dimension, student.item_text
 
     def cut_to(self, dimension: int) -> Self:
         self.dimension = dimension
@@ -187,11 +187,9 @@ class _EmbeddedOnce:
             self._vectors["keyphrases"] = self._student.embed_keyphrases(keyphrases, progress)
         return self._cut("keyphrases")
 
-    def embed_items(
-        self, titles: Sequence[str], categories: Sequence[str | None] | None = None, progress: Progress = NO_PROGRESS
-    ) -> Vectors:
+    def embed_items(self, *items: Any) -> Vectors:
         if "items" not in self._vectors:
-            self._vectors["items"] = self._student.embed_items(titles, categories, progress)
+            self._vectors["items"] = self._student.embed_items(*items)
         return self._cut("items")
 
     def _cut(self, of: str) -> Vectors:

@@ -12,6 +12,7 @@ from keydistill.cli.follow import executor_options, follow_order
 from keydistill.cli.judge_choice import judge_options
 from keydistill.cli.output import duration_text, print_json, print_table, progress_bars, warn
 from keydistill.cli.training_options import (
+    ITEM_TEXT_HELP,
     SIZES_HELP,
     judgments_loss_option,
     loss_option,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 )
 @shape_option
 @click.option("--layers", type=click.IntRange(1), help="Number of the base's layers that the student keeps.")
+@click.option("--item-text", help=ITEM_TEXT_HELP)
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Most passes of the student over its pairs.")
 @loss_option
 @judgments_loss_option

@@ -95,8 +95,11 @@ def retention_measures(
     )
     measures = {"below_clicks": Measure("item", below, of_item)}
     if shown.sales is not None:
-        low_sales = np.bincount(shown.items, shown.sales * (scores < threshold), count)
-        measures["sales_below_clicks"] = Measure("item", low_sales, np.bincount(shown.items, shown.sales, count))
+        low_sales, all_sales = (
+            np.bincount(shown.items, sales, count).astype(np.float64)
+            for sales in (np.where(scores < threshold, shown.sales, 0), shown.sales)
+        )
+        measures["sales_below_clicks"] = Measure("item", low_sales, all_sales)
     present = lists.texts >= 0
     for k in cutoffs:
         low = (present & (lists.scores < threshold - _ROUNDING))[:, :k].sum(axis=1).astype(np.float64)

@@ -137,7 +137,7 @@ class Retrainer(LocalWork[RetrainRun]):
     def _retrain(self, run: RetrainRun) -> Retrain:
         order = RetrainOrder.of(run.order)
         self._progress.start("read", None, "")
-        inputs = order.inputs(self._settings, self._warn)
+        inputs = order.inputs(self._settings, self._warn, run.present_student)
         judge: Judge
         if order.own_judgments and inputs.judgments is not None:
             judge = labels_of(inputs.judgments, inputs.files["judgments"])

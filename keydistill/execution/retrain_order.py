@@ -44,6 +44,7 @@ class RetrainOrder(Order):
     assistant_epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     shape: ShapeName | None = None
     layers: int | None = Field(default=None, ge=1)
+    item_text: str | None = None
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     distillation_loss: LossName | None = None
     judgments_loss: LossName | None = None
@@ -154,6 +155,7 @@ class RetrainOrder(Order):
                 **chosen(
                     shape="shape",
                     layers="layers",
+                    item_text="item_text",
                     epochs="epochs",
                     distillation_loss="distillation_loss",
                     judgments_loss="judgments_loss",
@@ -171,22 +173,29 @@ class RetrainOrder(Order):
             ),
         )
 
-    def inputs(self, settings: Settings, warn: Callable[[str], object]) -> "RetrainInputs":
+    def inputs(
+        self, settings: Settings, warn: Callable[[str], object], present_student: str | None = None
+    ) -> "RetrainInputs":
         """The tables that the models learn from; `warn` is called with a sentence on rows that cannot be used.
 
         Raises:
-            InputError: A file cannot be read, or too many of its rows cannot be used.
+            InputError: A file cannot be read, too many of its rows cannot be used, or the items lack a field that the
+                new student is to read; those that the present one reads may be missing.
         """
         from keydistill.distillation.retrain import RetrainInputs
         from keydistill.distillation.signals import load_clicks, load_items, load_judgments, load_search_relevance
+        from keydistill.encoders import ItemText, item_fields_of
         from keydistill.ingest.snapshot import read_inventory, read_table
 
         signals = self.files()
+        fields = ItemText(self.recipe().student.item_text).free_fields
+        present = () if present_student is None else item_fields_of(present_student)
+        load = partial(load_items, fields=fields, optional_fields=present)
         keyphrases = [*self.inventory] or [self.signals / "inventory.parquet"]
         loaders = {"clicks": load_clicks, "search_relevance": load_search_relevance, "judgments": load_judgments}
         files = {name: [*getattr(signals, name)] for name in loaders}
         return RetrainInputs(
-            items=read_table("items", signals.items, settings, load_items, warn),
+            items=read_table("items", signals.items, settings, load, warn),
             inventory=read_inventory(keyphrases, settings),
             **{
                 name: read_table(

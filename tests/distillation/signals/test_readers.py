@@ -55,11 +55,9 @@ def loaded(
 
 @pytest.mark.parametrize("extension", ["csv", "tsv", "jsonl", "ndjson", "parquet"])
 def test_every_format_gives_the_same_clicks(tmp_path: Path, extension: str) -> None:
-    rows = [
-        {"item_id": "1", "keyphrase": "Red  SHOES", "site": "US", "position": 1, "impressions": 10, "clicks": 2},
-        {"item_id": "2", "keyphrase": "lamp", "site": None, "position": None, "impressions": 5, "clicks": 0},
-    ]
-    rows = [{**row, "sales": sales} for row, sales in zip(rows, (12.5, None), strict=True)]
+    first = {"item_id": "1", "keyphrase": "Red  SHOES", "site": "US", "position": 1, "impressions": 10, "clicks": 2}
+    second = {"item_id": "2", "keyphrase": "lamp", "site": None, "position": None, "impressions": 5, "clicks": 0}
+    rows: list[dict[str, Any]] = [{**first, "sales": 12.5}, {**second, "sales": None}]
     if extension == "ndjson":
         path = tmp_path / "clicks.ndjson"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
