@@ -165,15 +165,19 @@ def _evaluations(sources: list[str], settings: "Settings", measurement: Measurem
     from keydistill.distillation.evaluation import SearchFilter, evaluate, sample_items
     from keydistill.distillation.registry import resolve_assistant, resolve_model
     from keydistill.distillation.signals import load_clicks, load_items, load_judgments, load_search_relevance
-    from keydistill.encoders import student_of
+    from keydistill.encoders import item_fields_of, student_of
 
     # Resolved before anything is read, so that a wrong name is reported at once.
     folders = [resolve_model(settings, "student", source) for source in sources]
     assistant = resolve_assistant(settings)
     from keydistill.ingest.snapshot import load_pairs, read_inventory, read_table
 
+    fields = [name for folder in folders for name in item_fields_of(folder)]
+    load_with_fields = partial(load_items, optional_fields=fields)
     items = sample_items(
-        read_table("items", measurement.items, settings, load_items, warn), measurement.limit_items, measurement.seed
+        read_table("items", measurement.items, settings, load_with_fields, warn),
+        measurement.limit_items,
+        measurement.seed,
     )
     inventory = read_inventory(measurement.inventory, settings)
     most = settings.max_keyphrase_chars
@@ -247,7 +251,8 @@ def _print(evaluation: "Evaluation", other: "Evaluation | None", comparison: "Co
         drawn = evaluation.sampling.drawn
         click.echo(f"labels    {counts['labelled_pairs']:,} pairs of {of_items}; intervals are over {drawn}")
     if counts.get("shown_pairs"):
-        click.echo(f"clicks    {counts['clicks']:,} of {counts['shown_pairs']:,} pairs that were shown")
+        sales = f", {counts['sales']:,} sales" if "sales" in counts else ""
+        click.echo(f"clicks    {counts['clicks']:,} of {counts['shown_pairs']:,} pairs that were shown{sales}")
     if counts.get("labels_of_other_items"):
         click.echo(f"labels    {counts['labels_of_other_items']:,} speak of other items and were left out")
     click.echo("")

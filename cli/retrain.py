@@ -13,6 +13,7 @@ from keydistill.cli.judge_choice import judge_options
 from keydistill.cli.output import duration_text, print_json, print_table, progress_bars, warn
 from keydistill.cli.training_options import (
     FOLDS_HELP,
+    ITEM_TEXT_HELP,
     SIZES_HELP,
     judgments_loss_option,
     loss_option,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 )
 @shape_option
 @click.option("--layers", type=click.IntRange(1), help="Number of the base's layers that the student keeps.")
+@click.option("--item-text", help=ITEM_TEXT_HELP)
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Most passes of the student over its pairs.")
 @loss_option
 @judgments_loss_option
@@ -111,11 +113,11 @@ def retrain(
     """Train an assistant and a student on the folder SIGNALS and put them into the registry.
 
     SIGNALS holds items.parquet and clicks, search_relevance or judgments.parquet, as `keydistill signals import` and
-    `keydistill simulate` write them. Stages: mine pairs, judge them, train the assistant, score, train the student,
-    evaluate it against the present one. Finished work is kept: with --resume, a retrain goes on where it stopped, with
-    the options that it was started with.
+    `keydistill simulate` write them. Where no judge is named, these judgments are the judge. Stages: mine
+    pairs, judge them, train the assistant, score, train the student, evaluate it against the present one. Finished work
+    is kept: with --resume, a retrain goes on where it stopped, with the options that it was started with.
     """
-    from keydistill.execution import Retrainer, RetrainOrder
+    from keydistill.execution import OWN_JUDGMENTS, Retrainer, RetrainOrder
     from keydistill.runs import retrain_of
 
     settings = settings_of(ctx, executor=executor)
@@ -132,6 +134,8 @@ def retrain(
         ordered = (
             resume_by_workers(settings, resume or "", send) if order is None else order_retrain(settings, order, send)
         )
+        if retrain_of(ordered).order.get("own_judgments"):
+            warn(OWN_JUDGMENTS)
         ended = retrain_of(follow_order(ctx, settings, ordered, wait=wait, as_json=as_json))
         print_json(ended.as_dict()) if as_json else _print_run(ended)
         ctx.exit(0 if ended.state == "done" and not ended.error else 1)

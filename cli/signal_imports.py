@@ -95,6 +95,9 @@ def _first_positions(context: click.Context, option: click.Parameter, values: tu
     help="Action that says what was shown; can be repeated.  [default: impression]",
 )
 @click.option(
+    "--sale-action", multiple=True, help="Action that counts as a sale; can be repeated.  [default: purchase]"
+)
+@click.option(
     "--first-position",
     metavar="[APPLICATION=]0|1",
     multiple=True,
@@ -108,6 +111,7 @@ def ubi(
     items: tuple[Path, ...],
     click_action: tuple[str, ...],
     impression_action: tuple[str, ...],
+    sale_action: tuple[str, ...],
     first_position: dict[str, int],
     site: str | None,
     **common: Any,
@@ -118,6 +122,7 @@ def ubi(
     options = UbiOptions(
         click_actions=click_action or UbiOptions().click_actions,
         impression_actions=impression_action or UbiOptions().impression_actions,
+        sale_actions=sale_action or UbiOptions().sale_actions,
         first_position=first_position.get(""),
         first_positions={name: first for name, first in first_position.items() if name},
         site=site,

@@ -12,7 +12,14 @@ import click
 from keydistill.cli.context import settings_of
 from keydistill.cli.output import check_output, print_json, print_table, progress_bars, warn
 from keydistill.cli.table_options import reading_options
-from keydistill.cli.training_options import judgments_loss_option, loss_option, seeds_option, shape_option, trust_option
+from keydistill.cli.training_options import (
+    ITEM_TEXT_HELP,
+    judgments_loss_option,
+    loss_option,
+    seeds_option,
+    shape_option,
+    trust_option,
+)
 from keydistill.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -52,7 +59,7 @@ _SIGNALS = ("clicks", "search_relevance", "judgments", "scores")
 @click.option("--base", help="Folder or name of the model that training starts from.")
 @shape_option
 @click.option("--layers", type=click.IntRange(1), help="Number of the base's layers to keep, evenly spread.")
-@click.option("--item-text", help="Template of the text that stands for an item: {title}, {leaf}, {path}.")
+@click.option("--item-text", help=ITEM_TEXT_HELP)
 @loss_option
 @judgments_loss_option
 @click.option(
@@ -118,7 +125,7 @@ def student(
     recipe = StudentRecipe(**chosen, weights=dict(StudentRecipe().weights) | _weights(weights))
     with progress_bars(quiet=as_json) as bars:
         bars.start("read", None, "")
-        data = _read(items, files, settings, held_out, recipe.seed, trust_assistant)
+        data = _read(items, files, settings, held_out, recipe, trust_assistant)
         if dry_run:
             bars.close()
             plan = plan_student_training(data)
@@ -174,7 +181,7 @@ def _read(
     files: dict[str, tuple[Path, ...]],
     settings: "Settings",
     held_out: float,
-    seed: int,
+    recipe: "StudentRecipe",
     trust_assistant: str | None,
 ) -> "StudentData":
     from keydistill.distillation.assistant import Verdicts, check_better_than_chance
@@ -187,6 +194,7 @@ def _read(
         load_search_relevance,
     )
     from keydistill.distillation.student import student_data
+    from keydistill.encoders import ItemText
 
     if not any(files.values()):
         raise TrainingError("nothing to learn from; give --clicks, --search-relevance, --judgments or --scores")
@@ -198,7 +206,8 @@ def _read(
     }
     from keydistill.ingest.snapshot import read_table
 
-    known_items = read_table("items", [items], settings, load_items, warn)
+    load = partial(load_items, fields=ItemText(recipe.item_text).free_fields)
+    known_items = read_table("items", [items], settings, load, warn)
     tables = {
         name: read_table(
             name.replace("_", " "),
@@ -216,7 +225,7 @@ def _read(
     trust = {} if scores is None else trust_of(scores)
     check_better_than_chance(trust, trust_assistant)
     return student_data(
-        known_items, **tables, assistant=scores, verdicts=Verdicts.of(trust), held_out=held_out, seed=seed
+        known_items, **tables, assistant=scores, verdicts=Verdicts.of(trust), held_out=held_out, seed=recipe.seed
     )
 
 

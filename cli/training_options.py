@@ -37,6 +37,10 @@ seeds_option = click.option(
     help="Number of trainings of the student, by this seed and those after it, whose weights are averaged.  "
     "[default: 1]",
 )
+ITEM_TEXT_HELP = (
+    "Template of the text that stands for an item: {title}, {leaf}, {path}, and further columns of the items, as in "
+    "'{leaf}: {title} {brand}'."
+)
 SIZES_HELP = f"Size of the assistant: {', '.join(SIZE_NAMES)}.  [default: {ASSISTANT_SIZES[0].name}]"
 FOLDS_HELP = (
     "Number of models of the assistant, each kept from another part of the keyphrases and measured on it; 1 is one "

@@ -7,11 +7,17 @@ from keydistill.encoders.assistant import Assistant, Calibration, Scores, assist
 from keydistill.encoders.batching import equal_length_batches
 from keydistill.encoders.exact_search import nearest
 from keydistill.encoders.int8_grid import INT8_SCALES, ScaledInput, rounded, scale_name
-from keydistill.encoders.item_text import ItemText, item_text_of, read_model_file, write_model_file
+from keydistill.encoders.item_text import (
+    ItemFields,
+    ItemText,
+    item_text_of,
+    read_model_file,
+    write_model_file,
+)
 from keydistill.encoders.models import SAFETENSORS, content_digest, find_model
 from keydistill.encoders.prompts import Prompts
 from keydistill.encoders.student import Student, Vectors
-from keydistill.encoders.student_files import StudentFiles, student_version
+from keydistill.encoders.student_files import StudentFiles, item_fields_of, student_version
 from keydistill.encoders.student_layout import ITEM_ROUTE, KEYPHRASE_ROUTE
 from keydistill.encoders.student_settings import student_of
 from keydistill.encoders.tokens import token_batches
@@ -23,6 +29,7 @@ __all__ = [
     "SAFETENSORS",
     "Assistant",
     "Calibration",
+    "ItemFields",
     "ItemText",
     "Prompts",
     "ScaledInput",
@@ -34,6 +41,7 @@ __all__ = [
     "content_digest",
     "equal_length_batches",
     "find_model",
+    "item_fields_of",
     "item_text_of",
     "nearest",
     "read_model_file",

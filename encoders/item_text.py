@@ -1,11 +1,12 @@
-"""The text of an item that a model reads: its title, and its leaf category where the model was taught it.
+"""The text of an item that a model reads: its title, and its category and further fields where it was taught them.
 
 The template is a part of the model: it lies in its folder, so that whoever embeds an item does it as in training.
 """
 
 import json
+import re
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,33 @@ from keydistill.tables import leaf_name
 # File in a model's folder with what keydistill knows of the model and sentence-transformers does not.
 MODEL_FILE = "keydistill.json"
 _FIELDS = {"title", "leaf", "path"}
+# Columns of items that are no free fields.
+_COLUMNS = {"item_id", "site", "category_path", "category_id", "fields"}
+# Closing brackets belong to what is before them, opening ones to what follows.
+_BRACKETS = re.compile(r"([)\]}>]*)(.*?)([(\[{<]*)", re.DOTALL)
+_NAME = re.compile(r"[^\W\d][\w -]*")
+
+# Free fields of an item by name; None and blanks are as if the field were not there.
+ItemFields = Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class ItemText:
-    """A template with `{title}`, and optionally `{leaf}` (the last name of the category) or `{path}` (all of it).
+    """A template with `{title}`, and what else stands for an item.
+
+    `{leaf}` is the last name of its category, `{path}` all of it; any other name is a free field of the item, such as
+    `{brand}`. What an item lacks leaves no hole: the text between two fields stands there if both of them do, otherwise
+    a space; brackets stand with the field that is in them, and what is before the first field, or after the last one,
+    stands with that field.
 
     >>> ItemText("{leaf}: {title}").render("Acme X1 black", "Audio > Headphones")
     'Headphones: Acme X1 black'
     >>> ItemText("{leaf}: {title}").render("Acme X1 black", None)
     'Acme X1 black'
+    >>> ItemText("{title} by {brand} ({color})").render("X1", fields={"brand": "Acme"})
+    'X1 by Acme'
+    >>> ItemText("{title} by {brand} ({color})").render("X1", fields={"color": "black"})
+    'X1 (black)'
     """
 
     template: str = "{title}"
@@ -35,34 +53,67 @@ class ItemText:
         """Refuse a template that cannot be filled.
 
         Raises:
-            StudentError: It is malformed, lacks `{title}` or names an unknown field.
+            StudentError: It is malformed, lacks `{title}`, or has more than names in its braces.
         """
         try:
-            fields = {name for _, name, _, _ in string.Formatter().parse(self.template) if name is not None}
+            pieces = list(string.Formatter().parse(self.template))
         except ValueError as error:
             raise StudentError(f"item text template {self.template!r} is malformed: {error}") from None
-        if "title" not in fields or not fields <= _FIELDS:
+        names = [name for _, name, _, _ in pieces if name is not None]
+        is_plain = all(
+            name is None or (_NAME.fullmatch(name) and not form and not conversion)
+            for _, name, form, conversion in pieces
+        )
+        if "title" not in names or not is_plain or not _COLUMNS.isdisjoint(names):
             raise StudentError(
-                f"item text template {self.template!r} has the fields {sorted(fields)}; "
-                "expected {title}, and if wanted {leaf} or {path}"
+                f"item text template {self.template!r} has the fields {sorted(names)}; expected {{title}}, and if "
+                "wanted {leaf}, {path}, or the names of further columns of items, such as {brand}"
             )
 
-    def render(self, title: str, category: str | None = None) -> str:
-        """The text of one item; the title alone where the category is unknown or only a number.
+    @property
+    def free_fields(self) -> tuple[str, ...]:
+        """The names of its fields that are further columns of items."""
+        names = (name for _, name, _, _ in string.Formatter().parse(self.template) if name)
+        return tuple(dict.fromkeys(name for name in names if name not in _FIELDS))
+
+    def render(self, title: str, category: str | None = None, fields: ItemFields | None = None) -> str:
+        """The text of one item; the title alone where nothing else that is in the template is known.
 
         Args:
             title: The listing's title.
-            category: Its category as a path, "A > B > C".
+            category: Its category as a path, "A > B > C"; one that is only a number says nothing.
+            fields: Further fields of the item.
         """
-        if self.template == "{title}" or not category or not any(map(str.isalpha, category)):
+        known = {name: text for name in self.free_fields if (text := ((fields or {}).get(name) or "").strip())}
+        if category and any(map(str.isalpha, category)):
+            known |= {"leaf": leaf_name(category), "path": category}
+        if not known or self.template == "{title}":
             return title
-        return self.template.format(title=title, leaf=leaf_name(category), path=category)
+        known["title"] = title
+        text, is_before = "", True
+        for literal, name, _, _ in string.Formatter().parse(self.template):
+            closing, between, opening = _BRACKETS.fullmatch(literal).groups()  # type: ignore[union-attr]  # all fit
+            if is_before:
+                text += closing
+            if name is None:
+                return text + between + opening if is_before else text
+            if name in known:
+                text += (between if is_before else " " if text else "") + opening + known[name]
+            is_before = name in known
+        return text
 
-    def render_all(self, titles: Sequence[str], categories: Sequence[str | None] | None = None) -> list[str]:
+    def render_all(
+        self,
+        titles: Sequence[str],
+        categories: Sequence[str | None] | None = None,
+        fields: Sequence[ItemFields | None] | None = None,
+    ) -> list[str]:
         """The texts of n items."""
-        if categories is None:
-            return list(titles)
-        return [self.render(title, category) for title, category in zip(titles, categories, strict=True)]
+        nothing = [None] * len(titles)
+        return [
+            self.render(title, category, further)
+            for title, category, further in zip(titles, categories or nothing, fields or nothing, strict=True)
+        ]
 
 
 def read_model_file(folder: Path) -> dict[str, Any]:

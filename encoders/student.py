@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keydistill.encoders.item_text import ItemText, item_text_of
+from keydistill.encoders.item_text import ItemFields, ItemText, item_text_of
 from keydistill.encoders.prompts import Prompts
 from keydistill.encoders.runtime import Runtime, RuntimeName, WantedRuntime, load_runtime
 from keydistill.encoders.static_side import StaticSide
@@ -139,6 +139,7 @@ class Student:
         titles: Sequence[str],
         categories: Sequence[str | None] | None = None,
         progress: Progress = NO_PROGRESS,
+        fields: Sequence[ItemFields | None] | None = None,
     ) -> Vectors:
         """Embed items.
 
@@ -147,11 +148,12 @@ class Student:
             categories: The category of each as a path ("A > B > C"), or None; the student's template says what becomes
                 of it.
             progress: Advanced by the number of items done after each batch.
+            fields: Further fields of each item, for the template.
 
         Returns:
             L2-normalised vectors, shape (n, dimension).
         """
-        texts = self.prompts.before_items(self.item_text.render_all(titles, categories))
+        texts = self.prompts.before_items(self.item_text.render_all(titles, categories, fields))
         return self._embed(texts, self._read, progress)
 
     @property

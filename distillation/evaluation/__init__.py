@@ -11,6 +11,7 @@ from keydistill.distillation.evaluation.measures import ABOUT, About, Measure
 from keydistill.distillation.evaluation.protocol import CUTOFFS, evaluate
 from keydistill.distillation.evaluation.report import check_report_folder, read_evaluation, write_report
 from keydistill.distillation.evaluation.result import Evaluation
+from keydistill.distillation.evaluation.retrieval import embed_items_of
 from keydistill.distillation.evaluation.sampling import labels_are_lists
 from keydistill.distillation.evaluation.support import MIN_JUDGED_PAIRS, SMALL_JUDGED_SHARE, Support, leading_measures
 
@@ -38,6 +39,7 @@ __all__ = [
     "check_report_folder",
     "compare",
     "compare_means",
+    "embed_items_of",
     "evaluate",
     "grouped_auc",
     "labels_are_lists",

@@ -26,20 +26,28 @@ class ShownPairs:
         items: Item of each pair, shape (p,).
         texts: Text of each pair, shape (p,).
         clicks: Clicks of each pair over all positions, shape (p,).
+        sales: Sales of each pair, shape (p,); None where the log has no sale.
     """
 
     items: Ints
     texts: Ints
     clicks: Floats
+    sales: Floats | None = None
 
     @classmethod
     def of(cls, clicks: pa.Table, corpus: Corpus) -> "ShownPairs":
-        """The pairs of a table of `item_id`, `keyphrase` and `clicks`; of equal pairs the clicks are added up."""
+        """The pairs of a table of `item_id`, `keyphrase`, `clicks` and optionally `sales`; equal pairs are added up."""
         table = corpus.pair_table(clicks)
         keys, pair_of = np.unique(table.keys, return_inverse=True)
-        counts = pc.fill_null(clicks["clicks"].cast(pa.float64()), 0.0).to_numpy()[table.rows]
-        summed = np.bincount(pair_of, counts, len(keys)).astype(np.float64)
-        return cls(keys // len(corpus.texts), keys % len(corpus.texts), summed)
+
+        def summed(name: str) -> Floats:
+            counts = pc.fill_null(clicks[name].cast(pa.float64()), 0.0).to_numpy()[table.rows]
+            return np.bincount(pair_of, counts, len(keys)).astype(np.float64)
+
+        sales = summed("sales") if "sales" in clicks.column_names else None
+        if sales is not None and not sales.any():
+            sales = None
+        return cls(keys // len(corpus.texts), keys % len(corpus.texts), summed("clicks"), sales)
 
 
 def clicks_of(items: pa.Table, clicks: pa.Table) -> pa.Table:
@@ -86,6 +94,12 @@ def retention_measures(
         for items in (shown.items[scores < threshold], shown.items)
     )
     measures = {"below_clicks": Measure("item", below, of_item)}
+    if shown.sales is not None:
+        low_sales, all_sales = (
+            np.bincount(shown.items, sales, count).astype(np.float64)
+            for sales in (np.where(scores < threshold, shown.sales, 0), shown.sales)
+        )
+        measures["sales_below_clicks"] = Measure("item", low_sales, all_sales)
     present = lists.texts >= 0
     for k in cutoffs:
         low = (present & (lists.scores < threshold - _ROUNDING))[:, :k].sum(axis=1).astype(np.float64)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from keydistill.encoders import ItemFields
 from keydistill.errors import InputError
 from keydistill.tables import PATH_SEPARATOR
 
@@ -64,7 +65,7 @@ class Corpus:
         """A corpus of items and inventory.
 
         Args:
-            items: `item_id`, `title`, and optionally `category_path` and `site`.
+            items: `item_id`, `title`, and optionally `category_path`, `site` and free fields.
             inventory: `keyphrase`, normalised, and optionally `site`, `category_ids` (with all ancestors) and
                 `search_volume`.
             further_texts: Keyphrases of labelled pairs.
@@ -73,6 +74,7 @@ class Corpus:
         Raises:
             InputError: A column is missing, there is no row, or an item id comes twice.
         """
+        self._table = items
         self._items = pa.array(_texts(items, "item_id", "items"))
         if pc.count_distinct(self._items).as_py() != len(items):
             counted = pc.value_counts(self._items)
@@ -104,6 +106,12 @@ class Corpus:
     def __len__(self) -> int:
         """Number of inventory rows."""
         return len(self.text_of)
+
+    def item_fields(self, names: Sequence[str]) -> list[ItemFields] | None:
+        """The free fields of each item that have these names; None where the items have none of them."""
+        there = {name: _optional(self._table, name) for name in names if name in self._table.column_names}
+        rows = zip(*(texts or [] for texts in there.values()), strict=True)
+        return [dict(zip(there, texts, strict=True)) for texts in rows] if there else None
 
     def keys(self, items: Ints, texts: Ints) -> Ints:
         """The keys of pairs; `items` and `texts` have one shape."""

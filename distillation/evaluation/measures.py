@@ -71,6 +71,9 @@ ABOUT: Mapping[str, About] = {
         "left out at that price",
         True,
     ),
+    "sales_below_clicks": About(
+        "Sales below click threshold", "of the sales in the click log, those of pairs with a score below that one"
+    ),
     "listed_below_clicks": About(
         "Listed below click threshold", "of the recommended keyphrases, those with a score below that one"
     ),

@@ -66,8 +66,8 @@ def evaluate(
         search_filter: What the search engine lets through; None lets everything through.
         exclude: Table of `item_id` and `keyphrase` of what other sources already recommend.
         labels: Table of `item_id`, `keyphrase`, `label` and optionally `grade`: for recall, precision, nDCG and AUC.
-        clicks: Click log, `item_id`, `keyphrase` and `clicks`, of all that was shown: for the threshold that keeps 95%
-            of the clicks, and what falls below it.
+        clicks: Click log, `item_id`, `keyphrase`, `clicks` and optionally `sales`, of all that was shown: for the
+            threshold that keeps 95% of the clicks, and what falls below it.
         dimensions: Matryoshka dimensions to measure besides the student's own.
         match_category: Whether a keyphrase must belong to the item's leaf category, or to its parent.
         reranker: Judge that orders the student's lists, and scores the labelled pairs in its place: an assistant shows
@@ -221,6 +221,8 @@ def _counts(
         counts["unknown_to_search"] = int((new & ~verdicts.search_known).sum())
     if shown is not None:
         counts["shown_pairs"], counts["clicks"] = len(shown.items), int(shown.clicks.sum())
+        if shown.sales is not None:
+            counts["sales"] = round(shown.sales.sum())
     if pairs is not None:
         counts["labelled_pairs"] = len(pairs.items)
         counts["labelled_items"] = len(np.unique(pairs.items))

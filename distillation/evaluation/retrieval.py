@@ -62,9 +62,15 @@ class Lists:
 def embed(student: Student, corpus: Corpus, progress: Progress = NO_PROGRESS) -> Embedded:
     """Vectors of all items and texts of a corpus."""
     return Embedded(
-        student.embed_items(corpus.titles, corpus.item_categories, progress),
+        embed_items_of(student, corpus, progress),
         student.embed_keyphrases(corpus.texts, progress),
     )
+
+
+def embed_items_of(student: Student, corpus: Corpus, progress: Progress = NO_PROGRESS) -> Vectors:
+    """Vectors of all items of a corpus, with the free fields that the student's template has."""
+    fields = corpus.item_fields(student.item_text.free_fields)
+    return student.embed_items(corpus.titles, corpus.item_categories, progress, fields)
 
 
 def retrieve(embedded: Embedded, corpus: Corpus, k: int) -> Lists:

@@ -1,6 +1,10 @@
 """Tables of labels from files: human judgments, public data sets, what another judge wrote."""
 
+from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
+
+import pyarrow as pa
 
 from keydistill.distillation.signals import read_judgments
 from keydistill.encoders.judge import LabelTable
@@ -28,3 +32,24 @@ def read_labels(path: Path, rejects: RejectLog | None = None) -> LabelTable:
     if not labels:
         raise InputError(f"{path} has no usable label; expected rows of item_id, keyphrase, label")
     return LabelTable(path.stem, file_sha256(path)[:12], labels)
+
+
+def labels_of(judgments: pa.Table, files: Sequence[Path]) -> LabelTable:
+    """The labels of judgments that were read from files, as a judge; of several of a pair, the last counts.
+
+    Its version is the beginning of a SHA-256 over those of the files.
+
+    Raises:
+        InputError: There are none.
+    """
+    columns = (judgments[name].to_pylist() for name in ("item_id", "keyphrase", "label", "probability"))
+    labels = {
+        (item_id, keyphrase): (label, probability)
+        for item_id, keyphrase, label, probability in zip(*columns, strict=True)
+        if label is not None
+    }
+    if not labels:
+        names = ", ".join(map(str, files))
+        raise InputError(f"{names} has no usable label, and no judge is named; name a judge, or give judgments")
+    digest = sha256(" ".join(map(file_sha256, files)).encode())
+    return LabelTable("judgments", digest.hexdigest()[:12], labels)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from keydistill.distillation.evaluation import Corpus, sample_items
+from keydistill.distillation.evaluation import Corpus, embed_items_of, sample_items
 from keydistill.distillation.pairs.groups import first_per_group
 from keydistill.distillation.pairs.pairs import PAIR_SCHEMA
 from keydistill.encoders import Assistant, Student, nearest
@@ -101,7 +101,7 @@ def mine(
     by_category = "category_ids" in inventory.column_names
     corpus = Corpus(items, inventory, match_category="leaf" if by_category else "none")
     anywhere = Corpus(items, inventory) if by_category else corpus
-    item_vectors = student.embed_items(corpus.titles, corpus.item_categories, progress)
+    item_vectors = embed_items_of(student, corpus, progress)
     vectors = student.embed_keyphrases(corpus.texts, progress)[corpus.text_of]
 
     top, _ = nearest(item_vectors, vectors, recipe.student_top, anywhere.allowed if anywhere.is_filtered else None)

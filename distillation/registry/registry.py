@@ -102,7 +102,7 @@ class Registry:
     def versions(
         self, kind: ModelKind | None = None, *, on_problem: Callable[[ModelError], object] | None = None
     ) -> list[ModelVersion]:
-        """All versions, students first, each kind from the oldest day to the newest.
+        """All versions, students first, each kind from the oldest to the newest.
 
         Args:
             kind: The kind, None for both.
@@ -111,11 +111,14 @@ class Registry:
         on_problem = on_problem or (lambda problem: _log.warning("%s", problem))
         versions: list[ModelVersion] = []
         for each in MODEL_KINDS:
+            of_kind = []
             for name in self._names(each) if kind in (None, each) else ():
                 try:
-                    versions.append(ModelVersion.read(each, self.root / each / name))
+                    of_kind.append(ModelVersion.read(each, self.root / each / name))
                 except ModelError as error:
                     on_problem(error)
+            # Of several in one second, the manifests were written one after the other.
+            versions += sorted(of_kind, key=lambda one: (one.created_at, (one.folder / MANIFEST).stat().st_mtime_ns))
         return versions
 
     def get(self, name: str, kind: ModelKind | None = None) -> ModelVersion:

@@ -45,11 +45,13 @@ def without_pairs(table: pa.Table, others: pa.Table) -> pa.Table:
 
 
 def together(earlier: pa.Table | None, of_judge: pa.Table) -> pa.Table:
-    """Earlier judgments and those of the judge, without what it says of pairs that people judged."""
+    """Earlier judgments and those of the judge, each pair once: what people said counts, then what the judge says."""
     given = by_people(earlier)
     if given is not None:
         of_judge = without_pairs(of_judge, given)
-    return pa.concat_tables([*([] if earlier is None else [earlier]), of_judge]).select(JUDGMENTS.names)
+    if earlier is None:
+        return of_judge.select(JUDGMENTS.names)
+    return pa.concat_tables([without_pairs(earlier, of_judge), of_judge]).select(JUDGMENTS.names)
 
 
 def judged_in_lists(inputs: RetrainInputs) -> bool:

@@ -11,6 +11,7 @@ from keydistill.distillation.signals.importing import ImportSummary, ImportTarge
 from keydistill.distillation.signals.positions import EtaEstimate, PositionCurve, estimate_eta, position_curve
 from keydistill.distillation.signals.readers import (
     MAX_KEYPHRASE_CHARS,
+    free_fields,
     load_clicks,
     load_items,
     load_judgments,
@@ -45,6 +46,7 @@ __all__ = [
     "check_signals",
     "correct_clicks",
     "estimate_eta",
+    "free_fields",
     "load_clicks",
     "load_items",
     "load_judgments",

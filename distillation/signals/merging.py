@@ -15,33 +15,35 @@ _ROW = "__row"
 def merged(name: str, batches: Iterable[pa.Table]) -> pa.Table:
     """One table out of batches, by the key of this table (`KEYS`), in the order in which keys first appeared.
 
-    Clicks are summed. In all other tables the last row of a key counts: a judgment that is made again, a score of a
-    newer search engine and an item that is listed again replace the earlier ones.
+    Impressions, clicks and sales are summed. In all other tables the last row of a key counts: a judgment that is made
+    again, a score of a newer search engine and an item that is listed again replace the earlier ones.
 
     Args:
         name: Name of the table, as in `SCHEMAS`.
         batches: Tables of its schema; read once.
     """
-    result: pa.Table = SCHEMAS[name].empty_table()
+    result: pa.Table | None = None
     waiting: list[pa.Table] = []
     rows = 0
     for batch in batches:
         waiting.append(batch)
         rows += batch.num_rows
         # Doubling: every row is merged a few times at the most, however many there are.
-        if rows >= max(_WAITING_ROWS, result.num_rows):
-            result = _merged(name, pa.concat_tables([result, *waiting]))
+        if rows >= max(_WAITING_ROWS, 0 if result is None else result.num_rows):
+            result = _merged(name, pa.concat_tables([*([] if result is None else [result]), *waiting]))
             waiting, rows = [], 0
-    return _merged(name, pa.concat_tables([result, *waiting])) if waiting else result
+    if waiting:
+        result = _merged(name, pa.concat_tables([*([] if result is None else [result]), *waiting]))
+    return SCHEMAS[name].empty_table() if result is None else result
 
 
 def _merged(name: str, table: pa.Table) -> pa.Table:
     key = list(KEYS[name])
     numbered = table.append_column(_ROW, pa.array(np.arange(table.num_rows)))
     if name == "clicks":
-        sums = [("impressions", "sum"), ("clicks", "sum")]
+        sums = [("impressions", "sum"), ("clicks", "sum"), ("sales", "sum")]
         grouped = numbered.group_by(key).aggregate([*sums, (_ROW, "min")]).sort_by(f"{_ROW}_min")
-        grouped = grouped.rename_columns({"impressions_sum": "impressions", "clicks_sum": "clicks"})
+        grouped = grouped.rename_columns({f"{name}_sum": name for name, _ in sums})
         return grouped.select(table.schema.names).cast(table.schema)
     rows = numbered.group_by(key).aggregate([(_ROW, "min"), (_ROW, "max")]).sort_by(f"{_ROW}_min")
     return table if rows.num_rows == table.num_rows else table.take(rows[f"{_ROW}_max"])

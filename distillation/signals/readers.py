@@ -21,6 +21,8 @@ def read_items(
     files: Sequence[Path],
     rejects: RejectLog,
     *,
+    fields: Sequence[str] = (),
+    optional_fields: Sequence[str] = (),
     conventions: Conventions = USUAL,
     progress: Progress = NO_PROGRESS,
 ) -> Iterator[pa.Table]:
@@ -29,16 +31,32 @@ def read_items(
     Args:
         files: Files to read, in this order.
         rejects: Log that takes the rows that cannot be used.
+        fields: Further columns, as text, which follow those of `ITEMS`; the last file must have them.
+        optional_fields: The same for columns that no file need have.
         conventions: What stands for nothing in a cell, and how numbers are written.
         progress: Advanced by the number of rows read after each batch.
 
     Raises:
         InputError: A file is damaged or lacks a column.
     """
-    required = ("item_id", "title")
-    return read_valid(
-        files, ITEMS, item_columns, rejects, required=required, conventions=conventions, progress=progress
-    )
+    names = list(dict.fromkeys([*fields, *optional_fields]))
+    schema = pa.schema([*ITEMS, *(pa.field(name, pa.string()) for name in names)])
+    validate = partial(item_columns, fields=names)
+    for some, required in ((files[:-1], ()), (files[-1:], fields)):
+        yield from read_valid(
+            some,
+            schema,
+            validate,
+            rejects,
+            required=("item_id", "title", *required),
+            conventions=conventions,
+            progress=progress,
+        )
+
+
+def free_fields(items: pa.Table) -> list[str]:
+    """The names of the free fields in a table of items: its columns beyond `ITEMS`."""
+    return [name for name in items.column_names if name not in ITEMS.names]
 
 
 def read_clicks(

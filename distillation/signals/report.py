@@ -222,6 +222,7 @@ def _facts(name: str, table: pa.Table) -> dict[str, float]:
             "impressions": shown,
             "clicks": clicked,
             "click_through_rate": round(clicked / shown, 6),
+            **({"sales": round(sold, 2)} if (sold := pc.sum(table["sales"]).as_py()) is not None else {}),
             "never_clicked_share": round(pc.mean(pc.equal(table["clicks"], 0)).as_py(), 4),
         }
     if name == "search_relevance":

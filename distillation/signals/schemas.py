@@ -25,6 +25,8 @@ CLICKS = pa.schema(
         pa.field("position", pa.int32()),
         pa.field("impressions", pa.int64(), nullable=False),
         pa.field("clicks", pa.int64(), nullable=False),
+        # Number or value of the sales that followed these clicks; None where nobody counted them.
+        pa.field("sales", pa.float64()),
     ]
 )
 SEARCH_RELEVANCE = pa.schema(

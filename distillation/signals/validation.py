@@ -12,6 +12,7 @@ from keydistill.tables import (
     RejectedValueError,
     RowProblems,
     count_cell,
+    field_cell,
     id_cell,
     is_missing,
     keyphrase_cell,
@@ -84,9 +85,10 @@ def pair_columns(batch: RawBatch, problems: RowProblems, max_keyphrase_chars: in
     }
 
 
-def item_columns(batch: RawBatch, problems: RowProblems) -> Columns:
-    """Columns of `ITEMS`, and the problems of the rows that have no such columns."""
-    return {name: problems.parsed(name, batch.columns[name], parse) for name, parse in ITEM_CELLS.items()}
+def item_columns(batch: RawBatch, problems: RowProblems, fields: Sequence[str] = ()) -> Columns:
+    """Columns of `ITEMS` and of free fields, and the problems of the rows that have no such columns."""
+    cells = {**ITEM_CELLS, **dict.fromkeys(fields, field_cell)}
+    return {name: problems.parsed(name, batch.columns[name], parse) for name, parse in cells.items()}
 
 
 def click_columns(batch: RawBatch, problems: RowProblems, max_keyphrase_chars: int) -> Columns:
@@ -97,6 +99,7 @@ def click_columns(batch: RawBatch, problems: RowProblems, max_keyphrase_chars: i
         "position": problems.parsed("position", raw["position"], _position),
         "impressions": problems.parsed("impressions", raw["impressions"], partial(_count, minimum=1)),
         "clicks": problems.parsed("clicks", raw["clicks"], partial(_count, minimum=0)),
+        "sales": problems.parsed("sales", raw["sales"], partial(number_cell, low=0)),
     }
     for place, (shown, clicked) in enumerate(zip(columns["impressions"], columns["clicks"], strict=True)):
         if shown is not None and clicked is not None and clicked > shown:

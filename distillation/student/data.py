@@ -4,10 +4,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from keydistill.encoders import ItemFields
 
 Task = Literal["clicks", "judged_yes", "search_relevance", "judgments", "assistant", "approved"]
 # Tasks whose pairs are right, and nothing more is known of them.
@@ -63,6 +65,7 @@ class StudentData:
             judge's score: they decide when training stops.
         relevant: Further pairs that are no negatives: the assistant or the judge calls them relevant.
         rejected: Pairs that are near and wrong all the same, as the assistant says: hard negatives of the positives.
+        fields: Free fields of each item; None where there are none.
     """
 
     titles: Sequence[str]
@@ -77,6 +80,7 @@ class StudentData:
     held_out: Pairs | None = None
     relevant: Pairs | None = None
     rejected: Pairs | None = None
+    fields: Sequence[ItemFields] | None = None
 
     def tasks(self) -> "dict[Task, Pairs | None]":
         """The pairs of each task."""
@@ -91,7 +95,10 @@ class StudentData:
 
     def digest(self) -> str:
         """SHA-256 (hex) over all texts and pairs."""
-        digest = hashlib.sha256(json.dumps([[*self.titles], [*self.categories], [*self.texts]]).encode())
+        texts: list[list[Any]] = [[*self.titles], [*self.categories], [*self.texts]]
+        if self.fields is not None:
+            texts.append([*self.fields])
+        digest = hashlib.sha256(json.dumps(texts).encode())
         for name in (*self.tasks(), "held_out", "relevant", "rejected"):
             pairs: Pairs | None = getattr(self, name)
             digest.update(f"{name} {0 if pairs is None else len(pairs)}".encode())
@@ -113,6 +120,7 @@ class StudentData:
             clicks=clicks,
             judged_yes=self.judged_yes if clicks is None else None,
             held_out=self.held_out,
+            fields=self.fields,
         )
 
     def hard_negatives(self, positives: Pairs, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -125,7 +125,7 @@ class _Texts:
     def of(cls, data: StudentData, recipe: StudentRecipe) -> _Texts:
         """The texts of the data, items by the recipe's template, with the prompts of the base."""
         prompts = student_prompts(recipe)
-        items = ItemText(recipe.item_text).render_all(data.titles, data.categories)
+        items = ItemText(recipe.item_text).render_all(data.titles, data.categories, data.fields)
         return cls(
             np.array(prompts.before_items(items), dtype=object),
             np.array(prompts.before_keyphrases(data.texts), dtype=object),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from keydistill.distillation.assistant import APPROVED, REJECTED, Verdicts
 from keydistill.distillation.pairs import first_per_group, places_within
+from keydistill.distillation.signals import free_fields
 from keydistill.distillation.student.data import Pairs, StudentData
 from keydistill.distillation.student.metrics import groups_that_differ
 
@@ -36,7 +37,7 @@ def student_data(
     Pairs of unknown items are left out: there is no title to learn from. An item is known by its site and id.
 
     Args:
-        items: Table by `keydistill.distillation.signals.ITEMS`.
+        items: Table by `keydistill.distillation.signals.ITEMS`, with its free fields in further columns.
         clicks: Table by `keydistill.distillation.signals.CORRECTED_CLICKS`; the positive ones are used.
         search_relevance: Table by `keydistill.distillation.signals.SEARCH_RELEVANCE`; scores are compared within
             their keyphrase, as percentiles; where most pairs have none, whether the pair passed is learned instead.
@@ -89,6 +90,7 @@ def student_data(
         search_relevance=None if searched is None else _few_per_item(searched, searched_per_item, seed),
         judgments=numbered("judgments", _judged(tables.get("judgments"))),
         assistant=numbered("assistant", tables["assistant"]["score"] if "assistant" in tables else None),
+        fields=items.select(names).to_pylist() if (names := free_fields(items)) else None,
     )
     verdicts = verdicts or Verdicts()
     data = _with_verdicts(data, numbered("near_misses", None), verdicts)

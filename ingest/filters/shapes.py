@@ -5,9 +5,10 @@ So verification and gate test each shape.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from keydistill.encoders import ItemFields
 from keydistill.tables import PATH_SEPARATOR
 from keydistill.vectorstore import Filter, keyphrase_filter
 
@@ -22,6 +23,7 @@ class Query:
         site: Marketplace site of the item.
         leaf: Id of the item's leaf category.
         parent: Id of the category above the leaf.
+        fields: Free fields of the item.
     """
 
     id: str
@@ -29,6 +31,7 @@ class Query:
     site: str | None = None
     leaf: str | None = None
     parent: str | None = None
+    fields: ItemFields = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

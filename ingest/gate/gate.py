@@ -53,9 +53,10 @@ class Gate:
         """
         began = time.monotonic()
         self._progress.start("gate: load", None, "")
-        items = gate_items(self._settings, self._sources.snapshot(run.id))
-        side = Side(run.collection, self._sources.student_of(run, len(items.queries)))
+        side = Side(run.collection, self._sources.student_of(run, self._settings.gate_sample))
         live, against = self._live(run, side)
+        fields = [name for each in (side, live) if each is not None for name in each.student.item_text.free_fields]
+        items = gate_items(self._settings, self._sources.snapshot(run.id), fields)
         # A duplicate answers as its original does, to the bit: asking one of them is enough.
         is_duplicate = live is not None and self._is_duplicate(run, live)
         sides = [side] if live is None or is_duplicate else [side, live]

@@ -2,7 +2,7 @@
 
 import hashlib
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,13 @@ class GateItems:
     profile: SnapshotProfile
 
 
-def gate_items(settings: Settings, snapshot: Snapshot) -> GateItems:
+def gate_items(settings: Settings, snapshot: Snapshot, fields: Sequence[str] = ()) -> GateItems:
     """The same items for the same file or snapshot, whatever the order of the file.
+
+    Args:
+        settings: Settings with the file of items, and their number.
+        snapshot: Snapshot whose keyphrases stand in where there is no file.
+        fields: Free fields that a student reads, as far as the file has them.
 
     Raises:
         InputError: The file of items cannot be read.
@@ -54,18 +59,19 @@ def gate_items(settings: Settings, snapshot: Snapshot) -> GateItems:
         return GateItems(queries, False, about, snapshot_profile.median_volume, pool, snapshot_profile)
     rejects = RejectLog()
     sampled = heapq.nsmallest(
-        settings.gate_sample, _items(settings.gate_items, rejects, Conventions.of(settings)), key=_place
+        settings.gate_sample, _items(settings.gate_items, rejects, fields, Conventions.of(settings)), key=_place
     )
     queries = tuple(
-        Query(item.item_id, item.title, item.site, item.category, parent_path(item.category)) for item in sampled
+        Query(item.item_id, item.title, item.site, item.category, parent_path(item.category), item.fields)
+        for item in sampled
     )
     refused = f", {rejects.count:,} rows of which were no items" if rejects.count else ""
     about = f"{len(queries):,} items of {settings.gate_items}{refused}"
     return GateItems(queries, True, about, snapshot_profile.median_volume, pool, snapshot_profile)
 
 
-def _items(file: Path, rejects: RejectLog, conventions: Conventions) -> Iterator[Item]:
-    for batch in read_items([file], rejects, conventions=conventions):
+def _items(file: Path, rejects: RejectLog, fields: Sequence[str], conventions: Conventions) -> Iterator[Item]:
+    for batch in read_items([file], rejects, fields=fields, conventions=conventions):
         yield from batch
 
 

@@ -110,7 +110,8 @@ def steps(sides: int, queries: int) -> int:
 
 def embedded(student: Student, queries: Sequence[Query]) -> Vectors:
     """Vectors of the queries, embedded as items, shape (n, dimension)."""
-    return student.embed_items([query.text for query in queries], [query.leaf for query in queries])
+    titles, categories = [query.text for query in queries], [query.leaf for query in queries]
+    return student.embed_items(titles, categories, fields=[query.fields for query in queries])
 
 
 def _lists(

@@ -82,7 +82,7 @@ class Tuner:
         student = self._student(owner, info)
         snapshot = self._sources.snapshot(CollectionMetadata.parse(info).snapshot_run or owner.id)
         changed = {"gate_sample": queries, "gate_items": items or self._settings.gate_items}
-        sample = gate_items(self._settings.model_copy(update=changed), snapshot)
+        sample = gate_items(self._settings.model_copy(update=changed), snapshot, student.item_text.free_fields)
         vectors = embedded(student, sample.queries)
         shapes, too_few = self._shapes(info, vectors, queries_by_shape(sample), target)
         if not shapes:

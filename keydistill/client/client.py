@@ -63,7 +63,7 @@ class Client:
 
         Args:
             items: Titles, or fields of items as the service takes them: title, id, category_path, category_id, site,
-                exclude.
+                fields, exclude.
             limit: Most keyphrases per item.
             filters: What all keyphrases must pass: match_category, category, site, min_search_volume, where.
             options: What the lists are made of the nearest keyphrases by, as `keydistill.retrieval.ListOptions` has it.

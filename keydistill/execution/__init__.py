@@ -27,7 +27,7 @@ from keydistill.execution.queued_retrain import do_stages
 from keydistill.execution.queues import STAGE_QUEUES, STATE_QUEUES, Send, message_of, queue_of
 from keydistill.execution.reindex import Reindexer
 from keydistill.execution.retrain import Retrainer, new_retrain
-from keydistill.execution.retrain_order import RetrainOrder
+from keydistill.execution.retrain_order import OWN_JUDGMENTS, RetrainOrder
 from keydistill.execution.schedules import (
     check_schedules,
     fire_schedule,
@@ -42,6 +42,7 @@ from keydistill.execution.watchdog import forget_old_runs, watch
 
 __all__ = [
     "MOST_RETRIES",
+    "OWN_JUDGMENTS",
     "STAGE_QUEUES",
     "STATE_QUEUES",
     "TRANSIENT",

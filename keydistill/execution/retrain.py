@@ -5,12 +5,14 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from keydistill.distillation.pairs import labels_of
 from keydistill.distillation.registry import Registry, resolve_assistant, resolve_student
 from keydistill.distillation.retrain import STAGES, Retrain, RetrainResult, StageResult, why_worse
+from keydistill.encoders.judge import Judge
 from keydistill.errors import RedisUnavailableError, RunBusyError, RunNotFoundError, RunStateError
 from keydistill.execution.judge_choice import judge_of
 from keydistill.execution.local import LocalWork
-from keydistill.execution.retrain_order import RetrainOrder
+from keydistill.execution.retrain_order import OWN_JUDGMENTS, RetrainOrder
 from keydistill.files import file_lock
 from keydistill.progress import Progress
 from keydistill.runs import (
@@ -95,6 +97,11 @@ class Retrainer(LocalWork[RetrainRun]):
     def _added(self, run: RetrainRun) -> None:
         # A user whose process is killed must know what to resume.
         self._warn(f"retrain {run.id}")
+        self._say_own_judgments(run)
+
+    def _say_own_judgments(self, run: RetrainRun) -> None:
+        if RetrainOrder.of(run.order).own_judgments:
+            self._warn(OWN_JUDGMENTS)
 
     def _reopened(self, run: RetrainRun, lease: Lease) -> RetrainRun:
         with self._alone_in(self._folder(run)):
@@ -123,15 +130,23 @@ class Retrainer(LocalWork[RetrainRun]):
 
     def plan(self, order: RetrainOrder, run: RetrainRun | None = None) -> dict[str, bool]:
         """Stages, each with whether its output is there already; changes nothing."""
-        return self._retrain(run or new_retrain(self._settings, order)).plan()
+        planned = run or new_retrain(self._settings, order)
+        self._say_own_judgments(planned)
+        return self._retrain(planned).plan()
 
     def _retrain(self, run: RetrainRun) -> Retrain:
         order = RetrainOrder.of(run.order)
         self._progress.start("read", None, "")
+        inputs = order.inputs(self._settings, self._warn, run.present_student)
+        judge: Judge
+        if order.own_judgments and inputs.judgments is not None:
+            judge = labels_of(inputs.judgments, inputs.files["judgments"])
+        else:
+            judge = judge_of(self._settings, order.model_dump())
         return Retrain(
             self._folder(run),
-            order.inputs(self._settings, self._warn),
-            judge_of(self._settings, order.model_dump()),
+            inputs,
+            judge,
             Registry.of(self._settings),
             student=run.present_student,
             assistant=run.present_assistant,

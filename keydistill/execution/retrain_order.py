@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from keydistill.distillation.retrain import RetrainInputs, RetrainRecipe
     from keydistill.distillation.signals import SignalFiles
 
+OWN_JUDGMENTS = "no judge is named: the judgments that are there are the judge, and no further pair is judged"
+
 
 class RetrainOrder(Order):
     """The options of `keydistill retrain`; None leaves a choice to the recipe. Keys of judges stay in the settings."""
@@ -44,6 +46,7 @@ class RetrainOrder(Order):
     negative_margin: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     shape: ShapeName | None = None
     layers: int | None = Field(default=None, ge=1)
+    item_text: str | None = None
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     distillation_loss: LossName | None = None
     judgments_loss: LossName | None = None
@@ -55,6 +58,8 @@ class RetrainOrder(Order):
     seeds: int | None = Field(default=None, ge=1)
     promote: bool = False
     promote_worse: str | None = None
+    # Whether the judgments that are there are the judge: chosen where none is named, and kept in the record.
+    own_judgments: bool = False
 
     def absolute(self) -> Self:
         """The same order with absolute paths, which can be carried out from any folder."""
@@ -66,10 +71,14 @@ class RetrainOrder(Order):
     def with_judge_of(self, settings: Settings) -> Self:
         """The same order with the judge of the settings where it names none, so that all machines use the same one.
 
-        A stage is done again where another judge is asked for, and the machines' settings may differ.
+        A stage is done again where another judge is asked for, and the machines' settings may differ. Where nobody
+        names a judge, judgments that are there are the judge.
         """
-        if self.labels or self.simulation:
+        if self.labels or self.simulation or self.own_judgments:
             return self
+        is_named = any((self.local, self.endpoint, self.model, self.prompt, settings.judge_url))
+        if not is_named and self.files().judgments:
+            return self.model_copy(update={"own_judgments": True})
         chosen: dict[str, Any] = {"prompt": self.prompt or settings.judge_prompt}
         if not self.local:
             chosen |= {"endpoint": self.endpoint or settings.judge_url, "model": self.model or settings.judge_model}
@@ -107,7 +116,8 @@ class RetrainOrder(Order):
         for path in (self.judgments, *self.inventory, self.labels, self.local, self.simulation, self.prompt):
             if path is not None and not path.exists():
                 raise InputError(f"{path} is not there; name a file or folder that the workers of queue train can read")
-        check_judge(settings, self.model_dump())
+        if not self.own_judgments:
+            check_judge(settings, self.model_dump())
 
     def files(self) -> "SignalFiles":
         """The files of the signals, with those of the judgments that people gave.
@@ -150,6 +160,7 @@ class RetrainOrder(Order):
                 **chosen(
                     shape="shape",
                     layers="layers",
+                    item_text="item_text",
                     epochs="epochs",
                     distillation_loss="distillation_loss",
                     judgments_loss="judgments_loss",
@@ -167,22 +178,29 @@ class RetrainOrder(Order):
             ),
         )
 
-    def inputs(self, settings: Settings, warn: Callable[[str], object]) -> "RetrainInputs":
+    def inputs(
+        self, settings: Settings, warn: Callable[[str], object], present_student: str | None = None
+    ) -> "RetrainInputs":
         """The tables that the models learn from; `warn` is called with a sentence on rows that cannot be used.
 
         Raises:
-            InputError: A file cannot be read, or too many of its rows cannot be used.
+            InputError: A file cannot be read, too many of its rows cannot be used, or the items lack a field that the
+                new student is to read; those that the present one reads may be missing.
         """
         from keydistill.distillation.retrain import RetrainInputs
         from keydistill.distillation.signals import load_clicks, load_items, load_judgments, load_search_relevance
+        from keydistill.encoders import ItemText, item_fields_of
         from keydistill.ingest.snapshot import read_inventory, read_table
 
         signals = self.files()
+        fields = ItemText(self.recipe().student.item_text).free_fields
+        present = () if present_student is None else item_fields_of(present_student)
+        load = partial(load_items, fields=fields, optional_fields=present)
         keyphrases = [*self.inventory] or [self.signals / "inventory.parquet"]
         loaders = {"clicks": load_clicks, "search_relevance": load_search_relevance, "judgments": load_judgments}
         files = {name: [*getattr(signals, name)] for name in loaders}
         return RetrainInputs(
-            items=read_table("items", signals.items, settings, load_items, warn),
+            items=read_table("items", signals.items, settings, load, warn),
             inventory=read_inventory(keyphrases, settings),
             **{
                 name: read_table(

@@ -6,8 +6,9 @@ from typing import Self, Unpack
 
 import numpy as np
 
-from keydistill.encoders import Student, Vectors, student_of
+from keydistill.encoders import ItemFields, Student, Vectors, student_of
 from keydistill.errors import CollectionNotFoundError, CollectionStateError, StudentMismatchError
+from keydistill.progress import NO_PROGRESS
 from keydistill.retrieval.lists import ListArguments, ListOptions, Reranker, build_lists
 from keydistill.retrieval.recommendation import Recommendation
 from keydistill.retrieval.tuned_search import searched_alike, tuned_params
@@ -157,14 +158,20 @@ class Generation:
         """The version that query vectors must have."""
         return self.student.version
 
-    def embed(self, titles: Sequence[str], categories: Sequence[str | None] | None = None) -> list[QueryVector]:
+    def embed(
+        self,
+        titles: Sequence[str],
+        categories: Sequence[str | None] | None = None,
+        fields: Sequence[ItemFields | None] | None = None,
+    ) -> list[QueryVector]:
         """Query vectors of n items.
 
         Args:
             titles: Titles of the n items.
             categories: The leaf category of each item as a path, where it is known: some students read it.
+            fields: Free fields of each item, such as its brand: some students read them.
         """
-        vectors = self.student.embed_items(titles, categories)
+        vectors = self.student.embed_items(titles, categories, NO_PROGRESS, fields)
         return [QueryVector(vector, self.student_version) for vector in vectors]
 
     def query(
@@ -225,6 +232,8 @@ class Generation:
         titles: Sequence[str],
         limit: int = 10,
         filters: Sequence[Filter | None] | None = None,
+        *,
+        fields: Sequence[ItemFields | None] | None = None,
         **arguments: Unpack[ListArguments],
     ) -> list[list[Recommendation]]:
         """At most `limit` keyphrases for each title, best first: the nearest ones, or those that the options choose.
@@ -233,11 +242,12 @@ class Generation:
             titles: n item titles.
             limit: Most keyphrases per item; fewer come back where fewer pass the filter.
             filters: A filter per title, or None for none at all.
+            fields: Free fields of each item, such as its brand: some students read them.
             **arguments: Further ones, each of them optional; see `ListArguments`.
         """
         if not titles:
             return []
-        queries = self.embed(titles, arguments.get("categories"))
+        queries = self.embed(titles, arguments.get("categories"), fields)
         return self.lists(queries, titles, limit, filters, **arguments)
 
     def lists(

@@ -1,9 +1,10 @@
 """Items from CSV, JSONL or Parquet files, streamed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from keydistill.encoders import ItemFields
 from keydistill.tables import (
     USUAL,
     Conventions,
@@ -11,6 +12,7 @@ from keydistill.tables import (
     RejectedValueError,
     RejectLog,
     RowProblems,
+    field_cell,
     id_cell,
     is_missing,
     label_cell,
@@ -20,7 +22,7 @@ from keydistill.tables import (
     text_cell,
 )
 
-COLUMNS = ("item_id", "title", "category_path", "category_id", "site")
+COLUMNS = ("item_id", "title", "category_path", "category_id", "site", "fields")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +33,29 @@ class Item:
     title: str
     category: str | None = None
     site: str | None = None
+    fields: ItemFields = field(default_factory=dict, hash=False)
 
 
-def read_items(files: Sequence[Path], rejects: RejectLog, *, conventions: Conventions = USUAL) -> Iterator[list[Item]]:
+def read_items(
+    files: Sequence[Path], rejects: RejectLog, *, fields: Sequence[str] = (), conventions: Conventions = USUAL
+) -> Iterator[list[Item]]:
     """Batches of items; a row without an id or a title goes to `rejects`.
 
-    Columns: `item_id`, `title`, and optionally `category_path` ("A > B > C") or `category_id`, and `site`. Others are
-    ignored.
+    Columns: `item_id`, `title`, and optionally `category_path` ("A > B > C") or `category_id`, `site`, and the free
+    fields that are named, which some students read, each as a column or in an object `fields`. Others are ignored.
 
     Raises:
         InputError: A file is damaged or lacks a column.
     """
+    names = list(dict.fromkeys(name for name in fields if name not in COLUMNS))
     for file in files:
         with open_source(file) as source:
             batches = read_rows(
-                source, known=COLUMNS, required=("item_id", "title"), extras=False, conventions=conventions
+                source,
+                known=(*COLUMNS, *names),
+                required=("item_id", "title"),
+                extras=False,
+                conventions=conventions,
             )
             for batch in batches:
                 problems = RowProblems(batch, str(file))
@@ -55,9 +65,27 @@ def read_items(files: Sequence[Path], rejects: RejectLog, *, conventions: Conven
                     _categories(batch, problems),
                     problems.parsed("site", batch.columns["site"], label_cell),
                 ]
+                parsed.append(_fields(batch, names, problems))
                 usable_places = problems.settle(rejects)
                 rows = zip(*parsed, strict=True)
                 yield [Item(*row) for place, row in enumerate(rows) if usable_places is None or place not in problems]
+
+
+def _fields(batch: RawBatch, names: Sequence[str], problems: RowProblems) -> list[dict[str, str | None]]:
+    """The free fields of each row: columns of their own, or in an object `fields`, as services take them."""
+    together = [cell if isinstance(cell, dict) else {} for cell in batch.columns["fields"]]
+    texts = {
+        name: problems.parsed(
+            name,
+            [
+                own.get(name) if is_missing(cell) else cell
+                for cell, own in zip(batch.columns[name], together, strict=True)
+            ],
+            field_cell,
+        )
+        for name in names
+    }
+    return [{name: column[place] for name, column in texts.items()} for place in range(len(together))]
 
 
 def _categories(batch: RawBatch, problems: RowProblems) -> list[str | None]:

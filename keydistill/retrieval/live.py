@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self, TypeVar, Unpack
 
+from keydistill.encoders import ItemFields
 from keydistill.errors import CollectionNotFoundError, KeydistillError, VectorStoreError
 from keydistill.retrieval.answers import Answer, LiveStatus, ReadyQuery
 from keydistill.retrieval.failures import Failures
@@ -109,6 +110,8 @@ class LiveRetriever:
         titles: Sequence[str],
         limit: int = 10,
         filters: Sequence[Filter | None] | None = None,
+        *,
+        fields: Sequence[ItemFields | None] | None = None,
         **arguments: Unpack[ListArguments],
     ) -> Answer[Recommendation]:
         """At most `limit` keyphrases for each title, all by one generation, as `Generation.recommend` finds them.
@@ -117,12 +120,17 @@ class LiveRetriever:
             CollectionNotFoundError: The collection is gone, and the one that the alias names now cannot be loaded.
             EngineUnavailableError: The server does not answer.
         """
-        return self._asked(lambda generation: generation.recommend(titles, limit, filters, **arguments))
+        return self._asked(lambda generation: generation.recommend(titles, limit, filters, fields=fields, **arguments))
 
-    def embed(self, titles: Sequence[str], categories: Sequence[str | None] | None = None) -> list[QueryVector]:
+    def embed(
+        self,
+        titles: Sequence[str],
+        categories: Sequence[str | None] | None = None,
+        fields: Sequence[ItemFields | None] | None = None,
+    ) -> list[QueryVector]:
         """Query vectors by the present student, as `Generation.embed` makes them."""
         with self.generation() as generation:
-            return generation.embed(titles, categories)
+            return generation.embed(titles, categories, fields)
 
     def query(
         self, vectors: Sequence[QueryVector], limit: int = 10, filters: Sequence[Filter | None] | None = None
@@ -135,16 +143,21 @@ class LiveRetriever:
         """
         return self._asked(lambda generation: generation.query(vectors, limit, filters))
 
-    def ready_query(self, title: str, category: str | None = None) -> ReadyQuery:
+    def ready_query(self, title: str, category: str | None = None, fields: ItemFields | None = None) -> ReadyQuery:
         """Collection, student version and vector for a service that asks Qdrant itself; see docs/serving.md."""
-        return self.ready_queries([title], [category])[0]
+        return self.ready_queries([title], [category], [fields])[0]
 
-    def ready_queries(self, titles: Sequence[str], categories: Sequence[str | None] | None = None) -> list[ReadyQuery]:
+    def ready_queries(
+        self,
+        titles: Sequence[str],
+        categories: Sequence[str | None] | None = None,
+        fields: Sequence[ItemFields | None] | None = None,
+    ) -> list[ReadyQuery]:
         """A `ReadyQuery` for each of n items, all of one generation."""
         with self.generation() as generation:
             return [
                 ReadyQuery(generation.collection, query.student_version, query.vector)
-                for query in generation.embed(titles, categories)
+                for query in generation.embed(titles, categories, fields)
             ]
 
     def generation(self) -> AbstractContextManager[Generation]:

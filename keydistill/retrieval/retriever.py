@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Self, Unpack
 
-from keydistill.encoders import Student
+from keydistill.encoders import ItemFields, Student
 from keydistill.retrieval.generation import Generation, alias_target
 from keydistill.retrieval.lists import ListArguments
 from keydistill.retrieval.recommendation import Recommendation
@@ -44,10 +44,12 @@ class Retriever:
         titles: Sequence[str],
         limit: int = 10,
         filters: Sequence[Filter | None] | None = None,
+        *,
+        fields: Sequence[ItemFields | None] | None = None,
         **arguments: Unpack[ListArguments],
     ) -> list[list[Recommendation]]:
         """At most `limit` keyphrases for each title, best first; the arguments are those of `Generation.recommend`."""
-        return self.generation.recommend(titles, limit, filters, **arguments)
+        return self.generation.recommend(titles, limit, filters, fields=fields, **arguments)
 
 
 def live_collection(settings: Settings, engine: Engine) -> CollectionInfo:

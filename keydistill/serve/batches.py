@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from keydistill.encoders import Vectors
+from keydistill.encoders import ItemFields, Vectors
 from keydistill.retrieval import Generation, ListOptions, Recommendation, Reranker
 from keydistill.serve import metrics
 from keydistill.serve.problems import Problem
@@ -43,6 +43,7 @@ class Search:
         generation: Generation,
         titles: Sequence[str],
         categories: Sequence[str | None],
+        fields: Sequence[ItemFields],
         reranker: Reranker | None = None,
     ) -> list[list[Recommendation]]:
         """The lists of a generation that is asked beside the batches, for as many titles as there are filters."""
@@ -51,6 +52,7 @@ class Search:
             self.limit,
             self.filters,
             categories=categories,
+            fields=fields,
             options=self.options,
             excluded=self.excluded if any(self.excluded) else None,
             reranker=reranker,
@@ -87,6 +89,7 @@ class Job:
     Attributes:
         titles: Titles of its items.
         categories: Their leaf categories, where they are known.
+        fields: Their free fields.
         search: What is searched; None only embeds.
         deadline: Time on the monotonic clock after which nobody waits for it.
         queued: Time on that clock at which it came.
@@ -95,6 +98,7 @@ class Job:
 
     titles: Sequence[str]
     categories: Sequence[str | None]
+    fields: Sequence[ItemFields]
     search: Search | None
     deadline: float
     queued: float = field(default_factory=time.monotonic)

@@ -97,7 +97,8 @@ def job_of(body: EmbedRequest | RecommendRequest, settings: Settings, deadline: 
     if isinstance(body, RecommendRequest):
         options = None if body.options == NO_CHOICE else ListOptions(**body.options.model_dump())
         search = Search(body.limit, _filters(items, body.filters), options, [item.exclude for item in body.items])
-    return Job([item.title for item in items], [item.category for item in items], search, deadline)
+    titles, categories = [item.title for item in items], [item.category for item in items]
+    return Job(titles, categories, [item.fields for item in items], search, deadline)
 
 
 def _beyond_limits(body: EmbedRequest | RecommendRequest, settings: Settings) -> Iterator[tuple[str, str]]:
@@ -110,6 +111,9 @@ def _beyond_limits(body: EmbedRequest | RecommendRequest, settings: Settings) ->
                 f"/items/{number}/title",
                 f"has {len(item.title):,} characters; at most {settings.serve_title_chars:,}",
             )
+        chars = sum(len(text or "") for text in item.fields.values())
+        if chars > settings.serve_title_chars:
+            yield f"/items/{number}/fields", f"have {chars:,} characters; at most {settings.serve_title_chars:,}"
     if not isinstance(body, RecommendRequest):
         return
     if body.limit > settings.serve_limit:
@@ -164,7 +168,7 @@ def _item(place: str, given: ServiceItem, places: list[tuple[str, str]]) -> Item
         name = "category_id" if given.category_id else "category_path"
         category = leaf_category(given.category_id, given.category_path)
         name = "site"
-        return Item(given.id or "", title, category, label_cell(given.site))
+        return Item(given.id or "", title, category, label_cell(given.site), given.fields)
     except RejectedValueError as problem:
         places.append((f"{place}/{name}", problem.detail))
         return None

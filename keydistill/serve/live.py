@@ -135,7 +135,8 @@ class Live:
 def _outcomes(generation: Generation, jobs: Sequence[Job], reranker: Reranker | None) -> list[Outcome]:
     began = time.monotonic()
     titles = [title for job in jobs for title in job.titles]
-    vectors = generation.embed(titles, [category for job in jobs for category in job.categories])
+    categories = [category for job in jobs for category in job.categories]
+    vectors = generation.embed(titles, categories, [fields for job in jobs for fields in job.fields])
     embedded = time.monotonic()
     starts = [0, *accumulate(len(job.titles) for job in jobs)]
     vectors_of = [vectors[start:end] for start, end in pairwise(starts)]

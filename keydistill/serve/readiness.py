@@ -65,7 +65,7 @@ class Readiness:
             await asyncio.sleep(_PAUSE_SECONDS if self.is_warm else _PAUSE_SECONDS / 10)
 
     async def _ask(self) -> None:
-        job = Job([_TITLE], [None], Search(1, [Filter()], None, [()]), time.monotonic() + _FRESH_SECONDS)
+        job = Job([_TITLE], [None], [{}], Search(1, [Filter()], None, [()]), time.monotonic() + _FRESH_SECONDS)
         try:
             await self._batches.outcome(job, first=True)
             self._answered = time.monotonic()

@@ -97,4 +97,4 @@ def _sampled(item: ServiceItem, draw: float) -> SampledItem:
     except RejectedValueError:
         item_id = "asked-" + sha256(json.dumps([*columns.items()]).encode()).hexdigest()[:16]
     asked_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return SampledItem(item_id=item_id, **columns, asked_at=asked_at, draw=draw)  # type: ignore[arg-type]
+    return SampledItem(item_id=item_id, **columns, asked_at=asked_at, draw=draw, fields=item.fields)  # type: ignore[arg-type]

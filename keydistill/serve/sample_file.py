@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -33,7 +33,7 @@ class SampledItem:
 
     Attributes:
         item_id: The caller's id, otherwise one that follows from the other columns.
-        title, category_id, category_path, site: As the caller gave them.
+        title, category_id, category_path, site, fields: As the caller gave them.
         asked_at: Time of the request.
         draw: The number that it drew, from 0 to 1.
     """
@@ -45,6 +45,7 @@ class SampledItem:
     site: str | None
     asked_at: str
     draw: float
+    fields: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str | None, str]:

@@ -90,6 +90,9 @@ class ServiceItem(StrictBody):
     category_id: str | None = Field(default=None, description="id of the leaf category")
     category_path: str | None = Field(default=None, description="path of the leaf category, 'A > B > C'")
     site: str | None = Field(default=None, description="marketplace site of the item, and of its keyphrases")
+    fields: dict[str, _Text | None] = Field(
+        default_factory=dict, description="further fields, such as the brand, which some students read"
+    )
     exclude: list[_Text] = Field(
         default_factory=list, description="keyphrases that the answer must not have, such as those that are bid on"
     )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from keydistill.encoders import ItemFields
 from keydistill.errors import KeydistillError
 from keydistill.ingest.gate import SHADOW_DEPTH, ShadowSummary
 from keydistill.retrieval import Generation, Recommendation, Reranker, reranker_of, student_loader
@@ -42,7 +43,7 @@ class Heard:
     """A request that was answered, and its answer.
 
     Attributes:
-        titles, categories, search: The request, for the first of its items.
+        titles, categories, fields, search: The request, for the first of its items.
         collection: Live collection that answered.
         lists: Keyphrases and scores of each item, the first of each list.
         seconds: Time of embedding and search per item of the request.
@@ -50,6 +51,7 @@ class Heard:
 
     titles: Sequence[str]
     categories: Sequence[str | None]
+    fields: Sequence[ItemFields]
     search: Search
     collection: str
     lists: Sequence[Sequence[tuple[str, float]]]
@@ -93,6 +95,7 @@ class Shadow:
         heard = Heard(
             job.titles[:_ITEMS],
             job.categories[:_ITEMS],
+            job.fields[:_ITEMS],
             Search(search.limit, search.filters[:_ITEMS], search.options, search.excluded[:_ITEMS]),
             outcome.collection,
             [_pairs(own) for own in outcome.lists[:_ITEMS]],
@@ -189,7 +192,7 @@ class Shadow:
         if self._reranker is None and self._settings.assistant is not None:
             self._reranker = reranker_of(self._settings)
         began = time.monotonic()
-        recommended = heard.search.by(present.generation, heard.titles, heard.categories, self._reranker)
+        recommended = heard.search.by(present.generation, heard.titles, heard.categories, heard.fields, self._reranker)
         seconds = (time.monotonic() - began) / len(heard.titles)
         lists = [_pairs(own) for own in recommended]
         for place, (live, own) in enumerate(zip(heard.lists, lists, strict=True)):

@@ -12,6 +12,7 @@ from keydistill.tables.category_hints import CategoryHints
 from keydistill.tables.cells import (
     MAX_LABEL_CHARS,
     count_cell,
+    field_cell,
     id_cell,
     is_missing,
     keyphrase_cell,
@@ -59,6 +60,7 @@ __all__ = [
     "Validate",
     "check_output",
     "count_cell",
+    "field_cell",
     "id_cell",
     "is_missing",
     "keyphrase_cell",

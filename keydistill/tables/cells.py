@@ -146,6 +146,18 @@ def count_cell(value: object, minimum: int = 0) -> int | None:
     return number
 
 
+def field_cell(value: object) -> str | None:
+    """The text of a free field of an item, on one line; several values of a list follow each other.
+
+    >>> field_cell(" deep  blue "), field_cell(["red", "blue"]), field_cell(" "), field_cell(42)
+    ('deep blue', 'red blue', None, '42')
+    """
+    if is_missing(value):
+        return None
+    texts = value if isinstance(value, list | tuple) else [value]
+    return " ".join(" ".join(str(text).split()) for text in texts if not is_missing(text)).strip() or None
+
+
 def number_cell(value: object, low: float = -math.inf, high: float = math.inf) -> float | None:
     """A finite number from `low` to `high`.
 

@@ -1,17 +1,20 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file
 
+from keydistill.distillation.registry import Registry
 from keydistill.distillation.retrain import STAGES
 from keydistill.execution import Retrainer, RetrainOrder, new_retrain
 from keydistill.runs import RetrainRun
 from keydistill.settings import load_settings
 from keydistill.simulation import SimulatedJudge
 from tests.cli.conftest import Command
-from tests.support.retrains import small_market, small_models
+from tests.support.retrains import small_market, small_models, without_judgments
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +105,16 @@ def test_one_that_was_stopped_goes_on_as_it_was_ordered(
         (("--resume", "RUN", "--promote"), "give SIGNALS to start a retrain, or --resume RUN alone"),
         (("--epochs", "2"), "give SIGNALS to start a retrain, or --resume RUN alone"),
         (("--resume", "RUN"), "run 'RUN': there is none"),
-        (("{market}",), "there is no judge"),
+        (("{unjudged}",), "there is no judge"),
         (("{market}", "--simulation", "{market}", "--labels", "{market}"), "give --labels or --simulation, not both"),
         (("{market}", "--simulation", "{market}", "--executor", "celery"), "redis_url is not set"),
     ],
 )
-def test_what_is_refused(keydistill: Command, market: Path, arguments: tuple[str, ...], said: str) -> None:
-    result = keydistill("retrain", *(argument.format(market=market) for argument in arguments))
+def test_what_is_refused(
+    keydistill: Command, market: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    unjudged = without_judgments(market, tmp_path / "unjudged")
+    result = keydistill("retrain", *(argument.format(market=market, unjudged=unjudged) for argument in arguments))
     assert result.status in (1, 2)
     assert result.err.startswith("error: ")
     assert said in result.err
@@ -139,8 +145,9 @@ def test_judged_queries_are_imported_and_learned_without_clicks(keydistill: Comm
     source, signals = tmp_path / "pairs.parquet", tmp_path / "signals"
     pq.write_table(pa.Table.from_pylist(pairs), source)
     assert keydistill("signals", "import", "esci", source, "--out", signals).status == 0
-    done = keydistill("retrain", signals, "--labels", signals / "judgments.parquet", "--json")
+    done = keydistill("retrain", signals, "--seeds", "2", "--seed", "3", "--no-int8", "--clicks-share", "0", "--json")
     assert done.status == 0, done.err
+    assert done.err.count("no judge is named: the judgments that are there are the judge") == 1
     run = json.loads(done.out)
     results = run["results"]
     assert results["mine"]["strata"]["listed"] > 0
@@ -150,3 +157,14 @@ def test_judged_queries_are_imported_and_learned_without_clicks(keydistill: Comm
     assert 0 < learned["judged_yes"] < learned["judgments"] <= len(pairs)
     warm_up = json.loads((load_settings().home / "retrains" / run["id"] / "assistant/model/metrics.json").read_text())
     assert warm_up["warm_up_pairs"] > 0
+
+    # Of two trainings, each student is in the registry, and the mean of their weights.
+    registry = Registry.of(load_settings())
+    averaged = registry.get(run["student"])
+    assert [*averaged.metrics["seeds"]] == ["3", "4"]
+    members = [registry.get(name) for name in averaged.metrics["seeds"].values()]
+    assert registry.versions("student") == [*members, averaged]
+    first, second, mean = (load_file(each.folder / "model.safetensors") for each in (*members, averaged))
+    assert any(np.abs(first[name] - second[name]).max() > 1e-4 for name in mean)
+    for name, weights in mean.items():
+        np.testing.assert_allclose(weights, (first[name] + second[name]) / 2, atol=1e-6)

@@ -14,7 +14,8 @@ def options(tmp_path: Path, tiny_folder: Path) -> list[object]:
     """A training on the scores of 20 items and 10 keyphrases: the item's own one, and others."""
     items, scores = tmp_path / "items.csv", tmp_path / "scores.csv"
     items.write_text(
-        "item_id,title,category_path\n" + "".join(f"{number},red shoe {number},A > B\n" for number in range(20)),
+        "item_id,title,category_path,brand\n"
+        + "".join(f"{number},red shoe {number},A > B,{'acme' if number % 2 else ''}\n" for number in range(20)),
         encoding="utf-8",
     )
     scores.write_text(
@@ -39,8 +40,13 @@ def test_a_student_is_published_or_written(keydistill: Command, options: list[ob
     assert Student.load(trained["folder"], device="cpu").item_text.template == "{leaf}: {title}"
     assert list((tmp_path / "home" / "training").iterdir()) == []
 
-    written = keydistill("train", "student", *options, "--out", tmp_path / "student")
+    with_brand = ["--item-text", "{leaf}: {title} {brand}"]
+    written = keydistill("train", "student", *options, *with_brand, "--out", tmp_path / "student")
     assert written.status == 0, written.err
+    assert Student.load(str(tmp_path / "student"), device="cpu").item_text.free_fields == ("brand",)
+    misspelt = keydistill("train", "student", *options, "--item-text", "{title} {brnd}", "--dry-run")
+    found = "found: item_id, title, category_path, brand"
+    assert (misspelt.status, misspelt.err) == (1, f"error: {options[1]} has no column 'brnd'; {found}\n")
     assert f"Wrote {tmp_path / 'student'}" in written.out
     again = keydistill("train", "student", *options, "--out", tmp_path / "student")
     assert (again.status, again.err) == (

@@ -35,7 +35,7 @@ from tests.support.collector import Collector
 from tests.support.places import ROOT
 from tests.support.present import present
 from tests.support.redis_server import RedisServer
-from tests.support.retrains import small_market, small_models
+from tests.support.retrains import small_market, small_models, without_judgments
 from tests.support.warm_processes import WarmProcess, warm_command
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -348,15 +348,27 @@ def test_a_run_that_redis_lost_is_taken_up(redis_settings: Settings, order: Retr
         ({"colour": 1}, InputError, "retrain, 'colour': Extra inputs are not permitted"),
         ({"inventory": ["/not/there"]}, InputError, "/not/there is not there"),
         ({"assistant_size": "huge"}, Untrainable, "huge"),
-        ({"simulation": None}, SettingsError, "there is no judge; give --endpoint and --model"),
+        (
+            {"simulation": None, "signals": "unjudged"},
+            SettingsError,
+            "there is no judge; give --endpoint and --model",
+        ),
         ({"local": "."}, SettingsError, "give --local or --simulation, not both"),
         ({"simulation": None, "endpoint": "http://host/v1"}, SettingsError, "the judge has no model"),
         ({"simulation": None, "endpoint": "http://me:secret@host/v1", "model": "m"}, SettingsError, "judge_api_key"),
     ],
 )
 def test_bad_orders_are_refused_before_there_is_a_run(
-    settings: Settings, market: Path, values: dict[str, Any], error: type[BaseException], said: str
+    settings: Settings,
+    market: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    values: dict[str, Any],
+    error: type[BaseException],
+    said: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    without_judgments(market, tmp_path / "unjudged")
     with pytest.raises(error) as caught:
         retrainer(settings).start(RetrainOrder.of({"signals": market, "simulation": market, **values}))
     assert said in str(caught.value)

@@ -35,7 +35,7 @@ def outcome(job: Job) -> Outcome:
 
 
 def job(*titles: str, seconds: float = 60) -> Job:
-    return Job(titles, [None] * len(titles), None, time.monotonic() + seconds)
+    return Job(titles, [None] * len(titles), [{}] * len(titles), None, time.monotonic() + seconds)
 
 
 def opened(answers: Answers, *, most_items: int = 6, batch_items: int = 8, wait_seconds: float = 0) -> Batches:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from keydistill.encoders import ItemText
 from keydistill.errors import CollectionNotFoundError, EngineUnavailableError, VectorStoreError
 from keydistill.retrieval import Generation, LiveRetriever, generation, lists
 from keydistill.serve import readiness
@@ -52,6 +53,25 @@ def test_a_full_queue_is_429_with_retry_after(open_bench: OpenBench, monkeypatch
             (waiting,) = [line for line in depth.splitlines() if line.startswith("keydistill_queue_items ")]
             assert float(waiting.split()[1]) in (2, 3)
             assert (await bench.http.post("/v1/recommend", json=BODY)).status_code == 200
+
+    asyncio.run(run())
+
+
+def test_fields_of_an_item_reach_the_student(open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StubStudent, "item_text", ItemText("{title} {brand}"))
+    with_brand = {"title": TITLES[0], "fields": {"brand": "acme", "color": None}}
+    titles = [with_brand, {"title": f"{TITLES[0]} acme"}, {"title": TITLES[0], "fields": {}}]
+
+    async def run() -> None:
+        async with open_bench(serve_title_chars=100) as bench:
+            answer = (await bench.http.post("/v1/embed", json={"items": titles})).json()["results"]
+            assert answer[0]["vector"] == answer[1]["vector"] != answer[2]["vector"]
+            found = await bench.http.post("/v1/recommend", json={"items": titles, "limit": 40})
+            lists = [result["keyphrases"] for result in found.json()["results"]]
+            assert lists[0] == lists[1] != lists[2]
+            for fields, place in (({"brand": "x" * 101}, "/items/0/fields"), ({"brand": 7}, "/items/0/fields/brand")):
+                refused = await bench.http.post("/v1/embed", json={"items": [{"title": "a", "fields": fields}]})
+                assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, place)
 
     asyncio.run(run())
 

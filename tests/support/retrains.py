@@ -1,5 +1,6 @@
 """A marketplace and a recipe that are small enough to retrain on within seconds."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,12 @@ from keydistill.simulation import MarketplaceSettings, simulate
 
 def small_market(folder: Path) -> Path:
     simulate(folder, MarketplaceSettings(items=40, keyphrases=300, seed=3))
+    return folder
+
+
+def without_judgments(market: Path, folder: Path) -> Path:
+    """The signals of a marketplace in a folder of their own, without its judgments."""
+    shutil.copytree(market, folder, ignore=lambda *_: ["judgments.parquet"])
     return folder
 
 

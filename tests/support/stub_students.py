@@ -4,11 +4,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from keydistill.encoders import Student, StudentFiles
+from keydistill.encoders import ItemFields, ItemText, Student, StudentFiles
 from keydistill.encoders.student_layout import StudentLayout
 from keydistill.errors import StudentError
 from keydistill.progress import NO_PROGRESS, Progress
@@ -26,6 +27,7 @@ class StubStudent:
     layout: StudentLayout = field(default_factory=lambda: StudentLayout((), ()))
     runtime: str = "stub"
     runtime_reason: str = "it has no model"
+    item_text: ClassVar[ItemText] = ItemText()
 
     @property
     def version(self) -> str:
@@ -44,9 +46,13 @@ class StubStudent:
         return np.array(rows, dtype=np.float32).reshape(len(rows), self.dimension)
 
     def embed_items(
-        self, titles: Sequence[str], categories: Sequence[str | None] | None = None, progress: Progress = NO_PROGRESS
+        self,
+        titles: Sequence[str],
+        categories: Sequence[str | None] | None = None,
+        progress: Progress = NO_PROGRESS,
+        fields: Sequence[ItemFields | None] | None = None,
     ) -> np.ndarray:
-        return self.embed_keyphrases(titles, progress)
+        return self.embed_keyphrases(self.item_text.render_all(titles, categories, fields), progress)
 
     def _vector(self, text: str) -> np.ndarray:
         seed = hashlib.sha256(f"{self.source}/{text}".encode()).digest()[:8]

@@ -105,7 +105,7 @@ def test_a_retrain_that_is_killed_again_and_again(traced: Cluster, collector: Co
         ({"distillation_loss": "hinge"}, "retrain, 'distillation_loss'"),
         ({"colour": 1}, "retrain, 'colour': Extra inputs are not permitted; it takes signals, judgments, inventory"),
         ({"simulation": "/not/there"}, "/not/there is not there"),
-        ({"simulation": None}, "there is no judge"),
+        ({"simulation": None, "endpoint": "http://host/v1"}, "the judge has no model"),
         ({"assistant_size": "huge"}, "huge"),
     ],
 )

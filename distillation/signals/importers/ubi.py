@@ -52,6 +52,7 @@ _EVENTS = pa.schema(
         *_WHERE,
     ]
 )
+_SALES = pa.schema([("query_id", pa.string()), ("item_id", pa.string())])
 
 
 def import_ubi(
@@ -62,6 +63,7 @@ def import_ubi(
     A result of a query counts as shown once and as clicked once at the most. It was shown if there is an impression
     event, or a click. In a log without any impression event, everything that a query's lists of results name was
     shown. Its position is the impression's ordinal, otherwise its place in the lists, otherwise the click's ordinal.
+    Where the log has sales, a result that was shown counts as sold once at the most.
 
     Args:
         files: CSV, JSONL or Parquet with rows of `ubi_queries` and `ubi_events`.
@@ -83,7 +85,7 @@ def import_ubi(
         titles = _read_log(files, reader, read_options)
         with duckdb.connect(":memory:", config={"temp_directory": str(reader.work / "spill")}) as database:
             database.execute("SET enable_progress_bar = false")
-            for name in ("queries", "listed", "events"):
+            for name in ("queries", "listed", "events", "sales"):
                 file = str(reader.work / f"{name}.parquet").replace("'", "''")
                 database.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{file}')")
             database.execute(PREPARE)
@@ -103,6 +105,7 @@ def import_ubi(
     manifest_options = {
         "click_actions": list(read_options.click_actions),
         "impression_actions": list(read_options.impression_actions),
+        "sale_actions": list(read_options.sale_actions),
         "first_position": 1 if read_options.first_position is None else read_options.first_position,
         "first_positions": dict(read_options.first_positions),
         "site": read_options.site,
@@ -119,6 +122,7 @@ def _read_log(files: Sequence[Path], reader: ImportReader, options: UbiOptions) 
         pq.ParquetWriter(reader.work / "queries.parquet", _QUERIES) as queries,
         pq.ParquetWriter(reader.work / "listed.parquet", _LISTED) as listed,
         pq.ParquetWriter(reader.work / "events.parquet", _EVENTS) as events,
+        pq.ParquetWriter(reader.work / "sales.parquet", _SALES) as sales,
     ):
         for file in files:
             for batch in reader.batches(file, COLUMNS, multiline=MULTILINE):
@@ -127,6 +131,7 @@ def _read_log(files: Sequence[Path], reader: ImportReader, options: UbiOptions) 
                 queries.write_table(pa.Table.from_pylist(rows.queries, schema=_QUERIES))
                 listed.write_table(pa.Table.from_pylist(rows.listed, schema=_LISTED))
                 events.write_table(pa.Table.from_pylist(rows.events, schema=_EVENTS))
+                sales.write_table(pa.Table.from_pylist(rows.sales, schema=_SALES))
                 for item, title in rows.titles.items():
                     titles.setdefault(item, title)
     ordinals.check(options)

@@ -34,6 +34,7 @@ from keydistill.tables import (
 
 CLICK_ACTIONS = ("click", "click_through")
 IMPRESSION_ACTIONS = ("impression",)
+SALE_ACTIONS = ("purchase",)
 # Actions that are counted each by its name; a log with more of them has something else in this field.
 _MOST_ACTIONS = 30
 _MAX_PLACE = (1 << 31) - 1
@@ -47,6 +48,7 @@ class UbiOptions:
     Attributes:
         click_actions: Values of `action_name` that mean a click.
         impression_actions: Values of `action_name` that mean that a result was shown.
+        sale_actions: Values of `action_name` that mean a sale.
         first_position: Ordinal of the first result: 1, or 0 where a client counts from there. None means 1, and refuses
             a log that looks as if it counted from 0.
         first_positions: The same for single applications, by the value of `application`.
@@ -55,6 +57,7 @@ class UbiOptions:
 
     click_actions: tuple[str, ...] = CLICK_ACTIONS
     impression_actions: tuple[str, ...] = IMPRESSION_ACTIONS
+    sale_actions: tuple[str, ...] = SALE_ACTIONS
     first_position: int | None = None
     first_positions: Mapping[str, int] = field(default_factory=dict)
     site: str | None = None
@@ -107,7 +110,7 @@ def first_position_option(application: str | None, first: int) -> str:
 
 
 class LogRows:
-    """The rows of a batch, sorted into queries, lists of results, events and titles.
+    """The rows of a batch, sorted into queries, lists of results, events, sales and titles.
 
     Args:
         batch: The rows.
@@ -123,6 +126,7 @@ class LogRows:
         self.queries: list[dict[str, Any]] = []
         self.listed: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
+        self.sales: list[dict[str, Any]] = []
         self.titles: dict[str, str] = {}
         self._batch = batch
         self._source = source
@@ -183,7 +187,10 @@ class LogRows:
         action = str(document["action_name"]).strip()
         clicked = action in self._options.click_actions
         if not clicked and action not in self._options.impression_actions:
-            self._ignore_action(action)
+            if action in self._options.sale_actions:
+                self._sale(document)
+            else:
+                self._ignore_action(action)
             return
         if not has(document, "query_id"):
             self._reader.ignore("events without query_id")
@@ -203,6 +210,16 @@ class LogRows:
                 self.titles[item] = self._cell(fields, name, text_cell)
         event = {"query_id": query, "item_id": item, "place": ordinal, "clicked": clicked, "keyphrase": keyphrase}
         self.events.append({**event, **self._where})
+
+    def _sale(self, document: Mapping[str, Any]) -> None:
+        self._column = "event_attributes"
+        fields = attributes(document)
+        if not has(document, "query_id") or not has(fields, OBJECT):
+            # What is bought in a basket often names neither.
+            self._reader.ignore("sales without query_id or item")
+            return
+        query, item = self._cell(document, "query_id", id_cell), self._cell(fields, OBJECT, id_cell)
+        self.sales.append({"query_id": query, "item_id": item})
 
     def _ordinal(self, fields: Mapping[str, Any], application: str | None) -> int | None:
         self._column = ORDINAL

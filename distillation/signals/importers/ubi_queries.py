@@ -71,8 +71,9 @@ CLICKS_SQL = """
             followed.query_id IS NOT NULL AS clicked
         FROM seen FULL JOIN followed USING (query_id, item_id) LEFT JOIN listed_once USING (query_id, item_id)
     )
-    SELECT item_id, keyphrase, position, count(*) AS impressions, count(*) FILTER (WHERE clicked) AS clicks
-    FROM results JOIN asked USING (query_id)
+    SELECT item_id, keyphrase, position, count(*) AS impressions, count(*) FILTER (WHERE clicked) AS clicks,
+        if((SELECT count(*) FROM sales) > 0, count(sold.query_id), NULL) AS sales
+    FROM results JOIN asked USING (query_id) LEFT JOIN (SELECT DISTINCT * FROM sales) AS sold USING (query_id, item_id)
     GROUP BY ALL ORDER BY keyphrase, position NULLS LAST, item_id
 """
 VOLUMES_SQL = "SELECT keyphrase, count(*) FROM asked GROUP BY ALL ORDER BY ALL"

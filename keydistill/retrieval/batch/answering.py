@@ -87,6 +87,7 @@ class Answering:
                 self._request.limit,
                 [self._filter(item) for item in items],
                 categories=[item.category for item in items],
+                fields=[item.fields for item in items],
                 options=self._request.options,
                 excluded=None if part.excluded is None else part.excluded[start : start + _BATCH_ITEMS],
                 reranker=self._reranker,

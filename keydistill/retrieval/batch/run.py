@@ -16,6 +16,7 @@ from typing import Protocol
 
 import pyarrow.parquet as pq
 
+from keydistill.encoders import item_fields_of
 from keydistill.errors import InputChangedError, StorageError
 from keydistill.files import check_no_input_is_replaced, file_digests, work_folder
 from keydistill.progress import NO_PROGRESS, Progress
@@ -27,7 +28,7 @@ from keydistill.retrieval.generation import alias_target
 from keydistill.retrieval.items import Item, read_items
 from keydistill.settings import Settings
 from keydistill.tables import USUAL, CategoryHints, Conventions, check_output, open_table, rejects_file
-from keydistill.vectorstore import Engine
+from keydistill.vectorstore import CollectionMetadata, Engine
 
 PART_ITEMS = 2_048
 # Bytes of an item in a file, roughly: nothing is exported for a few of them.
@@ -92,7 +93,8 @@ def recommend_file(
         collection = _collection(work, settings, engine)
         exclusions = Exclusions.read(exclude, rejects, conventions) if exclude else None
         seen = _Seen()
-        batches = map(seen.see, read_items(files, rejects, conventions=conventions))
+        fields = item_fields_of(CollectionMetadata.parse(engine.info(collection)).student or "")
+        batches = map(seen.see, read_items(files, rejects, fields=fields, conventions=conventions))
         parts = _parts(batches, part_items, work, exclusions)
         tally = _Tally(progress)
         texts = sum(file.stat().st_size for file in files) // _ITEM_BYTES

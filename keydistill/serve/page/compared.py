@@ -96,7 +96,7 @@ class ComparedGeneration:
     def _answer(self, collection: str, job: Job) -> ComparedAnswer:
         generation, search = self._loaded(collection), job.search
         assert search is not None
-        lists = search.by(generation, job.titles, job.categories)
+        lists = search.by(generation, job.titles, job.categories, job.fields)
         return ComparedAnswer(generation.collection, generation.student_version, lists)
 
     def _loaded(self, collection: str) -> Generation:

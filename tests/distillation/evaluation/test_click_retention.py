@@ -51,6 +51,18 @@ def test_what_falls_below_the_threshold() -> None:
     assert page.index("Below click threshold") < page.index("Head share")
 
 
+def test_sales_fall_below_the_threshold_with_their_pairs() -> None:
+    assert "sales_below_clicks" not in run(clicks=CLICKS).estimates
+    clicks = CLICKS.append_column("sales", pa.array([2.5, 0, None, 0, 7.5, 0, 900]))
+    evaluation = run(clicks=clicks, k=(1,))
+    # Only "case" is below: it was clicked once, and sold for 7.5 of 10.
+    assert evaluation.estimates["sales_below_clicks"].value == pytest.approx(0.75)
+    assert evaluation.counts["sales"] == 10
+    assert "Sales below click threshold" in render(evaluation, None, None)
+    nobody_bought = CLICKS.append_column("sales", pa.array([0.0] * len(CLICKS)))
+    assert "sales_below_clicks" not in run(clicks=nobody_bought).estimates
+
+
 def test_clicks_on_what_is_in_no_inventory_count_and_labels_stay_as_they_were() -> None:
     student = type(STUDENT)({**STUDENT._vectors, "old shoe": at(80)})
     clicks = pa.concat_tables([CLICKS, pairs(("s", "old shoe", 50), names=NAMES)])

@@ -20,7 +20,7 @@ from keydistill.distillation.evaluation import (
 )
 from keydistill.distillation.evaluation.auc import grouped_auc, resampled_auc
 from keydistill.distillation.evaluation.bootstrap import ratios, weights
-from keydistill.encoders import Assistant
+from keydistill.encoders import Assistant, ItemText
 from keydistill.errors import InputError
 from tests.support.present import present
 
@@ -29,6 +29,7 @@ class Planted:
     """A student whose vectors are given, so that every figure can be computed by hand."""
 
     version = "planted"
+    item_text = ItemText()
 
     def __init__(self, vectors: Mapping[str, Any]) -> None:
         self._vectors = {
@@ -39,8 +40,10 @@ class Planted:
     def embed_keyphrases(self, texts: Sequence[str], progress: Any = None) -> np.ndarray:
         return np.stack([self._vectors[text] for text in texts])
 
-    def embed_items(self, titles: Sequence[str], categories: Any = None, progress: Any = None) -> np.ndarray:
-        return self.embed_keyphrases(titles)
+    def embed_items(
+        self, titles: Sequence[str], categories: Any = None, progress: Any = None, fields: Any = None
+    ) -> np.ndarray:
+        return self.embed_keyphrases(self.item_text.render_all(titles, None, fields))
 
 
 class ScoresByTable:
@@ -131,6 +134,15 @@ def test_lists_are_those_of_the_items_site() -> None:
         "s": ["red shoe", "blue shoe", "boot", "case", "mobile"],
         "p": ["mobile", "case", "boot", "blue shoe", "red shoe"],
     }
+    # The student reads the field of its template, where an item has it.
+    with_brand = ITEMS.set_column(1, "title", pa.array(["red", "phone"])).append_column(
+        "brand", pa.array(["shoe", None])
+    )
+    reading = type("Reading", (Planted,), {"item_text": ItemText("{title} {brand}")})(STUDENT._vectors)
+    assert [sample.lines for sample in run(k=[5], student=reading, items=with_brand).samples][1:] == [
+        sample.lines for sample in evaluation.samples
+    ][1:]
+    assert run(k=[5], student=reading, items=with_brand).samples[0].lines[0].score == pytest.approx(1)
     everywhere = run(items=ITEMS.drop_columns("site"), k=[1])
     assert everywhere.samples[1].lines[0].keyphrase == "handy"
     assert everywhere.counts["recommended"] == 2

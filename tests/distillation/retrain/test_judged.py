@@ -124,5 +124,5 @@ def test_people_overrule_the_judge() -> None:
     both = together(of_people, of_judge)
     assert both.slice(0, 4).equals(of_people)
     assert both.slice(4)["keyphrase"].to_pylist() == ["keyphrase 2"] * 2
-    assert together(of_judge, of_judge).num_rows == 12
+    assert together(of_judge, of_judge).num_rows == 6
     assert together(None, of_judge).equals(of_judge)

@@ -43,7 +43,9 @@ def log(
 
 
 def table(rows: Any) -> pa.Table:
-    return pa.Table.from_pylist([dict(zip(CLICKS.names, map(plain, row), strict=True)) for row in rows], schema=CLICKS)
+    return pa.Table.from_pylist(
+        [dict(zip(CLICKS.names[:6], map(plain, row), strict=True)) for row in rows], schema=CLICKS
+    )
 
 
 def plain(value: Any) -> Any:

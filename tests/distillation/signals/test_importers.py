@@ -118,7 +118,14 @@ def test_ubi_impression_events_are_all_that_was_shown(tmp_path: Path) -> None:
         event("impression", "q1", "b"),
         event("click_through", "q1", "b", 7),
         event("click", "q1", "c"),
+        event("purchase", "q1", "b"),
+        event("purchase", "q1", "b"),
+        event("purchase", "q2", "a"),
+        {"action_name": "purchase", "query_id": "q1"},
     )
+    # Of what was shown for a query, once; what is bought besides is nobody's.
+    assert [row["sales"] for row in rows(folder, "clicks")] == [1.0, 0.0, 0.0]
+    assert json.loads((folder / "signals.json").read_text())["ignored"] == {"sales without query_id or item": 1}
     # The event's own ordinal, otherwise the place in the list.
     assert shown(folder) == {("desk", "a", 4): (1, 0), ("desk", "b", 2): (1, 1), ("desk", "c", 3): (1, 1)}
 
