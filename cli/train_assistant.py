@@ -208,7 +208,9 @@ def _print_plan(plan: "AssistantTrainingPlan", recipe: "AssistantRecipe") -> Non
     click.echo(f"training       {plan.training:,} pairs, {plan.positive_share:.0%} of them positive")
     click.echo(f"held out       {plan.held_out:,} pairs; none shares its {recipe.split_by} with the others")
     if plan.folds > 1:
-        click.echo(f"folds          {plan.folds} models like that, so that each pair is held out once")
+        click.echo(
+            f"folds          {plan.folds} models like that, so that each pair is held out once; then one on all pairs"
+        )
     if plan.warm_up:
         click.echo(f"warm-up        {plan.warm_up:,} pairs before")
     click.echo(f"size           {recipe.size}, {plan.parameters / 1e6:.1f} million parameters")

@@ -160,7 +160,7 @@ def split(
     enough = int(np.searchsorted(np.cumsum(sizes[order]), share * len(pairs))) + 1
     is_held_out = np.zeros(len(names), dtype=bool)
     is_held_out[order[:enough]] = True
-    return _checked(_divided(pairs, is_held_out[group_of], by, warm_up), by, len(names))
+    return _checked(_divided(pairs, is_held_out[group_of], by, warm_up), by, len(names), "hold out another share")
 
 
 def folds(
@@ -192,7 +192,10 @@ def folds(
     for group in order[np.argsort(-sizes[order], kind="stable")]:
         fold_of[group] = np.argmin(filled)
         filled[fold_of[group]] += sizes[group]
-    return [_checked(_divided(pairs, fold_of[group_of] == fold, by, warm_up), by, len(names)) for fold in range(count)]
+    return [
+        _checked(_divided(pairs, fold_of[group_of] == fold, by, warm_up), by, len(names), "make fewer folds")
+        for fold in range(count)
+    ]
 
 
 def effective_groups(pairs: LabelledPairs, by: GroupBy) -> float:
@@ -224,13 +227,13 @@ def _divided(pairs: LabelledPairs, is_held_out: NDArray[np.bool_], by: GroupBy, 
     )
 
 
-def _checked(parts: Split, by: GroupBy, groups: int) -> Split:
+def _checked(parts: Split, by: GroupBy, groups: int, advice: str) -> Split:
     for name, part in (("training", parts.training), ("held-out", parts.held_out)):
         positive = int(part.labels.sum())
         if min(positive, len(part) - positive) < 2:
             raise TrainingError(
                 f"{positive:,} of the {len(part):,} {name} pairs are positive ({groups:,} different {by}s in all); "
-                "expected at least two positive and two negative ones; give more pairs, or hold out another share"
+                f"expected at least two positive and two negative ones; give more pairs, or {advice}"
             )
     return parts
 

@@ -26,7 +26,7 @@ def fit_assistant(
 
     Args:
         model: Model to train; it is changed in place.
-        parts: Pairs to learn from and pairs to measure on.
+        parts: Pairs to learn from and pairs to measure on; without any of these it ends with the last weights.
         recipe: Recipe of the training.
         checkpoints: Folder for the checkpoints of each stage.
         progress: Started for each stage with the number of steps that remain, and advanced by 1 after each step.
@@ -52,7 +52,7 @@ def fit_assistant(
         recipe,
         epochs=recipe.epochs,
         checkpoints=checkpoints / "training",
-        held_out=parts.held_out,
+        held_out=parts.held_out if len(parts.held_out) else None,
         name="training",
         progress=progress,
     ).run()

@@ -1,4 +1,4 @@
-"""Cross-fitting: models of which each was kept from a part of the pairs, and scores these; together they score all."""
+"""Cross-fitting: models of which each was kept from a part of the pairs and scores these, and one that learns all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +81,25 @@ def train_members(splits: Sequence[Split], recipe: AssistantRecipe, work: Path, 
     ]
 
 
+def train_on_all(
+    pairs: LabelledPairs,
+    warm_up: LabelledPairs | None,
+    members: Sequence[Member],
+    recipe: AssistantRecipe,
+    work: Path,
+    progress: Progress,
+) -> Member:
+    """Train the model that learns all pairs, for as many epochs as were best on the members' held-out pairs (mean)."""
+    nothing = pairs.take(np.empty(0, dtype=np.intp))
+    found = replace(recipe, epochs=float(np.mean([_best_epochs(member.history) for member in members])))
+    return _member(Split(pairs, nothing, warm_up), found, work / "all", NamedProgress("all pairs", progress))
+
+
+def _best_epochs(history: Sequence[dict[str, float]]) -> float:
+    measured = [entry for entry in history if "average_precision" in entry]
+    return max(measured, key=lambda entry: entry["average_precision"])["epoch"]
+
+
 def together(members: Sequence[Member]) -> tuple[LabelledPairs, Scores, NDArray[np.intp]]:
     """All held-out pairs, their logits, and the number of the member that gave each."""
     pairs = LabelledPairs.joined([member.held_out for member in members])
@@ -95,7 +114,11 @@ def _member(parts: Split, recipe: AssistantRecipe, work: Path, progress: Progres
         model = base_model(recipe)
         history = fit_assistant(model, parts, recipe, work, progress=progress)
         assistant = Assistant("", "in training", model, item_text=ItemText(recipe.item_text))
-        logits = assistant.logits(held_out.titles, held_out.keyphrases, held_out.categories)
+        logits = (
+            assistant.logits(held_out.titles, held_out.keyphrases, held_out.categories)
+            if len(held_out)
+            else np.empty(0, dtype=np.float32)
+        )
         shutil.rmtree(folder, ignore_errors=True)
         model.save_pretrained(str(folder), create_model_card=False)
         sync_folder(folder)

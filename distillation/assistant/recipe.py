@@ -35,8 +35,8 @@ class AssistantRecipe:
         label_smoothing: Share by which targets are drawn towards 0.5.
         held_out: Share of pairs to hold out, where there is one split: they are measured on and not learned.
         folds: Number of folds of a cross-fitting: so many models are trained, each on all folds but one, which it is
-            measured on, and the assistant is the mean of their weights. 1 is one split without cross-fitting; 0
-            leaves it to the number of keyphrases (`keydistill.distillation.assistant.members`).
+            measured on, and then the assistant on all pairs, for the epochs that were best. 1 is one split without
+            cross-fitting; 0 leaves it to the number of keyphrases (`keydistill.distillation.assistant.members`).
         split_by: What a held-out pair shares with no training pair.
         seed: Seed of everything random.
         precision: "auto" is bf16 where the machine is faster in it, else fp32.

@@ -17,10 +17,9 @@ from typing import Any
 from keydistill.distillation.assistant.base import base_model
 from keydistill.distillation.assistant.calibration import fit_calibration
 from keydistill.distillation.assistant.data import LabelledPairs
-from keydistill.distillation.assistant.members import Member, splits_of, together, train_members
+from keydistill.distillation.assistant.members import Member, splits_of, together, train_members, train_on_all
 from keydistill.distillation.assistant.metrics import AssistantMetrics, held_out_metrics
 from keydistill.distillation.assistant.recipe import AssistantRecipe
-from keydistill.distillation.training import average_weights
 from keydistill.encoders import Calibration, ItemText, write_model_file
 from keydistill.errors import TrainingError
 from keydistill.files import sync, sync_folder, work_folder
@@ -67,7 +66,8 @@ class AssistantTrainingPlan:
     Attributes:
         training: Number of pairs that it (or the first of several models) would learn from.
         held_out: Number of pairs that it (or the first of several models) would be measured on.
-        folds: Number of models that would be trained, each kept from another part of the pairs.
+        folds: Number of models that would be trained, each kept from another part of the pairs; of several, another
+            one would learn all pairs.
         warm_up: Number of pairs of the warm-up before it.
         positive_share: Share of the training pairs that is positive.
         parameters: Number of the model's parameters.
@@ -123,9 +123,12 @@ def train_assistant(
     key = {"digest": assistant_training_digest(pairs, recipe, warm_up)}
     with quiet_libraries(), work_folder(out, "training", key) as work:
         members = train_members(splits, recipe, work, progress)
-        learned = len(splits[0].training) if len(splits) == 1 else len(pairs)
-        warmed = max(0 if part.warm_up is None else len(part.warm_up) for part in splits)
-        trained = _finish(members, recipe, work / "assistant", learned, warmed)
+        if len(members) == 1:
+            source, learned, warm_up = members[0], splits[0].training, splits[0].warm_up
+        else:
+            source, learned = train_on_all(pairs, warm_up, members, recipe, work, progress), pairs
+        warmed = 0 if warm_up is None else len(warm_up)
+        trained = _finish(members, source, recipe, work / "assistant", len(learned), warmed)
         os.rename(trained.folder, out)
         sync(out.parent)
     return replace(trained, folder=out)
@@ -163,6 +166,11 @@ def plan_assistant_training(
         )
     warm_up_pairs = 0 if parts.warm_up is None else len(parts.warm_up)
     learned = len(parts.training) * recipe.epochs + warm_up_pairs * recipe.warm_up_epochs
+    # A held-out pair is read once an epoch, without the way back: a third of the work.
+    read = learned + len(parts.held_out) * recipe.epochs / 3
+    everything = 0.0
+    if len(splits) > 1:
+        everything = len(pairs) * recipe.epochs + (0 if warm_up is None else len(warm_up)) * recipe.warm_up_epochs
     return AssistantTrainingPlan(
         training=len(parts.training),
         held_out=len(parts.held_out),
@@ -170,15 +178,14 @@ def plan_assistant_training(
         warm_up=warm_up_pairs,
         positive_share=float(parts.training.labels.mean()),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        # A held-out pair is read once an epoch, without the way back: a third of the work.
-        seconds=len(splits) * step / recipe.batch_size * (learned + len(parts.held_out) * recipe.epochs / 3),
+        seconds=step / recipe.batch_size * (len(splits) * read + everything),
     )
 
 
 def _finish(
-    members: Sequence[Member], recipe: AssistantRecipe, folder: Path, learned: int, warmed: int
+    members: Sequence[Member], source: Member, recipe: AssistantRecipe, folder: Path, learned: int, warmed: int
 ) -> TrainedAssistant:
-    """Measure, calibrate, and write everything to a folder, down to the disk."""
+    """Measure and calibrate by what members say of what they were kept from; write the source, down to the disk."""
     held_out, logits, fold_of = together(members)
     metrics = held_out_metrics(
         logits,
@@ -188,18 +195,14 @@ def _finish(
         folds=fold_of if len(members) > 1 else None,
     )
     calibration = fit_calibration(logits, held_out.labels)
-    history = [
-        {**entry, **({"fold": number} if len(members) > 1 else {})}
-        for number, member in enumerate(members, 1)
-        for entry in member.history
-    ]
-    trained = TrainedAssistant(folder, learned, warmed, metrics, calibration, history)
+    trained = TrainedAssistant(folder, learned, warmed, metrics, calibration, source.history)
     # Remove what an attempt left that failed here.
     shutil.rmtree(folder, ignore_errors=True)
-    average_weights([member.folder for member in members], [1 / len(members)] * len(members), folder)
+    shutil.copytree(source.folder, folder)
     write_model_file(folder, item_text=recipe.item_text, temperature=calibration.temperature, bias=calibration.bias)
     (folder / METRICS_FILE).write_text(
-        json.dumps({**trained.as_dict(), "recipe": asdict(recipe), "history": history}, indent=1), encoding="utf-8"
+        json.dumps({**trained.as_dict(), "recipe": asdict(recipe), "history": trained.history}, indent=1),
+        encoding="utf-8",
     )
     sync_folder(folder)
     return trained

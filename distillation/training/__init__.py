@@ -3,7 +3,6 @@
 `keydistill.distillation.training.run` imports torch: it is imported by its own name, and only where training begins.
 """
 
-from keydistill.distillation.training.averaging import average_weights
 from keydistill.distillation.training.transformer import set_dropout, training_attention
 
-__all__ = ["average_weights", "set_dropout", "training_attention"]
+__all__ = ["set_dropout", "training_attention"]
