@@ -42,8 +42,8 @@ Json = Any
 _VERSION = "1.20.0"
 _METHODS = ["GET", "PUT", "POST", "PATCH", "DELETE"]
 # Open without a key on a real server too: https://qdrant.tech/documentation/operations/security/
-# What POST asks for without changing anything.
-_READING = re.compile(r"/points(/query|/query/batch|/scroll|/count)?$")
+# What changes nothing.
+_READING = re.compile(r"GET .*|POST /collections/[^/]+/points(/query|/query/batch|/scroll|/count)?")
 _OPEN_PATHS = {"/", "/healthz", "/livez", "/readyz"}
 _LARGEST_REQUEST = 32 * 1024 * 1024
 
@@ -120,7 +120,7 @@ class Front:
         if self._api_key is not None and path not in _OPEN_PATHS and key not in (self._api_key, self._read_only_key):
             reason = "Invalid API key or JWT" if key else "Must provide an API key or an Authorization bearer token"
             return PlainTextResponse(reason, status_code=401)
-        if key == self._read_only_key is not None and request.method != "GET" and not _READING.search(path):
+        if key is not None and key == self._read_only_key and not _READING.fullmatch(f"{request.method} {path}"):
             # https://github.com/qdrant/qdrant/blob/master/lib/storage/src/rbac/mod.rs
             error = {"status": {"error": "Forbidden: Global manage access is required"}, "time": 0.0}
             return JSONResponse(error, status_code=403)

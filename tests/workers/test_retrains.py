@@ -33,8 +33,11 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture
 def traced(tmp_path: Path, tiny_folder: Path, collector: Collector) -> Iterator[Cluster]:
-    with Cluster(tmp_path / "cluster", tiny_folder, otlp_endpoint=collector.url) as running:
+    with Cluster(tmp_path / "cluster", tiny_folder, otlp_endpoint=collector.url, judge_api_key=SECRET) as running:
         yield running
+
+
+SECRET = "hush-hush-key"
 
 
 def order(market: Path, **values: Any) -> RetrainOrder:
@@ -71,6 +74,8 @@ def test_a_retrain_that_is_killed_again_and_again(traced: Cluster, collector: Co
     while not (child := child_of(cluster, run)):
         assert time.monotonic() < deadline, cluster.logs()
         time.sleep(0.05)
+    # Others on the machine may read the list of processes.
+    assert SECRET.encode() not in Path(f"/proc/{child}/cmdline").read_bytes()
     os.kill(child, signal.SIGKILL)
     cluster.wait(run.id, lambda run: "score" in run.stages_done, "scored", 180)
     train.kill()

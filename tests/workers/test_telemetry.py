@@ -109,6 +109,11 @@ def test_one_trace_from_the_order_to_the_swap_and_json_everywhere(
     assert [(line["run_id"], line["part"]) for line in parts] == [(run.id, 0)]
     assert all(SECRET not in text and "Traceback" not in text for text in logs.values())
 
+    # Redis' log of writes has every message and record that there ever was.
+    written = b"".join(file.read_bytes() for file in (cluster.folder / "redis").rglob("*.aof"))
+    assert run.id.encode() in written
+    assert SECRET.encode() not in written
+
 
 def test_a_failure_is_one_line_with_its_run_and_trace_and_a_resumed_run_goes_on_with_it(
     cluster: Cluster, collector: Collector, tmp_path: Path

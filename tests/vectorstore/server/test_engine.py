@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from keydistill.errors import (
     SettingsError,
     VectorStoreError,
 )
-from keydistill.vectorstore import PointBatch
+from keydistill.vectorstore import CollectionSpec, PointBatch
 from keydistill.vectorstore.server import points as server
 from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.corpus import DIMENSION, SPEC, make_corpus, point_id, unit_vectors
@@ -148,6 +148,31 @@ class TestSecrets:
                     engine.collections()
                 shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
                 assert KEY not in shown
+
+    def test_a_key_that_reads_is_enough_to_read(self, tmp_path: Path) -> None:
+        reading = f"{KEY}-read"
+        points = PointBatch([point_id(1)], unit_vectors(1, 1, 4), [{"keyphrase": "a"}])
+        with FrontProcess(tmp_path, "--api-key", KEY, "--read-only-key", reading) as locked:
+            with ServerEngine(locked.url, api_key=SecretStr(KEY)) as engine:
+                engine.create("one", CollectionSpec(4, quantization="none"), {})
+                engine.upsert("one", points)
+                engine.finish("one")
+                engine.swap_alias("live", "one", None)
+            with ServerEngine(locked.url, api_key=SecretStr(reading)) as engine:
+                assert engine.aliases() == {"live": "one"}
+                assert [hit.id for hit in engine.query("live", points.vectors[0], 1)] == [point_id(1)]
+                assert [record.id for record in engine.scroll("one")] == [point_id(1)]
+                assert engine.count("one") == 1
+                changes: list[Callable[[], object]] = [
+                    lambda: engine.upsert("one", points),
+                    lambda: engine.create("two", CollectionSpec(4), {}),
+                    lambda: engine.set_metadata("one", {"a": 1}),
+                    lambda: engine.swap_alias("live", "one", "one"),
+                ]
+                for change in changes:
+                    with pytest.raises(VectorStoreError, match=r"^[^\n]*Forbidden: Global manage access[^\n]*$"):
+                        change()
+                assert engine.count("one") == 1
 
     def test_password_in_the_address_is_sent_and_never_shown(self, tmp_path: Path) -> None:
         # What a proxy would ask for; the front takes any text as the key.
