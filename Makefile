@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE = 1
 
 install: .venv/installed
 
-.venv/installed: pyproject.toml constraints.txt encoders/runtime/native/int8_bert.c
+.venv/installed: pyproject.toml constraints.txt $(wildcard encoders/runtime/native/int8_*)
 	$(PYTHON) -m venv .venv
 ifneq ($(TORCH_INDEX),)
 	# First what pip's own configuration offers, then the index; neither may hang where there is no network.

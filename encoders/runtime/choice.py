@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from keydistill.encoders.runtime.export_folder import check_distance
-from keydistill.encoders.runtime.native import could_be_rounded, int8_rates, load_int8
+from keydistill.encoders.runtime.native import instructions_if_rounded, int8_rates, load_int8
 from keydistill.encoders.runtime.numpy import NumpyRuntime
 from keydistill.encoders.runtime.openvino import load_exported, openvino_rates
 from keydistill.encoders.runtime.protocol import TOLERANCE, Runtime, RuntimeName, WantedRuntime
@@ -51,13 +51,12 @@ _WORTH = {"native-": 8_000, "openvino-": 20_000}
 _WORTH_BESIDE_NATIVE = 500_000
 # Texts below which numpy is taken to be done before OpenVINO has started; an estimate, too.
 _OPENVINO_STARTS = 500
-# How much faster `native-int8` was than others, the smaller figure of two kinds of CPU; that of numpy is derived from
-# torch's, of whose rate numpy has two thirds.
-_TIMES_BY_ROUNDING: Mapping[RuntimeName, float] = {
-    "numpy": 6.5,
-    "torch": 4.5,
-    "openvino-fp32": 3.2,
-    "openvino-bf16": 1.7,
+# How much faster `native-int8` was than others, by its instructions (docs/runtimes.md); on ARM nobody measured it. With
+# AVX-512 the smaller figure of two kinds of CPU; that of numpy is derived from torch's, of which it has two thirds.
+_TIMES_BY_ROUNDING: Mapping[str, Mapping[RuntimeName, float]] = {
+    "avx512-vnni": {"numpy": 6.5, "torch": 4.5, "openvino-fp32": 3.2, "openvino-bf16": 1.7},
+    "avx-vnni": {"numpy": 4.2, "torch": 4.0, "openvino-fp32": 3.3},
+    "avx2": {"numpy": 1.9, "torch": 1.8, "openvino-fp32": 1.5},
 }
 # What is tried for each wish, in this order. For "auto" what proved faster here comes first; where nobody measured it,
 # OpenVINO's int8 is left to the end: it can be slower than all others.
@@ -161,9 +160,8 @@ class _Plan:
 
     def advice(self, where: _Where, name: RuntimeName) -> str:
         """What rounding the student for int8 would bring, where its kind and this CPU allow that."""
-        if self.texts is not None or not could_be_rounded(where.files):
-            return ""
-        times = _TIMES_BY_ROUNDING.get(name)
+        instructions = instructions_if_rounded(where.files) if self.texts is None else None
+        times = _TIMES_BY_ROUNDING.get(instructions or "", {}).get(name)
         return "" if times is None else f"rounded for int8 it would be {times} times as fast (docs/runtimes.md#int8)"
 
 

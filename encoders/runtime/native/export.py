@@ -26,7 +26,7 @@ from keydistill.encoders.runtime.export_folder import (
     reference_runtime,
 )
 from keydistill.encoders.runtime.native import layout as int8_layout
-from keydistill.encoders.runtime.native.kernels import int8_kernels_version
+from keydistill.encoders.runtime.native.kernels import int8_instructions, int8_kernels_version
 from keydistill.encoders.runtime.native.runtime import Int8Runtime
 from keydistill.encoders.runtime.protocol import INT8_TOLERANCE, RuntimeName
 from keydistill.encoders.student_files import StudentFiles
@@ -77,18 +77,16 @@ def int8_rates(files: StudentFiles, cache: Path, *, export: bool = True) -> dict
     return {Int8Runtime.name: rate} if report.cpu == cpu_name() else {}
 
 
-def could_be_rounded(files: StudentFiles) -> bool:
-    """Whether only its weights, which are not rounded, keep a student from the kernels of this machine."""
+def instructions_if_rounded(files: StudentFiles) -> str | None:
+    """The instructions that would compute a student here if its weights were rounded; None if that is not enough."""
     try:
-        int8_kernels_version()
+        instructions = int8_instructions()
     except RuntimeUnavailableError:
-        return False
+        return None
     usual = UsualBert.of(files.layout)
-    return (
-        usual is not None
-        and not (usual.transformer / INT8_SCALES).is_file()
-        and int8_layout.has_its_sizes(usual.config)
-    )
+    if usual is None or (usual.transformer / INT8_SCALES).is_file() or not int8_layout.has_its_sizes(usual.config):
+        return None
+    return instructions
 
 
 def _folder(files: StudentFiles, cache: Path) -> Path:

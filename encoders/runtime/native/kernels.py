@@ -69,6 +69,15 @@ def int8_kernels_version() -> str:
     return f"{_INTERFACE}.{kernels.digest[:8]}-{kernels.instructions}"
 
 
+def int8_instructions() -> str:
+    """The instructions that the kernels compute with here.
+
+    Raises:
+        RuntimeUnavailableError: The kernels cannot be used here; see `int8_kernels_version`.
+    """
+    return _kernels(os.environ.get(_WANTED, "")).instructions
+
+
 def usable_instructions() -> dict[str, int]:
     """The instructions that there are kernels for and that this CPU has, the fastest first, and the kernels' numbers.
 

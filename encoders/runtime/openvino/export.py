@@ -62,6 +62,10 @@ def load_exported(
         raise RuntimeUnavailableError(f"the CPU ({cpu_name()}) does not compute in {precision}")
     folder, report = exported(files, cache)
     distance = report.max_cosine_distance.get(precision)
+    if distance is None and report.cpu == cpu_name() and (folder / GRAPHS[precision]).exists():
+        raise RuntimeUnavailableError(
+            f"OpenVINO does not compute the student in {precision} on this CPU ({cpu_name()})"
+        )
     if distance is None and precision == "int8" and report.cpu == cpu_name():
         raise RuntimeUnavailableError(not_rounded(files))
     if distance is None:

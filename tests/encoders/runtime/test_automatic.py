@@ -152,18 +152,22 @@ def test_where_nothing_can_be_written_it_computes_all_the_same(
     assert "the disk is full" in student.runtime_reason
 
 
-@pytest.mark.parametrize(("texts", "is_named"), [(None, True), (10, False)])
+@pytest.mark.parametrize(
+    ("texts", "instructions", "times"),
+    [(None, "avx512-vnni", "4.5"), (None, "avx2", "1.8"), (None, "neon-dotprod", ""), (10, "avx512-vnni", "")],
+)
 def test_what_rounding_would_bring_is_named(
     student: Student,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     exports: list[tuple[str, bool]],
     texts: int | None,
-    is_named: bool,
+    instructions: str,
+    times: str,
 ) -> None:
-    monkeypatch.setattr("keydistill.encoders.runtime.native.export.int8_kernels_version", lambda: "1")
+    monkeypatch.setattr("keydistill.encoders.runtime.native.export.int8_instructions", lambda: instructions)
     loaded = Student.load(student.source, device="cpu", runtime="auto", cache=tmp_path, texts=texts)
-    assert ("rounded for int8 it would be 4.5 times as fast" in loaded.runtime_reason) == is_named
+    assert (f"rounded for int8 it would be {times} times as fast" in loaded.runtime_reason) == bool(times)
 
 
 def test_sizes_that_the_kernels_do_not_know_are_promised_nothing(

@@ -19,9 +19,11 @@ from keydistill.encoders import Student, StudentFiles, find_model
 from keydistill.encoders.int8_grid import INT8_SCALES, grid_levels, rounded
 from keydistill.encoders.runtime import INT8_TOLERANCE, WantedRuntime
 from keydistill.encoders.runtime.bert.usual import UsualBert
+from keydistill.encoders.runtime.cpu import Precision
 from keydistill.encoders.runtime.native import export as int8_export
 from keydistill.encoders.runtime.openvino import export as openvino_export
 from keydistill.encoders.runtime.openvino.graph import bert_graph
+from keydistill.encoders.runtime.openvino.runtime import OpenVinoRuntime
 from keydistill.errors import StudentError
 from tests.support.embeddings import assert_one_vector_per_text, distances, many_texts
 from tests.support.int8 import why_no_kernels
@@ -235,3 +237,22 @@ def test_a_dense_layer_with_a_bias_is_part_of_the_graph(
     assert student.runtime == "openvino-fp32"
     assert student.dimension == 16
     assert distances(student.embed_keyphrases(texts), expected).max() < 1e-6
+
+
+def test_a_precision_that_openvino_promises_and_does_not_compute_is_left_out(
+    on_grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Promising(OpenVinoRuntime):
+        def __init__(self, graph: Path, precision: Precision, *, threads: int | None = None) -> None:
+            if precision == "int8":
+                raise RuntimeError("could not create a primitive descriptor")
+            super().__init__(graph, precision, threads=threads)
+
+    monkeypatch.setattr(openvino_export, "OpenVinoRuntime", Promising)
+    monkeypatch.setattr(openvino_export, "capable_precisions", lambda: ["fp32", "int8"])
+    with caplog.at_level(logging.INFO):
+        student = Student.load(str(on_grid), device="cpu", runtime="openvino-int8", cache=tmp_path)
+    assert student.runtime == "openvino-fp32"
+    assert "is not computed in int8 here: could not create a primitive descriptor" in caplog.text
+    (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert "OpenVINO does not compute the student in int8 on this CPU" in warning
