@@ -47,10 +47,6 @@ ABOUT: Mapping[str, About] = {
     "recall": About(
         "Recall", "of an item's relevant labelled keyphrases in the inventory, the share in its list", True
     ),
-    "precision": About(
-        "Precision", "labelled relevant, by the length asked for; unlabelled ones count as irrelevant", True
-    ),
-    "ndcg": About("nDCG", "graded labels, discounted by rank; unlabelled ones are worth nothing", True),
     "auc_per_keyphrase": About(
         "AUC per keyphrase",
         "chance that a relevant item of a keyphrase scores above an irrelevant one, mean over keyphrases",
@@ -60,6 +56,10 @@ ABOUT: Mapping[str, About] = {
     "pair_ndcg": About(
         "nDCG of judged items", "labelled items of a keyphrase ranked by the student, mean over keyphrases", True
     ),
+    "precision": About(
+        "Precision", "labelled relevant, by the length asked for; unlabelled ones count as irrelevant", True
+    ),
+    "ndcg": About("nDCG", "graded labels, discounted by rank; unlabelled ones are worth nothing", True),
     "auc": About(
         "Pooled AUC",
         "compares pairs of different keyphrases too: knowing how often each is relevant is enough to do well",

@@ -137,13 +137,15 @@ def _headline(evaluation: Evaluation) -> list[tuple[str, str, About, Estimate]]:
     return lines
 
 
-def _by_cutoff(evaluation: Evaluation) -> list[tuple[About, list[Estimate | None]]]:
+def _by_cutoff(evaluation: Evaluation) -> list[tuple[About, list[tuple[Estimate | None, Support | None]]]]:
+    """Each measure that has several cut-offs: its figure at each, and what that rests on."""
     rows = []
     for base in leading_measures(evaluation.estimates, evaluation.headline):
         about = ABOUT[base]
-        estimates = [evaluation.estimates.get(f"{base}@{k}") for k in evaluation.cutoffs]
-        if sum(estimate is not None and estimate.value is not None for estimate in estimates) > 1:
-            rows.append((about, estimates))
+        names = [f"{base}@{k}" for k in evaluation.cutoffs]
+        figures = [(evaluation.estimates.get(name), evaluation.supports.get(name)) for name in names]
+        if sum(estimate is not None and estimate.value is not None for estimate, _ in figures) > 1:
+            rows.append((about, figures))
     return rows
 
 

@@ -377,6 +377,12 @@ def test_bad_orders_are_refused_before_there_is_a_run(
     assert open_store(settings).all() == []
 
 
+def test_the_fields_that_a_student_is_to_read_must_be_there(settings: Settings, market: Path) -> None:
+    order = RetrainOrder.of({"signals": market, "simulation": market, "item_text": "{title} {brnd}"})
+    with pytest.raises(InputError, match=r"items\.parquet has no column 'brnd'; found: item_id, title, category_path"):
+        order.inputs(settings, lambda _: None)
+
+
 def test_the_record_says_who_judges_and_keeps_no_key(
     settings: Settings, market: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
