@@ -4,8 +4,8 @@
 
 A simulated marketplace is built twice, so that there is something to roll back to, and its items are answered. Then it
 is backed up, restored where nothing is, and answered again: lists with scores, aliases, the log of changes and runs
-are compared. Without --qdrant the REST front of the tests stands for a server. Collections of a server that are in the
-way are deleted: give one that holds nothing else.
+are compared. Without --qdrant the REST front of the tests stands for a server; one that holds collections is refused,
+for they would be deleted.
 """
 
 import json
@@ -36,7 +36,7 @@ Lists = Mapping[str, list[tuple[str, float]]]
 def main() -> None:
     """Build, back up, restore, compare."""
     parser = report.options(__doc__.partition("\n")[0])
-    parser.add_argument("--qdrant", metavar="URL", help="a server that holds nothing else")
+    parser.add_argument("--qdrant", metavar="URL", help="an empty server")
     parser.add_argument("--keyphrases", type=int, default=20_000)
     parser.add_argument("--items", type=int, default=1_000)
     arguments = parser.parse_args()
@@ -54,6 +54,9 @@ def main() -> None:
 @contextmanager
 def _server(folder: Path, url: str | None) -> Iterator[str]:
     if url is not None:
+        with closing(QdrantClient(url=url, check_compatibility=False)) as client:
+            if client.get_collections().collections:
+                raise SystemExit(f"the server at {url} holds collections, which this would delete; give an empty one")
         yield url
         return
     with FrontProcess(folder / "front") as front:
@@ -121,10 +124,9 @@ def _records(environment: Mapping[str, str]) -> list[Any]:
 
 
 def _empty(url: str) -> None:
-    client = QdrantClient(url=url, check_compatibility=False)
-    for collection in client.get_collections().collections:
-        client.delete_collection(collection.name)
-    client.close()
+    with closing(QdrantClient(url=url, check_compatibility=False)) as client:
+        for collection in client.get_collections().collections:
+            client.delete_collection(collection.name)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def served(folder: Path, student: Path) -> Iterator[tuple[Shell, dict[str, Calla
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800)
 @needs_bash
 def test_what_happens_to_servers_is_what_the_page_shows(tmp_path: Path, tiny_folder: Path) -> None:
     with served(tmp_path, tiny_folder) as (shell, happens):
