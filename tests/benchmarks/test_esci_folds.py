@@ -90,7 +90,7 @@ def test_recipes_are_compared_and_what_is_kept_is_not_trained_again(
             make_tiny_student(out, seed)
         else:
             student = make_tiny_student(out / "student", 10 + seed)
-            metrics = {"evaluation": {}}
+            metrics: dict[str, object] = {"evaluation": {}}
             Registry(out / "models").publish(
                 "student", student, lineage=Lineage.collect({}, {}, seed=seed), metrics=metrics
             )
