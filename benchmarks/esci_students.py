@@ -223,7 +223,8 @@ def _print(figures: Mapping[str, Sequence[Evaluation]]) -> dict[str, Mapping[str
     report.table(["student", *_MEASURES], rows)
     plain = figures[_PLAIN]
     first = plain[0]
-    print(f"mean of {len(plain)} seeds, {len(first.item_ids):,} judged items of {len(first.keyphrases):,} queries")
+    trainings = f"{len(plain)} {'training' if len(plain) == 1 else 'trainings'} of each"
+    print(f"{trainings}, {len(first.item_ids):,} judged items of {len(first.keyphrases):,} queries")
     # The base has no seeds.
     verdicts = {
         name: compare_means(plain[: len(each)], each).differences for name, each in figures.items() if name != _PLAIN

@@ -1,5 +1,6 @@
 """Cross-validation of students by queries: nothing of a fold is learned, and all folds are one evaluation."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import esci_students
 from benchmarks.esci_folds import Fold, folds_of, pooled
 from benchmarks.esci_students import measured
 from keydistill.cli.main import cli
 from keydistill.distillation.evaluation import compare_means, mean_estimates
+from keydistill.distillation.registry import Lineage, Registry
 from keydistill.encoders import Student
 from tests.support.tiny_models import make_tiny_student
 
@@ -72,6 +75,44 @@ def test_nothing_of_a_fold_is_learned(folds: list[Fold]) -> None:
 def test_the_split_of_the_data_is_one_fold(folds: list[Fold], tmp_path: Path) -> None:
     (fold,) = folds_of(folds[0].folder.parents[1] / "data", tmp_path, None)
     assert fold == Fold(tmp_path, frozenset(QUERIES[:5]))
+
+
+def test_recipes_are_compared_and_what_is_kept_is_not_trained_again(
+    folds: list[Fold], tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: list[tuple[str, ...]] = []
+
+    def command(*arguments: object) -> None:
+        trained.append(tuple(map(str, arguments)))
+        out = Path(str(arguments[-1])) if "train" in arguments else Path(str(arguments[1]))
+        seed = next(int(option[-1]) for option in trained[-1] if option.startswith("--seed="))
+        if "train" in arguments:
+            make_tiny_student(out, seed)
+        else:
+            student = make_tiny_student(out / "student", 10 + seed)
+            metrics: dict[str, object] = {"evaluation": {}}
+            Registry(out / "models").publish(
+                "student", student, lineage=Lineage.collect({}, {}, seed=seed), metrics=metrics
+            )
+
+    monkeypatch.setattr(esci_students, "_command", command)
+    monkeypatch.setattr(esci_students, "_BASE", str(tiny_folder))
+    kept = folds[0].folder.parent
+    figures = kept / "figures.json"
+    options = ["--data", str(kept.parent / "data"), "--folds", "2", "--seeds", "1", "--keep", str(kept)]
+    recipes = ["--recipe", "one", "--recipe", "two:--layers=1,--weight=assistant=0"]
+    monkeypatch.setattr("sys.argv", ["esci_students", *options, *recipes, "--json", str(figures)])
+    esci_students.main()
+    assert len(trained) == 2 * 3
+    assert trained[2][2:] == ("retrain", str(folds[0].train), "--seed=0", "--layers=1", "--weight=assistant=0")
+    printed = capsys.readouterr().out
+    assert "1 training of each, 81 judged items of 20 queries" in printed
+    content = json.loads(figures.read_text())
+    assert set(content["differences"]) == {"untrained", "one", "two"}
+    assert content["differences"]["one"]["auc_per_keyphrase"]["low"] is not None
+    esci_students.main()
+    assert len(trained) == 2 * 3
+    assert json.loads(figures.read_text())["differences"] == content["differences"]
 
 
 def test_intervals_are_over_the_queries_of_all_folds(folds: list[Fold], tiny_student: Student, tmp_path: Path) -> None:
