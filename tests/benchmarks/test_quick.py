@@ -21,6 +21,7 @@ BENCHMARKS = [
     "server_calls",
     "soak",
     "sync",
+    "table",
     "workers",
 ]
 
