@@ -56,6 +56,7 @@ format: install
 	$(BIN)/ruff format .
 
 bench: install
+	$(BIN)/python -m benchmarks.table --json table.json
 	$(BIN)/python -m benchmarks.million --json million.json
 	$(BIN)/python -m benchmarks.search --json search.json
 	$(BIN)/python -m benchmarks.lists --json lists.json

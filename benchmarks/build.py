@@ -56,14 +56,14 @@ def main() -> None:
             "KEYDISTILL_RUNTIME": arguments.runtime,
         }
         for size in sizes:
-            inventory = _inventory(folder / str(size), size)
+            inventory = simulated(folder / str(size), size)
             texts = pq.read_table(inventory, columns=["keyphrase"])["keyphrase"].to_pylist()
             rounds = [_round(folder / str(size), student, inventory, texts, environment) for _ in range(repeats)]
             names = rounds[0].keys()
             figures.append(
                 {"keyphrases": len(texts), **{name: report.spread([each[name] for each in rounds]) for name in names}}
             )
-        peer = _peer(texts[:_PEER_KEYPHRASES])
+        peer = statistics.median(encode_and_upload(texts[:_PEER_KEYPHRASES], 3))
     report.table(
         ("keyphrases", "embed/s", "embed and upsert/s", "share", "whole/s", "optimise s", "again s", "first / again"),
         [
@@ -110,7 +110,8 @@ def _round(
     }
 
 
-def _inventory(folder: Path, size: int) -> Path:
+def simulated(folder: Path, size: int) -> Path:
+    """The inventory of a simulated marketplace of so many keyphrases, in a new folder."""
     folder.mkdir()
     keydistill("simulate", folder / "market", "--items", 2_000, "--keyphrases", size, "--seed", 0)
     return folder / "market" / "inventory.parquet"
@@ -122,8 +123,8 @@ def _reindex(home: str, inventory: Path, environment: dict[str, str]) -> tuple[f
     return time.perf_counter() - began, json.loads(done)
 
 
-def _peer(texts: list[str]) -> float:
-    """Keyphrases per second of `encode` and `upload_points`."""
+def encode_and_upload(texts: list[str], repeats: int) -> list[float]:
+    """Keyphrases per second of `encode` and `upload_points`, in each repeat."""
     encoder = SentenceTransformer(str(find_model("sentence-transformers/all-MiniLM-L6-v2")), device="cpu")
     size = best_batch_size(encoder, texts)
 
@@ -138,7 +139,7 @@ def _peer(texts: list[str]) -> float:
         client.upload_points("peer", points, batch_size=1_000)
         client.close()
 
-    return statistics.median(rate_of(build, texts) for _ in range(3))
+    return [rate_of(build, texts) for _ in range(repeats)]
 
 
 if __name__ == "__main__":

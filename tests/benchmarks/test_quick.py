@@ -22,6 +22,7 @@ BENCHMARKS = [
     "server_calls",
     "soak",
     "sync",
+    "table",
     "workers",
 ]
 
