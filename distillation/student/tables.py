@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -234,7 +235,7 @@ def _with_held_out(data: StudentData, measured: Pairs | None, share: float, seed
         is_held_out = np.isin(getattr(pairs, side), some)
         return pairs.chosen(~is_held_out), pairs.chosen(is_held_out)
 
-    learned = {
+    learned: dict[str, Any] = {
         name: divided(pairs)[0] for name in (*data.tasks(), "rejected") if (pairs := getattr(data, name)) is not None
     }
     return replace(data, **learned, held_out=divided(measured)[1])
