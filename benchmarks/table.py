@@ -5,7 +5,7 @@
 
 Peers: `SentenceTransformer.encode` with `QdrantClient.upload_points` for the build, `encode` and fastembed for
 embedding, usearch and hnswlib for graph and search at the same recall, numpy for exact search. hnswlib and fastembed
-are optional (`pip install 'keydistill[bench]'`); fastembed needs a folder with `model.onnx` and a tokenizer as well, as
+are optional (`pip install hnswlib fastembed`); fastembed needs a folder with `model.onnx` and a tokenizer as well, as
 it would fetch them from a hub otherwise. Product and peer are measured in turn, and a ratio is the median of those
 within a repeat.
 

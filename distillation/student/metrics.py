@@ -62,22 +62,29 @@ def favouring_later(scores: NDArray[np.float64], progress: float) -> float:
     >>> favouring_later(spread, 0.5) < favouring_later(spread - 0.1, 1.0)
     False
     """
-    error = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else 0.0
+    # A single list tells no two checkpoints apart.
+    error = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else 1.0
     return float(scores.mean() + 2 * progress * error)
 
 
 def clearly_worse(scores: NDArray[np.float64] | None, than: NDArray[np.float64] | None) -> bool:
-    """Whether the mean difference of paired scores is below zero by more than two of its standard errors.
+    """Whether the mean difference of paired scores is below zero: the 95% interval of Student's t is.
+
+    That is two standard errors for many scores, and more for few; a single pair of scores shows nothing.
 
     >>> before = np.array([0.5, 0.7, 0.6])
     >>> clearly_worse(before - 0.1, before), clearly_worse(before + 0.1, before), clearly_worse(before, None)
     (True, False, False)
+    >>> clearly_worse(np.array([0.1]), np.array([0.9]))
+    False
     """
-    if scores is None or than is None:
+    if scores is None or than is None or len(scores) < 2:
         return False
     differences = scores - than
-    error = differences.std(ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else 0.0
-    return bool(differences.mean() < -2 * error)
+    from scipy.stats import t
+
+    error = differences.std(ddof=1) / np.sqrt(len(differences))
+    return bool(differences.mean() < -t.ppf(0.975, len(differences) - 1) * error)
 
 
 def _dcg(groups: NDArray[np.int64], scores: NDArray[Any], gains: NDArray[Any], k: int) -> NDArray[np.float64]:

@@ -111,7 +111,7 @@ def train_student(
     from what was judged relevant), from the same start and without hard negatives or masks of judge and assistant, and
     the weights are averaged
     (`StudentRecipe.clicks_share`). The first student is kept as it is where the average ranks the held-out pairs
-    clearly worse (by two standard errors), where the second one diverges, and where there are too few clicks for it.
+    clearly worse, where the second one diverges, and where there are too few clicks for it.
 
     With several seeds (`StudentRecipe.seeds`) as many students learn all tasks from the same start, and the mean of
     their weights takes the place of the first. Each is kept in a folder beside `out`, `NAME.seeds`.

@@ -71,12 +71,15 @@ def test_a_group_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_commands_keep_their_home_to_themselves(tmp_path: Path) -> None:
     home = tmp_path / "home"
 
-    def command(*arguments: str) -> None:
+    def command(*arguments: str, status: int = 0) -> None:
         whole = [sys.executable, "-m", "keydistill.cli.main", "--home", str(home), *arguments]
-        subprocess.run(whole, capture_output=True, check=True, umask=0o022)
+        ended = subprocess.run(whole, capture_output=True, check=False, umask=0o022)
+        assert ended.returncode == status, ended.stderr
 
     command("settings")
+    command("collections", "hold", "keyphrases", "--why", "a test", status=2)
     assert not home.exists()
+    home.mkdir(mode=0o700)
     command("collections", "hold", "keyphrases", "--why", "a test")
     assert (home / "history.jsonl").is_file()
     assert modes(home) == {("folder", 0o700), ("file", 0o600)}

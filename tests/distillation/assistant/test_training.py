@@ -181,7 +181,9 @@ def uninterrupted(longer: AssistantRecipe, tmp_path_factory: pytest.TempPathFact
     return assistant
 
 
-@pytest.mark.parametrize("when", ["early", "after an epoch without a better score"])
+@pytest.mark.parametrize(
+    "when", [pytest.param("early", marks=pytest.mark.slow), "after an epoch without a better score"]
+)
 def test_a_killed_training_goes_on_to_the_same_assistant(
     longer: AssistantRecipe, uninterrupted: TrainedAssistant, tmp_path: Path, when: str
 ) -> None:
