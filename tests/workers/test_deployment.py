@@ -67,7 +67,7 @@ def is_healthy(cluster: Cluster, name: str) -> bool:
     return in_container(cluster, name, ["/bin/sh", "-c", command], **quiet).wait(60) == 0
 
 
-@pytest.mark.parametrize("name", ["judge", "beat"])
+@pytest.mark.parametrize("name", ["judge", pytest.param("beat", marks=pytest.mark.slow)])
 def test_a_service_starts_is_healthy_while_it_works_and_stops_in_time(
     cluster: Cluster, tmp_path: Path, name: str
 ) -> None:
