@@ -85,7 +85,9 @@ def _home(ctx: click.Context) -> Path:
             f"{home} holds something else than a demo, which would put its own collection live there; "
             f"expected an empty or new home, as in `keydistill --home {_DEFAULT_HOME} demo`"
         )
-    options["home"] = home
+    # The commands that it prints are to be short.
+    here = Path.cwd()
+    options["home"] = home = home.relative_to(here) if home.is_relative_to(here) else home
     return home
 
 
