@@ -168,7 +168,7 @@ def _print(task: Task, found: Mapping[str, Found]) -> None:
             [
                 name,
                 *(figure(figures.get(measure, Estimate(None))) for measure in task.measures),
-                kept(found[name].evaluations, _KEPT),
+                _kept(found[name].evaluations, _KEPT),
                 f"{seconds:.0f}" if seconds else "",
             ]
         )
@@ -185,7 +185,7 @@ def figure(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
-def kept(evaluations: Sequence[Evaluation], measure: str) -> str:
+def _kept(evaluations: Sequence[Evaluation], measure: str) -> str:
     """What 128 dimensions have of a figure, in percent."""
     if any(128 not in each.dimensions for each in evaluations):
         return ""

@@ -21,9 +21,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from usearch.index import Index
 
-from benchmarks import engines, report
+from benchmarks import engines, graphs, report
 from benchmarks.command import keydistill
 from keydistill.encoders import Vectors
 from keydistill.ingest.filters.recall import K
@@ -44,7 +43,6 @@ _ITEMS = 2_000
 _TARGET = 0.98
 _REPEATS = 5
 _PEER_QUERIES = 200
-_EXPANSIONS = (16, 32, 64, 96, 128, 192, 256, 384, 512)
 
 
 def main() -> None:
@@ -137,45 +135,24 @@ def _peers(engine: Engine, generation: Generation, folder: Path) -> dict[str, An
     """Queries without a filter by us, by numpy over all vectors, and by usearch, in turn; one at a time."""
     titles, categories = _items(folder)[:2]
     queries = generation.student.embed_items(titles, categories)[:_PEER_QUERIES]
-    matrix = np.empty((engine.count(generation.collection), queries.shape[1]), dtype=np.float32)
-    for row, record in enumerate(engine.scroll(generation.collection, with_vectors=True)):
-        matrix[row] = record.vector
-    best = np.stack([_nearest(matrix, query) for query in queries])
+    _, matrix = graphs.vectors_of(engine, generation.collection, queries.shape[1])
     began = time.perf_counter()
-    index = Index(ndim=matrix.shape[1], metric="ip", dtype="f32", connectivity=16, expansion_add=128)
-    index.add(np.arange(len(matrix)), matrix, threads=1)
+    index = graphs.usearch(matrix, threads=1)
     built = time.perf_counter() - began
-    recall = 0.0
-    for expansion in _EXPANSIONS:
-        index.expansion_search = expansion  # type: ignore[misc]  # its stubs lack the setter
-        recall = float(
-            np.mean([_same(index.search(query, K).keys, row) for query, row in zip(queries, best, strict=True)])
-        )
-        if recall >= _TARGET:
-            break
+    found = graphs.least_expansion(index, queries, [graphs.nearest(matrix, query) for query in queries])
     tuned = params_for(NO_FILTER, K, generation.tuned, generation.params)
     ways: dict[str, Callable[[Vectors], object]] = {
         "keydistill, before": lambda query: engine.query(generation.collection, query, K, None, generation.params),
         "keydistill, tuned": lambda query: engine.query(generation.collection, query, K, None, tuned),
-        "numpy, all vectors": lambda query: _nearest(matrix, query),
-        f"usearch, expansion {index.expansion_search}": lambda query: index.search(query, K),
+        "numpy, all vectors": lambda query: graphs.nearest(matrix, query),
+        f"usearch, expansion {found.expansion}": found.search,
     }
     times: dict[str, list[Any]] = {name: [] for name in ways}
     for _ in range(_REPEATS):
         for name, ask in ways.items():
             times[name].append([_milliseconds(ask, query) for query in queries])
     latencies = {name: _latency(passes) for name, passes in times.items()}
-    return {"usearch_recall@10": recall, "usearch_build_seconds": built, "latency": latencies}
-
-
-def _nearest(matrix: Vectors, query: Vectors) -> Any:
-    scores = matrix @ query
-    top = np.argpartition(-scores, K)[:K]
-    return top[np.argsort(-scores[top])]
-
-
-def _same(found: Any, best: Any) -> float:
-    return len(set(found.tolist()) & set(best.tolist())) / len(best)
+    return {"usearch_recall@10": found.recall, "usearch_build_seconds": built, "latency": latencies}
 
 
 def _milliseconds(ask: Callable[[Any], object], what: Any) -> float:

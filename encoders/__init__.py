@@ -10,6 +10,7 @@ from keydistill.encoders.int8_grid import INT8_SCALES, ScaledInput, rounded, sca
 from keydistill.encoders.item_text import (
     ItemFields,
     ItemText,
+    item_fields_of,
     item_text_of,
     read_model_file,
     write_model_file,
@@ -17,7 +18,7 @@ from keydistill.encoders.item_text import (
 from keydistill.encoders.models import SAFETENSORS, content_digest, find_model
 from keydistill.encoders.prompts import Prompts
 from keydistill.encoders.student import Student, Vectors
-from keydistill.encoders.student_files import StudentFiles, item_fields_of, student_version
+from keydistill.encoders.student_files import StudentFiles, student_version
 from keydistill.encoders.student_layout import ITEM_ROUTE, KEYPHRASE_ROUTE
 from keydistill.encoders.student_settings import student_of
 from keydistill.encoders.tokens import token_batches

@@ -8,9 +8,11 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from keydistill.encoders.models import find_model
 from keydistill.errors import StudentError
 from keydistill.files import replace_json
 from keydistill.tables import leaf_name
@@ -26,6 +28,32 @@ _NAME = re.compile(r"[^\W\d][\w -]*")
 
 # Free fields of an item by name; None and blanks are as if the field were not there.
 ItemFields = Mapping[str, str | None]
+
+
+class _Piece(NamedTuple):
+    """A field of a template and the text before it; no name where nothing follows the text."""
+
+    closing: str
+    between: str
+    opening: str
+    name: str | None
+
+
+@lru_cache
+def _pieces(template: str) -> tuple[_Piece, ...]:
+    pieces = []
+    for literal, name, _, _ in string.Formatter().parse(template):
+        text = _BRACKETS.fullmatch(literal)
+        # Every text fits.
+        assert text is not None
+        pieces.append(_Piece(text[1], text[2], text[3], name))
+    return tuple(pieces)
+
+
+@lru_cache
+def _free_fields(template: str) -> tuple[str, ...]:
+    names = (piece.name for piece in _pieces(template) if piece.name)
+    return tuple(dict.fromkeys(name for name in names if name not in _FIELDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +101,7 @@ class ItemText:
     @property
     def free_fields(self) -> tuple[str, ...]:
         """The names of its fields that are further columns of items."""
-        names = (name for _, name, _, _ in string.Formatter().parse(self.template) if name)
-        return tuple(dict.fromkeys(name for name in names if name not in _FIELDS))
+        return _free_fields(self.template)
 
     def render(self, title: str, category: str | None = None, fields: ItemFields | None = None) -> str:
         """The text of one item; the title alone where nothing else that is in the template is known.
@@ -91,8 +118,7 @@ class ItemText:
             return title
         known["title"] = title
         text, is_before = "", True
-        for literal, name, _, _ in string.Formatter().parse(self.template):
-            closing, between, opening = _BRACKETS.fullmatch(literal).groups()  # type: ignore[union-attr]  # all fit
+        for closing, between, opening, name in _pieces(self.template):
             if is_before:
                 text += closing
             if name is None:
@@ -144,3 +170,12 @@ def write_model_file(folder: Path, **content: Any) -> None:
 def item_text_of(folder: Path) -> ItemText:
     """The template of the model in a folder; the plain title where it says nothing."""
     return ItemText(read_model_file(folder).get("item_text", "{title}"))
+
+
+def item_fields_of(source: str) -> tuple[str, ...]:
+    """The free fields of items that a student reads, given its folder or name.
+
+    Raises:
+        StudentError: It cannot be found, or is damaged.
+    """
+    return item_text_of(find_model(source)).free_fields

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keydistill.encoders.item_text import item_text_of
 from keydistill.encoders.models import content_digest, find_model
 from keydistill.encoders.prompts import Prompts
 from keydistill.encoders.student_layout import StudentLayout
@@ -94,12 +93,3 @@ def student_version(source: str, folder: Path, dimension: int) -> str:
         # Versions that were embedded without their prompts have other vectors.
         digest = hashlib.sha256(json.dumps([digest, prompts.saved()]).encode()).hexdigest()
     return f"{name}-{dimension}d-{digest[:12]}"
-
-
-def item_fields_of(source: str) -> tuple[str, ...]:
-    """The free fields of items that a student reads, given its folder or name.
-
-    Raises:
-        StudentError: It cannot be found, or is damaged.
-    """
-    return item_text_of(StudentFiles.find(source).folder).free_fields

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keydistill.distillation.assistant.verdicts import approved_by, rejected_by, shares_right
-from keydistill.distillation.evaluation import MIN_GROUPS, grouped_auc
+from keydistill.distillation.evaluation import MIN_GROUPS, grouped_auc, weights
 
 _RESAMPLES = 200
 
@@ -92,9 +92,9 @@ def verdict_intervals(
     return approved, rejected
 
 
-def _draws(groups: int, seed: int) -> NDArray[np.int64]:
+def _draws(groups: int, seed: int) -> NDArray[np.float64]:
     """The number of draws of each group by each resample, shape (resamples, groups)."""
-    return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), _RESAMPLES)
+    return next(weights(groups, seed, _RESAMPLES, rows=_RESAMPLES))
 
 
 def _interval(resampled: NDArray[np.float64], groups: int) -> Interval:

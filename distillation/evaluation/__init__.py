@@ -1,7 +1,7 @@
 """Evaluation of a student: the paper's offline protocol, confidence intervals, a comparison with another, a report."""
 
 from keydistill.distillation.evaluation.auc import grouped_auc
-from keydistill.distillation.evaluation.bootstrap import Difference, Estimate, paired_difference, ratios
+from keydistill.distillation.evaluation.bootstrap import Difference, Estimate, paired_difference, ratios, weights
 from keydistill.distillation.evaluation.corpus import HEAD_SHARE, Corpus, MatchCategory, sample_items
 from keydistill.distillation.evaluation.estimates import Comparison, compare, compare_means, mean_estimates
 from keydistill.distillation.evaluation.judges import AssistantJudge, JudgeInfo, LabelJudge, RelevanceJudge
@@ -49,5 +49,6 @@ __all__ = [
     "ratios",
     "read_evaluation",
     "sample_items",
+    "weights",
     "write_report",
 ]

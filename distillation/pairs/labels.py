@@ -1,8 +1,9 @@
 """Tables of labels from files: human judgments, public data sets, what another judge wrote."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -23,8 +24,7 @@ def read_labels(path: Path, rejects: RejectLog | None = None) -> LabelTable:
     """
     labels: dict[tuple[str, str], tuple[bool, float | None]] = {}
     for table in read_judgments([path], RejectLog() if rejects is None else rejects):
-        columns = (table[name].to_pylist() for name in ("item_id", "keyphrase", "label", "probability"))
-        for item_id, keyphrase, label, probability in zip(*columns, strict=True):
+        for item_id, keyphrase, label, probability in _rows(table):
             if labels.setdefault((item_id, keyphrase), (label, probability))[0] != label:
                 raise InputError(
                     f"{path} labels item {item_id!r} with {keyphrase!r} both yes and no; keep one judge's rows"
@@ -42,10 +42,9 @@ def labels_of(judgments: pa.Table, files: Sequence[Path]) -> LabelTable:
     Raises:
         InputError: There are none.
     """
-    columns = (judgments[name].to_pylist() for name in ("item_id", "keyphrase", "label", "probability"))
     labels = {
         (item_id, keyphrase): (label, probability)
-        for item_id, keyphrase, label, probability in zip(*columns, strict=True)
+        for item_id, keyphrase, label, probability in _rows(judgments)
         if label is not None
     }
     if not labels:
@@ -53,3 +52,9 @@ def labels_of(judgments: pa.Table, files: Sequence[Path]) -> LabelTable:
         raise InputError(f"{names} has no usable label, and no judge is named; name a judge, or give judgments")
     digest = sha256(" ".join(map(file_sha256, files)).encode())
     return LabelTable("judgments", digest.hexdigest()[:12], labels)
+
+
+def _rows(judgments: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """Item, keyphrase, label and probability of each judgment."""
+    columns = (judgments[name].to_pylist() for name in ("item_id", "keyphrase", "label", "probability"))
+    return zip(*columns, strict=True)

@@ -22,19 +22,17 @@ def merged(name: str, batches: Iterable[pa.Table]) -> pa.Table:
         name: Name of the table, as in `SCHEMAS`.
         batches: Tables of its schema; read once.
     """
-    result: pa.Table | None = None
-    waiting: list[pa.Table] = []
-    rows = 0
+    # What is merged already comes first.
+    tables: list[pa.Table] = []
+    merged_rows = waiting_rows = 0
     for batch in batches:
-        waiting.append(batch)
-        rows += batch.num_rows
+        tables.append(batch)
+        waiting_rows += batch.num_rows
         # Doubling: every row is merged a few times at the most, however many there are.
-        if rows >= max(_WAITING_ROWS, 0 if result is None else result.num_rows):
-            result = _merged(name, pa.concat_tables([*([] if result is None else [result]), *waiting]))
-            waiting, rows = [], 0
-    if waiting:
-        result = _merged(name, pa.concat_tables([*([] if result is None else [result]), *waiting]))
-    return SCHEMAS[name].empty_table() if result is None else result
+        if waiting_rows >= max(_WAITING_ROWS, merged_rows):
+            tables = [_merged(name, pa.concat_tables(tables))]
+            merged_rows, waiting_rows = tables[0].num_rows, 0
+    return _merged(name, pa.concat_tables(tables)) if tables else SCHEMAS[name].empty_table()
 
 
 def _merged(name: str, table: pa.Table) -> pa.Table:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -44,7 +44,16 @@ class Pairs:
 
     def listed_by_keyphrase(self) -> bool:
         """Whether the pairs are lists of items for a keyphrase, and not lists of keyphrases for an item."""
-        return len(np.unique(self.keyphrases)) < len(np.unique(self.items))
+        return listed_by_keyphrase(self.items.tolist(), self.keyphrases.tolist())
+
+
+def listed_by_keyphrase(items: Iterable[Hashable], keyphrases: Iterable[Hashable]) -> bool:
+    """Whether pairs, given by their items and keyphrases, have longer lists by keyphrase than by item.
+
+    >>> listed_by_keyphrase(["red shoe", "blue shoe"], ["shoe", "shoe"])
+    True
+    """
+    return len(set(keyphrases)) < len(set(items))
 
 
 @dataclass(frozen=True, slots=True)

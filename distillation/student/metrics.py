@@ -80,9 +80,9 @@ def clearly_worse(scores: NDArray[np.float64] | None, than: NDArray[np.float64] 
     """
     if scores is None or than is None or len(scores) < 2:
         return False
-    differences = scores - than
     from scipy.stats import t
 
+    differences = scores - than
     error = differences.std(ddof=1) / np.sqrt(len(differences))
     return bool(differences.mean() < -t.ppf(0.975, len(differences) - 1) * error)
 

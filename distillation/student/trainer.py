@@ -24,6 +24,7 @@ from torch import nn
 from transformers import EarlyStoppingCallback, PrinterCallback
 
 from keydistill.distillation.student.batches import grouped_batches
+from keydistill.distillation.student.data import listed_by_keyphrase
 from keydistill.distillation.student.metrics import favouring_later
 from keydistill.distillation.student.towers import TABLE_PARAMETERS, table_of
 from keydistill.distillation.training.run import Outcome, Steps, common_arguments, run_training
@@ -184,7 +185,7 @@ def _lists(dataset: Dataset, rows: int) -> list[int]:
     texts = dataset["item"][:rows]
     if "score" in dataset.column_names:
         keyphrases = dataset["keyphrase"][:rows]
-        texts = keyphrases if len(set(keyphrases)) < len(set(texts)) else texts
+        texts = keyphrases if listed_by_keyphrase(texts, keyphrases) else texts
     numbers: dict[str, int] = {}
     return [numbers.setdefault(text, len(numbers)) for text in texts]
 

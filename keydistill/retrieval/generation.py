@@ -8,7 +8,6 @@ import numpy as np
 
 from keydistill.encoders import ItemFields, Student, Vectors, student_of
 from keydistill.errors import CollectionNotFoundError, CollectionStateError, StudentMismatchError
-from keydistill.progress import NO_PROGRESS
 from keydistill.retrieval.lists import ListArguments, ListOptions, Reranker, build_lists
 from keydistill.retrieval.recommendation import Recommendation
 from keydistill.retrieval.tuned_search import searched_alike, tuned_params
@@ -171,7 +170,7 @@ class Generation:
             categories: The leaf category of each item as a path, where it is known: some students read it.
             fields: Free fields of each item, such as its brand: some students read them.
         """
-        vectors = self.student.embed_items(titles, categories, NO_PROGRESS, fields)
+        vectors = self.student.embed_items(titles, categories, fields=fields)
         return [QueryVector(vector, self.student_version) for vector in vectors]
 
     def query(

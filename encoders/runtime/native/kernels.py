@@ -65,7 +65,7 @@ def int8_kernels_version() -> str:
     Raises:
         RuntimeUnavailableError: They were not compiled, cannot be loaded, or the CPU lacks what they need.
     """
-    kernels = _kernels(os.environ.get(_WANTED, ""))
+    kernels = _chosen()
     return f"{_INTERFACE}.{kernels.digest[:8]}-{kernels.instructions}"
 
 
@@ -75,7 +75,7 @@ def int8_instructions() -> str:
     Raises:
         RuntimeUnavailableError: The kernels cannot be used here; see `int8_kernels_version`.
     """
-    return _kernels(os.environ.get(_WANTED, "")).instructions
+    return _chosen().instructions
 
 
 def usable_instructions() -> dict[str, int]:
@@ -111,7 +111,7 @@ class Int8Bert:
         Raises:
             RuntimeUnavailableError: The kernels cannot be used here; see `int8_kernels_version`.
         """
-        kernels = _kernels(os.environ.get(_WANTED, ""))
+        kernels = _chosen()
         self._library, self._number = kernels.library, kernels.number
         self._packed = packed
         element, layers = packed[0], packed["layers"][0]
@@ -173,6 +173,10 @@ class _Kernels:
     digest: str
     number: int
     instructions: str
+
+
+def _chosen() -> _Kernels:
+    return _kernels(os.environ.get(_WANTED, ""))
 
 
 @cache
