@@ -36,10 +36,11 @@ FREE_KIB = $(shell awk '/^MemAvailable/ {print $$2}' /proc/meminfo 2>/dev/null; 
 SCRATCH = $(if $(filter 2,$(shell printf '%s\n' $(FREE_KIB) | awk '$$1 > 20971520' | wc -l)),PYTEST_DEBUG_TEMPROOT=/dev/shm)
 
 # Three processes on two cores: many tests wait for the processes that they start. What stands in one file shares its
-# servers.
+# servers. A test that no exception can end, since it hangs outside Python, ends its process and says where it stood.
+HUNG = -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true --max-worker-restart 1
 test: install
 	$(SCRATCH) $(BIN)/python -m slipcover --source keydistill,cli,distillation,encoders,ingest,workers --json --out coverage.json \
-	  -m pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder --durations 20
+	  -m pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder --durations 20 $(HUNG)
 	$(BIN)/python -m tests.support.coverage_table coverage.json
 
 test-slow: install

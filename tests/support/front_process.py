@@ -13,7 +13,7 @@ from tests.support.ports import free_port
 
 
 class FrontProcess:
-    """A running front; `url` is its address. Leaving the block stops it."""
+    """A running front; `url` is its address. Leaving the block stops it and removes what it held."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
@@ -105,4 +105,4 @@ class FrontProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.remove()

@@ -1,7 +1,8 @@
 """The engines that the contract is tested on."""
 
 import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -39,6 +40,12 @@ class Bench:
         """A name that nobody else uses, for a collection or an alias."""
         self.names.append(f"keydistill-test-{hint}-{uuid4().hex[:12]}")
         return self.names[-1]
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Drop the collections of these names that no alias names."""
+        if names:
+            for name in ({*names} & {*self.engine.collections()}) - {*self.engine.aliases().values()}:
+                self.engine.drop(name)
 
 
 @pytest.fixture(scope="session")
@@ -81,9 +88,22 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield from _server(_SERVER_URL)
 
 
+@pytest.fixture(autouse=True)
+def _dropped(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test made goes with it: a shard begins with files of 33 MB, and a run's would be many gigabytes."""
+    if "bench" not in request.fixturenames:
+        yield
+        return
+    bench: Bench = request.getfixturevalue("bench")
+    before = len(bench.names)
+    yield
+    bench.drop(bench.names[before:])
+
+
 def _embedded(root: Path) -> Iterator[Bench]:
     with EmbeddedEngine(root) as engine:
         yield Bench("embedded", engine, lambda: EmbeddedEngine(root))
+    shutil.rmtree(root)
 
 
 def _grpc(url: str) -> Iterator[Bench]:
