@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -35,6 +37,16 @@ _KINDS = {
 Attribute = str | int | float | bool
 
 
+class _Ids(RandomIdGenerator):
+    """Ids of the system's randomness: the library's come from `random`, which each training seeds alike."""
+
+    def generate_span_id(self) -> int:
+        return secrets.randbits(64) or 1
+
+    def generate_trace_id(self) -> int:
+        return secrets.randbits(128) or 1
+
+
 class Tracer:
     """Makes the spans of one process, and sends them."""
 
@@ -56,6 +68,7 @@ class Tracer:
                     "process.pid": os.getpid(),
                 }
             ),
+            id_generator=_Ids(),
             # `close` is called where a process ends; the library's own wait has no bound.
             shutdown_on_exit=False,
         )

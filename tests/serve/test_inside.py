@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import threading
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -19,16 +20,22 @@ from tests.support.stub_students import StubStudent
 BODY = {"items": [{"title": TITLES[0]}], "limit": 3}
 
 
+async def soon(test: Coroutine[Any, Any, None]) -> None:
+    """Many a test waits for what a defect may keep from coming."""
+    async with asyncio.timeout(60):
+        await test
+
+
 def test_a_full_queue_is_429_with_retry_after(open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
     embed_items = StubStudent.embed_items
     held_batches: list[Any] = []
 
-    def held(self: StubStudent, titles: Any, *arguments: Any) -> Any:
+    def held(self: StubStudent, titles: Any, *arguments: Any, **options: Any) -> Any:
         if any(title != "warm-up" for title in titles):
             held_batches.append(titles)
             assert go.wait(60)
-        return embed_items(self, titles, *arguments)
+        return embed_items(self, titles, *arguments, **options)
 
     async def run() -> None:
         async with open_bench(serve_queue_items=4) as bench:
@@ -54,7 +61,7 @@ def test_a_full_queue_is_429_with_retry_after(open_bench: OpenBench, monkeypatch
             assert float(waiting.split()[1]) in (2, 3)
             assert (await bench.http.post("/v1/recommend", json=BODY)).status_code == 200
 
-    asyncio.run(run())
+    asyncio.run(soon(run()))
 
 
 def test_fields_of_an_item_reach_the_student(open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,17 +80,17 @@ def test_fields_of_an_item_reach_the_student(open_bench: OpenBench, monkeypatch:
                 refused = await bench.http.post("/v1/embed", json={"items": [{"title": "a", "fields": fields}]})
                 assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, place)
 
-    asyncio.run(run())
+    asyncio.run(soon(run()))
 
 
 def test_the_clients_deadline_is_kept(open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
     embed_items = StubStudent.embed_items
 
-    def held(self: StubStudent, titles: Any, *arguments: Any) -> Any:
+    def held(self: StubStudent, titles: Any, *arguments: Any, **options: Any) -> Any:
         if any(title != "warm-up" for title in titles):
             assert go.wait(60)
-        return embed_items(self, titles, *arguments)
+        return embed_items(self, titles, *arguments, **options)
 
     async def run() -> None:
         async with open_bench(serve_timeout_seconds=30) as bench:
@@ -98,16 +105,16 @@ def test_the_clients_deadline_is_kept(open_bench: OpenBench, monkeypatch: pytest
             assert late.status_code == 504
             go.set()
 
-    asyncio.run(run())
+    asyncio.run(soon(run()))
 
 
 def test_before_the_first_answer_it_is_not_ready(open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
     embed_items = StubStudent.embed_items
 
-    def held(self: StubStudent, titles: Any, *arguments: Any) -> Any:
+    def held(self: StubStudent, titles: Any, *arguments: Any, **options: Any) -> Any:
         assert go.wait(60)
-        return embed_items(self, titles, *arguments)
+        return embed_items(self, titles, *arguments, **options)
 
     monkeypatch.setattr(StubStudent, "embed_items", held)
 
@@ -123,7 +130,7 @@ def test_before_the_first_answer_it_is_not_ready(open_bench: OpenBench, monkeypa
                 await asyncio.sleep(0.001)
             assert (await bench.http.post("/v1/recommend", json=BODY)).status_code == 200
 
-    asyncio.run(run())
+    asyncio.run(soon(run()))
 
 
 def test_where_nothing_is_live_it_waits_and_says_so(
@@ -138,7 +145,7 @@ def test_where_nothing_is_live_it_waits_and_says_so(
             while (await bench.http.get("/readyz")).status_code != 200:
                 await asyncio.sleep(0.001)
 
-    asyncio.run(run())
+    asyncio.run(soon(run()))
     # Once, and not with every try.
     assert sum("names no collection yet" in record.getMessage() for record in caplog.records) <= 1
 
@@ -177,7 +184,7 @@ def test_with_a_dead_part_it_is_not_ready(open_bench: OpenBench, monkeypatch: py
             assert (await bench.http.get("/livez")).status_code == 200
             monkeypatch.undo()
 
-    asyncio.run(run())
+    asyncio.run(soon(run()))
 
 
 def test_while_the_engine_is_away_vectors_are_given_and_the_rest_is_503(
@@ -205,7 +212,7 @@ def test_while_the_engine_is_away_vectors_are_given_and_the_rest_is_503(
             away = False
             assert (await bench.http.post("/v1/recommend", json=BODY)).status_code == 200
 
-    asyncio.run(run())
+    asyncio.run(soon(run()))
 
 
 def test_filters_that_the_engine_refuses_harm_nobody_else(
@@ -225,7 +232,7 @@ def test_filters_that_the_engine_refuses_harm_nobody_else(
             answers = await asyncio.gather(*(bench.http.post("/v1/recommend", json=body) for body in (BODY, odd, BODY)))
             assert [answer.status_code for answer in answers] == [200, 422, 200]
 
-    asyncio.run(run())
+    asyncio.run(soon(run()))
 
 
 def test_an_error_that_nobody_foresaw_is_a_500_without_its_text(
@@ -242,7 +249,7 @@ def test_an_error_that_nobody_foresaw_is_a_500_without_its_text(
             assert "inner secret" not in answer.text
             assert answer.json()["request_id"] in caplog.text
 
-    asyncio.run(run())
+    asyncio.run(soon(run()))
 
 
 def test_a_collection_that_is_deleted_in_the_midst_is_answered_by_the_next(
@@ -266,7 +273,7 @@ def test_a_collection_that_is_deleted_in_the_midst_is_answered_by_the_next(
             assert answer.status_code == 200, answer.text
             assert answer.json()["generation"]["collection"] == bench.names["blue"]
 
-    asyncio.run(run())
+    asyncio.run(soon(run()))
 
 
 def test_swaps_under_requests_mix_nothing(open_bench: OpenBench) -> None:
@@ -302,7 +309,7 @@ def test_swaps_under_requests_mix_nothing(open_bench: OpenBench) -> None:
             await asyncio.gather(*asking)
             assert len(set(seen)) == 2
 
-    asyncio.run(run())
+    asyncio.run(soon(run()))
 
 
 def test_lists_are_built_only_where_something_is_asked_of_them(
@@ -327,7 +334,7 @@ def test_lists_are_built_only_where_something_is_asked_of_them(
             assert len(built) == 1
             assert [each["keyphrase"] for each in left][:2] == others
 
-    asyncio.run(run())
+    asyncio.run(soon(run()))
 
 
 def test_titles_are_logged_where_that_is_wanted(open_bench: OpenBench, caplog: pytest.LogCaptureFixture) -> None:
@@ -336,7 +343,7 @@ def test_titles_are_logged_where_that_is_wanted(open_bench: OpenBench, caplog: p
             await bench.http.post("/v1/recommend", json=BODY)
 
     with caplog.at_level(logging.INFO, "keydistill.serve.front"):
-        asyncio.run(run())
+        asyncio.run(soon(run()))
     lines = [json.loads(JsonLines().format(record)) for record in caplog.records if record.getMessage() == "request"]
     assert [line["titles"] for line in lines if line["path"] == "/v1/recommend"] == [[TITLES[0]]]
 
@@ -350,4 +357,4 @@ def test_so_many_requests_are_in_flight_and_no_more(open_bench: OpenBench, monke
             assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 5
             assert (await bench.http.post("/v1/recommend", json=BODY)).status_code == 200
 
-    asyncio.run(run())
+    asyncio.run(soon(run()))

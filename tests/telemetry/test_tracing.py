@@ -1,5 +1,6 @@
 """Traces cost nothing where they are off, and hold up nothing where their collector is away."""
 
+import random
 import subprocess
 import sys
 import time
@@ -109,3 +110,13 @@ def test_what_is_no_traceparent_begins_a_trace_of_its_own(collector: Collector) 
     telemetry.end_traces()
     assert len({span.trace_id for span in collector.spans}) == 5
     assert all(not span.parent_id for span in collector.spans)
+
+
+def test_two_trainings_of_one_seed_have_spans_of_their_own(collector: Collector) -> None:
+    for _ in range(2):
+        random.seed(0)
+        with telemetry.span("train"):
+            pass
+    telemetry.end_traces()
+    spans = collector.spans
+    assert len({span.span_id for span in spans}) == len({span.trace_id for span in spans}) == 2
