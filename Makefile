@@ -37,7 +37,7 @@ SCRATCH = $(if $(filter 2,$(shell printf '%s\n' $(FREE_KIB) | awk '$$1 > 2097152
 
 # Three processes on two cores: many tests wait for the processes that they start. What stands in one file shares its
 # servers. A test that no exception can end, since it hangs outside Python, ends its process and says where it stood.
-HUNG = -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true --max-worker-restart 1
+HUNG = -o faulthandler_timeout=960 -o faulthandler_exit_on_timeout=true --max-worker-restart 1
 test: install
 	$(SCRATCH) $(BIN)/python -m slipcover --source keydistill,cli,distillation,encoders,ingest,workers --json --out coverage.json \
 	  -m pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder --durations 20 $(HUNG)

@@ -37,13 +37,16 @@ def watched(
 
         watcher = threading.Thread(target=watch_disk)
         watcher.start()
-        while process.poll() is None:
-            _note(peaks, "command", process.pid)
-            for child in optimisers_of(process.pid):
-                _note(peaks, "optimiser", child)
-            time.sleep(0.2)
-        ended.set()
-        watcher.join()
+        try:
+            while process.poll() is None:
+                _note(peaks, "command", process.pid)
+                for child in optimisers_of(process.pid):
+                    _note(peaks, "optimiser", child)
+                time.sleep(0.2)
+        finally:
+            process.kill()
+            ended.set()
+            watcher.join()
         if process.returncode != 0 and not may_fail:
             raise SystemExit(f"{' '.join(arguments)} failed")
         output.seek(0)

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -72,19 +73,32 @@ def _home(ctx: click.Context) -> Path:
     """The home of the demo, which is also that of the commands it runs.
 
     Raises:
-        SettingsError: It holds something else than a demo.
+        SettingsError: It holds something else than a demo, or a server has something else live.
     """
     from keydistill.errors import SettingsError
     from keydistill.settings import load_settings
+    from keydistill.vectorstore import open_engine
 
     options = ctx.find_root().obj
     settings = load_settings(**options)
     home = settings.home if "home" in settings.model_fields_set else _DEFAULT_HOME
-    if home.is_dir() and any(home.iterdir()) and not (home / "marketplace").is_dir():
+    # What begins with a dot is what a demo left that was killed before it had its marketplace.
+    others = (
+        {entry.name for entry in home.iterdir() if not entry.name.startswith(".marketplace.")} if home.is_dir() else ()
+    )
+    if others and "marketplace" not in others:
         raise SettingsError(
             f"{home} holds something else than a demo, which would put its own collection live there; "
             f"expected an empty or new home, as in `keydistill --home {_DEFAULT_HOME} demo`"
         )
+    if settings.engine != "embedded" and not others:
+        with closing(open_engine(settings)) as engine:
+            live = engine.aliases().get(settings.alias)
+        if live is not None:
+            raise SettingsError(
+                f"alias {settings.alias!r} names {live!r} there, and the demo would put its own collection live; "
+                "expected an alias of its own, as in `KEYDISTILL_ALIAS=demo`"
+            )
     # The commands that it prints are to be short.
     here = Path.cwd()
     options["home"] = home = home.relative_to(here) if home.is_relative_to(here) else home

@@ -7,10 +7,10 @@ import json
 import re
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from keydistill.encoders.models import find_model
 from keydistill.errors import StudentError
@@ -22,37 +22,71 @@ MODEL_FILE = "keydistill.json"
 _FIELDS = {"title", "leaf", "path"}
 # Columns of items that are no free fields.
 _COLUMNS = {"item_id", "site", "category_path", "category_id", "fields"}
-# Closing brackets belong to what is before them, opening ones to what follows.
-_BRACKETS = re.compile(r"([)\]}>]*)(.*?)([(\[{<]*)", re.DOTALL)
+_CLOSING = {"(": ")", "[": "]", "{": "}", "<": ">"}
 _NAME = re.compile(r"[^\W\d][\w -]*")
 
 # Free fields of an item by name; None and blanks are as if the field were not there.
 ItemFields = Mapping[str, str | None]
 
 
-class _Piece(NamedTuple):
-    """A field of a template and the text before it; no name where nothing follows the text."""
+@dataclass(slots=True)
+class _Part:
+    """A template, or what is in brackets in it: fields and brackets, and the texts around and between them."""
 
-    closing: str
-    between: str
-    opening: str
-    name: str | None
+    opening: str = ""
+    elements: list["str | _Part"] = field(default_factory=list)
+    texts: list[str] = field(default_factory=lambda: [""])
+    closing: str = ""
+
+    def add(self, element: "str | _Part") -> None:
+        """Put a field or a bracket after what is there."""
+        self.elements.append(element)
+        self.texts.append("")
+
+    def add_text(self, part: "_Part") -> None:
+        """Put a part there without being one: a bracket that is not closed, or has no field."""
+        self.texts[-1] += part.opening + part.texts[0]
+        self.elements += part.elements
+        self.texts += part.texts[1:]
+        self.texts[-1] += part.closing
+
+    def filled(self, known: Mapping[str, str]) -> str:
+        """Its text with what is known; empty where nothing of it is."""
+        text, is_before = "", True
+        for element, between in zip(self.elements, self.texts, strict=False):
+            value = known.get(element, "") if isinstance(element, str) else element.filled(known)
+            if value:
+                text += (between if is_before else " " if text else "") + value
+            is_before = bool(value)
+        return text and self.opening + text + (self.texts[-1] if is_before else "") + self.closing
 
 
 @lru_cache
-def _pieces(template: str) -> tuple[_Piece, ...]:
-    pieces = []
+def _parsed(template: str) -> _Part:
+    outer: list[_Part] = []
+    part = _Part()
     for literal, name, _, _ in string.Formatter().parse(template):
-        text = _BRACKETS.fullmatch(literal)
-        # Every text fits.
-        assert text is not None
-        pieces.append(_Piece(text[1], text[2], text[3], name))
-    return tuple(pieces)
+        for char in literal:
+            if char in _CLOSING:
+                outer.append(part)
+                part = _Part(char)
+            elif part.opening and char == _CLOSING[part.opening]:
+                part.closing = char
+                inner, part = part, outer.pop()
+                (part.add if inner.elements else part.add_text)(inner)
+            else:
+                part.texts[-1] += char
+        if name:
+            part.add(name)
+    while outer:
+        inner, part = part, outer.pop()
+        part.add_text(inner)
+    return part
 
 
 @lru_cache
 def _free_fields(template: str) -> tuple[str, ...]:
-    names = (piece.name for piece in _pieces(template) if piece.name)
+    names = (name for _, name, _, _ in string.Formatter().parse(template) if name)
     return tuple(dict.fromkeys(name for name in names if name not in _FIELDS))
 
 
@@ -62,8 +96,8 @@ class ItemText:
 
     `{leaf}` is the last name of its category, `{path}` all of it; any other name is a free field of the item, such as
     `{brand}`. What an item lacks leaves no hole: the text between two fields stands there if both of them do, otherwise
-    a space; brackets stand with the field that is in them, and what is before the first field, or after the last one,
-    stands with that field.
+    a space; brackets stand with what is in them, and what is before the first field, or after the last one, stands with
+    that field. Doubled braces are braces.
 
     >>> ItemText("{leaf}: {title}").render("Acme X1 black", "Audio > Headphones")
     'Headphones: Acme X1 black'
@@ -116,17 +150,7 @@ class ItemText:
             known |= {"leaf": leaf_name(category), "path": category}
         if not known or self.template == "{title}":
             return title
-        known["title"] = title
-        text, is_before = "", True
-        for closing, between, opening, name in _pieces(self.template):
-            if is_before:
-                text += closing
-            if name is None:
-                return text + between + opening if is_before else text
-            if name in known:
-                text += (between if is_before else " " if text else "") + opening + known[name]
-            is_before = name in known
-        return text
+        return _parsed(self.template).filled({**known, "title": title})
 
     def render_all(
         self,

@@ -71,7 +71,12 @@ class AssistantRecipe:
             StudentError: The template is malformed.
         """
         assistant_size(self.size)
-        ItemText(self.item_text)
+        further = ItemText(self.item_text).free_fields
+        if further:
+            raise TrainingError(
+                f"the assistant's item text {self.item_text!r} has the fields {', '.join(further)}; it reads title and "
+                "category alone: expected {title}, and if wanted {leaf} or {path}"
+            )
         for name, fits, expected in (
             ("epochs", self.epochs > 0, "above 0"),
             ("warm_up_epochs", self.warm_up_epochs >= 0, "from 0 up"),

@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -111,14 +112,18 @@ class Registry:
         on_problem = on_problem or (lambda problem: _log.warning("%s", problem))
         versions: list[ModelVersion] = []
         for each in MODEL_KINDS:
-            of_kind = []
+            of_kind: list[tuple[str, int, ModelVersion]] = []
             for name in self._names(each) if kind in (None, each) else ():
                 try:
-                    of_kind.append(ModelVersion.read(each, self.root / each / name))
+                    version = ModelVersion.read(each, self.root / each / name)
+                    # Of several in one second, the manifests were written one after the other.
+                    of_kind.append((version.created_at, (version.folder / MANIFEST).stat().st_mtime_ns, version))
                 except ModelError as error:
                     on_problem(error)
-            # Of several in one second, the manifests were written one after the other.
-            versions += sorted(of_kind, key=lambda one: (one.created_at, (one.folder / MANIFEST).stat().st_mtime_ns))
+                except FileNotFoundError:
+                    # Somebody has just removed it.
+                    continue
+            versions += [version for _, _, version in sorted(of_kind, key=itemgetter(0, 1))]
         return versions
 
     def get(self, name: str, kind: ModelKind | None = None) -> ModelVersion:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from keydistill.encoders import Vectors
+from keydistill.errors import VectorStoreError
 from keydistill.ingest.filters.matching import passes
 from keydistill.ingest.filters.recall import K
 from keydistill.vectorstore import Engine, Filter, Hit, SearchParams
@@ -56,6 +57,7 @@ class ExactSearch:
         """
         self._engine, self._collection, self._vectors = engine, collection, vectors
         self._unfiltered: dict[int, list[Hit]] = {}
+        self._depth = _DEPTH
 
     def lists(self, rows: Sequence[int], filters: Sequence[Filter | None]) -> list[list[Hit]]:
         """The K best hits of each query, best first.
@@ -70,9 +72,18 @@ class ExactSearch:
         def ask(batch: list[int]) -> list[list[Hit]]:
             places = [rest[place] for place in batch]
             asked = [filters[place] for place in places]
-            limit = K if all(asked) else _DEPTH
             vectors = self._vectors[[rows[place] for place in places]]
-            return self._engine.query_batch(self._collection, vectors, limit, asked, _EXACT)
+
+            def query(limit: int) -> list[list[Hit]]:
+                return self._engine.query_batch(self._collection, vectors, limit, asked, _EXACT)
+
+            if self._depth > K and not all(asked):
+                try:
+                    return query(self._depth)
+                except VectorStoreError:
+                    # A server may allow fewer hits; whatever else is wrong shows below.
+                    self._depth = K
+            return query(K)
 
         for place, hits in zip(rest, by_filter([filters[place] for place in rest], ask, _MOST), strict=True):
             if not filters[place]:

@@ -1,6 +1,7 @@
 """The order of a retrain: checked, kept in the run's record, and turned into inputs, recipe and judge."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from pydantic import Field
 
 from keydistill.distillation import ShapeName
 from keydistill.distillation.losses import LossName
-from keydistill.errors import InputError, SettingsError
+from keydistill.errors import InputError, SettingsError, StudentError
 from keydistill.execution.judge_choice import check_judge, is_trusted
 from keydistill.execution.orders import Order
 from keydistill.masking import shown_address
@@ -194,7 +195,10 @@ class RetrainOrder(Order):
 
         signals = self.files()
         fields = ItemText(self.recipe().student.item_text).free_fields
-        present = () if present_student is None else item_fields_of(present_student)
+        present: tuple[str, ...] = ()
+        # Whoever judges or mines nothing may lack the present student; whoever needs it says so when it is loaded.
+        with suppress(StudentError):
+            present = () if present_student is None else item_fields_of(present_student)
         load = partial(load_items, fields=fields, optional_fields=present)
         keyphrases = [*self.inventory] or [self.signals / "inventory.parquet"]
         loaders = {"clicks": load_clicks, "search_relevance": load_search_relevance, "judgments": load_judgments}

@@ -6,7 +6,7 @@ from typing import Self, Unpack
 
 import numpy as np
 
-from keydistill.encoders import ItemFields, Student, Vectors, student_of
+from keydistill.encoders import ItemFields, Student, Vectors, item_fields_of, student_of
 from keydistill.errors import CollectionNotFoundError, CollectionStateError, StudentMismatchError
 from keydistill.retrieval.lists import ListArguments, ListOptions, Reranker, build_lists
 from keydistill.retrieval.recommendation import Recommendation
@@ -123,13 +123,7 @@ class Generation:
             StudentError: The collection's student cannot be found any more, or has another version now.
         """
         info = engine.info(collection)
-        metadata = CollectionMetadata.parse(info)
-        source, version = metadata.student, metadata.student_version
-        if source is None or version is None:
-            raise StudentMismatchError(
-                f"collection {info.name} does not say which student built it; expected `student` and `student_version` "
-                "in its metadata: build it with `keydistill reindex`"
-            )
+        source, version = _builder_of(info)
         for student in loaded:
             if (student.version, student.dimension) == (version, info.dimension):
                 return cls.of(engine, info, student, params, untuned=untuned)
@@ -320,10 +314,36 @@ def student_loader(settings: Settings, *, texts: int | None = None) -> StudentLo
     """
 
     def load(source: str, dimension: int, version: str) -> Student:
-        shared = shared_storage(settings)
-        # Without shared storage, the version is checked once the student is loaded, so that its files are read only
-        # once.
-        local_source = source if shared is None else local_student(source, dimension, version, settings.home, shared)
-        return student_of(settings, local_source, dimension=dimension, texts=texts)
+        return student_of(settings, _place_of(settings, source, dimension, version), dimension=dimension, texts=texts)
 
     return load
+
+
+def item_fields_read(settings: Settings, engine: Engine, collection: str) -> tuple[str, ...]:
+    """The free fields of items that a collection's student reads, without loading it.
+
+    Raises:
+        CollectionNotFoundError: There is no such collection.
+        StudentError: The collection's student cannot be found any more.
+    """
+    info = engine.info(collection)
+    source, version = _builder_of(info)
+    return item_fields_of(_place_of(settings, source, info.dimension, version))
+
+
+def _place_of(settings: Settings, source: str, dimension: int, version: str) -> str:
+    """Where a student lies on this machine; where machines share a storage, it is fetched from there if need be."""
+    shared = shared_storage(settings)
+    # Without shared storage, the version is checked once the student is loaded, so that its files are read only once.
+    return source if shared is None else local_student(source, dimension, version, settings.home, shared)
+
+
+def _builder_of(info: CollectionInfo) -> tuple[str, str]:
+    """Folder or name, and version, of the student that built a collection."""
+    metadata = CollectionMetadata.parse(info)
+    if metadata.student is None or metadata.student_version is None:
+        raise StudentMismatchError(
+            f"collection {info.name} does not say which student built it; expected `student` and `student_version` "
+            "in its metadata: build it with `keydistill reindex`"
+        )
+    return metadata.student, metadata.student_version

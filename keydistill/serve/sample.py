@@ -95,6 +95,7 @@ def _sampled(item: ServiceItem, draw: float) -> SampledItem:
     try:
         item_id = id_cell(item.id)
     except RejectedValueError:
-        item_id = "asked-" + sha256(json.dumps([*columns.items()]).encode()).hexdigest()[:16]
+        read = [*columns.items(), *sorted(item.fields.items())]
+        item_id = "asked-" + sha256(json.dumps(read).encode()).hexdigest()[:16]
     asked_at = datetime.now(UTC).isoformat(timespec="seconds")
     return SampledItem(item_id=item_id, **columns, asked_at=asked_at, draw=draw, fields=item.fields)  # type: ignore[arg-type]

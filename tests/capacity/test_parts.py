@@ -13,7 +13,7 @@ from keydistill.capacity.parts import disk_of
 def test_what_goes_while_it_is_looked_at_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in ("payload_storage", "temporary/payload_index", "vector_storage"):
         (tmp_path / part).mkdir(parents=True)
-        (tmp_path / part / "data").write_bytes(b"x" * 4096)
+        (tmp_path / part / "data").write_bytes(os.urandom(4096))
     scandir = os.scandir
 
     def losing(path: Any) -> Any:

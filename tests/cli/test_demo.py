@@ -56,6 +56,18 @@ def test_a_demo_takes_over_no_home_of_somebody_else(keydistill: Command, tmp_pat
     assert [path.name for path in home.iterdir()] == ["runs"]
 
 
+def test_a_demo_that_was_killed_at_its_beginning_begins_again(
+    keydistill: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home" / ".marketplace.partial").mkdir(parents=True)
+
+    def as_far_as_this(*_: object) -> None:
+        raise TrainingError("the demo began")
+
+    monkeypatch.setattr(demo_module, "_recommended", as_far_as_this)
+    assert "the demo began" in keydistill("demo", "--items", 50, "--keyphrases", 500).err
+
+
 def test_the_former_folder_is_answered_with_the_home(keydistill: Command) -> None:
     shown = keydistill("demo", "--dir", "elsewhere")
     assert shown.status == 2

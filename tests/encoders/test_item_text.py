@@ -23,6 +23,17 @@ ALL = {"brand": "Acme", "color": "red"}
         ("item: {title} {brand}", None, ALL, "item: X1 Acme"),
         ("{title}", "A > Shoes", ALL, "X1"),
         ("{path} | {title}", "A > Shoes", None, "A > Shoes | X1"),
+        ("{title} ({brand}, {color})", None, ALL, "X1 (Acme, red)"),
+        ("{title} ({brand}, {color})", None, {"brand": "Acme"}, "X1 (Acme)"),
+        ("{title} ({brand}, {color})", None, {"color": "red"}, "X1 (red)"),
+        ("{title} ({leaf} [{brand}])", "A > Shoes", {}, "X1 (Shoes)"),
+        ("{title} ({leaf} [{brand}])", None, ALL, "X1 ([Acme])"),
+        ("{leaf} {{new}} {title}", "A > Shoes", None, "Shoes {new} X1"),
+        ("{title} {{{leaf}}}", "A > Shoes", None, "X1 {Shoes}"),
+        ("{title} {{{brand}}}, {leaf}", "A > Shoes", {}, "X1 Shoes"),
+        ("(new) {title} by {brand}", None, ALL, "(new) X1 by Acme"),
+        ("1) {leaf} > {title} <3 {brand}", "A > Shoes", ALL, "1) Shoes > X1 <3 Acme"),
+        ("[{title}) {brand}", None, ALL, "[X1) Acme"),
     ],
 )
 def test_rendering(template: str, category: str | None, fields: dict[str, str | None] | None, text: str) -> None:

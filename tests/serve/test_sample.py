@@ -214,3 +214,10 @@ def test_retrain_mines_pairs_of_a_copy_beside_the_signals(
     inventory = pa.table({"keyphrase": [f"lamp {number}" for number in range(30)]})
     mined = mine(tiny_student, items, inventory, MiningRecipe(student_top=2, near_miss=0, random=0))
     assert set(titles) == set(mined.pairs["item_id"].to_pylist())
+
+
+def test_items_that_differ_in_a_field_are_two(tmp_path: Path) -> None:
+    items = [
+        ServiceItem(title="lamp", fields=fields) for fields in ({"brand": "a"}, {"brand": "b"}, {"brand": "a"}, {})
+    ]
+    assert len({item.item_id for item in sampled(tmp_path, items, 10)}) == 3

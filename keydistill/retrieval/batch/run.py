@@ -16,7 +16,6 @@ from typing import Protocol
 
 import pyarrow.parquet as pq
 
-from keydistill.encoders import item_fields_of
 from keydistill.errors import InputChangedError, StorageError
 from keydistill.files import check_no_input_is_replaced, file_digests, work_folder
 from keydistill.progress import NO_PROGRESS, Progress
@@ -24,11 +23,11 @@ from keydistill.retrieval.batch.answering import Answering, Part, PartSummary, a
 from keydistill.retrieval.batch.exclusions import Exclusions
 from keydistill.retrieval.batch.output import schema_of
 from keydistill.retrieval.batch.request import BatchRequest, BatchSummary
-from keydistill.retrieval.generation import alias_target
+from keydistill.retrieval.generation import alias_target, item_fields_read
 from keydistill.retrieval.items import Item, read_items
 from keydistill.settings import Settings
 from keydistill.tables import USUAL, CategoryHints, Conventions, check_output, open_table, rejects_file
-from keydistill.vectorstore import CollectionMetadata, Engine
+from keydistill.vectorstore import Engine
 
 PART_ITEMS = 2_048
 # Bytes of an item in a file, roughly: nothing is exported for a few of them.
@@ -93,7 +92,7 @@ def recommend_file(
         collection = _collection(work, settings, engine)
         exclusions = Exclusions.read(exclude, rejects, conventions) if exclude else None
         seen = _Seen()
-        fields = item_fields_of(CollectionMetadata.parse(engine.info(collection)).student or "")
+        fields = item_fields_read(settings, engine, collection)
         batches = map(seen.see, read_items(files, rejects, fields=fields, conventions=conventions))
         parts = _parts(batches, part_items, work, exclusions)
         tally = _Tally(progress)

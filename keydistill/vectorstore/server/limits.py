@@ -17,8 +17,8 @@ from keydistill.vectorstore.spec import CollectionSpec
 # How long what a collection's configuration says is taken for true: its owner may change its limits.
 _FRESH_SECONDS = 60.0
 _MOST_KEPT = 32
-# Results that the gate and verification ask for in one query.
-_LEAST_QUERY_LIMIT = 10
+# Results that the gate cannot do without in one query (keydistill.ingest.gate).
+_LEAST_QUERY_LIMIT = 16
 _LIFT = "or set KEYDISTILL_QDRANT_LIFT_LIMITS=true where your key may change the limits of its own collections"
 
 

@@ -398,3 +398,8 @@ def test_a_work_folder_is_kept_for_the_same_key_only(tmp_path: Path) -> None:
     with work_folder(out, "work", {"key": 2}), pytest.raises(StorageError, match="another process is at work"):
         work(out, 2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_assistant_reads_fields_that_nobody_gives_it() -> None:
+    with pytest.raises(TrainingError, match="has the fields brand, colour; it reads title and category alone"):
+        AssistantRecipe(item_text="{title} {brand} ({colour})")

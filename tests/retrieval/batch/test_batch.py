@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from keydistill.encoders import Student
-from keydistill.errors import CollectionNotFoundError, InputError, StorageError
+from keydistill.errors import CollectionNotFoundError, InputError, StorageError, StudentError
 from keydistill.progress import NoProgress
 from keydistill.retrieval import BatchRequest, Generation, ListOptions, recommend_file
 from keydistill.retrieval.batch.answering import Answering, Part, PartSummary
 from keydistill.settings import Settings, load_settings
+from keydistill.storage import SharedStorage, share_student
 from keydistill.vectorstore import CollectionSpec, Engine, PointBatch, open_engine
 from tests.support.corpus import point_id
 
@@ -230,3 +231,15 @@ def test_a_killed_command_is_taken_up(shop: Shop, tmp_path: Path) -> None:
     assert summary.reused == 14
     recommend_file(shop.settings, shop.engine, [shop.items], whole, part_items=7)
     assert_alike(rows_of(out), rows_of(whole))
+
+
+def test_the_student_comes_from_the_shared_storage(shop: Shop, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / Path(shop.student.source).name
+    shop.engine.set_metadata("keyphrases-a", {"student": str(elsewhere)})
+    out = tmp_path / "out.parquet"
+    with pytest.raises(StudentError, match="elsewhere"):
+        recommend_file(shop.settings, shop.engine, [shop.items], out)
+    shared = str(tmp_path / "shared")
+    share_student(SharedStorage(shared, tmp_path), str(shop.student.source), shop.student.version)
+    settings = shop.settings.model_copy(update={"shared": shared})
+    assert recommend_file(settings, shop.engine, [shop.items], out).items == len(TITLES)

@@ -10,6 +10,7 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from keydistill.errors import AliasOwnedError, CollectionExistsError, CollectionStateError, VectorStoreError
+from keydistill.ingest.filters import ExactSearch
 from keydistill.vectorstore import AnyOf, CollectionMetadata, Equals, Filter, Range, SearchParams, check_alias_owner
 from keydistill.vectorstore.server.engine import ServerEngine
 from tests.support.corpus import SPEC, make_corpus, point_id, unit_vectors
@@ -100,6 +101,14 @@ class TestStrictMode:
     def test_more_results_than_allowed(self, engine: ServerEngine, strict: str) -> None:
         with pytest.raises(VectorStoreError, match="max_query_limit=20"):
             engine.query(strict, unit_vectors(1, 1)[0], 21)
+
+    def test_the_gates_exact_search_asks_for_no_more_than_is_allowed(self, engine: ServerEngine, strict: str) -> None:
+        vectors = unit_vectors(6, 5)
+        filters = [None, None, None, *[Filter((Equals("site", "de"),))] * 3]
+        lists = ExactSearch(engine, strict, vectors).lists(range(6), filters)
+        exact = SearchParams(exact=True)
+        for vector, filter, hits in zip(vectors, filters, lists, strict=True):
+            assert [hit.id for hit in hits] == [hit.id for hit in engine.query(strict, vector, 10, filter, exact)]
 
     def test_limits_that_come_later_are_obeyed_after_a_refusal_at_the_latest(
         self, client: QdrantClient, engine: ServerEngine, name: str
