@@ -217,7 +217,6 @@ def test_retrain_mines_pairs_of_a_copy_beside_the_signals(
 
 
 def test_items_that_differ_in_a_field_are_two(tmp_path: Path) -> None:
-    items = [
-        ServiceItem(title="lamp", fields=fields) for fields in ({"brand": "a"}, {"brand": "b"}, {"brand": "a"}, {})
-    ]
+    brands: list[str | None] = ["a", "b", "a"]
+    items = [*(ServiceItem(title="lamp", fields={"brand": brand}) for brand in brands), ServiceItem(title="lamp")]
     assert len({item.item_id for item in sampled(tmp_path, items, 10)}) == 3
