@@ -223,7 +223,9 @@ def _about(stage: str, result: dict[str, Any]) -> str:
             held_out = "" if score is None else f"held-out nDCG@10 {score:.3f}, "
             alone = "clicks" if "clicks" in result.get("pairs", {"clicks": 0}) else "what was judged"
             averaged = f", {share:.0%} of its weights from {alone} alone" if share else ""
-            return f"{held_out}{result['steps']:,} steps{averaged}"
+            unlearned = result.get("assistant_not_learned")
+            without = f"; nothing of the assistant's lists: {unlearned}" if unlearned else ""
+            return f"{held_out}{result['steps']:,} steps{averaged}{without}"
         case _:
             figures = result["comparison"]
             if not figures:

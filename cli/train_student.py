@@ -122,7 +122,9 @@ def student(
     settings = settings_of(ctx)
     files = {name: options.pop(name) for name in _SIGNALS}
     chosen = {name: value for name, value in options.items() if value is not None}
-    recipe = StudentRecipe(**chosen, weights=dict(StudentRecipe().weights) | _weights(weights))
+    # Who names a loss for grades wants them learned, whatever the data say.
+    graded = {"judgments": 1.0} if "judgments_loss" in chosen else {}
+    recipe = StudentRecipe(**chosen, weights=StudentRecipe().weights_with(graded | _weights(weights)))
     with progress_bars(quiet=as_json) as bars:
         bars.start("read", None, "")
         data = _read(items, files, settings, held_out, recipe, trust_assistant)

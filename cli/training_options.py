@@ -29,7 +29,8 @@ loss_option = click.option(
 judgments_loss_option = click.option(
     "--judgments-loss",
     type=click.Choice(LOSS_NAMES),
-    help="Loss for judgments and grades that are learned directly, as for the assistant's scores.  [default: cosent]",
+    help="Loss for judgments and grades that are learned directly, as for the assistant's scores; where people judged "
+    "lists of items and there are no clicks, they are learned directly only if it is given.  [default: cosent]",
 )
 seeds_option = click.option(
     "--seeds",

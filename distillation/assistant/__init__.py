@@ -18,6 +18,7 @@ from keydistill.distillation.assistant.verdicts import (
     Verdicts,
     chance_level,
     check_better_than_chance,
+    order_at_chance,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "chance_level",
     "check_better_than_chance",
     "judged_pairs",
+    "order_at_chance",
     "plan_assistant_training",
     "train_assistant",
 ]

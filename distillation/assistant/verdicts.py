@@ -88,6 +88,23 @@ def chance_level(metrics: Mapping[str, Any]) -> str | None:
     return f"held-out AUC {metrics['auc']:.3f} ({low:.3f} to {high:.3f}, {metrics['held_out_pairs']:,} pairs)"
 
 
+def order_at_chance(metrics: Mapping[str, Any]) -> str | None:
+    """What says that an assistant orders the items of a keyphrase by chance, or that nothing is known; None otherwise.
+
+    It may be better than chance over all pairs all the same: some keyphrases are easily satisfied, and it knows which.
+
+    >>> order_at_chance({"auc_within": 0.6, "auc_within_low": 0.43, "auc_within_high": 0.74, "held_out_lists": 10})
+    'AUC within held-out keyphrases 0.600 (0.430 to 0.740, 10 keyphrases)'
+    """
+    within, low, high = (metrics.get(name) for name in ("auc_within", "auc_within_low", "auc_within_high"))
+    if within is None or low is None or high is None:
+        return "no held-out keyphrase has both relevant and other items"
+    if low > CHANCE:
+        return None
+    lists = metrics["held_out_lists"]
+    return f"AUC within held-out keyphrases {within:.3f} ({low:.3f} to {high:.3f}, {lists:,} keyphrases)"
+
+
 def check_better_than_chance(metrics: Mapping[str, Any], reason: str | None) -> None:
     """Check that an assistant may decide about positives and negatives.
 

@@ -5,13 +5,15 @@ The rules and their reasons stand in docs/retrain.md ("What follows from the dat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keydistill.distillation.assistant import Verdicts
+from keydistill.distillation.assistant import Verdicts, order_at_chance
 from keydistill.distillation.evaluation import MIN_JUDGED_PAIRS, labels_are_lists
 from keydistill.distillation.pairs import MiningRecipe, word_overlap
 from keydistill.distillation.retrain.recipe import RetrainInputs
@@ -98,6 +100,15 @@ def warm_up_of(mined: pa.Table, inputs: RetrainInputs, seed: int) -> pa.Table | 
     some = np.random.default_rng(seed).permutation(len(known))[:_WARM_UP_PAIRS]
     pairs = known.select(["item_id", "keyphrase", "site"]).append_column("probability", probabilities)
     return pairs.append_column("label", pc.greater_equal(pairs["probability"], 0.5)).take(pa.array(np.sort(some)))
+
+
+def without_order(metrics: Mapping[str, Any], inputs: RetrainInputs) -> str | None:
+    """Why the student learns nothing of the assistant's scores: they order the items of a keyphrase by chance.
+
+    Where lists were judged, that order is what they are to teach. Elsewhere they compare keyphrases; None there, and
+    where the order is better than chance.
+    """
+    return order_at_chance(metrics) if judged_in_lists(inputs) else None
 
 
 def taught_directly(judgments: pa.Table, verdicts: Verdicts) -> pa.Table | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,12 +24,14 @@ from keydistill.distillation.evaluation import evaluate, sample_items, write_rep
 from keydistill.distillation.pairs import JudgmentCache, MiningRecipe, judge_pairs, mine, score_pairs
 from keydistill.distillation.retrain.division import Division
 from keydistill.distillation.retrain.judged import (
+    judged_in_lists,
     judged_yes_of,
     mining_of,
     scored_pairs,
     taught_directly,
     together,
     warm_up_of,
+    without_order,
     without_pairs,
 )
 from keydistill.distillation.retrain.recipe import RetrainInputs, RetrainRecipe
@@ -44,6 +47,8 @@ from keydistill.tables import RejectLog
 
 if TYPE_CHECKING:
     from keydistill.encoders.judge import Judge
+
+_log = logging.getLogger(__name__)
 
 # Fewer judged pairs teach an assistant nothing that can be measured.
 _LEAST_JUDGED = 50
@@ -192,15 +197,19 @@ class RetrainSteps:
 
     def train_student(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Train a student on the signals and the scores."""
-        verdicts = Verdicts.of(assistant_metrics(self.folder_of("assistant", "model")))
+        metrics = assistant_metrics(self.folder_of("assistant", "model"))
+        verdicts = Verdicts.of(metrics)
         judgments = self._judgments()
+        no_order = None if self.recipe.trust_assistant else without_order(metrics, self._learned)
+        if no_order is not None:
+            _log.warning("nothing is learned of the assistant's lists: %s", no_order)
         data = student_data(
             self._learned.items,
             clicks=self._clicks,
             search_relevance=self._learned.search_relevance,
             judgments=taught_directly(judgments, verdicts),
-            assistant=pq.read_table(self.folder_of("score", "scores.parquet")),
-            near_misses=self._near_misses(judgments),
+            assistant=None if no_order is not None else pq.read_table(self.folder_of("score", "scores.parquet")),
+            near_misses=None if judged_in_lists(self._learned) else self._near_misses(judgments),
             verdicts=verdicts,
             seed=self.recipe.seed,
         )
@@ -212,7 +221,7 @@ class RetrainSteps:
             progress=NamedProgress("student", progress),
         )
         pq.write_table(self._lists(out / "model", progress), out / "lists.parquet", compression="zstd")
-        return trained.as_dict()
+        return {**trained.as_dict(), **({} if no_order is None else {"assistant_not_learned": no_order})}
 
     def _lists(self, new: Path, progress: Progress) -> pa.Table:
         """The pairs that both students recommend for some held-out items, as many as the judge is to be asked about."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from keydistill.distillation.losses import LossName, distillation_loss
 from keydistill.distillation.shapes import ShapeName, student_shape
@@ -77,7 +77,7 @@ class StudentRecipe:
             "clicks": 1.0,
             "judged_yes": 1.0,
             "search_relevance": 0.1,
-            "judgments": 1.0,
+            "judgments": None,
             "assistant": None,
             "approved": 1.0,
         }
@@ -142,6 +142,10 @@ class StudentRecipe:
         ):
             if not fits:
                 raise TrainingError(f"{name} is {getattr(self, name)}; expected {expected}")
+
+    def weights_with(self, others: Mapping[str, float]) -> dict[Task, float | None]:
+        """The weights with those of some tasks in place of the recipe's."""
+        return {**self.weights, **cast(Mapping[Task, float], others)}
 
     @property
     def kept_layers(self) -> int | None:

@@ -29,7 +29,20 @@ def task_weights(data: StudentData, recipe: StudentRecipe) -> dict[Task, float]:
 
 def _weight(name: Task, data: StudentData, recipe: StudentRecipe) -> float:
     chosen = recipe.weights.get(name, 0.0)
-    return balanced(data) if chosen is None else chosen
+    if chosen is not None:
+        return chosen
+    return of_grades(data) if name == "judgments" else balanced(data)
+
+
+def of_grades(data: StudentData) -> float:
+    """The weight of judgments that are learned directly: 0 for lists of items for a keyphrase without a click log.
+
+    Of such lists the pairs that were judged relevant are learned as positives. Grades of as many queries as people
+    judge by hand did not make the order of another query's list better, and cost recall (docs/retrain.md, "What was
+    tried and did not help").
+    """
+    judged = data.judgments
+    return 0.0 if data.clicks is None and judged is not None and judged.listed_by_keyphrase() else 1.0
 
 
 def balanced(data: StudentData) -> float:

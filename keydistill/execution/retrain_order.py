@@ -149,6 +149,9 @@ class RetrainOrder(Order):
         def chosen(**names: str) -> dict[str, Any]:
             return {field: options[option] for field, option in names.items() if option in options}
 
+        # Who names a loss for grades wants them learned, whatever the data say.
+        graded = {"judgments": 1.0} if "judgments_loss" in options else {}
+
         return replace(
             base,
             mining=replace(base.mining, **chosen(items="mined_items", margin="negative_margin", seed="seed")),
@@ -158,6 +161,7 @@ class RetrainOrder(Order):
             ),
             student=replace(
                 base.student,
+                weights=base.student.weights_with(graded),
                 **chosen(
                     shape="shape",
                     layers="layers",

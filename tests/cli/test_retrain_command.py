@@ -1,5 +1,7 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -7,9 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
+from keydistill.distillation.pairs import labels_of
 from keydistill.distillation.registry import Registry
-from keydistill.distillation.retrain import STAGES
+from keydistill.distillation.retrain import STAGES, steps
+from keydistill.distillation.retrain.steps import RetrainSteps
+from keydistill.distillation.student import StudentData, StudentRecipe
+from keydistill.distillation.student.weights import task_weights
+from keydistill.errors import TrainingError
 from keydistill.execution import Retrainer, RetrainOrder, new_retrain
+from keydistill.progress import NO_PROGRESS
 from keydistill.runs import RetrainRun
 from keydistill.settings import load_settings
 from keydistill.simulation import SimulatedJudge
@@ -128,7 +136,31 @@ def test_a_reindex_is_not_resumed_as_a_retrain(keydistill: Command, live: Comman
     assert f"run {run['id']} is a reindex; go on with it by `keydistill reindex --resume {run['id']}`" in result.err
 
 
-def test_judged_queries_are_imported_and_learned_without_clicks(keydistill: Command, tmp_path: Path) -> None:
+def learned_by_a_student(
+    retrain: Path, signals: Path, monkeypatch: pytest.MonkeyPatch, trust: str | None = None
+) -> StudentData:
+    """What the stage `student` of a retrain would train on."""
+    seen: list[StudentData] = []
+
+    def look(data: StudentData, *_: Any, **__: Any) -> None:
+        seen.append(data)
+        raise TrainingError("seen")
+
+    monkeypatch.setattr(steps, "train_student", look)
+    given = RetrainOrder.of({"signals": signals})
+    inputs = given.inputs(load_settings(), print)
+    judge = labels_of(inputs.judgments, inputs.files["judgments"])
+    stage = RetrainSteps(
+        retrain, inputs, replace(given.recipe(), trust_assistant=trust), judge, "", None, retrain / "cache", 1
+    )
+    with pytest.raises(TrainingError, match="seen"):
+        stage.train_student(retrain / "again", NO_PROGRESS)
+    return seen[0]
+
+
+def test_judged_queries_are_imported_and_learned_without_clicks(
+    keydistill: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     colours, things = ("red", "blue", "green", "black", "white"), ("shoe", "lamp", "desk", "cable", "sock")
     pairs = [
         {
@@ -153,10 +185,26 @@ def test_judged_queries_are_imported_and_learned_without_clicks(keydistill: Comm
     assert results["mine"]["strata"]["listed"] > 0
     assert 0 < results["mine"]["to_score"] < results["mine"]["pairs"]
     learned = results["student"]["pairs"]
-    assert {"judged_yes", "judgments", "assistant"} <= set(learned)
-    assert 0 < learned["judged_yes"] < learned["judgments"] <= len(pairs)
-    warm_up = json.loads((load_settings().home / "retrains" / run["id"] / "assistant/model/metrics.json").read_text())
-    assert warm_up["warm_up_pairs"] > 0
+    # The small assistant is trusted, whatever it knows.
+    assert set(learned) == {"judged_yes", "assistant"}
+    assert 0 < learned["judged_yes"] < len(pairs)
+    folder = load_settings().home / "retrains" / run["id"]
+    metrics_file = folder / "assistant" / "model" / "metrics.json"
+    metrics = json.loads(metrics_file.read_text())
+    assert metrics["warm_up_pairs"] > 0
+    assert "assistant_not_learned" not in results["student"]
+
+    # Of one that may order them by chance nothing is learned, unless somebody says why.
+    metrics_file.write_text(json.dumps({**metrics, "auc_within": 0.6, "auc_within_low": 0.48}))
+    of_chance = learned_by_a_student(folder, signals, monkeypatch)
+    assert (of_chance.assistant, of_chance.rejected) == (None, None)
+    assert of_chance.judged_yes is not None
+    assert "nothing is learned of the assistant's lists: AUC within held-out keyphrases 0.600 (0.480 to" in caplog.text
+    trusted = learned_by_a_student(folder, signals, monkeypatch, trust="known from elsewhere")
+    assert trusted.assistant is not None
+    graded = RetrainOrder.of({"signals": signals, "judgments_loss": "listnet"}).recipe().student
+    weights = [task_weights(of_chance, recipe) for recipe in (StudentRecipe(), graded)]
+    assert [set(each) for each in weights] == [{"judged_yes"}, {"judged_yes", "judgments"}]
 
     # Of two trainings, each student is in the registry, and the mean of their weights.
     registry = Registry.of(load_settings())
