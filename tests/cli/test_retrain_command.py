@@ -203,8 +203,8 @@ def test_judged_queries_are_imported_and_learned_without_clicks(
     trusted = learned_by_a_student(folder, signals, monkeypatch, trust="known from elsewhere")
     assert trusted.assistant is not None
     graded = RetrainOrder.of({"signals": signals, "judgments_loss": "listnet"}).recipe().student
-    weights = [task_weights(of_chance, recipe) for recipe in (StudentRecipe(), graded)]
-    assert [set(each) for each in weights] == [{"judged_yes"}, {"judged_yes", "judgments"}]
+    tasks = [set(task_weights(of_chance, recipe)) for recipe in (StudentRecipe(), graded)]
+    assert tasks == [{"judged_yes"}, {"judged_yes", "judgments"}]
 
     # Of two trainings, each student is in the registry, and the mean of their weights.
     registry = Registry.of(load_settings())
