@@ -186,7 +186,7 @@ def _read(
     recipe: "StudentRecipe",
     trust_assistant: str | None,
 ) -> "StudentData":
-    from keydistill.distillation.assistant import Verdicts, check_better_than_chance
+    from keydistill.distillation.assistant import Verdicts, check_better_than_chance, order_at_chance
     from keydistill.distillation.pairs import load_scores, trust_of
     from keydistill.distillation.signals import (
         correct_clicks,
@@ -226,9 +226,17 @@ def _read(
     scores = tables.pop("scores", None)
     trust = {} if scores is None else trust_of(scores)
     check_better_than_chance(trust, trust_assistant)
-    return student_data(
+    data = student_data(
         known_items, **tables, assistant=scores, verdicts=Verdicts.of(trust), held_out=held_out, seed=recipe.seed
     )
+    # As in a retrain: the order of items is all that lists of items teach. Older scores say nothing of it.
+    is_listed = data.clicks is None and data.assistant is not None and data.assistant.listed_by_keyphrase()
+    if is_listed and "auc_within" in trust and not trust_assistant and (chance := order_at_chance(trust)) is not None:
+        raise TrainingError(
+            f"the scores order the items of a keyphrase by chance: {chance}; leave them out, or say why they are to be "
+            "learned nevertheless with --trust-assistant REASON"
+        )
+    return data
 
 
 def _weights(options: tuple[str, ...]) -> dict[Any, float]:

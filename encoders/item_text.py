@@ -22,6 +22,8 @@ MODEL_FILE = "keydistill.json"
 _FIELDS = {"title", "leaf", "path"}
 # Columns of items that are no free fields.
 _COLUMNS = {"item_id", "site", "category_path", "category_id", "fields"}
+# Brackets may be in brackets, and the folder of somebody else's model may hold any template.
+_MOST_CHARS = 500
 _CLOSING = {"(": ")", "[": "]", "{": "}", "<": ">"}
 _NAME = re.compile(r"[^\W\d][\w -]*")
 
@@ -117,6 +119,8 @@ class ItemText:
         Raises:
             StudentError: It is malformed, lacks `{title}`, or has more than names in its braces.
         """
+        if len(self.template) > _MOST_CHARS:
+            raise StudentError(f"item text template of {len(self.template):,} characters; at most {_MOST_CHARS}")
         try:
             pieces = list(string.Formatter().parse(self.template))
         except ValueError as error:

@@ -21,7 +21,8 @@ from keydistill.tables import (
 )
 
 # Held-out metrics of the assistant that say what its scores can be trusted with; they travel with the scores.
-TRUST_COLUMNS = ("auc", "auc_low", "auc_high", "approved_right", "rejected_right", "held_out_pairs")
+_WITHIN = ("auc_within", "auc_within_low", "auc_within_high", "held_out_lists")
+TRUST_COLUMNS = ("auc", "auc_low", "auc_high", *_WITHIN, "approved_right", "rejected_right", "held_out_pairs")
 _SCHEMA = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
@@ -74,17 +75,22 @@ def trust_of(scores: pa.Table) -> dict[str, float]:
     columns = [name for name in TRUST_COLUMNS if scores[name].null_count < len(scores)]
     if not columns:
         return {}
-    distinct = scores.select(columns).group_by(columns).aggregate([]).to_pylist()
-    worst = min(distinct, key=lambda row: 1.0 if row.get("auc_low") is None else row["auc_low"])
+    rows = scores.select(columns).group_by(columns).aggregate([]).to_pylist()
+    distinct: list[dict[str, float]] = [{name: one for name, one in row.items() if one is not None} for row in rows]
+
+    def worst_by(name: str) -> dict[str, float]:
+        return min(distinct, key=lambda row: row.get(name, 1.0))
+
+    within = {name: value for name, value in worst_by("auc_within_low").items() if name in _WITHIN}
     lowest = {
-        name: min(row[name] for row in distinct if row[name] is not None)
+        name: min(row[name] for row in distinct if name in row)
         for name in ("approved_right", "rejected_right")
         if name in columns
     }
-    trust = {name: value for name, value in worst.items() if value is not None} | lowest
-    if "held_out_pairs" in trust:
-        trust["held_out_pairs"] = int(trust["held_out_pairs"])
-    return trust
+    trust = {**worst_by("auc_low"), **within, **lowest}
+    return {
+        name: int(value) if name in ("held_out_pairs", "held_out_lists") else value for name, value in trust.items()
+    }
 
 
 def _probability(value: object) -> float:

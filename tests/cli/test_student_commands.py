@@ -206,6 +206,25 @@ def test_scores_of_an_assistant_at_chance_level_are_refused(
     assert plan("--trust-assistant", "a trial", auc_low=0.48) == {"assistant": 160}
 
 
+def test_lists_of_items_that_are_ordered_by_chance_are_refused(keydistill: Command, tmp_path: Path) -> None:
+    items, scores = tmp_path / "items.csv", tmp_path / "scores.csv"
+    titles = [f"{number},lamp {number}" for number in range(40)]
+    items.write_text("\n".join(["item_id,title", *titles]) + "\n", encoding="utf-8")
+
+    def plan(*more: object, low: float = 0.55) -> object:
+        header = "item_id,keyphrase,score,auc,auc_low,auc_high,auc_within,auc_within_low,auc_within_high,held_out_lists"
+        rows = [f"{number},lamp {number % 4},0.{number + 10},0.8,0.7,0.9,0.6,{low},0.7,12" for number in range(40)]
+        scores.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+        result = keydistill("train", "student", "--items", items, "--scores", scores, "--dry-run", "--json", *more)
+        return json.loads(result.out)["pairs"] if result.status == 0 else result.err
+
+    assert "assistant" in plan()  # type: ignore[operator]
+    assert "error: the scores order the items of a keyphrase by chance: AUC within held-out keyphrases 0.600" in str(
+        plan(low=0.48)
+    )
+    assert "assistant" in plan("--trust-assistant", "a trial", low=0.48)  # type: ignore[operator]
+
+
 def test_each_of_several_seeds_is_a_version_of_its_own(keydistill: Command, options: list[object]) -> None:
     result = keydistill("train", "student", *options, "--seeds", 2, "--json")
     assert result.status == 0, result.err

@@ -57,6 +57,7 @@ def test_free_fields_are_the_names_that_are_columns() -> None:
         "{title:>9}",
         "{title} {site}",
         "{title} {}",
+        "(" * 300 + "{title}" + ")" * 300,
     ],
 )
 def test_templates_that_cannot_be_filled_are_refused(template: str) -> None:
