@@ -82,12 +82,12 @@ def trust_of(scores: pa.Table) -> dict[str, float]:
         return min(distinct, key=lambda row: row.get(name, 1.0))
 
     within = {name: value for name, value in worst_by("auc_within_low").items() if name in _WITHIN}
-    lowest = {
+    lowest: dict[str, float] = {
         name: min(row[name] for row in distinct if name in row)
         for name in ("approved_right", "rejected_right")
         if name in columns
     }
-    trust = {**worst_by("auc_low"), **within, **lowest}
+    trust: dict[str, float] = {**worst_by("auc_low"), **within, **lowest}
     return {
         name: int(value) if name in ("held_out_pairs", "held_out_lists") else value for name, value in trust.items()
     }
