@@ -150,7 +150,7 @@ class TestServer:
             spec = CollectionSpec(DIMENSION, _INDEXES, strict_mode={"search_allow_exact": False, "max_query_limit": 5})
             reason = engine.cannot_do(spec)["strict_mode"]
             assert "search_allow_exact is false, max_query_limit is 5" in reason
-            assert "max_query_limit=10" in reason
+            assert "max_query_limit=16" in reason
             assert engine.cannot_do(_EVERYTHING).keys() == {"replicas", "write_consistency"}
 
     def test_replicas_need_as_many_nodes(self, lagging: FrontProcess) -> None:
