@@ -113,6 +113,7 @@ def student(
     """
     from keydistill.distillation.student import (
         StudentRecipe,
+        default_weights,
         plan_student_training,
         student_training_digest,
         train_student,
@@ -122,9 +123,7 @@ def student(
     settings = settings_of(ctx)
     files = {name: options.pop(name) for name in _SIGNALS}
     chosen = {name: value for name, value in options.items() if value is not None}
-    # Who names a loss for grades wants them learned, whatever the data say.
-    graded = {"judgments": 1.0} if "judgments_loss" in chosen else {}
-    recipe = StudentRecipe(**chosen, weights=StudentRecipe().weights_with(graded | _weights(weights)))
+    recipe = StudentRecipe(**chosen, weights=default_weights(graded="judgments_loss" in chosen) | _weights(weights))
     with progress_bars(quiet=as_json) as bars:
         bars.start("read", None, "")
         data = _read(items, files, settings, held_out, recipe, trust_assistant)
@@ -186,7 +185,7 @@ def _read(
     recipe: "StudentRecipe",
     trust_assistant: str | None,
 ) -> "StudentData":
-    from keydistill.distillation.assistant import Verdicts, check_better_than_chance, order_at_chance
+    from keydistill.distillation.assistant import Verdicts, check_better_than_chance, check_order
     from keydistill.distillation.pairs import load_scores, trust_of
     from keydistill.distillation.signals import (
         correct_clicks,
@@ -229,13 +228,9 @@ def _read(
     data = student_data(
         known_items, **tables, assistant=scores, verdicts=Verdicts.of(trust), held_out=held_out, seed=recipe.seed
     )
-    # As in a retrain: the order of items is all that lists of items teach. Older scores say nothing of it.
-    is_listed = data.clicks is None and data.assistant is not None and data.assistant.listed_by_keyphrase()
-    if is_listed and "auc_within" in trust and not trust_assistant and (chance := order_at_chance(trust)) is not None:
-        raise TrainingError(
-            f"the scores order the items of a keyphrase by chance: {chance}; leave them out, or say why they are to be "
-            "learned nevertheless with --trust-assistant REASON"
-        )
+    # As in a retrain. Older scores say nothing of it.
+    if "auc_within" in trust and data.compares_items(data.assistant):
+        check_order(trust, trust_assistant)
     return data
 
 

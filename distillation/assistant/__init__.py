@@ -18,6 +18,7 @@ from keydistill.distillation.assistant.verdicts import (
     Verdicts,
     chance_level,
     check_better_than_chance,
+    check_order,
     order_at_chance,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "calibration_error",
     "chance_level",
     "check_better_than_chance",
+    "check_order",
     "judged_pairs",
     "order_at_chance",
     "plan_assistant_training",

@@ -123,6 +123,24 @@ def check_better_than_chance(metrics: Mapping[str, Any], reason: str | None) -> 
         )
 
 
+def check_order(metrics: Mapping[str, Any], reason: str | None) -> None:
+    """Check that lists of items may be learned from an assistant's scores: their order is all that they teach.
+
+    Args:
+        metrics: Its held-out metrics.
+        reason: Why it is trusted nevertheless; None where nobody says so.
+
+    Raises:
+        TrainingError: It orders the items of a keyphrase by chance, and nobody trusts it nevertheless.
+    """
+    chance = order_at_chance(metrics)
+    if chance is not None and not (reason or "").strip():
+        raise TrainingError(
+            f"the scores order the items of a keyphrase by chance: {chance}; leave them out, or say why they are to be "
+            "learned nevertheless with --trust-assistant REASON"
+        )
+
+
 def verdicts_right(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) -> tuple[float, float]:
     """The share of an assistant's approvals that is right, and the share of its rejections.
 

@@ -23,7 +23,7 @@ from keydistill.distillation.signals import JUDGMENTS
 _MOST_LISTS = 500
 # Pairs that an assistant learns before it learns what people judged.
 _WARM_UP_PAIRS = 4_000
-# Strata of a retrain whose assistant compares items: near misses are hard negatives, and are not scored.
+# Strata of a retrain whose assistant compares items: what compares keyphrases may be judged, and is not scored.
 _UNSCORED = ("student_top", "near_miss")
 
 
@@ -70,7 +70,7 @@ def mining_of(recipe: MiningRecipe, inputs: RetrainInputs) -> MiningRecipe:
     if given is None or not judged_in_lists(inputs):
         return recipe
     lists = min(_MOST_LISTS, len(pc.unique(given["keyphrase"])))
-    # The nearest four keyphrases of a title are too often right to be hard negatives; the next ones teach most.
+    # A judge is asked about the nearest keyphrases and about the next ones; the student learns neither unjudged.
     return replace(recipe, student_top=4, near_miss=4, random=0, depth=60, lists=recipe.lists or lists)
 
 

@@ -200,7 +200,7 @@ class RetrainSteps:
         metrics = assistant_metrics(self.folder_of("assistant", "model"))
         verdicts = Verdicts.of(metrics)
         judgments = self._judgments()
-        no_order = None if self.recipe.trust_assistant else without_order(metrics, self._learned)
+        no_order = None if (self.recipe.trust_assistant or "").strip() else without_order(metrics, self._learned)
         if no_order is not None:
             _log.warning("nothing is learned of the assistant's lists: %s", no_order)
         data = student_data(

@@ -2,7 +2,7 @@
 
 from keydistill.distillation.student.averaging import average_students
 from keydistill.distillation.student.data import Pairs, StudentData
-from keydistill.distillation.student.recipe import StudentRecipe
+from keydistill.distillation.student.recipe import StudentRecipe, default_weights
 from keydistill.distillation.student.tables import student_data
 from keydistill.distillation.student.training import (
     StudentTrainingPlan,
@@ -20,6 +20,7 @@ __all__ = [
     "StudentTrainingPlan",
     "TrainedStudent",
     "average_students",
+    "default_weights",
     "members_folder",
     "plan_student_training",
     "student_data",

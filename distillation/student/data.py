@@ -102,6 +102,10 @@ class StudentData:
             "approved": self.approved,
         }
 
+    def compares_items(self, pairs: Pairs | None) -> bool:
+        """Whether pairs are lists of items for a keyphrase, and there is no click log that compares keyphrases."""
+        return self.clicks is None and pairs is not None and pairs.listed_by_keyphrase()
+
     def digest(self) -> str:
         """SHA-256 (hex) over all texts and pairs."""
         texts: list[list[Any]] = [[*self.titles], [*self.categories], [*self.texts]]

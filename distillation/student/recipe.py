@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from keydistill.distillation.losses import LossName, distillation_loss
 from keydistill.distillation.shapes import ShapeName, student_shape
@@ -15,6 +15,22 @@ from keydistill.errors import TrainingError
 
 # A student of so many layers or fewer has further to go, and learns faster.
 _FEW_LAYERS = 3
+
+
+def default_weights(*, graded: bool) -> dict[Task, float | None]:
+    """The weight of each task's loss where none is chosen; None leaves it to the data.
+
+    Args:
+        graded: Whether a loss for judgments was named: who names one wants them learned, whatever the data say.
+    """
+    return {
+        "clicks": 1.0,
+        "judged_yes": 1.0,
+        "search_relevance": 0.1,
+        "judgments": 1.0 if graded else None,
+        "assistant": None,
+        "approved": 1.0,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +88,7 @@ class StudentRecipe:
     judgments_loss: LossName = "cosent"
     temperature: float = 1.0
     popularity_correction: bool = False
-    weights: Mapping[Task, float | None] = field(
-        default_factory=lambda: {
-            "clicks": 1.0,
-            "judged_yes": 1.0,
-            "search_relevance": 0.1,
-            "judgments": None,
-            "assistant": None,
-            "approved": 1.0,
-        }
-    )
+    weights: Mapping[Task, float | None] = field(default_factory=lambda: default_weights(graded=False))
     clicks_share: float = 0.3
     epochs: float | None = None
     batch_size: int = 64
@@ -142,10 +149,6 @@ class StudentRecipe:
         ):
             if not fits:
                 raise TrainingError(f"{name} is {getattr(self, name)}; expected {expected}")
-
-    def weights_with(self, others: Mapping[str, float]) -> dict[Task, float | None]:
-        """The weights with those of some tasks in place of the recipe's."""
-        return {**self.weights, **cast(Mapping[Task, float], others)}
 
     @property
     def kept_layers(self) -> int | None:

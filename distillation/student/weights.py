@@ -41,8 +41,7 @@ def of_grades(data: StudentData) -> float:
     judge by hand did not make the order of another query's list better, and cost recall (docs/retrain.md, "What was
     tried and did not help").
     """
-    judged = data.judgments
-    return 0.0 if data.clicks is None and judged is not None and judged.listed_by_keyphrase() else 1.0
+    return 0.0 if data.compares_items(data.judgments) else 1.0
 
 
 def balanced(data: StudentData) -> float:

@@ -142,15 +142,13 @@ class RetrainOrder(Order):
     def recipe(self) -> "RetrainRecipe":
         """The recipe of the retrain: the defaults, with the options of the order on top."""
         from keydistill.distillation.retrain import RetrainRecipe
+        from keydistill.distillation.student import default_weights
 
         base = RetrainRecipe(seed=self.seed)
         options = {name: value for name, value in self.model_dump().items() if value is not None}
 
         def chosen(**names: str) -> dict[str, Any]:
             return {field: options[option] for field, option in names.items() if option in options}
-
-        # Who names a loss for grades wants them learned, whatever the data say.
-        graded = {"judgments": 1.0} if "judgments_loss" in options else {}
 
         return replace(
             base,
@@ -161,7 +159,7 @@ class RetrainOrder(Order):
             ),
             student=replace(
                 base.student,
-                weights=base.student.weights_with(graded),
+                weights=default_weights(graded="judgments_loss" in options),
                 **chosen(
                     shape="shape",
                     layers="layers",
