@@ -28,6 +28,13 @@ def _import_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write."),
         click.option("--force", is_flag=True, help="Replace OUT if it is an earlier signals folder."),
         click.option("--dry-run", is_flag=True, help="Read everything and write nothing."),
+        click.option(
+            "--field",
+            "fields",
+            metavar="COLUMN",
+            multiple=True,
+            help="Further column of the items to keep, for --item-text; can be repeated.",
+        ),
         click.option("--max-reject-share", type=float, help="Share of rejected rows above which nothing is written."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     ]
@@ -237,6 +244,7 @@ def _target(common: dict[str, Any]) -> "Iterator[tuple[ImportTarget, Callable[[I
             max_keyphrase_chars=settings.max_keyphrase_chars,
             conventions=Conventions.of(settings),
             progress=bars,
+            fields=tuple(dict.fromkeys(common["fields"])),
         )
         yield target, show
 

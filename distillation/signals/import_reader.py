@@ -16,6 +16,7 @@ from keydistill.tables import (
     RowProblems,
     Source,
     SourceRecord,
+    field_cell,
     is_missing,
     open_source,
     read_rows,
@@ -35,6 +36,7 @@ class ImportReader:
         rows_read: Number of rows that were read so far.
         sources: Records of the files that were read to their end.
         ignored: Number of rows that do not belong to the import, by what they are.
+        fields: Functions that make a value of a cell, by the free field of items that is to be kept.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class ImportReader:
         max_keyphrase_chars: int,
         conventions: Conventions = USUAL,
         progress: Progress = NO_PROGRESS,
+        *,
+        fields: Sequence[str] = (),
     ) -> None:
         self.rejects = rejects
         self.work = work
@@ -51,6 +55,7 @@ class ImportReader:
         self.rows_read = 0
         self.sources: list[SourceRecord] = []
         self.ignored: dict[str, int] = {}
+        self.fields: Mapping[str, Parse] = dict.fromkeys(fields, field_cell)
         self._conventions = conventions
         self._progress = progress
 
@@ -138,6 +143,12 @@ class ImportReader:
             if usable_rows is not None:
                 columns = {name: [values[place] for place in usable_rows] for name, values in columns.items()}
             yield columns
+
+    def item_rows(
+        self, path: Path, parsers: Mapping[str, Parse], *, multiline: Sequence[str] = (), **options: Any
+    ) -> Iterator[Columns]:
+        """The rows of a file of items, with their free fields, whose cells may hold line breaks; as in `rows`."""
+        return self.rows(path, {**parsers, **self.fields}, multiline=(*multiline, *self.fields), **options)
 
     def ignore(self, description: str, rows: int = 1) -> None:
         """Count rows that do not belong to the import, by what they are."""

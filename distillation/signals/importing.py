@@ -10,7 +10,7 @@ OUT/signals.json        where it comes from; written last
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,9 +21,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from keydistill.distillation.signals.import_reader import ImportReader
-from keydistill.distillation.signals.readers import MAX_KEYPHRASE_CHARS
+from keydistill.distillation.signals.readers import MAX_KEYPHRASE_CHARS, free_fields
 from keydistill.distillation.signals.schemas import INVENTORY
-from keydistill.errors import InputError, TooManyRejectsError
+from keydistill.encoders import ItemText
+from keydistill.errors import InputError, StudentError, TooManyRejectsError
 from keydistill.files import FolderKind, whole_folder
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import USUAL, Conventions, Reject, RejectedValueError, RejectLog, SourceRecord, label_cell
@@ -48,6 +49,7 @@ class ImportTarget:
         max_keyphrase_chars: Most characters of a keyphrase; a longer one is rejected.
         conventions: What stands for nothing in a cell, and how numbers are written.
         progress: Advanced by the number of rows read.
+        fields: Columns of the items to keep as free fields, besides those that the format is known to have.
     """
 
     out: Path
@@ -57,6 +59,7 @@ class ImportTarget:
     max_keyphrase_chars: int = MAX_KEYPHRASE_CHARS
     conventions: Conventions = USUAL
     progress: Progress = NO_PROGRESS
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +125,16 @@ def run_import(
         TooManyRejectsError: Too many rows were rejected; they are kept beside `target.out`.
     """
     FOLDER.check_target(target.out, target.force)
+    _check_fields(target.fields)
     with tempfile.TemporaryDirectory(prefix="keydistill-") as name:
         work = Path(name)
         with RejectLog(work / REJECTS) as rejects:
-            reader = ImportReader(rejects, work, target.max_keyphrase_chars, target.conventions, target.progress)
+            reader = ImportReader(
+                rejects, work, target.max_keyphrase_chars, target.conventions, target.progress, fields=target.fields
+            )
             tables = build(reader)
-        summary = _summary(form, target, options, reader, tables)
+        tables = {**tables, "items": _of_use(tables["items"], target.fields)}
+        summary = _summary(form, target, {**options, "fields": list(target.fields)}, reader, tables)
         _check(summary, target, work / REJECTS)
         _check_use(summary, tables)
         if not target.dry_run:
@@ -214,6 +221,32 @@ def _check(summary: ImportSummary, target: ImportTarget, rejects: Path) -> None:
     if not any(rows for name, rows in summary.rows.items() if name in ("clicks", "judgments")):
         names = ", ".join(source.path for source in summary.sources)
         raise InputError(f"{names}: no pair of a keyphrase and an item was found; check the options and the files")
+
+
+def _check_fields(fields: Sequence[str]) -> None:
+    for name in fields:
+        try:
+            free = ItemText(f"{{title}} {{{name}}}").free_fields
+        except StudentError:
+            free = ()
+        if free != (name,):
+            raise InputError(
+                f"{name!r} cannot be kept as a field: it is a column of all items, or no plain name; name a further "
+                "column of the items, such as brand"
+            )
+
+
+def _of_use(items: pa.Table, asked: Sequence[str]) -> pa.Table:
+    """The items with those free fields that one of them has.
+
+    Raises:
+        InputError: None has a field that was asked for.
+    """
+    empty = [name for name in free_fields(items) if items[name].null_count == items.num_rows]
+    for name in asked:
+        if name not in items.column_names or name in empty:
+            raise InputError(f"none of {items.num_rows:,} items has anything in a column {name!r}; check the name")
+    return items.drop_columns(empty)
 
 
 def _check_use(summary: ImportSummary, tables: Tables) -> None:

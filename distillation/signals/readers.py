@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from keydistill.distillation.signals.merging import merged
-from keydistill.distillation.signals.schemas import CLICKS, EXACT, ITEMS, JUDGMENTS, SEARCH_RELEVANCE
+from keydistill.distillation.signals.schemas import CLICKS, EXACT, ITEMS, JUDGMENTS, SEARCH_RELEVANCE, items_schema
 from keydistill.distillation.signals.validation import click_columns, item_columns, judgment_columns, search_columns
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import USUAL, Conventions, RejectLog, read_valid
@@ -40,7 +40,7 @@ def read_items(
         InputError: A file is damaged or lacks a column.
     """
     names = list(dict.fromkeys([*fields, *optional_fields]))
-    schema = pa.schema([*ITEMS, *(pa.field(name, pa.string()) for name in names)])
+    schema = items_schema(names)
     validate = partial(item_columns, fields=names)
     for some, required in ((files[:-1], ()), (files[-1:], fields)):
         yield from read_valid(

@@ -1,6 +1,6 @@
 """The four tables that training learns from: their columns, and what makes two rows the same row."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
@@ -75,3 +75,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 GRADE_LETTERS: Mapping[str, int] = {"E": 3, "S": 2, "C": 1, "I": 0}
 MAX_GRADE = 3
 EXACT = 3
+
+
+def items_schema(fields: Iterable[str]) -> pa.Schema:
+    """The columns of items that have free fields, too: these follow those of `ITEMS`, as text."""
+    return pa.schema([*ITEMS, *(pa.field(name, pa.string()) for name in fields)])

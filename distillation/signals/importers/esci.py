@@ -17,7 +17,7 @@ from keydistill.distillation.signals.importing import ImportSummary, ImportTarge
 from keydistill.distillation.signals.schemas import EXACT
 from keydistill.distillation.signals.validation import Columns, category_cell, grade_cell
 from keydistill.errors import InputError
-from keydistill.tables import Reason, RejectedValueError, id_cell, keyphrase_cell, label_cell, text_cell
+from keydistill.tables import Reason, RejectedValueError, field_cell, id_cell, keyphrase_cell, label_cell, text_cell
 
 Role = Literal["titled pairs", "pairs", "items", "keyphrases"]
 
@@ -34,7 +34,11 @@ _ALIASES: Mapping[str, Sequence[str]] = {
     "site": ("product_locale", "site"),
     "grade": ("esci_label", "label"),
     "title": ("title", "product_title"),
+    "brand": ("brand", "product_brand"),
+    "color": ("color", "product_color"),
 }
+# Free fields that every import keeps: they are short, and shoppers ask for them.
+_FIELDS = ("brand", "color")
 # Split of the rows that name none: they are there to be learnt from.
 _DEFAULT_SPLIT = "train"
 
@@ -66,7 +70,8 @@ def import_esci(
         raise InputError(f"{names}: no judged pairs; expected Parquet with query, product_id and esci_label")
 
     def build(reader: ImportReader) -> Tables:
-        data = JudgedData("esci", relevant_grade)
+        fields = {**dict.fromkeys(_FIELDS, field_cell), **reader.fields}
+        data = JudgedData("esci", relevant_grade, fields)
         parsers: dict[str, Parse] = {
             "item_id": id_cell,
             "keyphrase": lambda value: keyphrase_cell(value, reader.max_keyphrase_chars),
@@ -75,11 +80,12 @@ def import_esci(
             "title": text_cell,
             "category_path": _category,
             "split": label_cell,
+            **fields,
         }
         columns_of_role: Mapping[Role, Sequence[str]] = {
-            "titled pairs": ("item_id", "keyphrase", "site", "grade", "title", "category_path", "split"),
+            "titled pairs": ("item_id", "keyphrase", "site", "grade", "title", "category_path", "split", *fields),
             "pairs": ("item_id", "keyphrase", "site", "grade", "split"),
-            "items": ("item_id", "title", "category_path", "site"),
+            "items": ("item_id", "title", "category_path", "site", *fields),
             "keyphrases": ("keyphrase", "category_path", "site"),
         }
         for path, role in files.items():

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from keydistill.distillation.signals.importing import SiteKeyphrase, Tables, inventory_table, keyphrases_in
 from keydistill.distillation.signals.merging import merged
-from keydistill.distillation.signals.schemas import ITEMS, JUDGMENTS
+from keydistill.distillation.signals.schemas import JUDGMENTS, items_schema
 from keydistill.distillation.signals.validation import Columns
 from keydistill.tables import Reason, RejectedValueError, id_cell
 
@@ -17,20 +17,23 @@ class JudgedData:
     Args:
         judge: Name of the data set, which stands as the judge of its labels.
         relevant_grade: Grade from which on the label is yes.
+        fields: Free fields of the items, which follow the columns of `ITEMS`.
     """
 
-    def __init__(self, judge: str, relevant_grade: int) -> None:
+    def __init__(self, judge: str, relevant_grade: int, fields: Iterable[str]) -> None:
         self._judge = judge
         self._relevant_grade = relevant_grade
+        self._items_schema = items_schema(fields)
         self._items: list[pa.Table] = []
         self._judgments: list[pa.Table] = []
         self._keyphrases: list[SiteKeyphrase] = []
         self._categories: dict[SiteKeyphrase, str | None] = {}
 
     def add_items(self, columns: Columns) -> None:
-        """Add items: `item_id` and `title`, optionally `category_path` and `site`."""
+        """Add items: `item_id` and `title`, optionally `category_path`, `site` and free fields."""
         rows = len(columns["item_id"])
-        self._items.append(pa.table({name: columns.get(name, [None] * rows) for name in ITEMS.names}, schema=ITEMS))
+        cells = {name: columns.get(name, [None] * rows) for name in self._items_schema.names}
+        self._items.append(pa.table(cells, schema=self._items_schema))
 
     def add_judgments(self, columns: Columns) -> None:
         """Add judged pairs: `item_id`, `keyphrase` and `grade`, optionally `site`."""

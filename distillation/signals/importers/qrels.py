@@ -38,7 +38,7 @@ _BATCH_ROWS = 8_192
 _MAX_TITLE_CHARS = 500
 
 _QUERY_ALIASES = {"id": ("_id", "query_id", "qid", "topic_id", "id"), "text": ("text", "query", "keyphrase", "title")}
-_ITEM_ALIASES = {"id": ("_id", "item_id", "doc_id", "docno", "id"), "title": ("title", "text", "contents")}
+_ITEM_ALIASES = {"item_id": ("_id", "item_id", "doc_id", "docno", "id"), "title": ("title", "text", "contents")}
 # Texts of documents have paragraphs.
 _MULTILINE = ("text", "contents")
 _JUDGMENT_NAMES = {
@@ -126,23 +126,22 @@ def _imported(
     scale = _Scale(grades or {})
 
     def build(reader: ImportReader) -> Tables:
-        data = JudgedData(form, relevant_grade)
+        data = JudgedData(form, relevant_grade, reader.fields)
         texts: dict[str, str] = {}
         query = {"id": id_cell, "text": lambda value: keyphrase_cell(value, reader.max_keyphrase_chars)}
         for file in queries:
             for rows in reader.rows(file, query, aliases=_QUERY_ALIASES, headerless=("id", "text")):
                 texts.update(zip(rows["id"], rows["text"], strict=True))
         item = {
-            "id": id_cell,
+            "item_id": id_cell,
             "title": lambda value: text_cell(value)[:_MAX_TITLE_CHARS],
             "category_path": category_cell,
         }
         for file in corpus:
-            for rows in reader.rows(
-                file, item, aliases=_ITEM_ALIASES, multiline=_MULTILINE, headerless=("id", "title")
+            for rows in reader.item_rows(
+                file, item, aliases=_ITEM_ALIASES, multiline=_MULTILINE, headerless=("item_id", "title")
             ):
-                columns = {"item_id": rows["id"], "title": rows["title"], "category_path": rows["category_path"]}
-                data.add_items({**columns, "site": [place] * len(rows["id"])})
+                data.add_items({**rows, "site": [place] * len(rows["item_id"])})
         pair = {"query": lambda value: query_of(texts, value), "item": id_cell, "grade": _grade}
         for file in qrels:
             file_reader = None if _has_header(file) else _read_trec

@@ -26,7 +26,7 @@ from keydistill.distillation.signals.importing import (
     run_import,
 )
 from keydistill.distillation.signals.merging import merged
-from keydistill.distillation.signals.schemas import CLICKS, ITEMS
+from keydistill.distillation.signals.schemas import CLICKS, items_schema
 from keydistill.distillation.signals.validation import ITEM_CELLS
 
 _WHERE = [("source", pa.string()), ("row", pa.int64()), ("line", pa.int64())]
@@ -95,9 +95,10 @@ def import_ubi(
         clicks = clicks.append_column("site", pa.array([site] * clicks.num_rows, pa.string()))
         counts: dict[SiteKeyphrase, int] = {(site, keyphrase): count for keyphrase, count in volumes}
         cells = [list(titles), list(titles.values()), [None] * len(titles), [site] * len(titles)]
-        rows = (pa.table(columns, schema=ITEMS) for file in items for columns in reader.rows(file, ITEM_CELLS))
+        schema = items_schema(reader.fields if items else ())
+        rows = (pa.table(columns, schema=schema) for file in items for columns in reader.item_rows(file, ITEM_CELLS))
         return {
-            "items": merged("items", rows) if items else pa.table(cells, schema=ITEMS),
+            "items": merged("items", rows) if items else pa.table(cells, schema=schema),
             "clicks": merged("clicks", [clicks.select(CLICKS.names).cast(CLICKS)]),
             "inventory": inventory_table(counts, {}, counts),
         }

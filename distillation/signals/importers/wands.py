@@ -47,11 +47,10 @@ def import_wands(
     site = checked_site(site)
 
     def build(reader: ImportReader) -> Tables:
-        data = JudgedData("wands", relevant_grade)
+        data = JudgedData("wands", relevant_grade, reader.fields)
         paths: dict[str, Counter[str]] = {}
-        for rows in reader.rows(folder / "product.csv", _PRODUCT, aliases=_ALIASES, kind="tsv"):
-            sites = [site] * len(rows["item_id"])
-            data.add_items({**{name: rows[name] for name in ("item_id", "title", "category_path")}, "site": sites})
+        for rows in reader.item_rows(folder / "product.csv", _PRODUCT, aliases=_ALIASES, kind="tsv"):
+            data.add_items({**rows, "site": [site] * len(rows["item_id"])})
             for name, path in zip(rows["class"], rows["category_path"], strict=True):
                 if name is not None and path is not None:
                     paths.setdefault(name, Counter())[path] += 1

@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import re
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from keydistill.files import file_sha256
 from keydistill.tables import Categories, leaf_category
 from tests.support.places import ROOT
 
+Importer = Callable[[ImportTarget], object]
 DOCS = ROOT / "docs" / "signals.md"
 
 
@@ -325,6 +327,81 @@ def test_esci_layout_with_categories_and_titled_pairs(tmp_path: Path, out: Path)
         "lamp": "Home > Lamps",
         "oak desk": None,
     }
+
+
+def test_esci_keeps_what_shoppers_ask_for(tmp_path: Path, out: Path) -> None:
+    """Both layouts have brand and colour; what else is to be kept is named."""
+    pair = {"query": "oak desk", "item_id": "1", "label": "E"}
+    item = {"item_id": "1", "title": "Oak desk", "brand": "Acme", "color": None, "bullet_points": "sturdy\nbig"}
+    files = [parquet(tmp_path / "judgments.parquet", pair), parquet(tmp_path / "items.parquet", item)]
+    import_esci(files, ImportTarget(out, fields=("bullet_points",)))
+    assert rows(out, "items") == [
+        {
+            "item_id": "1",
+            "title": "Oak desk",
+            "category_path": None,
+            "site": None,
+            "brand": "Acme",
+            "bullet_points": "sturdy big",
+        }
+    ]
+    original = original_esci(tmp_path / "esci")
+    products = original / "shopping_queries_dataset_products.parquet"
+    pq.write_table(pq.read_table(products).append_column("product_color", pa.array(["white", None])), products)
+    import_esci([original], ImportTarget(out, force=True))
+    assert [row["color"] for row in rows(out, "items")] == ["white", None]
+
+
+def text(path: Path, *lines: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def wands_with_brand(folder: Path) -> Importer:
+    text(folder / "query.csv", "query_id\tquery\tquery_class", "0\tsalon chair\tChairs")
+    columns = "product_id\tproduct_name\tproduct_class\tcategory hierarchy\tbrand"
+    text(folder / "product.csv", columns, '1\tsalon chair\tChairs\tHome / Chairs\t"Acme\nLtd"')
+    text(folder / "label.csv", "id\tquery_id\tproduct_id\tlabel", "0\t0\t1\tExact")
+    return partial(import_wands, folder)
+
+
+def beir_with_brand(folder: Path) -> Importer:
+    jsonl(folder / "corpus.jsonl", {"_id": "1", "title": "salon chair", "brand": "Acme\nLtd"})
+    jsonl(folder / "queries.jsonl", {"_id": "0", "text": "salon chair"})
+    text(folder / "qrels" / "test.tsv", "query-id\tcorpus-id\tscore", "0\t1\t1")
+    return partial(import_beir, folder)
+
+
+def ubi_with_brand(folder: Path) -> Importer:
+    log = [
+        jsonl(folder / "queries.jsonl", query("0", "salon chair", "1")),
+        jsonl(folder / "events.jsonl", event("click", "0", "1", 1)),
+    ]
+    items = jsonl(folder / "items.jsonl", {"item_id": "1", "title": "salon chair", "brand": "Acme\nLtd"})
+    return partial(import_ubi, log, items=[items])
+
+
+@pytest.mark.parametrize("source", [wands_with_brand, beir_with_brand, ubi_with_brand])
+def test_named_columns_of_items_are_kept(source: Callable[[Path], Importer], tmp_path: Path, out: Path) -> None:
+    do_import = source(tmp_path / "source")
+    do_import(ImportTarget(out, fields=("brand",)))
+    assert [row["brand"] for row in rows(out, "items")] == ["Acme Ltd"]
+    assert json.loads((out / "signals.json").read_text())["options"]["fields"] == ["brand"]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("brnad", "none of 1 items has anything in a column 'brnad'"),
+        ("title", "cannot be kept"),
+        ("a}b", "cannot be kept"),
+    ],
+)
+def test_a_column_that_cannot_be_kept_is_named(name: str, problem: str, tmp_path: Path, out: Path) -> None:
+    do_import = wands_with_brand(tmp_path / "source")
+    with pytest.raises(InputError, match=problem):
+        do_import(ImportTarget(out, fields=(name,)))
+    assert not out.exists()
 
 
 def test_wands_grades_and_categories(tmp_path: Path, out: Path) -> None:
