@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from benchmarks import report
 from benchmarks.ablation_data import Task, simulated_task
@@ -24,6 +24,7 @@ from keydistill.distillation.evaluation import (
     evaluate,
     mean_estimates,
 )
+from keydistill.distillation.losses import LossName
 from keydistill.distillation.student import StudentRecipe, average_students, train_student
 from keydistill.encoders import Student
 
@@ -33,11 +34,12 @@ _ASSISTANT = (*_SIGNALS, "assistant", "approved")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A student of the table: the tasks it learns, and the loss of the assistant's scores."""
+    """A student of the table: the tasks it learns, the loss of the assistant's scores, and what else is chosen."""
 
     name: str
     tasks: tuple[str, ...]
-    loss: str = "pearson"
+    loss: LossName = "pearson"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 CLICKS = Row("clicks", ("clicks",))
@@ -52,6 +54,10 @@ ROWS = (
     Row("+ assistant, KL", _ASSISTANT, "kl"),
     Row("+ assistant, ListNet", _ASSISTANT, "listnet"),
     Row("+ assistant, margin rank", _ASSISTANT, "margin_rank"),
+    Row("+ assistant, KL, temperature 2", _ASSISTANT, "kl", {"temperature": 2.0}),
+    Row("+ assistant, Pearson, logQ", _ASSISTANT, recipe={"popularity_correction": True}),
+    Row("+ assistant, Pearson, no hard negatives", _ASSISTANT, recipe={"hard_negatives": 0}),
+    Row("+ assistant, Pearson, three seeds", _ASSISTANT, recipe={"seeds": 3}),
 )
 # What a training does of itself, of two students that the table has anyway.
 _SHARE_OF_CLICKS = StudentRecipe().clicks_share
@@ -69,46 +75,55 @@ class Found:
     evaluations: list[Evaluation] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
+    def note(self, evaluation: Evaluation, seconds: float = 0.0) -> None:
+        """Add an evaluation, and what its training took; 0 where nothing was trained."""
+        self.evaluations.append(evaluation)
+        if seconds:
+            self.seconds.append(seconds)
+
 
 def main() -> None:
     """Train, measure, print."""
     parser = report.options(__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each student")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each student, of the seeds from 0 on")
+    parser.add_argument("--seed", type=int, action="append", help="train only that seed's; can be repeated")
     parser.add_argument("--items", type=int, default=700, help="of each simulation")
     parser.add_argument("--keyphrases", type=int, default=5_000, help="of each simulation")
     parser.add_argument("--rows", nargs="*", help="only students whose name has one of these words, or: untrained")
     parser.add_argument(
         "--no-reranking", action="store_true", help="without the line of the assistant, which reads 50 pairs per item"
     )
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep pairs, scores and students there")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep pairs, scores and students there, and use them again"
+    )
     options = parser.parse_args()
     before = report.machine()
     rows = [row for row in ROWS if not options.rows or any(word in row.name for word in options.rows)]
     size = (100, 1_000) if options.quick else (options.items, options.keyphrases)
     found: dict[str, Found] = {}
     with tempfile.TemporaryDirectory(prefix="keydistill-") as scratch:
-        for seed in range(1 if options.quick else options.seeds):
+        for seed in options.seed or range(1 if options.quick else options.seeds):
             folder = Path(options.keep or scratch, f"simulation-{seed}")
             task = simulated_task(folder, seed, *size, quick=options.quick)
             if not options.rows or _UNTRAINED in options.rows:
-                _note(found, _UNTRAINED, _measured(task, Student.load(task.recipe.base)), 0.0)
+                found.setdefault(_UNTRAINED, Found()).note(_measured(task, Student.load(task.recipe.base)))
                 _print(task, found)
             for row in rows:
-                began = time.monotonic()
-                student = _trained(task, row, folder / "students" / row.name)
-                took = time.monotonic() - began
-                _note(found, row.name, _measured(task, student), took)
+                student, took = _trained(task, row, folder / "students" / row.name)
+                found.setdefault(row.name, Found()).note(_measured(task, student), took)
                 if row == FULL and not options.no_reranking:
-                    _note(found, _UPPER, _measured(task, student, rerank=True), task.assistant_seconds)
+                    found.setdefault(_UPPER, Found()).note(
+                        _measured(task, student, rerank=True), task.assistant_seconds
+                    )
                 _print(task, found)
             if CLICKS in rows and FULL in rows:
                 averaged = folder / "students" / "averaged"
                 shutil.rmtree(averaged, ignore_errors=True)
                 full, clicks = (folder / "students" / row.name for row in (FULL, CLICKS))
                 average_students(full, clicks, _SHARE_OF_CLICKS, averaged)
-                _note(found, AVERAGED, _measured(task, Student.load(str(averaged))), 0.0)
+                found.setdefault(AVERAGED, Found()).note(_measured(task, Student.load(str(averaged))))
                 _print(task, found)
-    _print_verdicts(task, found)
+    _print_verdicts(task.measures[0], found)
     report.write(
         options.json,
         {
@@ -123,7 +138,10 @@ def main() -> None:
     )
 
 
-def _trained(task: Task, row: Row, out: Path) -> Student:
+def _trained(task: Task, row: Row, out: Path) -> tuple[Student, float]:
+    """A row's student and the seconds of its training, 0 where it was kept."""
+    if out.exists():
+        return Student.load(str(out)), 0.0
     # What the assistant calls right or wrong decides about negatives: only a student that has the assistant knows.
     data = task.data if "assistant" in row.tasks else replace(task.judged, relevant=None)
     recipe = replace(
@@ -132,10 +150,12 @@ def _trained(task: Task, row: Row, out: Path) -> Student:
         clicks_share=0,
         # A row is what was learned, and is averaged with others as that.
         int8=False,
+        **row.recipe,
         weights={name: weight for name, weight in task.recipe.weights.items() if name in row.tasks},
     )
-    shutil.rmtree(out, ignore_errors=True)
-    return Student.load(str(train_student(data, out, recipe).folder))
+    began = time.monotonic()
+    folder = train_student(data, out, recipe).folder
+    return Student.load(str(folder)), time.monotonic() - began
 
 
 def _measured(task: Task, student: Student, *, rerank: bool = False) -> Evaluation:
@@ -153,23 +173,17 @@ def _measured(task: Task, student: Student, *, rerank: bool = False) -> Evaluati
     )
 
 
-def _note(found: dict[str, Found], name: str, evaluation: Evaluation, seconds: float) -> None:
-    noted = found.setdefault(name, Found())
-    noted.evaluations.append(evaluation)
-    noted.seconds.append(seconds)
-
-
 def _print(task: Task, found: Mapping[str, Found]) -> None:
     lines: list[list[str]] = []
     for name in sorted(found, key=[_UNTRAINED, *(row.name for row in ROWS), AVERAGED, _UPPER].index):
         figures = mean_estimates(found[name].evaluations)
-        seconds = report.spread(found[name].seconds)["median"]
+        seconds = found[name].seconds
         lines.append(
             [
                 name,
                 *(figure(figures.get(measure, Estimate(None))) for measure in task.measures),
                 _kept(found[name].evaluations, _KEPT),
-                f"{seconds:.0f}" if seconds else "",
+                f"{report.spread(seconds)['median']:.0f}" if seconds else "",
             ]
         )
     print()
@@ -199,15 +213,16 @@ def _kept(evaluations: Sequence[Evaluation], measure: str) -> str:
     return f"{cut / full:.1%}"
 
 
-def _print_verdicts(task: Task, found: Mapping[str, Found]) -> None:
-    """The full recipe against clicks alone, and against the assistant."""
+def _print_verdicts(measure: str, found: Mapping[str, Found]) -> None:
+    """The full recipe against every other student, and against the assistant."""
     if FULL.name not in found:
         return
     full = found[FULL.name].evaluations
-    measure = task.measures[0]
-    if CLICKS.name in found:
-        gap: Difference = compare_means(found[CLICKS.name].evaluations, full).differences[measure]
-        print(f"{FULL.name} less {CLICKS.name}: {measure} {gap.difference:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]")
+    print()
+    for name, each in found.items():
+        if name not in (FULL.name, _UPPER):
+            gap: Difference = compare_means(full, each.evaluations).differences[measure]
+            print(f"{name} less {FULL.name}: {measure} {gap.difference:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]")
     if _UPPER not in found:
         return
     of_full, of_upper = (mean_estimates(runs)[measure].value for runs in (full, found[_UPPER].evaluations))
