@@ -15,6 +15,7 @@ from keydistill.errors import TooManyRejectsError
 
 if TYPE_CHECKING:
     from keydistill.distillation.assistant import (
+        AssistantMetrics,
         AssistantRecipe,
         AssistantTrainingPlan,
         LabelledPairs,
@@ -115,6 +116,7 @@ def assistant(
             print_json({**asdict(planned), "recipe": asdict(recipe)}) if as_json else _print_plan(planned, recipe)
             return
         from keydistill.distillation.assistant import assistant_training_digest, chance_level, train_assistant
+        from keydistill.distillation.student import StudentRecipe
 
         digest = assistant_training_digest(pairs, recipe, warm_up_pairs)[:12]
         folder = out or settings.home / "training" / f"assistant-{digest}"
@@ -127,6 +129,7 @@ def assistant(
                 folder,
                 recipe,
                 warm_up=warm_up_pairs,
+                student=StudentRecipe().base if _are_lists(pairs) else None,
                 threads=settings.threads,
                 progress=bars,
             )
@@ -144,6 +147,17 @@ def assistant(
         return
     _print_metrics(trained, recipe.split_by)
     click.echo(f"\nPublished {version.full_name}" if version else f"\nWrote {folder}")
+
+
+def _are_lists(pairs: "LabelledPairs") -> bool:
+    """Whether items of a keyphrase were judged, whose order a student may learn."""
+    import pyarrow as pa
+
+    from keydistill.distillation.evaluation import labels_are_lists
+
+    return labels_are_lists(
+        *(pa.chunked_array([list(names)], pa.string()) for names in (pairs.keyphrases, pairs.item_ids))
+    )
 
 
 def _read(inputs: _Inputs, settings: "Settings") -> tuple["LabelledPairs", "LabelledPairs | None"]:
@@ -221,6 +235,15 @@ def _print_plan(plan: "AssistantTrainingPlan", recipe: "AssistantRecipe") -> Non
     click.echo("dry run: nothing was changed")
 
 
+def _beside_student(metrics: "AssistantMetrics") -> tuple[str, str, str]:
+    gain, low, high = metrics.auc_within_gain, metrics.auc_within_gain_low, metrics.auc_within_gain_high
+    return (
+        "less untrained",
+        f"{gain:+.3f}",
+        f"{low:+.3f} to {high:+.3f}; a student has {metrics.auc_within_student:.3f}",
+    )
+
+
 def _print_metrics(trained: "TrainedAssistant", split_by: str) -> None:
     metrics = trained.metrics
     learned = f"each by one of {metrics.folds} models" if metrics.folds > 1 else f"{trained.pairs:,} were learned"
@@ -236,6 +259,7 @@ def _print_metrics(trained: "TrainedAssistant", split_by: str) -> None:
             if metrics.auc_within is None
             else f"{metrics.auc_within_low:.3f} to {metrics.auc_within_high:.3f}, {within}",
         ),
+        *([] if metrics.auc_within_gain is None else [_beside_student(metrics)]),
         (
             "approvals right",
             f"{metrics.approved_right:.3f}",

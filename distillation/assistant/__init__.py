@@ -19,7 +19,7 @@ from keydistill.distillation.assistant.verdicts import (
     chance_level,
     check_better_than_chance,
     check_order,
-    order_at_chance,
+    nothing_to_teach,
 )
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
     "check_better_than_chance",
     "check_order",
     "judged_pairs",
-    "order_at_chance",
+    "nothing_to_teach",
     "plan_assistant_training",
     "train_assistant",
 ]

@@ -27,7 +27,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class AucWithin:
-    """The mean AUC within groups, its interval of 95%, and the number of groups; None where they are too few."""
+    """A mean AUC within groups, or of differences of it; its interval of 95%, and the number of groups.
+
+    Figures are None where groups are too few.
+    """
 
     value: float | None
     low: float | None
@@ -64,12 +67,31 @@ def auc_within(
     logits: NDArray[np.floating], labels: NDArray[np.bool_], groups: NDArray[np.intp], *, seed: int
 ) -> AucWithin:
     """The mean of the AUC within each group that has pairs of both kinds; arguments as in `clustered_interval`."""
-    areas = grouped_auc(groups.astype(np.int64), logits, labels)
-    areas = areas[~np.isnan(areas)]
-    if len(areas) < MIN_GROUPS:
-        return AucWithin(None, None, None, len(areas))
-    interval = _interval(_draws(len(areas), seed) @ areas / len(areas), len(areas))
-    return AucWithin(float(areas.mean()), interval.low, interval.high, len(areas))
+    return _mean_within(grouped_auc(groups.astype(np.int64), logits, labels), seed)
+
+
+def gain_within(
+    logits: NDArray[np.floating],
+    others: NDArray[np.floating],
+    labels: NDArray[np.bool_],
+    groups: NDArray[np.intp],
+    *,
+    seed: int,
+) -> AucWithin:
+    """What `auc_within` is above that of other scores of the same pairs (`others`, shape (n,)), group by group."""
+    return _mean_within(
+        grouped_auc(groups.astype(np.int64), logits, labels) - grouped_auc(groups.astype(np.int64), others, labels),
+        seed,
+    )
+
+
+def _mean_within(figures: NDArray[np.float64], seed: int) -> AucWithin:
+    """The mean over groups and its interval; nan where a group has no figure."""
+    figures = figures[~np.isnan(figures)]
+    if len(figures) < MIN_GROUPS:
+        return AucWithin(None, None, None, len(figures))
+    interval = _interval(_draws(len(figures), seed) @ figures / len(figures), len(figures))
+    return AucWithin(float(figures.mean()), interval.low, interval.high, len(figures))
 
 
 def verdict_intervals(

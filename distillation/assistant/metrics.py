@@ -7,7 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keydistill.distillation.assistant.calibration import brier_score, calibration_error, fit_calibration
-from keydistill.distillation.assistant.intervals import Interval, auc_within, clustered_interval, verdict_intervals
+from keydistill.distillation.assistant.intervals import (
+    Interval,
+    auc_within,
+    clustered_interval,
+    gain_within,
+    verdict_intervals,
+)
 from keydistill.distillation.assistant.verdicts import auc_interval, verdicts_right
 from keydistill.encoders import Calibration
 from keydistill.errors import TrainingError
@@ -25,6 +31,10 @@ class AssistantMetrics:
             both kinds; None where hardly any has.
         auc_within_low: Lower end of its interval of 95%.
         auc_within_high: Upper end of this interval.
+        auc_within_student: The same of the student that it was compared with; None where it was with none.
+        auc_within_gain: What `auc_within` is above that.
+        auc_within_gain_low: Lower end of the interval of 95% of this difference, keyphrase by keyphrase.
+        auc_within_gain_high: Upper end of this interval.
         average_precision: Area under the precision-recall curve, as a step function.
         f1: F1 at `threshold`, on pairs that did not choose it: the other half or, with several folds, another fold.
         precision: Precision at `threshold`, on those pairs.
@@ -74,6 +84,10 @@ class AssistantMetrics:
     held_out_lists: int
     positive_share: float
     folds: int = 1
+    auc_within_student: float | None = None
+    auc_within_gain: float | None = None
+    auc_within_gain_low: float | None = None
+    auc_within_gain_high: float | None = None
 
     def as_dict(self) -> dict[str, float | None]:
         """The attributes by name, fit for JSON."""
@@ -102,6 +116,7 @@ def held_out_metrics(
     seed: int,
     groups: Sequence[str] | None = None,
     folds: NDArray[np.intp] | None = None,
+    of_student: NDArray[np.floating] | None = None,
 ) -> AssistantMetrics:
     """All metrics of held-out pairs.
 
@@ -114,6 +129,7 @@ def held_out_metrics(
         seed: Seed of the halves; both hold the same share of positive pairs. And of the resamples.
         groups: The keyphrase (or item) of each pair, n of them; None takes each pair for itself.
         folds: Fold of each pair, whose model scored it, from 0 without a gap, shape (n,); None is one model.
+        of_student: What a student says of the same pairs, shape (n,); None where there is none to compare with.
 
     Raises:
         TrainingError: There are fewer than two positive or two negative pairs, or a logit is not finite.
@@ -153,6 +169,15 @@ def held_out_metrics(
     if len(names) < len(labels):
         interval = interval.widened(clustered_interval(logits, labels, group_of, seed=seed))
     within = auc_within(logits, labels, group_of, seed=seed)
+    beside: dict[str, float | None] = {}
+    if of_student is not None:
+        gain = gain_within(logits, of_student, labels, group_of, seed=seed)
+        beside = {
+            "auc_within_student": auc_within(of_student, labels, group_of, seed=seed).value,
+            "auc_within_gain": gain.value,
+            "auc_within_gain_low": gain.low,
+            "auc_within_gain_high": gain.high,
+        }
     approved_right, rejected_right = verdicts_right(calibrated[measured], labels[measured])
     approved, rejected = verdict_intervals(calibrated[measured], labels[measured], group_of[measured], seed=seed)
     return AssistantMetrics(
@@ -182,6 +207,7 @@ def held_out_metrics(
         held_out_lists=within.groups,
         positive_share=positive / len(labels),
         folds=count,
+        **beside,
     )
 
 

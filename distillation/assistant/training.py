@@ -9,10 +9,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from keydistill.distillation.assistant.base import base_model
 from keydistill.distillation.assistant.calibration import fit_calibration
@@ -20,7 +22,7 @@ from keydistill.distillation.assistant.data import LabelledPairs
 from keydistill.distillation.assistant.members import Member, splits_of, together, train_members, train_on_all
 from keydistill.distillation.assistant.metrics import AssistantMetrics, held_out_metrics
 from keydistill.distillation.assistant.recipe import AssistantRecipe
-from keydistill.encoders import Calibration, ItemText, write_model_file
+from keydistill.encoders import Calibration, ItemText, Scores, Student, write_model_file
 from keydistill.errors import TrainingError
 from keydistill.files import sync, sync_folder, work_folder
 from keydistill.progress import NO_PROGRESS, Progress
@@ -89,6 +91,7 @@ def train_assistant(
     recipe: AssistantRecipe | None = None,
     *,
     warm_up: LabelledPairs | None = None,
+    student: str | None = None,
     threads: int | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> TrainedAssistant:
@@ -101,12 +104,14 @@ def train_assistant(
         out: Folder to write the assistant to; must not exist.
         recipe: Recipe of the training; None is the default one.
         warm_up: Pairs for a stage before the training: many that are trusted less, say from clicks.
+        student: Name or folder of a student: the metrics say whether the assistant orders the held-out pairs of a
+            keyphrase better than it does. One that does not has nothing to teach of that. None compares with none.
         threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
         progress: Started for each stage with the number of steps that remain, and advanced by 1 after each step.
 
     Raises:
         TrainingError: There are too few pairs, or `out` exists.
-        StudentError: The base cannot be found.
+        StudentError: The base or the student cannot be found.
         StorageError: Another process is training into the same folder.
     """
     recipe = recipe or AssistantRecipe()
@@ -128,7 +133,9 @@ def train_assistant(
         else:
             source, learned = train_on_all(pairs, warm_up, members, recipe, work, progress), pairs
         warmed = 0 if warm_up is None else len(warm_up)
-        trained = _finish(members, source, recipe, work / "assistant", len(learned), warmed)
+        held_out = together(members)
+        of_student = None if student is None else _cosines(Student.load(student, threads=threads), held_out[0])
+        trained = _finish(held_out, of_student, source, recipe, work / "assistant", len(learned), warmed)
         os.rename(trained.folder, out)
         sync(out.parent)
     return replace(trained, folder=out)
@@ -182,17 +189,34 @@ def plan_assistant_training(
     )
 
 
+def _cosines(student: Student, pairs: LabelledPairs) -> Scores:
+    """The student's cosine of each pair, shape (n,); a text that several pairs have is embedded once."""
+    keyphrases, of_keyphrase = np.unique(np.array(pairs.keyphrases, dtype=object), return_inverse=True)
+    places, of_item = np.unique(np.array(pairs.item_ids, dtype=object), return_index=True, return_inverse=True)[1:]
+    items = pairs.take(places)
+    vectors = student.embed_items(items.titles, items.categories)[of_item]
+    cosines: Scores = (vectors * student.embed_keyphrases(keyphrases.tolist())[of_keyphrase]).sum(axis=1)
+    return cosines
+
+
 def _finish(
-    members: Sequence[Member], source: Member, recipe: AssistantRecipe, folder: Path, learned: int, warmed: int
+    held_out_pairs: tuple[LabelledPairs, Scores, NDArray[np.intp]],
+    of_student: Scores | None,
+    source: Member,
+    recipe: AssistantRecipe,
+    folder: Path,
+    learned: int,
+    warmed: int,
 ) -> TrainedAssistant:
     """Measure and calibrate by what members say of what they were kept from; write the source, down to the disk."""
-    held_out, logits, fold_of = together(members)
+    held_out, logits, fold_of = held_out_pairs
     metrics = held_out_metrics(
         logits,
         held_out.labels,
         seed=recipe.seed,
         groups=held_out.groups(recipe.split_by),
-        folds=fold_of if len(members) > 1 else None,
+        folds=fold_of if fold_of.any() else None,
+        of_student=of_student,
     )
     calibration = fit_calibration(logits, held_out.labels)
     trained = TrainedAssistant(folder, learned, warmed, metrics, calibration, source.history)

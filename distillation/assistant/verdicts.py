@@ -88,21 +88,28 @@ def chance_level(metrics: Mapping[str, Any]) -> str | None:
     return f"held-out AUC {metrics['auc']:.3f} ({low:.3f} to {high:.3f}, {metrics['held_out_pairs']:,} pairs)"
 
 
-def order_at_chance(metrics: Mapping[str, Any]) -> str | None:
-    """What says that an assistant orders the items of a keyphrase by chance, or that nothing is known; None otherwise.
+def nothing_to_teach(metrics: Mapping[str, Any]) -> str | None:
+    """What says that an assistant's order of a keyphrase's items is not worth learning; None if it is.
 
-    It may be better than chance over all pairs all the same: some keyphrases are easily satisfied, and it knows which.
+    It orders them by chance, or not clearly better than the student that it was compared with, or nothing is known. It
+    may be better than chance over all pairs all the same: some keyphrases are easily satisfied, and it knows which.
 
-    >>> order_at_chance({"auc_within": 0.6, "auc_within_low": 0.43, "auc_within_high": 0.74, "held_out_lists": 10})
-    'AUC within held-out keyphrases 0.600 (0.430 to 0.740, 10 keyphrases)'
+    >>> within = {"auc_within": 0.6, "auc_within_low": 0.43, "auc_within_high": 0.74, "held_out_lists": 10}
+    >>> nothing_to_teach(within)
+    'AUC within held-out keyphrases 0.600 (0.430 to 0.740, 10 keyphrases), which may be chance'
     """
     within, low, high = (metrics.get(name) for name in ("auc_within", "auc_within_low", "auc_within_high"))
     if within is None or low is None or high is None:
         return "no held-out keyphrase has both relevant and other items"
-    if low > CHANCE:
-        return None
     lists = metrics["held_out_lists"]
-    return f"AUC within held-out keyphrases {within:.3f} ({low:.3f} to {high:.3f}, {lists:,} keyphrases)"
+    found = f"AUC within held-out keyphrases {within:.3f} ({low:.3f} to {high:.3f}, {lists:,} keyphrases)"
+    if low <= CHANCE:
+        return f"{found}, which may be chance"
+    gain, least, most = (metrics.get(f"auc_within_gain{end}") for end in ("", "_low", "_high"))
+    if gain is None or least is None or most is None or least > 0:
+        return None
+    of_student = metrics["auc_within_student"]
+    return f"{found}; less the untrained student's {of_student:.3f} it is {gain:+.3f} ({least:+.3f} to {most:+.3f})"
 
 
 def check_better_than_chance(metrics: Mapping[str, Any], reason: str | None) -> None:
@@ -131,13 +138,13 @@ def check_order(metrics: Mapping[str, Any], reason: str | None) -> None:
         reason: Why it is trusted nevertheless; None where nobody says so.
 
     Raises:
-        TrainingError: It orders the items of a keyphrase by chance, and nobody trusts it nevertheless.
+        TrainingError: There is nothing to learn from it, and nobody trusts it nevertheless.
     """
-    chance = order_at_chance(metrics)
-    if chance is not None and not (reason or "").strip():
+    problem = nothing_to_teach(metrics)
+    if problem is not None and not (reason or "").strip():
         raise TrainingError(
-            f"the scores order the items of a keyphrase by chance: {chance}; leave them out, or say why they are to be "
-            "learned nevertheless with --trust-assistant REASON"
+            f"the scores have nothing to teach of the order of a keyphrase's items: {problem}; leave them out, or say "
+            "why they are to be learned nevertheless with --trust-assistant REASON"
         )
 
 

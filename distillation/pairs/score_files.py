@@ -22,7 +22,8 @@ from keydistill.tables import (
 
 # Held-out metrics of the assistant that say what its scores can be trusted with; they travel with the scores.
 _WITHIN = ("auc_within", "auc_within_low", "auc_within_high", "held_out_lists")
-TRUST_COLUMNS = ("auc", "auc_low", "auc_high", *_WITHIN, "approved_right", "rejected_right", "held_out_pairs")
+_GAIN = ("auc_within_student", "auc_within_gain", "auc_within_gain_low", "auc_within_gain_high")
+TRUST_COLUMNS = ("auc", "auc_low", "auc_high", *_WITHIN, *_GAIN, "approved_right", "rejected_right", "held_out_pairs")
 _SCHEMA = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
@@ -81,7 +82,12 @@ def trust_of(scores: pa.Table) -> dict[str, float]:
     def worst_by(name: str) -> dict[str, float]:
         return min(distinct, key=lambda row: row.get(name, 1.0))
 
-    within = {name: value for name, value in worst_by("auc_within_low").items() if name in _WITHIN}
+    within = {
+        name: value
+        for key, names in (("auc_within_low", _WITHIN), ("auc_within_gain_low", _GAIN))
+        for name, value in worst_by(key).items()
+        if name in names
+    }
     lowest: dict[str, float] = {
         name: min(row[name] for row in distinct if name in row)
         for name in ("approved_right", "rejected_right")

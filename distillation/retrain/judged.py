@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keydistill.distillation.assistant import Verdicts, order_at_chance
+from keydistill.distillation.assistant import Verdicts, nothing_to_teach
 from keydistill.distillation.evaluation import MIN_JUDGED_PAIRS, labels_are_lists
 from keydistill.distillation.pairs import MiningRecipe, word_overlap
 from keydistill.distillation.retrain.recipe import RetrainInputs
@@ -103,12 +103,12 @@ def warm_up_of(mined: pa.Table, inputs: RetrainInputs, seed: int) -> pa.Table | 
 
 
 def without_order(metrics: Mapping[str, Any], inputs: RetrainInputs) -> str | None:
-    """Why the student learns nothing of the assistant's scores: they order the items of a keyphrase by chance.
+    """Why the student learns nothing of the assistant's scores: their order of items has nothing to teach.
 
     Where lists were judged, that order is what they are to teach. Elsewhere they compare keyphrases; None there, and
-    where the order is better than chance.
+    where the order is clearly better than chance and than that of the student's base.
     """
-    return order_at_chance(metrics) if judged_in_lists(inputs) else None
+    return nothing_to_teach(metrics) if judged_in_lists(inputs) else None
 
 
 def taught_directly(judgments: pa.Table, verdicts: Verdicts) -> pa.Table | None:

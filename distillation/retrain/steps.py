@@ -174,6 +174,7 @@ class RetrainSteps:
             _cleared(out / "model"),
             self.recipe.assistant,
             warm_up=None if before is None else judged_pairs(before, self._learned.items)[0],
+            student=self.recipe.student.base if judged_in_lists(self._learned) else None,
             threads=self.threads,
             progress=NamedProgress("assistant", progress),
         )

@@ -195,6 +195,7 @@ def test_judged_queries_are_imported_and_learned_without_clicks(
     assert "assistant_not_learned" not in results["student"]
 
     # Of one that may order them by chance nothing is learned, unless somebody says why.
+    assert metrics["auc_within_gain"] == pytest.approx(metrics["auc_within"] - metrics["auc_within_student"])
     metrics_file.write_text(json.dumps({**metrics, "auc_within": 0.6, "auc_within_low": 0.48}))
     of_chance = learned_by_a_student(folder, signals, monkeypatch)
     assert (of_chance.assistant, of_chance.rejected) == (None, None)

@@ -206,22 +206,29 @@ def test_scores_of_an_assistant_at_chance_level_are_refused(
     assert plan("--trust-assistant", "a trial", auc_low=0.48) == {"assistant": 160}
 
 
-def test_lists_of_items_that_are_ordered_by_chance_are_refused(keydistill: Command, tmp_path: Path) -> None:
+def test_lists_of_items_with_nothing_to_teach_are_refused(keydistill: Command, tmp_path: Path) -> None:
     items, scores = tmp_path / "items.csv", tmp_path / "scores.csv"
     titles = [f"{number},lamp {number}" for number in range(40)]
     items.write_text("\n".join(["item_id,title", *titles]) + "\n", encoding="utf-8")
 
-    def plan(*more: object, low: float = 0.55) -> object:
+    def plan(*more: object, low: float = 0.55, gain: str = ",,,") -> object:
         header = "item_id,keyphrase,score,auc,auc_low,auc_high,auc_within,auc_within_low,auc_within_high,held_out_lists"
-        rows = [f"{number},lamp {number % 4},0.{number + 10},0.8,0.7,0.9,0.6,{low},0.7,12" for number in range(40)]
+        beside = "auc_within_student,auc_within_gain,auc_within_gain_low,auc_within_gain_high"
+        header = f"{header},{beside}"
+        rows = [
+            f"{number},lamp {number % 4},0.{number + 10},0.8,0.7,0.9,0.6,{low},0.7,12,{gain}" for number in range(40)
+        ]
         scores.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
         result = keydistill("train", "student", "--items", items, "--scores", scores, "--dry-run", "--json", *more)
         return json.loads(result.out)["pairs"] if result.status == 0 else result.err
 
     assert "assistant" in plan()  # type: ignore[operator]
-    assert "error: the scores order the items of a keyphrase by chance: AUC within held-out keyphrases 0.600" in str(
-        plan(low=0.48)
-    )
+    nothing = "error: the scores have nothing to teach of the order of a keyphrase's items: AUC within held-out"
+    assert f"{nothing} keyphrases 0.600 (0.480 to 0.700, 12 keyphrases), which may be chance" in str(plan(low=0.48))
+    assert "assistant" in plan(gain="0.52,0.08,0.02,0.14")  # type: ignore[operator]
+    no_better = str(plan(gain="0.61,-0.01,-0.05,0.03"))
+    assert no_better.startswith(nothing)
+    assert "less the untrained student's 0.610 it is -0.010 (-0.050 to +0.030)" in no_better
     assert "assistant" in plan("--trust-assistant", "a trial", low=0.48)  # type: ignore[operator]
 
 

@@ -129,5 +129,16 @@ def test_between_keyphrases_is_not_within_them() -> None:
     assert metrics.auc > 0.75
     assert present(metrics.auc_within) == pytest.approx(0.5, abs=0.05)
     assert present(metrics.auc_within_low) < 0.5 < present(metrics.auc_within_high)
+    # A student that knows as little of the items is no worse; one that knows them is better.
+    groups = keyphrases.astype(str).tolist()
+    for knows in (0.0, 1.0):
+        student = share[keyphrases] + knows * labels + rng.normal(size=1_600)
+        beside = held_out_metrics(rng.normal(size=1_600), labels, seed=0, groups=groups, of_student=student)
+        low, high = present(beside.auc_within_gain_low), present(beside.auc_within_gain_high)
+        assert high < -0.2 if knows else low < 0 < high
+        assert present(beside.auc_within_gain) == pytest.approx(
+            present(beside.auc_within) - present(beside.auc_within_student)
+        )
+        assert present(beside.auc_within_student) == pytest.approx(0.76 if knows else 0.5, abs=0.06)
     alone = held_out_metrics(share[keyphrases], labels, seed=0)
     assert (alone.auc_within, alone.held_out_lists) == (None, 0)

@@ -276,6 +276,8 @@ def test_what_an_assistant_can_be_trusted_with_travels_with_its_scores(
 ) -> None:
     folder = shutil.copytree(tiny_assistant_folder, tmp_path / "assistant")
     within = {"auc_within": 0.58, "auc_within_low": 0.52, "auc_within_high": 0.63, "held_out_lists": 40}
+    within |= {"auc_within_student": 0.6, "auc_within_gain": -0.02}
+    within |= {"auc_within_gain_low": -0.05, "auc_within_gain_high": 0.01}
     metrics = {"auc": 0.6, "auc_low": 0.55, "auc_high": 0.65, **within, "approved_right": 0.7, "held_out_pairs": 400}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     pairs = written(tmp_path / "pairs.csv", rows(3))
