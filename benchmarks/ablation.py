@@ -34,12 +34,17 @@ _ASSISTANT = (*_SIGNALS, "assistant", "approved")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A student of the table: the tasks it learns, the loss of the assistant's scores, and what else is chosen."""
+    """A student of the table: the tasks it learns, the loss of the assistant's scores, and what else is chosen.
+
+    It learns a share of the pairs that are scored, by the mean of so many assistants.
+    """
 
     name: str
     tasks: tuple[str, ...]
     loss: LossName = "pearson"
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    scored: float = 1.0
+    assistants: int = 1
 
 
 CLICKS = Row("clicks", ("clicks",))
@@ -58,6 +63,9 @@ ROWS = (
     Row("+ assistant, Pearson, logQ", _ASSISTANT, recipe={"popularity_correction": True}),
     Row("+ assistant, Pearson, no hard negatives", _ASSISTANT, recipe={"hard_negatives": 0}),
     Row("+ assistant, Pearson, three seeds", _ASSISTANT, recipe={"seeds": 3}),
+    Row("+ assistant, Pearson, a sixteenth of the scores", _ASSISTANT, scored=1 / 16),
+    Row("+ assistant, Pearson, a quarter of the scores", _ASSISTANT, scored=1 / 4),
+    Row("+ two assistants, Pearson", _ASSISTANT, assistants=2),
 )
 # What a training does of itself, of two students that the table has anyway.
 _SHARE_OF_CLICKS = StudentRecipe().clicks_share
@@ -143,7 +151,7 @@ def _trained(task: Task, row: Row, out: Path) -> tuple[Student, float]:
     if out.exists():
         return Student.load(str(out)), 0.0
     # What the assistant calls right or wrong decides about negatives: only a student that has the assistant knows.
-    data = task.data if "assistant" in row.tasks else replace(task.judged, relevant=None)
+    data = task.data_of(row.scored, row.assistants) if "assistant" in row.tasks else replace(task.judged, relevant=None)
     recipe = replace(
         task.recipe,
         distillation_loss=row.loss,

@@ -1,7 +1,8 @@
 """The data of the ablation: signals, mined pairs, the assistant and its scores, ready for every student."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from keydistill.distillation.assistant import (
     AssistantRecipe,
+    LabelledPairs,
     judged_pairs,
     train_assistant,
 )
@@ -40,7 +42,8 @@ class Task:
     """What students learn from and are measured on.
 
     Attributes:
-        data: Pairs of every kind, the judge's opinion by way of the assistant.
+        data_of: Function that makes the pairs of every kind, the judge's opinion by way of the assistant: of a share of
+            its scores, and of the mean of so many assistants.
         judged: Pairs of every kind, the judge's own labels in place of an assistant.
         recipe: Of the full student.
         items: To recommend for.
@@ -53,7 +56,7 @@ class Task:
         cutoffs: Of the lists.
     """
 
-    data: StudentData
+    data_of: Callable[[float, int], StudentData]
     judged: StudentData
     recipe: StudentRecipe
     items: pa.Table
@@ -96,7 +99,19 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
     with RejectLog() as rejects:
         judgments = load_judgments([folder / "judgments.parquet"], rejects)
     assistant_recipe = AssistantRecipe(seed=seed, epochs=0.2 if quick else 2)
-    assistant, scores, seconds = _assistant(judgments, learned, mined, folder, assistant_recipe)
+    judged, _ = judged_pairs(judgments, learned)
+    assistant, scores, seconds = _assistant(judged, mined, folder, assistant_recipe)
+
+    def data_of(share: float, assistants: int) -> StudentData:
+        several = [scores["score"].to_numpy()]
+        for number in range(1, assistants):
+            another = replace(assistant_recipe, seed=seed + 100 * number)
+            several.append(_assistant(judged, mined, folder / f"assistant-{number}", another)[1]["score"].to_numpy())
+        means = pa.array(np.mean(several, axis=0), pa.float32())
+        chosen = np.random.default_rng(seed).random(len(scores)) < share
+        averaged = scores.set_column(scores.column_names.index("score"), "score", means).filter(pa.array(chosen))
+        return student_data(learned, clicks=clicks, search_relevance=search, assistant=averaged, seed=seed)
+
     truth = pq.read_table(market / "truth.parquet", columns=["item_id", "keyphrase"])
     labels = pa.table(
         {
@@ -106,7 +121,7 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
         }
     )
     return Task(
-        data=student_data(learned, clicks=clicks, search_relevance=search, assistant=scores, seed=seed),
+        data_of=data_of,
         judged=student_data(learned, clicks=clicks, search_relevance=search, judgments=judgments, seed=seed),
         recipe=recipe,
         items=unseen,
@@ -121,8 +136,7 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
 
 
 def _assistant(
-    judgments: pa.Table,
-    items: pa.Table,
+    pairs: LabelledPairs,
     to_score: Path,
     folder: Path,
     recipe: AssistantRecipe,
@@ -131,7 +145,7 @@ def _assistant(
     began = time.monotonic()
     out, scores = folder / "assistant", folder / "scores.parquet"
     if not out.exists():
-        pairs, _ = judged_pairs(judgments, items)
+        folder.mkdir(exist_ok=True)
         train_assistant(pairs, out, recipe)
     assistant = Assistant.load(str(out), bf16=uses_bf16("auto"))
     if not scores.exists():

@@ -50,5 +50,6 @@ FOLDS_HELP = (
 trust_option = click.option(
     "--trust-assistant",
     metavar="REASON",
-    help="Why the scores of an assistant that is no better than chance are to be learned nevertheless.",
+    help="Why the scores of an assistant that is no better than chance, or orders items no better than an untrained "
+    "student, are to be learned nevertheless.",
 )
