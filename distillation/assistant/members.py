@@ -56,7 +56,7 @@ def splits_of(pairs: LabelledPairs, recipe: AssistantRecipe, warm_up: LabelledPa
     Raises:
         TrainingError: A part would be empty, or have only positive or only negative pairs.
     """
-    count = recipe.folds
+    count = 1 if recipe.folds is None else recipe.folds
     if not count:
         count = _FOLDS if recipe.held_out * effective_groups(pairs, recipe.split_by) < _ENOUGH_GROUPS else 1
     if count == 1:

@@ -36,7 +36,8 @@ class AssistantRecipe:
         held_out: Share of pairs to hold out, where there is one split: they are measured on and not learned.
         folds: Number of folds of a cross-fitting: so many models are trained, each on all folds but one, which it is
             measured on, and then the assistant on all pairs, for the epochs that were best. 1 is one split without
-            cross-fitting; 0 leaves it to the number of keyphrases (`keydistill.distillation.assistant.members`).
+            cross-fitting; 0 leaves it to the number of keyphrases (`keydistill.distillation.assistant.members`); None
+            is 0 in a retrain on judged lists of items, where they decide what is learned, and otherwise 1.
         split_by: What a held-out pair shares with no training pair.
         seed: Seed of everything random.
         precision: "auto" is bf16 where the machine is faster in it, else fp32.
@@ -58,7 +59,7 @@ class AssistantRecipe:
     frozen_embeddings: bool = True
     label_smoothing: float = 0.0
     held_out: float = 0.1
-    folds: int = 1
+    folds: int | None = None
     split_by: GroupBy = "keyphrase"
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -87,7 +88,7 @@ class AssistantRecipe:
             ("max_length", self.max_length >= 8, "from 8 up"),
             ("learning_rate", self.learning_rate is None or self.learning_rate > 0, "above 0"),
             ("label_smoothing", 0 <= self.label_smoothing <= 1, "from 0 to 1"),
-            ("folds", self.folds >= 0, "from 0 up"),
+            ("folds", self.folds is None or self.folds >= 0, "from 0 up"),
             ("held_out", 0 < self.held_out < 1, "between 0 and 1"),
         ):
             if not fits:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keydistill.distillation.assistant import Verdicts, nothing_to_teach
+from keydistill.distillation.assistant import AssistantRecipe, Verdicts, nothing_to_teach
 from keydistill.distillation.evaluation import MIN_JUDGED_PAIRS, labels_are_lists
 from keydistill.distillation.pairs import MiningRecipe, word_overlap
 from keydistill.distillation.retrain.recipe import RetrainInputs
@@ -72,6 +72,11 @@ def mining_of(recipe: MiningRecipe, inputs: RetrainInputs) -> MiningRecipe:
     lists = min(_MOST_LISTS, len(pc.unique(given["keyphrase"])))
     # A judge is asked about the nearest keyphrases and about the next ones; the student learns neither unjudged.
     return replace(recipe, student_top=4, near_miss=4, random=0, depth=60, lists=recipe.lists or lists)
+
+
+def assistant_of(recipe: AssistantRecipe, inputs: RetrainInputs) -> AssistantRecipe:
+    """The recipe of the assistant; where lists were judged, their order is measured on as many as there are."""
+    return replace(recipe, folds=0) if recipe.folds is None and judged_in_lists(inputs) else recipe
 
 
 def scored_pairs(mined: pa.Table, inputs: RetrainInputs) -> pa.Table:

@@ -24,6 +24,7 @@ from keydistill.distillation.evaluation import evaluate, sample_items, write_rep
 from keydistill.distillation.pairs import JudgmentCache, MiningRecipe, judge_pairs, mine, score_pairs
 from keydistill.distillation.retrain.division import Division
 from keydistill.distillation.retrain.judged import (
+    assistant_of,
     judged_in_lists,
     judged_yes_of,
     mining_of,
@@ -172,7 +173,7 @@ class RetrainSteps:
         trained = train_assistant(
             pairs,
             _cleared(out / "model"),
-            self.recipe.assistant,
+            assistant_of(self.recipe.assistant, self._learned),
             warm_up=None if before is None else judged_pairs(before, self._learned.items)[0],
             student=self.recipe.student.base if judged_in_lists(self._learned) else None,
             threads=self.threads,

@@ -192,6 +192,8 @@ def test_judged_queries_are_imported_and_learned_without_clicks(
     metrics_file = folder / "assistant" / "model" / "metrics.json"
     metrics = json.loads(metrics_file.read_text())
     assert metrics["warm_up_pairs"] > 0
+    # Few keyphrases: each is held out once.
+    assert (metrics["folds"], metrics["held_out_pairs"]) == (3, metrics["training_pairs"])
     assert "assistant_not_learned" not in results["student"]
 
     # Of one that may order them by chance nothing is learned, unless somebody says why.
