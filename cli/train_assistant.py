@@ -11,7 +11,7 @@ from keydistill.cli.context import settings_of
 from keydistill.cli.output import check_output, duration_text, print_json, print_table, progress_bars, warn
 from keydistill.cli.table_options import reading_options
 from keydistill.cli.training_options import FOLDS_HELP, SIZES_HELP
-from keydistill.errors import TooManyRejectsError
+from keydistill.errors import StudentError, TooManyRejectsError
 
 if TYPE_CHECKING:
     from keydistill.distillation.assistant import (
@@ -115,9 +115,14 @@ def assistant(
             bars.close()
             print_json({**asdict(planned), "recipe": asdict(recipe)}) if as_json else _print_plan(planned, recipe)
             return
-        from keydistill.distillation.assistant import assistant_training_digest, chance_level, train_assistant
-        from keydistill.distillation.student import StudentRecipe
+        from keydistill.distillation.assistant import (
+            assistant_training_digest,
+            chance_level,
+            nothing_to_teach,
+            train_assistant,
+        )
 
+        compared = _untrained_student() if _are_lists(pairs) else None
         digest = assistant_training_digest(pairs, recipe, warm_up_pairs)[:12]
         folder = out or settings.home / "training" / f"assistant-{digest}"
         if out is None:
@@ -129,7 +134,7 @@ def assistant(
                 folder,
                 recipe,
                 warm_up=warm_up_pairs,
-                student=StudentRecipe().base if _are_lists(pairs) else None,
+                student=compared,
                 threads=settings.threads,
                 progress=bars,
             )
@@ -142,6 +147,11 @@ def assistant(
     place = {"version": version.full_name, "folder": str(version.folder)} if version else {"folder": str(folder)}
     if (chance := chance_level(trained.metrics.as_dict())) is not None:
         warn(f"the assistant is no better than chance: {chance}; no student learns from its scores without a reason")
+    elif compared is not None and (problem := nothing_to_teach(trained.metrics.as_dict())) is not None:
+        warn(
+            f"the assistant has nothing to teach of the order of a keyphrase's items: {problem}; no student learns "
+            "lists of items from its scores without a reason"
+        )
     if as_json:
         print_json({**place, **trained.as_dict(), "recipe": asdict(recipe)})
         return
@@ -158,6 +168,17 @@ def _are_lists(pairs: "LabelledPairs") -> bool:
     return labels_are_lists(
         *(pa.chunked_array([list(names)], pa.string()) for names in (pairs.keyphrases, pairs.item_ids))
     )
+
+
+def _untrained_student() -> str | None:
+    """The base of a student, to compare the order of items with; None where it is not to be had."""
+    from keydistill.distillation.student import StudentRecipe
+    from keydistill.encoders import StudentFiles
+
+    try:
+        return StudentFiles.find(StudentRecipe().base).source
+    except StudentError:
+        return None
 
 
 def _read(inputs: _Inputs, settings: "Settings") -> tuple["LabelledPairs", "LabelledPairs | None"]:

@@ -125,6 +125,8 @@ def train_assistant(
     if threads is not None:
         torch.set_num_threads(threads)
 
+    # Found before the training: where it is missing nobody waits for that to hear it.
+    compared = None if student is None else Student.load(student, threads=threads)
     key = {"digest": assistant_training_digest(pairs, recipe, warm_up)}
     with quiet_libraries(), work_folder(out, "training", key) as work:
         members = train_members(splits, recipe, work, progress)
@@ -134,7 +136,7 @@ def train_assistant(
             source, learned = train_on_all(pairs, warm_up, members, recipe, work, progress), pairs
         warmed = 0 if warm_up is None else len(warm_up)
         held_out = together(members)
-        of_student = None if student is None else _cosines(Student.load(student, threads=threads), held_out[0])
+        of_student = None if compared is None else _cosines(compared, held_out[0])
         trained = _finish(held_out, of_student, source, recipe, work / "assistant", len(learned), warmed)
         os.rename(trained.folder, out)
         sync(out.parent)

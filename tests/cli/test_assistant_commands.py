@@ -76,6 +76,31 @@ def test_train_into_a_folder_prints_a_table(
     assert again.err == f"error: {out} exists already; name another folder, or remove it\n"
 
 
+def test_judged_lists_of_items_are_compared_with_an_untrained_student(
+    keydistill: Command, options: list[object], tmp_path: Path
+) -> None:
+    items, judgments = tmp_path / "items.csv", tmp_path / "judgments.csv"
+    kinds = ("desk", "lamp", "sofa", "cable", "shoe", "phone", "vase", "tent", "bike", "soap")
+    rows = [(f"{kind}-{number}", kind, number) for kind in kinds for number in range(12)]
+    titles = [f"{item},{kind if number % 2 else 'spare part'} number {number}" for item, kind, number in rows]
+    items.write_text("\n".join(["item_id,title", *titles]) + "\n", encoding="utf-8")
+    labels = [f"{item},{kind},{'yes' if number % 2 else 'no'}" for item, kind, number in rows]
+    judgments.write_text("\n".join(["item_id,keyphrase,label", *labels]) + "\n", encoding="utf-8")
+    folds = ("--folds", 2, "--out")
+    result = keydistill("train", "assistant", judgments, "--items", items, *options, *folds, tmp_path / "a", "--json")
+    assert result.status == 0, result.err
+    metrics = json.loads(result.out)
+    # The untrained student knows what a desk is; one layer of random weights does not.
+    assert metrics["auc_within_student"] == 1
+    assert metrics["auc_within_gain"] == pytest.approx(metrics["auc_within"] - 1)
+    assert metrics["auc_within_gain_high"] < 0
+    assert len(result.err.splitlines()) == 1
+    shown = keydistill("train", "assistant", judgments, "--items", items, *options, *folds, tmp_path / "b")
+    line = next(line for line in shown.out.splitlines() if line.startswith("less untrained"))
+    assert line.split()[2] == f"{metrics['auc_within_gain']:+.3f}"
+    assert line.endswith("; a student has 1.000")
+
+
 def test_dry_runs_change_nothing(
     keydistill: Command, signals: tuple[Path, Path], options: list[object], tmp_path: Path, tiny_assistant_folder: Path
 ) -> None:
