@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         TrainedAssistant,
     )
     from keydistill.distillation.registry import ModelVersion
+    from keydistill.encoders import Student
     from keydistill.settings import Settings
 
 
@@ -122,7 +123,7 @@ def assistant(
             train_assistant,
         )
 
-        compared = _untrained_student() if _are_lists(pairs) else None
+        compared = _untrained(settings.threads) if _are_lists(pairs) else None
         digest = assistant_training_digest(pairs, recipe, warm_up_pairs)[:12]
         folder = out or settings.home / "training" / f"assistant-{digest}"
         if out is None:
@@ -149,8 +150,8 @@ def assistant(
         warn(f"the assistant is no better than chance: {chance}; no student learns from its scores without a reason")
     elif compared is not None and (problem := nothing_to_teach(trained.metrics.as_dict())) is not None:
         warn(
-            f"the assistant has nothing to teach of the order of a keyphrase's items: {problem}; no student learns "
-            "lists of items from its scores without a reason"
+            f"the assistant has nothing to teach of the order of a keyphrase's items: {problem}; without clicks "
+            "no student learns lists of items from its scores, unless somebody says why"
         )
     if as_json:
         print_json({**place, **trained.as_dict(), "recipe": asdict(recipe)})
@@ -170,13 +171,12 @@ def _are_lists(pairs: "LabelledPairs") -> bool:
     )
 
 
-def _untrained_student() -> str | None:
-    """The base of a student, to compare the order of items with; None where it is not to be had."""
-    from keydistill.distillation.student import StudentRecipe
-    from keydistill.encoders import StudentFiles
+def _untrained(threads: int | None) -> "Student | None":
+    """The student before its training, to compare the order of items with; None where it is not to be had."""
+    from keydistill.distillation.student import StudentRecipe, untrained_student
 
     try:
-        return StudentFiles.find(StudentRecipe().base).source
+        return untrained_student(StudentRecipe(), threads)
     except StudentError:
         return None
 
@@ -268,13 +268,13 @@ def _beside_student(metrics: "AssistantMetrics") -> tuple[str, str, str]:
 def _print_metrics(trained: "TrainedAssistant", split_by: str) -> None:
     metrics = trained.metrics
     learned = f"each by one of {metrics.folds} models" if metrics.folds > 1 else f"{trained.pairs:,} were learned"
-    within = f"of {metrics.held_out_lists:,} {split_by}s with pairs of both kinds"
+    within = f"of {metrics.held_out_lists:,} keyphrases with pairs of both kinds"
     rows = [
         ("pairs", f"{metrics.held_out_pairs:,}", f"of {metrics.held_out_groups:,} {split_by}s held out; {learned}"),
         ("positive", f"{metrics.positive_share:.3f}", "share of the held-out pairs"),
         ("AUC", f"{metrics.auc:.3f}", f"{metrics.auc_low:.3f} to {metrics.auc_high:.3f}"),
         (
-            f"AUC per {split_by}",
+            "AUC per keyphrase",
             "-" if metrics.auc_within is None else f"{metrics.auc_within:.3f}",
             within
             if metrics.auc_within is None

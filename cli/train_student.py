@@ -229,7 +229,7 @@ def _read(
         known_items, **tables, assistant=scores, verdicts=Verdicts.of(trust), held_out=held_out, seed=recipe.seed
     )
     # As in a retrain. Older scores say nothing of it.
-    if "auc_within" in trust and data.compares_items(data.assistant):
+    if "held_out_lists" in trust and data.compares_items(data.assistant):
         check_order(trust, trust_assistant)
     return data
 

@@ -46,7 +46,7 @@ SIZES_HELP = f"Size of the assistant: {', '.join(SIZE_NAMES)}.  [default: {ASSIS
 FOLDS_HELP = (
     "Number of models of the assistant that are each kept from another part of the keyphrases, and measured on it, "
     "before one learns all; 1 is one split, 0 takes 3 where few keyphrases were judged, otherwise 1.  "
-    "[default: 0 in a retrain on judged lists of items, otherwise 1]"
+    "[default: 0 in a retrain on judged lists of items without clicks, otherwise 1]"
 )
 trust_option = click.option(
     "--trust-assistant",

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from keydistill.distillation.assistant.base import base_model
 from keydistill.distillation.assistant.data import LabelledPairs, Split, effective_groups, folds, split
 from keydistill.distillation.assistant.fit import fit_assistant
 from keydistill.encoders import Assistant, ItemText, Scores
+from keydistill.errors import TrainingError
 from keydistill.files import replace_json, sync_folder
 from keydistill.progress import NamedProgress, Progress
 
@@ -51,15 +53,18 @@ class Member:
 def splits_of(pairs: LabelledPairs, recipe: AssistantRecipe, warm_up: LabelledPairs | None) -> list[Split]:
     """The one split of a training, or its folds.
 
-    With 0 folds in the recipe there are several where the keyphrases that one split holds out are few.
+    With 0 folds in the recipe there are several where the keyphrases that one split holds out are few, if each of them
+    can have pairs of both kinds.
 
     Raises:
         TrainingError: A part would be empty, or have only positive or only negative pairs.
     """
-    count = 1 if recipe.folds is None else recipe.folds
-    if not count:
-        count = _FOLDS if recipe.held_out * effective_groups(pairs, recipe.split_by) < _ENOUGH_GROUPS else 1
-    if count == 1:
+    count = recipe.chosen_folds
+    if not count and recipe.held_out * effective_groups(pairs, recipe.split_by) < _ENOUGH_GROUPS:
+        # Nobody asked for folds: where one would have pairs of one kind alone, a split may still have both.
+        with suppress(TrainingError):
+            return folds(pairs, _FOLDS, by=recipe.split_by, seed=recipe.seed, warm_up=warm_up)
+    if count <= 1:
         return [split(pairs, recipe.held_out, by=recipe.split_by, seed=recipe.seed, warm_up=warm_up)]
     return folds(pairs, count, by=recipe.split_by, seed=recipe.seed, warm_up=warm_up)
 

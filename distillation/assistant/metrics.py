@@ -27,8 +27,7 @@ class AssistantMetrics:
         auc: Area under the ROC curve.
         auc_low: Lower end of its interval of 95%; 0.5 or less is no better than chance.
         auc_high: Upper end of this interval.
-        auc_within: Mean AUC within the held-out keyphrases (or items, where these were held out) that have pairs of
-            both kinds; None where hardly any has.
+        auc_within: Mean AUC within the held-out keyphrases that have pairs of both kinds; None where hardly any has.
         auc_within_low: Lower end of its interval of 95%.
         auc_within_high: Upper end of this interval.
         auc_within_student: The same of the student that it was compared with; None where it was with none.
@@ -53,7 +52,7 @@ class AssistantMetrics:
         rejected_right_high: Upper end of this interval.
         held_out_pairs: Number of held-out pairs.
         held_out_groups: Number of keyphrases (or of items, where these were held out) that they belong to.
-        held_out_lists: Number of these that have pairs of both kinds.
+        held_out_lists: Number of held-out keyphrases that have pairs of both kinds.
         positive_share: Share of the held-out pairs that is positive.
         folds: Number of models that scored the held-out pairs, each only those that it had not seen.
     """
@@ -115,6 +114,7 @@ def held_out_metrics(
     *,
     seed: int,
     groups: Sequence[str] | None = None,
+    keyphrases: Sequence[str] | None = None,
     folds: NDArray[np.intp] | None = None,
     of_student: NDArray[np.floating] | None = None,
 ) -> AssistantMetrics:
@@ -127,7 +127,9 @@ def held_out_metrics(
         logits: Shape (n,).
         labels: Shape (n,).
         seed: Seed of the halves; both hold the same share of positive pairs. And of the resamples.
-        groups: The keyphrase (or item) of each pair, n of them; None takes each pair for itself.
+        groups: The keyphrase (or item, where these are held out) of each pair, n of them; None takes each pair for
+            itself.
+        keyphrases: The keyphrase of each pair, n of them; None takes `groups`.
         folds: Fold of each pair, whose model scored it, from 0 without a gap, shape (n,); None is one model.
         of_student: What a student says of the same pairs, shape (n,); None where there is none to compare with.
 
@@ -168,12 +170,13 @@ def held_out_metrics(
     )
     if len(names) < len(labels):
         interval = interval.widened(clustered_interval(logits, labels, group_of, seed=seed))
-    within = auc_within(logits, labels, group_of, seed=seed)
+    list_of = group_of if keyphrases is None else np.unique(np.array(keyphrases, str), return_inverse=True)[1]
+    within = auc_within(logits, labels, list_of, seed=seed)
     beside: dict[str, float | None] = {}
     if of_student is not None:
-        gain = gain_within(logits, of_student, labels, group_of, seed=seed)
+        gain = gain_within(logits, of_student, labels, list_of, seed=seed)
         beside = {
-            "auc_within_student": auc_within(of_student, labels, group_of, seed=seed).value,
+            "auc_within_student": auc_within(of_student, labels, list_of, seed=seed).value,
             "auc_within_gain": gain.value,
             "auc_within_gain_low": gain.low,
             "auc_within_gain_high": gain.high,

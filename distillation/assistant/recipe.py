@@ -64,6 +64,11 @@ class AssistantRecipe:
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
+    @property
+    def chosen_folds(self) -> int:
+        """The folds, where nobody knows better than one split."""
+        return 1 if self.folds is None else self.folds
+
     def __post_init__(self) -> None:
         """Refuse choices that no training can follow.
 

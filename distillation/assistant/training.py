@@ -91,7 +91,7 @@ def train_assistant(
     recipe: AssistantRecipe | None = None,
     *,
     warm_up: LabelledPairs | None = None,
-    student: str | None = None,
+    student: Student | None = None,
     threads: int | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> TrainedAssistant:
@@ -104,14 +104,14 @@ def train_assistant(
         out: Folder to write the assistant to; must not exist.
         recipe: Recipe of the training; None is the default one.
         warm_up: Pairs for a stage before the training: many that are trusted less, say from clicks.
-        student: Name or folder of a student: the metrics say whether the assistant orders the held-out pairs of a
+        student: Student, before its training: the metrics say whether the assistant orders the held-out pairs of a
             keyphrase better than it does. One that does not has nothing to teach of that. None compares with none.
         threads: Threads for arithmetic on CPU; None leaves it to torch. The weights depend on it in their last digits.
         progress: Started for each stage with the number of steps that remain, and advanced by 1 after each step.
 
     Raises:
         TrainingError: There are too few pairs, or `out` exists.
-        StudentError: The base or the student cannot be found.
+        StudentError: The base cannot be found.
         StorageError: Another process is training into the same folder.
     """
     recipe = recipe or AssistantRecipe()
@@ -125,8 +125,6 @@ def train_assistant(
     if threads is not None:
         torch.set_num_threads(threads)
 
-    # Found before the training: where it is missing nobody waits for that to hear it.
-    compared = None if student is None else Student.load(student, threads=threads)
     key = {"digest": assistant_training_digest(pairs, recipe, warm_up)}
     with quiet_libraries(), work_folder(out, "training", key) as work:
         members = train_members(splits, recipe, work, progress)
@@ -136,7 +134,7 @@ def train_assistant(
             source, learned = train_on_all(pairs, warm_up, members, recipe, work, progress), pairs
         warmed = 0 if warm_up is None else len(warm_up)
         held_out = together(members)
-        of_student = None if compared is None else _cosines(compared, held_out[0])
+        of_student = None if student is None else _cosines(student, held_out[0])
         trained = _finish(held_out, of_student, source, recipe, work / "assistant", len(learned), warmed)
         os.rename(trained.folder, out)
         sync(out.parent)
@@ -153,8 +151,12 @@ def assistant_metrics(folder: Path) -> dict[str, Any]:
 def assistant_training_digest(
     pairs: LabelledPairs, recipe: AssistantRecipe, warm_up: LabelledPairs | None = None
 ) -> str:
-    """SHA-256 (hex) over all that decides the result of a training."""
-    choices = [asdict(recipe), pairs.digest(), None if warm_up is None else warm_up.digest()]
+    """SHA-256 (hex) over all that decides the weights of a training."""
+    choices = [
+        {**asdict(recipe), "folds": recipe.chosen_folds},
+        pairs.digest(),
+        None if warm_up is None else warm_up.digest(),
+    ]
     return hashlib.sha256(json.dumps(choices).encode()).hexdigest()
 
 
@@ -192,12 +194,9 @@ def plan_assistant_training(
 
 
 def _cosines(student: Student, pairs: LabelledPairs) -> Scores:
-    """The student's cosine of each pair, shape (n,); a text that several pairs have is embedded once."""
-    keyphrases, of_keyphrase = np.unique(np.array(pairs.keyphrases, dtype=object), return_inverse=True)
-    places, of_item = np.unique(np.array(pairs.item_ids, dtype=object), return_index=True, return_inverse=True)[1:]
-    items = pairs.take(places)
-    vectors = student.embed_items(items.titles, items.categories)[of_item]
-    cosines: Scores = (vectors * student.embed_keyphrases(keyphrases.tolist())[of_keyphrase]).sum(axis=1)
+    """The student's cosine of each pair, shape (n,)."""
+    items = student.embed_items(pairs.titles, pairs.categories)
+    cosines: Scores = (items * student.embed_keyphrases(pairs.keyphrases)).sum(axis=1)
     return cosines
 
 
@@ -217,6 +216,7 @@ def _finish(
         held_out.labels,
         seed=recipe.seed,
         groups=held_out.groups(recipe.split_by),
+        keyphrases=held_out.keyphrases,
         folds=fold_of if fold_of.any() else None,
         of_student=of_student,
     )

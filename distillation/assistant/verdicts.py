@@ -100,7 +100,7 @@ def nothing_to_teach(metrics: Mapping[str, Any]) -> str | None:
     """
     within, low, high = (metrics.get(name) for name in ("auc_within", "auc_within_low", "auc_within_high"))
     if within is None or low is None or high is None:
-        return "no held-out keyphrase has both relevant and other items"
+        return "hardly a held-out keyphrase has both relevant and other items"
     lists = metrics["held_out_lists"]
     found = f"AUC within held-out keyphrases {within:.3f} ({low:.3f} to {high:.3f}, {lists:,} keyphrases)"
     if low <= CHANCE:

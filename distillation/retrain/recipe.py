@@ -47,7 +47,8 @@ class RetrainRecipe:
         held_out: Share of the items, and of the keyphrases, that nothing is mined, judged or learned from: the students
             are compared on these items. 0 holds out nothing, and compares them on what was learned from.
         evaluated_items: Most items on which the new student is compared with the present one.
-        trust_assistant: Why an assistant that is no better than chance is learned from nevertheless; None ends there.
+        trust_assistant: Why an assistant that is no better than chance is learned from nevertheless (None ends there),
+            and lists of items from one that orders them no better than the untrained student (None leaves them out).
         seed: Seed of the choice of judged pairs and evaluated items.
     """
 

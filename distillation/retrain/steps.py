@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ from keydistill.distillation.retrain.referee import Referee
 from keydistill.distillation.retrain.spread import spread_over_strata
 from keydistill.distillation.retrain.verdict import comparison_of
 from keydistill.distillation.signals import correct_clicks, load_judgments
-from keydistill.distillation.student import student_data, train_student
+from keydistill.distillation.student import student_data, train_student, untrained_student
 from keydistill.encoders import Assistant, Student
 from keydistill.errors import TrainingError
 from keydistill.progress import NamedProgress, Progress
@@ -175,11 +175,19 @@ class RetrainSteps:
             _cleared(out / "model"),
             assistant_of(self.recipe.assistant, self._learned),
             warm_up=None if before is None else judged_pairs(before, self._learned.items)[0],
-            student=self.recipe.student.base if judged_in_lists(self._learned) else None,
+            student=untrained_student(self.recipe.student, self.threads) if judged_in_lists(self._learned) else None,
             threads=self.threads,
             progress=NamedProgress("assistant", progress),
         )
         return trained.as_dict()
+
+    def of_assistant(self) -> dict[str, Any]:
+        """All choices that the stage of the assistant follows from."""
+        recipe = assistant_of(self.recipe.assistant, self._learned)
+        choices = {**asdict(recipe), "folds": recipe.chosen_folds}
+        if judged_in_lists(self._learned):
+            choices["compared"] = [self.recipe.student.base, self.recipe.student.item_text]
+        return choices
 
     def score(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Score the mined pairs with the new assistant."""

@@ -1,11 +1,12 @@
 """The reading side of an import: files in, parsed cells out, and every row accounted for."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from keydistill.distillation.signals.validation import Columns
+from keydistill.errors import InputError
 from keydistill.progress import NO_PROGRESS, Progress
 from keydistill.tables import (
     USUAL,
@@ -147,8 +148,26 @@ class ImportReader:
     def item_rows(
         self, path: Path, parsers: Mapping[str, Parse], *, multiline: Sequence[str] = (), **options: Any
     ) -> Iterator[Columns]:
-        """The rows of a file of items, with their free fields, whose cells may hold line breaks; as in `rows`."""
+        """The rows of a file of items, with their free fields, whose cells may hold line breaks; as in `rows`.
+
+        Raises:
+            InputError: A field has the name of something that the importer reads itself.
+        """
+        self.check_fields(parsers)
         return self.rows(path, {**parsers, **self.fields}, multiline=(*multiline, *self.fields), **options)
+
+    def check_fields(self, parsers: Iterable[str]) -> None:
+        """Check that no field that is to be kept has the name of something that the importer reads itself.
+
+        Raises:
+            InputError: One has.
+        """
+        taken = [name for name in parsers if name in self.fields]
+        if taken:
+            raise InputError(
+                f"{taken[0]!r} cannot be kept as a field: the import reads it as something else; name another column "
+                "of the items, such as brand"
+            )
 
     def ignore(self, description: str, rows: int = 1) -> None:
         """Count rows that do not belong to the import, by what they are."""

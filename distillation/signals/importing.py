@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -133,10 +133,12 @@ def run_import(
                 rejects, work, target.max_keyphrase_chars, target.conventions, target.progress, fields=target.fields
             )
             tables = build(reader)
-        tables = {**tables, "items": _of_use(tables["items"], target.fields)}
-        summary = _summary(form, target, {**options, "fields": list(target.fields)}, reader, tables)
+        summary = _summary(form, target, options, reader, tables)
         _check(summary, target, work / REJECTS)
         _check_use(summary, tables)
+        items = _of_use(tables["items"], target.fields)
+        tables = {**tables, "items": items}
+        summary = replace(summary, options={**summary.options, "fields": free_fields(items)})
         if not target.dry_run:
             with whole_folder(target.out, FOLDER, force=target.force) as folder:
                 for table, rows in tables.items():
@@ -231,8 +233,8 @@ def _check_fields(fields: Sequence[str]) -> None:
             free = ()
         if free != (name,):
             raise InputError(
-                f"{name!r} cannot be kept as a field: it is a column of all items, or no plain name; name a further "
-                "column of the items, such as brand"
+                f"{name!r} cannot be kept as a field: the name has another meaning in --item-text, or is no plain one; "
+                "name another column of the items, such as brand"
             )
 
 

@@ -1,6 +1,7 @@
 """The student's training. Files have the names of their twins in `keydistill.distillation.assistant`."""
 
 from keydistill.distillation.student.averaging import average_students
+from keydistill.distillation.student.base import untrained_student
 from keydistill.distillation.student.data import Pairs, StudentData
 from keydistill.distillation.student.recipe import StudentRecipe, default_weights
 from keydistill.distillation.student.tables import student_data
@@ -26,4 +27,5 @@ __all__ = [
     "student_data",
     "student_training_digest",
     "train_student",
+    "untrained_student",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from keydistill.distillation.student.towers import table_of, transformer_of
 from keydistill.distillation.training import set_dropout, training_attention
-from keydistill.encoders import SAFETENSORS, find_model
+from keydistill.encoders import SAFETENSORS, ItemText, Student, find_model
 from keydistill.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -47,6 +47,17 @@ def base_model(recipe: StudentRecipe) -> SentenceTransformer:
     if recipe.frozen_embeddings:
         transformer_of(model).get_input_embeddings().weight.requires_grad_(False)
     return model
+
+
+def untrained_student(recipe: StudentRecipe, threads: int | None = None) -> Student:
+    """The base, with all its layers, as a student that reads of an item what the trained one will.
+
+    Raises:
+        StudentError: It cannot be found.
+    """
+    student = Student.load(recipe.base, threads=threads)
+    student.item_text = ItemText(recipe.item_text)
+    return student
 
 
 def cut_layers(model: SentenceTransformer, layers: int) -> None:

@@ -203,6 +203,14 @@ def test_judged_queries_are_imported_and_learned_without_clicks(
     assert (of_chance.assistant, of_chance.rejected) == (None, None)
     assert of_chance.judged_yes is not None
     assert "nothing is learned of the assistant's lists: AUC within held-out keyphrases 0.600 (0.480 to" in caplog.text
+    beside = {"auc_within_student": 0.61, "auc_within_gain": -0.01, "auc_within_gain_high": 0.02}
+    for least, is_learned in ((-0.04, False), (0.01, True)):
+        order = {"auc_within": 0.6, "auc_within_low": 0.55, "auc_within_high": 0.65, **beside}
+        metrics_file.write_text(json.dumps({**metrics, **order, "auc_within_gain_low": least}))
+        learned_now = learned_by_a_student(folder, signals, monkeypatch)
+        assert (learned_now.assistant is not None) == is_learned
+    assert "less the untrained student's 0.610 it is -0.010 (-0.040 to +0.020)" in caplog.text
+    metrics_file.write_text(json.dumps({**metrics, "auc_within": 0.6, "auc_within_low": 0.48}))
     trusted = learned_by_a_student(folder, signals, monkeypatch, trust="known from elsewhere")
     assert trusted.assistant is not None
     graded = RetrainOrder.of({"signals": signals, "judgments_loss": "listnet"}).recipe().student

@@ -80,8 +80,9 @@ def import_esci(
             "title": text_cell,
             "category_path": _category,
             "split": label_cell,
-            **fields,
         }
+        reader.check_fields(parsers)
+        parsers |= fields
         columns_of_role: Mapping[Role, Sequence[str]] = {
             "titled pairs": ("item_id", "keyphrase", "site", "grade", "title", "category_path", "split", *fields),
             "pairs": ("item_id", "keyphrase", "site", "grade", "split"),

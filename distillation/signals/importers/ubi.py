@@ -28,6 +28,7 @@ from keydistill.distillation.signals.importing import (
 from keydistill.distillation.signals.merging import merged
 from keydistill.distillation.signals.schemas import CLICKS, items_schema
 from keydistill.distillation.signals.validation import ITEM_CELLS
+from keydistill.errors import InputError
 
 _WHERE = [("source", pa.string()), ("row", pa.int64()), ("line", pa.int64())]
 _QUERIES = pa.schema([("query_id", pa.string()), ("keyphrase", pa.string()), ("logged", pa.bool_()), *_WHERE])
@@ -80,6 +81,9 @@ def import_ubi(
     """
     read_options = options or UbiOptions()
     site = checked_site(read_options.site)
+
+    if target.fields and not items:
+        raise InputError("a log has no fields of items; give the file of items that has them with --items")
 
     def build(reader: ImportReader) -> Tables:
         titles = _read_log(files, reader, read_options)

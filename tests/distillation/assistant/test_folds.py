@@ -92,6 +92,13 @@ def test_the_assistant_learns_all_pairs_and_no_model_is_trained_twice(
     assert not (tmp_path / ".out.training").exists()
 
 
+def test_nobody_is_refused_for_folds_that_nobody_asked_for(folded_recipe: AssistantRecipe) -> None:
+    two = lists_of([30, 30])
+    with pytest.raises(TrainingError, match="make fewer folds"):
+        splits_of(two, replace(folded_recipe, folds=3), None)
+    assert len(splits_of(two, replace(folded_recipe, folds=0), None)) == 1
+
+
 def test_a_plan_says_how_many_models(folded_recipe: AssistantRecipe) -> None:
     plan = plan_assistant_training(made_pairs(96), folded_recipe)
     assert plan.folds == 2

@@ -285,5 +285,10 @@ def test_what_an_assistant_can_be_trusted_with_travels_with_its_scores(
         score_pairs(Assistant.load(str(assistant), device="cpu"), [pairs], tmp_path / name)
     assert trust_of(load_scores([tmp_path / "a.csv"], RejectLog())) == pytest.approx(metrics)
     assert trust_of(load_scores([tmp_path / "a.csv", tmp_path / "b.jsonl"], RejectLog())) == pytest.approx(metrics)
+    # Of several assistants that with the worse order says all of it: one that is surely better than the student is not.
+    better = {"auc_within": 0.57, "auc_within_low": 0.51, "auc_within_gain": 0.05, "auc_within_gain_low": 0.02}
+    (folder / "metrics.json").write_text(json.dumps({**metrics, **better}))
+    score_pairs(Assistant.load(str(folder), device="cpu"), [pairs], tmp_path / "c.csv")
+    assert trust_of(load_scores([tmp_path / "a.csv", tmp_path / "c.csv"], RejectLog())) == pytest.approx(metrics)
     if not (tiny_assistant_folder / "metrics.json").exists():
         assert trust_of(load_scores([tmp_path / "b.jsonl"], RejectLog())) == {}

@@ -389,11 +389,24 @@ def test_named_columns_of_items_are_kept(source: Callable[[Path], Importer], tmp
     assert json.loads((out / "signals.json").read_text())["options"]["fields"] == ["brand"]
 
 
+def test_fields_hide_no_other_problem(tmp_path: Path, out: Path) -> None:
+    do_import = wands_with_brand(tmp_path / "source")
+    text(tmp_path / "source" / "product.csv", "product_id\tproduct_name\tbrand", "1\t\tAcme")
+    with pytest.raises(TooManyRejectsError, match="title is empty"):
+        do_import(ImportTarget(out, fields=("brand",)))
+    log = jsonl(tmp_path / "queries.jsonl", query("0", "salon chair", "1"))
+    with pytest.raises(InputError, match="give the file of items that has them with --items"):
+        import_ubi([log], ImportTarget(out, fields=("brand",)))
+    with pytest.raises(InputError, match="'grade' cannot be kept as a field: the import reads it"):
+        import_esci([original_esci(tmp_path / "esci")], ImportTarget(out, fields=("grade",)))
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
         ("brnad", "none of 1 items has anything in a column 'brnad'"),
         ("title", "cannot be kept"),
+        ("class", "the import reads it as something else"),
         ("a}b", "cannot be kept"),
     ],
 )
