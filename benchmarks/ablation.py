@@ -66,7 +66,6 @@ ROWS = (
     Row("+ assistant, ListNet", _ASSISTANT, "listnet"),
     Row("+ assistant, margin rank", _ASSISTANT, "margin_rank"),
     Row("+ assistant, KL, temperature 2", _ASSISTANT, "kl", {"temperature": 2.0}),
-    Row("+ assistant, logQ", _ASSISTANT, recipe={"popularity_correction": True}),
     Row("+ assistant, no hard negatives", _ASSISTANT, recipe={"hard_negatives": 0}),
     Row("+ assistant, three seeds", _ASSISTANT, recipe={"seeds": 3}),
     Row("+ assistant, a sixteenth of the scores", _ASSISTANT, scored=1 / 16),

@@ -68,11 +68,6 @@ _SIGNALS = ("clicks", "search_relevance", "judgments", "scores")
     help="Divisor of the logits of both sides in the losses kl and listnet.  [default: 1]",
 )
 @click.option(
-    "--popularity-correction/--no-popularity-correction",
-    default=None,
-    help="Whether in-batch negatives are corrected for how often they are in the positives (logQ).  [default: no]",
-)
-@click.option(
     "--weight", "weights", multiple=True, metavar="TASK=NUMBER", help="Weight of a task's loss; 0 leaves the task out."
 )
 @click.option(

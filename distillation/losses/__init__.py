@@ -15,7 +15,7 @@ from keydistill.distillation.losses.table import (
 )
 
 if TYPE_CHECKING:
-    from keydistill.distillation.losses.in_batch import InBatchLoss, KnownPairs, log_popularity
+    from keydistill.distillation.losses.in_batch import InBatchLoss, KnownPairs
     from keydistill.distillation.losses.weighted import WeightedLoss
 
 # Class to its module.
@@ -23,7 +23,6 @@ _CLASSES = {
     "InBatchLoss": "in_batch",
     "KnownPairs": "in_batch",
     "WeightedLoss": "weighted",
-    "log_popularity": "in_batch",
 }
 
 __all__ = [
@@ -35,7 +34,6 @@ __all__ = [
     "LossName",
     "WeightedLoss",
     "distillation_loss",
-    "log_popularity",
 ]
 
 

@@ -60,28 +60,12 @@ def contrastive_loss(scores: Tensor, positive: Tensor, ignored: Tensor) -> Tenso
     return functional.cross_entropy(scores.masked_fill(ignored, -torch.inf), positive)
 
 
-def log_popularity(numbers: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """Logarithm of how often each text stands among the positives, against the mean of those that do; shape (count,).
-
-    What is in many positives is a negative of many others, and would learn that it is wrong for everybody. Taken from
-    the logits, the logarithm of a column's chance to be in the batch makes up for it (Yi et al., RecSys 2019, "logQ").
-
-    >>> log_popularity(np.array([0, 0, 0, 2]), 3).round(3).tolist()
-    [0.405, 0.0, -0.693]
-    """
-    counts = np.bincount(numbers, minlength=count)
-    present = counts > 0
-    return np.where(present, np.log(np.maximum(counts, 1) / counts[present].mean()), 0.0)
-
-
 class InBatchLoss(nn.Module):
     """An item's keyphrase against all others of the batch, and a keyphrase's item against all other items.
 
     A clicked pair teaches that the two belong together, and that most other keyphrases of the batch do not. Of these
     some do all the same: the same keyphrase once more, one that is known to be right for the item, or one that the
     assistant calls relevant. `KnownPairs` names them, and they are left out.
-
-    With `popularity`, logits are corrected for how often a text is in the positives.
 
     Source: van den Oord et al., arXiv 1807.03748 (InfoNCE); masking of false negatives as in Qu et al., arXiv
     2010.08191 (RocketQA).
@@ -90,26 +74,18 @@ class InBatchLoss(nn.Module):
     keyphrase of each column, shape (b, columns).
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        known_pairs: KnownPairs,
-        scale: float = 20.0,
-        popularity: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    ) -> None:
+    def __init__(self, model: nn.Module, known_pairs: KnownPairs, scale: float = 20.0) -> None:
         """A loss for one training.
 
         Args:
             model: The student.
             known_pairs: Set of the pairs that are no negatives.
             scale: Factor of the cosines, an inverse temperature.
-            popularity: `log_popularity` of all items and of all keyphrases; None corrects nothing.
         """
         super().__init__()
         self.model = model
         self.known_pairs = known_pairs
         self.scale = scale
-        self.popularity = None if popularity is None else [torch.from_numpy(each).float() for each in popularity]
 
     def forward(self, sentence_features: Iterable[Features], labels: Tensor) -> Tensor:
         """The loss of a batch, a scalar."""
@@ -124,18 +100,7 @@ class InBatchLoss(nn.Module):
         own = torch.arange(len(items), device=labels.device)
         false = self.known_pairs(item_numbers, candidate_numbers)
         false |= keyphrase_numbers[:, None] == candidate_numbers[None, :]
-        to_keyphrases = contrastive_loss(
-            self.scale * items @ candidates.T - self._popularity(1, keyphrase_numbers, len(candidates)), own, false
-        )
+        to_keyphrases = contrastive_loss(self.scale * items @ candidates.T, own, false)
         false = self.known_pairs(item_numbers, keyphrase_numbers).T | (item_numbers[None, :] == item_numbers[:, None])
-        to_items = contrastive_loss(
-            self.scale * keyphrases @ items.T - self._popularity(0, item_numbers, len(items)), own, false
-        )
+        to_items = contrastive_loss(self.scale * keyphrases @ items.T, own, false)
         return (to_keyphrases + to_items) / 2
-
-    def _popularity(self, side: int, numbers: Tensor, columns: int) -> Tensor:
-        """Correction of each column's logits; hard negatives, which come last, have the usual popularity."""
-        corrections = torch.zeros(columns, device=numbers.device)
-        if self.popularity is not None:
-            corrections[: len(numbers)] = self.popularity[side].to(numbers.device)[numbers]
-        return corrections

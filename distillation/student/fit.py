@@ -164,22 +164,10 @@ def _loss(
 ) -> nn.Module:
     from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 
-    from keydistill.distillation.losses import (
-        InBatchLoss,
-        KnownPairs,
-        WeightedLoss,
-        distillation_loss,
-        log_popularity,
-    )
+    from keydistill.distillation.losses import InBatchLoss, KnownPairs, WeightedLoss, distillation_loss
 
     if name in POSITIVE_TASKS:
-        popularity = None
-        if recipe.popularity_correction:
-            popularity = (
-                log_popularity(pairs.items, len(data.titles)),
-                log_popularity(pairs.keyphrases, len(data.texts)),
-            )
-        loss: nn.Module = InBatchLoss(model, KnownPairs(data.known(), len(data.texts)), recipe.scale, popularity)
+        loss: nn.Module = InBatchLoss(model, KnownPairs(data.known(), len(data.texts)), recipe.scale)
     else:
         # The search engine says an order; how far apart pairs are is for the assistant to say.
         loss_names = {"assistant": recipe.distillation_loss, "judgments": recipe.judgments_loss}

@@ -47,7 +47,6 @@ class StudentRecipe:
         distillation_loss: Name of the loss for the assistant's scores (`keydistill.distillation.losses`).
         judgments_loss: Name of the loss for judgments and grades that are learned directly.
         temperature: Divisor of the logits of both sides in losses that compare distributions.
-        popularity_correction: Whether in-batch negatives are corrected for how often they are in the positives (logQ).
         weights: Weight of each task's loss; None leaves it to the data (`keydistill.distillation.student.weights`), and
             a task that is not named is left out.
         clicks_share: Share that a second student, which learned from clicks alone (without any, from what was judged
@@ -87,7 +86,6 @@ class StudentRecipe:
     distillation_loss: LossName = "pearson"
     judgments_loss: LossName = "cosent"
     temperature: float = 1.0
-    popularity_correction: bool = False
     weights: Mapping[Task, float | None] = field(default_factory=lambda: default_weights(graded=False))
     clicks_share: float = 0.3
     epochs: float | None = None
