@@ -166,9 +166,7 @@ def _are_lists(pairs: "LabelledPairs") -> bool:
 
     from keydistill.distillation.evaluation import labels_are_lists
 
-    return labels_are_lists(
-        *(pa.chunked_array([list(names)], pa.string()) for names in (pairs.keyphrases, pairs.item_ids))
-    )
+    return labels_are_lists(pa.array(pairs.keyphrases), pa.array(pairs.item_ids))
 
 
 def _untrained(threads: int | None) -> "Student | None":

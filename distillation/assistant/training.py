@@ -9,12 +9,10 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from keydistill.distillation.assistant.base import base_model
 from keydistill.distillation.assistant.calibration import fit_calibration
@@ -133,9 +131,7 @@ def train_assistant(
         else:
             source, learned = train_on_all(pairs, warm_up, members, recipe, work, progress), pairs
         warmed = 0 if warm_up is None else len(warm_up)
-        held_out = together(members)
-        of_student = None if student is None else _cosines(student, held_out[0])
-        trained = _finish(held_out, of_student, source, recipe, work / "assistant", len(learned), warmed)
+        trained = _finish(members, source, recipe, work / "assistant", len(learned), warmed, student)
         os.rename(trained.folder, out)
         sync(out.parent)
     return replace(trained, folder=out)
@@ -201,24 +197,24 @@ def _cosines(student: Student, pairs: LabelledPairs) -> Scores:
 
 
 def _finish(
-    held_out_pairs: tuple[LabelledPairs, Scores, NDArray[np.intp]],
-    of_student: Scores | None,
+    members: Sequence[Member],
     source: Member,
     recipe: AssistantRecipe,
     folder: Path,
     learned: int,
     warmed: int,
+    student: Student | None,
 ) -> TrainedAssistant:
     """Measure and calibrate by what members say of what they were kept from; write the source, down to the disk."""
-    held_out, logits, fold_of = held_out_pairs
+    held_out, logits, fold_of = together(members)
     metrics = held_out_metrics(
         logits,
         held_out.labels,
         seed=recipe.seed,
         groups=held_out.groups(recipe.split_by),
         keyphrases=held_out.keyphrases,
-        folds=fold_of if fold_of.any() else None,
-        of_student=of_student,
+        folds=fold_of if len(members) > 1 else None,
+        of_student=None if student is None else _cosines(student, held_out),
     )
     calibration = fit_calibration(logits, held_out.labels)
     trained = TrainedAssistant(folder, learned, warmed, metrics, calibration, source.history)

@@ -25,10 +25,10 @@ LIST_LENGTH = 1.5
 _ITEM_STREAM = 1
 
 
-def labels_are_lists(keyphrases: pa.ChunkedArray, items: pa.ChunkedArray) -> bool:
+def labels_are_lists(keyphrases: pa.Array | pa.ChunkedArray, items: pa.Array | pa.ChunkedArray) -> bool:
     """Whether labels are lists of items for a keyphrase, and not lists of keyphrases for an item.
 
-    >>> labels_are_lists(pa.chunked_array([["a", "a", "b"]]), pa.chunked_array([["1", "2", "3"]]))
+    >>> labels_are_lists(pa.array(["a", "a", "b"]), pa.array(["1", "2", "3"]))
     True
     """
     of_keyphrase, of_item = (len(names) / max(1, len(pc.unique(names))) for names in (keyphrases, items))

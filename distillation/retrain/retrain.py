@@ -195,7 +195,7 @@ class Retrain:
                 "seed": recipe.seed,
                 "judge": (steps.judge.name, steps.judge.prompt_version),
             },
-            "assistant": steps.of_assistant(),
+            "assistant": steps.of_assistant,
             "score": {},
             "student": asdict(recipe.student),
             "judge_lists": {},

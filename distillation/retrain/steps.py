@@ -181,6 +181,7 @@ class RetrainSteps:
         )
         return trained.as_dict()
 
+    @cached_property
     def of_assistant(self) -> dict[str, Any]:
         """All choices that the stage of the assistant follows from."""
         recipe = assistant_of(self.recipe.assistant, self._learned)

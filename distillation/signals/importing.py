@@ -136,7 +136,7 @@ def run_import(
         summary = _summary(form, target, options, reader, tables)
         _check(summary, target, work / REJECTS)
         _check_use(summary, tables)
-        items = _of_use(tables["items"], target.fields)
+        items = _without_empty_fields(tables["items"], target.fields)
         tables = {**tables, "items": items}
         summary = replace(summary, options={**summary.options, "fields": free_fields(items)})
         if not target.dry_run:
@@ -238,17 +238,17 @@ def _check_fields(fields: Sequence[str]) -> None:
             )
 
 
-def _of_use(items: pa.Table, asked: Sequence[str]) -> pa.Table:
+def _without_empty_fields(items: pa.Table, asked: Sequence[str]) -> pa.Table:
     """The items with those free fields that one of them has.
 
     Raises:
         InputError: None has a field that was asked for.
     """
-    empty = [name for name in free_fields(items) if items[name].null_count == items.num_rows]
+    kept = items.drop_columns([name for name in free_fields(items) if items[name].null_count == items.num_rows])
     for name in asked:
-        if name not in items.column_names or name in empty:
+        if name not in kept.column_names:
             raise InputError(f"none of {items.num_rows:,} items has anything in a column {name!r}; check the name")
-    return items.drop_columns(empty)
+    return kept
 
 
 def _check_use(summary: ImportSummary, tables: Tables) -> None:
