@@ -25,6 +25,7 @@ from keydistill.distillation.evaluation import (
     mean_estimates,
 )
 from keydistill.distillation.losses import LossName
+from keydistill.distillation.pairs import MiningRecipe
 from keydistill.distillation.student import (
     StudentRecipe,
     average_students,
@@ -42,7 +43,8 @@ _ASSISTANT = (*_SIGNALS, "assistant", "approved")
 class Row:
     """A student of the table: the tasks it learns, the loss of the assistant's scores, and what else is chosen.
 
-    It learns a share of the pairs that are scored, by the mean of so many assistants.
+    It learns a share of the pairs that are scored, by the mean of so many assistants; `mining` has what is mined
+    otherwise than by default, and scored by the assistant that learned the judge's opinion of the default's pairs.
     """
 
     name: str
@@ -51,8 +53,11 @@ class Row:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     scored: float = 1.0
     assistants: int = 1
+    mining: Mapping[str, Any] = field(default_factory=dict)
 
 
+_DEFAULT = MiningRecipe()
+_FOUR_TIMES = {name: 4 * getattr(_DEFAULT, name) for name in ("student_top", "near_miss", "random")}
 CLICKS = Row("clicks", ("clicks",))
 FULL = Row("+ assistant, Pearson", _ASSISTANT)
 ROWS = (
@@ -70,6 +75,8 @@ ROWS = (
     Row("+ assistant, three seeds", _ASSISTANT, recipe={"seeds": 3}),
     Row("+ assistant, a sixteenth of the scores", _ASSISTANT, scored=1 / 16),
     Row("+ assistant, a quarter of the scores", _ASSISTANT, scored=1 / 4),
+    Row("+ assistant, four times the pairs", _ASSISTANT, mining=_FOUR_TIMES),
+    Row("+ assistant, negatives with a margin", _ASSISTANT, mining={"margin": 0.95}),
     Row("+ two assistants", _ASSISTANT, assistants=2),
 )
 # What a training does of itself, of two students that the table has anyway.
@@ -154,7 +161,10 @@ def main() -> None:
 def _trained(task: Task, row: Row, out: Path) -> tuple[Student, float]:
     """A row's student and the seconds of its training, 0 where the same training was kept."""
     # What the assistant calls right or wrong decides about negatives: only a student that has the assistant knows.
-    data = task.data_of(row.scored, row.assistants) if "assistant" in row.tasks else replace(task.judged, relevant=None)
+    if "assistant" in row.tasks:
+        data = task.data_of(row.scored, row.assistants, row.mining)
+    else:
+        data = replace(task.judged, relevant=None)
     recipe = replace(
         task.recipe,
         distillation_loss=row.loss,

@@ -1,9 +1,10 @@
 """The data of the ablation: signals, mined pairs, the assistant and its scores, ready for every student."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +44,7 @@ class Task:
 
     Attributes:
         data_of: Function that makes the pairs of every kind, the judge's opinion by way of the assistant: of a share of
-            its scores, and of the mean of so many assistants.
+            its scores, of the mean of so many assistants, and of what is mined otherwise than by default.
         judged: Pairs of every kind, the judge's own labels in place of an assistant.
         recipe: Of the full student.
         items: To recommend for.
@@ -56,7 +57,7 @@ class Task:
         cutoffs: Of the lists.
     """
 
-    data_of: Callable[[float, int], StudentData]
+    data_of: Callable[[float, int, Mapping[str, Any]], StudentData]
     judged: StudentData
     recipe: StudentRecipe
     items: pa.Table
@@ -82,13 +83,18 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
     learned, unseen = listed.filter(pc.invert(is_new)), listed.filter(is_new)
     recipe = StudentRecipe(seed=seed, epochs=0.1 if quick else 2)
     inventory = _simulated_inventory(market)
-    mined = folder / "pairs.parquet"
-    if not mined.exists():
-        mining = MiningRecipe(seed=seed)
-        pairs = mine(
-            Student.load(recipe.base), learned, inventory, mining, clicks=clicks, search_relevance=search
-        ).pairs
-        pq.write_table(pairs, mined)
+
+    def mined_by(otherwise: Mapping[str, Any]) -> Path:
+        mining = MiningRecipe(seed=seed, **otherwise)
+        name = "-".join(["pairs", *(f"{key}-{value}" for key, value in otherwise.items())])
+        path = folder / f"{name}.parquet"
+        if not path.exists():
+            base = Student.load(recipe.base)
+            pairs = mine(base, learned, inventory, mining, clicks=clicks, search_relevance=search).pairs
+            pq.write_table(pairs, path)
+        return path
+
+    mined = mined_by({})
     with JudgmentCache(folder / "judgments.sqlite") as cache:
         judge_pairs(
             SimulatedJudge.of(market),
@@ -100,13 +106,15 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
         judgments = load_judgments([folder / "judgments.parquet"], rejects)
     assistant_recipe = AssistantRecipe(seed=seed, epochs=0.2 if quick else 2)
     judged, _ = judged_pairs(judgments, learned)
-    assistant, scores, seconds = _assistant(judged, mined, folder, assistant_recipe)
+    assistant, _, seconds = _assistant(judged, mined, folder, assistant_recipe)
 
-    def data_of(share: float, assistants: int) -> StudentData:
+    def data_of(share: float, assistants: int, otherwise: Mapping[str, Any]) -> StudentData:
+        pairs = mined_by(otherwise)
+        scores = _assistant(judged, pairs, folder, assistant_recipe)[1]
         several = [scores["score"].to_numpy()]
         for number in range(1, assistants):
             another = replace(assistant_recipe, seed=seed + 100 * number)
-            several.append(_assistant(judged, mined, folder / f"assistant-{number}", another)[1]["score"].to_numpy())
+            several.append(_assistant(judged, pairs, folder / f"assistant-{number}", another)[1]["score"].to_numpy())
         means = pa.array(np.mean(several, axis=0), pa.float32())
         chosen = np.random.default_rng(seed).random(len(scores)) < share
         averaged = scores.set_column(scores.column_names.index("score"), "score", means).filter(pa.array(chosen))
@@ -143,7 +151,7 @@ def _assistant(
 ) -> tuple[Assistant, pa.Table, float]:
     """An assistant that learned the judgments, and its own scores."""
     began = time.monotonic()
-    out, scores = folder / "assistant", folder / "scores.parquet"
+    out, scores = folder / "assistant", folder / f"scores-of-{to_score.name}"
     if not out.exists():
         folder.mkdir(exist_ok=True)
         train_assistant(pairs, out, recipe)

@@ -147,15 +147,24 @@ def count_cell(value: object, minimum: int = 0) -> int | None:
 
 
 def field_cell(value: object) -> str | None:
-    """The text of a free field of an item, on one line; several values of a list follow each other.
+    """The text of a free field of an item, on one line; values of a list, and what an object names, follow each other.
 
     >>> field_cell(" deep  blue "), field_cell(["red", "blue"]), field_cell(" "), field_cell(42)
     ('deep blue', 'red blue', None, '42')
+    >>> field_cell({"color": "blue", "sizes": ["M", "L"], "fit": None})
+    'color blue sizes M L'
     """
-    if is_missing(value):
-        return None
-    texts = value if isinstance(value, list | tuple) else [value]
-    return " ".join(" ".join(str(text).split()) for text in texts if not is_missing(text)).strip() or None
+    return " ".join(_field_texts(value)) or None
+
+
+def _field_texts(value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        named = ((str(name).split(), _field_texts(each)) for name, each in value.items())
+        # A name without a value says nothing.
+        return [text for name, texts in named if texts for text in (*name, *texts)]
+    if isinstance(value, list | tuple):
+        return [text for each in value for text in _field_texts(each)]
+    return [] if is_missing(value) else str(value).split()
 
 
 def number_cell(value: object, low: float = -math.inf, high: float = math.inf) -> float | None:
