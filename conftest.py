@@ -1,6 +1,7 @@
 """What every test shares."""
 
 import os
+import signal
 
 # Before anything imports the hub's client: tests must not reach the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -10,6 +11,10 @@ os.environ.setdefault("KEYDISTILL_RUNTIME", "torch")
 # Before torch: processes of tests that run side by side, and all that they start, would fight for the cores.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell that starts the tests in the background has them ignore SIGINT, and so would what they start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from pathlib import Path
 

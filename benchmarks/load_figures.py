@@ -47,6 +47,7 @@ def figures_of(
         # Refused, as it must be, and taken up again: a new version of the file came while the old one was read.
         "builds_that_met_a_changing_file": len([text for text in failed if text.startswith("InputChangedError")]),
         "failed_builds": len([text for text in failed if not text.startswith("InputChangedError")]),
+        "syncs_that_were_to_wait": len(log.events("sync waited")),
         "failed_syncs": len(log.events("sync failed")),
         "seconds_per_swap": statistics.median(np.diff([swap.ended for swap in swaps]).tolist()),
         "steady_p50_ms": float(np.quantile(steady, 0.5)),

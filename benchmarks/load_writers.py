@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.load_log import Log
 from benchmarks.load_readers import parent_lives
 from benchmarks.load_world import Inventories
-from keydistill.errors import KeydistillError
+from keydistill.errors import KeydistillError, RunBusyError
 from keydistill.execution import Reindexer, Syncer
 from keydistill.ingest.aliases import AliasChanges, AliasHistory, Pruning
 from keydistill.runs import ReindexRun, RunStore, SyncRun, open_store
@@ -114,6 +114,10 @@ def _synced(syncer: Syncer, left: Any, inventory: Path, log: Log) -> bool:
         if left is not None:
             syncer.resume(left.id)
         syncer.start([inventory])
+    except RunBusyError as error:
+        # Somebody changed the alias for longer than a sync waits: it says so, and is ordered again.
+        log.note("sync waited", text=str(error))
+        return False
     except KeydistillError as error:
         log.note("sync failed", text=f"{type(error).__name__}: {error}")
         return False

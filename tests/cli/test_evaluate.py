@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pytest
 
 from keydistill.distillation.registry import Lineage, Registry
@@ -112,6 +113,8 @@ def test_the_same_command_writes_the_same_bytes_in_another_process(
     environment = {
         "HF_HUB_OFFLINE": "1",
         "HOME": str(tmp_path),
+        # Where fonts were looked for once; in an empty home that takes longer than all else.
+        "MPLCONFIGDIR": matplotlib.get_cachedir(),
         "OMP_NUM_THREADS": "1",
         "PATH": "",
         "PYTHONPATH": str(ROOT),

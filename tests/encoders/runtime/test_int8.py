@@ -89,7 +89,8 @@ def test_vectors_agree_with_fp32_to_the_tolerance(int8: Student, on_grid: Path, 
 
 
 def test_a_text_has_one_vector_whatever_stands_beside_it(int8: Student) -> None:
-    assert_one_vector_per_text(int8)
+    # Without VNNI, OpenVINO computes what is left in fp32 in another order for another number of texts.
+    assert_one_vector_per_text(int8, 0.0 if has_vnni() or int8.runtime == "native-int8" else 1e-6)
 
 
 def test_rounded_weights_are_nearer_in_int8_than_weights_that_are_not(
