@@ -33,7 +33,7 @@ demo: install
 
 # What tests write is flushed to the disk thousands of times: it lies in memory where there is plenty.
 FREE_KIB = $(shell awk '/^MemAvailable/ {print $$2}' /proc/meminfo 2>/dev/null; df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')
-SCRATCH = $(if $(filter 2,$(shell printf '%s\n' $(FREE_KIB) | awk '$$1 > 20971520' | wc -l)),PYTEST_DEBUG_TEMPROOT=/dev/shm)
+SCRATCH = $(if $(filter 2,$(shell printf '%s\n' $(FREE_KIB) | awk '$$1 > 20971520' | wc -l)),PYTEST_DEBUG_TEMPROOT=/dev/shm TMPDIR=/dev/shm)
 
 # Three processes on two cores: many tests wait for the processes that they start. What stands in one file shares its
 # servers. A test that no exception can end, since it hangs outside Python, ends its process and says where it stood.

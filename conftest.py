@@ -5,9 +5,9 @@ import signal
 
 # Before anything imports the hub's client: tests must not reach the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
-# `auto`, the default, would export students of tests whose number of texts nobody knows, some seconds each; tests of it
-# ask for it.
-os.environ.setdefault("KEYDISTILL_RUNTIME", "torch")
+# What `auto`, the default, takes for a few texts: where nobody knows their number, it would export students of tests,
+# some seconds each, and hundreds of processes that tests start would import torch. Tests of others ask for them.
+os.environ.setdefault("KEYDISTILL_RUNTIME", "numpy")
 # Before torch: processes of tests that run side by side, and all that they start, would fight for the cores.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -77,6 +77,7 @@ def test_reindex_says_what_it_did(keydistill: Command, inventory: Path) -> None:
 def test_reindex_says_what_it_computed_with_and_why(
     keydistill: Command, inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("KEYDISTILL_RUNTIME", "torch")
     assert "runtime        torch: as the settings say\n" in keydistill("reindex", inventory).out
     monkeypatch.delenv("KEYDISTILL_RUNTIME")
     lines = keydistill("reindex", inventory).out.splitlines()

@@ -113,6 +113,7 @@ def test_the_same_command_writes_the_same_bytes_in_another_process(
     environment = {
         "HF_HUB_OFFLINE": "1",
         "HOME": str(tmp_path),
+        "KEYDISTILL_RUNTIME": "numpy",
         # Where fonts were looked for once; in an empty home that takes longer than all else.
         "MPLCONFIGDIR": matplotlib.get_cachedir(),
         "OMP_NUM_THREADS": "1",
