@@ -14,6 +14,7 @@ def test_free_fields_are_columns_or_in_an_object(tmp_path: Path) -> None:
         {"item_id": "3", "title": "sock", "fields": {"brand": "Acme", "color": "red"}},
         {"item_id": "4", "title": "hat", "brand": "Other", "fields": {"brand": "Acme"}},
         {"item_id": "5", "title": "cap", "fields": None},
+        {"item_id": "6", "title": "tee", "brand": {"name": "Acme", "lines": ["One", "Two"], "owner": None}},
     ]
     lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with RejectLog() as rejects:
@@ -25,6 +26,7 @@ def test_free_fields_are_columns_or_in_an_object(tmp_path: Path) -> None:
         ("3", {"brand": "Acme"}),
         ("4", {"brand": "Other"}),
         ("5", {"brand": None}),
+        ("6", {"brand": "name Acme lines One Two"}),
     ]
     with RejectLog() as rejects:
         assert list(read_items([columns], rejects)) == [[Item("1", "shoe"), Item("2", "boot")]]
