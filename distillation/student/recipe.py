@@ -93,7 +93,7 @@ class StudentRecipe:
     learning_rate: float | None = None
     table_learning_rate: float = 5e-4
     scale: float = 20.0
-    hard_negatives: int = 4
+    hard_negatives: int = 0
     rotated: bool = True
     dropout: float = 0.0
     frozen_embeddings: bool = True
