@@ -58,6 +58,7 @@ class Row:
 
 _DEFAULT = MiningRecipe()
 _FOUR_TIMES = {name: 4 * getattr(_DEFAULT, name) for name in ("student_top", "near_miss", "random")}
+_HARD = {"hard_negatives": 4}
 CLICKS = Row("clicks", ("clicks",))
 FULL = Row("+ assistant, Pearson", _ASSISTANT)
 ROWS = (
@@ -71,12 +72,12 @@ ROWS = (
     Row("+ assistant, ListNet", _ASSISTANT, "listnet"),
     Row("+ assistant, margin rank", _ASSISTANT, "margin_rank"),
     Row("+ assistant, KL, temperature 2", _ASSISTANT, "kl", {"temperature": 2.0}),
-    Row("+ assistant, no hard negatives", _ASSISTANT, recipe={"hard_negatives": 0}),
+    Row("+ assistant, hard negatives", _ASSISTANT, recipe=_HARD),
     Row("+ assistant, three seeds", _ASSISTANT, recipe={"seeds": 3}),
     Row("+ assistant, a sixteenth of the scores", _ASSISTANT, scored=1 / 16),
     Row("+ assistant, a quarter of the scores", _ASSISTANT, scored=1 / 4),
     Row("+ assistant, four times the pairs", _ASSISTANT, mining=_FOUR_TIMES),
-    Row("+ assistant, negatives with a margin", _ASSISTANT, mining={"margin": 0.95}),
+    Row("+ assistant, hard negatives below a limit", _ASSISTANT, recipe=_HARD, mining={"margin": 0.95}),
     Row("+ two assistants", _ASSISTANT, assistants=2),
 )
 # What a training does of itself, of two students that the table has anyway.

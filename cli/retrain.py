@@ -15,6 +15,7 @@ from keydistill.cli.training_options import (
     FOLDS_HELP,
     ITEM_TEXT_HELP,
     SIZES_HELP,
+    hard_negatives_option,
     judgments_loss_option,
     loss_option,
     seeds_option,
@@ -56,8 +57,8 @@ if TYPE_CHECKING:
     "--negative-margin",
     type=click.FloatRange(0, min_open=True),
     metavar="SHARE",
-    help="Largest share of the present student's score of an item's known positives that a hard negative of it may "
-    "have; nearer ones are likely right.  [default: no limit]",
+    help="Largest share of the present student's score of an item's known positives that a near miss of it may have; "
+    "nearer ones are likely right.  [default: no limit]",
 )
 @shape_option
 @click.option("--layers", type=click.IntRange(1), help="Number of the base's layers that the student keeps.")
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Most passes of the student over its pairs.")
 @loss_option
 @judgments_loss_option
+@hard_negatives_option
 @click.option(
     "--clicks-share",
     type=click.FloatRange(0, 1, max_open=True),

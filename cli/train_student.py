@@ -14,6 +14,7 @@ from keydistill.cli.output import check_output, print_json, print_table, progres
 from keydistill.cli.table_options import reading_options
 from keydistill.cli.training_options import (
     ITEM_TEXT_HELP,
+    hard_negatives_option,
     judgments_loss_option,
     loss_option,
     seeds_option,
@@ -62,6 +63,7 @@ _SIGNALS = ("clicks", "search_relevance", "judgments", "scores")
 @click.option("--item-text", help=ITEM_TEXT_HELP)
 @loss_option
 @judgments_loss_option
+@hard_negatives_option
 @click.option(
     "--temperature",
     type=click.FloatRange(0, min_open=True),

@@ -32,6 +32,12 @@ judgments_loss_option = click.option(
     help="Loss for judgments and grades that are learned directly, as for the assistant's scores; where people judged "
     "lists of items and there are no clicks, they are learned directly only if it is given.  [default: cosent]",
 )
+hard_negatives_option = click.option(
+    "--hard-negatives",
+    type=click.IntRange(0),
+    help="Number of keyphrases that come with each positive pair, besides those of its batch, and that the assistant "
+    "rejects for its item.  [default: 0]",
+)
 seeds_option = click.option(
     "--seeds",
     type=click.IntRange(1),

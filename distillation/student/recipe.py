@@ -60,7 +60,8 @@ class StudentRecipe:
             whose batches have its token, and there are no layers above it to wait for.
         scale: Inverse temperature of in-batch negatives and rankings.
         hard_negatives: Keyphrases per positive pair, besides those of the batch, that the assistant rejects for its
-            item; they are drawn again for each epoch.
+            item; they are drawn again for each epoch. They were measured to teach nothing that its scores do not
+            (docs/retrain.md, "What was tried and did not help").
         rotated: Whether vectors are turned onto their principal axes before training
             (`keydistill.distillation.student.rotation`): it changes no cosine, and the first dimensions hold most of
             what the vectors say.

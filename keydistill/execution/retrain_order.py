@@ -51,6 +51,7 @@ class RetrainOrder(Order):
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     distillation_loss: LossName | None = None
     judgments_loss: LossName | None = None
+    hard_negatives: int | None = Field(default=None, ge=0)
     clicks_share: float | None = Field(default=None, ge=0, lt=1)
     int8: bool | None = None
     held_out: float | None = Field(default=None, ge=0, le=0.5, allow_inf_nan=False)
@@ -167,6 +168,7 @@ class RetrainOrder(Order):
                     epochs="epochs",
                     distillation_loss="distillation_loss",
                     judgments_loss="judgments_loss",
+                    hard_negatives="hard_negatives",
                     clicks_share="clicks_share",
                     int8="int8",
                     seeds="seeds",

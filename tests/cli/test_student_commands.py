@@ -177,8 +177,9 @@ def test_shapes_that_cannot_be(
 def test_a_retrain_is_ordered_with_a_shape() -> None:
     from keydistill.execution.retrain_order import RetrainOrder
 
-    order = {"signals": Path("signals"), "shape": "static", "clicks_share": 0.1, "int8": False}
+    order = {"signals": Path("signals"), "shape": "static", "clicks_share": 0.1, "int8": False, "hard_negatives": 3}
     recipe = RetrainOrder.of(order).recipe()
+    assert recipe.student.hard_negatives == 3
     assert recipe.student.clicks_share == 0.1
     assert not recipe.student.int8
     assert (recipe.student.shape, recipe.student.kept_layers) == ("static", None)
