@@ -101,7 +101,7 @@ def _train(task: Task, shape: str, out: Path, clicks_share: float) -> float:
     )
     shutil.rmtree(out, ignore_errors=True)
     began = time.monotonic()
-    train_student(task.data_of(1.0, 1), out, recipe)
+    train_student(task.data_of(1.0, 1, {}), out, recipe)
     return time.monotonic() - began
 
 
