@@ -110,12 +110,13 @@ def simulated_task(folder: Path, seed: int, items: int, keyphrases: int, *, quic
 
     def data_of(share: float, assistants: int, otherwise: Mapping[str, Any]) -> StudentData:
         pairs = mined_by(otherwise)
-        scores = _assistant(judged, pairs, folder, assistant_recipe)[1]
-        several = [scores["score"].to_numpy()]
-        for number in range(1, assistants):
+        several = []
+        for number in range(assistants):
+            of_number = folder / f"assistant-{number}" if number else folder
             another = replace(assistant_recipe, seed=seed + 100 * number)
-            several.append(_assistant(judged, pairs, folder / f"assistant-{number}", another)[1]["score"].to_numpy())
-        means = pa.array(np.mean(several, axis=0), pa.float32())
+            several.append(_assistant(judged, pairs, of_number, another)[1])
+        scores = several[0]
+        means = pa.array(np.mean([each["score"].to_numpy() for each in several], axis=0), pa.float32())
         chosen = np.random.default_rng(seed).random(len(scores)) < share
         averaged = scores.set_column(scores.column_names.index("score"), "score", means).filter(pa.array(chosen))
         return student_data(learned, clicks=clicks, search_relevance=search, assistant=averaged, seed=seed)
