@@ -7,7 +7,7 @@ from typing import Any
 
 from keydistill.errors import SettingsError
 
-MOST_KEYPHRASES = 5_000_000
+MOST_KEYPHRASES = 10_000_000
 MOST_ITEMS = 1_000_000
 
 
