@@ -21,7 +21,7 @@ from keydistill.distillation.assistant.batches import length_batches
 from keydistill.distillation.assistant.data import LabelledPairs
 from keydistill.distillation.assistant.metrics import average_precision
 from keydistill.distillation.shapes import assistant_size
-from keydistill.distillation.training.run import Steps, common_arguments, run_training, uses_bf16
+from keydistill.distillation.training.run import Steps, WithoutCards, common_arguments, run_training, uses_bf16
 from keydistill.encoders import Assistant, ItemText
 from keydistill.progress import NO_PROGRESS, Progress
 
@@ -68,7 +68,7 @@ class Trainer:
         every = max(1, round(math.ceil(len(pairs) / recipe.batch_size) * epochs / evaluations))
         steps = every * evaluations
         self._checkpoints = checkpoints
-        self._trainer = CrossEncoderTrainer(
+        self._trainer = _Trainer(
             model=model,
             args=CrossEncoderTrainingArguments(
                 **common_arguments(
@@ -105,6 +105,10 @@ class Trainer:
     def run(self) -> list[dict[str, float]]:
         """Train, or go on, until the model has the weights of the best checkpoint; returns what was logged."""
         return _history(run_training(self._trainer, self._checkpoints).log)
+
+
+class _Trainer(WithoutCards, CrossEncoderTrainer):
+    pass
 
 
 def _history(log: list[dict[str, float]]) -> list[dict[str, float]]:

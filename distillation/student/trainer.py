@@ -27,7 +27,7 @@ from keydistill.distillation.student.batches import grouped_batches
 from keydistill.distillation.student.data import listed_by_keyphrase
 from keydistill.distillation.student.metrics import favouring_later
 from keydistill.distillation.student.towers import TABLE_PARAMETERS, table_of
-from keydistill.distillation.training.run import Outcome, Steps, common_arguments, run_training
+from keydistill.distillation.training.run import Outcome, Steps, WithoutCards, common_arguments, run_training
 from keydistill.encoders import ITEM_ROUTE, KEYPHRASE_ROUTE
 from keydistill.progress import NO_PROGRESS, Progress
 
@@ -67,7 +67,7 @@ class Trainer:
         every = max(1, steps // recipe.evaluations)
         named: dict[str, nn.Module] = {name: _Named(loss, name) for name, loss in losses.items()}
         self._checkpoints = checkpoints
-        self._trainer = _QuietTrainer(
+        self._trainer = _Trainer(
             model=model,
             args=SentenceTransformerTrainingArguments(
                 **common_arguments(
@@ -120,11 +120,8 @@ def _for_two_sides(datasets: Mapping[str, Dataset], table_learning_rate: float) 
     }
 
 
-class _QuietTrainer(SentenceTransformerTrainer):
-    """A trainer without the library's model card, for which it would embed examples: the registry writes its own."""
-
-    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        pass
+class _Trainer(WithoutCards, SentenceTransformerTrainer):
+    pass
 
 
 class _Named(nn.Module):

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from transformers import TrainerCallback
+from transformers.trainer import TRAINING_ARGS_NAME
 
 from keydistill.files import replace_json
 from keydistill.progress import Progress
@@ -116,6 +117,25 @@ def quiet_libraries() -> Iterator[None]:
     finally:
         transformers_logging.set_verbosity(before)
         logging.getLogger("sentence_transformers").setLevel(level)
+
+
+class WithoutCards:
+    """What trainers of sentence-transformers do without: model cards, for which they embed examples of what is learned.
+
+    The registry writes a card of its own. A checkpoint's would compile its template anew each time, a sixth of the
+    time that a training of few steps takes.
+    """
+
+    model: Any
+    args: Any
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """Leave it out."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        self.model.save_pretrained(str(folder), create_model_card=False)
+        torch.save(self.args, folder / TRAINING_ARGS_NAME)
 
 
 @dataclass(frozen=True, slots=True)

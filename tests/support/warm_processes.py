@@ -4,6 +4,7 @@ A worker that embeds takes seconds of the processor to import what it computes w
 that they are forked from has imported only modules of others, and computed nothing; each imports what is ours itself.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -93,6 +94,8 @@ def warm_command(
 
 def _run(arguments: Sequence[str], environment: Mapping[str, str], output: Path, errors: Path) -> None:
     os.setsid()
+    # What the server has imported is no garbage.
+    gc.freeze()
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     for target, path, mode in ((0, os.devnull, os.O_RDONLY), (1, output, flags), (2, errors, flags)):
         opened = os.open(path, mode)

@@ -162,6 +162,8 @@ def test_a_training_that_fails_after_its_last_step_is_not_done_again(
         patched.setattr(sys.modules["keydistill.distillation.student.trainings"], "replace_json", full)
         with pytest.raises(OSError, match="No space left"):
             train_student(data, tmp_path / "failed", recipe)
+    assert list(tmp_path.rglob("checkpoint-*"))
+    assert not list(tmp_path.rglob("README.md"))
     progress = HeardProgress()
     again = train_student(data, tmp_path / "failed", recipe, progress=progress)
     assert progress.totals == []
