@@ -1,6 +1,7 @@
 """A whole retrain with tiny models on a tiny marketplace."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -91,9 +92,8 @@ def recipe(tiny_folder: Path) -> RetrainRecipe:
     return replace(
         base,
         assistant=replace(base.assistant, base=str(tiny_folder), layers=1, epochs=1, held_out=0.3, precision="fp32"),
-        # In batches so small that the clicks make enough steps for a student of their own.
         student=replace(
-            base.student, base=str(tiny_folder), dimensions=(32,), epochs=1.5, batch_size=3, precision="fp32"
+            base.student, base=str(tiny_folder), dimensions=(32,), epochs=1.5, batch_size=8, precision="fp32"
         ),
     )
 
@@ -200,6 +200,8 @@ def test_a_retrain_registers_both_models_and_is_not_done_twice(
             recipe=recipe_of_run,
         )
 
+    # So few clicks would have no student of their own.
+    monkeypatch.setattr(sys.modules["keydistill.distillation.student.training"], "_LEAST_STEPS", 4)
     learned: dict[str, Any] = {}
 
     def watched(items: pa.Table, **tables: Any) -> StudentData:
@@ -246,6 +248,7 @@ def test_a_retrain_stops_before_the_stages_of_others(
     market: Path, inputs: RetrainInputs, recipe: RetrainRecipe, tiny_folder: Path, tmp_path: Path
 ) -> None:
     registry = Registry(tmp_path / "models")
+    recipe = replace(recipe, student=replace(recipe.student, clicks_share=0))
     stages: list[tuple[str, bool]] = []
     guarded: list[int] = []
 
