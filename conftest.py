@@ -84,7 +84,6 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     """Give it back, so that libraries which say at the end of Python what leaks have nothing to say."""
     gc.unfreeze()
-    gc.enable()
 
 
 # How long an example takes says nothing on a machine that others use, too.

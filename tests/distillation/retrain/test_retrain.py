@@ -248,6 +248,7 @@ def test_a_retrain_stops_before_the_stages_of_others(
     market: Path, inputs: RetrainInputs, recipe: RetrainRecipe, tiny_folder: Path, tmp_path: Path
 ) -> None:
     registry = Registry(tmp_path / "models")
+    # One training shows it.
     recipe = replace(recipe, student=replace(recipe.student, clicks_share=0))
     stages: list[tuple[str, bool]] = []
     guarded: list[int] = []
