@@ -27,6 +27,7 @@ from keydistill.encoders.runtime.openvino.runtime import OpenVinoRuntime
 from keydistill.errors import StudentError
 from tests.support.embeddings import assert_one_vector_per_text, distances, many_texts
 from tests.support.int8 import why_no_kernels
+from tests.support.tiny_models import make_tiny_student
 
 pytest.importorskip("openvino")
 
@@ -52,6 +53,17 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_grid(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = shutil.copytree(plain, tmp_path_factory.mktemp("students") / "on-grid")
     assert round_student(folder, many_texts(500, seed=1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def narrow_on_grid(on_grid: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory, either: WantedRuntime) -> Path:
+    """A student that `either` computes; of two narrow layers where that can be, whose exports take a tenth of it."""
+    if either != "native-int8":
+        return on_grid
+    folder = make_tiny_student(tmp_path_factory.mktemp("students") / "narrow", width=128, heads=4, layers=2)
+    assert round_student(folder, many_texts(300))
+    assert Student.load(str(folder), device="cpu", runtime=either, cache=cache).runtime == either
     return folder
 
 
@@ -114,9 +126,9 @@ def test_a_student_that_was_not_rounded_is_computed_otherwise(
 
 
 def test_weights_that_left_the_grid_are_not_taken_for_int8(
-    on_grid: Path, cache: Path, tmp_path: Path, either: WantedRuntime
+    narrow_on_grid: Path, cache: Path, tmp_path: Path, either: WantedRuntime
 ) -> None:
-    moved = shutil.copytree(on_grid, tmp_path / "moved")
+    moved = shutil.copytree(narrow_on_grid, tmp_path / "moved")
     weights = load_file(moved / "model.safetensors")
     weights["encoder.layer.0.output.dense.weight"][3, 5] *= 1.01
     save_file(weights, moved / "model.safetensors", metadata={"format": "pt"})
@@ -127,9 +139,9 @@ def test_weights_that_left_the_grid_are_not_taken_for_int8(
 
 @pytest.mark.parametrize("damage", ["cut", "of another width", "of fewer layers"])
 def test_scales_that_do_not_fit_are_said_or_not_used(
-    on_grid: Path, cache: Path, tmp_path: Path, damage: str, either: WantedRuntime
+    narrow_on_grid: Path, cache: Path, tmp_path: Path, damage: str, either: WantedRuntime
 ) -> None:
-    folder = shutil.copytree(on_grid, tmp_path / "student")
+    folder = shutil.copytree(narrow_on_grid, tmp_path / "student")
     file = folder / INT8_SCALES
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:100])
@@ -241,7 +253,7 @@ def test_a_dense_layer_with_a_bias_is_part_of_the_graph(
 
 
 def test_a_precision_that_openvino_promises_and_does_not_compute_is_left_out(
-    on_grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    narrow_on_grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Promising(OpenVinoRuntime):
         def __init__(self, graph: Path, precision: Precision, *, threads: int | None = None) -> None:
@@ -252,7 +264,7 @@ def test_a_precision_that_openvino_promises_and_does_not_compute_is_left_out(
     monkeypatch.setattr(openvino_export, "OpenVinoRuntime", Promising)
     monkeypatch.setattr(openvino_export, "capable_precisions", lambda: ["fp32", "int8"])
     with caplog.at_level(logging.INFO):
-        student = Student.load(str(on_grid), device="cpu", runtime="openvino-int8", cache=tmp_path)
+        student = Student.load(str(narrow_on_grid), device="cpu", runtime="openvino-int8", cache=tmp_path)
     assert student.runtime == "openvino-fp32"
     assert "is not computed in int8 here: could not create a primitive descriptor" in caplog.text
     (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
