@@ -17,6 +17,7 @@ from keydistill.errors import (
     VectorStoreError,
 )
 from keydistill.vectorstore.edge.catalog import Catalog, folder_names
+from keydistill.vectorstore.edge.memory import return_freed_memory
 from keydistill.vectorstore.edge.trash import Trash
 from keydistill.vectorstore.edge.view import View, Views
 
@@ -203,6 +204,7 @@ class Shards:
         with self._mutex:
             if name in self._writers:
                 self._writers.pop(name).shard.close()
+                return_freed_memory()
 
     def release(self, name: str) -> None:
         """Let go of a ready collection's view, whose folder is deleted with it."""

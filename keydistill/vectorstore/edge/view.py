@@ -21,6 +21,7 @@ import qdrant_edge
 
 from keydistill.files import file_lock, lock_handle
 from keydistill.vectorstore.edge.cards import CARD_FOLDER
+from keydistill.vectorstore.edge.memory import return_freed_memory
 from keydistill.vectorstore.edge.sparse_files import copy_contents
 
 # The write-ahead log. A ready collection keeps it for its copies: operations are numbered by it, and an operation with
@@ -70,6 +71,7 @@ class View:
     def close(self) -> None:
         """Close the shard and delete the folder."""
         self.shard.close()
+        return_freed_memory()
         self._give_up_folder()
 
     def _give_up_folder(self) -> None:

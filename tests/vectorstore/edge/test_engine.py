@@ -1,5 +1,6 @@
 """What is special about the embedded engine; what all engines share stands in test_engine_contract.py."""
 
+import ctypes
 import errno
 import json
 import multiprocessing
@@ -31,6 +32,7 @@ from keydistill.vectorstore.edge import shards as edge_shards
 from keydistill.vectorstore.edge import view as edge_view
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from keydistill.vectorstore.edge.translation import hit, query_request
+from tests.support.places import ROOT
 
 DIMENSION = 16
 
@@ -227,6 +229,36 @@ def test_no_acknowledged_point_is_lost_when_the_writer_is_killed(root: Path) -> 
         engine.upsert("a", points(0, acknowledged.value))
         engine.finish("a")
         assert engine.count("a") == len(stored)
+
+
+_WRITING = """
+import os, sys
+from pathlib import Path
+from keydistill.capacity.parts import own_memory
+from keydistill.vectorstore import CollectionSpec
+from keydistill.vectorstore.edge.engine import EmbeddedEngine
+from tests.vectorstore.edge.test_engine import DIMENSION, points
+
+with EmbeddedEngine(Path(sys.argv[1])) as engine:
+    engine.create("a", CollectionSpec(DIMENSION), {})
+    engine.upsert("a", points(0, 1_000))
+    sizes = [own_memory(os.getpid())]
+    for first in range(1_000, 40_000, 1_000):
+        engine.upsert("a", points(first, 1_000))
+    sizes.append(own_memory(os.getpid()))
+    engine._shards.close_writer("a")
+    sizes.append(own_memory(os.getpid()))
+print(*sizes)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the allocator cannot be asked")
+def test_a_writer_that_is_closed_gives_its_memory_back(root: Path) -> None:
+    program = [sys.executable, "-c", _WRITING, str(root)]
+    printed = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    begun, full, closed = (int(size) / 1_000_000 for size in printed.split())
+    assert full - begun > 5
+    assert closed - begun < (full - begun) / 2
 
 
 def test_a_growing_collection_is_opened_ever_more_rarely(
