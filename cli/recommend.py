@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from keydistill.retrieval import MatchCategory
 
 _FILE = click.Path(path_type=Path)
+# Bytes of items, a thousand or two, that are answered in less time than a million keyphrases take to be read in.
+_FEW_BYTES = 100_000
 
 
 @click.command()
@@ -68,7 +70,8 @@ def recommend(
 
     request = BatchRequest(limit, match_category, min_volume, chosen(limit, bool(exclude), **options))
     settings = reading_settings_of(ctx, "collections", assistant=assistant)
-    with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
+    are_few = sum(file.stat().st_size for file in items if file.is_file()) < _FEW_BYTES
+    with engine_of(settings, few_questions=are_few) as engine, progress_bars(quiet=as_json) as progress:
         progress.start("recommend", total_rows(list(items)), "items")
         try:
             summary = recommend_file(

@@ -4,8 +4,13 @@ from keydistill.settings import Settings
 from keydistill.vectorstore.engine import Engine, SearchParams
 
 
-def open_engine(settings: Settings) -> Engine:
+def open_engine(settings: Settings, *, few_questions: bool = False) -> Engine:
     """Open the embedded engine in `settings.home`, or connect to the server.
+
+    Args:
+        settings: Settings that say which, and where.
+        few_questions: Whether so little is asked that the embedded engine should not first read in what a collection's
+            placement keeps in memory.
 
     Raises:
         EngineUnavailableError: The server does not answer.
@@ -13,7 +18,7 @@ def open_engine(settings: Settings) -> Engine:
     if settings.engine == "embedded":
         from keydistill.vectorstore.edge import EmbeddedEngine
 
-        return EmbeddedEngine(settings.home, grace_seconds=settings.grace_seconds)
+        return EmbeddedEngine(settings.home, grace_seconds=settings.grace_seconds, left_in_files=few_questions)
     from keydistill.vectorstore.server import ServerEngine, TlsFiles
 
     return ServerEngine(

@@ -45,16 +45,18 @@ class EmbeddedEngine(EmbeddedWriter):
 
     changes_in_place: ClassVar[bool] = False
 
-    def __init__(self, root: Path, *, grace_seconds: float = 3600.0) -> None:
+    def __init__(self, root: Path, *, grace_seconds: float = 3600.0, left_in_files: bool = False) -> None:
         """Say where collections are.
 
         Args:
             root: The folder; it is made with the first collection.
             grace_seconds: How long folders that the catalogue does not name are kept in the trash.
+            left_in_files: Whether ready collections are opened with nothing read in, whatever their placement says.
+                Six microseconds a point of CPU time are saved, for whoever asks but a few questions.
         """
         self._root = root
         catalog = Catalog(root)
-        super().__init__(catalog, Shards(root, catalog, Trash(root, grace_seconds)))
+        super().__init__(catalog, Shards(root, catalog, Trash(root, grace_seconds), left_in_files=left_in_files))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._root)!r})"

@@ -56,8 +56,9 @@ class Shards:
     Threads may share it. After a fork a process opens its own files again.
     """
 
-    def __init__(self, root: Path, catalog: Catalog, trash: Trash) -> None:
+    def __init__(self, root: Path, catalog: Catalog, trash: Trash, *, left_in_files: bool = False) -> None:
         self._root = root
+        self._left_in_files = left_in_files
         self._catalog = catalog
         self._trash = trash
         self._mutex = threading.RLock()
@@ -134,7 +135,7 @@ class Shards:
             self.require_folder(name)
             raise CollectionLostError(f"collection {name!r} is lost: its folder {folder} has no segments; {_CURE}")
         try:
-            view = View(self._root / "views", folder)
+            view = View(self._root / "views", folder, left_in_files=self._left_in_files)
         except Exception as error:
             self._catalog.read().entry(name)  # deleted meanwhile? Then that is what is wrong
             self.require_folder(name)

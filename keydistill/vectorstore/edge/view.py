@@ -7,15 +7,17 @@ of its collection.
 """
 
 import errno
+import json
 import os
 import shutil
 import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import qdrant_edge
 
@@ -50,19 +52,28 @@ _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ER
 class View:
     """An open view; `shard` answers queries until `close`, which deletes the view's folder."""
 
-    def __init__(self, views: Path, collection: Path) -> None:
+    def __init__(self, views: Path, collection: Path, *, left_in_files: bool = False) -> None:
+        """Open a view.
+
+        Args:
+            views: Folder for the folders of views.
+            collection: The collection's folder.
+            left_in_files: Whether nothing is read in beforehand, whatever the collection's placement says.
+        """
         try:
-            self._open_in(views, collection)
+            self._open_in(views, collection, left_in_files)
         except OSError as error:
             if error.errno not in _CANNOT_WRITE:
                 raise
             # Who may only read, or has a full disk, is answered all the same, by a copy on another one.
-            self._open_in(_temporary_views(), collection)
+            self._open_in(_temporary_views(), collection, left_in_files)
 
-    def _open_in(self, views: Path, collection: Path) -> None:
+    def _open_in(self, views: Path, collection: Path, left_in_files: bool) -> None:
         self._folder, self._owner = _claim_folder(views, collection.name)
         try:
             _link_or_copy(collection, self._folder / "shard")
+            if left_in_files:
+                _leave_in_files(self._folder / "shard")
             self.shard = qdrant_edge.EdgeShard.load(str(self._folder / "shard"))
         except BaseException:
             self._give_up_folder()
@@ -197,6 +208,29 @@ def _link_or_copy(source: Path, target: Path) -> None:
         # What is written by a copy is written to the disk when the view is closed, while all threads wait.
         with file.open("rb", buffering=0) as reader, copy.open("wb", buffering=0) as writer:
             copy_contents(reader, writer)
+
+
+def _leave_in_files(shard: Path) -> None:
+    """Have nothing of a view's shard read in when it is opened: what is asked for is read then."""
+    for file in shard.rglob("*.json"):
+        # Of one that is damaged the engine says what is wrong.
+        with suppress(ValueError):
+            file.write_text(json.dumps(_left_in_files(json.loads(file.read_text("utf-8")))), "utf-8")
+
+
+def _left_in_files(config: Any) -> Any:
+    """The engine's configuration of a shard, or of a part of it, with the tier `cold` for all."""
+    if isinstance(config, list):
+        return [_left_in_files(each) for each in config]
+    if not isinstance(config, dict):
+        return config
+    cold = {key: _left_in_files(value) for key, value in config.items()}
+    for key in cold:
+        if key.endswith("memory") and isinstance(cold[key], str):
+            cold[key] = "cold"
+        elif key == "is_on_disk":
+            cold[key] = True
+    return cold
 
 
 def _files(folder: Path) -> Iterator[Path]:

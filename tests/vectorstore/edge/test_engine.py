@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing.queues import Queue
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,13 +26,15 @@ from qdrant_edge import EdgeShard
 
 from keydistill.errors import AliasChangedError, CollectionNotFoundError, CollectionStateError, VectorStoreError
 from keydistill.files import replace_json
-from keydistill.vectorstore import CollectionSpec, PointBatch, SearchParams
+from keydistill.settings import Component, Tier
+from keydistill.vectorstore import CollectionSpec, Equals, Filter, PointBatch, Range, SearchParams, keyphrase_filter
 from keydistill.vectorstore.edge import catalog, optimize_shard
 from keydistill.vectorstore.edge import engine as edge_engine
 from keydistill.vectorstore.edge import shards as edge_shards
 from keydistill.vectorstore.edge import view as edge_view
 from keydistill.vectorstore.edge.engine import EmbeddedEngine
 from keydistill.vectorstore.edge.translation import hit, query_request
+from tests.support.corpus import SPEC, make_corpus, unit_vectors
 from tests.support.places import ROOT
 
 DIMENSION = 16
@@ -95,11 +98,14 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_readers_do_not_change_the_folder_of_a_ready_collection(engine: EmbeddedEngine, root: Path) -> None:
+@pytest.mark.parametrize("left_in_files", [False, True])
+def test_readers_do_not_change_the_folder_of_a_ready_collection(
+    engine: EmbeddedEngine, root: Path, left_in_files: bool
+) -> None:
     ready(engine, "a")
     before = content(root / "collections" / "a")
     for _ in range(2):
-        with EmbeddedEngine(root) as reader:
+        with EmbeddedEngine(root, left_in_files=left_in_files) as reader:
             reader.query("a", points(0, 1).vectors[0], 5)
             list(reader.scroll("a", with_vectors=True))
     assert content(root / "collections" / "a") == before
@@ -112,6 +118,34 @@ def test_a_view_has_hardly_a_file_of_its_own(engine: EmbeddedEngine, root: Path)
     files = [file.stat() for folder in view_folders(root) for file in folder.rglob("*") if file.is_file()]
     assert sum(file.st_size for file in files) > 100_000_000
     assert sum(512 * file.st_blocks for file in files if file.st_nlink == 1) < 1_000_000
+
+
+def test_nothing_is_read_in_for_few_questions_and_they_are_answered_alike(engine: EmbeddedEngine, root: Path) -> None:
+    everything: dict[Component, Tier] = dict.fromkeys(("vectors", "quantized", "graph", "indexes", "ids"), "pinned")
+    engine.create("a", replace(SPEC, placement=everything), {})
+    for batch in make_corpus().batches():
+        engine.upsert("a", batch)
+    engine.finish("a")
+    filters = [
+        None,
+        keyphrase_filter(site="us", category="root 3 > leaf 13"),
+        keyphrase_filter(min_search_volume=500),
+        Filter((Equals("active", True), Range("bid", gte=0.5, lt=1.5))),
+    ]
+    with EmbeddedEngine(root, left_in_files=True) as reader:
+        for filter in filters:
+            assert reader.count("a", filter) == engine.count("a", filter)
+            for vector in unit_vectors(5, seed=9):
+                assert reader.query("a", vector, 10, filter) == engine.query("a", vector, 10, filter)
+        assert reader.info("a") == engine.info("a")
+        # The engine writes what it opened its own view with.
+        texts = [
+            {file.relative_to(folder): file.read_text("utf-8") for file in folder.rglob("*.json")}
+            for folder in view_folders(root)
+        ]
+    kept = [sum("pinned" in text or '"is_on_disk":false' in text for text in view.values()) for view in texts]
+    assert len(kept) == 2
+    assert min(kept) == 0 < max(kept)
 
 
 def test_closing_leaves_no_views(engine: EmbeddedEngine, root: Path) -> None:
