@@ -3,7 +3,8 @@
     python -m benchmarks.million [--keyphrases N] [--rebuilds] [--keep FOLDER] [--url URL] [--quick] [--json FILE]
 
 Measured: rows per second of each step, peak memory of the command and of its optimising child, size on disk; for
-each filter shape p50 and p99 of one query in the engine, and recall@10 against exact search. Peers in the same run:
+each filter shape p50 and p99 of one query in the engine, and recall@10 against exact search; how long the embedded
+collection takes to be opened, and another thread waits meanwhile. Peers in the same run:
 `SentenceTransformer.encode` for embedding, numpy over all vectors for queries without a filter. With --rebuilds it is
 built twice more after that: as it is, and with another graph, for which nothing but the vectors can be taken over.
 
@@ -14,8 +15,10 @@ disk is an estimate.
 
 import json
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,6 +79,12 @@ def main() -> None:
         finally:
             engine.close()
         _print_queries(figures)
+        if settings.engine == "embedded":
+            figures["opening"] = opening(settings)
+            report.table(
+                ("opening", "seconds", "longest wait of another thread, s"),
+                [(name, f"{of['seconds']:.2f}", f"{of['wait']:.2f}") for name, of in figures["opening"].items()],
+            )
         if arguments.rebuilds:
             figures["rebuilds"] = rebuilds(folder)
             report.table(
@@ -163,6 +172,40 @@ def queries(engine: Engine, retriever: Retriever, folder: Path, settings: Settin
     }
     figures["numpy, no filter"] = _brute_force(engine, retriever.collection, vectors)
     return figures
+
+
+def opening(settings: Settings) -> dict[str, dict[str, float]]:
+    """Seconds that the live collection takes to be opened, and that another thread waits for the interpreter."""
+    figures = {}
+    for name, left_in_files in {"all read in": False, "left in files": True}.items():
+        with closing(open_engine(settings, left_in_files=left_in_files)) as engine, _longest_wait() as longest:
+            began = time.perf_counter()
+            engine.count(settings.alias)
+            seconds = time.perf_counter() - began
+        figures[name] = {"seconds": seconds, "wait": longest[0]}
+    return figures
+
+
+@contextmanager
+def _longest_wait() -> Iterator[list[float]]:
+    longest, ended = [0.0], threading.Event()
+
+    def look() -> None:
+        before = time.perf_counter()
+        is_over = False
+        while not is_over:
+            is_over = ended.wait(0.001)
+            now = time.perf_counter()
+            longest[0] = max(longest[0], now - before)
+            before = now
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield longest
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def _measure(

@@ -51,16 +51,16 @@ def reading_settings_of(ctx: click.Context, content: "HomeContent" = "records", 
     return settings
 
 
-def engine_of(settings: "Settings", *, few_questions: bool = False) -> AbstractContextManager["Engine"]:
+def engine_of(settings: "Settings", *, left_in_files: bool = False) -> AbstractContextManager["Engine"]:
     """The engine that the settings ask for, closed when the block ends.
 
     Args:
         settings: The settings.
-        few_questions: As `open_engine` takes it.
+        left_in_files: As `open_engine` takes it.
     """
     from keydistill.vectorstore import open_engine
 
-    return closing(open_engine(settings, few_questions=few_questions))
+    return closing(open_engine(settings, left_in_files=left_in_files))
 
 
 def sources_of(settings: "Settings") -> "RunSources | None":

@@ -71,7 +71,7 @@ def recommend(
     request = BatchRequest(limit, match_category, min_volume, chosen(limit, bool(exclude), **options))
     settings = reading_settings_of(ctx, "collections", assistant=assistant)
     are_few = sum(file.stat().st_size for file in items if file.is_file()) < _FEW_BYTES
-    with engine_of(settings, few_questions=are_few) as engine, progress_bars(quiet=as_json) as progress:
+    with engine_of(settings, left_in_files=are_few) as engine, progress_bars(quiet=as_json) as progress:
         progress.start("recommend", total_rows(list(items)), "items")
         try:
             summary = recommend_file(

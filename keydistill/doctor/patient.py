@@ -30,7 +30,7 @@ class Patient:
     @cached_property
     def engine(self) -> Engine:
         """The engine; raises EngineUnavailableError where it does not answer."""
-        engine = open_engine(self.settings, few_questions=True)
+        engine = open_engine(self.settings, left_in_files=True)
         self._opened.append(engine)
         return engine
 

@@ -66,7 +66,7 @@ class OperationsCollector(Collector):
         return families
 
     def _aliases(self) -> Iterator[GaugeMetricFamily]:
-        with closing(open_engine(self._settings, few_questions=True)) as engine:
+        with closing(open_engine(self._settings, left_in_files=True)) as engine:
             yield from alias_metrics(engine, self._store)
 
     def _workers(self) -> Iterator[GaugeMetricFamily]:

@@ -99,7 +99,8 @@ class Live:
         while not self._closing.is_set():
             try:
                 if self._engine is None:
-                    self._engine = open_engine(self._settings)
+                    # Reading in a collection that went live would have every request wait.
+                    self._engine = open_engine(self._settings, left_in_files=True)
                 if self._reranker is None and self._settings.assistant is not None:
                     self._reranker = reranker_of(self._settings)
                 self._retriever = self._open_retriever(self._settings, self._engine)

@@ -155,7 +155,7 @@ class Shadow:
     def _look(self) -> None:
         """Take up the candidate that there is now, and let go of one that is live by now, or gone."""
         if self._engine is None:
-            self._engine = open_engine(self._settings)
+            self._engine = open_engine(self._settings, left_in_files=True)
         if self._store is None:
             self._store = open_store(self._settings)
         run, collection = self._choice(self._engine, self._store)

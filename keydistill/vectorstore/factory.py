@@ -4,13 +4,12 @@ from keydistill.settings import Settings
 from keydistill.vectorstore.engine import Engine, SearchParams
 
 
-def open_engine(settings: Settings, *, few_questions: bool = False) -> Engine:
+def open_engine(settings: Settings, *, left_in_files: bool = False) -> Engine:
     """Open the embedded engine in `settings.home`, or connect to the server.
 
     Args:
         settings: Settings that say which, and where.
-        few_questions: Whether so little is asked that the embedded engine should not first read in what a collection's
-            placement keeps in memory.
+        left_in_files: As `EmbeddedEngine` takes it: for who asks little, or must not stand still meanwhile.
 
     Raises:
         EngineUnavailableError: The server does not answer.
@@ -18,7 +17,7 @@ def open_engine(settings: Settings, *, few_questions: bool = False) -> Engine:
     if settings.engine == "embedded":
         from keydistill.vectorstore.edge import EmbeddedEngine
 
-        return EmbeddedEngine(settings.home, grace_seconds=settings.grace_seconds, left_in_files=few_questions)
+        return EmbeddedEngine(settings.home, grace_seconds=settings.grace_seconds, left_in_files=left_in_files)
     from keydistill.vectorstore.server import ServerEngine, TlsFiles
 
     return ServerEngine(

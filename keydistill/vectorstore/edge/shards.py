@@ -16,6 +16,7 @@ from keydistill.errors import (
     CollectionStateError,
     VectorStoreError,
 )
+from keydistill.settings import Component
 from keydistill.vectorstore.edge.catalog import Catalog, folder_names
 from keydistill.vectorstore.edge.memory import return_freed_memory
 from keydistill.vectorstore.edge.trash import Trash
@@ -26,6 +27,8 @@ _FLUSH_AFTER = 50_000
 # A shard that is written to keeps all it wrote mapped until it is closed. Opening it again reads something of every
 # point; where a part of them must be new, that adds up to a few microseconds a point however many there come to be.
 _REOPEN_AFTER_SHARE = 0.5
+# What the engine reads in when it opens a shard, unless its placement says otherwise.
+_READ_IN: tuple[Component, ...] = ("quantized", "indexes")
 # As Rust writes an error of the system; number 2 is a file that is not there.
 _REFUSED_BY_SYSTEM = re.compile(r"os error (?!2\b)\d+")
 _CURE = (
@@ -135,7 +138,7 @@ class Shards:
             self.require_folder(name)
             raise CollectionLostError(f"collection {name!r} is lost: its folder {folder} has no segments; {_CURE}")
         try:
-            view = View(self._root / "views", folder, left_in_files=self._left_in_files)
+            view = View(self._root / "views", folder, self._not_read_in(name))
         except Exception as error:
             self._catalog.read().entry(name)  # deleted meanwhile? Then that is what is wrong
             self.require_folder(name)
@@ -153,6 +156,12 @@ class Shards:
             view.close()
             raise
         return view
+
+    def _not_read_in(self, name: str) -> list[Component]:
+        if not self._left_in_files:
+            return []
+        placement = self._catalog.read().entry(name).spec.placement
+        return [part for part in _READ_IN if part not in placement]
 
     def writer(self, name: str) -> qdrant_edge.EdgeShard:
         """The shard of a building collection.

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 import qdrant_edge
 
 from keydistill.files import file_lock, lock_handle
+from keydistill.settings import Component
 from keydistill.vectorstore.edge.cards import CARD_FOLDER
 from keydistill.vectorstore.edge.memory import return_freed_memory
 from keydistill.vectorstore.edge.sparse_files import copy_contents
@@ -52,13 +53,13 @@ _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ER
 class View:
     """An open view; `shard` answers queries until `close`, which deletes the view's folder."""
 
-    def __init__(self, views: Path, collection: Path, *, left_in_files: bool = False) -> None:
+    def __init__(self, views: Path, collection: Path, left_in_files: Collection[Component] = ()) -> None:
         """Open a view.
 
         Args:
             views: Folder for the folders of views.
             collection: The collection's folder.
-            left_in_files: Whether nothing is read in beforehand, whatever the collection's placement says.
+            left_in_files: Of quantized vectors and payload indexes what is not read in beforehand.
         """
         try:
             self._open_in(views, collection, left_in_files)
@@ -68,12 +69,12 @@ class View:
             # Who may only read, or has a full disk, is answered all the same, by a copy on another one.
             self._open_in(_temporary_views(), collection, left_in_files)
 
-    def _open_in(self, views: Path, collection: Path, left_in_files: bool) -> None:
+    def _open_in(self, views: Path, collection: Path, left_in_files: Collection[Component]) -> None:
         self._folder, self._owner = _claim_folder(views, collection.name)
         try:
             _link_or_copy(collection, self._folder / "shard")
             if left_in_files:
-                _leave_in_files(self._folder / "shard")
+                _leave_in_files(self._folder / "shard", left_in_files)
             self.shard = qdrant_edge.EdgeShard.load(str(self._folder / "shard"))
         except BaseException:
             self._give_up_folder()
@@ -210,27 +211,30 @@ def _link_or_copy(source: Path, target: Path) -> None:
             copy_contents(reader, writer)
 
 
-def _leave_in_files(shard: Path) -> None:
-    """Have nothing of a view's shard read in when it is opened: what is asked for is read then."""
+def _leave_in_files(shard: Path, parts: Collection[Component]) -> None:
+    """Have these parts of a view's shard not read in when it is opened."""
     for file in shard.rglob("*.json"):
         # Of one that is damaged the engine says what is wrong.
         with suppress(ValueError):
-            file.write_text(json.dumps(_left_in_files(json.loads(file.read_text("utf-8")))), "utf-8")
+            file.write_text(json.dumps(_left_in_files(json.loads(file.read_text("utf-8")), parts)), "utf-8")
 
 
-def _left_in_files(config: Any) -> Any:
-    """The engine's configuration of a shard, or of a part of it, with the tier `cold` for all."""
+def _left_in_files(config: Any, parts: Collection[Component], *, is_quantization: bool = False) -> Any:
+    """The engine's configuration of a shard, or of a part of it, with other tiers."""
     if isinstance(config, list):
-        return [_left_in_files(each) for each in config]
+        return [_left_in_files(each, parts) for each in config]
     if not isinstance(config, dict):
         return config
-    cold = {key: _left_in_files(value) for key, value in config.items()}
-    for key in cold:
-        if key.endswith("memory") and isinstance(cold[key], str):
-            cold[key] = "cold"
-        elif key == "is_on_disk":
-            cold[key] = True
-    return cold
+    changed = {
+        key: _left_in_files(value, parts, is_quantization=is_quantization or key == "quantization_config")
+        for key, value in config.items()
+    }
+    if is_quantization and "memory" in changed and "quantized" in parts:
+        changed["memory"] = "cold"
+    # Of indexes of fields.
+    if "is_on_disk" in changed and "indexes" in parts:
+        changed["is_on_disk"] = True
+    return changed
 
 
 def _files(folder: Path) -> Iterator[Path]:
