@@ -1,9 +1,9 @@
 """Read-only views of a ready embedded collection.
 
 An edge shard can be opened once at a time, and opening it rewrites small files in its folder. So each reader opens a
-*view*: a folder of its own in which the large, write-once files are hard links and the small ones copies. Its folder costs
-milliseconds and a few megabytes, it shares the pages of files with all other views in the page cache, and it outlives the
-deletion of its collection. What the engine reads in when it is opened takes longer, and memory of its own.
+*view*: a folder of its own in which the large, write-once files are hard links and the small ones copies. The folder
+costs milliseconds and a few megabytes; a view shares the pages of files with all others in the page cache, and outlives
+the deletion of its collection. What the engine reads in when a view is opened takes longer, and memory of its own.
 """
 
 import errno
