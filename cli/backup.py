@@ -35,7 +35,7 @@ def backup(ctx: click.Context, dest: str, keep: int | None, verify: bool, only_l
     if only_list:
         _list(archive.shown, [archive.manifest(backup_id) for backup_id in archive.manifests()], as_json)
         return
-    with engine_of(settings, left_in_files=True) as engine, progress_bars(quiet=as_json) as progress:
+    with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
         report = Backup(settings, engine, open_store(settings), archive, progress).make(keep=keep, verify=verify)
     if as_json:
         print_json(asdict(report))

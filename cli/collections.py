@@ -24,7 +24,7 @@ def collections() -> None:
 @click.pass_context
 def list_collections(ctx: click.Context, as_json: bool) -> None:
     """List all collections, with the alias that names each."""
-    with engine_of(reading_settings_of(ctx), left_in_files=True) as engine:
+    with engine_of(reading_settings_of(ctx)) as engine:
         named_by = {target: alias for alias, target in engine.aliases().items()}
         lost = engine.lost()
         infos = [engine.info(name) for name in engine.collections() if name not in lost]
@@ -160,7 +160,7 @@ def prune_collections(
     from keydistill.runs import open_store
 
     settings = reading_settings_of(ctx)
-    with engine_of(settings, left_in_files=True) as engine:
+    with engine_of(settings) as engine:
         store = open_store(settings)
         pruning = Pruning(settings, engine, store)
         plan = pruning.plan(keep, named) if dry_run else pruning.prune(keep, why, named=named)
@@ -189,7 +189,7 @@ def adopt_collections(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
     from keydistill.runs import open_store
 
     settings = reading_settings_of(ctx)
-    with engine_of(settings, left_in_files=True) as engine:
+    with engine_of(settings) as engine:
         adoption = Adoption(settings, engine, open_store(settings))
         plan = adoption.plan() if dry_run else adoption.adopt()
     if as_json:
@@ -248,5 +248,5 @@ def _changes(ctx: click.Context, take_over: bool | None = None, alias: str | Non
     from keydistill.runs import open_store
 
     settings = reading_settings_of(ctx, take_over=take_over, alias=alias)
-    with engine_of(settings, left_in_files=True) as engine:
+    with engine_of(settings) as engine:
         yield AliasChanges(settings, engine, open_store(settings), sources=sources_of(settings))

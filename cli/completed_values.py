@@ -48,7 +48,7 @@ def aliases(settings: "Settings") -> Iterable[str]:
         return [settings.alias]
     from keydistill.vectorstore import open_engine
 
-    engine = open_engine(settings, left_in_files=True)
+    engine = open_engine(settings)
     try:
         return sorted(engine.aliases())
     finally:

@@ -51,12 +51,12 @@ def reading_settings_of(ctx: click.Context, content: "HomeContent" = "records", 
     return settings
 
 
-def engine_of(settings: "Settings", *, left_in_files: bool = False) -> AbstractContextManager["Engine"]:
+def engine_of(settings: "Settings", *, left_in_files: bool = True) -> AbstractContextManager["Engine"]:
     """The engine that the settings ask for, closed when the block ends.
 
     Args:
         settings: The settings.
-        left_in_files: As `open_engine` takes it.
+        left_in_files: As `open_engine` takes it; not for commands that build, or ask much.
     """
     from keydistill.vectorstore import open_engine
 

@@ -90,7 +90,7 @@ def reindex(
         from keydistill.distillation.registry import resolve_student
 
         settings = settings.model_copy(update={"student": resolve_student(settings)})
-    with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
+    with engine_of(settings, left_in_files=False) as engine, progress_bars(quiet=as_json) as progress:
         if dry_run:
             from keydistill.ingest.steps import plan
 

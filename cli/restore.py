@@ -30,7 +30,7 @@ def restore(ctx: click.Context, source: str, backup_id: str | None, force: bool,
     settings = settings_of(ctx)
     archive = Archive(source)
     manifest = archive.manifest(backup_id)
-    with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
+    with engine_of(settings, left_in_files=False) as engine, progress_bars(quiet=as_json) as progress:
         restoring = Restoring(settings, engine, open_store(settings), archive, manifest, progress)
         if dry_run:
             plan = restoring.plan()

@@ -180,7 +180,7 @@ def prune_runs(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
     from keydistill.runs import open_store
 
     settings = reading_settings_of(ctx)
-    with engine_of(settings, left_in_files=True) as engine:
+    with engine_of(settings) as engine:
         retention = RunRetention(settings, engine, open_store(settings))
         plan = retention.plan() if dry_run else retention.prune()
     if as_json:

@@ -42,7 +42,7 @@ def search(
 
     choice = chosen(limit, bool(exclude), **options)
     settings = reading_settings_of(ctx, "collections", assistant=assistant)
-    with engine_of(settings, left_in_files=True) as engine:
+    with engine_of(settings) as engine:
         leaf = _category(category)
         filter = keyphrase_filter(
             category=leaf,

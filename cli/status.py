@@ -35,7 +35,7 @@ def status(ctx: click.Context, node: str | None, as_json: bool) -> None:
         _look_at(ctx, settings, node)
     live, lost = None, None
     store = open_store(settings)
-    with engine_of(settings, left_in_files=True) as engine:
+    with engine_of(settings) as engine:
         target = engine.aliases().get(settings.alias)
         try:
             live = engine.info(target) if target else None

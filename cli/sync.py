@@ -76,7 +76,7 @@ def sync(
         ctx.exit(1 if ended.state in ("failed", "cancelled") else 0)
     from keydistill.execution import Syncer
 
-    with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
+    with engine_of(settings, left_in_files=False) as engine, progress_bars(quiet=as_json) as progress:
         work = Syncer(settings, engine, progress, sources_of(settings))
         if dry_run:
             if resume:

@@ -55,7 +55,7 @@ def tune(
     if forget and dry_run:
         raise SettingsError("--forget measures nothing that --dry-run could show; give one of them")
     settings = reading_settings_of(ctx, "collections")
-    with engine_of(settings) as engine, progress_bars(quiet=as_json) as progress:
+    with engine_of(settings, left_in_files=False) as engine, progress_bars(quiet=as_json) as progress:
         tuner = Tuner(settings, engine, open_store(settings), sources=sources_of(settings), progress=progress)
         if forget:
             name = tuner.forget(collection)

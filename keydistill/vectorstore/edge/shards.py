@@ -21,6 +21,7 @@ from keydistill.vectorstore.edge.catalog import Catalog, folder_names
 from keydistill.vectorstore.edge.memory import return_freed_memory
 from keydistill.vectorstore.edge.trash import Trash
 from keydistill.vectorstore.edge.view import View, Views
+from keydistill.vectorstore.spec import CollectionSpec
 
 # Points after which a shard is flushed: until then its log grows.
 _FLUSH_AFTER = 50_000
@@ -121,7 +122,7 @@ class Shards:
             self._reopen_after_fork()
             views = self._views
         try:
-            with translated(doing), views.using(name, lambda: self._open_view(name)) as view:
+            with translated(doing), views.using(name, lambda: self._open_view(name, entry.spec)) as view:
                 yield view.shard
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
@@ -130,15 +131,16 @@ class Shards:
                 "temporary files (TMPDIR)"
             ) from error
 
-    def _open_view(self, name: str) -> View:
+    def _open_view(self, name: str, spec: CollectionSpec) -> View:
         folder = self.folder(name)
         # Without segments the engine would begin an empty collection, and find nothing in it.
         if folder.is_dir() and not any((folder / "segments").glob("*")):
             self._catalog.read().entry(name)
             self.require_folder(name)
             raise CollectionLostError(f"collection {name!r} is lost: its folder {folder} has no segments; {_CURE}")
+        left_in_files = [part for part in _READ_IN if part not in spec.placement] if self._left_in_files else []
         try:
-            view = View(self._root / "views", folder, self._not_read_in(name))
+            view = View(self._root / "views", folder, left_in_files)
         except Exception as error:
             self._catalog.read().entry(name)  # deleted meanwhile? Then that is what is wrong
             self.require_folder(name)
@@ -156,12 +158,6 @@ class Shards:
             view.close()
             raise
         return view
-
-    def _not_read_in(self, name: str) -> list[Component]:
-        if not self._left_in_files:
-            return []
-        placement = self._catalog.read().entry(name).spec.placement
-        return [part for part in _READ_IN if part not in placement]
 
     def writer(self, name: str) -> qdrant_edge.EdgeShard:
         """The shard of a building collection.
